@@ -1,0 +1,160 @@
+//! A transformer as data: every fact in which the supported families differ.
+//!
+//! The engine matches on these enums and never on a model's name. A new family is a new value of
+//! [`Architecture`], a table of tensor names and a golden test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The family that `model_type` in `config.json` names. Only the tables of tensor names and
+/// printed text read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `model_type: "bert"`.
+    Bert,
+    /// `model_type: "roberta"`.
+    Roberta,
+}
+
+/// How a token's place in the sequence enters the model (`position_embedding_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// A learned embedding per position, added to the token embedding.
+    Absolute,
+    /// `query · E[query - key + P - 1]` is added to each score before scaling
+    /// (Shaw et al. 2018; transformers' `relative_key`).
+    RelativeKey,
+    /// As [`Positions::RelativeKey`] plus `key · E[query - key + P - 1]`
+    /// (Huang et al. 2020; transformers' `relative_key_query`).
+    RelativeKeyQuery,
+}
+
+/// Which row of the position table a token reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PositionIds {
+    /// 0, 1, 2, … whatever the tokens are.
+    FromZero,
+    /// RoBERTa: `pad_id + 1, pad_id + 2, …` over tokens other than `pad_id`; a `pad_id` token
+    /// inside the text reads row `pad_id` and is not counted
+    /// (`create_position_ids_from_input_ids`).
+    AfterPadding {
+        /// The padding token's id.
+        pad_id: u32,
+    },
+}
+
+/// Element-wise function inside the feed-forward block (`hidden_act`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · ½ (1 + erf(x / √2))`.
+    Gelu,
+    /// `½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))`: `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · σ(x)`: `silu`, `swish`.
+    Silu,
+    /// `x · σ(1.702 x)`.
+    QuickGelu,
+    /// `tanh x`.
+    Tanh,
+}
+
+/// What the checkpoint computes on top of the encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskHead {
+    /// Hidden states only (`BertModel`, `RobertaModel`).
+    None,
+    /// One vector of logits per sequence, from the first token
+    /// (`*ForSequenceClassification`).
+    SequenceClassification {
+        /// Number of logits.
+        num_labels: usize,
+        /// What the logits mean, hence which loss applies.
+        problem: Problem,
+    },
+    /// Logits over the vocabulary at every position (`*ForMaskedLM`).
+    MaskedLm,
+    /// Two logits per sequence: is the second segment the continuation of the first
+    /// (`BertForNextSentencePrediction`).
+    NextSentence,
+    /// Both of the above (`BertForPreTraining`).
+    PreTraining,
+}
+
+/// The loss of a sequence classifier (`problem_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// Softmax cross-entropy over the labels.
+    SingleLabel,
+    /// Mean squared error on the logits.
+    Regression,
+    /// Independent binary cross-entropy per label.
+    MultiLabel,
+}
+
+/// Every fact about a model that changes what it computes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Architecture {
+    /// Family, for names and printed text only.
+    pub family: Family,
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Number of blocks.
+    pub num_layers: usize,
+    /// Heads per layer of the *unpruned* model; `head_dim = hidden_size / num_heads` always.
+    pub num_heads: usize,
+    /// Width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// Rows of the position table (`max_position_embeddings`).
+    pub max_positions: usize,
+    /// Rows of the segment table (`type_vocab_size`); 0 if the family has none.
+    pub num_segments: usize,
+    /// How positions enter.
+    pub positions: Positions,
+    /// Which position a token has.
+    pub position_ids: PositionIds,
+    /// The feed-forward activation.
+    pub activation: Activation,
+    /// `layer_norm_eps`.
+    pub norm_epsilon: f64,
+    /// The padding token's id, if the config names one.
+    pub pad_id: Option<u32>,
+    /// Task on top.
+    pub head: TaskHead,
+    /// Whether the file has the encoder's pooler (`tanh(W h₀ + b)`). A classifier's own dense layer
+    /// (RoBERTa) counts as its pooler here: same function, other tensor names.
+    pub pooler: bool,
+    /// Label names by id, for sequence classifiers (`id2label`); `LABEL_0`… where the file has none.
+    pub labels: Vec<String>,
+    /// Heads that the file no longer holds, by layer, under their original numbers
+    /// (`pruned_heads`). Layers without pruned heads are absent.
+    pub pruned_heads: BTreeMap<usize, BTreeSet<usize>>,
+}
+
+impl Architecture {
+    /// Width of one head: `hidden_size / num_heads`, which pruning does not change.
+    #[must_use]
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_heads
+    }
+
+    /// Original numbers of the heads that layer `layer` still has, ascending.
+    #[must_use]
+    pub fn heads(&self, layer: usize) -> Vec<usize> {
+        let pruned = self.pruned_heads.get(&layer);
+        (0..self.num_heads).filter(|head| pruned.is_none_or(|set| !set.contains(head))).collect()
+    }
+
+    /// The longest sequence in tokens that the position table admits.
+    #[must_use]
+    pub fn max_tokens(&self) -> usize {
+        match self.position_ids {
+            PositionIds::FromZero => self.max_positions,
+            PositionIds::AfterPadding { pad_id } => {
+                self.max_positions.saturating_sub(pad_id as usize + 1)
+            }
+        }
+    }
+}

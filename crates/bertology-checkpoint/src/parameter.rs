@@ -1,0 +1,70 @@
+//! Canonical names of a transformer's parameters, whatever the file calls them.
+
+use std::fmt;
+
+/// The two tensors of an affine map or of a norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Affine {
+    /// `[out, in]` of a linear map; `[width]` of a norm; `[rows, width]` of a table.
+    Weight,
+    /// `[out]` of a linear map; `[width]` of a norm.
+    Bias,
+}
+
+/// A parameter that every block has. `W` stands for `remaining heads × head_dim`, `D` for the
+/// hidden size, `I` for the feed-forward width, `P` for the rows of the position table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LayerParameter {
+    /// `[W, D]`, `[W]`; head-major rows.
+    Query(Affine),
+    /// `[W, D]`, `[W]`; head-major rows.
+    Key(Affine),
+    /// `[W, D]`, `[W]`; head-major rows.
+    Value(Affine),
+    /// `[2P - 1, head_dim]`, shared by the heads of the layer; relative positions only.
+    DistanceEmbedding,
+    /// `[D, W]`, `[D]`; head-major columns.
+    AttentionOutput(Affine),
+    /// `[D]`, `[D]`.
+    AttentionNorm(Affine),
+    /// `[I, D]`, `[I]`.
+    MlpIn(Affine),
+    /// `[D, I]`, `[D]`.
+    MlpOut(Affine),
+    /// `[D]`, `[D]`.
+    MlpNorm(Affine),
+}
+
+/// One parameter tensor of the canonical layout: linear maps are `[out, in]`, norms are named by
+/// where they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Parameter {
+    /// `[vocab_size, D]`.
+    WordEmbeddings,
+    /// `[max_positions, D]`.
+    PositionEmbeddings,
+    /// `[num_segments, D]`.
+    SegmentEmbeddings,
+    /// `[D]`, `[D]`.
+    EmbeddingNorm(Affine),
+    /// A block's parameter; the layer is zero-based.
+    Layer(usize, LayerParameter),
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of RoBERTa's classifier.
+    Pooler(Affine),
+    /// `[num_labels, D]`, `[num_labels]`.
+    Classifier(Affine),
+    /// `[D, D]`, `[D]`: the dense layer before a masked-LM decoder.
+    LmTransform(Affine),
+    /// `[D]`, `[D]`.
+    LmNorm(Affine),
+    /// `[vocab_size, D]` (absent where tied to the word embeddings), `[vocab_size]`.
+    LmDecoder(Affine),
+    /// `[2, D]`, `[2]`.
+    NextSentence(Affine),
+}
+
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

@@ -1,0 +1,2 @@
+//! The command line of bertology.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One transformer engine with taps on every head.

@@ -1,0 +1,1 @@
+//! Tokenizers as they lie in a model folder, with pairs, truncation and offsets as in transformers.

@@ -1,0 +1,1 @@
+//! Studies of what happens inside transformers: importance, masking and pruning of heads.
