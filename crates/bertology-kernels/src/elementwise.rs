@@ -1,0 +1,281 @@
+//! Activations, additions and reductions over slices.
+
+use crate::{Real, dispatch};
+
+/// Independent partial sums per reduction: enough for two 512-bit registers.
+const LANES: usize = 32;
+
+/// `Σ f(x_i)` over `0..n`, in [`LANES`] interleaved partial sums that are then added pairwise.
+#[inline(always)]
+pub(crate) fn sum_by<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let blocks = n / LANES;
+    for block in 0..blocks {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += f(block * LANES + lane);
+        }
+    }
+    for (lane, i) in (blocks * LANES..n).enumerate() {
+        lanes[lane] += f(i);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = lanes[lane] + lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// `Σ a_i b_i`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+#[must_use]
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    assert_eq!(a.len(), b.len());
+    dispatch(|| sum_by(a.len(), |i| a[i] * b[i]))
+}
+
+/// `y += x`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn add_assign<T: Real>(y: &mut [T], x: &[T]) {
+    assert_eq!(y.len(), x.len());
+    dispatch(|| {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y += *x;
+        }
+    });
+}
+
+/// An element-wise function of the feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · ½ (1 + erf(x / √2))`.
+    Gelu,
+    /// `½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · σ(x)`.
+    Silu,
+    /// `x · σ(1.702 x)`.
+    QuickGelu,
+    /// `tanh x`.
+    Tanh,
+}
+
+#[inline(always)]
+fn sigmoid<T: Real>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp())
+}
+
+/// `½ (1 + erf(x / √2))`, the standard normal distribution function.
+#[inline(always)]
+fn normal_cdf<T: Real>(x: T) -> T {
+    let half = T::from_f64(0.5);
+    half * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
+}
+
+/// The argument of tanh in the tanh form of GELU, and its derivative.
+#[inline(always)]
+fn gelu_tanh_inner<T: Real>(x: T) -> (T, T) {
+    let c = T::from_f64(0.797_884_560_802_865_4); // √(2/π)
+    let k = T::from_f64(0.044_715);
+    let x2 = x * x;
+    (
+        c * x * (T::ONE + k * x2),
+        c * (T::ONE + T::from_f64(3.0) * k * x2),
+    )
+}
+
+impl Activation {
+    /// `y_i = f(x_i)`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[track_caller]
+    pub fn forward<T: Real>(self, y: &mut [T], x: &[T]) {
+        assert_eq!(y.len(), x.len());
+        #[inline(always)]
+        fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = f(*x);
+            }
+        }
+        match self {
+            Self::Gelu => dispatch(|| map(y, x, |x| x * normal_cdf(x))),
+            Self::GeluTanh => dispatch(|| {
+                map(y, x, |x| {
+                    T::from_f64(0.5) * x * (T::ONE + gelu_tanh_inner(x).0.tanh())
+                });
+            }),
+            Self::Relu => dispatch(|| map(y, x, |x| x.max(T::ZERO))),
+            Self::Silu => dispatch(|| map(y, x, |x| x * sigmoid(x))),
+            Self::QuickGelu => {
+                dispatch(|| map(y, x, |x| x * sigmoid(T::from_f64(1.702) * x)));
+            }
+            Self::Tanh => dispatch(|| map(y, x, Real::tanh)),
+        }
+    }
+
+    /// `dx_i = dx_i · f'(x_i)`, where `dx` arrives as the gradient of the output.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[track_caller]
+    pub fn backward<T: Real>(self, dx: &mut [T], x: &[T]) {
+        assert_eq!(dx.len(), x.len());
+        #[inline(always)]
+        fn scale<T: Real>(dx: &mut [T], x: &[T], derivative: impl Fn(T) -> T) {
+            for (d, x) in dx.iter_mut().zip(x) {
+                *d *= derivative(*x);
+            }
+        }
+        match self {
+            // Φ(x) + x φ(x)
+            Self::Gelu => dispatch(|| {
+                scale(dx, x, |x| {
+                    let density = (T::from_f64(-0.5) * x * x).exp();
+                    normal_cdf(x) + x * T::from_f64(0.398_942_280_401_432_7) * density
+                });
+            }),
+            Self::GeluTanh => dispatch(|| {
+                scale(dx, x, |x| {
+                    let (inner, slope) = gelu_tanh_inner(x);
+                    let t = inner.tanh();
+                    T::from_f64(0.5) * (T::ONE + t + x * (T::ONE - t * t) * slope)
+                });
+            }),
+            Self::Relu => dispatch(|| {
+                scale(dx, x, |x| if x > T::ZERO { T::ONE } else { T::ZERO });
+            }),
+            Self::Silu => dispatch(|| {
+                scale(dx, x, |x| {
+                    let s = sigmoid(x);
+                    s * (T::ONE + x * (T::ONE - s))
+                });
+            }),
+            Self::QuickGelu => dispatch(|| {
+                scale(dx, x, |x| {
+                    let a = T::from_f64(1.702);
+                    let s = sigmoid(a * x);
+                    s * (T::ONE + a * x * (T::ONE - s))
+                });
+            }),
+            Self::Tanh => dispatch(|| {
+                scale(dx, x, |x| {
+                    let t = x.tanh();
+                    T::ONE - t * t
+                });
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Activation; 6] = [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+        Activation::QuickGelu,
+        Activation::Tanh,
+    ];
+
+    /// Values computed by PyTorch 2.9.1 in f64.
+    #[test]
+    fn activations_have_the_published_values() {
+        let x = [-3.0, -1.0, 0.5, 2.0];
+        let expected: [(Activation, [f64; 4]); 4] = [
+            (
+                Activation::Gelu,
+                [
+                    -0.004_049_694_1,
+                    -0.158_655_253_9,
+                    0.345_731_230_6,
+                    1.954_499_736_1,
+                ],
+            ),
+            (
+                Activation::GeluTanh,
+                [
+                    -0.003_637_392_1,
+                    -0.158_808_009_4,
+                    0.345_714_009_8,
+                    1.954_597_694_1,
+                ],
+            ),
+            (
+                Activation::Silu,
+                [
+                    -0.142_277_619_5,
+                    -0.268_941_421_4,
+                    0.311_229_665_6,
+                    1.761_594_156_0,
+                ],
+            ),
+            (
+                Activation::QuickGelu,
+                [
+                    -0.018_071_309_7,
+                    -0.154_204_234_1,
+                    0.350_388_436_6,
+                    1.935_658_623_1,
+                ],
+            ),
+        ];
+        for (activation, values) in expected {
+            let mut y = [0.0_f64; 4];
+            activation.forward(&mut y, &x);
+            let mut y32 = [0.0_f32; 4];
+            activation.forward(&mut y32, &x.map(|v| v as f32));
+            for i in 0..4 {
+                assert!((y[i] - values[i]).abs() < 1e-10, "{activation:?} {y:?}");
+                assert!(
+                    (f64::from(y32[i]) - values[i]).abs() < 6e-7,
+                    "{activation:?} {y32:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_are_central_differences() {
+        for activation in ALL {
+            for i in -60..60 {
+                let x = f64::from(i) * 0.1 + 0.03;
+                let h = 1e-5;
+                let mut y = [0.0; 2];
+                activation.forward(&mut y, &[x - h, x + h]);
+                let expected = (y[1] - y[0]) / (2.0 * h);
+                let mut d = [1.0];
+                activation.backward(&mut d, &[x]);
+                assert!((d[0] - expected).abs() < 1e-8, "{activation:?} at {x}");
+                let mut d32 = [1.0_f32];
+                activation.backward(&mut d32, &[x as f32]);
+                assert!(
+                    (f64::from(d32[0]) - expected).abs() < 2e-6,
+                    "{activation:?} at {x}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn reductions_handle_every_length() {
+        for n in 0..100_usize {
+            let a: Vec<f64> = (0..n).map(|i| i as f64).collect();
+            let sum = (n * n.saturating_sub(1) / 2) as f64;
+            assert_eq!(dot(&a, &vec![1.0; n]), sum);
+        }
+    }
+}

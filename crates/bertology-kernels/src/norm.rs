@@ -1,0 +1,147 @@
+//! Layer norm over the last axis, and its backward pass.
+
+use crate::elementwise::sum_by;
+use crate::{Real, dispatch};
+
+/// Normalises each row of `x` and applies the affine map.
+///
+/// `x̂ = (x - mean) / √(var + ε)`, `y = x̂ · weight + bias`, with the biased variance, as
+/// `torch.nn.LayerNorm`.
+///
+/// # Shapes
+/// `x [rows, width]`: on return it holds `x̂`, which the backward pass needs; `rstd [rows]`
+/// receives `1 / √(var + ε)`; `y [rows, width]`; `weight`, `bias` `[width]`.
+///
+/// # Numerics
+/// Two passes (mean, then centred squares) with interleaved partial sums.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn layer_norm<T: Real>(
+    y: &mut [T],
+    x: &mut [T],
+    rstd: &mut [T],
+    weight: &[T],
+    bias: &[T],
+    epsilon: f64,
+) {
+    let width = weight.len();
+    assert_eq!(bias.len(), width);
+    assert_eq!(x.len(), y.len());
+    assert_eq!(x.len(), rstd.len() * width);
+    let inverse_width = T::from_f64(1.0 / width as f64);
+    let epsilon = T::from_f64(epsilon);
+    for ((x, y), rstd) in x
+        .chunks_exact_mut(width)
+        .zip(y.chunks_exact_mut(width))
+        .zip(rstd.iter_mut())
+    {
+        dispatch(|| {
+            let mean = sum_by(width, |i| x[i]) * inverse_width;
+            for v in x.iter_mut() {
+                *v -= mean;
+            }
+            let variance = sum_by(width, |i| x[i] * x[i]) * inverse_width;
+            let scale = T::ONE / (variance + epsilon).sqrt();
+            *rstd = scale;
+            for i in 0..width {
+                x[i] *= scale;
+                y[i] = x[i].mul_add(weight[i], bias[i]);
+            }
+        });
+    }
+}
+
+/// Gradient of [`layer_norm`] with respect to its input.
+///
+/// With `g = dy · weight`: `dx = rstd · (g - mean(g) - x̂ · mean(g · x̂))`.
+///
+/// # Shapes
+/// `dy [rows, width]`: on return it holds `dx`; `normalized [rows, width]` is the `x̂` that the
+/// forward pass left; `rstd [rows]`; `weight [width]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn layer_norm_backward<T: Real>(dy: &mut [T], normalized: &[T], rstd: &[T], weight: &[T]) {
+    let width = weight.len();
+    assert_eq!(dy.len(), normalized.len());
+    assert_eq!(dy.len(), rstd.len() * width);
+    let inverse_width = T::from_f64(1.0 / width as f64);
+    for ((dy, hat), rstd) in dy
+        .chunks_exact_mut(width)
+        .zip(normalized.chunks_exact(width))
+        .zip(rstd)
+    {
+        dispatch(|| {
+            for i in 0..width {
+                dy[i] *= weight[i];
+            }
+            let mean = sum_by(width, |i| dy[i]) * inverse_width;
+            let projection = sum_by(width, |i| dy[i] * hat[i]) * inverse_width;
+            for i in 0..width {
+                dy[i] = *rstd * (dy[i] - mean - hat[i] * projection);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(x: &[f64], weight: &[f64], bias: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let rows = x.len() / weight.len();
+        let (mut y, mut hat, mut rstd) = (vec![0.0; x.len()], x.to_vec(), vec![0.0; rows]);
+        layer_norm(&mut y, &mut hat, &mut rstd, weight, bias, 1e-12);
+        (y, hat, rstd)
+    }
+
+    #[test]
+    fn closed_form() {
+        // Mean 2, variance 2/3.
+        let (y, _, rstd) = forward(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], &[0.0, 0.5, -1.0]);
+        let unit = 1.5_f64.sqrt();
+        assert!((rstd[0] - unit).abs() < 1e-9);
+        for (got, expected) in y.iter().zip([-unit, 0.5, 3.0 * unit - 1.0]) {
+            assert!((got - expected).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn gradient_is_a_central_difference() {
+        let width = 37;
+        let x: Vec<f64> = (0..2 * width)
+            .map(|i| ((i * 31) % 17) as f64 * 0.3 - 2.0)
+            .collect();
+        let weight: Vec<f64> = (0..width).map(|i| 0.5 + (i % 5) as f64 * 0.2).collect();
+        let bias = vec![0.1; width];
+        let direction: Vec<f64> = (0..2 * width)
+            .map(|i| ((i * 13) % 7) as f64 - 3.0)
+            .collect();
+        let loss = |x: &[f64]| -> f64 {
+            forward(x, &weight, &bias)
+                .0
+                .iter()
+                .zip(&direction)
+                .map(|(a, b)| a * b)
+                .sum()
+        };
+        let (_, hat, rstd) = forward(&x, &weight, &bias);
+        let mut gradient = direction.clone();
+        layer_norm_backward(&mut gradient, &hat, &rstd, &weight);
+        for i in [0, 5, 36, 37, 73] {
+            let h = 1e-5;
+            let (mut up, mut down) = (x.clone(), x.clone());
+            up[i] += h;
+            down[i] -= h;
+            let expected = (loss(&up) - loss(&down)) / (2.0 * h);
+            assert!(
+                (gradient[i] - expected).abs() < 1e-7,
+                "{i}: {} {expected}",
+                gradient[i]
+            );
+        }
+    }
+}

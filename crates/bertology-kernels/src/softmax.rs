@@ -1,0 +1,175 @@
+//! Softmax over rows, its backward pass, and the entropy of a row.
+
+use crate::elementwise::sum_by;
+use crate::{Real, dispatch};
+
+/// Replaces each row of `scores` by its softmax.
+///
+/// # Shapes
+/// `scores [rows, width]`, contiguous.
+///
+/// # Numerics
+/// The row's maximum is subtracted first; the sum uses interleaved partial sums.
+///
+/// # Panics
+/// If the length is no multiple of `width`.
+#[track_caller]
+pub fn softmax_rows<T: Real>(scores: &mut [T], width: usize) {
+    if width == 0 {
+        return;
+    }
+    assert_eq!(scores.len() % width, 0);
+    for row in scores.chunks_exact_mut(width) {
+        dispatch(|| {
+            let mut maxima = [T::LOWEST; 16];
+            let blocks = width / 16;
+            for block in 0..blocks {
+                for lane in 0..16 {
+                    maxima[lane] = maxima[lane].max(row[block * 16 + lane]);
+                }
+            }
+            let mut max = T::LOWEST;
+            for value in maxima.iter().chain(&row[blocks * 16..]) {
+                max = max.max(*value);
+            }
+            for value in row.iter_mut() {
+                *value = (*value - max).exp();
+            }
+            let inverse = T::ONE / sum_by(width, |i| row[i]);
+            for value in row.iter_mut() {
+                *value *= inverse;
+            }
+        });
+    }
+}
+
+/// Gradient of [`softmax_rows`]: `dz = p ⊙ (dp - Σ_k p_k dp_k)`.
+///
+/// # Shapes
+/// `gradient [rows, width]` arrives as `dp` and leaves as `dz`; `probs [rows, width]`.
+///
+/// # Panics
+/// If the lengths differ or are no multiple of `width`.
+#[track_caller]
+pub fn softmax_rows_backward<T: Real>(gradient: &mut [T], probs: &[T], width: usize) {
+    if width == 0 {
+        return;
+    }
+    assert_eq!(gradient.len(), probs.len());
+    assert_eq!(gradient.len() % width, 0);
+    for (d, p) in gradient
+        .chunks_exact_mut(width)
+        .zip(probs.chunks_exact(width))
+    {
+        dispatch(|| {
+            let projection = sum_by(width, |i| d[i] * p[i]);
+            for i in 0..width {
+                d[i] = p[i] * (d[i] - projection);
+            }
+        });
+    }
+}
+
+/// `-Σ_j p_j ln p_j` of one row, in nats, with `0 ln 0 = 0`.
+///
+/// # Numerics
+/// Terms in the row's own type; a probability below the smallest normal number counts as 0.
+#[must_use]
+pub fn entropy<T: Real>(row: &[T]) -> T {
+    let tiny = T::from_f64(f64::from(f32::MIN_POSITIVE));
+    dispatch(|| {
+        -sum_by(row.len(), |i| {
+            let p = row[i];
+            // The logarithm is taken of a normal number whatever `p` is: no branch in the loop.
+            let term = p * p.max(tiny).ln();
+            if p < tiny { T::ZERO } else { term }
+        })
+    })
+}
+
+/// `ln Σ_j e^{z_j}` of one row.
+///
+/// # Numerics
+/// Subtracts the maximum first; the sum is in f64.
+#[must_use]
+pub fn log_sum_exp<T: Real>(row: &[T]) -> f64 {
+    let max = row
+        .iter()
+        .fold(f64::NEG_INFINITY, |max, z| max.max(z.to_f64()));
+    if !max.is_finite() {
+        // `max` skips NaN, a loss must not.
+        return if row.iter().any(|z| z.to_f64().is_nan()) {
+            f64::NAN
+        } else {
+            max
+        };
+    }
+    max + row
+        .iter()
+        .map(|z| (z.to_f64() - max).exp())
+        .sum::<f64>()
+        .ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uniform_and_one_hot_rows() {
+        for n in [1_usize, 2, 7, 16, 17, 100] {
+            let mut row = vec![3.5_f32; n];
+            softmax_rows(&mut row, n);
+            assert!(
+                row.iter()
+                    .all(|p| (f64::from(*p) - 1.0 / n as f64).abs() < 1e-7)
+            );
+            assert!((f64::from(entropy(&row)) - (n as f64).ln()).abs() < 2e-6);
+            let mut row = vec![0.0_f32; n];
+            row[n / 2] = 1000.0;
+            softmax_rows(&mut row, n);
+            assert_eq!(row[n / 2], 1.0);
+            assert_eq!(row.iter().sum::<f32>(), 1.0);
+            assert_eq!(entropy(&row), 0.0);
+        }
+    }
+
+    #[test]
+    fn entropy_of_known_distribution() {
+        // -(½ ln ½ + ¼ ln ¼ + ¼ ln ¼) = 1.5 ln 2
+        let expected = 1.5 * std::f64::consts::LN_2;
+        assert!((entropy(&[0.5_f64, 0.25, 0.0, 0.25]) - expected).abs() < 1e-15);
+        assert!((f64::from(entropy(&[0.5_f32, 0.25, 0.0, 0.25])) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn gradient_is_a_central_difference() {
+        let z: Vec<f64> = (0..21)
+            .map(|i| f64::from((i * 5) % 9) * 0.4 - 1.5)
+            .collect();
+        let c: Vec<f64> = (0..21).map(|i| f64::from((i * 11) % 13) - 6.0).collect();
+        let loss = |z: &[f64]| -> f64 {
+            let mut p = z.to_vec();
+            softmax_rows(&mut p, 7);
+            p.iter().zip(&c).map(|(a, b)| a * b).sum()
+        };
+        let mut p = z.clone();
+        softmax_rows(&mut p, 7);
+        let mut d = c.clone();
+        softmax_rows_backward(&mut d, &p, 7);
+        for i in 0..21 {
+            let (mut up, mut down) = (z.clone(), z.clone());
+            up[i] += 1e-5;
+            down[i] -= 1e-5;
+            let expected = (loss(&up) - loss(&down)) / 2e-5;
+            assert!((d[i] - expected).abs() < 1e-8);
+        }
+    }
+
+    #[test]
+    fn log_sum_exp_is_stable() {
+        assert!((log_sum_exp(&[1000.0_f32, 1000.0]) - (1000.0 + 2.0_f64.ln())).abs() < 1e-9);
+        assert!(log_sum_exp(&[f32::NAN]).is_nan());
+        assert!(log_sum_exp(&[1.0, f32::NAN]).is_nan());
+    }
+}
