@@ -1,1 +1,31 @@
 //! Tokenizers as they lie in a model folder, with pairs, truncation and offsets as in transformers.
+//!
+//! [`Tokenizer::from_folder`] reads `tokenizer.json` or, where that is absent, the older files
+//! (`vocab.txt`; `vocab.json` with `merges.txt`), and obeys `tokenizer_config.json`,
+//! `special_tokens_map.json` and `added_tokens.json` the way the *fast* tokenizers of
+//! transformers 4.57 do. The ids, segment ids and offsets are those of
+//! `AutoTokenizer.from_pretrained(folder)(text, pair, truncation=True, max_length=…)`; nothing is
+//! ever padded.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), bertology_tokenizer::TokenizerError> {
+//! use bertology_tokenizer::Tokenizer;
+//!
+//! let tokenizer = Tokenizer::from_folder("bert-base-uncased")?;
+//! let encoding = tokenizer.encode("The cat sat.", Some("It was tired."), Some(128))?;
+//! assert_eq!(encoding.ids.len(), encoding.segment_ids.len());
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod assemble;
+mod encoding;
+mod error;
+mod files;
+mod settings;
+mod tokenizer;
+
+pub use encoding::Encoding;
+pub use error::TokenizerError;
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,515 @@
+//! From files to the tokenizer library's parts: `tokenizer.json` with the class's overrides, or
+//! the older files put together as transformers' `convert_slow_tokenizer` does.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::roberta::RobertaProcessing;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{
+    ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TruncationDirection,
+};
+
+use crate::settings::{Class, Settings};
+use crate::{TokenizerError, files};
+
+/// What was read: the library's tokenizer (its post-processor included) and where from.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) core: tokenizers::Tokenizer,
+    pub(crate) settings: Settings,
+    /// From which end a text is cut.
+    pub(crate) direction: TruncationDirection,
+    /// The vocabulary files.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+const JSON: &str = "tokenizer.json";
+const VOCAB_TXT: &str = "vocab.txt";
+const VOCAB_JSON: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
+
+pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
+    if !folder.is_dir() {
+        return Err(TokenizerError::NotAFolder {
+            path: folder.to_owned(),
+        });
+    }
+    let settings = Settings::read(folder)?;
+    let json = folder.join(JSON);
+    let mut parts = if json.is_file() {
+        from_json(json, settings)?
+    } else {
+        from_older(folder, settings)?
+    };
+
+    if let Some(direction) = parts.settings.truncation_side()? {
+        parts.direction = direction;
+    }
+    let split_special = parts
+        .settings
+        .flag("split_special_tokens")?
+        .unwrap_or(false);
+    parts.core.set_encode_special_tokens(split_special);
+    Ok(parts)
+}
+
+fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
+    let bytes = files::bytes(&path)?;
+    let mut core = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
+        match error.downcast_ref::<serde_json::Error>() {
+            Some(json) => files::json_error(&path, json),
+            None => TokenizerError::Build {
+                path: path.clone(),
+                reason: error.to_string(),
+            },
+        }
+    })?;
+    // transformers takes the side from here, though not the length; padding never applies.
+    let direction = core
+        .get_truncation()
+        .map(|stored| stored.direction)
+        .unwrap_or_default();
+    core.with_padding(None);
+    core.with_truncation(None)
+        .map_err(|error| TokenizerError::Build {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+
+    override_normalizer(&mut core, &settings)?;
+    override_spaces(&mut core, &settings)?;
+    core.add_tokens(&settings.tokens_to_add());
+
+    if let ModelWrapper::WordPiece(model) = core.get_model()
+        && core.get_model_token(&model.unk_token).is_none()
+    {
+        let tokens = format!("{} (unknown)", model.unk_token);
+        return Err(TokenizerError::Lacks { path, tokens });
+    }
+    Ok(Parts {
+        core,
+        settings,
+        direction,
+        files: vec![path],
+    })
+}
+
+/// Looks a token up in the model's own vocabulary, added tokens aside.
+trait ModelToken {
+    fn get_model_token(&self, token: &str) -> Option<u32>;
+}
+
+impl ModelToken for tokenizers::Tokenizer {
+    fn get_model_token(&self, token: &str) -> Option<u32> {
+        tokenizers::Model::token_to_id(self.get_model(), token)
+    }
+}
+
+/// `BertTokenizerFast.__init__`: lower-casing, accents and Chinese characters follow
+/// `tokenizer_config.json`, and where that is silent the class's defaults, whatever
+/// `tokenizer.json` says. A folder that names no class keeps what `tokenizer.json` says, except
+/// where the configuration speaks.
+fn override_normalizer(
+    core: &mut tokenizers::Tokenizer,
+    settings: &Settings,
+) -> Result<(), TokenizerError> {
+    let stored = match core.get_normalizer() {
+        Some(NormalizerWrapper::BertNormalizer(stored)) => *stored,
+        _ => return Ok(()),
+    };
+    let bert = match settings.class {
+        Class::Bert { .. } => true,
+        Class::Unknown => false,
+        _ => return Ok(()),
+    };
+    let pick = |flag: Option<bool>, default: bool, stored: bool| {
+        flag.unwrap_or(if bert { default } else { stored })
+    };
+    let lowercase = pick(settings.flag("do_lower_case")?, true, stored.lowercase);
+    let chinese = pick(
+        settings.flag("tokenize_chinese_chars")?,
+        true,
+        stored.handle_chinese_chars,
+    );
+    let accents = settings.flag("strip_accents")?;
+    let accents = if bert {
+        accents
+    } else {
+        accents.or(stored.strip_accents)
+    };
+    let normalizer = BertNormalizer::new(stored.clean_text, chinese, accents, lowercase);
+    core.with_normalizer(Some(normalizer));
+    Ok(())
+}
+
+/// `PreTrainedTokenizerFast.__init__` makes the pre-tokenizer's `add_prefix_space` follow the
+/// configuration for every class (false where it is silent), `RobertaTokenizerFast.__init__` the
+/// post-processor's too.
+fn override_spaces(
+    core: &mut tokenizers::Tokenizer,
+    settings: &Settings,
+) -> Result<(), TokenizerError> {
+    let prefix = match (settings.flag("add_prefix_space")?, &settings.class) {
+        (None, Class::Unknown) => None,
+        (flag, _) => Some(flag.unwrap_or(false)),
+    };
+    let trim = settings.flag("trim_offsets")?.unwrap_or(true);
+
+    if let (Some(prefix), Some(PreTokenizerWrapper::ByteLevel(stored))) =
+        (prefix, core.get_pre_tokenizer())
+    {
+        let changed = stored.add_prefix_space(prefix);
+        core.with_pre_tokenizer(Some(changed));
+    }
+    if settings.class == Class::Roberta {
+        let prefix = prefix.unwrap_or(false);
+        let changed = match core.get_post_processor() {
+            Some(PostProcessorWrapper::Roberta(stored)) => Some(PostProcessorWrapper::Roberta(
+                stored.clone().add_prefix_space(prefix).trim_offsets(trim),
+            )),
+            Some(PostProcessorWrapper::ByteLevel(stored)) => Some(PostProcessorWrapper::ByteLevel(
+                stored.add_prefix_space(prefix).trim_offsets(trim),
+            )),
+            _ => None,
+        };
+        if let Some(changed) = changed {
+            core.with_post_processor(Some(changed));
+        }
+    }
+    Ok(())
+}
+
+/// Which older files the folder's class, or else the folder's contents, call for.
+fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerError> {
+    let there = |name: &str| folder.join(name).is_file();
+    if let Class::Other(class) = &settings.class
+        && [VOCAB_TXT, VOCAB_JSON, MERGES].into_iter().any(there)
+    {
+        return Err(TokenizerError::UnsupportedClass {
+            folder: folder.to_owned(),
+            class: class.clone(),
+        });
+    }
+    if settings.class == Class::Unknown {
+        if there(VOCAB_TXT) {
+            settings.assume(Class::Bert { segments: true });
+        } else if there(VOCAB_JSON) && there(MERGES) {
+            settings.assume(byte_level_class(&folder.join(VOCAB_JSON))?);
+        }
+    }
+    match settings.class {
+        Class::Bert { .. } if there(VOCAB_TXT) => bert(folder.join(VOCAB_TXT), settings),
+        Class::Roberta | Class::Gpt2 if there(VOCAB_JSON) || there(MERGES) => {
+            for (present, missing) in [(VOCAB_JSON, MERGES), (MERGES, VOCAB_JSON)] {
+                if !there(missing) {
+                    let folder = folder.to_owned();
+                    return Err(TokenizerError::Incomplete {
+                        folder,
+                        present,
+                        missing,
+                    });
+                }
+            }
+            byte_level(folder.join(VOCAB_JSON), folder.join(MERGES), settings)
+        }
+        Class::Bert { .. } => Err(no_files(
+            folder,
+            &format!("{JSON} or {VOCAB_TXT}"),
+            " (its configuration names a BERT tokenizer)",
+        )),
+        Class::Roberta | Class::Gpt2 => Err(no_files(
+            folder,
+            &format!("{JSON}, or {VOCAB_JSON} and {MERGES}"),
+            " (its configuration names a RoBERTa or GPT-2 tokenizer)",
+        )),
+        Class::Other(_) | Class::Unknown => Err(no_files(
+            folder,
+            &format!("{JSON}; {VOCAB_TXT}; {VOCAB_JSON} and {MERGES}"),
+            "",
+        )),
+    }
+}
+
+fn no_files(folder: &Path, looked_for: &str, reason: &str) -> TokenizerError {
+    TokenizerError::NoFiles {
+        folder: folder.to_owned(),
+        looked_for: looked_for.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Of two classes with the same files, RoBERTa is the one whose vocabulary has `<s>`.
+fn byte_level_class(path: &Path) -> Result<Class, TokenizerError> {
+    let vocab: HashMap<String, u32> = files::json(path)?;
+    Ok(if vocab.contains_key("<s>") {
+        Class::Roberta
+    } else {
+        Class::Gpt2
+    })
+}
+
+/// `BertTokenizer` and `BertConverter`.
+fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
+    let text = files::text(&path)?;
+    let mut vocab = HashMap::new();
+    for (id, token) in text
+        .strip_suffix('\n')
+        .unwrap_or(&text)
+        .split('\n')
+        .enumerate()
+    {
+        let id = u32::try_from(id).map_err(|_| TokenizerError::Build {
+            path: path.clone(),
+            reason: format!("more than {} lines", u32::MAX),
+        })?;
+        // Of two equal lines the later id wins, as in Python's dictionary.
+        vocab.insert(token.to_owned(), id);
+    }
+    require(
+        &path,
+        &settings,
+        &["unk_token", "cls_token", "sep_token"],
+        |token| vocab.contains_key(token),
+    )?;
+    let unk = content(&settings, "unk_token");
+    let model = WordPiece::builder()
+        .vocab(vocab.into_iter().collect::<Vocab>())
+        .unk_token(unk)
+        .build()
+        .map_err(|error| build(&path, &error))?;
+
+    let lowercase = settings.flag("do_lower_case")?.unwrap_or(true);
+    let chinese = settings.flag("tokenize_chinese_chars")?.unwrap_or(true);
+    let accents = settings.flag("strip_accents")?;
+    let mut core = tokenizers::Tokenizer::new(model);
+    core.with_normalizer(Some(BertNormalizer::new(true, chinese, accents, lowercase)));
+    core.with_pre_tokenizer(Some(BertPreTokenizer));
+    add_tokens(&mut core, &settings)?;
+
+    let (cls, cls_id) = special(&core, &path, &settings, "cls_token")?;
+    let (sep, sep_id) = special(&core, &path, &settings, "sep_token")?;
+    let template = template(
+        &path,
+        vec![format!("{cls}:0"), "$A:0".into(), format!("{sep}:0")],
+        vec![
+            format!("{cls}:0"),
+            "$A:0".into(),
+            format!("{sep}:0"),
+            "$B:1".into(),
+            format!("{sep}:1"),
+        ],
+        vec![(cls, cls_id), (sep, sep_id)],
+    )?;
+    core.with_post_processor(Some(template));
+    Ok(Parts {
+        core,
+        settings,
+        direction: TruncationDirection::Right,
+        files: vec![path],
+    })
+}
+
+/// `RobertaTokenizer` and `RobertaConverter`, `GPT2Tokenizer` and `GPT2Converter`.
+fn byte_level(
+    vocab_path: PathBuf,
+    merges_path: PathBuf,
+    settings: Settings,
+) -> Result<Parts, TokenizerError> {
+    let vocab: HashMap<String, u32> = files::json(&vocab_path)?;
+    let bos = settings.class == Class::Gpt2 && settings.flag("add_bos_token")?.unwrap_or(false);
+    let needed: &[&'static str] = match settings.class {
+        Class::Roberta => &["cls_token", "sep_token"],
+        _ if bos => &["bos_token"],
+        _ => &[],
+    };
+    require(&vocab_path, &settings, needed, |token| {
+        vocab.contains_key(token)
+    })?;
+    let merges = merges(&merges_path, &vocab)?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), merges)
+        .continuing_subword_prefix(String::new())
+        .end_of_word_suffix(String::new())
+        .build()
+        .map_err(|error| build(&merges_path, &error))?;
+
+    let prefix = settings.flag("add_prefix_space")?.unwrap_or(false);
+    let mut core = tokenizers::Tokenizer::new(model);
+    core.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix)));
+    add_tokens(&mut core, &settings)?;
+
+    let processor = if settings.class == Class::Roberta {
+        let sep = special(&core, &vocab_path, &settings, "sep_token")?;
+        let cls = special(&core, &vocab_path, &settings, "cls_token")?;
+        let trim = settings.flag("trim_offsets")?.unwrap_or(true);
+        let processing = RobertaProcessing::new(sep, cls);
+        processing
+            .add_prefix_space(prefix)
+            .trim_offsets(trim)
+            .into()
+    } else if bos {
+        let (bos, id) = special(&core, &vocab_path, &settings, "bos_token")?;
+        template(
+            &vocab_path,
+            vec![format!("{bos}:0"), "$A:0".into()],
+            vec![format!("{bos}:0"), "$A:0".into(), "$B:1".into()],
+            vec![(bos, id)],
+        )?
+        .into()
+    } else {
+        PostProcessorWrapper::ByteLevel(ByteLevel::default().trim_offsets(false))
+    };
+    core.with_post_processor(Some(processor));
+    let files = vec![vocab_path, merges_path];
+    Ok(Parts {
+        core,
+        settings,
+        direction: TruncationDirection::Right,
+        files,
+    })
+}
+
+/// The merges in order of rank. transformers drops the first line unread (it is `#version`) and
+/// whatever follows the last line end.
+fn merges(
+    path: &Path,
+    vocab: &HashMap<String, u32>,
+) -> Result<Vec<(String, String)>, TokenizerError> {
+    let text = files::text(path)?;
+    let lines: Vec<&str> = text.split('\n').collect();
+    let mut seen = HashSet::new();
+    let mut merges = Vec::with_capacity(lines.len());
+    let last = lines.len().saturating_sub(1);
+    for (index, line) in lines.iter().enumerate().take(last).skip(1) {
+        let fault = |reason| TokenizerError::Merges {
+            path: path.to_owned(),
+            line: index + 1,
+            reason,
+        };
+        let mut words = line.split_whitespace();
+        let (Some(left), Some(right), None) = (words.next(), words.next(), words.next()) else {
+            let found = line.split_whitespace().count();
+            return Err(fault(format!(
+                "expected two tokens to merge, found {found}"
+            )));
+        };
+        let merged = format!("{left}{right}");
+        for token in [left, right, &merged] {
+            if !vocab.contains_key(token) {
+                return Err(fault(format!(
+                    "{token:?} is not in {VOCAB_JSON}: the two files do not belong together"
+                )));
+            }
+        }
+        if seen.insert((left, right)) {
+            merges.push((left.to_owned(), right.to_owned()));
+        }
+    }
+    Ok(merges)
+}
+
+/// Adds the declared tokens and the special ones; a declared id must be the one received.
+fn add_tokens(core: &mut tokenizers::Tokenizer, settings: &Settings) -> Result<(), TokenizerError> {
+    core.add_tokens(&settings.tokens_to_add());
+    for (&declared, spec) in &settings.added {
+        let assigned = core.token_to_id(&spec.content);
+        if let Some(assigned) = assigned.filter(|&assigned| assigned != declared) {
+            return Err(TokenizerError::AddedTokenId {
+                path: settings.added_path.clone(),
+                token: spec.content.clone(),
+                declared,
+                assigned,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a vocabulary without the tokens of `roles`. Tokens with a declared id count as there.
+fn require(
+    path: &Path,
+    settings: &Settings,
+    roles: &[&'static str],
+    in_vocab: impl Fn(&str) -> bool,
+) -> Result<(), TokenizerError> {
+    let missing: Vec<String> = roles
+        .iter()
+        .filter_map(|role| {
+            let Some(spec) = settings.role(role) else {
+                return Some((*role).to_owned());
+            };
+            let declared = settings
+                .added
+                .values()
+                .any(|added| added.content == spec.content);
+            // The unknown token is looked up in the vocabulary proper.
+            let there = in_vocab(&spec.content) || (declared && *role != "unk_token");
+            (!there).then(|| format!("{} ({role})", spec.content))
+        })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(TokenizerError::Lacks {
+        path: path.to_owned(),
+        tokens: missing.join(", "),
+    })
+}
+
+fn content(settings: &Settings, role: &str) -> String {
+    settings
+        .role(role)
+        .map(|spec| spec.content.clone())
+        .unwrap_or_default()
+}
+
+fn special(
+    core: &tokenizers::Tokenizer,
+    path: &Path,
+    settings: &Settings,
+    role: &'static str,
+) -> Result<(String, u32), TokenizerError> {
+    let token = content(settings, role);
+    let id = core
+        .token_to_id(&token)
+        .ok_or_else(|| TokenizerError::Lacks {
+            path: path.to_owned(),
+            tokens: format!("{token} ({role})"),
+        })?;
+    Ok((token, id))
+}
+
+fn template(
+    path: &Path,
+    single: Vec<String>,
+    pair: Vec<String>,
+    mut tokens: Vec<(String, u32)>,
+) -> Result<TemplateProcessing, TokenizerError> {
+    tokens.dedup();
+    TemplateProcessing::builder()
+        .try_single(single)
+        .and_then(|builder| builder.try_pair(pair))
+        .map_err(|reason| TokenizerError::Build {
+            path: path.to_owned(),
+            reason,
+        })?
+        .special_tokens(tokens)
+        .build()
+        .map_err(|error| TokenizerError::Build {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+fn build(path: &Path, error: &tokenizers::Error) -> TokenizerError {
+    TokenizerError::Build {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}

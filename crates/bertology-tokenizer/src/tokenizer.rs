@@ -1,0 +1,302 @@
+//! The tokenizer that a model folder holds.
+
+use std::path::{Path, PathBuf};
+
+use tokenizers::parallelism::MaybeParallelRefIterator;
+use tokenizers::{
+    PostProcessor, PostProcessorWrapper, TruncationDirection, TruncationParams, TruncationStrategy,
+    truncate_encodings,
+};
+
+use crate::{Encoding, TokenizerError, assemble};
+
+/// Turns texts into the ids of one model's vocabulary.
+///
+/// It can be shared between threads; results do not depend on which thread asks or on what was
+/// encoded before.
+pub struct Tokenizer {
+    /// Everything up to the special tokens.
+    core: tokenizers::Tokenizer,
+    /// Adds the special tokens. Kept apart so that the maximum length is an argument and not a
+    /// state.
+    processor: Option<PostProcessorWrapper>,
+    direction: TruncationDirection,
+    segments: bool,
+    ids: SpecialIds,
+    vocab_size: usize,
+    model_max_length: Option<usize>,
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+struct SpecialIds {
+    pad: Option<u32>,
+    cls: Option<u32>,
+    sep: Option<u32>,
+    mask: Option<u32>,
+    unk: Option<u32>,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The vocabulary would fill the screen.
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size)
+            .field("model_max_length", &self.model_max_length)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model folder.
+    ///
+    /// `tokenizer.json` is used where it exists, else `vocab.txt` (BERT), else `vocab.json` with
+    /// `merges.txt` (RoBERTa, GPT-2); `tokenizer_class` in `tokenizer_config.json` or
+    /// `config.json`, or else `model_type` in the latter, says which. As in transformers 4.57:
+    ///
+    /// - for BERT's class, `do_lower_case` (default true), `strip_accents` and
+    ///   `tokenize_chinese_chars` (default true) of `tokenizer_config.json` override
+    ///   `tokenizer.json`, **also where the file is absent or silent**;
+    /// - `add_prefix_space` (default false) overrides it likewise;
+    /// - padding and maximum length stored in `tokenizer.json` are not applied; the side from
+    ///   which texts are cut is.
+    ///
+    /// A folder with `tokenizer.json` that names no class at all is obeyed as `tokenizer.json`
+    /// stands (transformers refuses it).
+    ///
+    /// # Errors
+    /// No tokenizer files, broken ones, a setting of the wrong kind, or a vocabulary without the
+    /// special tokens: see [`TokenizerError`].
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
+        let assemble::Parts {
+            mut core,
+            settings,
+            direction,
+            files: vocabulary,
+        } = assemble::read(folder.as_ref())?;
+        let processor = core.get_post_processor().cloned();
+        core.with_post_processor(None::<PostProcessorWrapper>);
+        let id = |role: &str| core.token_to_id(&settings.role(role)?.content);
+        let ids = SpecialIds {
+            pad: id("pad_token"),
+            cls: id("cls_token"),
+            sep: id("sep_token"),
+            mask: id("mask_token"),
+            unk: id("unk_token"),
+        };
+        Ok(Self {
+            vocab_size: core.get_vocab_size(true),
+            segments: settings.segments()?,
+            model_max_length: settings.model_max_length()?,
+            files: vocabulary.into_iter().chain(settings.files).collect(),
+            ids,
+            processor,
+            direction,
+            core,
+        })
+    }
+
+    /// Encodes a text, or a pair of texts, with its special tokens.
+    ///
+    /// With `max_length` (special tokens included) tokens are cut from the end
+    /// (`truncation_side`) of the longer text first until the whole fits: the lengths kept are
+    /// those of `truncation="longest_first"` of transformers' fast tokenizers, which for two
+    /// over-long texts are `⌊n/2⌋` of the shorter and the rest of the longer.
+    ///
+    /// # Errors
+    /// [`TokenizerError::MaxLength`] where the special tokens alone exceed `max_length`;
+    /// [`TokenizerError::Encode`] where the tokenizer cannot express the text (no unknown token).
+    pub fn encode(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: Option<usize>,
+    ) -> Result<Encoding, TokenizerError> {
+        let special = self.special_tokens(pair.is_some());
+        let room = max_length
+            .map(|max_length| {
+                max_length
+                    .checked_sub(special)
+                    .ok_or(TokenizerError::MaxLength {
+                        max_length,
+                        special,
+                        what: if pair.is_some() {
+                            "a pair of texts"
+                        } else {
+                            "a text"
+                        },
+                    })
+            })
+            .transpose()?;
+
+        let mut first = self.tokens(text)?;
+        let mut second = pair.map(|pair| self.tokens(pair)).transpose()?;
+        let whole = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len);
+        if let Some(room) = room.filter(|&room| room < whole) {
+            let params = TruncationParams {
+                max_length: room,
+                strategy: TruncationStrategy::LongestFirst,
+                stride: 0,
+                direction: self.direction,
+            };
+            (first, second) = truncate_encodings(first, second, &params)
+                .map_err(|error| refused(text, error.as_ref()))?;
+            // The parts cut off would go through the post-processor too.
+            first.take_overflowing();
+            if let Some(second) = &mut second {
+                second.take_overflowing();
+            }
+        }
+        let kept = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len);
+
+        let encoding = match &self.processor {
+            Some(processor) => processor
+                .process(first, second, true)
+                .map_err(|error| refused(text, error.as_ref()))?,
+            None => join(first, second),
+        };
+        let sequence = encoding.get_sequence_ids();
+        Ok(Encoding {
+            ids: encoding.get_ids().to_vec(),
+            segment_ids: if self.segments {
+                encoding.get_type_ids().to_vec()
+            } else {
+                vec![0; encoding.len()]
+            },
+            offsets: encoding.get_offsets().to_vec(),
+            sequence: sequence
+                .into_iter()
+                .map(|id| id.map(|id| u8::from(id != 0)))
+                .collect(),
+            special: encoding
+                .get_special_tokens_mask()
+                .iter()
+                .map(|&flag| flag != 0)
+                .collect(),
+            words: encoding.get_word_ids().to_vec(),
+            truncated: whole - kept,
+        })
+    }
+
+    /// Encodes many texts or pairs, each as [`Tokenizer::encode`] does, in parallel on rayon's
+    /// current pool (`TOKENIZERS_PARALLELISM=false` turns that off), and in their order.
+    ///
+    /// # Errors
+    /// The error of one of the texts that failed.
+    pub fn encode_batch<T, P>(
+        &self,
+        texts: &[(T, Option<P>)],
+        max_length: Option<usize>,
+    ) -> Result<Vec<Encoding>, TokenizerError>
+    where
+        T: AsRef<str> + Sync,
+        P: AsRef<str> + Sync,
+    {
+        texts
+            .maybe_par_iter()
+            .map(|(text, pair)| {
+                self.encode(text.as_ref(), pair.as_ref().map(AsRef::as_ref), max_length)
+            })
+            .collect()
+    }
+
+    /// Number of special tokens that [`Tokenizer::encode`] adds to a text, or to a pair.
+    #[must_use]
+    pub fn special_tokens(&self, pair: bool) -> usize {
+        self.processor
+            .as_ref()
+            .map_or(0, |processor| processor.added_tokens(pair))
+    }
+
+    /// The token with this id.
+    #[must_use]
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.core.id_to_token(id)
+    }
+
+    /// The id of a token, spelled as in the vocabulary (`##ing`, `Ġthe`).
+    #[must_use]
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.core.token_to_id(token)
+    }
+
+    /// Id of the padding token, where the tokenizer has one.
+    #[must_use]
+    pub fn pad_id(&self) -> Option<u32> {
+        self.ids.pad
+    }
+
+    /// Id of the token before a text (`[CLS]`, `<s>`), where the tokenizer has one.
+    #[must_use]
+    pub fn cls_id(&self) -> Option<u32> {
+        self.ids.cls
+    }
+
+    /// Id of the token behind a text (`[SEP]`, `</s>`), where the tokenizer has one.
+    #[must_use]
+    pub fn sep_id(&self) -> Option<u32> {
+        self.ids.sep
+    }
+
+    /// Id of the token that masked-language-model training hides words behind, where the
+    /// tokenizer has one.
+    #[must_use]
+    pub fn mask_id(&self) -> Option<u32> {
+        self.ids.mask
+    }
+
+    /// Id of the unknown token, where the tokenizer has one.
+    #[must_use]
+    pub fn unk_id(&self) -> Option<u32> {
+        self.ids.unk
+    }
+
+    /// Number of different tokens, added ones included (transformers' `len(tokenizer)`). The
+    /// model's embedding must have at least this many rows.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The longest encoding, special tokens included, that the model's maker declares
+    /// (`model_max_length`); `None` where there is no limit or nothing is said.
+    #[must_use]
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.model_max_length
+    }
+
+    /// The files that were read, for copying along with a model or for hashing. (`config.json`,
+    /// of which only the tokenizer's class is taken, is not among them.)
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    fn tokens(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
+        self.core
+            .encode_char_offsets(text, false)
+            .map_err(|error| refused(text, error.as_ref()))
+    }
+}
+
+/// What a tokenizer without post-processor does: the texts one behind the other.
+fn join(
+    mut first: tokenizers::Encoding,
+    second: Option<tokenizers::Encoding>,
+) -> tokenizers::Encoding {
+    first.set_sequence_id(0);
+    if let Some(mut second) = second {
+        second.set_sequence_id(1);
+        second.set_type_ids(vec![1; second.len()]);
+        first.merge_with(second, false);
+    }
+    first
+}
+
+fn refused(text: &str, error: &(dyn std::error::Error + 'static)) -> TokenizerError {
+    TokenizerError::Encode {
+        excerpt: text.chars().take(60).collect(),
+        reason: error.to_string(),
+    }
+}
