@@ -1,1 +1,56 @@
 //! Readers for GLUE and for any labelled texts, and the metrics of the GLUE tasks.
+//!
+//! This crate answers one question: *what are the examples, the labels and the score?* It knows no
+//! model. Data flows through it in this order:
+//!
+//! 1. A [`Source`] names a file and how its rows are read: [`Source::glue`] finds the file of a
+//!    [`Task`] and [`Split`], [`Source::table`] takes the user's own TSV, CSV or JSON Lines file.
+//! 2. [`Source::open`] gives an [`ExampleReader`], an iterator over [`Example`]s in constant
+//!    memory; [`Source::load`] gathers them into a [`Dataset`]. Both end with a [`DatasetInfo`]:
+//!    what was read, what was skipped and why, and the SHA-256 of the file.
+//! 3. A [`LabelMap`] turns the label written in the file into the model's class id (or a number).
+//! 4. A [`MetricState`] accumulates predictions against labels, merges with others of its kind, and
+//!    finishes into the metrics under the names of the reference scripts.
+//!
+//! ```
+//! use bertology_data::{LabelMap, LabelOrder, MetricSet, MetricState, Source, Split, Target, Task};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(
+//!     folder.path().join("dev.tsv"),
+//!     "sentence\tlabel\na joy to watch \t1\nno fun at all \t0\n",
+//! )?;
+//! let task: Task = "SST2".parse()?;
+//! let data = Source::glue(folder.path(), task, Split::Dev)?.load()?;
+//! let labels = LabelMap::new(&["LABEL_0", "LABEL_1"], Some(task), LabelOrder::Task)?;
+//! let mut state = MetricState::new(MetricSet::for_task(task), 2, labels.positive())?;
+//! for example in &data.examples {
+//!     let label = labels.target(example, &data.info.path)?;
+//!     state.observe(Target::Class(1), label)?;
+//! }
+//! assert_eq!(state.finish(), [("acc", 0.5)]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod correlation;
+mod error;
+mod example;
+mod glue;
+mod labels;
+mod line;
+mod metrics;
+mod record;
+mod source;
+mod table;
+mod task;
+
+pub use correlation::{pearson, spearman};
+pub use error::{DataError, MetricError};
+pub use example::{Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, SkippedRow};
+pub use labels::{LabelMap, LabelOrder};
+pub use metrics::{MetricSet, MetricState, Target, argmax};
+pub use source::{DEFAULT_MAX_LINE_BYTES, ExampleReader, ReadOptions, Source};
+pub use table::{Columns, TableFormat};
+pub use task::{Mode, Split, Task};

@@ -1,0 +1,441 @@
+//! What can be wrong with data, and with scoring it. Every message says what, where, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::task::{Split, Task};
+
+/// A fault of a data file, of the request for it, or of a label in it.
+///
+/// Lines are counted from 1, bytes within a line from 1, columns from 0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// No GLUE task has this name.
+    #[error(
+        "unknown GLUE task `{name}`; expected one of cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, \
+         qnli, rte, wnli (for other data name its columns with --text-column and --label-column)"
+    )]
+    UnknownTask {
+        /// The name as given.
+        name: String,
+    },
+    /// No split has this name.
+    #[error("unknown split `{name}`; expected train, dev or test")]
+    UnknownSplit {
+        /// The name as given.
+        name: String,
+    },
+    /// The data folder does not exist.
+    #[error("{path}: no such folder; give the task's folder or the GLUE folder above it", path = path.display())]
+    NoSuchFolder {
+        /// The folder as given.
+        path: PathBuf,
+    },
+    /// A file was given where GLUE's folder is expected.
+    #[error(
+        "{path} is a file, but GLUE data is read from a folder; give the folder, or name the \
+         file's columns with --text-column and --label-column", path = path.display()
+    )]
+    NotAFolder {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// None of the names under which the split may be stored exists.
+    #[error("no {split} file of {task} found; tried {}{hint}", list_paths(tried))]
+    MissingFile {
+        /// The task asked for.
+        task: Task,
+        /// The split asked for.
+        split: Split,
+        /// Every path that was tried, in order.
+        tried: Vec<PathBuf>,
+        /// What may be done, or empty.
+        hint: &'static str,
+    },
+    /// The format of an own data file cannot be told from its name.
+    #[error(
+        "{path}: cannot tell the format from the file's name; expected .tsv, .csv or .jsonl (a \
+         JSON array must be rewritten with one object a line)", path = path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A limit of 0 examples was asked for.
+    #[error("a limit of 0 examples reads nothing; give at least 1, or no limit")]
+    ZeroLimit,
+    /// The operating system refused to open or read the file.
+    #[error("{path}: cannot read the file: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file has no bytes, or only blank lines.
+    #[error("{path}: the file is empty; expected examples, one a line", path = path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file ends after its header.
+    #[error("{path}: the file has only a header and no examples", path = path.display())]
+    OnlyHeader {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Every row was skipped.
+    #[error(
+        "{path}: not one example could be read; all {skipped} rows were skipped, the first in line \
+         {line}: {reason}", path = path.display()
+    )]
+    AllSkipped {
+        /// The file.
+        path: PathBuf,
+        /// How many rows were skipped.
+        skipped: u64,
+        /// Line of the first one.
+        line: u64,
+        /// Why the first one was skipped.
+        reason: String,
+    },
+    /// The first line of a GLUE file that must have a header is an example.
+    #[error(
+        "{path}, line 1: the {task} file must start with a header, but column {column} holds the \
+         label `{found}`; put the header back, or the first example would be lost", path = path.display()
+    )]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+        /// The task whose layout is expected.
+        task: Task,
+        /// Zero-based column of the label.
+        column: usize,
+        /// What was found there.
+        found: String,
+    },
+    /// A row has another number of columns than its file must have.
+    #[error(
+        "{path}, line {line}: {found} columns, expected {expected} ({why}); check for a missing \
+         field or a separator inside a text", path = path.display()
+    )]
+    ColumnCount {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// Columns found.
+        found: usize,
+        /// Columns expected, such as `4` or `at least 5`.
+        expected: String,
+        /// Where the expectation comes from.
+        why: String,
+    },
+    /// A line is longer than the reader's limit.
+    #[error(
+        "{path}, line {line}: longer than {limit} bytes; a quote that is never closed or the wrong \
+         format does this, else raise the limit", path = path.display()
+    )]
+    LineTooLong {
+        /// The file.
+        path: PathBuf,
+        /// The line (for CSV: the first line of the record).
+        line: u64,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A line is not UTF-8.
+    #[error(
+        "{path}, line {line}: not UTF-8 from byte {byte} of the line on; convert the file, for \
+         example with `iconv -f LATIN1 -t UTF-8` or `iconv -f UTF-16 -t UTF-8`", path = path.display()
+    )]
+    InvalidUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// First bad byte within the line, from 1.
+        byte: usize,
+    },
+    /// A line holds a NUL byte.
+    #[error(
+        "{path}, line {line}: a NUL byte at byte {byte} of the line; the file is binary, damaged or \
+         UTF-16 (`iconv -f UTF-16 -t UTF-8` converts it)", path = path.display()
+    )]
+    NulByte {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The byte within the line, from 1.
+        byte: usize,
+    },
+    /// A requested column is not in the header.
+    #[error(
+        "{path}: no {role} column `{column}`; the header has {}{}", list_names(available),
+        " (a zero-based number works too)", path = path.display()
+    )]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// `text`, `pair` or `label`.
+        role: &'static str,
+        /// The column as asked for.
+        column: String,
+        /// The header's names.
+        available: Vec<String>,
+    },
+    /// A requested column name occurs more than once in the header.
+    #[error(
+        "{path}: the header has {count} columns named `{column}`; name the {role} column by its \
+         zero-based number instead", path = path.display()
+    )]
+    AmbiguousColumn {
+        /// The file.
+        path: PathBuf,
+        /// `text`, `pair` or `label`.
+        role: &'static str,
+        /// The column as asked for.
+        column: String,
+        /// How often the header has it.
+        count: usize,
+    },
+    /// A quoted CSV field is never closed.
+    #[error(
+        "{path}, line {line}: the quoted field in column {column} is never closed; write a quote \
+         inside a quoted field twice (if quotes are plain text here, the file is a TSV)", path = path.display()
+    )]
+    UnclosedQuote {
+        /// The file.
+        path: PathBuf,
+        /// First line of the record.
+        line: u64,
+        /// Zero-based column.
+        column: usize,
+    },
+    /// A quote stands where RFC 4180 has none.
+    #[error(
+        "{path}, line {line}: a quote inside column {column} that neither opens nor closes it; \
+         quote the whole field and write quotes inside it twice", path = path.display()
+    )]
+    StrayQuote {
+        /// The file.
+        path: PathBuf,
+        /// First line of the record.
+        line: u64,
+        /// Zero-based column.
+        column: usize,
+    },
+    /// A line of a JSON Lines file is not a JSON object.
+    #[error("{path}, line {line}: not a JSON object: {reason}; write one object a line", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// A JSON object lacks a requested key.
+    #[error("{path}, line {line}: no {role} key `{key}`; the object has {}", list_names(available), path = path.display())]
+    MissingKey {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// `text`, `pair` or `label`.
+        role: &'static str,
+        /// The key as asked for.
+        key: String,
+        /// The keys of this object.
+        available: Vec<String>,
+    },
+    /// A JSON value has a type that its role does not allow.
+    #[error("{path}, line {line}: the {role} `{key}` is {found}, expected {expected}", path = path.display())]
+    JsonType {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// `text`, `pair` or `label`.
+        role: &'static str,
+        /// The key.
+        key: String,
+        /// The kind of value found.
+        found: &'static str,
+        /// The kind of value expected.
+        expected: &'static str,
+    },
+    /// The label field is empty.
+    #[error("{path}, line {line}: the label is empty; fill it in or remove the row", path = path.display())]
+    EmptyLabel {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+    },
+    /// A label is needed but the example has none.
+    #[error(
+        "{path}, line {line}: the example has no label; use the dev split (GLUE publishes no test \
+         labels), or name the column with --label-column", path = path.display()
+    )]
+    Unlabelled {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+    },
+    /// The label is not one of the model's.
+    #[error(
+        "{path}, line {line}: the label `{label}` is not one of the model's labels: {}; {hint}",
+        list_names(known), path = path.display()
+    )]
+    UnknownLabel {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The label as written.
+        label: String,
+        /// The labels that are known, in the order of the model's ids.
+        known: Vec<String>,
+        /// What may be done.
+        hint: String,
+    },
+    /// The label of a regression task is not a finite number.
+    #[error("{path}, line {line}: the label `{label}` is not a finite number, which regression needs", path = path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The label as written.
+        label: String,
+    },
+    /// The model has another number of outputs than the task.
+    #[error(
+        "the model has {found} outputs, but {task} needs {expected}; use a model fine-tuned on \
+         {task}, or another --task"
+    )]
+    LabelCount {
+        /// The task.
+        task: Task,
+        /// Outputs that the task needs.
+        expected: usize,
+        /// Outputs (labels) that the model has.
+        found: usize,
+    },
+    /// The model names no label at all.
+    #[error("the model has no labels; a classifier is needed")]
+    NoModelLabels,
+    /// Two outputs of the model have the same name.
+    #[error(
+        "the model gives the ids {first} and {second} the same label `{label}`; correct id2label in its config.json"
+    )]
+    DuplicateModelLabel {
+        /// The name.
+        label: String,
+        /// Lower id.
+        first: usize,
+        /// Higher id.
+        second: usize,
+    },
+    /// The swapped label order was asked for where it cannot apply.
+    #[error("the swapped MNLI label order cannot be used: {reason}")]
+    SwapNotApplicable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A fault while scoring predictions.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricError {
+    /// There is nothing to take a maximum of.
+    #[error("an example has no logits; the model needs a classification head")]
+    NoLogits,
+    /// A logit or a predicted value is NaN.
+    #[error(
+        "output {index} of the model is NaN for this example; check the weights and their precision"
+    )]
+    NotANumber {
+        /// Index of the output.
+        index: usize,
+    },
+    /// A class was given to a regression metric or a number to a classification metric.
+    #[error("the metrics {} need a {expected}, but the {what} is a {found}", keys.join(", "))]
+    Kind {
+        /// The metrics being computed.
+        keys: &'static [&'static str],
+        /// `prediction` or `label`.
+        what: &'static str,
+        /// `class` or `number`.
+        expected: &'static str,
+        /// `class` or `number`.
+        found: &'static str,
+    },
+    /// A class id is not below the number of classes.
+    #[error("the {what} is class {class}, but there are only {num_classes} classes (0 to {})", num_classes.saturating_sub(1))]
+    ClassOutOfRange {
+        /// `prediction`, `label` or `positive class`.
+        what: &'static str,
+        /// The class id.
+        class: usize,
+        /// How many classes there are.
+        num_classes: usize,
+    },
+    /// The number of classes does not suit the metrics.
+    #[error("{} classes cannot be scored with {}: {reason}", num_classes, keys.join(", "))]
+    NumClasses {
+        /// The metrics asked for.
+        keys: &'static [&'static str],
+        /// How many classes there are.
+        num_classes: usize,
+        /// What is wrong with that.
+        reason: &'static str,
+    },
+    /// Two states of different kinds cannot be merged.
+    #[error("cannot merge scores of different kinds: {} over {} classes with {} over {} classes", left.0.join(", "), left.1, right.0.join(", "), right.1)]
+    Merge {
+        /// Metrics and classes of the one.
+        left: (&'static [&'static str], usize),
+        /// Metrics and classes of the other.
+        right: (&'static [&'static str], usize),
+    },
+    /// The task has no metric of this name.
+    #[error("no metric `{name}` here; expected one of {}", available.join(", "))]
+    UnknownMetric {
+        /// The name as given.
+        name: String,
+        /// The metrics that there are.
+        available: &'static [&'static str],
+    },
+}
+
+fn list_paths(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    names.join(", ")
+}
+
+/// At most this many names are spelled out in a message.
+const MAX_LISTED: usize = 20;
+
+fn list_names(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let mut listed: Vec<String> = names
+        .iter()
+        .take(MAX_LISTED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.len() > MAX_LISTED {
+        listed.push(format!("and {} more", names.len() - MAX_LISTED));
+    }
+    listed.join(", ")
+}

@@ -1,0 +1,168 @@
+//! What a reader hands out: examples, and an account of the file they came from.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::task::{Split, Task};
+
+/// A label as the file writes it; [`LabelMap`](crate::LabelMap) gives it a meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct RawLabel(String);
+
+impl RawLabel {
+    /// Takes the label's spelling.
+    #[must_use]
+    pub fn new(label: impl Into<String>) -> Self {
+        Self(label.into())
+    }
+
+    /// The label's spelling in the file (a JSON number as JSON writes it).
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The label as a finite number, if it is one.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        self.0
+            .trim()
+            .parse()
+            .ok()
+            .filter(|value: &f64| value.is_finite())
+    }
+}
+
+impl fmt::Display for RawLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One example: a text or a pair of texts, perhaps with a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// The (first) text, with its spaces as in the file.
+    pub text: String,
+    /// The second text of a pair.
+    pub pair: Option<String>,
+    /// The label, if the file has one.
+    pub label: Option<RawLabel>,
+    /// Line of the file, from 1 and counting the header (for CSV: the record's first line).
+    pub line: u64,
+}
+
+/// Why a row gave no example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// The line is empty.
+    BlankLine,
+    /// A QQP row with too few columns; the published files have some, and the reference skips them.
+    ShortRow {
+        /// Columns found.
+        found: usize,
+        /// Columns needed.
+        expected: usize,
+    },
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BlankLine => f.write_str("blank line"),
+            Self::ShortRow { found, expected } => {
+                write!(f, "{found} columns where {expected} are needed")
+            }
+        }
+    }
+}
+
+/// One skipped row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SkippedRow {
+    /// Line of the file, from 1.
+    pub line: u64,
+    /// Why it was skipped.
+    pub reason: SkipReason,
+}
+
+/// Every skipped row counted, the first few remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Blank lines skipped.
+    pub blank_lines: u64,
+    /// QQP rows with too few columns skipped.
+    pub short_rows: u64,
+    /// The first [`Skipped::MAX_REMEMBERED`] of them.
+    pub first: Vec<SkippedRow>,
+}
+
+impl Skipped {
+    /// How many skipped rows are remembered with their line, so that memory stays constant.
+    pub const MAX_REMEMBERED: usize = 20;
+
+    /// How many rows were skipped.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.blank_lines + self.short_rows
+    }
+
+    pub(crate) fn push(&mut self, line: u64, reason: SkipReason) {
+        match reason {
+            SkipReason::BlankLine => self.blank_lines += 1,
+            SkipReason::ShortRow { .. } => self.short_rows += 1,
+        }
+        if self.first.len() < Self::MAX_REMEMBERED {
+            self.first.push(SkippedRow { line, reason });
+        }
+    }
+}
+
+/// An account of a file that was read, fit for a run's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatasetInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// The GLUE task whose layout was used; none for own data.
+    pub task: Option<Task>,
+    /// The split asked for; none for own data.
+    pub split: Option<Split>,
+    /// How many examples were handed out.
+    pub examples: u64,
+    /// The limit on examples, if one was set.
+    pub limit: Option<usize>,
+    /// Rows that gave no example.
+    pub skipped: Skipped,
+    /// Size of the whole file in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the whole file (also when a limit stopped the reading), 64 lower-case hex digits.
+    pub sha256: String,
+}
+
+/// All examples of a file, in file order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// The examples.
+    pub examples: Vec<Example>,
+    /// What was read, and what was skipped.
+    pub info: DatasetInfo,
+}
+
+impl Dataset {
+    /// How many examples there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there is no example; a file without one is an error, so never after loading.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+}

@@ -1,0 +1,328 @@
+//! Own data: which columns of a TSV, CSV or JSON Lines file hold the texts and the label.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::DataError;
+use crate::example::{Example, RawLabel};
+use crate::record::Record;
+
+/// How an own data file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TableFormat {
+    /// Tab-separated with a header, without quoting, as in GLUE: quotes are text.
+    Tsv,
+    /// Comma-separated with a header, quoted as RFC 4180 says.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl TableFormat {
+    /// Tells the format from the file's name: `.tsv`, `.tab`, `.csv`, `.jsonl` or `.ndjson`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownFormat`] for any other name.
+    pub fn from_path(path: &Path) -> Result<Self, DataError> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("tsv" | "tab") => Ok(Self::Tsv),
+            Some("csv") => Ok(Self::Csv),
+            Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            _ => Err(DataError::UnknownFormat {
+                path: path.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Which columns are read: by the header's name or, if no column has that name, by zero-based
+/// number. For JSON Lines: by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// The column of the (first) text.
+    pub text: String,
+    /// The column of the second text of a pair.
+    pub pair: Option<String>,
+    /// The column of the label.
+    pub label: Option<String>,
+}
+
+impl Columns {
+    /// Only a text, without a second one and without a label.
+    #[must_use]
+    pub fn text(column: impl Into<String>) -> Self {
+        Self {
+            text: column.into(),
+            pair: None,
+            label: None,
+        }
+    }
+
+    /// Adds the column of the second text.
+    #[must_use]
+    pub fn with_pair(mut self, column: impl Into<String>) -> Self {
+        self.pair = Some(column.into());
+        self
+    }
+
+    /// Adds the column of the label.
+    #[must_use]
+    pub fn with_label(mut self, column: impl Into<String>) -> Self {
+        self.label = Some(column.into());
+        self
+    }
+
+    /// Finds the columns in a header.
+    pub(crate) fn resolve(&self, path: &Path, header: &Record) -> Result<Fields, DataError> {
+        let find = |role: &'static str, column: &str| find_column(path, header, role, column);
+        let text = find("text", &self.text)?;
+        let pair = self
+            .pair
+            .as_deref()
+            .map(|column| find("pair", column))
+            .transpose()?;
+        let label = self
+            .label
+            .as_deref()
+            .map(|column| find("label", column))
+            .transpose()?;
+        Ok(Fields {
+            text,
+            pair,
+            label: label.map(LabelField::At),
+        })
+    }
+}
+
+fn find_column(
+    path: &Path,
+    header: &Record,
+    role: &'static str,
+    column: &str,
+) -> Result<usize, DataError> {
+    let mut named = header
+        .fields()
+        .enumerate()
+        .filter(|(_, name)| *name == column);
+    if let Some((index, _)) = named.next() {
+        return match named.count() {
+            0 => Ok(index),
+            more => Err(DataError::AmbiguousColumn {
+                path: path.to_owned(),
+                role,
+                column: column.to_owned(),
+                count: more + 1,
+            }),
+        };
+    }
+    match column.parse::<usize>() {
+        Ok(index) if index < header.len() => Ok(index),
+        _ => Err(DataError::UnknownColumn {
+            path: path.to_owned(),
+            role,
+            column: column.to_owned(),
+            available: header.fields().map(str::to_owned).collect(),
+        }),
+    }
+}
+
+/// Zero-based indices of what is read from a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub(crate) text: usize,
+    pub(crate) pair: Option<usize>,
+    pub(crate) label: Option<LabelField>,
+}
+
+/// Where the label stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LabelField {
+    /// In this column.
+    At(usize),
+    /// In the row's last column (GLUE's files differ in how many come before).
+    Last,
+}
+
+impl Fields {
+    /// The fewest columns a row can have.
+    pub(crate) fn min_columns(&self) -> usize {
+        let texts = self.text.max(self.pair.unwrap_or(0)) + 1;
+        match self.label {
+            None => texts,
+            Some(LabelField::At(label)) => texts.max(label + 1),
+            Some(LabelField::Last) => texts + 1,
+        }
+    }
+
+    /// Column of the label in a row of so many columns.
+    pub(crate) fn label_index(&self, columns: usize) -> Option<usize> {
+        match self.label? {
+            LabelField::At(label) => Some(label),
+            LabelField::Last => columns.checked_sub(1),
+        }
+    }
+
+    /// Takes an example from a row whose number of columns was checked.
+    pub(crate) fn example(
+        &self,
+        path: &Path,
+        line: u64,
+        record: &Record,
+    ) -> Result<Example, DataError> {
+        let field = |index: usize| {
+            record
+                .get(index)
+                .map(str::to_owned)
+                .ok_or_else(|| DataError::ColumnCount {
+                    path: path.to_owned(),
+                    line,
+                    found: record.len(),
+                    expected: format!("at least {}", index + 1),
+                    why: "that many are read".to_owned(),
+                })
+        };
+        let label = match self.label_index(record.len()) {
+            None => None,
+            Some(index) => {
+                let label = field(index)?;
+                if label.is_empty() {
+                    return Err(DataError::EmptyLabel {
+                        path: path.to_owned(),
+                        line,
+                    });
+                }
+                Some(RawLabel::new(label))
+            }
+        };
+        Ok(Example {
+            text: field(self.text)?,
+            pair: self.pair.map(field).transpose()?,
+            label,
+            line,
+        })
+    }
+}
+
+/// Takes an example from one line of a JSON Lines file.
+pub(crate) fn example_from_json(
+    columns: &Columns,
+    path: &Path,
+    line: u64,
+    json: &str,
+) -> Result<Example, DataError> {
+    let value: Value = serde_json::from_str(json).map_err(|error| DataError::Json {
+        path: path.to_owned(),
+        line,
+        reason: format!("{} at column {}", json_reason(&error), error.column()),
+    })?;
+    let object = match value {
+        Value::Object(object) => object,
+        other => {
+            let reason = format!("found {}", kind(&other));
+            return Err(DataError::Json {
+                path: path.to_owned(),
+                line,
+                reason,
+            });
+        }
+    };
+    let row = JsonRow {
+        path,
+        line,
+        object: &object,
+    };
+    let text = row.text("text", &columns.text)?;
+    let pair = columns
+        .pair
+        .as_deref()
+        .map(|key| row.text("pair", key))
+        .transpose()?;
+    let label = columns
+        .label
+        .as_deref()
+        .map(|key| row.label(key))
+        .transpose()?;
+    Ok(Example {
+        text,
+        pair,
+        label,
+        line,
+    })
+}
+
+struct JsonRow<'a> {
+    path: &'a Path,
+    line: u64,
+    object: &'a Map<String, Value>,
+}
+
+impl JsonRow<'_> {
+    fn value(&self, role: &'static str, key: &str) -> Result<&Value, DataError> {
+        self.object.get(key).ok_or_else(|| DataError::MissingKey {
+            path: self.path.to_owned(),
+            line: self.line,
+            role,
+            key: key.to_owned(),
+            available: self.object.keys().cloned().collect(),
+        })
+    }
+
+    fn type_error(
+        &self,
+        role: &'static str,
+        key: &str,
+        found: &Value,
+        expected: &'static str,
+    ) -> DataError {
+        DataError::JsonType {
+            path: self.path.to_owned(),
+            line: self.line,
+            role,
+            key: key.to_owned(),
+            found: kind(found),
+            expected,
+        }
+    }
+
+    fn text(&self, role: &'static str, key: &str) -> Result<String, DataError> {
+        match self.value(role, key)? {
+            Value::String(text) => Ok(text.clone()),
+            other => Err(self.type_error(role, key, other, "a string")),
+        }
+    }
+
+    fn label(&self, key: &str) -> Result<RawLabel, DataError> {
+        match self.value("label", key)? {
+            Value::String(label) if label.is_empty() => Err(DataError::EmptyLabel {
+                path: self.path.to_owned(),
+                line: self.line,
+            }),
+            Value::String(label) => Ok(RawLabel::new(label.as_str())),
+            Value::Number(number) => Ok(RawLabel::new(number.to_string())),
+            other => Err(self.type_error("label", key, other, "a string or a number")),
+        }
+    }
+}
+
+/// The parser's reason without its own line number, which is always 1 here and would mislead.
+fn json_reason(error: &serde_json::Error) -> String {
+    let full = error.to_string();
+    match full.rfind(" at line ") {
+        Some(at) => full.get(..at).unwrap_or(&full).to_owned(),
+        None => full,
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
