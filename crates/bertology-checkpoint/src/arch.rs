@@ -117,6 +117,9 @@ pub struct Architecture {
     pub position_ids: PositionIds,
     /// The feed-forward activation.
     pub activation: Activation,
+    /// The activation after the dense layer of a masked-LM head: BERT takes `hidden_act` there,
+    /// RoBERTa always the exact GELU. Read only where `head` has such a layer.
+    pub lm_activation: Activation,
     /// `layer_norm_eps`.
     pub norm_epsilon: f64,
     /// The padding token's id, if the config names one.
@@ -144,7 +147,9 @@ impl Architecture {
     #[must_use]
     pub fn heads(&self, layer: usize) -> Vec<usize> {
         let pruned = self.pruned_heads.get(&layer);
-        (0..self.num_heads).filter(|head| pruned.is_none_or(|set| !set.contains(head))).collect()
+        (0..self.num_heads)
+            .filter(|head| pruned.is_none_or(|set| !set.contains(head)))
+            .collect()
     }
 
     /// The longest sequence in tokens that the position table admits.

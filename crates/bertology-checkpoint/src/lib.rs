@@ -1,7 +1,25 @@
 //! What lies in a model folder: `config.json`, tensors and their names, read and written.
+//!
+//! [`Checkpoint::open`] turns a folder into an [`Architecture`], the facts that change what the
+//! model computes, and a [`Tensor`] for every [`Parameter`]. Every tensor of the files is accounted
+//! for in a [`Report`]; what cannot be obeyed is an [`Error`].
 
 pub mod arch;
+mod checkpoint;
+mod config;
+mod error;
+mod json;
+mod names;
 pub mod parameter;
+mod report;
+mod tensors;
 
 pub use arch::{Activation, Architecture, Family, PositionIds, Positions, Problem, TaskHead};
+pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
+pub use config::{Config, OpenAs};
+pub use error::Error;
+pub use names::IgnoreReason;
 pub use parameter::{Affine, LayerParameter, Parameter};
+pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
+pub use safetensors::Dtype;
+pub use tensors::Tensor;

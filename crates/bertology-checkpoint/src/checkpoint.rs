@@ -1,0 +1,498 @@
+//! A model folder opened: the description, the tensors by canonical name, and the account of both.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::arch::{Architecture, Family, TaskHead};
+use crate::config::{Config, OpenAs};
+use crate::names::{IgnoreReason, Meaning, Names, expected, layer_count};
+use crate::parameter::{Affine, LayerParameter, Parameter};
+use crate::report::{Ignored, MissingTensor, Report, TensorInfo};
+use crate::tensors::{Tensor, TensorSet};
+
+/// How to open a model folder.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Which head to put on the encoder.
+    pub open_as: OpenAs,
+    /// Leave out tensors that nothing explains instead of refusing the checkpoint.
+    pub allow_unexpected: bool,
+}
+
+impl OpenOptions {
+    /// The checkpoint as it was saved, every tensor explained.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses the head.
+    #[must_use]
+    pub fn open_as(mut self, open_as: OpenAs) -> Self {
+        self.open_as = open_as;
+        self
+    }
+
+    /// Allows tensors that nothing explains.
+    #[must_use]
+    pub fn allow_unexpected(mut self, allow: bool) -> Self {
+        self.allow_unexpected = allow;
+        self
+    }
+}
+
+/// A model folder whose every tensor is accounted for.
+///
+/// ```no_run
+/// use bertology_checkpoint::{Checkpoint, OpenOptions, Parameter};
+///
+/// let checkpoint = Checkpoint::open("bert-base-uncased".as_ref(), &OpenOptions::new())?;
+/// let words = checkpoint.parameter(Parameter::WordEmbeddings).map(|t| t.to_f32()).transpose()?;
+/// # Ok::<(), bertology_checkpoint::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    config: Config,
+    architecture: Architecture,
+    set: TensorSet,
+    /// Positions in `set.tensors`.
+    by_parameter: BTreeMap<Parameter, usize>,
+    report: Report,
+    hash: OnceLock<String>,
+}
+
+/// What a folder holds, whether or not it can be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The description; without task head where the declared one is not supported.
+    pub architecture: Architecture,
+    /// The account of the tensors.
+    pub report: Report,
+    /// What [`Checkpoint::open`] would refuse, in the order in which it would.
+    pub problems: Vec<Error>,
+    /// The weights files.
+    pub files: Vec<PathBuf>,
+}
+
+impl Checkpoint {
+    /// Opens a folder in the Hugging Face layout. Weights are mapped, not read.
+    ///
+    /// # Errors
+    /// If an option of the config is not supported, the weights cannot be read, or a tensor is
+    /// missing, unexpected, of the wrong shape or type, or given twice.
+    pub fn open(folder: &Path, options: &OpenOptions) -> Result<Self, Error> {
+        let (checkpoint, mut problems) = Self::examine(folder, options)?;
+        if problems.is_empty() {
+            Ok(checkpoint)
+        } else {
+            Err(problems.remove(0))
+        }
+    }
+
+    /// Says what a folder holds without refusing what [`Checkpoint::open`] refuses for the sake of
+    /// its tensors or its task.
+    ///
+    /// # Errors
+    /// If the config or the weights cannot be read at all, or the config describes no model that
+    /// is supported.
+    pub fn inspect(folder: &Path) -> Result<Inspection, Error> {
+        let options = OpenOptions::new();
+        let (checkpoint, problems) = match Self::examine(folder, &options) {
+            Err(task @ (Error::UnsupportedTask { .. } | Error::AmbiguousTask { .. })) => {
+                let (checkpoint, mut problems) =
+                    Self::examine(folder, &options.open_as(OpenAs::Encoder))?;
+                problems.insert(0, task);
+                (checkpoint, problems)
+            }
+            other => other?,
+        };
+        Ok(Inspection {
+            architecture: checkpoint.architecture,
+            report: checkpoint.report,
+            problems,
+            files: checkpoint.set.files,
+        })
+    }
+
+    /// The description that the config and the tensors give.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The tensor of a parameter, its shape verified; nothing where the architecture has no such
+    /// parameter. [`Parameter::LmDecoder`]'s weight is there only if it is not tied to the word
+    /// embeddings.
+    #[must_use]
+    pub fn parameter(&self, parameter: Parameter) -> Option<&Tensor> {
+        self.by_parameter
+            .get(&parameter)
+            .and_then(|&at| self.set.tensors.get(at))
+    }
+
+    /// Every parameter that the files hold, in canonical order.
+    pub fn parameters(&self) -> impl Iterator<Item = (Parameter, &Tensor)> {
+        self.by_parameter
+            .iter()
+            .filter_map(|(&parameter, &at)| Some((parameter, self.set.tensors.get(at)?)))
+    }
+
+    /// Every tensor of the files, used or not, by name.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.set.tensors
+    }
+
+    /// The account of the tensors.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The config file with all its keys.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The weights files.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.set.files
+    }
+
+    /// SHA-256, in hexadecimal, of the list of `config.json` and the weights files, each line a
+    /// file's own SHA-256, two spaces and its name. Reads the files at the first call.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn content_hash(&self) -> Result<&str, Error> {
+        if let Some(hash) = self.hash.get() {
+            return Ok(hash);
+        }
+        let mut list = String::new();
+        for path in
+            std::iter::once(self.config.path()).chain(self.set.files.iter().map(AsRef::as_ref))
+        {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            list.push_str(&format!("{}  {name}\n", hash_file(path)?));
+        }
+        Ok(self.hash.get_or_init(|| hex(&Sha256::digest(list))))
+    }
+
+    pub(crate) fn parameter_of(&self, tensor: &Tensor) -> Option<Parameter> {
+        self.parameters()
+            .find(|(_, other)| std::ptr::eq(*other, tensor))
+            .map(|(p, _)| p)
+    }
+
+    fn examine(folder: &Path, options: &OpenOptions) -> Result<(Self, Vec<Error>), Error> {
+        let config = Config::read(folder)?;
+        let set = TensorSet::open(folder)?;
+        let names: Vec<&str> = set.tensors.iter().map(Tensor::name).collect();
+        let mut architecture = config.architecture(&names, options.open_as)?;
+        let found = layer_count(names.iter().copied());
+        // Before anything is built per layer: the config may claim billions.
+        if architecture.num_layers > found {
+            return Err(Error::Layers {
+                path: config.path().into(),
+                configured: architecture.num_layers,
+                found,
+            });
+        }
+        let prefix = Names::prefix(architecture.family);
+        let prefixed = names.iter().any(|name| name.starts_with(prefix));
+        drop(names);
+        let mut matching = Matching::default();
+        matching.sort(
+            folder,
+            &set,
+            &Names {
+                architecture: &architecture,
+                prefixed,
+            },
+        );
+        if matches!(architecture.head, TaskHead::None) {
+            architecture.pooler = matching
+                .by_parameter
+                .keys()
+                .any(|p| matches!(p, Parameter::Pooler(_)));
+        }
+        let names = Names {
+            architecture: &architecture,
+            prefixed,
+        };
+        matching.settle_decoder(folder, &set, &names, config.ties_embeddings()?, options);
+        matching.verify(folder, &set, &names);
+        if !options.allow_unexpected && !matching.report.unexpected.is_empty() {
+            matching.problems.push(Error::Unexpected {
+                path: folder.into(),
+                names: matching
+                    .report
+                    .unexpected
+                    .iter()
+                    .map(|t| t.name.clone())
+                    .collect(),
+            });
+        }
+        let Matching {
+            by_parameter,
+            report,
+            problems,
+            ..
+        } = matching;
+        let checkpoint = Self {
+            folder: folder.into(),
+            config,
+            architecture,
+            set,
+            by_parameter,
+            report,
+            hash: OnceLock::new(),
+        };
+        Ok((checkpoint, problems))
+    }
+}
+
+/// The work of matching tensors with parameters.
+#[derive(Default)]
+struct Matching {
+    by_parameter: BTreeMap<Parameter, usize>,
+    /// Decoder tensors that may be copies of tied ones.
+    decoder: Vec<(Affine, usize)>,
+    report: Report,
+    problems: Vec<Error>,
+}
+
+impl Matching {
+    fn sort(&mut self, folder: &Path, set: &TensorSet, names: &Names<'_>) {
+        for (at, tensor) in set.tensors.iter().enumerate() {
+            match names.meaning(tensor.name()) {
+                Meaning::Use(parameter) => self.claim(folder, set, parameter, at),
+                Meaning::TiedDecoder(affine) => self.decoder.push((affine, at)),
+                Meaning::Ignore(reason) => self.ignore(tensor, reason),
+                Meaning::Unknown => self.report.unexpected.push(TensorInfo::of(tensor)),
+            }
+        }
+    }
+
+    fn claim(&mut self, folder: &Path, set: &TensorSet, parameter: Parameter, at: usize) {
+        let Some(&first) = self.by_parameter.get(&parameter) else {
+            self.by_parameter.insert(parameter, at);
+            return;
+        };
+        if let (Some(first), Some(second)) = (set.tensors.get(first), set.tensors.get(at)) {
+            self.report.unexpected.push(TensorInfo::of(second));
+            self.problems.push(Error::Duplicate {
+                path: folder.into(),
+                parameter,
+                first: first.name().into(),
+                second: second.name().into(),
+            });
+        }
+    }
+
+    fn ignore(&mut self, tensor: &Tensor, reason: IgnoreReason) {
+        self.report.ignored.push(Ignored {
+            tensor: TensorInfo::of(tensor),
+            reason,
+        });
+    }
+
+    /// A decoder's tensor in the file counts only where it equals the tied one or nothing is tied.
+    fn settle_decoder(
+        &mut self,
+        folder: &Path,
+        set: &TensorSet,
+        names: &Names<'_>,
+        tied: bool,
+        options: &OpenOptions,
+    ) {
+        for (affine, at) in std::mem::take(&mut self.decoder) {
+            let Some(tensor) = set.tensors.get(at) else {
+                continue;
+            };
+            let partner = match affine {
+                Affine::Weight if !tied => None,
+                Affine::Weight => Some(Parameter::WordEmbeddings),
+                Affine::Bias => Some(Parameter::LmDecoder(Affine::Bias)),
+            };
+            let other = partner
+                .and_then(|parameter| self.by_parameter.get(&parameter))
+                .and_then(|&at| set.tensors.get(at));
+            match other {
+                Some(other) if other.same_values(tensor) => {
+                    self.ignore(tensor, IgnoreReason::TiedCopy);
+                }
+                Some(_) if options.allow_unexpected => {
+                    self.ignore(tensor, IgnoreReason::OverriddenByTie);
+                }
+                Some(other) => {
+                    self.report.unexpected.push(TensorInfo::of(tensor));
+                    self.problems.push(Error::Untied {
+                        tensor: tensor.name().into(),
+                        tied: other.name().into(),
+                        file: tensor.file().into(),
+                    });
+                }
+                // Without word embeddings the tie cannot hold; that is reported as missing.
+                None if affine == Affine::Weight && tied => {
+                    self.report.unexpected.push(TensorInfo::of(tensor));
+                }
+                None => self.claim(folder, set, Parameter::LmDecoder(affine), at),
+            }
+        }
+        let has_lm = matches!(
+            names.architecture.head,
+            TaskHead::MaskedLm | TaskHead::PreTraining
+        );
+        let decoder = Parameter::LmDecoder(Affine::Weight);
+        if has_lm && !tied {
+            let shape = vec![
+                names.architecture.vocab_size,
+                names.architecture.hidden_size,
+            ];
+            self.expect(set, names, decoder, &shape);
+        }
+    }
+
+    fn verify(&mut self, folder: &Path, set: &TensorSet, names: &Names<'_>) {
+        for (parameter, shape) in expected(names.architecture) {
+            self.expect(set, names, parameter, &shape);
+        }
+        let missing: Vec<String> = self.report.missing.iter().map(|m| m.name.clone()).collect();
+        if !missing.is_empty() {
+            let task = match names.architecture.head {
+                TaskHead::None => None,
+                TaskHead::SequenceClassification { .. } => Some("sequence classifier"),
+                TaskHead::MaskedLm => Some("masked language model"),
+                TaskHead::NextSentence => Some("next-sentence predictor"),
+                TaskHead::PreTraining => Some("pre-training head"),
+            };
+            // The encoder's names start with its prefix or with one of these.
+            let base = [
+                Names::prefix(names.architecture.family),
+                "embeddings.",
+                "encoder.",
+                "pooler.",
+            ];
+            let of_head: Vec<String> = missing
+                .iter()
+                .filter(|name| !base.iter().any(|prefix| name.starts_with(prefix)))
+                .cloned()
+                .collect();
+            let path = folder.to_path_buf();
+            self.problems.insert(
+                0,
+                match task {
+                    Some(task) if of_head.len() == missing.len() => Error::MissingHead {
+                        path,
+                        task,
+                        names: of_head,
+                    },
+                    _ => Error::Missing {
+                        path,
+                        names: missing,
+                    },
+                },
+            );
+        }
+        let roberta_classifier = names.architecture.family == Family::Roberta
+            && matches!(
+                names.architecture.head,
+                TaskHead::SequenceClassification { .. }
+            );
+        for (&parameter, &at) in &self.by_parameter {
+            let Some(tensor) = set.tensors.get(at) else {
+                continue;
+            };
+            self.report.used.push(TensorInfo::of(tensor));
+            self.report.parts.add(parameter, tensor, roberta_classifier);
+        }
+    }
+
+    fn expect(
+        &mut self,
+        set: &TensorSet,
+        names: &Names<'_>,
+        parameter: Parameter,
+        shape: &[usize],
+    ) {
+        let tensor = self
+            .by_parameter
+            .get(&parameter)
+            .and_then(|&at| set.tensors.get(at));
+        let Some(tensor) = tensor else {
+            let missing = MissingTensor {
+                name: names.name_of(parameter),
+                shape: shape.to_vec(),
+            };
+            self.report.missing.push(missing);
+            return;
+        };
+        if tensor.shape() != shape {
+            self.problems.push(Error::Shape {
+                tensor: tensor.name().into(),
+                file: tensor.file().into(),
+                found: tensor.shape().to_vec(),
+                expected: shape.to_vec(),
+                hint: shape_hint(parameter, names.architecture),
+            });
+        } else if !tensor.is_floating() {
+            self.problems.push(tensor.wrong_dtype());
+        }
+    }
+}
+
+/// The usual cause of a wrong shape, where there is one.
+fn shape_hint(parameter: Parameter, architecture: &Architecture) -> &'static str {
+    match parameter {
+        Parameter::Layer(
+            layer,
+            LayerParameter::Query(_)
+            | LayerParameter::Key(_)
+            | LayerParameter::Value(_)
+            | LayerParameter::AttentionOutput(_),
+        ) => {
+            if architecture.pruned_heads.contains_key(&layer) {
+                "; `pruned_heads` of this layer may not be those of the file"
+            } else {
+                "; if heads were pruned from this layer, `pruned_heads` must name them"
+            }
+        }
+        Parameter::Classifier(_) => "; `id2label` sets the number of labels",
+        _ => "",
+    }
+}
+
+fn hash_file(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(hex(&digest.finalize()));
+        };
+        digest.update(bytes);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

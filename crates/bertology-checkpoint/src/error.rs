@@ -1,0 +1,347 @@
+//! Everything that can be wrong with a model folder, each with its evidence.
+
+use std::path::PathBuf;
+
+use safetensors::Dtype;
+
+use crate::Parameter;
+
+/// Why a model folder could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The path given is not a folder.
+    #[error("{} is not a folder; give the folder that holds config.json and the weights", path.display())]
+    NotAFolder {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// No `config.json`.
+    #[error("{} holds no config.json, so it is not a model folder in the Hugging Face layout", path.display())]
+    MissingConfig {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A JSON file does not parse.
+    #[error("{} is not valid JSON: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, from the parser.
+        source: serde_json::Error,
+    },
+    /// An option of `config.json` has a value of the wrong kind, out of range or at odds with
+    /// another one.
+    #[error("{}: `{key}` {problem}", path.display())]
+    Config {
+        /// The config file.
+        path: PathBuf,
+        /// The option.
+        key: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// An option of `config.json` asks for a computation that is not offered.
+    #[error("{}: `{key}` is {value}, which is not supported; {supported}", path.display())]
+    UnsupportedOption {
+        /// The config file.
+        path: PathBuf,
+        /// The option.
+        key: String,
+        /// Its value, as JSON.
+        value: String,
+        /// What is supported, as a clause.
+        supported: String,
+    },
+    /// `architectures` names a task whose head is not offered.
+    #[error(
+        "{}: the checkpoint is a {architecture}, whose task is not supported; open it as a bare \
+         encoder to study its heads without the task",
+        path.display()
+    )]
+    UnsupportedTask {
+        /// The config file.
+        path: PathBuf,
+        /// The class that `architectures` names.
+        architecture: String,
+    },
+    /// Neither the config nor the tensors say which task the checkpoint was made for.
+    #[error("{}: no `architectures`, and the tensors fit several tasks ({evidence}); say which head to open", path.display())]
+    AmbiguousTask {
+        /// The config file.
+        path: PathBuf,
+        /// The tensors that leave it open.
+        evidence: String,
+    },
+    /// The folder has no weights at all.
+    #[error(
+        "{} holds no weights: expected model.safetensors, model.safetensors.index.json, \
+         pytorch_model.bin or pytorch_model.bin.index.json",
+        path.display()
+    )]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The only weights are of another framework.
+    #[error(
+        "{} holds only {format} weights ({file}); convert them once in Python with transformers \
+         4.57: `AutoModel.from_pretrained(DIR, {option}=True).save_pretrained(NEW_DIR)`, with the \
+         class that fits the task in place of AutoModel",
+        path.display()
+    )]
+    ForeignWeights {
+        /// The folder.
+        path: PathBuf,
+        /// The file found.
+        file: String,
+        /// The framework.
+        format: &'static str,
+        /// The argument of `from_pretrained` that reads it.
+        option: &'static str,
+    },
+    /// A PyTorch file from before 1.6, or one saved in the old manner.
+    #[error(
+        "{} is in PyTorch's old format, a bare pickle instead of a zip archive; convert it once in \
+         Python: `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), FILE)`",
+        path.display()
+    )]
+    LegacyPickle {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The crate was built without the `pickle` feature.
+    #[error("{} is a PyTorch pickle, which this build cannot read; use model.safetensors or build with the `pickle` feature", path.display())]
+    PickleDisabled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The pickle asks for something other than plain tensors.
+    #[error("{}: the pickle asks for `{global}`, which is refused: nothing but plain tensors is read from a pickle", path.display())]
+    UnsafePickle {
+        /// The file.
+        path: PathBuf,
+        /// Module and name of the callable.
+        global: String,
+    },
+    /// A weights file is truncated or otherwise broken.
+    #[error("{} is damaged or incomplete: {problem}; download or copy it again", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A placeholder of git-lfs lies where the weights should be.
+    #[error("{} is a git-lfs pointer, not the weights; run `git lfs pull` in that folder", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A shard index contradicts itself or the shards.
+    #[error("{}: {problem}", path.display())]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Two tensors stand for the same parameter.
+    #[error("{}: tensors `{first}` and `{second}` both stand for {parameter}; remove one", path.display())]
+    Duplicate {
+        /// The folder.
+        path: PathBuf,
+        /// The parameter.
+        parameter: Parameter,
+        /// Name in the file.
+        first: String,
+        /// Name in the file.
+        second: String,
+    },
+    /// The same name occurs in two files of a checkpoint, or twice in one.
+    #[error("tensor `{name}` occurs in both {} and {}", first.display(), second.display())]
+    DuplicateName {
+        /// The tensor.
+        name: String,
+        /// A file that holds it.
+        first: PathBuf,
+        /// Another file that holds it.
+        second: PathBuf,
+    },
+    /// A tensor's shape contradicts the config.
+    #[error(
+        "{}: tensor `{tensor}` has shape {found:?} where config.json asks for {expected:?}{hint}",
+        file.display()
+    )]
+    Shape {
+        /// Name in the file.
+        tensor: String,
+        /// The weights file.
+        file: PathBuf,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that follows from the config.
+        expected: Vec<usize>,
+        /// A likely cause, or nothing.
+        hint: &'static str,
+    },
+    /// A parameter is stored in a type that holds no usable weights.
+    #[error("{}: tensor `{tensor}` has type {dtype}; parameters must be F32, F16, BF16 or F64", file.display())]
+    Dtype {
+        /// Name in the file.
+        tensor: String,
+        /// The weights file.
+        file: PathBuf,
+        /// Its type.
+        dtype: Dtype,
+    },
+    /// The config counts more layers than the file can hold.
+    #[error("{}: `num_hidden_layers` is {configured}, but the weights hold {found} layers", path.display())]
+    Layers {
+        /// The config file.
+        path: PathBuf,
+        /// Layers according to the config.
+        configured: usize,
+        /// One more than the highest layer number among the tensors.
+        found: usize,
+    },
+    /// Parameters that the model needs are not in the files.
+    #[error("{}: {} missing: {}", path.display(), count(names), list(names))]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// The names under which they were sought.
+        names: Vec<String>,
+    },
+    /// The task head's own tensors are not in the files.
+    #[error(
+        "{} holds no fine-tuned {task}: {} missing: {}; give a checkpoint trained for the task, or \
+         open this one as a bare encoder",
+        path.display(), count(names), list(names)
+    )]
+    MissingHead {
+        /// The folder.
+        path: PathBuf,
+        /// The kind of head.
+        task: &'static str,
+        /// The names under which its tensors were sought.
+        names: Vec<String>,
+    },
+    /// Tensors that nothing in the model uses.
+    #[error(
+        "{}: {} that the model described by config.json does not have: {}; correct config.json, or \
+         allow unexpected tensors",
+        path.display(), count(names), list(names)
+    )]
+    Unexpected {
+        /// The folder.
+        path: PathBuf,
+        /// The tensors.
+        names: Vec<String>,
+    },
+    /// An output layer that should share another tensor's values has its own.
+    #[error(
+        "{}: `{tensor}` differs from `{tied}`, to which config.json ties it; set \
+         \"tie_word_embeddings\": false to use it, or allow unexpected tensors to leave it out",
+        file.display()
+    )]
+    Untied {
+        /// The tensor.
+        tensor: String,
+        /// The one that it should equal.
+        tied: String,
+        /// The weights file.
+        file: PathBuf,
+    },
+    /// Text that names heads could not be read.
+    #[error(
+        "`{text}` does not name heads: {problem}; write 3.5, L3H5, 3:5, 0:1,3 or 5:0-4 (layer, then heads, counted from 0)"
+    )]
+    HeadSyntax {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A head that the model does not have.
+    #[error("layer {layer}, head {head} does not exist: the model has layers 0 to {} and heads 0 to {}", layers.saturating_sub(1), heads.saturating_sub(1))]
+    NoSuchHead {
+        /// The layer asked for.
+        layer: u64,
+        /// The head asked for.
+        head: u64,
+        /// Number of layers.
+        layers: usize,
+        /// Heads per layer of the unpruned model.
+        heads: usize,
+    },
+    /// A mask whose size does not fit the model.
+    #[error("the head mask has {found} entries; the model has {layers} layers of {heads} heads, so {} are needed", layers * heads)]
+    MaskSize {
+        /// Entries given.
+        found: usize,
+        /// Layers.
+        layers: usize,
+        /// Heads per layer.
+        heads: usize,
+    },
+    /// The output folder already has content.
+    #[error("{} already exists and is not empty; choose another folder or allow overwriting", path.display())]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The output folder is the source itself.
+    #[error("{} is the folder being read; write the smaller checkpoint elsewhere", path.display())]
+    OutputIsSource {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+fn count(names: &[String]) -> String {
+    if names.len() == 1 {
+        "1 tensor".into()
+    } else {
+        format!("{} tensors", names.len())
+    }
+}
+
+/// Names in full up to eight, then a count: a wrong config can put hundreds here.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|n| format!("`{n}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

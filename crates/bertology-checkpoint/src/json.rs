@@ -1,0 +1,16 @@
+//! Reading JSON objects with the file in every error.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// The object in `path`, its keys in the order of the file.
+pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+        path: path.into(),
+        source,
+    })
+}

@@ -1,0 +1,37 @@
+//! A weights file in memory without reading it first.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use crate::Error;
+
+/// The bytes of a file, mapped read-only and shared by the tensors in it.
+#[derive(Debug, Clone)]
+pub(crate) struct FileBytes(Arc<Mmap>);
+
+impl FileBytes {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        if length == 0 {
+            return Err(Error::Corrupt {
+                path: path.into(),
+                problem: "the file is empty".into(),
+            });
+        }
+        #[allow(unsafe_code, reason = "mapping a file has no safe interface")]
+        // SAFETY: the map is read-only and handed out only as `&[u8]`, for which every bit pattern
+        // is valid. The remaining condition, that nobody shortens or rewrites the file meanwhile,
+        // holds for model folders: the hub's cache and our own writer replace files by renaming,
+        // which leaves a mapped file intact.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+        Ok(Self(Arc::new(map)))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
