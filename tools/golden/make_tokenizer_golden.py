@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+"""Write the tokenizer's golden files: small tokenizer folders and what transformers makes of difficult texts.
+
+Each folder holds tokenizer files in one of the forms that checkpoints come with, and `cases.json`:
+`{text, pair, max_length, input_ids, token_type_ids, attention_mask, offsets}`, one case a line, computed by
+BertTokenizerFast / RobertaTokenizerFast with truncation="longest_first". Offsets count characters (Unicode
+scalar values), as transformers returns them; special tokens have [0, 0].
+
+    make_tokenizer_golden.py            write all folders
+    make_tokenizer_golden.py --check    make them again in a temporary directory and compare byte by byte
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import transformers
+from tokenizers import ByteLevelBPETokenizer
+from transformers import BertTokenizerFast, RobertaTokenizerFast
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "crates/bertology-tokenizer/tests/golden"
+
+# ---------------------------------------------------------------- vocabularies
+
+BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+WORDS = """the a an of to and in is was it on for with as by at from that this not no one two old new small
+river river bank boat boats walk walks play plays read reads sing sings cat cats dog dogs bird birds green
+blue quiet head heads layer layers mask masks model models token tokens word words text texts short long very
+The A River Paris Anna NASA cafe naïve café résumé über straße ijs don t s ll re can will un able""".split()
+PIECES = """s es ed ing er est ly ness ment able tion un re ish ful less bank boat walk play token mask word
+is ation al ity ise ize ö é ü""".split()
+PUNCTUATION = list(".,;:!?'\"()[]{}<>-_/\\&@#$%*+=~^|`") + ["–", "—", "“", "”", "’", "…", "€", "£", "。", "，"]
+CHARACTERS = (
+    list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+    + list("éèàüößñçåø")
+    + list("河水山人中文語学")
+    + ["한", "국", "ᄒ", "ᅡ", "ᆫ", "и", "р", "ي", "\u0301", "😀", "️"]
+)
+
+
+def bert_vocabulary(specials):
+    unused = [f"[unused{i}]" for i in range(4)]
+    pieces = [f"##{piece}" for piece in [*PIECES, *"abcdefghijklmnopqrstuvwxyz0123456789", "水", "文", "\u0301"]]
+    entries = [*specials, *unused, *PUNCTUATION, *CHARACTERS, *WORDS, *pieces]
+    return list(dict.fromkeys(entries))
+
+
+CORPUS = """The river is quiet and the old boat lies on the bank.
+Two cats walk along the river bank; the dog reads the quiet text aloud.
+A small model has layers, and each layer has heads that read the other tokens.
+Masking a head is not the same as masking a word, but both masks are short.
+Anna sings in the café in Paris while the birds sing in the green trees.
+Don't walk on the new bank: it isn't able to carry boats, boaters or boating dogs.
+In 1997 there were 12 boats, in 2019 there were 345; nobody counted the birds.
+The naïve reader reads every word; the quiet reader reads every layer of the text.
+Tokens are words, parts of words, or single bytes, and a tokenizer tells them apart.
+"It was a very long, very quiet walk," she said, "and nobody played or sang."
+""".splitlines()
+
+
+# ---------------------------------------------------------------- texts
+
+TEXTS = [
+    "the cat walks on the river bank",
+    "The River, the CAT and Anna.",
+    "",
+    " ",
+    "\t\n",
+    "  leading and  double   spaces and trailing  ",
+    "tabs\tand\nnew lines\r\nand\x0bothers",
+    "no-break\u00a0space, thin\u2009space, zero\u200bwidth, soft\u00adhyphen, line\u2028separator, bom\ufeff",
+    "control\x00 characters\x07 and \ufffd replacement",
+    "café naïve résumé über straße",
+    "CAFÉ NAÏVE RÉSUMÉ ÜBER STRASSE",
+    "cafe\u0301 nai\u0308ve re\u0301sume\u0301 e\u0301\u0323 \u0301alone",
+    "Ångström, Łódź, Dvořák, smørrebrød, İstanbul, ﬁnd ﬂoods, ½ ² №",
+    "河水 山人中文",
+    "the河水is quiet中文,word。",
+    "日本語とひらがなカタカナ 漢字",
+    "한국 국한 한",
+    "река и Река",
+    "العربية ي",
+    "हिन्दी नमस्ते",
+    "😀 the 😀😀 dog👍🏽 family👨‍👩‍👧 flag🇳🇱 heart❤️",
+    "[CLS] the [SEP] cat [MASK] walks [PAD] [UNK]",
+    "the[SEP]cat[MASK]walks",
+    "[sep] [Mask] [ SEP ] [unused1]",
+    "<s> the </s> cat <mask> walks <pad> <unk>",
+    "the</s>cat<mask>walks  <mask> on",
+    "don't can't it's we'll they're DON'T",
+    "hello!!! (really?) \"quoted\" 'single' “curly” – — … a/b a\\b a_b #tag @user $5.00 50% 1,000.5",
+    "https://example.org/a?b=c&d=e#f name@example.org",
+    "walking walked walker walkers unwalkable replayable tokenization tokenizations maskings",
+    "a" * 100,
+    "a" * 101,
+    "walk" * 40,
+    "x" * 250 + " the cat",
+    "é" * 60,
+    "1234567890 007 3.14159 1e-5 x2 2x",
+    "UNKNOWNWORD qzxj ЖЖЖ ∑∫√",
+    "##s ##ing s##ing",
+    "tri\u0323\u0301ple \u1100\u1161\u11ab \u0915\u094d\u0937",
+    "ends with a space ",
+    " starts with a space",
+    "ＦＵＬＬ　ｗｉｄｔｈ ｔｅｘｔ",
+    "\U00020000\U0002a6d6 rare ideographs",
+    "one\x85two three\u3000four",
+]
+
+PAIRS = [
+    ("the cat walks", "the dog reads"),
+    ("", "the dog"),
+    ("the dog", ""),
+    ("", ""),
+    ("café 河水", "NAÏVE 😀"),
+    ("the [SEP] cat", "a [CLS] dog </s> x"),
+    (" the cat", " the dog "),
+    ("don't", "1,000 birds!"),
+]
+
+COUNTED = "the cat walks on river bank and a dog reads one very long text with two small words for no bird".split()
+
+
+def counted(words, start=0):
+    return " ".join(COUNTED[(start + i) % len(COUNTED)] for i in range(words))
+
+
+def requests(special_tokens_in_pair):
+    """(text, pair, max_length) of every case."""
+    for text in TEXTS:
+        yield text, None, 128
+    for text in TEXTS[:2] + TEXTS[9:15]:
+        yield text, None, 6
+    for pair in PAIRS:
+        yield *pair, 128
+        yield *pair, special_tokens_in_pair + 3
+    # Single texts at, just below and just above the limit.
+    for words in (0, 1, 6, 7, 8, 9, 30):
+        yield counted(words), None, 9
+    # Longest-first: either side longer, both longer than half, odd and even room, ties.
+    for first, second in [(1, 1), (3, 3), (4, 3), (3, 4), (2, 12), (12, 2), (5, 6), (6, 5), (7, 7), (12, 12), (20, 1)]:
+        for room in (2, 3, 7, 8, 9):
+            yield counted(first), counted(second, 5), special_tokens_in_pair + room
+
+
+def cases(tokenizer):
+    specials = tokenizer.num_special_tokens_to_add(pair=True)
+    result = []
+    for text, pair, max_length in requests(specials):
+        encoded = tokenizer(
+            text, pair, truncation="longest_first", max_length=max_length, return_offsets_mapping=True,
+            return_token_type_ids=True, return_attention_mask=True,
+        )  # fmt: skip
+        result.append(
+            dict(
+                text=text,
+                pair=pair,
+                max_length=max_length,
+                input_ids=encoded["input_ids"],
+                token_type_ids=encoded["token_type_ids"],
+                attention_mask=encoded["attention_mask"],
+                offsets=[list(pair) for pair in encoded["offset_mapping"]],
+            )
+        )
+    return result
+
+
+# ---------------------------------------------------------------- folders
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_cases(folder, tokenizer):
+    lines = [json.dumps(case, ensure_ascii=True) for case in cases(tokenizer)]
+    (folder / "cases.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
+def bert_folder(out, name, config=None, specials=None, vocabulary=BERT_SPECIALS):
+    """The older files only: vocab.txt, and the two small JSON files where given."""
+    folder = out / name
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(bert_vocabulary(vocabulary)) + "\n", encoding="utf-8")
+    if config is not None:
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", **config})
+    if specials is not None:
+        write_json(folder / "special_tokens_map.json", specials)
+    tokenizer = BertTokenizerFast.from_pretrained(folder)
+    write_cases(folder, tokenizer)
+    return tokenizer
+
+
+def saved_folder(out, name, tokenizer, twin, drop=(), change=None):
+    """What a fast tokenizer's `save_pretrained` writes; must agree with its twin of older files."""
+    folder = out / name
+    tokenizer.save_pretrained(folder)
+    for file in drop:
+        (folder / file).unlink()
+    if change:
+        path = folder / "tokenizer_config.json"
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **change})
+    again = type(tokenizer).from_pretrained(folder)
+    write_cases(folder, again)
+    if twin:
+        assert (folder / "cases.json").read_bytes() == (out / twin / "cases.json").read_bytes(), name
+
+
+def bert(out):
+    uncased = bert_folder(
+        out, "bert-uncased", {"do_lower_case": True, "model_max_length": 512},
+        dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), BERT_SPECIALS)),
+    )  # fmt: skip
+    bert_folder(out, "bert-vocab-only")
+    bert_folder(out, "bert-uncased-keep-accents", {"do_lower_case": True, "strip_accents": False})
+    cased = bert_folder(out, "bert-cased", {"do_lower_case": False})
+    bert_folder(out, "bert-cased-strip-accents", {"do_lower_case": False, "strip_accents": True})
+    bert_folder(out, "bert-cased-no-chinese", {"do_lower_case": False, "tokenize_chinese_chars": False})
+
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    others = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    bert_folder(out, "bert-other-specials", {"do_lower_case": True}, dict(zip(names, others)), vocabulary=others)
+
+    # tokenizer.json keeps whatever truncation and padding it was saved with; callers' settings must win.
+    uncased.backend_tokenizer.enable_truncation(5)
+    uncased.backend_tokenizer.enable_padding(length=12)
+    saved_folder(out, "bert-uncased-json", uncased, "bert-uncased")
+    saved_folder(out, "bert-cased-json", cased, "bert-cased", drop=["vocab.txt"])
+    # The two files disagree: transformers lets tokenizer_config.json win.
+    saved_folder(
+        out, "bert-config-wins", BertTokenizerFast.from_pretrained(out / "bert-uncased"), "bert-cased",
+        drop=["vocab.txt"], change={"do_lower_case": False},
+    )  # fmt: skip
+
+
+def roberta(out):
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        CORPUS, vocab_size=400, min_frequency=2, special_tokens=ROBERTA_SPECIALS, show_progress=False
+    )
+    mask = dict(content="<mask>", lstrip=True, rstrip=False, normalized=False, single_word=False)
+    specials = dict(
+        bos_token="<s>", eos_token="</s>", unk_token="<unk>", sep_token="</s>", pad_token="<pad>", cls_token="<s>",
+        mask_token=mask,
+    )  # fmt: skip
+    for name, prefix in [("roberta", False), ("roberta-prefix-space", True)]:
+        folder = out / name
+        folder.mkdir()
+        trained.save_model(str(folder))
+        write_json(
+            folder / "tokenizer_config.json",
+            {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": prefix, "model_max_length": 512},
+        )
+        write_json(folder / "special_tokens_map.json", specials)
+        tokenizer = RobertaTokenizerFast.from_pretrained(folder)
+        write_cases(folder, tokenizer)
+        saved_folder(out, f"{name}-json", tokenizer, name, drop=["vocab.json", "merges.txt"])
+
+
+def generate(out):
+    bert(out)
+    roberta(out)
+
+
+# ---------------------------------------------------------------- checking
+
+
+def check(kept):
+    failures = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch)
+        generate(made)
+        names = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
+        present = {p.relative_to(kept) for p in kept.rglob("*") if p.is_file()} if kept.is_dir() else set()
+        for name in sorted(names | present):
+            if name not in names or name not in present or (made / name).read_bytes() != (kept / name).read_bytes():
+                failures += 1
+                print(f"FAIL {name}")
+    print(f"{len(names)} files, {failures} differ")
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    parser.add_argument("--output", type=Path, default=OUT, help="folder that holds the fixture folders")
+    options = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    if options.check:
+        return 1 if check(options.output) else 0
+    with tempfile.TemporaryDirectory() as scratch:
+        generate(Path(scratch))
+        for folder in sorted(Path(scratch).iterdir()):
+            target = options.output / folder.name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(folder, target)
+            size = sum(p.stat().st_size for p in target.iterdir())
+            print(f"{folder.name:26} {size / 1000:7.1f} kB  {sum(1 for _ in requests(3))} cases")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
