@@ -165,8 +165,11 @@ def score_of(logits, labels, metric):
     return f1 if metric == "f1" else (accuracy + f1) / 2
 
 
-def masking_loop(model, corpus, first, name, options):
-    """Every step's mask and score; the final mask is the last whose score passed."""
+def masking_loop(model, corpus, passes, name, options):
+    """Every step's mask and score; the final mask is the last whose score passed.
+
+    `passes` holds the results of masks already tried: nothing in a pass depends on the loop that asks.
+    """
     granularity, _, rest = name.partition(":")
     parts = rest.split(":") if rest else []
     live_norms = "live" in parts
@@ -174,8 +177,8 @@ def masking_loop(model, corpus, first, name, options):
     tokens = corpus.lengths.sum()
     current = np.ones((model.config.num_hidden_layers, model.config.num_attention_heads), bool)
     per_step = max(1, int(current.size * options.amount))
-    result, kept = first, current
-    first_score = score = score_of(first["logits"], corpus.labels, options.metric)
+    result, kept = passes[current.tobytes()], current
+    first_score = score = score_of(result["logits"], corpus.labels, options.metric)
     masks, scores, rankings, stopped = [current], [score], [], "threshold"
     while score >= first_score * options.threshold:
         kept = current
@@ -188,7 +191,10 @@ def masking_loop(model, corpus, first, name, options):
         order = np.argsort(np.where(kept, importance, np.inf), axis=None, kind="stable")
         current = kept.copy()
         current.flat[order[: min(per_step, int(kept.sum()))]] = False
-        result = full_pass(model, corpus, current, options.tokens)
+        key = current.tobytes()
+        if key not in passes:
+            passes[key] = full_pass(model, corpus, current, options.tokens)
+        result = passes[key]
         score = score_of(result["logits"], corpus.labels, options.metric)
         masks.append(current)
         scores.append(score)
@@ -276,8 +282,9 @@ def main():
             arrays[f"literal/{name}/raw"] = raw
             summary.setdefault("literal_largest_relative_difference", {})[name] = largest
             print(f"  literal {name}: largest relative difference {largest:.2e}", flush=True)
+    passes = {np.ones(shape, bool).tobytes(): first}
     for name in options.loops:
-        loop, loop_arrays = masking_loop(model, corpus, first, name, options)
+        loop, loop_arrays = masking_loop(model, corpus, passes, name, options)
         summary.setdefault("loops", []).append(loop)
         arrays.update({f"loop/{name}/{key}": value for key, value in loop_arrays.items()})
     summary["seconds"] = round(time.monotonic() - started, 1)
