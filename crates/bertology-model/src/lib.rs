@@ -1,1 +1,38 @@
 //! One transformer engine with taps on every head.
+//!
+//! | module | question |
+//! | --- | --- |
+//! | [`model`] | which weights, and how are heads taken out of them? |
+//! | [`batch`] | which tokens? Sequences end to end, no padding |
+//! | [`mask`] | which heads, and how strongly? |
+//! | [`taps`] | who wants to see what? |
+//! | [`objective`] | which loss? |
+//! | [`pass`] | one forward and, where asked, one backward pass |
+//! | [`parallel`] | many batches on all cores, results in input order |
+//!
+//! Layers and heads are zero-based everywhere, and a head always bears the number that it has in
+//! the unpruned model.
+
+pub mod batch;
+pub mod error;
+pub mod mask;
+pub mod model;
+pub mod objective;
+pub mod parallel;
+pub mod pass;
+pub mod taps;
+
+mod attention;
+mod block;
+mod head;
+mod workspace;
+
+pub use batch::{PackedBatch, Sequence};
+pub use bertology_kernels::{Matrix, Real};
+pub use error::Error;
+pub use mask::{HeadId, HeadMask, Masking};
+pub use model::Model;
+pub use objective::Target;
+pub use pass::{PassOptions, PassOutput, SequenceOutput};
+pub use taps::{Capture, Event, Interests, LayerSite, ModelSite, Observer, Pass, Site, Tap};
+pub use workspace::Workspace;

@@ -1,0 +1,379 @@
+//! Attention of one head over one sequence, forwards and backwards, and the loop over both.
+
+use std::ops::Range;
+
+use bertology_checkpoint::{Architecture, Positions};
+use bertology_kernels::elementwise::dot;
+use bertology_kernels::softmax::{softmax_rows, softmax_rows_backward};
+use bertology_kernels::{Matrix, MatrixMut, Product, Real};
+
+use crate::mask::HeadId;
+use crate::model::Attention;
+use crate::taps::{LayerSite, Pass, Taps};
+use crate::workspace::{LayerTrace, Scratch, sized};
+use crate::{Error, Masking, PackedBatch};
+
+/// The parts of a packed projection in their order.
+const PROJECTIONS: [LayerSite; 3] = [LayerSite::Query, LayerSite::Key, LayerSite::Value];
+
+/// Where the queries, keys and values of one head of one sequence lie in a packed `[tokens, 3W]`
+/// array, and its context in `[tokens, W]`.
+#[derive(Debug, Clone)]
+struct Slice {
+    tokens: Range<usize>,
+    /// Place of the head among those present.
+    slot: usize,
+    /// Heads present times head size.
+    width: usize,
+    head_dim: usize,
+}
+
+impl Slice {
+    fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Queries (0), keys (1) or values (2).
+    fn read<'a, R>(&self, qkv: &'a [R], part: usize) -> Matrix<'a, R> {
+        let stride = 3 * self.width;
+        let first = self.tokens.start * stride + part * self.width + self.slot * self.head_dim;
+        Matrix::strided(&qkv[first..], self.len(), self.head_dim, stride)
+    }
+
+    fn write<'a, R>(&self, qkv: &'a mut [R], part: usize) -> MatrixMut<'a, R> {
+        let stride = 3 * self.width;
+        let first = self.tokens.start * stride + part * self.width + self.slot * self.head_dim;
+        MatrixMut::strided(&mut qkv[first..], self.len(), self.head_dim, stride)
+    }
+
+    fn context<'a, R>(&self, context: &'a [R]) -> Matrix<'a, R> {
+        let first = self.tokens.start * self.width + self.slot * self.head_dim;
+        Matrix::strided(&context[first..], self.len(), self.head_dim, self.width)
+    }
+
+    fn context_mut<'a, R>(&self, context: &'a mut [R]) -> MatrixMut<'a, R> {
+        let first = self.tokens.start * self.width + self.slot * self.head_dim;
+        MatrixMut::strided(&mut context[first..], self.len(), self.head_dim, self.width)
+    }
+}
+
+/// Relative position embeddings as one sequence sees them.
+#[derive(Clone, Copy)]
+struct Relative<'a, R> {
+    /// `[2n - 1, head_dim]`: row `query - key + n - 1`.
+    table: Matrix<'a, R>,
+    keys_too: bool,
+}
+
+/// One layer's attention over a batch: what all heads and sequences share.
+pub(crate) struct AttentionPass<'a, R> {
+    pub(crate) arch: &'a Architecture,
+    pub(crate) weights: &'a Attention<R>,
+    pub(crate) layer: usize,
+    pub(crate) batch: &'a PackedBatch,
+    pub(crate) masking: Masking<'a>,
+}
+
+impl<R: Real> AttentionPass<'_, R> {
+    fn width(&self) -> usize {
+        self.weights.heads.len() * self.arch.head_dim()
+    }
+
+    /// `1 / √head_dim`.
+    fn scale(&self) -> R {
+        R::from_f64(1.0 / (self.arch.head_dim() as f64).sqrt())
+    }
+
+    fn relative(&self, n: usize) -> Option<Relative<'_, R>> {
+        let table = self.weights.distance.as_ref()?;
+        let dim = self.arch.head_dim();
+        let rows = &table[(self.arch.max_positions - n) * dim..][..(2 * n - 1) * dim];
+        Some(Relative {
+            table: Matrix::new(rows, 2 * n - 1, dim),
+            keys_too: self.arch.positions == Positions::RelativeKeyQuery,
+        })
+    }
+
+    /// Every (sequence, head) of the batch, in order.
+    fn slices(&self) -> impl Iterator<Item = (usize, HeadId, Slice)> + use<'_, R> {
+        let (width, head_dim) = (self.width(), self.arch.head_dim());
+        self.batch
+            .ranges()
+            .enumerate()
+            .flat_map(move |(sequence, tokens)| {
+                self.weights
+                    .heads
+                    .iter()
+                    .enumerate()
+                    .map(move |(slot, head)| {
+                        let id = HeadId {
+                            layer: self.layer,
+                            head: *head,
+                        };
+                        (
+                            sequence,
+                            id,
+                            Slice {
+                                tokens: tokens.clone(),
+                                slot,
+                                width,
+                                head_dim,
+                            },
+                        )
+                    })
+            })
+    }
+
+    /// Attention probabilities of one head and sequence into `scores [n, n]`; `raw` sees the scores
+    /// before the softmax.
+    fn probabilities<'s>(
+        &self,
+        slice: &Slice,
+        qkv: &[R],
+        scores: &'s mut Vec<R>,
+        relative: &mut Vec<R>,
+        raw: impl FnOnce(&[R]) -> Result<(), Error>,
+    ) -> Result<&'s mut [R], Error> {
+        let n = slice.len();
+        let (query, key) = (slice.read(qkv, 0), slice.read(qkv, 1));
+        let scores = sized(scores, n * n);
+        let product = Product {
+            scale: self.scale(),
+            accumulate: false,
+            threads: 1,
+        };
+        product.run(MatrixMut::new(scores, n, n), query, key.transposed());
+        if let Some(rel) = self.relative(n) {
+            let width = 2 * n - 1;
+            // query · E, then, where the variant says so, key · E; read along diagonals.
+            for (side, by_key) in [(Some(query), false), (rel.keys_too.then_some(key), true)] {
+                let Some(side) = side else { continue };
+                let products = sized(relative, n * width);
+                product.run(
+                    MatrixMut::new(products, n, width),
+                    side,
+                    rel.table.transposed(),
+                );
+                for (l, row) in scores.chunks_exact_mut(n).enumerate() {
+                    for (r, score) in row.iter_mut().enumerate() {
+                        let reader = if by_key { r } else { l };
+                        *score += products[reader * width + l + n - 1 - r];
+                    }
+                }
+            }
+        }
+        raw(scores)?;
+        softmax_rows(scores, n);
+        Ok(scores)
+    }
+
+    /// From queries, keys and values in `trace.qkv` to head outputs in `trace.context`, both packed.
+    pub(crate) fn forward(
+        &self,
+        trace: &mut LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<(), Error> {
+        let pass = Pass::Forward;
+        let LayerTrace { qkv, context, .. } = trace;
+        let context = sized(context, self.batch.tokens() * self.width());
+        for (sequence, id, slice) in self.slices() {
+            for (part, site) in PROJECTIONS.into_iter().enumerate() {
+                taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
+            }
+            let n = slice.len();
+            let Scratch {
+                scores, relative, ..
+            } = scratch;
+            let probs = self.probabilities(&slice, qkv, scores, relative, |scores| {
+                let value = Matrix::new(scores, n, n);
+                taps.emit_head(pass, LayerSite::AttentionScores, sequence, id, value)
+            })?;
+            let probs = Matrix::new(probs, n, n);
+            taps.emit_head(pass, LayerSite::AttentionProbs, sequence, id, probs)?;
+            Product::replace(1).run(slice.context_mut(context), probs, slice.read(qkv, 2));
+            taps.emit_head(
+                pass,
+                LayerSite::HeadOutput,
+                sequence,
+                id,
+                slice.context(context),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Multiplies `heads [tokens, W]` by the head mask. Without a mask nothing is touched, so that
+    /// a mask of ones and no mask give the same bits.
+    pub(crate) fn apply_mask(&self, heads: &mut [R]) {
+        if matches!(self.masking, Masking::None) {
+            return;
+        }
+        for (sequence, id, slice) in self.slices() {
+            let factor = R::from_f64(self.masking.factor(sequence, id));
+            for token in slice.tokens {
+                let first = token * slice.width + slice.slot * slice.head_dim;
+                for value in &mut heads[first..][..slice.head_dim] {
+                    *value *= factor;
+                }
+            }
+        }
+    }
+
+    /// From the gradient of the masked head outputs to the gradient of queries, keys and values.
+    ///
+    /// `scratch.heads [tokens, W]` arrives as the gradient with respect to `factor · head_output`;
+    /// `scratch.qkv [tokens, 3W]` leaves as the gradient of the projections, unless `deeper` is
+    /// false. `mask_gradient` receives, per sequence, what each head's factor would change.
+    ///
+    /// With `C = P V`, `G = ∂loss/∂(m C)`: `∂loss/∂m = Σ C ⊙ G`, `dC = m G`, `dV = Pᵀ dC`,
+    /// `dP = dC Vᵀ`, `dZ = P ⊙ (dP − rowsum(P ⊙ dP))`, `dQ = dZ K / √d`, `dK = dZᵀ Q / √d`.
+    pub(crate) fn backward(
+        &self,
+        trace: &LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        deeper: bool,
+        taps: &mut Taps<'_, '_, R>,
+        mut mask_gradient: impl FnMut(usize, HeadId, f64),
+    ) -> Result<(), Error> {
+        let pass = Pass::Backward;
+        let width = self.width();
+        if deeper {
+            sized(&mut scratch.qkv, self.batch.tokens() * 3 * width);
+        }
+        for (sequence, id, slice) in self.slices() {
+            let n = slice.len();
+            let per_position = sized(&mut scratch.tap, n);
+            let context = slice.context(&trace.context);
+            let gradient = slice.context(&scratch.heads);
+            let mut sum = 0.0;
+            for ((value, c), g) in per_position
+                .iter_mut()
+                .zip(context.iter_rows())
+                .zip(gradient.iter_rows())
+            {
+                *value = dot(c, g);
+                sum += value.to_f64();
+            }
+            mask_gradient(sequence, id, sum);
+            let value = Matrix::new(per_position, n, 1);
+            taps.emit_head(pass, LayerSite::HeadMask, sequence, id, value)?;
+        }
+        self.apply_mask(&mut scratch.heads);
+        for (sequence, id, slice) in self.slices() {
+            let gradient = slice.context(&scratch.heads);
+            taps.emit_head(pass, LayerSite::HeadOutput, sequence, id, gradient)?;
+            if deeper {
+                self.backward_head(&slice, trace, scratch, |site, value| {
+                    taps.emit_head(pass, site, sequence, id, value)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The part of [`Self::backward`] below the head output, for one head and sequence.
+    fn backward_head(
+        &self,
+        slice: &Slice,
+        trace: &LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        mut emit: impl FnMut(LayerSite, Matrix<'_, R>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let n = slice.len();
+        let Scratch {
+            heads,
+            qkv: d_qkv,
+            scores,
+            score_gradient,
+            relative,
+            ..
+        } = scratch;
+        let (query, key, value) = (
+            slice.read(&trace.qkv, 0),
+            slice.read(&trace.qkv, 1),
+            slice.read(&trace.qkv, 2),
+        );
+        let d_context = slice.context(heads);
+        // Recomputed rather than stored: n² numbers per head would outgrow everything else.
+        let probs = self.probabilities(slice, &trace.qkv, scores, relative, |_| Ok(()))?;
+        let p = Matrix::new(probs, n, n);
+        Product::replace(1).run(slice.write(d_qkv, 2), p.transposed(), d_context);
+        let d_scores = sized(score_gradient, n * n);
+        Product::replace(1).run(
+            MatrixMut::new(d_scores, n, n),
+            d_context,
+            value.transposed(),
+        );
+        emit(LayerSite::AttentionProbs, Matrix::new(d_scores, n, n))?;
+        softmax_rows_backward(d_scores, probs, n);
+        let d = Matrix::new(d_scores, n, n);
+        emit(LayerSite::AttentionScores, d)?;
+        let scaled = Product {
+            scale: self.scale(),
+            accumulate: false,
+            threads: 1,
+        };
+        scaled.run(slice.write(d_qkv, 0), d, key);
+        scaled.run(slice.write(d_qkv, 1), d.transposed(), query);
+        if let Some(rel) = self.relative(n) {
+            let add = Product {
+                accumulate: true,
+                ..scaled
+            };
+            let width = 2 * n - 1;
+            for (part, by_key) in [(0, false), (1, true)] {
+                if by_key && !rel.keys_too {
+                    continue;
+                }
+                let spread = sized(relative, n * width);
+                spread.fill(R::ZERO);
+                for l in 0..n {
+                    for r in 0..n {
+                        let reader = if by_key { r } else { l };
+                        spread[reader * width + l + n - 1 - r] = d_scores[l * n + r];
+                    }
+                }
+                let spread = Matrix::new(spread, n, width);
+                add.run(slice.write(d_qkv, part), spread, rel.table);
+            }
+        }
+        for (part, site) in PROJECTIONS.into_iter().enumerate() {
+            emit(site, slice.read(d_qkv, part))?;
+        }
+        Ok(())
+    }
+
+    /// Emits what each head adds to the residual stream; `masked [tokens, W]` are the head outputs
+    /// after the head mask.
+    pub(crate) fn emit_contributions(
+        &self,
+        masked: &[R],
+        tap_buffer: &mut Vec<R>,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<(), Error> {
+        let (pass, site) = (Pass::Forward, LayerSite::HeadContribution);
+        if !taps.wants(pass, site) {
+            return Ok(());
+        }
+        let hidden = self.arch.hidden_size;
+        for (sequence, id, slice) in self.slices() {
+            let n = slice.len();
+            let buffer = sized(tap_buffer, n * hidden);
+            let weight = Matrix::strided(
+                &self.weights.output.weight[slice.slot * slice.head_dim..],
+                hidden,
+                slice.head_dim,
+                slice.width,
+            );
+            Product::replace(1).run(
+                MatrixMut::new(buffer, n, hidden),
+                slice.context(masked),
+                weight.transposed(),
+            );
+            let value = Matrix::new(buffer, n, hidden);
+            taps.emit_head(pass, site, sequence, id, value)?;
+        }
+        Ok(())
+    }
+}

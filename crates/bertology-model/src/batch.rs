@@ -1,0 +1,175 @@
+//! Sequences laid end to end: padding does not exist.
+
+use std::ops::Range;
+
+use bertology_checkpoint::{Architecture, PositionIds, Positions};
+
+use crate::Error;
+
+/// The tokens of one input, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequence {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Segment ids (`token_type_ids`), one per token; empty means all 0.
+    pub segments: Vec<u32>,
+}
+
+impl Sequence {
+    /// One segment.
+    #[must_use]
+    pub fn new(ids: Vec<u32>) -> Self {
+        Self {
+            ids,
+            segments: Vec::new(),
+        }
+    }
+
+    /// Number of tokens.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no tokens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// A batch of sequences laid end to end: arrays over `[total_tokens]`, and where each one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedBatch {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) segments: Vec<u32>,
+    pub(crate) positions: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl PackedBatch {
+    /// Checks and packs sequences.
+    ///
+    /// # Errors
+    /// An empty or over-long sequence, an id beyond its table, segment ids that do not match.
+    pub fn new(arch: &Architecture, sequences: &[Sequence]) -> Result<Self, Error> {
+        let total = sequences.iter().map(Sequence::len).sum();
+        let mut batch = Self {
+            ids: Vec::with_capacity(total),
+            segments: Vec::with_capacity(total),
+            positions: Vec::with_capacity(total),
+            offsets: vec![0],
+        };
+        for (index, sequence) in sequences.iter().enumerate() {
+            batch.push(arch, index, sequence)?;
+        }
+        Ok(batch)
+    }
+
+    fn push(&mut self, arch: &Architecture, index: usize, item: &Sequence) -> Result<(), Error> {
+        if item.is_empty() {
+            return Err(Error::EmptySequence { sequence: index });
+        }
+        let limit = arch.max_tokens();
+        if item.len() > limit {
+            return Err(Error::SequenceTooLong {
+                sequence: index,
+                tokens: item.len(),
+                limit,
+            });
+        }
+        if !item.segments.is_empty() && item.segments.len() != item.len() {
+            return Err(Error::SegmentCount {
+                sequence: index,
+                tokens: item.len(),
+                segments: item.segments.len(),
+            });
+        }
+        let check =
+            |what, ids: &[u32], rows: usize| match ids.iter().position(|id| *id as usize >= rows) {
+                Some(position) => Err(Error::IdOutOfRange {
+                    sequence: index,
+                    what,
+                    position,
+                    id: ids[position],
+                    rows,
+                }),
+                None => Ok(()),
+            };
+        check("token", &item.ids, arch.vocab_size)?;
+        check("segment", &item.segments, arch.num_segments)?;
+        self.ids.extend_from_slice(&item.ids);
+        if item.segments.is_empty() {
+            self.segments.resize(self.ids.len(), 0);
+        } else {
+            self.segments.extend_from_slice(&item.segments);
+        }
+        let first = self.positions.len();
+        push_positions(&mut self.positions, arch.position_ids, &item.ids);
+        if arch.positions == Positions::Absolute {
+            check("position", &self.positions[first..], arch.max_positions)?;
+        }
+        self.offsets.push(self.ids.len());
+        Ok(())
+    }
+
+    /// Number of sequences.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there are no sequences.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens of all sequences together.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Where sequence `i` lies among the packed tokens.
+    #[must_use]
+    pub fn range(&self, i: usize) -> Range<usize> {
+        self.offsets[i]..self.offsets[i + 1]
+    }
+
+    /// All ranges in order.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        (0..self.len()).map(|i| self.range(i))
+    }
+}
+
+fn push_positions(positions: &mut Vec<u32>, rule: PositionIds, ids: &[u32]) {
+    match rule {
+        PositionIds::FromZero => positions.extend((0_u32..).take(ids.len())),
+        PositionIds::AfterPadding { pad_id } => {
+            let mut count = 0;
+            positions.extend(ids.iter().map(|id| {
+                if *id == pad_id {
+                    pad_id
+                } else {
+                    count += 1;
+                    pad_id + count
+                }
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The specification's example: pad 1, ids [0,5,6,2,1,1] → [2,3,4,5,1,1].
+    #[test]
+    fn roberta_positions_count_after_padding() {
+        let mut positions = Vec::new();
+        let rule = PositionIds::AfterPadding { pad_id: 1 };
+        push_positions(&mut positions, rule, &[0, 5, 6, 2, 1, 1]);
+        assert_eq!(positions, [2, 3, 4, 5, 1, 1]);
+    }
+}

@@ -1,0 +1,169 @@
+//! What the engine refuses, with the evidence.
+
+use crate::mask::HeadId;
+
+/// Why a model could not be built or a pass could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] bertology_checkpoint::Error),
+    /// A parameter that the architecture needs is not in the checkpoint.
+    #[error("the checkpoint has no {parameter}, which this architecture needs")]
+    MissingParameter {
+        /// Canonical name.
+        parameter: String,
+    },
+    /// A parameter has another shape than the architecture says.
+    #[error("{parameter} has {found} elements, the architecture says {expected}")]
+    ParameterShape {
+        /// Canonical name.
+        parameter: String,
+        /// Elements found.
+        found: usize,
+        /// Elements that the architecture says.
+        expected: usize,
+    },
+    /// A sequence without tokens.
+    #[error("sequence {sequence} of the batch has no tokens; give it at least the special tokens")]
+    EmptySequence {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+    },
+    /// A sequence longer than the position table.
+    #[error(
+        "sequence {sequence} of the batch has {tokens} tokens, the model has positions for {limit}; \
+         truncate it to {limit}"
+    )]
+    SequenceTooLong {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// Tokens that the position table admits.
+        limit: usize,
+    },
+    /// A token or segment id beyond its table.
+    #[error(
+        "sequence {sequence} has {what} id {id} at position {position}, the model's table has \
+         {rows} rows; is this the model's own tokenizer?"
+    )]
+    IdOutOfRange {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+        /// `token`, `segment` or `position`.
+        what: &'static str,
+        /// Place in the sequence, zero-based.
+        position: usize,
+        /// The id.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
+    /// Segment ids that do not match the tokens one to one.
+    #[error("sequence {sequence} has {tokens} tokens but {segments} segment ids")]
+    SegmentCount {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+        /// Tokens.
+        tokens: usize,
+        /// Segment ids.
+        segments: usize,
+    },
+    /// A head mask of the wrong shape.
+    #[error(
+        "the head mask is [{found_layers}, {found_heads}], the model has [{layers}, {heads}] \
+         (layers, heads)"
+    )]
+    MaskShape {
+        /// Layers of the mask.
+        found_layers: usize,
+        /// Heads per layer of the mask.
+        found_heads: usize,
+        /// Layers of the model.
+        layers: usize,
+        /// Heads per layer of the unpruned model.
+        heads: usize,
+    },
+    /// A mask value that is not a finite number.
+    #[error("the head mask holds {value} at {head}; use 1 to keep a head and 0 to mask it")]
+    MaskValue {
+        /// Where.
+        head: HeadId,
+        /// What.
+        value: f64,
+    },
+    /// Not one mask per sequence.
+    #[error("{masks} head masks for {sequences} sequences; give one per sequence")]
+    MaskCount {
+        /// Masks given.
+        masks: usize,
+        /// Sequences of the batch.
+        sequences: usize,
+    },
+    /// A mask that wants a head that was pruned away.
+    #[error("{head} is pruned away in this model, so a mask cannot keep it; set it to 0")]
+    HeadPruned {
+        /// The head.
+        head: HeadId,
+    },
+    /// A head that the unpruned model does not have.
+    #[error("{head} does not exist: the model has {layers} layers of {heads} heads, zero-based")]
+    NoSuchHead {
+        /// The head.
+        head: HeadId,
+        /// Layers of the model.
+        layers: usize,
+        /// Heads per layer of the unpruned model.
+        heads: usize,
+    },
+    /// Not one target per sequence.
+    #[error("{targets} targets for {sequences} sequences; give one per sequence")]
+    TargetCount {
+        /// Targets given.
+        targets: usize,
+        /// Sequences of the batch.
+        sequences: usize,
+    },
+    /// A target that the model's head has no loss for.
+    #[error("sequence {sequence}: a {target} target needs a {needs}; this model has {head}")]
+    TargetKind {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+        /// Kind of target given.
+        target: &'static str,
+        /// The head that such a target needs.
+        needs: &'static str,
+        /// The head that the model has.
+        head: &'static str,
+    },
+    /// A label beyond the logits, or a target of the wrong length.
+    #[error("sequence {sequence}: {what} is {found}, the model admits {limit}")]
+    TargetRange {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+        /// What is out of range.
+        what: &'static str,
+        /// What was given.
+        found: usize,
+        /// What is possible.
+        limit: usize,
+    },
+    /// A backward pass without a loss.
+    #[error("gradients need a loss: give one target per sequence")]
+    NoTargets,
+    /// An observer asked for a site that does not exist in that direction or in this model.
+    #[error("{site} cannot be observed {direction}: {reason}")]
+    NoSuchSite {
+        /// The site.
+        site: String,
+        /// `forward` or `backward`.
+        direction: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// An observer ended the pass.
+    #[error("an observer stopped the pass")]
+    Stopped,
+}

@@ -1,0 +1,429 @@
+//! A model in memory: the architecture, its weights in the canonical layout, and surgery on heads.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bertology_checkpoint::{
+    Affine, Architecture, Checkpoint, LayerParameter, Parameter, Positions, TaskHead,
+};
+use bertology_kernels::{Matrix, Real};
+
+use crate::{Error, HeadId, HeadMask};
+
+/// `y = x · weightᵀ + bias`.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear<R> {
+    /// `[outputs, inputs]`
+    pub(crate) weight: Vec<R>,
+    /// `[outputs]`
+    pub(crate) bias: Vec<R>,
+    pub(crate) inputs: usize,
+}
+
+impl<R: Real> Linear<R> {
+    pub(crate) fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    pub(crate) fn matrix(&self) -> Matrix<'_, R> {
+        Matrix::new(&self.weight, self.outputs(), self.inputs)
+    }
+}
+
+/// The affine part of a layer norm, `[width]` each.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm<R> {
+    pub(crate) weight: Vec<R>,
+    pub(crate) bias: Vec<R>,
+}
+
+/// The attention of one layer. `W = heads.len() · head_dim`.
+#[derive(Debug)]
+pub(crate) struct Attention<R> {
+    /// Original numbers of the heads that are present, ascending.
+    pub(crate) heads: Vec<usize>,
+    /// `[3W, hidden]`: queries, keys, values, each head-major.
+    pub(crate) qkv: Linear<R>,
+    /// `[hidden, W]`.
+    pub(crate) output: Linear<R>,
+    /// `[2P - 1, head_dim]`, relative positions only; shared by the heads.
+    pub(crate) distance: Option<Arc<Vec<R>>>,
+}
+
+/// One block.
+#[derive(Debug)]
+pub(crate) struct Layer<R> {
+    pub(crate) attention: Arc<Attention<R>>,
+    pub(crate) rest: Arc<LayerRest<R>>,
+}
+
+impl<R> Clone for Layer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            attention: Arc::clone(&self.attention),
+            rest: Arc::clone(&self.rest),
+        }
+    }
+}
+
+/// What a block has besides attention; head surgery never touches it.
+#[derive(Debug)]
+pub(crate) struct LayerRest<R> {
+    pub(crate) attention_norm: Norm<R>,
+    pub(crate) mlp_in: Linear<R>,
+    pub(crate) mlp_out: Linear<R>,
+    pub(crate) mlp_norm: Norm<R>,
+}
+
+/// Embeddings and everything above the blocks; head surgery never touches it.
+#[derive(Debug)]
+pub(crate) struct Shell<R> {
+    pub(crate) words: Vec<R>,
+    pub(crate) positions: Option<Vec<R>>,
+    pub(crate) segments: Vec<R>,
+    pub(crate) norm: Norm<R>,
+    pub(crate) pooler: Option<Linear<R>>,
+    /// Classifier, or the next-sentence head.
+    pub(crate) classifier: Option<Linear<R>>,
+    pub(crate) lm: Option<LmHead<R>>,
+}
+
+/// The masked-LM head.
+#[derive(Debug)]
+pub(crate) struct LmHead<R> {
+    pub(crate) transform: Linear<R>,
+    pub(crate) norm: Norm<R>,
+    /// `[vocab, hidden]`; `None` where tied to the word embeddings.
+    pub(crate) decoder: Option<Vec<R>>,
+    /// `[vocab]`.
+    pub(crate) bias: Vec<R>,
+}
+
+/// A transformer ready to run. Cloning shares the weights.
+#[derive(Debug)]
+pub struct Model<R> {
+    arch: Arc<Architecture>,
+    pub(crate) shell: Arc<Shell<R>>,
+    pub(crate) layers: Vec<Layer<R>>,
+}
+
+impl<R> Clone for Model<R> {
+    fn clone(&self) -> Self {
+        Self {
+            arch: Arc::clone(&self.arch),
+            shell: Arc::clone(&self.shell),
+            layers: self.layers.clone(),
+        }
+    }
+}
+
+/// Reads parameters of one checkpoint and checks their sizes.
+struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+}
+
+impl Reader<'_> {
+    fn optional<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Option<Vec<R>>, Error> {
+        let Some(tensor) = self.checkpoint.parameter(parameter) else {
+            return Ok(None);
+        };
+        let values: Vec<R> = tensor.to_f32()?.iter().map(|v| R::from_f32(*v)).collect();
+        if values.len() == len {
+            Ok(Some(values))
+        } else {
+            Err(Error::ParameterShape {
+                parameter: parameter.to_string(),
+                found: values.len(),
+                expected: len,
+            })
+        }
+    }
+
+    fn vector<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Vec<R>, Error> {
+        self.optional(parameter, len)?
+            .ok_or_else(|| Error::MissingParameter {
+                parameter: parameter.to_string(),
+            })
+    }
+
+    fn linear<R: Real>(
+        &self,
+        name: impl Fn(Affine) -> Parameter,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear<R>, Error> {
+        Ok(Linear {
+            weight: self.vector(name(Affine::Weight), outputs * inputs)?,
+            bias: self.vector(name(Affine::Bias), outputs)?,
+            inputs,
+        })
+    }
+
+    fn norm<R: Real>(
+        &self,
+        name: impl Fn(Affine) -> Parameter,
+        width: usize,
+    ) -> Result<Norm<R>, Error> {
+        Ok(Norm {
+            weight: self.vector(name(Affine::Weight), width)?,
+            bias: self.vector(name(Affine::Bias), width)?,
+        })
+    }
+
+    fn layer<R: Real>(&self, arch: &Architecture, index: usize) -> Result<Layer<R>, Error> {
+        use LayerParameter as P;
+        let (hidden, inner) = (arch.hidden_size, arch.intermediate_size);
+        let heads = arch.heads(index);
+        let width = heads.len() * arch.head_dim();
+        let name = |p: fn(Affine) -> LayerParameter| move |a| Parameter::Layer(index, p(a));
+
+        let mut qkv = Linear {
+            weight: Vec::new(),
+            bias: Vec::new(),
+            inputs: hidden,
+        };
+        for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
+            let linear = self.linear::<R>(name(part), width, hidden)?;
+            qkv.weight.extend(linear.weight);
+            qkv.bias.extend(linear.bias);
+        }
+        let distance = match arch.positions {
+            Positions::Absolute => None,
+            Positions::RelativeKey | Positions::RelativeKeyQuery => {
+                let len = (2 * arch.max_positions - 1) * arch.head_dim();
+                Some(Arc::new(self.vector(
+                    Parameter::Layer(index, P::DistanceEmbedding),
+                    len,
+                )?))
+            }
+        };
+        Ok(Layer {
+            attention: Arc::new(Attention {
+                heads,
+                qkv,
+                output: self.linear(name(P::AttentionOutput), hidden, width)?,
+                distance,
+            }),
+            rest: Arc::new(LayerRest {
+                attention_norm: self.norm(name(P::AttentionNorm), hidden)?,
+                mlp_in: self.linear(name(P::MlpIn), inner, hidden)?,
+                mlp_out: self.linear(name(P::MlpOut), hidden, inner)?,
+                mlp_norm: self.norm(name(P::MlpNorm), hidden)?,
+            }),
+        })
+    }
+
+    fn shell<R: Real>(&self, arch: &Architecture) -> Result<Shell<R>, Error> {
+        let hidden = arch.hidden_size;
+        let positions = match arch.positions {
+            Positions::Absolute => {
+                Some(self.vector(Parameter::PositionEmbeddings, arch.max_positions * hidden)?)
+            }
+            Positions::RelativeKey | Positions::RelativeKeyQuery => None,
+        };
+        let classifier = match arch.head {
+            TaskHead::SequenceClassification { num_labels, .. } => {
+                Some(self.linear(Parameter::Classifier, num_labels, hidden)?)
+            }
+            TaskHead::NextSentence | TaskHead::PreTraining => {
+                Some(self.linear(Parameter::NextSentence, 2, hidden)?)
+            }
+            TaskHead::None | TaskHead::MaskedLm => None,
+        };
+        let lm = match arch.head {
+            TaskHead::MaskedLm | TaskHead::PreTraining => Some(LmHead {
+                transform: self.linear(Parameter::LmTransform, hidden, hidden)?,
+                norm: self.norm(Parameter::LmNorm, hidden)?,
+                decoder: self.optional(
+                    Parameter::LmDecoder(Affine::Weight),
+                    arch.vocab_size * hidden,
+                )?,
+                bias: self.vector(Parameter::LmDecoder(Affine::Bias), arch.vocab_size)?,
+            }),
+            _ => None,
+        };
+        Ok(Shell {
+            words: self.vector(Parameter::WordEmbeddings, arch.vocab_size * hidden)?,
+            positions,
+            segments: self.vector(Parameter::SegmentEmbeddings, arch.num_segments * hidden)?,
+            norm: self.norm(Parameter::EmbeddingNorm, hidden)?,
+            pooler: if arch.pooler {
+                Some(self.linear(Parameter::Pooler, hidden, hidden)?)
+            } else {
+                None
+            },
+            classifier,
+            lm,
+        })
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// Takes the weights out of a checkpoint, converted to `R`.
+    ///
+    /// # Errors
+    /// A parameter that is missing or has another size than the architecture says.
+    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let arch = checkpoint.architecture().clone();
+        let reader = Reader { checkpoint };
+        let layers = (0..arch.num_layers)
+            .map(|l| reader.layer(&arch, l))
+            .collect::<Result<_, _>>()?;
+        let shell = Arc::new(reader.shell(&arch)?);
+        Ok(Self {
+            arch: Arc::new(arch),
+            shell,
+            layers,
+        })
+    }
+
+    /// The description; `pruned_heads` includes heads removed by [`Model::without_heads`].
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.arch
+    }
+
+    /// The heads that the model has, in order.
+    pub fn heads(&self) -> impl Iterator<Item = HeadId> + '_ {
+        self.layers.iter().enumerate().flat_map(|(layer, weights)| {
+            weights
+                .attention
+                .heads
+                .iter()
+                .map(move |head| HeadId { layer, head: *head })
+        })
+    }
+
+    /// Whether the model has this head.
+    #[must_use]
+    pub fn has_head(&self, id: HeadId) -> bool {
+        self.layers
+            .get(id.layer)
+            .is_some_and(|layer| layer.attention.heads.binary_search(&id.head).is_ok())
+    }
+
+    /// A model that lacks these heads and shares all other weights: the same function as masking
+    /// them, without computing them. Heads that are already gone are accepted; a layer without heads
+    /// keeps only its output bias.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchHead`] for a head that the unpruned model does not have.
+    pub fn without_heads(&self, heads: impl IntoIterator<Item = HeadId>) -> Result<Self, Error> {
+        let mut remove: BTreeSet<HeadId> = BTreeSet::new();
+        for head in heads {
+            if head.layer >= self.arch.num_layers || head.head >= self.arch.num_heads {
+                return Err(Error::NoSuchHead {
+                    head,
+                    layers: self.arch.num_layers,
+                    heads: self.arch.num_heads,
+                });
+            }
+            remove.insert(head);
+        }
+        let mut pruned = self.clone();
+        let mut arch = (*self.arch).clone();
+        for (index, layer) in pruned.layers.iter_mut().enumerate() {
+            let gone = |head: &usize| {
+                remove.contains(&HeadId {
+                    layer: index,
+                    head: *head,
+                })
+            };
+            if !layer.attention.heads.iter().any(gone) {
+                continue;
+            }
+            let keep: Vec<usize> = (0..layer.attention.heads.len())
+                .filter(|slot| !gone(&layer.attention.heads[*slot]))
+                .collect();
+            layer.attention = Arc::new(layer.attention.select(&keep, arch.head_dim()));
+            let set = arch.pruned_heads.entry(index).or_default();
+            set.extend((0..arch.num_heads).filter(|h| !layer.attention.heads.contains(h)));
+        }
+        pruned.arch = Arc::new(arch);
+        Ok(pruned)
+    }
+
+    /// [`Model::without_heads`] for the heads that `mask` sets to 0.
+    ///
+    /// # Errors
+    /// A mask that does not fit the model.
+    pub fn without_masked(&self, mask: &HeadMask) -> Result<Self, Error> {
+        mask.check(self)?;
+        self.without_heads(mask.masked())
+    }
+
+    /// Number of weights, tied ones once.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        let linear = |l: &Linear<R>| l.weight.len() + l.bias.len();
+        let norm = |n: &Norm<R>| n.weight.len() + n.bias.len();
+        let shell = &self.shell;
+        let layers: usize = self
+            .layers
+            .iter()
+            .map(|layer| {
+                let (a, r) = (&layer.attention, &layer.rest);
+                linear(&a.qkv)
+                    + linear(&a.output)
+                    + a.distance.as_ref().map_or(0, |d| d.len())
+                    + norm(&r.attention_norm)
+                    + linear(&r.mlp_in)
+                    + linear(&r.mlp_out)
+                    + norm(&r.mlp_norm)
+            })
+            .sum();
+        let lm = shell.lm.as_ref().map_or(0, |lm| {
+            linear(&lm.transform)
+                + norm(&lm.norm)
+                + lm.decoder.as_ref().map_or(0, Vec::len)
+                + lm.bias.len()
+        });
+        layers
+            + shell.words.len()
+            + shell.positions.as_ref().map_or(0, Vec::len)
+            + shell.segments.len()
+            + norm(&shell.norm)
+            + shell.pooler.as_ref().map_or(0, linear)
+            + shell.classifier.as_ref().map_or(0, linear)
+            + lm
+    }
+}
+
+impl<R: Real> Attention<R> {
+    /// The heads at these slots, in this order.
+    fn select(&self, slots: &[usize], head_dim: usize) -> Self {
+        let width = self.heads.len() * head_dim;
+        let hidden = self.qkv.inputs;
+        let mut qkv = Linear {
+            weight: Vec::new(),
+            bias: Vec::new(),
+            inputs: hidden,
+        };
+        for part in 0..3 {
+            for slot in slots {
+                let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
+                qkv.bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+                qkv.weight
+                    .extend_from_slice(&self.qkv.weight[rows.start * hidden..rows.end * hidden]);
+            }
+        }
+        let mut weight = Vec::with_capacity(hidden * slots.len() * head_dim);
+        if width > 0 {
+            for row in self.output.weight.chunks_exact(width) {
+                for slot in slots {
+                    weight.extend_from_slice(&row[slot * head_dim..(slot + 1) * head_dim]);
+                }
+            }
+        }
+        Self {
+            heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
+            qkv,
+            output: Linear {
+                weight,
+                bias: self.output.bias.clone(),
+                inputs: slots.len() * head_dim,
+            },
+            distance: self.distance.clone(),
+        }
+    }
+}

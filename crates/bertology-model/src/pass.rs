@@ -1,0 +1,260 @@
+//! One pass over one batch: forward, and backward where someone asks for gradients.
+
+use bertology_kernels::Real;
+
+use crate::block::BlockPass;
+use crate::head::{HeadPass, embed};
+use crate::objective::{Parts, Target};
+use crate::taps::{LayerSite, ModelSite, Observer, Pass, Tap, Taps};
+use crate::workspace::{LayerTrace, Scratch, Workspace};
+use crate::{Error, Interests, Masking, Model, PackedBatch};
+
+/// What a pass should do besides the forward computation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PassOptions<'a> {
+    /// The head mask.
+    pub masking: Masking<'a>,
+    /// One target per sequence: losses are computed.
+    pub targets: Option<&'a [Target]>,
+    /// Compute the gradient of each sequence's loss with respect to each head's mask factor.
+    pub mask_gradients: bool,
+    /// Keep masked-LM logits of every position in the output.
+    ///
+    /// # Cost
+    /// `tokens × vocab` numbers.
+    pub token_logits: bool,
+    /// Threads inside the matrix products; 0 counts as 1. Many batches are better spread over
+    /// threads with [`crate::parallel`].
+    pub threads: usize,
+}
+
+/// The result for one sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SequenceOutput<R> {
+    /// Logits of the sequence-level head, `[labels]`; empty if the model has none.
+    pub logits: Vec<R>,
+    /// Logits over the vocabulary `[n, vocab]`, if [`PassOptions::token_logits`] asked for them.
+    pub token_logits: Option<Vec<R>>,
+    /// Loss of this sequence alone, if there were targets.
+    pub loss: Option<f64>,
+    /// `∂loss/∂factor` of every head, row-major `[layers, heads]`; 0 where a head was pruned away.
+    pub mask_gradient: Option<Vec<f64>>,
+}
+
+impl<R> Default for SequenceOutput<R> {
+    fn default() -> Self {
+        Self {
+            logits: Vec::new(),
+            token_logits: None,
+            loss: None,
+            mask_gradient: None,
+        }
+    }
+}
+
+/// The result of a pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PassOutput<R> {
+    /// One entry per sequence of the batch, in its order.
+    pub sequences: Vec<SequenceOutput<R>>,
+}
+
+impl<R: Real> Model<R> {
+    /// Runs a batch through the model.
+    ///
+    /// Gradients are those of each sequence's own loss: sequences never mix, so a batch of one and
+    /// a batch of many give the same numbers. No gradient of any weight is computed.
+    ///
+    /// # Numerics
+    /// A sequence's numbers do not depend on the batch it is in, to rounding (the matrix library
+    /// sums each element in one order whatever the number of rows).
+    ///
+    /// # Errors
+    /// Masks or targets that do not fit; gradients without targets; an observer that stopped.
+    pub fn run(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        observers: &mut [&mut dyn Observer<R>],
+    ) -> Result<PassOutput<R>, Error> {
+        let mut taps = Taps::new(observers)?;
+        options.masking.check(self, batch.len())?;
+        let targets = self.check_targets(batch, options)?;
+        let backward = options.mask_gradients || taps.interests().any_gradient();
+        if backward && targets.is_none() {
+            return Err(Error::NoTargets);
+        }
+        if batch.is_empty() {
+            return Ok(PassOutput {
+                sequences: Vec::new(),
+            });
+        }
+
+        let Workspace {
+            layers: traces,
+            scratch,
+            hidden,
+        } = workspace;
+        // Without a backward pass every layer overwrites the same trace.
+        traces.resize_with(
+            if backward { self.layers.len() } else { 1 },
+            LayerTrace::default,
+        );
+        embed(self, batch, hidden, scratch, &mut taps)?;
+        for layer in 0..self.layers.len() {
+            let trace = &mut traces[if backward { layer } else { 0 }];
+            self.block(layer, batch, options)
+                .forward(hidden, trace, scratch, &mut taps)?;
+        }
+
+        let width = self.architecture().hidden_size;
+        let mut gradient = vec![R::ZERO; if backward { hidden.len() } else { 0 }];
+        let mut sequences = Vec::with_capacity(batch.len());
+        for (sequence, range) in batch.ranges().enumerate() {
+            let rows = range.start * width..range.end * width;
+            let head = HeadPass {
+                model: self,
+                sequence,
+                threads: options.threads,
+                keep_token_logits: options.token_logits,
+            };
+            let target = targets.as_ref().map(|t| &t[sequence]);
+            let gradient = if backward {
+                Some(&mut gradient[rows.clone()])
+            } else {
+                None
+            };
+            sequences.push(head.run(&hidden[rows], target, gradient, &mut taps)?);
+        }
+        if backward {
+            self.backward(
+                batch,
+                options,
+                traces,
+                scratch,
+                gradient,
+                &mut taps,
+                &mut sequences,
+            )?;
+        }
+        Ok(PassOutput { sequences })
+    }
+
+    fn block<'a>(
+        &'a self,
+        layer: usize,
+        batch: &'a PackedBatch,
+        options: &PassOptions<'a>,
+    ) -> BlockPass<'a, R> {
+        BlockPass {
+            arch: self.architecture(),
+            weights: &self.layers[layer],
+            layer,
+            batch,
+            masking: options.masking,
+            threads: options.threads,
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
+    fn backward(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        traces: &[LayerTrace<R>],
+        scratch: &mut Scratch<R>,
+        mut gradient: Vec<R>,
+        taps: &mut Taps<'_, '_, R>,
+        sequences: &mut [SequenceOutput<R>],
+    ) -> Result<(), Error> {
+        let arch = self.architecture();
+        for output in sequences.iter_mut() {
+            output.mask_gradient = Some(vec![0.0; arch.num_layers * arch.num_heads]);
+        }
+        let floor = self.backward_floor(taps.interests());
+        for layer in (floor.layer..self.layers.len()).rev() {
+            let deeper = layer > floor.layer || floor.through;
+            let block = self.block(layer, batch, options);
+            let trace = &traces[layer];
+            block.backward(
+                &mut gradient,
+                trace,
+                scratch,
+                deeper,
+                taps,
+                |sequence, id, value| {
+                    if let Some(all) = &mut sequences[sequence].mask_gradient {
+                        all[id.layer * arch.num_heads + id.head] = value;
+                    }
+                },
+            )?;
+        }
+        let site = Tap::Model(ModelSite::Embeddings);
+        taps.emit_rows(Pass::Backward, site, batch, &gradient, arch.hidden_size)?;
+        if !options.mask_gradients {
+            for output in sequences {
+                output.mask_gradient = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// How far down the gradients are read.
+    fn backward_floor(&self, interests: Interests) -> Floor {
+        let wants = |site: LayerSite| interests.contains(Pass::Backward, site);
+        let through = interests.contains(Pass::Backward, ModelSite::Embeddings)
+            || [
+                LayerSite::Query,
+                LayerSite::Key,
+                LayerSite::Value,
+                LayerSite::AttentionScores,
+                LayerSite::AttentionProbs,
+            ]
+            .into_iter()
+            .any(wants);
+        let every_layer = through
+            || [
+                LayerSite::HeadContribution,
+                LayerSite::AttentionOutput,
+                LayerSite::MlpOutput,
+                LayerSite::HiddenState,
+            ]
+            .into_iter()
+            .any(wants);
+        let lowest_head = self.heads().next().map_or(self.layers.len(), |id| id.layer);
+        Floor {
+            layer: if every_layer { 0 } else { lowest_head },
+            through,
+        }
+    }
+
+    fn check_targets<'t>(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'t>,
+    ) -> Result<Option<Vec<Parts<'t>>>, Error> {
+        let Some(targets) = options.targets else {
+            return Ok(None);
+        };
+        if targets.len() != batch.len() {
+            return Err(Error::TargetCount {
+                targets: targets.len(),
+                sequences: batch.len(),
+            });
+        }
+        let arch = self.architecture();
+        targets
+            .iter()
+            .enumerate()
+            .map(|(i, t)| t.parts(i, batch.range(i).len(), &arch.head, arch.vocab_size))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+}
+
+/// The lowest layer whose gradients are read, and whether they are read below its head outputs.
+struct Floor {
+    layer: usize,
+    through: bool,
+}

@@ -1,0 +1,383 @@
+//! Named sites of the two passes, and the observers that listen there.
+//!
+//! An observer declares which sites it wants; the engine materialises only those and hands each
+//! value over while it is hot, one sequence (and, inside attention, one head) at a time. Nothing is
+//! kept unless the observer keeps it, and an observer can never change a result. Sequences come
+//! with their true length: no padding ever reaches an observer.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use crate::mask::HeadId;
+use crate::{Error, Matrix, Real};
+
+/// A site inside every block. `n` is the number of tokens of the sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LayerSite {
+    /// Per head, `[n, head_dim]`.
+    Query,
+    /// Per head, `[n, head_dim]`.
+    Key,
+    /// Per head, `[n, head_dim]`.
+    Value,
+    /// Per head, `[query, key]`: scaled scores before the softmax.
+    AttentionScores,
+    /// Per head, `[query, key]`: the softmax, before any head mask.
+    AttentionProbs,
+    /// Per head, `[n, head_dim]`: attention probabilities times values, before any head mask.
+    HeadOutput,
+    /// Per head, `[n, hidden]`: what the head adds to the residual stream, head mask included.
+    /// The sum over heads plus the output bias is [`LayerSite::AttentionOutput`].
+    HeadContribution,
+    /// `[n, hidden]`: after the output projection and its bias, before the residual is added.
+    AttentionOutput,
+    /// `[n, hidden]`: after the feed-forward block, before the residual is added.
+    MlpOutput,
+    /// `[n, hidden]`: what the next layer receives; `hidden_states[layer + 1]` of transformers.
+    HiddenState,
+    /// Backward only, per head, `[n, 1]`: what each position adds to the gradient of the loss with
+    /// respect to the head's mask factor, `head_output · ∂loss/∂(factor · head_output)`.
+    HeadMask,
+}
+
+/// A site outside the blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ModelSite {
+    /// `[n, hidden]`: `hidden_states[0]` of transformers.
+    Embeddings,
+    /// `[1, hidden]`: the pooled first token, after tanh.
+    Pooled,
+    /// `[1, labels]`: logits of the sequence (classifier or next-sentence head).
+    Logits,
+    /// `[n, vocab]`: logits of the masked-LM head.
+    TokenLogits,
+    /// `[1, 1]`, in nats (or squared units for regression): the loss of the sequence.
+    Loss,
+}
+
+/// Any site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Site {
+    /// Inside every block.
+    Layer(LayerSite),
+    /// Outside the blocks.
+    Model(ModelSite),
+}
+
+impl From<LayerSite> for Site {
+    fn from(site: LayerSite) -> Self {
+        Self::Layer(site)
+    }
+}
+
+impl From<ModelSite> for Site {
+    fn from(site: ModelSite) -> Self {
+        Self::Model(site)
+    }
+}
+
+impl Site {
+    fn bit(self) -> u32 {
+        match self {
+            Self::Layer(site) => 1 << site as u32,
+            Self::Model(site) => 1 << (16 + site as u32),
+        }
+    }
+}
+
+/// Direction of a pass. In the backward pass a site carries the gradient of the sequence's own
+/// loss with respect to the value that the forward pass has at that site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pass {
+    /// Values.
+    Forward,
+    /// Gradients.
+    Backward,
+}
+
+/// A place in a pass where values can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tap {
+    /// A site of one layer (zero-based).
+    Layer(usize, LayerSite),
+    /// A site outside the layers.
+    Model(ModelSite),
+}
+
+/// The set of sites that an observer wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interests {
+    forward: u32,
+    backward: u32,
+}
+
+impl Interests {
+    /// Nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds the values of a site.
+    #[must_use]
+    pub fn value(mut self, site: impl Into<Site>) -> Self {
+        self.forward |= site.into().bit();
+        self
+    }
+
+    /// Adds the gradients of a site.
+    #[must_use]
+    pub fn gradient(mut self, site: impl Into<Site>) -> Self {
+        self.backward |= site.into().bit();
+        self
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            forward: self.forward | other.forward,
+            backward: self.backward | other.backward,
+        }
+    }
+
+    /// Whether a site is wanted.
+    #[must_use]
+    pub fn contains(&self, pass: Pass, site: impl Into<Site>) -> bool {
+        let set = match pass {
+            Pass::Forward => self.forward,
+            Pass::Backward => self.backward,
+        };
+        set & site.into().bit() != 0
+    }
+
+    /// Whether any gradient is wanted.
+    #[must_use]
+    pub fn any_gradient(&self) -> bool {
+        self.backward != 0
+    }
+
+    /// Refuses sites that do not exist in the direction asked for.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse = |site: &str, direction, reason| {
+            Err(Error::NoSuchSite {
+                site: site.to_owned(),
+                direction,
+                reason,
+            })
+        };
+        if self.contains(Pass::Forward, LayerSite::HeadMask) {
+            return refuse(
+                "HeadMask",
+                "forward",
+                "the mask is your input; only its gradient is one",
+            );
+        }
+        if self.contains(Pass::Backward, ModelSite::Loss) {
+            return refuse("Loss", "backward", "the gradient of the loss is 1");
+        }
+        Ok(())
+    }
+}
+
+/// One value handed to an observer.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a, R> {
+    /// Values or gradients.
+    pub pass: Pass,
+    /// Where.
+    pub tap: Tap,
+    /// Which sequence of the batch, zero-based.
+    pub sequence: usize,
+    /// Which head (number in the unpruned model), at sites that are per head.
+    pub head: Option<usize>,
+    /// The value; rows and columns as the site says. Borrowed: copy what you keep.
+    pub value: Matrix<'a, R>,
+}
+
+/// Someone who looks.
+pub trait Observer<R: Real> {
+    /// The sites that [`Observer::observe`] wants to see. Asked once per pass.
+    fn interests(&self) -> Interests;
+
+    /// Sees one value. Events of a layer come in the order of the computation, sequences and heads
+    /// ascending; `Break` ends the pass with [`Error::Stopped`].
+    fn observe(&mut self, event: &Event<'_, R>) -> ControlFlow<()>;
+}
+
+/// The observers of a pass, asked for their wishes once.
+pub(crate) struct Taps<'a, 'o, R: Real> {
+    observers: &'a mut [&'o mut dyn Observer<R>],
+    interests: Interests,
+}
+
+impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
+    pub(crate) fn new(observers: &'a mut [&'o mut dyn Observer<R>]) -> Result<Self, Error> {
+        let interests = observers
+            .iter()
+            .map(|o| o.interests())
+            .fold(Interests::none(), Interests::union);
+        interests.check()?;
+        Ok(Self {
+            observers,
+            interests,
+        })
+    }
+
+    pub(crate) fn interests(&self) -> Interests {
+        self.interests
+    }
+
+    pub(crate) fn wants(&self, pass: Pass, site: impl Into<Site>) -> bool {
+        self.interests.contains(pass, site)
+    }
+
+    pub(crate) fn emit(&mut self, event: Event<'_, R>) -> Result<(), Error> {
+        let site = match event.tap {
+            Tap::Layer(_, site) => Site::Layer(site),
+            Tap::Model(site) => Site::Model(site),
+        };
+        for observer in self.observers.iter_mut() {
+            if observer.interests().contains(event.pass, site)
+                && observer.observe(&event).is_break()
+            {
+                return Err(Error::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// Emits a per-head value, if someone wants it.
+    pub(crate) fn emit_head(
+        &mut self,
+        pass: Pass,
+        site: LayerSite,
+        sequence: usize,
+        id: HeadId,
+        value: Matrix<'_, R>,
+    ) -> Result<(), Error> {
+        if !self.wants(pass, site) {
+            return Ok(());
+        }
+        let tap = Tap::Layer(id.layer, site);
+        self.emit(Event {
+            pass,
+            tap,
+            sequence,
+            head: Some(id.head),
+            value,
+        })
+    }
+
+    /// Emits the rows of every sequence of a `[tokens, width]` array, if someone wants them.
+    pub(crate) fn emit_rows(
+        &mut self,
+        pass: Pass,
+        tap: Tap,
+        batch: &crate::PackedBatch,
+        data: &[R],
+        width: usize,
+    ) -> Result<(), Error> {
+        let site = match tap {
+            Tap::Layer(_, site) => Site::Layer(site),
+            Tap::Model(site) => Site::Model(site),
+        };
+        if !self.wants(pass, site) {
+            return Ok(());
+        }
+        for (sequence, range) in batch.ranges().enumerate() {
+            let value = Matrix::new(
+                &data[range.start * width..range.end * width],
+                range.len(),
+                width,
+            );
+            self.emit(Event {
+                pass,
+                tap,
+                sequence,
+                head: None,
+                value,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A value that [`Capture`] kept: rows, columns and row-major numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Captured<R> {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Row-major values, `rows × cols`.
+    pub data: Vec<R>,
+}
+
+/// Keeps everything that it was told to want.
+///
+/// # Cost
+/// All of it stays in memory: attention of one 512-token sequence in BERT-base is 144 maps of
+/// 1 MiB. For corpora, write an observer that reduces.
+#[derive(Debug, Clone)]
+pub struct Capture<R> {
+    interests: Interests,
+    values: BTreeMap<CaptureKey, Captured<R>>,
+}
+
+type CaptureKey = (Pass, Tap, usize, Option<usize>);
+
+impl<R: Real> Capture<R> {
+    /// Will keep these sites.
+    #[must_use]
+    pub fn new(interests: Interests) -> Self {
+        Self {
+            interests,
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// The value of a site that is not per head, for one sequence of the batch.
+    #[must_use]
+    pub fn get(&self, pass: Pass, tap: Tap, sequence: usize) -> Option<&Captured<R>> {
+        self.values.get(&(pass, tap, sequence, None))
+    }
+
+    /// The value of a per-head site.
+    #[must_use]
+    pub fn get_head(
+        &self,
+        pass: Pass,
+        id: HeadId,
+        site: LayerSite,
+        sequence: usize,
+    ) -> Option<&Captured<R>> {
+        self.values
+            .get(&(pass, Tap::Layer(id.layer, site), sequence, Some(id.head)))
+    }
+
+    /// Everything kept, ordered by pass, tap, sequence and head.
+    pub fn iter(&self) -> impl Iterator<Item = (Pass, Tap, usize, Option<usize>, &Captured<R>)> {
+        self.values
+            .iter()
+            .map(|((pass, tap, seq, head), v)| (*pass, *tap, *seq, *head, v))
+    }
+}
+
+impl<R: Real> Observer<R> for Capture<R> {
+    fn interests(&self) -> Interests {
+        self.interests
+    }
+
+    fn observe(&mut self, event: &Event<'_, R>) -> ControlFlow<()> {
+        self.values.insert(
+            (event.pass, event.tap, event.sequence, event.head),
+            Captured {
+                rows: event.value.rows(),
+                cols: event.value.cols(),
+                data: event.value.to_vec(),
+            },
+        );
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Memory of a pass, reused from batch to batch.
+
+use bertology_kernels::Real;
+
+/// Buffers that one thread needs to run passes. Reuse it: its memory grows to the largest batch
+/// seen and stays.
+///
+/// # Cost
+/// Per packed token about `4 · hidden + intermediate` numbers in all, and for a backward pass
+/// `3W + W + 2 · hidden + intermediate` more for every layer (`W` the width of its heads).
+#[derive(Debug, Default)]
+pub struct Workspace<R> {
+    pub(crate) layers: Vec<LayerTrace<R>>,
+    pub(crate) scratch: Scratch<R>,
+    pub(crate) hidden: Vec<R>,
+}
+
+/// What the backward pass of one block needs from its forward pass.
+#[derive(Debug, Default)]
+pub(crate) struct LayerTrace<R> {
+    /// `[tokens, 3W]`: queries, keys, values.
+    pub(crate) qkv: Vec<R>,
+    /// `[tokens, W]`: head outputs before the head mask.
+    pub(crate) context: Vec<R>,
+    /// `[tokens, hidden]`: normalised input of the attention norm.
+    pub(crate) attention_hat: Vec<R>,
+    /// `[tokens]`
+    pub(crate) attention_rstd: Vec<R>,
+    /// `[tokens, intermediate]`: input of the activation.
+    pub(crate) mlp_pre: Vec<R>,
+    /// `[tokens, hidden]`: normalised input of the feed-forward norm.
+    pub(crate) mlp_hat: Vec<R>,
+    /// `[tokens]`
+    pub(crate) mlp_rstd: Vec<R>,
+}
+
+/// Buffers whose content does not outlive a step.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch<R> {
+    /// `[tokens, hidden]`
+    pub(crate) hidden: Vec<R>,
+    /// `[tokens, intermediate]`
+    pub(crate) inner: Vec<R>,
+    /// `[tokens, W]`
+    pub(crate) heads: Vec<R>,
+    /// `[tokens, 3W]`
+    pub(crate) qkv: Vec<R>,
+    /// `[query, key]` of one head
+    pub(crate) scores: Vec<R>,
+    /// `[query, key]` of one head
+    pub(crate) score_gradient: Vec<R>,
+    /// `[n, 2n - 1]` of one head, relative positions only
+    pub(crate) relative: Vec<R>,
+    /// `[n, hidden]` or `[n, 1]` of one head, where an observer asks
+    pub(crate) tap: Vec<R>,
+}
+
+impl<R: Real> Workspace<R> {
+    /// Without any memory yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// Makes `buffer` exactly `len` long; what it holds is to be overwritten.
+pub(crate) fn sized<R: Real>(buffer: &mut Vec<R>, len: usize) -> &mut [R] {
+    if buffer.len() < len {
+        buffer.resize(len, R::ZERO);
+    } else {
+        buffer.truncate(len);
+    }
+    buffer
+}
