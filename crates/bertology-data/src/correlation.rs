@@ -36,7 +36,7 @@ pub fn pearson(pairs: &[(f64, f64)]) -> f64 {
         xx += x * x;
         yy += y * y;
     }
-    (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0)
+    (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0)
 }
 
 /// Spearman's rank correlation of pairs `(x, y)`: Pearson's of the ranks, equal values sharing the
