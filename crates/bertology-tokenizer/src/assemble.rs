@@ -25,6 +25,8 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     /// From which end a text is cut.
     pub(crate) direction: TruncationDirection,
+    /// The padding token of `tokenizer.json`, which stands in where no setting names one.
+    pub(crate) pad: Option<u32>,
     /// The vocabulary files.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -75,6 +77,7 @@ fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError>
         .get_truncation()
         .map(|stored| stored.direction)
         .unwrap_or_default();
+    let pad = core.get_padding().map(|stored| stored.pad_token.clone());
     core.with_padding(None);
     core.with_truncation(None)
         .map_err(|error| TokenizerError::Build {
@@ -92,10 +95,12 @@ fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError>
         let tokens = format!("{} (unknown)", model.unk_token);
         return Err(TokenizerError::Lacks { path, tokens });
     }
+    let pad = pad.and_then(|pad| core.token_to_id(&pad));
     Ok(Parts {
         core,
         settings,
         direction,
+        pad,
         files: vec![path],
     })
 }
@@ -311,6 +316,7 @@ fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
         core,
         settings,
         direction: TruncationDirection::Right,
+        pad: None,
         files: vec![path],
     })
 }
@@ -371,6 +377,7 @@ fn byte_level(
         core,
         settings,
         direction: TruncationDirection::Right,
+        pad: None,
         files,
     })
 }

@@ -17,7 +17,6 @@
 //! # Ok(())
 //! # }
 //! ```
-#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod assemble;
 mod encoding;

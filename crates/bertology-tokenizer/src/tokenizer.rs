@@ -73,13 +73,14 @@ impl Tokenizer {
             mut core,
             settings,
             direction,
+            pad,
             files: vocabulary,
         } = assemble::read(folder.as_ref())?;
         let processor = core.get_post_processor().cloned();
         core.with_post_processor(None::<PostProcessorWrapper>);
         let id = |role: &str| core.token_to_id(&settings.role(role)?.content);
         let ids = SpecialIds {
-            pad: id("pad_token"),
+            pad: id("pad_token").or(pad),
             cls: id("cls_token"),
             sep: id("sep_token"),
             mask: id("mask_token"),
@@ -97,7 +98,9 @@ impl Tokenizer {
         })
     }
 
-    /// Encodes a text, or a pair of texts, with its special tokens.
+    /// Encodes a text, or a pair of texts, with its special tokens. `Some("")` is a pair whose
+    /// second text is empty, as in a batch given to transformers (which takes it for no pair
+    /// when a single example is given).
     ///
     /// With `max_length` (special tokens included) tokens are cut from the end
     /// (`truncation_side`) of the longer text first until the whole fits: the lengths kept are
