@@ -195,12 +195,6 @@ impl Checkpoint {
         Ok(self.hash.get_or_init(|| hex(&Sha256::digest(list))))
     }
 
-    pub(crate) fn parameter_of(&self, tensor: &Tensor) -> Option<Parameter> {
-        self.parameters()
-            .find(|(_, other)| std::ptr::eq(*other, tensor))
-            .map(|(p, _)| p)
-    }
-
     fn examine(folder: &Path, options: &OpenOptions) -> Result<(Self, Vec<Error>), Error> {
         let config = Config::read(folder)?;
         let set = TensorSet::open(folder)?;

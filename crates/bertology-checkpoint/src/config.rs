@@ -99,14 +99,14 @@ impl Config {
                 format!("is {hidden_size}, not a multiple of num_attention_heads = {num_heads}"),
             ));
         }
-        if let Some(value) = self.value("embedding_size") {
-            if value.as_u64() != Some(hidden_size as u64) {
-                return Err(self.unsupported(
-                    "embedding_size",
-                    value,
-                    "factorised embeddings are not; it must equal hidden_size",
-                ));
-            }
+        if let Some(value) = self.value("embedding_size")
+            && value.as_u64() != Some(hidden_size as u64)
+        {
+            return Err(self.unsupported(
+                "embedding_size",
+                value,
+                "factorised embeddings are not; it must equal hidden_size",
+            ));
         }
         let vocab_size = self.size(
             "vocab_size",

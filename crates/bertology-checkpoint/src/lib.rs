@@ -2,24 +2,30 @@
 //!
 //! [`Checkpoint::open`] turns a folder into an [`Architecture`], the facts that change what the
 //! model computes, and a [`Tensor`] for every [`Parameter`]. Every tensor of the files is accounted
-//! for in a [`Report`]; what cannot be obeyed is an [`Error`].
+//! for in a [`Report`]; what cannot be obeyed is an [`Error`]. [`write_pruned`] writes a smaller one.
 
 pub mod arch;
 mod checkpoint;
 mod config;
 mod error;
+mod heads;
 mod json;
 mod names;
 pub mod parameter;
+mod prune;
 mod report;
 mod tensors;
+mod write;
 
 pub use arch::{Activation, Architecture, Family, PositionIds, Positions, Problem, TaskHead};
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};
 pub use error::Error;
+pub use heads::HeadSet;
 pub use names::IgnoreReason;
 pub use parameter::{Affine, LayerParameter, Parameter};
+pub use prune::Export;
 pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
 pub use safetensors::Dtype;
 pub use tensors::Tensor;
+pub use write::{WriteOptions, WriteReport, write_pruned};

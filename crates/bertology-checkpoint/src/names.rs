@@ -248,7 +248,9 @@ fn head_stems(family: Family) -> &'static [Stem] {
     }
 }
 
-const LAYER_STEMS: [(fn(Affine) -> LayerParameter, &str); 8] = [
+type LayerStem = (fn(Affine) -> LayerParameter, &'static str);
+
+const LAYER_STEMS: [LayerStem; 8] = [
     (LayerParameter::Query, "attention.self.query."),
     (LayerParameter::Key, "attention.self.key."),
     (LayerParameter::Value, "attention.self.value."),

@@ -73,10 +73,10 @@ impl<'a> Archive<'a> {
             prefix,
         };
         // Written since PyTorch 2.1; absent means little-endian.
-        if let Ok(range) = archive.record("byteorder") {
-            if file.as_slice().get(range) != Some(b"little") {
-                return Err(archive.corrupt("its numbers are big-endian; save it again elsewhere"));
-            }
+        if let Ok(range) = archive.record("byteorder")
+            && file.as_slice().get(range) != Some(b"little")
+        {
+            return Err(archive.corrupt("its numbers are big-endian; save it again elsewhere"));
         }
         Ok(archive)
     }

@@ -1,0 +1,165 @@
+//! Which rows and columns of a tensor remain when heads leave, on raw bytes of any type.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::arch::Architecture;
+use crate::heads::HeadSet;
+use crate::parameter::{Affine, LayerParameter, Parameter};
+use crate::tensors::Tensor;
+
+/// The form in which a checkpoint without some heads is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Export {
+    /// Rows and columns removed, `pruned_heads` in the config. Loads in transformers up to 4.57 and
+    /// in this library.
+    Pruned,
+    /// Full shapes, the heads' weights and biases zero. Loads anywhere and computes the same, but
+    /// is neither smaller nor faster.
+    Zeroed,
+}
+
+/// One layer of the checkpoint to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LayerPlan {
+    /// For each head written, its place among the heads of the source, or nothing for zeros.
+    slots: Vec<Option<usize>>,
+    /// Heads of the source.
+    source: usize,
+}
+
+impl LayerPlan {
+    fn changes_nothing(&self) -> bool {
+        self.slots.len() == self.source
+            && self
+                .slots
+                .iter()
+                .enumerate()
+                .all(|(at, slot)| *slot == Some(at))
+    }
+}
+
+/// What becomes of every layer.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    layers: Vec<LayerPlan>,
+    head_dim: usize,
+    /// `pruned_heads` of the new config; layers without are absent.
+    pub(crate) pruned: BTreeMap<usize, BTreeSet<usize>>,
+    /// Every head that no longer contributes, whether its rows are gone or zero.
+    pub(crate) silent: HeadSet,
+    /// Heads written as zeros so that their layer has one: `(layer, head)`.
+    pub(crate) survivors: Vec<(usize, usize)>,
+}
+
+impl Plan {
+    /// `heads` must be within the architecture; heads that the source lacks already are no
+    /// obstacle.
+    pub(crate) fn new(architecture: &Architecture, heads: &HeadSet, export: Export) -> Self {
+        let mut plan = Self {
+            layers: Vec::with_capacity(architecture.num_layers),
+            head_dim: architecture.head_dim(),
+            pruned: BTreeMap::new(),
+            silent: architecture.pruned_heads.clone().into(),
+            survivors: Vec::new(),
+        };
+        plan.silent.extend(heads.iter());
+        for layer in 0..architecture.num_layers {
+            let live = architecture.heads(layer);
+            let place = |head: usize| {
+                live.iter()
+                    .position(|&other| other == head)
+                    .filter(|_| !heads.contains(layer, head))
+            };
+            let mut written: Vec<usize> = match export {
+                Export::Zeroed => (0..architecture.num_heads).collect(),
+                Export::Pruned => live
+                    .iter()
+                    .copied()
+                    .filter(|&h| place(h).is_some())
+                    .collect(),
+            };
+            if written.is_empty() {
+                // Transformers cannot run a layer without heads. One head of zeros is the same
+                // function: its output columns are zero, so only the output bias remains.
+                let survivor = live.first().copied().unwrap_or(0);
+                written.push(survivor);
+                plan.survivors.push((layer, survivor));
+            }
+            let gone: BTreeSet<usize> = (0..architecture.num_heads)
+                .filter(|head| !written.contains(head))
+                .collect();
+            if !gone.is_empty() {
+                plan.pruned.insert(layer, gone);
+            }
+            let slots = written.into_iter().map(place).collect();
+            plan.layers.push(LayerPlan {
+                slots,
+                source: live.len(),
+            });
+        }
+        plan
+    }
+
+    /// The shape that the parameter's tensor will have.
+    pub(crate) fn shape(&self, parameter: Option<Parameter>, tensor: &Tensor) -> Vec<usize> {
+        let mut shape = tensor.shape().to_vec();
+        if let Some((layer, axis)) = self.affected(parameter)
+            && let Some(size) = shape.get_mut(axis)
+        {
+            *size = layer.slots.len() * self.head_dim;
+        }
+        shape
+    }
+
+    /// The bytes that the parameter's tensor will have.
+    pub(crate) fn bytes<'t>(
+        &self,
+        parameter: Option<Parameter>,
+        tensor: &'t Tensor,
+    ) -> Cow<'t, [u8]> {
+        let Some((layer, axis)) = self.affected(parameter) else {
+            return tensor.bytes().into();
+        };
+        // Bytes that one step along the axis spans, and how often the axis repeats.
+        let inner: usize = tensor.shape().iter().skip(axis + 1).product();
+        let outer: usize = tensor.shape().iter().take(axis).product();
+        let block = self.head_dim * inner * (tensor.dtype().bitsize() / 8);
+        let mut bytes = Vec::with_capacity(outer * layer.slots.len() * block);
+        for repeat in 0..outer {
+            let row = repeat * layer.source * block;
+            for slot in &layer.slots {
+                let source = slot.and_then(|place| {
+                    let start = row + place * block;
+                    tensor.bytes().get(start..start + block)
+                });
+                match source {
+                    Some(source) => bytes.extend_from_slice(source),
+                    None => bytes.resize(bytes.len() + block, 0),
+                }
+            }
+        }
+        bytes.into()
+    }
+
+    /// The layer's plan and the axis along which the parameter's heads lie, if it changes.
+    fn affected(&self, parameter: Option<Parameter>) -> Option<(&LayerPlan, usize)> {
+        let Some(Parameter::Layer(layer, parameter)) = parameter else {
+            return None;
+        };
+        let axis = match parameter {
+            LayerParameter::Query(_) | LayerParameter::Key(_) | LayerParameter::Value(_) => 0,
+            LayerParameter::AttentionOutput(Affine::Weight) => 1,
+            LayerParameter::AttentionOutput(Affine::Bias)
+            | LayerParameter::DistanceEmbedding
+            | LayerParameter::AttentionNorm(_)
+            | LayerParameter::MlpIn(_)
+            | LayerParameter::MlpOut(_)
+            | LayerParameter::MlpNorm(_) => return None,
+        };
+        self.layers
+            .get(layer)
+            .filter(|plan| !plan.changes_nothing())
+            .map(|plan| (plan, axis))
+    }
+}

@@ -1,0 +1,328 @@
+//! Writes a checkpoint without some of its heads: a new folder that appears whole or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+use crate::config::CONFIG_FILE;
+use crate::heads::HeadSet;
+use crate::names::IgnoreReason;
+use crate::parameter::Parameter;
+use crate::prune::{Export, Plan};
+use crate::report::Size;
+use crate::tensors::Tensor;
+
+/// How to write.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct WriteOptions {
+    /// The form of the checkpoint.
+    pub export: Export,
+    /// Replace files of the same names in a folder that has content. Its other files stay.
+    pub overwrite: bool,
+}
+
+impl WriteOptions {
+    /// Writes into a new or empty folder.
+    #[must_use]
+    pub fn new(export: Export) -> Self {
+        Self {
+            export,
+            overwrite: false,
+        }
+    }
+
+    /// Allows a folder that has content.
+    #[must_use]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct WriteReport {
+    /// The tensors that the model reads, in the source.
+    pub before: Size,
+    /// The same tensors as written.
+    pub after: Size,
+    /// Size of the source's weights files in bytes.
+    pub file_bytes_before: u64,
+    /// Size of the weights file written, in bytes.
+    pub file_bytes_after: u64,
+    /// Files written, by name.
+    pub files: Vec<String>,
+    /// Heads that no longer contribute, those that the source lacked included.
+    pub silent_heads: BTreeMap<usize, BTreeSet<usize>>,
+    /// `(layer, head)` written as zeros because transformers cannot run a layer without heads.
+    pub zeroed_survivors: Vec<(usize, usize)>,
+    /// Tensors of the source that were left out because they repeat another one.
+    pub left_out: Vec<String>,
+}
+
+/// The weights file of the folder written.
+const WEIGHTS: &str = "model.safetensors";
+
+/// Writes `checkpoint` without `heads` as a folder of its own: `model.safetensors` with the source's
+/// tensor names and types, the source's `config.json` with the union of all removed heads in
+/// `pruned_heads`, and the tokenizer's files. Heads that the source lacks already may be named
+/// again. [`Export::Zeroed`] of an already pruned source restores full shapes with zeros.
+///
+/// A layer that loses all heads keeps one whose weights are zero: the same function, and
+/// transformers can load it.
+///
+/// # Errors
+/// If a head does not exist, the folder has content (see [`WriteOptions::overwrite`]) or is the
+/// source itself, or the system refuses.
+pub fn write_pruned(
+    checkpoint: &Checkpoint,
+    heads: &HeadSet,
+    folder: &Path,
+    options: &WriteOptions,
+) -> Result<WriteReport, Error> {
+    heads.check(checkpoint.architecture())?;
+    check_target(checkpoint, folder, options)?;
+    let plan = Plan::new(checkpoint.architecture(), heads, options.export);
+
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    let staging = staging_folder(parent)?;
+
+    let config = new_config(checkpoint, &plan);
+    write_json(&staging.path().join(CONFIG_FILE), &config)?;
+    let mut files = vec![CONFIG_FILE.to_owned(), WEIGHTS.to_owned()];
+    files.extend(copy_companions(checkpoint.folder(), staging.path())?);
+    let mut report = WriteReport {
+        before: checkpoint.report().parts.total(),
+        after: Size::default(),
+        file_bytes_before: 0,
+        file_bytes_after: 0,
+        files,
+        silent_heads: plan.silent.by_layer().clone(),
+        zeroed_survivors: plan.survivors.clone(),
+        left_out: Vec::new(),
+    };
+    for file in checkpoint.files() {
+        report.file_bytes_before += fs::metadata(file).map_err(Error::io("read", file))?.len();
+    }
+    write_weights(
+        checkpoint,
+        &plan,
+        options.export,
+        &staging.path().join(WEIGHTS),
+        &mut report,
+    )?;
+    publish(staging, folder, &report.files)?;
+    Ok(report)
+}
+
+fn check_target(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    options: &WriteOptions,
+) -> Result<(), Error> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let same = fs::canonicalize(folder).ok() == fs::canonicalize(checkpoint.folder()).ok();
+    if same {
+        return Err(Error::OutputIsSource {
+            path: folder.into(),
+        });
+    }
+    let full = !folder.is_dir()
+        || fs::read_dir(folder)
+            .map_err(Error::io("read", folder))?
+            .next()
+            .is_some();
+    if full && !(options.overwrite && folder.is_dir()) {
+        return Err(Error::OutputExists {
+            path: folder.into(),
+        });
+    }
+    Ok(())
+}
+
+/// Beside the target, so that the final rename stays on one file system. Removed when dropped.
+fn staging_folder(parent: &Path) -> Result<tempfile::TempDir, Error> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bertology-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As `mkdir` would: the umask still applies, others may read the result.
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    builder
+        .tempdir_in(parent)
+        .map_err(Error::io("create a folder in", parent))
+}
+
+fn new_config(checkpoint: &Checkpoint, plan: &Plan) -> Map<String, Value> {
+    const KEY: &str = "pruned_heads";
+    let mut config = checkpoint.config().raw().clone();
+    let pruned: Map<String, Value> = plan
+        .pruned
+        .iter()
+        .map(|(layer, heads)| (layer.to_string(), json!(heads)))
+        .collect();
+    if !pruned.is_empty() || config.contains_key(KEY) {
+        config.insert(KEY.into(), Value::Object(pruned));
+    }
+    config
+}
+
+fn write_json(path: &Path, object: &Map<String, Value>) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(object).map_err(|source| Error::Json {
+        path: path.into(),
+        source,
+    })?;
+    text.push('\n');
+    fs::write(path, text).map_err(Error::io("write", path))
+}
+
+/// Small files that a user of the model needs beside the weights.
+fn travels(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["tokenizer", "vocab", "LICENSE", "NOTICE"];
+    const NAMES: [&str; 4] = [
+        "merges.txt",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "generation_config.json",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}
+
+fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Error> {
+    let mut copied = Vec::new();
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let entry = entry.map_err(Error::io("read", from))?;
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
+        // Through links: in the hub's cache every file is one.
+        if !travels(&name) || !entry.path().is_file() {
+            continue;
+        }
+        let bytes = fs::read(entry.path()).map_err(Error::io("read", entry.path()))?;
+        fs::write(to.join(&name), bytes).map_err(Error::io("write", to.join(&name)))?;
+        copied.push(name);
+    }
+    copied.sort_unstable();
+    Ok(copied)
+}
+
+fn write_weights(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    export: Export,
+    path: &Path,
+    report: &mut WriteReport,
+) -> Result<(), Error> {
+    let parameters: BTreeMap<&str, Parameter> = checkpoint
+        .parameters()
+        .map(|(parameter, tensor)| (tensor.name(), parameter))
+        .collect();
+    let copies: BTreeSet<&str> = checkpoint
+        .report()
+        .ignored
+        .iter()
+        .filter(|ignored| ignored.reason == IgnoreReason::TiedCopy)
+        .map(|ignored| ignored.tensor.name.as_str())
+        .collect();
+    report.left_out = copies.iter().map(|&name| name.to_owned()).collect();
+    let mut tensors: Vec<(&Tensor, Option<Parameter>)> = checkpoint
+        .tensors()
+        .iter()
+        .filter(|tensor| !copies.contains(tensor.name()))
+        .map(|tensor| (tensor, parameters.get(tensor.name()).copied()))
+        .collect();
+    // Wider types first: then every tensor starts at a multiple of its element's size.
+    tensors.sort_by_key(|(tensor, _)| std::cmp::Reverse(tensor.dtype().bitsize()));
+
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), metadata(checkpoint, plan, export)?);
+    let mut offset = 0_u64;
+    for (tensor, parameter) in &tensors {
+        let shape = plan.shape(*parameter, tensor);
+        let count: usize = shape.iter().product();
+        let bytes = (count * tensor.dtype().bitsize() / 8) as u64;
+        let end = offset + bytes;
+        header.insert(
+            tensor.name().to_owned(),
+            json!({ "dtype": tensor.dtype(), "shape": shape, "data_offsets": [offset, end] }),
+        );
+        offset = end;
+        if parameter.is_some() {
+            report.after.parameters += count as u64;
+            report.after.bytes += bytes;
+        }
+    }
+    let mut header = serde_json::to_vec(&header).map_err(|source| Error::Json {
+        path: path.into(),
+        source,
+    })?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let write = || -> std::io::Result<u64> {
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for (tensor, parameter) in &tensors {
+            file.write_all(&plan.bytes(*parameter, tensor))?;
+        }
+        let file = file
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(file.metadata()?.len())
+    };
+    report.file_bytes_after = write().map_err(Error::io("write", path))?;
+    Ok(())
+}
+
+/// `format` is what transformers looks for; the rest records where the file comes from.
+fn metadata(checkpoint: &Checkpoint, plan: &Plan, export: Export) -> Result<Value, Error> {
+    Ok(json!({
+        "format": "pt",
+        "bertology.export": match export {
+            Export::Pruned => "pruned",
+            Export::Zeroed => "zeroed",
+        },
+        "bertology.silent_heads": plan.silent.to_string(),
+        "bertology.source_sha256": checkpoint.content_hash()?,
+    }))
+}
+
+/// Moves the finished folder to its place; into a folder with content, file by file.
+fn publish(staging: tempfile::TempDir, folder: &Path, files: &[String]) -> Result<(), Error> {
+    let rename = |from: PathBuf, to: PathBuf| {
+        fs::rename(&from, &to).map_err(Error::io("move the finished files to", to))
+    };
+    let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied {
+        // The config last: an older one beside new weights is refused by shape, never misread.
+        for name in files.iter().rev() {
+            rename(staging.path().join(name), folder.join(name))?;
+        }
+        return Ok(());
+    }
+    if folder.is_dir() {
+        fs::remove_dir(folder).map_err(Error::io("replace", folder))?;
+    }
+    rename(staging.path().to_path_buf(), folder.to_path_buf())?;
+    // Nothing is left at the temporary path; do not look for it.
+    drop(staging.keep());
+    Ok(())
+}
