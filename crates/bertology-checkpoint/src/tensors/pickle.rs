@@ -213,3 +213,42 @@ fn gather(storage: &[u8], spec: &TensorSpec) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(offset: usize, shape: &[usize], strides: &[usize]) -> TensorSpec {
+        TensorSpec {
+            dtype: safetensors::Dtype::I16,
+            storage: "0".into(),
+            storage_len: 12,
+            offset,
+            shape: shape.into(),
+            strides: strides.into(),
+        }
+    }
+
+    #[test]
+    fn strided_views_are_copied_into_row_major_order() {
+        let storage: Vec<u8> = (0..12_i16).flat_map(i16::to_le_bytes).collect();
+        let read = |spec: &TensorSpec| -> Option<Vec<u8>> {
+            Some(match View::of(spec, storage.len())? {
+                View::Range(range) => storage.get(range)?.to_vec(),
+                View::Strided => gather(&storage, spec),
+            })
+        };
+        let low = |spec| read(&spec).map(|b| b.iter().step_by(2).copied().collect::<Vec<u8>>());
+        // torch.arange(12).view(3, 4), a slice of its rows, its transpose, every other column.
+        assert_eq!(
+            low(spec(4, &[2, 4], &[4, 1])),
+            Some(vec![4, 5, 6, 7, 8, 9, 10, 11])
+        );
+        assert_eq!(low(spec(0, &[2, 3], &[1, 4])), Some(vec![0, 4, 8, 1, 5, 9]));
+        assert_eq!(
+            low(spec(1, &[3, 2], &[4, 2])),
+            Some(vec![1, 3, 5, 7, 9, 11])
+        );
+        assert_eq!(low(spec(2, &[3, 2], &[4, 2])), None, "reaches past the end");
+    }
+}

@@ -1,0 +1,291 @@
+//! Every option of `config.json` is obeyed or refused by name.
+
+use bertology_checkpoint::{
+    Activation, Checkpoint, Error, Family, OpenAs, OpenOptions, PositionIds, Problem, TaskHead,
+};
+use serde_json::{Value, json};
+
+use crate::folder::{Folder, assert_says};
+
+fn refusal(key: &str, value: Value) -> String {
+    let mut folder = Folder::bert();
+    folder.set(key, value);
+    let text = folder.refusal();
+    assert_says(&text, &format!("`{key}`"));
+    assert_says(&text, "config.json");
+    text
+}
+
+#[test]
+fn what_would_change_the_model_is_refused_by_name() {
+    assert_says(&refusal("model_type", json!("gpt2")), "\"gpt2\"");
+    assert_says(
+        &refusal("model_type", json!(7)),
+        "only \"bert\" and \"roberta\"",
+    );
+    assert_says(&refusal("is_decoder", json!(true)), "only encoders");
+    refusal("add_cross_attention", json!(true));
+    refusal("is_encoder_decoder", json!(true));
+    assert_says(
+        &refusal("position_embedding_type", json!("alibi")),
+        "\"relative_key\"",
+    );
+    assert_says(&refusal("hidden_act", json!("mish")), "gelu_new");
+    assert_says(&refusal("embedding_size", json!(128)), "hidden_size");
+    refusal("quantization_config", json!({"bits": 4}));
+    refusal("problem_type", json!("ranking"));
+    refusal("is_decoder", json!("yes"));
+}
+
+#[test]
+fn sizes_out_of_range_are_refused_with_the_value() {
+    for key in [
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+    ] {
+        for value in [
+            json!(-1),
+            json!(0),
+            json!(1.5),
+            json!("4"),
+            json!(1e300),
+            json!(u64::MAX),
+        ] {
+            assert_says(&refusal(key, value.clone()), &value.to_string());
+        }
+    }
+    let mut folder = Folder::bert();
+    folder.set("num_attention_heads", 3);
+    assert_says(
+        &folder.refusal(),
+        "not a multiple of num_attention_heads = 3",
+    );
+    refusal("layer_norm_eps", json!(-1.0));
+    refusal("layer_norm_eps", json!("small"));
+    refusal("pad_token_id", json!(-1));
+    assert_says(&refusal("pad_token_id", json!(5)), "from 0 to 4");
+    // Sizes that pass, but that no file could hold: refused before anything is built.
+    for (key, part) in [
+        ("num_hidden_layers", "the weights hold 2 layers"),
+        ("vocab_size", "[4294967295, 4]"),
+        ("max_position_embeddings", "[4294967295, 4]"),
+    ] {
+        let mut folder = Folder::bert();
+        folder.set(key, u32::MAX);
+        assert_says(&folder.refusal(), part);
+    }
+    let mut folder = Folder::bert();
+    folder.set("hidden_size", u32::MAX);
+    folder.set("num_attention_heads", u32::MAX);
+    assert_says(&folder.refusal(), "has shape [5, 4]");
+}
+
+#[test]
+fn absent_options_have_the_defaults_of_transformers() {
+    let mut folder = Folder::bert();
+    for key in [
+        "hidden_act",
+        "layer_norm_eps",
+        "pad_token_id",
+        "type_vocab_size",
+    ] {
+        folder.unset(key);
+    }
+    let checkpoint = folder.open().unwrap();
+    let architecture = checkpoint.architecture();
+    assert_eq!(architecture.activation, Activation::Gelu);
+    assert_eq!(architecture.norm_epsilon, 1e-12);
+    assert_eq!(architecture.pad_id, Some(0));
+    assert_eq!(architecture.labels, ["LABEL_0", "LABEL_1"]);
+    folder.set("pad_token_id", Value::Null);
+    assert_eq!(folder.open().unwrap().architecture().pad_id, None);
+
+    let mut folder = Folder::roberta();
+    folder.unset("pad_token_id");
+    let roberta = folder.open().unwrap();
+    assert_eq!(
+        roberta.architecture().position_ids,
+        PositionIds::AfterPadding { pad_id: 1 }
+    );
+    assert_eq!(roberta.architecture().max_tokens(), 4);
+    folder.set("hidden_act", "relu");
+    let roberta = folder.open().unwrap();
+    assert_eq!(roberta.architecture().activation, Activation::Relu);
+    assert_eq!(roberta.architecture().lm_activation, Activation::Gelu);
+    folder.set("pad_token_id", Value::Null);
+    assert_says(&folder.refusal(), "`pad_token_id` is null");
+    folder.set("pad_token_id", 4);
+    folder.set("max_position_embeddings", 5);
+    assert_says(&folder.refusal(), "leaves no position");
+}
+
+#[test]
+fn labels_come_from_id2label() {
+    let mut folder = Folder::bert();
+    folder.set("id2label", json!({"1": "yes", "0": "no"}));
+    let checkpoint = folder.open().unwrap();
+    assert_eq!(checkpoint.architecture().labels, ["no", "yes"]);
+    folder.set("id2label", json!({"0": "score"}));
+    assert_says(&folder.refusal(), "`id2label` sets the number of labels");
+    folder.values("classifier.weight", &[1, 4], &[0.0; 4]);
+    folder.values("classifier.bias", &[1], &[0.0]);
+    let regression = TaskHead::SequenceClassification {
+        num_labels: 1,
+        problem: Problem::Regression,
+    };
+    assert_eq!(folder.open().unwrap().architecture().head, regression);
+    folder.unset("id2label");
+    folder.set("num_labels", 1);
+    assert_eq!(folder.open().unwrap().architecture().head, regression);
+
+    for wrong in [
+        json!({"NaN": "x", "0": "y"}),
+        json!({"-1": "x", "0": "y"}),
+        json!({"0": "x", "2": "y"}),
+        json!({"0": "x", "00": "y"}),
+        json!({"99999999999999999999": "x"}),
+        json!({}),
+        json!(["x", "y"]),
+    ] {
+        refusal("id2label", wrong);
+    }
+    refusal("num_labels", json!(u32::MAX));
+}
+
+#[test]
+fn problem_types_are_obeyed() {
+    for (name, problem) in [
+        ("regression", Problem::Regression),
+        ("single_label_classification", Problem::SingleLabel),
+        ("multi_label_classification", Problem::MultiLabel),
+    ] {
+        let mut folder = Folder::bert();
+        folder.set("problem_type", name);
+        let head = TaskHead::SequenceClassification {
+            num_labels: 2,
+            problem,
+        };
+        assert_eq!(folder.open().unwrap().architecture().head, head);
+    }
+}
+
+#[test]
+fn pruned_heads_are_read_in_any_order_and_checked() {
+    let mut folder = Folder::bert();
+    folder.set("pruned_heads", json!({"1": [1, 1], "0": []}));
+    let text = folder.refusal();
+    assert_says(&text, "encoder.layer.1.attention.");
+    assert_says(&text, "may not be those of the file");
+    for part in ["query", "key", "value"] {
+        folder.tensor(
+            &format!("bert.encoder.layer.1.attention.self.{part}.weight"),
+            &[2, 4],
+        );
+        folder.tensor(
+            &format!("bert.encoder.layer.1.attention.self.{part}.bias"),
+            &[2],
+        );
+    }
+    folder.tensor(
+        "bert.encoder.layer.1.attention.output.dense.weight",
+        &[4, 2],
+    );
+    let checkpoint = folder.open().unwrap();
+    assert_eq!(checkpoint.architecture().heads(0), [0, 1]);
+    assert_eq!(checkpoint.architecture().heads(1), [0]);
+    assert!(
+        !checkpoint.architecture().pruned_heads.contains_key(&0),
+        "empty list"
+    );
+    folder.unset("pruned_heads");
+    assert_says(&folder.refusal(), "`pruned_heads` must name them");
+
+    assert_says(
+        &refusal("pruned_heads", json!({"2": [0]})),
+        "layer `2`; the layers are 0 to 1",
+    );
+    assert_says(
+        &refusal("pruned_heads", json!({"0": [2]})),
+        "head 2 of layer 0",
+    );
+    assert_says(&refusal("pruned_heads", json!({"0": [-1]})), "head -1");
+    refusal("pruned_heads", json!({"-1": [0]}));
+    refusal("pruned_heads", json!({"0": 1}));
+    refusal("pruned_heads", json!([[0, 1]]));
+}
+
+#[test]
+fn tasks_without_a_head_here_are_refused_and_open_as_encoders() {
+    let mut folder = Folder::bert();
+    for class in [
+        "BertForTokenClassification",
+        "BertForQuestionAnswering",
+        "RobertaModel",
+    ] {
+        folder.set("architectures", json!([class]));
+        let text = folder.refusal();
+        assert_says(&text, class);
+        assert_says(&text, "bare encoder");
+    }
+    let options = OpenOptions::new().open_as(OpenAs::Encoder);
+    let checkpoint = Checkpoint::open(folder.write(), &options).unwrap();
+    assert_eq!(checkpoint.architecture().head, TaskHead::None);
+    let inspection = Checkpoint::inspect(folder.write()).unwrap();
+    assert!(matches!(
+        inspection.problems.as_slice(),
+        [Error::UnsupportedTask { .. }]
+    ));
+
+    let options = OpenOptions::new().open_as(OpenAs::NextSentence);
+    let error = Checkpoint::open(Folder::roberta().write(), &options).unwrap_err();
+    assert_says(&error.to_string(), "next-sentence prediction");
+}
+
+#[test]
+fn family_and_task_are_read_off_the_tensors_where_the_config_is_silent() {
+    let silent = |mut folder: Folder| {
+        folder.unset("model_type");
+        folder.unset("architectures");
+        folder
+    };
+    let head = |folder: &Folder| folder.open().unwrap().architecture().head.clone();
+    let classifier = TaskHead::SequenceClassification {
+        num_labels: 2,
+        problem: Problem::SingleLabel,
+    };
+    assert_eq!(head(&silent(Folder::bert())), classifier);
+    assert_eq!(head(&silent(Folder::roberta())), classifier);
+    assert_eq!(head(&silent(Folder::masked_lm())), TaskHead::MaskedLm);
+    let roberta = silent(Folder::roberta());
+    assert_eq!(
+        roberta.open().unwrap().architecture().family,
+        Family::Roberta
+    );
+
+    let mut token = silent(Folder::bert());
+    token.tensors.retain(|name, _| !name.contains("pooler"));
+    assert_says(&token.refusal(), "fit several tasks");
+    let mut nameless = silent(Folder::bert());
+    nameless.rename("bert.", "");
+    assert_says(&nameless.refusal(), "add \"model_type\"");
+}
+
+#[test]
+fn unknown_keys_and_their_order_are_kept() {
+    let mut folder = Folder::bert();
+    folder.set("zebra", 1);
+    folder.set("aardvark", json!({"x": null}));
+    let checkpoint = folder.open().unwrap();
+    let keys: Vec<&String> = checkpoint.config().raw().keys().collect();
+    assert_eq!(keys[0], "architectures");
+    assert_eq!(keys[keys.len() - 2..], ["zebra", "aardvark"]);
+    assert_eq!(
+        checkpoint.config().declared_class(),
+        Some("BertForSequenceClassification")
+    );
+}
