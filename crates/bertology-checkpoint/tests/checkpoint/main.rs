@@ -1,5 +1,7 @@
 //! Model folders as transformers writes them, as people damage them, and as we write them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 mod damage;
 mod folder;
 mod golden;
