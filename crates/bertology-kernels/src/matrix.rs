@@ -194,8 +194,8 @@ impl<T: Real> Product<T> {
     /// Computes `dst = [dst +] scale · a · b` for `a [m, k]`, `b [k, n]`, `dst [m, n]`.
     ///
     /// # Numerics
-    /// Each element is a sum over `k` in one fixed order of blocks, whatever `m`, `n` and the
-    /// number of threads.
+    /// Deterministic for a given shape. The kernel, and with it the order of the sums over `k`,
+    /// depends on `m` and `n`.
     ///
     /// # Panics
     /// If the shapes do not fit.

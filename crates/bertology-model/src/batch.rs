@@ -131,6 +131,12 @@ impl PackedBatch {
         self.ids.len()
     }
 
+    /// The row of the position table that each packed token reads.
+    #[must_use]
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     /// Where sequence `i` lies among the packed tokens.
     #[must_use]
     pub fn range(&self, i: usize) -> Range<usize> {

@@ -66,8 +66,9 @@ impl<R: Real> Model<R> {
     /// a batch of many give the same numbers. No gradient of any weight is computed.
     ///
     /// # Numerics
-    /// A sequence's numbers do not depend on the batch it is in, to rounding (the matrix library
-    /// sums each element in one order whatever the number of rows).
+    /// A sequence's numbers do not depend on the batch it is in beyond rounding: the matrix library
+    /// picks its kernel by the number of rows, which changes the order of sums. The same batch gives
+    /// the same bits.
     ///
     /// # Errors
     /// Masks or targets that do not fit; gradients without targets; an observer that stopped.

@@ -1,0 +1,173 @@
+//! Golden folders: a real checkpoint and the values that transformers computes with it.
+
+use std::path::{Path, PathBuf};
+
+use bertology_checkpoint::{Checkpoint, OpenOptions};
+use bertology_model::{HeadMask, Model, PackedBatch, Real, Sequence, Target};
+use safetensors::{Dtype, SafeTensors};
+
+pub(crate) struct Fixture {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// A golden tensor: its shape and its numbers.
+#[derive(Debug)]
+pub(crate) struct Golden {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<f64>,
+}
+
+impl Golden {
+    /// The part of a `[B, …, S, …]` tensor that belongs to one index of its first axis.
+    pub(crate) fn first(&self, index: usize) -> Golden {
+        let size = self.shape[1..].iter().product::<usize>();
+        Golden {
+            shape: self.shape[1..].to_vec(),
+            data: self.data[index * size..(index + 1) * size].to_vec(),
+        }
+    }
+
+    /// The first `rows × cols` of a matrix: what is not padding.
+    pub(crate) fn corner(&self, rows: usize, cols: usize) -> Vec<f64> {
+        assert_eq!(self.shape.len(), 2, "a corner of {:?}", self.shape);
+        (0..rows)
+            .flat_map(|i| self.data[i * self.shape[1]..][..cols].to_vec())
+            .collect()
+    }
+}
+
+impl Fixture {
+    pub(crate) fn open(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(name);
+        let bytes = std::fs::read(folder.join("golden.safetensors")).expect("golden file");
+        Self {
+            name: name.to_owned(),
+            folder,
+            bytes,
+        }
+    }
+
+    pub(crate) fn model<R: Real>(&self) -> Model<R> {
+        let checkpoint =
+            Checkpoint::open(&self.folder, &OpenOptions::default()).expect("golden checkpoint");
+        Model::from_checkpoint(&checkpoint).expect("golden model")
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes)
+            .expect("golden")
+            .tensor(name)
+            .is_ok()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Golden {
+        let file = SafeTensors::deserialize(&self.bytes).expect("golden");
+        let tensor = file
+            .tensor(name)
+            .unwrap_or_else(|_| panic!("{} has no {name}", self.name));
+        let data = match tensor.dtype() {
+            Dtype::F32 => tensor
+                .data()
+                .chunks_exact(4)
+                .map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("4 bytes"))))
+                .collect(),
+            Dtype::I64 => tensor
+                .data()
+                .chunks_exact(8)
+                .map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")) as f64)
+                .collect(),
+            other => panic!("{name} is {other:?}"),
+        };
+        Golden {
+            shape: tensor.shape().to_vec(),
+            data,
+        }
+    }
+
+    /// The inputs without their padding.
+    pub(crate) fn sequences(&self) -> Vec<Sequence> {
+        let (ids, mask, segments) = (
+            self.get("input_ids"),
+            self.get("attention_mask"),
+            self.get("token_type_ids"),
+        );
+        (0..ids.shape[0])
+            .map(|b| {
+                let n = mask.first(b).data.iter().filter(|m| **m == 1.0).count();
+                let take = |g: &Golden| g.first(b).data[..n].iter().map(|v| *v as u32).collect();
+                Sequence {
+                    ids: take(&ids),
+                    segments: take(&segments),
+                }
+            })
+            .collect()
+    }
+
+    pub(crate) fn batch<R: Real>(&self, model: &Model<R>) -> PackedBatch {
+        PackedBatch::new(model.architecture(), &self.sequences()).expect("batch")
+    }
+
+    pub(crate) fn mask(&self, variant: &str) -> HeadMask {
+        let golden = self.get(&format!("{variant}.head_mask"));
+        HeadMask::from_values(golden.shape[0], golden.shape[1], golden.data).expect("mask")
+    }
+
+    /// One target per sequence, of the kind that the folder's head takes.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let labels = self.get("labels");
+        let next = self
+            .has("next_sentence_label")
+            .then(|| self.get("next_sentence_label"));
+        let lengths: Vec<usize> = self.sequences().iter().map(Sequence::len).collect();
+        (0..lengths.len())
+            .map(|b| {
+                if labels.shape.len() == 2 {
+                    let tokens: Vec<Option<u32>> = labels.first(b).data[..lengths[b]]
+                        .iter()
+                        .map(|v| if *v < 0.0 { None } else { Some(*v as u32) })
+                        .collect();
+                    match &next {
+                        Some(next) => {
+                            let next_sentence = next.data[b] as usize;
+                            Target::PreTraining {
+                                tokens,
+                                next_sentence,
+                            }
+                        }
+                        None => Target::Tokens(tokens),
+                    }
+                } else if self.name.contains("regression") {
+                    Target::Value(labels.data[b])
+                } else if self.name.contains("nsp") {
+                    Target::NextSentence(labels.data[b] as usize)
+                } else {
+                    Target::Label(labels.data[b] as usize)
+                }
+            })
+            .collect()
+    }
+}
+
+/// Largest absolute difference; infinite where something is not a number.
+pub(crate) fn distance<R: Real>(ours: &[R], theirs: &[f64]) -> f64 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter()
+        .zip(theirs)
+        .map(|(a, b)| (a.to_f64() - b).abs())
+        .fold(0.0, |max, d| {
+            if d.is_nan() {
+                f64::INFINITY
+            } else {
+                max.max(d)
+            }
+        })
+}
+
+/// Largest absolute value: the scale of a tensor.
+pub(crate) fn scale(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |max, v| max.max(v.abs()))
+}

@@ -1,0 +1,5 @@
+//! The engine against transformers' numbers and against laws that no reference is needed for.
+
+mod fixture;
+mod golden;
+mod laws;
