@@ -134,6 +134,19 @@ pub enum Error {
         /// Module and name of the callable.
         global: String,
     },
+    /// The pickle is sound, but something other than a model's state dict: a training checkpoint,
+    /// for instance.
+    #[error(
+        "{}: {problem}; a plain dictionary of tensors is expected, as \
+         `torch.save(model.state_dict(), FILE)` writes it",
+        path.display()
+    )]
+    NotAStateDict {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+    },
     /// A weights file is truncated or otherwise broken.
     #[error("{} is damaged or incomplete: {problem}; download or copy it again", path.display())]
     Corrupt {

@@ -26,6 +26,10 @@ pub(super) fn read(path: &Arc<Path>, file: &FileBytes) -> Result<Vec<Tensor>, Er
     let pickle = bytes.get(pickle).unwrap_or_default();
     let entries = unpickle::state_dict(pickle).map_err(|fault| match fault {
         Fault::Malformed(problem) => archive.corrupt(problem),
+        Fault::Other(problem) => Error::NotAStateDict {
+            path: path.to_path_buf(),
+            problem,
+        },
         Fault::Refused(global) => Error::UnsafePickle {
             path: path.to_path_buf(),
             global,

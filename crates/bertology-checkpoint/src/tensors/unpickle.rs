@@ -24,8 +24,10 @@ pub(super) struct TensorSpec {
 /// Why a pickle was not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is broken or not a dictionary of tensors.
+    /// It is broken.
     Malformed(String),
+    /// It is sound, but no dictionary of tensors.
+    Other(String),
     /// It asks for this callable or class.
     Refused(String),
 }
@@ -53,18 +55,18 @@ enum Value {
 impl Value {
     fn kind(self) -> &'static str {
         match self {
-            Self::Mark => "mark",
+            Self::Mark => "a mark",
             Self::None => "None",
-            Self::Bool => "boolean",
-            Self::Int(_) => "integer",
-            Self::Float => "float",
-            Self::Text(_) => "string",
-            Self::Global(_) => "class",
-            Self::Tuple(_) => "tuple",
-            Self::List(_) => "list",
-            Self::Dict(_) => "dictionary",
-            Self::Storage(_) => "storage",
-            Self::Tensor(_) => "tensor",
+            Self::Bool => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float => "a float",
+            Self::Text(_) => "a string",
+            Self::Global(_) => "a class",
+            Self::Tuple(_) => "a tuple",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dictionary",
+            Self::Storage(_) => "a storage",
+            Self::Tensor(_) => "a tensor",
         }
     }
 }
@@ -97,7 +99,9 @@ pub(super) fn state_dict(input: &[u8]) -> Result<Vec<(String, TensorSpec)>, Faul
         ..Machine::default()
     };
     let Value::Dict(dict) = machine.run()? else {
-        return malformed("the pickle does not hold a dictionary of tensors");
+        return Err(Fault::Other(
+            "the pickle does not hold a dictionary of tensors".into(),
+        ));
     };
     let entries = machine
         .dicts
@@ -108,15 +112,14 @@ pub(super) fn state_dict(input: &[u8]) -> Result<Vec<(String, TensorSpec)>, Faul
         .iter()
         .map(|&(key, value)| {
             let Value::Text(_) = key else {
-                return malformed(format!("it has a key of type {}", key.kind()));
+                return Err(Fault::Other(format!("it has a key that is {}", key.kind())));
             };
             let key = machine.text(key)?;
             let Value::Tensor(at) = value else {
-                return malformed(format!(
-                    "entry `{key}` is a {}, not a tensor; a plain dictionary of tensors (a model's \
-                     state_dict) is expected",
+                return Err(Fault::Other(format!(
+                    "entry `{key}` is {}, not a tensor",
                     value.kind()
-                ));
+                )));
             };
             let spec = machine.tensors.get(at).cloned();
             Ok((
@@ -242,7 +245,7 @@ impl Machine<'_> {
             b'b' => {
                 let (_, object) = (self.pop()?, self.top()?);
                 if !matches!(object, Value::Dict(_)) {
-                    return malformed(format!("it sets attributes of a {}", object.kind()));
+                    return malformed(format!("it sets attributes of {}", object.kind()));
                 }
             }
             0x81 | 0x92 => {
@@ -264,7 +267,7 @@ impl Machine<'_> {
         let (args, callable) = (self.pop()?, self.pop()?);
         let args = self.tuple(args)?.to_vec();
         let Value::Global(at) = callable else {
-            return malformed(format!("it calls a {}", callable.kind()));
+            return malformed(format!("it calls {}", callable.kind()));
         };
         let name = self.globals.get(at).cloned().unwrap_or_default();
         let result = match (name.as_str(), args.as_slice()) {
@@ -376,7 +379,7 @@ impl Machine<'_> {
                 }
                 Ok(())
             }
-            other => malformed(format!("it appends to a {}", other.kind())),
+            other => malformed(format!("it appends to {}", other.kind())),
         }
     }
 
@@ -390,20 +393,20 @@ impl Machine<'_> {
                 }
                 Ok(())
             }
-            other => malformed(format!("it sets items of a {} wrongly", other.kind())),
+            other => malformed(format!("it sets items of {} wrongly", other.kind())),
         }
     }
 
     fn text(&self, value: Value) -> Result<&str, Fault> {
         let Value::Text(at) = value else {
-            return malformed(format!("a string is expected, not a {}", value.kind()));
+            return malformed(format!("a string is expected, not {}", value.kind()));
         };
         Ok(self.texts.get(at).map(String::as_str).unwrap_or_default())
     }
 
     fn tuple(&self, value: Value) -> Result<&[Value], Fault> {
         let Value::Tuple(at) = value else {
-            return malformed(format!("a tuple is expected, not a {}", value.kind()));
+            return malformed(format!("a tuple is expected, not {}", value.kind()));
         };
         Ok(self
             .sequences
@@ -532,7 +535,7 @@ fn size(value: Value) -> Result<usize, Fault> {
         Value::Int(number) => {
             usize::try_from(number).map_err(|_| Fault::Malformed(format!("a size is {number}")))
         }
-        other => malformed(format!("a size is a {}", other.kind())),
+        other => malformed(format!("a size is {}", other.kind())),
     }
 }
 

@@ -266,7 +266,7 @@ fn pickles_give_plain_tensors_or_a_reason() {
         ),
         (
             b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.".to_vec(),
-            "entry `epoch`",
+            "entry `epoch` is an integer",
         ),
         (b"\x80\x02K\x01.".to_vec(), "does not hold a dictionary"),
         (b"".to_vec(), "ends too early"),
