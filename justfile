@@ -1,0 +1,35 @@
+# The common commands; `just` lists them.
+
+default:
+    @just --list
+
+# Importance, masking and pruning on the embedded model
+demo:
+    cargo run --release -- demo
+
+# Every test
+test:
+    cargo test --release --workspace
+
+# What CI runs
+check:
+    .ci/run
+
+# Formatting
+fmt:
+    cargo fmt --all
+
+# Clippy and rustdoc, warnings are errors
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# A virtual environment with the pinned reference (PyTorch, transformers)
+venv:
+    python3 -m venv .venv
+    .venv/bin/pip install -r tools/golden/requirements.txt
+
+# Make the golden files again elsewhere and compare them with the committed ones
+golden:
+    .venv/bin/python tools/golden/make_golden.py --check
+    .venv/bin/python tools/golden/make_tokenizer_golden.py --check
