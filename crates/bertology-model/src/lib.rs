@@ -28,6 +28,7 @@ mod head;
 mod workspace;
 
 pub use batch::{PackedBatch, Sequence};
+pub use bertology_kernels as kernels;
 pub use bertology_kernels::{Matrix, Real};
 pub use error::Error;
 pub use mask::{HeadId, HeadMask, Masking};

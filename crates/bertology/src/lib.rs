@@ -1,1 +1,49 @@
 //! Studies of what happens inside transformers: importance, masking and pruning of heads.
+//!
+//! | module | question |
+//! | --- | --- |
+//! | [`loaded`] | a model with its tokenizer: what does it compute for these texts? |
+//! | [`corpus`] | which labelled examples? Streamed, in file order |
+//! | [`evaluate`] | how well does the model do on them? |
+//! | [`importance`] | how much does each head matter, and how spread is its attention? |
+//! | [`normalize`] | how are raw scores made comparable, and ranked? |
+//! | [`masking`] | how many heads can go before the score falls? |
+//! | [`pruning`] | what is gained by really removing them? |
+//! | [`watch`] | who looks on while a study runs, and stops it? |
+//!
+//! Layers and heads are zero-based everywhere, and a head always bears the number that it has in
+//! the unpruned model. A study is an accumulator: its state can be saved, and the same study goes
+//! on from there.
+
+pub use bertology_checkpoint as checkpoint;
+pub use bertology_data as data;
+pub use bertology_hub as hub;
+pub use bertology_model as model;
+pub use bertology_tokenizer as tokenizer;
+
+pub mod corpus;
+pub mod evaluate;
+pub mod importance;
+pub mod loaded;
+pub mod masking;
+pub mod normalize;
+pub mod pruning;
+pub mod watch;
+
+mod error;
+mod sweep;
+mod table;
+
+pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};
+pub use bertology_data::{Source, Split, Task};
+pub use bertology_model::{HeadId, HeadMask, Model, Sequence, Target};
+pub use bertology_tokenizer::{Encoding, Tokenizer};
+
+pub use corpus::{Corpus, CorpusOptions};
+pub use error::Error;
+pub use evaluate::Evaluation;
+pub use importance::{Granularity, Importance, ImportanceState};
+pub use loaded::LoadedModel;
+pub use masking::{MaskingOptions, MaskingOutcome, MaskingState};
+pub use table::HeadTable;
+pub use watch::{Outcome, Watch};

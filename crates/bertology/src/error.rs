@@ -1,0 +1,222 @@
+//! What a study refuses, with the evidence.
+
+use std::path::PathBuf;
+
+use bertology_data::{DataError, MetricError};
+use bertology_model::HeadId;
+use bertology_tokenizer::TokenizerError;
+
+/// Why a study could not be made. Each message is complete in itself; `source()` leads to the error
+/// beneath where there is one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] bertology_checkpoint::Error),
+    /// The tokenizer cannot be read, or cannot express a text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The predictions cannot be scored.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// The engine refused.
+    #[error(transparent)]
+    Model(#[from] bertology_model::Error),
+    /// One example cannot be put through the model.
+    #[error("{}, line {line}: {source}", path.display())]
+    Example {
+        /// The data file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: u64,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+    /// A loss, logit or gradient is infinite or not a number.
+    #[error(
+        "the {what} is {value}, which is not a finite number; the weights hold such values or the \
+         model overflows on this example, so no score can be trusted"
+    )]
+    NotFinite {
+        /// `loss`, `logit 1`, `gradient of L0H3` or the like.
+        what: String,
+        /// The value.
+        value: f64,
+    },
+    /// The data file changed between two passes.
+    #[error(
+        "{}: the file changed while it was in use: {before} examples at first, {now} now; \
+         start again with a file that stays as it is", path.display()
+    )]
+    DataChanged {
+        /// The data file.
+        path: PathBuf,
+        /// Examples at first.
+        before: u64,
+        /// Examples in this pass.
+        now: u64,
+    },
+    /// The model has no head that gives a loss for labelled examples.
+    #[error(
+        "{}: the model has {found}, but labelled examples need a sequence classifier (or a \
+         regression head); take a fine-tuned checkpoint", path.display()
+    )]
+    NoClassifier {
+        /// The model's folder.
+        path: PathBuf,
+        /// What the model has.
+        found: &'static str,
+    },
+    /// The task and the head disagree about what a label is.
+    #[error(
+        "{}: the data have {data} labels, but the model has {found}; take a checkpoint that was \
+         fine-tuned for this task", path.display()
+    )]
+    WrongProblem {
+        /// The model's folder.
+        path: PathBuf,
+        /// `class` or `number`.
+        data: &'static str,
+        /// What the model has.
+        found: &'static str,
+    },
+    /// The data have no labels.
+    #[error(
+        "{}: these data have no labels, and a study needs them; take --split dev or name the \
+         column with --label-column", path.display()
+    )]
+    NoLabels {
+        /// The data file.
+        path: PathBuf,
+    },
+    /// The model folder has no usable tokenizer.
+    #[error("{}: texts need a tokenizer, and the folder has none that can be used: {source}", path.display())]
+    NoTokenizer {
+        /// The model's folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::sync::Arc<TokenizerError>,
+    },
+    /// The maximum length exceeds the model's.
+    #[error(
+        "a maximum length of {requested} tokens is beyond the model's {limit}; give at most {limit}"
+    )]
+    MaxLength {
+        /// As asked for.
+        requested: usize,
+        /// The model's.
+        limit: usize,
+    },
+    /// A number that an option cannot have.
+    #[error("{option} is {value}; {reason}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What would do.
+        reason: &'static str,
+    },
+    /// A threshold relative to a score that is not above 0.
+    #[error(
+        "{metric} is {score} before any head is masked, and a threshold relative to a score that \
+         is not above 0 means nothing; use an absolute threshold (stop below a value) or a drop \
+         (stop when the score has fallen by more than an amount)"
+    )]
+    RelativeThreshold {
+        /// The metric.
+        metric: String,
+        /// Its value for the whole model.
+        score: f64,
+    },
+    /// The metric has no value before any head is masked.
+    #[error(
+        "{metric} is not a number before any head is masked (constant predictions or labels?), so \
+         no threshold can be compared with it; use more examples or another metric"
+    )]
+    MetricUndefined {
+        /// The metric.
+        metric: String,
+    },
+    /// The whole model is already on the wrong side of an absolute threshold.
+    #[error(
+        "{metric} is {score} before any head is masked, already on the wrong side of the threshold \
+         {bound}; give a threshold that the whole model passes"
+    )]
+    BaseFails {
+        /// The metric.
+        metric: String,
+        /// Its value for the whole model.
+        score: f64,
+        /// The threshold.
+        bound: f64,
+    },
+    /// Two partial results, or a partial result and a request, do not belong together.
+    #[error("the saved state does not fit this request: {what} was {saved}, now {requested}")]
+    StateMismatch {
+        /// What differs.
+        what: &'static str,
+        /// In the state.
+        saved: String,
+        /// In the request.
+        requested: String,
+    },
+    /// Two partial results cannot be added.
+    #[error("partial results cannot be merged: {reason}")]
+    Merge {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// There was nothing to average.
+    #[error("no example has been accumulated, so there is no result yet")]
+    NoExamples,
+    /// The model has no heads left to study.
+    #[error("{}: every head of this model is pruned away, so there is nothing to {action}", path.display())]
+    NoHeads {
+        /// The model's folder.
+        path: PathBuf,
+        /// `score`, `mask`.
+        action: &'static str,
+    },
+    /// A checkpoint that was just written does not compute what it should.
+    #[error(
+        "{}: the checkpoint just written differs from the pruned model by {difference:e} in \
+         {what} (allowed {allowed:e}); do not use it, and please report this", path.display()
+    )]
+    Verification {
+        /// The folder written.
+        path: PathBuf,
+        /// What was compared.
+        what: &'static str,
+        /// Largest absolute difference.
+        difference: f64,
+        /// Largest that rounding explains.
+        allowed: f64,
+    },
+    /// A head that the mask keeps is not in the table that ranks it.
+    #[error("{head} is not masked but has no score; the scores belong to another mask")]
+    Unscored {
+        /// The head.
+        head: HeadId,
+    },
+    /// The one who looks on asked to stop between two steps of the masking loop.
+    #[error(
+        "interrupted after step {step} of the masking loop; the steps that were finished are kept"
+    )]
+    InterruptedLoop {
+        /// The last finished step.
+        step: usize,
+    },
+    /// The one who looks on asked to stop within a pass.
+    #[error("interrupted after {done} of {total} examples; what was finished is kept")]
+    Interrupted {
+        /// Examples of the pass accumulated.
+        done: u64,
+        /// Examples of the pass.
+        total: u64,
+    },
+}

@@ -1,0 +1,74 @@
+//! Looking on while a study runs, and stopping it.
+
+use std::ops::ControlFlow;
+
+use bertology_data as data;
+
+use crate::masking::{MaskingState, Step};
+
+/// Someone who looks on: a progress bar, a log, a file of predictions, Ctrl-C.
+///
+/// Every method has a default that does nothing; `()` looks at nothing. All are called on the thread
+/// that called the study, in file order.
+pub trait Watch {
+    /// A pass over `total` examples begins, of which `done` are already accounted for.
+    fn begin(&mut self, pass: Pass, done: u64, total: u64) {
+        let _ = (pass, done, total);
+    }
+
+    /// `done` of `total` examples of the pass are accumulated. `Break` ends the study with
+    /// [`Error::Interrupted`](crate::Error::Interrupted); its state holds exactly the `done` first.
+    fn advance(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        let _ = (done, total);
+        ControlFlow::Continue(())
+    }
+
+    /// The model has answered one example.
+    fn example(&mut self, outcome: &Outcome<'_>) {
+        let _ = outcome;
+    }
+
+    /// The masking loop has finished a step; `state` is what [`crate::masking`] needs to go on from
+    /// here. `Break` ends the loop with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
+        let _ = (step, state);
+        ControlFlow::Continue(())
+    }
+}
+
+impl Watch for () {}
+
+/// What a pass over the data is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pass {
+    /// Importance of the heads, metrics of the same pass.
+    Importance,
+    /// Metrics alone.
+    Evaluation,
+    /// Step of the masking loop; 0 is the pass before any head is masked.
+    MaskingStep(usize),
+    /// Timing.
+    Timing,
+}
+
+/// The model's answer to one example.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    /// Place among the examples, zero-based.
+    pub index: u64,
+    /// Line of the file, from 1.
+    pub line: u64,
+    /// What the file says.
+    pub label: data::Target,
+    /// What the model says.
+    pub prediction: data::Target,
+    /// `[labels]`.
+    pub logits: &'a [f32],
+    /// Loss of this example.
+    pub loss: f64,
+    /// Tokens that the model saw, special ones included.
+    pub tokens: usize,
+    /// Tokens cut off to fit the maximum length.
+    pub truncated: usize,
+}
