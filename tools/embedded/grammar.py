@@ -368,7 +368,7 @@ class Builder:
             set_verb(root, "base")
         elif shape in ("do", "modal"):
             modal = rng.choice(lex.MODALS)
-            pre.append(Word(modal, modal, "AUX", "MD", {"VerbForm": "Fin"}, role="modal"))
+            pre.append(Word(modal, modal, "AUX", "MD", {"Mood": "Ind", "VerbForm": "Fin"}, role="modal"))
             negate(0.3)
             root.role = "bare"
             set_verb(root, "base")
@@ -567,6 +567,14 @@ def splits(seed: int, train: int, dev: int, lm: int = 0) -> tuple[list[Record], 
     return train_records, dev_records, texts
 
 
+def write_corpora(folder: Path, train: list[Record], dev: list[Record]) -> None:
+    """`CoLA/train.tsv`, `CoLA/dev.tsv` and `dev.conllu` under `folder`."""
+    (folder / "CoLA").mkdir(parents=True, exist_ok=True)
+    for name, records in (("train", train), ("dev", dev)):
+        (folder / "CoLA" / f"{name}.tsv").write_text("".join(r.tsv() for r in records), encoding="utf-8", newline="\n")
+    (folder / "dev.conllu").write_text("".join(write_conllu(dev, "dev")), encoding="utf-8", newline="\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
@@ -576,11 +584,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20)
     args = parser.parse_args()
     train, dev, texts = splits(args.seed, args.train, args.dev, args.lm)
-    folder = args.output / "CoLA"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, records in (("train", train), ("dev", dev)):
-        (folder / f"{name}.tsv").write_text("".join(r.tsv() for r in records), encoding="utf-8", newline="\n")
-    (args.output / "dev.conllu").write_text("".join(write_conllu(dev, "dev")), encoding="utf-8", newline="\n")
+    write_corpora(args.output, train, dev)
     if texts:
         (args.output / "lm.txt").write_text("\n".join(texts) + "\n", encoding="utf-8", newline="\n")
 

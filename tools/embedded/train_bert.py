@@ -26,7 +26,6 @@ from transformers.utils import logging as transformers_logging
 
 import grammar
 from corpus import batches, digests, optimizer, pad, schedule, set_seeds, wordpieces
-from sentence import Record, write_conllu
 
 GRAMMAR_SEED = 20
 MODEL_SEED = 7
@@ -152,13 +151,6 @@ def masking_curve(model, rows, labels, pad_id, threshold: float = 0.9, amount: f
     return out
 
 
-def write_corpora(folder: Path, train: list[Record], dev: list[Record]) -> None:
-    (folder / "CoLA").mkdir(parents=True, exist_ok=True)
-    for name, records in (("train", train), ("dev", dev)):
-        (folder / "CoLA" / f"{name}.tsv").write_text("".join(r.tsv() for r in records), encoding="utf-8", newline="\n")
-    (folder / "dev.conllu").write_text("".join(write_conllu(dev, "dev")), encoding="utf-8", newline="\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
@@ -176,7 +168,7 @@ def main() -> None:
     start = time.time()
 
     train, dev, texts = grammar.splits(GRAMMAR_SEED, 6800, 1000, args.sentences)
-    write_corpora(args.output / "grammar", train, dev)
+    grammar.write_corpora(args.output / "grammar", train, dev)
     tokenizer = make_tokenizer()
     print(f"{len(train)} + {len(dev)} labelled, {len(texts)} plain sentences, {len(tokenizer)} pieces, {time.time() - start:.0f} s", flush=True)
     config = BertConfig(
