@@ -236,6 +236,7 @@ def main():
     transformers.logging.set_verbosity_error()
 
     tokenizer = AutoTokenizer.from_pretrained(options.model)
+    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True  # silence: texts are encoded once
     model = AutoModelForSequenceClassification.from_pretrained(
         options.model, dtype=torch.float32, attn_implementation="eager"
     ).eval()
