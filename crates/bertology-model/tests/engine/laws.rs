@@ -141,6 +141,39 @@ fn a_mask_of_ones_is_no_mask_bit_for_bit() {
     assert_eq!(a, b);
 }
 
+/// One mask per sequence gives each sequence what it gets alone under its own mask.
+#[test]
+fn masks_per_sequence_act_on_their_own_sequence_only() {
+    let fixture = Fixture::open("bert-relative-key");
+    let model = fixture.model::<f64>();
+    let (sequences, targets) = (fixture.sequences(), fixture.targets());
+    let masks: Vec<HeadMask> = (0..sequences.len())
+        .map(|b| {
+            let values = (0..12)
+                .map(|i| [0.0, 1.0, 0.3][(i * (b + 1) + b) % 3])
+                .collect();
+            HeadMask::from_values(3, 4, values).expect("mask")
+        })
+        .collect();
+    let together = run(
+        &model,
+        &sequences,
+        Some(&targets),
+        Masking::PerSequence(&masks),
+    );
+    for b in 0..sequences.len() {
+        let alone = run(
+            &model,
+            &sequences[b..=b],
+            Some(&targets[b..=b]),
+            Masking::Shared(&masks[b]),
+        );
+        assert!(distance(&together[b].logits, &alone[0].logits) < 1e-12);
+        let ours = together[b].mask_gradient.as_ref().expect("gradient");
+        assert!(distance(ours, alone[0].mask_gradient.as_ref().expect("gradient")) < 1e-12);
+    }
+}
+
 #[test]
 fn pruning_composes_in_any_order() {
     let fixture = Fixture::open("bert-absolute");
