@@ -14,6 +14,9 @@ pub enum Error {
     /// The checkpoint cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] bertology_checkpoint::Error),
+    /// A model's name could not be turned into a folder.
+    #[error(transparent)]
+    Hub(#[from] bertology_hub::HubError),
     /// The tokenizer cannot be read, or cannot express a text.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

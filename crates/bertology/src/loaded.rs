@@ -36,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bertology_checkpoint::{Architecture, Checkpoint, OpenOptions};
+use bertology_hub::HubOptions;
 use bertology_model::taps::Captured;
 use bertology_model::{
     Capture, HeadId, Interests, LayerSite, Model, ModelSite, Observer, PackedBatch, Pass,
@@ -67,6 +68,14 @@ impl LoadedModel {
     /// Whatever is wrong with the config or the weights.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(folder, &OpenOptions::new())
+    }
+
+    /// Opens a model by name: a folder, or a model on the hub, fetched into the user's cache.
+    ///
+    /// # Errors
+    /// Why the name gives no folder; then as [`LoadedModel::open`].
+    pub fn from_name(name: &str, options: &HubOptions) -> Result<Self, Error> {
+        Self::open(bertology_hub::resolve(name, options)?.folder)
     }
 
     /// Opens a folder with another task head, or with tensors that nothing uses.

@@ -104,3 +104,81 @@ pub fn ranks(table: &HeadTable) -> Vec<Option<usize>> {
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(layers: usize, heads: usize, values: &[f64]) -> HeadTable {
+        HeadTable::from_values(layers, heads, values.to_vec())
+    }
+
+    fn close(a: &HeadTable, b: &[f64]) {
+        for (a, b) in a.values().iter().zip(b) {
+            assert!((a - b).abs() < 1e-15, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn layers_get_unit_norm_and_zeros_stay() {
+        let raw = table(3, 2, &[3.0, 4.0, 0.0, 0.0, 0.0, 7.0]);
+        close(&layer_l2(&raw), &[0.6, 0.8, 0.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn tiny_and_huge_scores_do_not_vanish_or_overflow() {
+        let raw = table(2, 2, &[3e-200, 4e-200, 3e200, 4e200]);
+        close(&layer_l2(&raw), &[0.6, 0.8, 0.6, 0.8]);
+    }
+
+    #[test]
+    fn extremes_become_zero_and_one_and_equal_scores_zero() {
+        close(&min_max(&table(1, 3, &[2.0, 6.0, 3.0])), &[0.0, 1.0, 0.25]);
+        close(&min_max(&table(2, 2, &[5.0; 4])), &[0.0; 4]);
+        close(&script_normalization(&table(2, 2, &[0.0; 4])), &[0.0; 4]);
+    }
+
+    #[test]
+    fn scaling_changes_nothing_and_order_stays() {
+        let raw = table(2, 3, &[0.3, 0.1, 0.2, 0.05, 0.9, 0.4]);
+        let scaled = raw.map(|_, v| v * 1e-7);
+        close(
+            &script_normalization(&scaled),
+            script_normalization(&raw).values(),
+        );
+        assert_eq!(ranks(&layer_l2(&raw)), ranks(&script_normalization(&raw)));
+        assert_eq!(ranks(&raw), ranks(&min_max(&raw)));
+    }
+
+    /// A masked head takes no part, whatever its value was.
+    #[test]
+    fn only_live_heads_count() {
+        let raw = table(2, 2, &[3.0, 100.0, 3.0, 4.0]);
+        let live = raw.restricted(|id| (id.layer, id.head) != (0, 1));
+        let normalised = layer_l2(&live);
+        close(&normalised, &[1.0, 0.0, 0.6, 0.8]);
+        let gone = HeadId { layer: 0, head: 1 };
+        assert_eq!(normalised.get(gone), None);
+        close(&min_max(&normalised), &[1.0, 0.0, 0.0, 0.5]);
+        assert_eq!(ranks(&normalised), [Some(0), None, Some(2), Some(1)]);
+        // Nothing left: nothing to divide by.
+        let none = raw.restricted(|_| false);
+        close(&script_normalization(&none), &[0.0; 4]);
+        assert_eq!(ranks(&none), [None; 4]);
+    }
+
+    #[test]
+    fn ties_rank_by_layer_then_head() {
+        let raw = table(2, 2, &[1.0, 2.0, 2.0, 1.0]);
+        assert_eq!(ranks(&raw), [Some(2), Some(0), Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn the_two_steps_can_be_turned_off() {
+        let raw = table(2, 2, &[3.0, 4.0, 30.0, 40.0]);
+        let only = |by_layer, global| Normalization { by_layer, global }.apply(&raw);
+        close(&only(false, false), raw.values());
+        close(&only(true, false), &[0.6, 0.8, 0.6, 0.8]);
+        close(&only(false, true), min_max(&raw).values());
+    }
+}

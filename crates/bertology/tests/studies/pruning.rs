@@ -1,0 +1,180 @@
+//! Removing heads in memory and on disk.
+
+use bertology::checkpoint::{Export, WriteOptions};
+use bertology::pruning::{
+    TimingOptions, compare_speed, masked_heads, prune, synthetic_sequences, write,
+};
+use bertology::{Error, HeadId, HeadMask, HeadSet, LoadedModel, evaluate};
+
+use super::fixture::{Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, StopAfter, budget, golden, rows};
+
+fn heads(text: &str) -> HeadSet {
+    HeadSet::parse(text, LAYERS, HEADS).unwrap()
+}
+
+#[test]
+fn sizes_follow_the_formula_and_scores_those_of_the_mask() {
+    let fixture = Fixture::new();
+    let model = fixture.model();
+    let corpus = fixture.corpus(&model, &rows(15), &budget(100));
+    for (text, count) in [
+        ("", 0),
+        ("0:1", 1),
+        ("0:1 1:0-3", 5),
+        ("0:0-3 1:0-3 2:0-3", 12),
+    ] {
+        let pruned = prune(&model, &heads(text)).unwrap();
+        let sizes = pruned.sizes;
+        assert_eq!((sizes.heads_before, sizes.heads_after), (12, 12 - count));
+        let removed = count * (4 * HIDDEN * HEAD_DIM + 3 * HEAD_DIM);
+        assert_eq!(sizes.parameters_before - sizes.parameters_after, removed);
+
+        let mut mask = HeadMask::ones(model.model());
+        for (layer, head) in heads(text).iter() {
+            mask.set(HeadId { layer, head }, 0.0);
+        }
+        assert_eq!(masked_heads(&mask), heads(text));
+        let smaller = evaluate::evaluate(&pruned.model, &corpus, None, 1, &mut ()).unwrap();
+        let masked = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
+        assert_eq!(smaller, masked);
+    }
+    // Again changes nothing, and only what is new counts as removed.
+    let once = prune(&model, &heads("0:1")).unwrap();
+    let twice = prune(&once.model, &heads("0:1 2:2")).unwrap();
+    assert_eq!(twice.removed, heads("2:2"));
+    assert_eq!(twice.sizes.heads_after, 10);
+    let error = prune(&model, &[(3, 0)].into_iter().collect()).unwrap_err();
+    assert!(error.to_string().contains("L3H0"), "{error}");
+}
+
+#[test]
+fn what_is_written_computes_the_same_and_is_checked() {
+    let fixture = Fixture::new();
+    let model = fixture.model();
+    let sequences = synthetic_sequences(model.architecture(), 3, 12);
+    for (name, export) in [("pruned", Export::Pruned), ("zeroed", Export::Zeroed)] {
+        for (i, text) in ["0:1", "0:1,2 1:0-3", "0:0-3 1:0-3 2:0-3"]
+            .into_iter()
+            .enumerate()
+        {
+            let folder = fixture.folder.path().join(format!("{name}-{i}"));
+            let options = WriteOptions::new(export);
+            let written = write(&model, &heads(text), &folder, &options, &sequences).unwrap();
+            assert_eq!(written.compared, 3);
+            assert!(
+                written.largest_difference < 1e-5,
+                "{}",
+                written.largest_difference
+            );
+            // With its tokenizer.
+            let reopened = LoadedModel::open(&folder).unwrap();
+            let expected = prune(&model, &heads(text)).unwrap().model;
+            let texts = ["w5 w6", "w7"];
+            let (found, expected) = (reopened.logits(&texts), expected.logits(&texts));
+            for (a, b) in found
+                .unwrap()
+                .iter()
+                .flatten()
+                .zip(expected.unwrap().iter().flatten())
+            {
+                assert!((a - b).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn heads_removed_in_memory_are_not_written_back() {
+    let fixture = Fixture::new();
+    let model = fixture
+        .model()
+        .without_heads([HeadId { layer: 2, head: 0 }])
+        .unwrap();
+    let folder = fixture.folder.path().join("both");
+    let sequences = synthetic_sequences(model.architecture(), 1, 8);
+    let options = WriteOptions::new(Export::Pruned);
+    write(&model, &heads("0:1"), &folder, &options, &sequences).unwrap();
+    let reopened = LoadedModel::open(&folder).unwrap();
+    assert!(!reopened.model().has_head(HeadId { layer: 2, head: 0 }));
+    assert_eq!(reopened.model().heads().count(), 10);
+}
+
+#[test]
+fn models_of_every_kind_are_written_and_compared() {
+    for name in [
+        "bert-bare",
+        "bert-mlm",
+        "bert-nsp",
+        "roberta",
+        "roberta-pruned",
+        "bert-f16",
+    ] {
+        let model = LoadedModel::open(golden(name)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let first: HeadSet = model
+            .model()
+            .heads()
+            .take(1)
+            .map(|id| (id.layer, id.head))
+            .collect();
+        let sequences = synthetic_sequences(model.architecture(), 2, 9);
+        let path = folder.path().join("out");
+        let options = WriteOptions::new(Export::Pruned);
+        let written = write(&model, &first, &path, &options, &sequences);
+        let written = written.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(written.largest_difference < 1e-4, "{name}");
+    }
+}
+
+#[test]
+fn speed_is_measured_in_pairs() {
+    let fixture = Fixture::new();
+    let model = fixture.model();
+    let none = prune(&model, &heads("0:0-3 1:0-3 2:0-3")).unwrap().model;
+    let sequences = synthetic_sequences(model.architecture(), 20, 16);
+    let mut options = TimingOptions::default();
+    options.pairs = 5;
+    options.batch_tokens = 64;
+    options.threads = 1;
+    let timing = compare_speed(&model, &none, &sequences, &options, &mut ()).unwrap();
+    assert_eq!((timing.before.len(), timing.after.len()), (5, 5));
+    assert_eq!(
+        (timing.sequences, timing.tokens, timing.threads),
+        (20, 320, 1)
+    );
+    assert!(timing.range.0 <= timing.speedup && timing.speedup <= timing.range.1);
+    assert!(
+        timing
+            .before
+            .iter()
+            .chain(&timing.after)
+            .all(|seconds| *seconds > 0.0)
+    );
+    let mut stop = StopAfter {
+        examples: 2,
+        lines: Vec::new(),
+    };
+    let error = compare_speed(&model, &none, &sequences, &options, &mut stop).unwrap_err();
+    assert!(
+        matches!(error, Error::Interrupted { done: 2, total: 5 }),
+        "{error}"
+    );
+    options.pairs = 4;
+    let error = compare_speed(&model, &none, &sequences, &options, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("at least 5"), "{error}");
+    options.pairs = 5;
+    let error = compare_speed(&model, &none, &[], &options, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("at least 1"), "{error}");
+}
+
+#[test]
+fn made_up_sequences_fit_any_model() {
+    for name in ["bert-absolute", "roberta"] {
+        let model = LoadedModel::open(golden(name)).unwrap();
+        let arch = model.architecture();
+        let sequences = synthetic_sequences(arch, 4, 1000);
+        assert!(sequences.iter().all(|s| s.len() == arch.max_tokens()));
+        assert_eq!(sequences, synthetic_sequences(arch, 4, 1000));
+        model.logits(&sequences).unwrap();
+    }
+}
