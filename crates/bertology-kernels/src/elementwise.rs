@@ -1,6 +1,6 @@
 //! Activations, additions and reductions over slices.
 
-use crate::{Real, dispatch};
+use crate::{Real, vectorized};
 
 /// Independent partial sums per reduction: enough for two 512-bit registers.
 const LANES: usize = 32;
@@ -37,7 +37,7 @@ pub(crate) fn sum_by<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
 #[must_use]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     assert_eq!(a.len(), b.len());
-    dispatch(|| sum_by(a.len(), |i| a[i] * b[i]))
+    vectorized!(sum_by(a.len(), |i| a[i] * b[i]))
 }
 
 /// `y += x`.
@@ -47,7 +47,7 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
 #[track_caller]
 pub fn add_assign<T: Real>(y: &mut [T], x: &[T]) {
     assert_eq!(y.len(), x.len());
-    dispatch(|| {
+    vectorized!({
         for (y, x) in y.iter_mut().zip(x) {
             *y += *x;
         }
@@ -83,6 +83,18 @@ fn normal_cdf<T: Real>(x: T) -> T {
     half * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
 }
 
+#[inline(always)]
+fn gelu<T: Real>(x: T) -> T {
+    x * normal_cdf(x)
+}
+
+/// `Φ(x) + x φ(x)`
+#[inline(always)]
+fn gelu_slope<T: Real>(x: T) -> T {
+    let density = T::from_f64(0.398_942_280_401_432_7) * (T::from_f64(-0.5) * x * x).exp();
+    normal_cdf(x) + x * density
+}
+
 /// The argument of tanh in the tanh form of GELU, and its derivative.
 #[inline(always)]
 fn gelu_tanh_inner<T: Real>(x: T) -> (T, T) {
@@ -95,6 +107,83 @@ fn gelu_tanh_inner<T: Real>(x: T) -> (T, T) {
     )
 }
 
+#[inline(always)]
+fn gelu_tanh<T: Real>(x: T) -> T {
+    T::from_f64(0.5) * x * (T::ONE + gelu_tanh_inner(x).0.tanh())
+}
+
+#[inline(always)]
+fn gelu_tanh_slope<T: Real>(x: T) -> T {
+    let (inner, slope) = gelu_tanh_inner(x);
+    let t = inner.tanh();
+    T::from_f64(0.5) * (T::ONE + t + x * (T::ONE - t * t) * slope)
+}
+
+#[inline(always)]
+fn relu<T: Real>(x: T) -> T {
+    x.max(T::ZERO)
+}
+
+#[inline(always)]
+fn relu_slope<T: Real>(x: T) -> T {
+    if x > T::ZERO { T::ONE } else { T::ZERO }
+}
+
+#[inline(always)]
+fn silu<T: Real>(x: T) -> T {
+    x * sigmoid(x)
+}
+
+#[inline(always)]
+fn silu_slope<T: Real>(x: T) -> T {
+    let s = sigmoid(x);
+    s * (T::ONE + x * (T::ONE - s))
+}
+
+/// The factor inside quick GELU's sigmoid.
+#[inline(always)]
+fn quick<T: Real>() -> T {
+    T::from_f64(1.702)
+}
+
+#[inline(always)]
+fn quick_gelu<T: Real>(x: T) -> T {
+    x * sigmoid(quick::<T>() * x)
+}
+
+#[inline(always)]
+fn quick_gelu_slope<T: Real>(x: T) -> T {
+    let s = sigmoid(quick::<T>() * x);
+    s * (T::ONE + quick::<T>() * x * (T::ONE - s))
+}
+
+#[inline(always)]
+fn tanh<T: Real>(x: T) -> T {
+    x.tanh()
+}
+
+#[inline(always)]
+fn tanh_slope<T: Real>(x: T) -> T {
+    let t = x.tanh();
+    T::ONE - t * t
+}
+
+/// `y_i = f(x_i)`
+#[inline(always)]
+fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = f(*x);
+    }
+}
+
+/// `d_i = d_i · f(x_i)`
+#[inline(always)]
+fn scale<T: Real>(d: &mut [T], x: &[T], f: impl Fn(T) -> T) {
+    for (d, x) in d.iter_mut().zip(x) {
+        *d *= f(*x);
+    }
+}
+
 impl Activation {
     /// `y_i = f(x_i)`.
     ///
@@ -103,25 +192,13 @@ impl Activation {
     #[track_caller]
     pub fn forward<T: Real>(self, y: &mut [T], x: &[T]) {
         assert_eq!(y.len(), x.len());
-        #[inline(always)]
-        fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = f(*x);
-            }
-        }
         match self {
-            Self::Gelu => dispatch(|| map(y, x, |x| x * normal_cdf(x))),
-            Self::GeluTanh => dispatch(|| {
-                map(y, x, |x| {
-                    T::from_f64(0.5) * x * (T::ONE + gelu_tanh_inner(x).0.tanh())
-                });
-            }),
-            Self::Relu => dispatch(|| map(y, x, |x| x.max(T::ZERO))),
-            Self::Silu => dispatch(|| map(y, x, |x| x * sigmoid(x))),
-            Self::QuickGelu => {
-                dispatch(|| map(y, x, |x| x * sigmoid(T::from_f64(1.702) * x)));
-            }
-            Self::Tanh => dispatch(|| map(y, x, Real::tanh)),
+            Self::Gelu => vectorized!(map(y, x, gelu)),
+            Self::GeluTanh => vectorized!(map(y, x, gelu_tanh)),
+            Self::Relu => vectorized!(map(y, x, relu)),
+            Self::Silu => vectorized!(map(y, x, silu)),
+            Self::QuickGelu => vectorized!(map(y, x, quick_gelu)),
+            Self::Tanh => vectorized!(map(y, x, tanh)),
         }
     }
 
@@ -132,49 +209,13 @@ impl Activation {
     #[track_caller]
     pub fn backward<T: Real>(self, dx: &mut [T], x: &[T]) {
         assert_eq!(dx.len(), x.len());
-        #[inline(always)]
-        fn scale<T: Real>(dx: &mut [T], x: &[T], derivative: impl Fn(T) -> T) {
-            for (d, x) in dx.iter_mut().zip(x) {
-                *d *= derivative(*x);
-            }
-        }
         match self {
-            // Φ(x) + x φ(x)
-            Self::Gelu => dispatch(|| {
-                scale(dx, x, |x| {
-                    let density = (T::from_f64(-0.5) * x * x).exp();
-                    normal_cdf(x) + x * T::from_f64(0.398_942_280_401_432_7) * density
-                });
-            }),
-            Self::GeluTanh => dispatch(|| {
-                scale(dx, x, |x| {
-                    let (inner, slope) = gelu_tanh_inner(x);
-                    let t = inner.tanh();
-                    T::from_f64(0.5) * (T::ONE + t + x * (T::ONE - t * t) * slope)
-                });
-            }),
-            Self::Relu => dispatch(|| {
-                scale(dx, x, |x| if x > T::ZERO { T::ONE } else { T::ZERO });
-            }),
-            Self::Silu => dispatch(|| {
-                scale(dx, x, |x| {
-                    let s = sigmoid(x);
-                    s * (T::ONE + x * (T::ONE - s))
-                });
-            }),
-            Self::QuickGelu => dispatch(|| {
-                scale(dx, x, |x| {
-                    let a = T::from_f64(1.702);
-                    let s = sigmoid(a * x);
-                    s * (T::ONE + a * x * (T::ONE - s))
-                });
-            }),
-            Self::Tanh => dispatch(|| {
-                scale(dx, x, |x| {
-                    let t = x.tanh();
-                    T::ONE - t * t
-                });
-            }),
+            Self::Gelu => vectorized!(scale(dx, x, gelu_slope)),
+            Self::GeluTanh => vectorized!(scale(dx, x, gelu_tanh_slope)),
+            Self::Relu => vectorized!(scale(dx, x, relu_slope)),
+            Self::Silu => vectorized!(scale(dx, x, silu_slope)),
+            Self::QuickGelu => vectorized!(scale(dx, x, quick_gelu_slope)),
+            Self::Tanh => vectorized!(scale(dx, x, tanh_slope)),
         }
     }
 }

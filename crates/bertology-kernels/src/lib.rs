@@ -24,10 +24,16 @@ pub use elementwise::Activation;
 pub use matrix::{Matrix, MatrixMut, Product};
 pub use real::Real;
 
-/// Runs `body` compiled for the best instruction set of this processor.
+/// Evaluates an expression compiled for the best instruction set of this processor.
 ///
-/// `body` and all that it calls must be inlinable; that is how the compiler gets to vectorise it.
-#[inline]
-pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(body)
+/// All that it calls must be `#[inline(always)]`: code that stays a function of its own is compiled
+/// for the oldest processor, and there a fused multiply-add is a library call.
+macro_rules! vectorized {
+    ($body:expr) => {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
 }
+pub(crate) use vectorized;

@@ -1,7 +1,7 @@
 //! Layer norm over the last axis, and its backward pass.
 
 use crate::elementwise::sum_by;
-use crate::{Real, dispatch};
+use crate::{Real, vectorized};
 
 /// Normalises each row of `x` and applies the affine map.
 ///
@@ -37,7 +37,7 @@ pub fn layer_norm<T: Real>(
         .zip(y.chunks_exact_mut(width))
         .zip(rstd.iter_mut())
     {
-        dispatch(|| {
+        vectorized!({
             let mean = sum_by(width, |i| x[i]) * inverse_width;
             for v in x.iter_mut() {
                 *v -= mean;
@@ -74,7 +74,7 @@ pub fn layer_norm_backward<T: Real>(dy: &mut [T], normalized: &[T], rstd: &[T], 
         .zip(normalized.chunks_exact(width))
         .zip(rstd)
     {
-        dispatch(|| {
+        vectorized!({
             for i in 0..width {
                 dy[i] *= weight[i];
             }

@@ -1,7 +1,7 @@
 //! Softmax over rows, its backward pass, and the entropy of a row.
 
 use crate::elementwise::sum_by;
-use crate::{Real, dispatch};
+use crate::{Real, vectorized};
 
 /// Replaces each row of `scores` by its softmax.
 ///
@@ -20,7 +20,7 @@ pub fn softmax_rows<T: Real>(scores: &mut [T], width: usize) {
     }
     assert_eq!(scores.len() % width, 0);
     for row in scores.chunks_exact_mut(width) {
-        dispatch(|| {
+        vectorized!({
             let mut maxima = [T::LOWEST; 16];
             let blocks = width / 16;
             for block in 0..blocks {
@@ -61,7 +61,7 @@ pub fn softmax_rows_backward<T: Real>(gradient: &mut [T], probs: &[T], width: us
         .chunks_exact_mut(width)
         .zip(probs.chunks_exact(width))
     {
-        dispatch(|| {
+        vectorized!({
             let projection = sum_by(width, |i| d[i] * p[i]);
             for i in 0..width {
                 d[i] = p[i] * (d[i] - projection);
@@ -77,7 +77,7 @@ pub fn softmax_rows_backward<T: Real>(gradient: &mut [T], probs: &[T], width: us
 #[must_use]
 pub fn entropy<T: Real>(row: &[T]) -> T {
     let tiny = T::from_f64(f64::from(f32::MIN_POSITIVE));
-    dispatch(|| {
+    vectorized!({
         -sum_by(row.len(), |i| {
             let p = row[i];
             // The logarithm is taken of a normal number whatever `p` is: no branch in the loop.
