@@ -567,6 +567,12 @@ def splits(seed: int, train: int, dev: int, lm: int = 0) -> tuple[list[Record], 
     return train_records, dev_records, texts
 
 
+def more_labelled(seed: int, count: int, known: list[Record]) -> list[Record]:
+    """`count` further labelled sentences that share no text and no source with `known`."""
+    seen = {text for r in known for text in (r.text, r.source) if text}
+    return corpus(random.Random(f"{seed}-more"), count, seen)
+
+
 def write_corpora(folder: Path, train: list[Record], dev: list[Record]) -> None:
     """`CoLA/train.tsv`, `CoLA/dev.tsv` and `dev.conllu` under `folder`."""
     (folder / "CoLA").mkdir(parents=True, exist_ok=True)

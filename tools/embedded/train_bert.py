@@ -159,8 +159,9 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=40000, help="plain sentences for the masked words")
     parser.add_argument("--pretrain-epochs", type=int, default=4)
     parser.add_argument("--pretrain-rate", type=float, default=2e-3)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--labelled", type=int, default=43200, help="labelled sentences beside those of train.tsv")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--encoder", type=Path, help="keep the pre-trained encoder here, or start from it if it exists")
     args = parser.parse_args()
     transformers_logging.set_verbosity_error()
@@ -186,9 +187,12 @@ def main() -> None:
         folder = args.encoder or Path(tempfile.mkdtemp())
         masked.save_pretrained(folder)
     torch.manual_seed(args.seed + 1)
+    rng = random.Random(args.seed + 1)
     model = BertForSequenceClassification.from_pretrained(
-        folder, num_labels=2, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, attn_implementation="eager"
+        folder, num_labels=2, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.0, attn_implementation="eager"
     )
+    train = train + grammar.more_labelled(GRAMMAR_SEED, args.labelled, train + dev)
+    print(f"{len(train)} labelled sentences, {time.time() - start:.0f} s", flush=True)
     rows, labels = encode(tokenizer, [r.text for r in train]), [r.label for r in train]
     dev_rows, dev_labels = encode(tokenizer, [r.text for r in dev]), [r.label for r in dev]
 
