@@ -24,16 +24,29 @@ pub use elementwise::Activation;
 pub use matrix::{Matrix, MatrixMut, Product};
 pub use real::Real;
 
-/// Evaluates an expression compiled for the best instruction set of this processor.
+/// A closure to be compiled for the best instruction set of this processor.
 ///
-/// All that it calls must be `#[inline(always)]`: code that stays a function of its own is compiled
-/// for the oldest processor, and there a fused multiply-add is a library call.
+/// Calling it as `FnMut` matters: a call as `FnOnce` goes through a function of its own, which would be
+/// compiled for the oldest processor, and there a fused multiply-add is a library call.
+struct Vectorized<F>(F);
+
+impl<R, F: FnMut() -> R> pulp::WithSimd for Vectorized<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
+}
+
+/// Evaluates an expression compiled for the best instruction set of this processor. All that it calls
+/// must be `#[inline(always)]`.
 macro_rules! vectorized {
     ($body:expr) => {
-        pulp::Arch::new().dispatch(
+        pulp::Arch::new().dispatch($crate::Vectorized(
             #[inline(always)]
             || $body,
-        )
+        ))
     };
 }
 pub(crate) use vectorized;
