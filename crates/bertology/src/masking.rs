@@ -119,12 +119,12 @@ impl Default for MaskingOptions {
 }
 
 impl MaskingOptions {
-    /// What the reference script does by default: granularity `script` with one example a batch,
-    /// masked heads computed.
+    /// The reference script's loop with its gradients cleared between examples: masked heads are
+    /// computed and take part in the normalisation. For what the script does with gradients that are
+    /// never cleared, set `granularity` to [`Granularity::Script`] as well.
     #[must_use]
     pub fn reference() -> Self {
         Self {
-            granularity: Granularity::Script { size: 1 },
             reference: true,
             ..Self::default()
         }

@@ -406,7 +406,7 @@ fn masked_heads_are_scored_only_for_the_reference() {
         );
     }
     let reference = MaskingOptions::reference();
-    assert_eq!(reference.granularity, Granularity::Script { size: 1 });
+    assert_eq!(reference.granularity, Granularity::Example);
     assert!(reference.reference);
 }
 
