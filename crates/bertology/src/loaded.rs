@@ -1,30 +1,31 @@
 //! A model with its tokenizer, and what it computes for a few texts.
 //!
 //! ```
-//! use bertology::{HeadId, LoadedModel, Sequence, Target};
+//! use bertology::{HeadId, LoadedModel, Target};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../bertology-model/tests/golden/bert-absolute");
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
 //! let model = LoadedModel::open(folder)?;
-//! // Texts, pairs of texts, or ready token ids.
-//! let inputs = [Sequence::new(vec![2, 7, 8, 3]), Sequence::new(vec![2, 9, 3])];
+//! let texts = ["The woman faints.", "The woman faint."];
+//! let labels = [Target::Label(1), Target::Label(0)];
 //!
-//! let states = model.hidden_states(&inputs)?;
-//! assert_eq!(states[0].len(), model.architecture().num_layers + 1); // embeddings first
+//! let states = model.hidden_states(&texts)?; // [text][layer], embeddings first
+//! assert_eq!(states[0].len(), model.architecture().num_layers + 1);
 //!
-//! let head = HeadId { layer: 1, head: 0 };
-//! let attention = model.attentions(&inputs)?;
-//! let map = attention[1].get(head).ok_or("no such head")?; // [query, key]
-//! assert_eq!((map.rows, map.cols), (3, 3));
+//! let head = HeadId { layer: 2, head: 0 };
+//! let attentions = model.attentions(&texts)?;
+//! let map = &attentions[1][head]; // [query, key]
+//! assert_eq!((map.rows, map.cols), (6, 6));
 //!
-//! let outputs = model.head_outputs(&inputs)?; // [tokens, head_dim], before the output projection
-//! let labels = [Target::Label(0), Target::Label(1)];
-//! let gradients = model.head_output_gradients(&inputs, &labels)?;
+//! // The importance of a head is the size of the loss's slope by its mask: outputs times their
+//! // gradients, summed.
+//! let outputs = model.head_outputs(&texts)?; // [tokens, head_dim], before the output projection
+//! let gradients = model.head_output_gradients(&texts, &labels)?;
 //! let (output, gradient) = (&outputs[0][head], &gradients[0][head]);
-//! // Their product, summed over tokens, is the gradient of the loss by the head's mask.
-//! let sum: f32 = output.data.iter().zip(&gradient.data).map(|(o, g)| o * g).sum();
-//! let mask = model.mask_gradients(&inputs, &labels)?;
-//! assert!((f64::from(sum) - mask[0].get(head).ok_or("no such head")?).abs() < 1e-6);
+//! let slope: f32 = output.data.iter().zip(&gradient.data).map(|(o, g)| o * g).sum();
+//! let slopes = model.mask_gradients(&texts, &labels)?;
+//! let expected = slopes[0].get(head).ok_or("no such head")?;
+//! assert!((f64::from(slope) - expected).abs() < 1e-5);
 //! # Ok(())
 //! # }
 //! ```
@@ -182,6 +183,17 @@ impl LoadedModel {
     /// Hidden states of every input: `[input][layer]`, each `[tokens, hidden]`. `L + 1` entries an
     /// input, the embeddings first, as transformers' `hidden_states`.
     ///
+    /// ```
+    /// use bertology::{LoadedModel};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let states = model.hidden_states(&texts)?;
+    /// let last = &states[0][model.architecture().num_layers];
+    /// assert_eq!((last.rows, last.cols), (7, 128)); // [tokens, hidden]
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Inputs that cannot be encoded or do not fit the model.
     pub fn hidden_states<I: Input>(&self, inputs: &[I]) -> Result<Vec<Vec<Captured<f32>>>, Error> {
@@ -189,6 +201,18 @@ impl LoadedModel {
     }
 
     /// Gradients of each input's loss with respect to [`LoadedModel::hidden_states`], same shape.
+    ///
+    /// ```
+    /// use bertology::{LoadedModel, Target};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let gradients = model.hidden_state_gradients(&texts, &[Target::Label(1)])?;
+    /// // A classifier reads the first token of the last layer only.
+    /// let last = &gradients[0][model.architecture().num_layers];
+    /// assert!(last.data[last.cols..].iter().all(|g| *g == 0.0));
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`LoadedModel::hidden_states`]; targets that do not fit the inputs or the task head.
@@ -203,6 +227,18 @@ impl LoadedModel {
     /// Attention probabilities of every input and head, `[query, key]`: the softmax, before any head
     /// mask.
     ///
+    /// ```
+    /// use bertology::{HeadId, LoadedModel};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let attentions = model.attentions(&texts)?;
+    /// let map = &attentions[0][HeadId { layer: 1, head: 2 }];
+    /// let row: f32 = map.data[..map.cols].iter().sum();
+    /// assert!((row - 1.0).abs() < 1e-6); // a distribution over keys for every query
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`LoadedModel::hidden_states`].
     pub fn attentions<I: Input>(&self, inputs: &[I]) -> Result<Vec<PerHead>, Error> {
@@ -210,6 +246,17 @@ impl LoadedModel {
     }
 
     /// Gradients of each input's loss with respect to [`LoadedModel::attentions`].
+    ///
+    /// ```
+    /// use bertology::{HeadId, LoadedModel, Target};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let gradients = model.attention_gradients(&texts, &[Target::Label(1)])?;
+    /// assert_eq!(gradients[0].layer(0).count(), 4); // heads of layer 0
+    /// assert_eq!(gradients[0][HeadId { layer: 0, head: 3 }].rows, 7);
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`LoadedModel::hidden_state_gradients`].
@@ -225,6 +272,17 @@ impl LoadedModel {
     /// Outputs of every input and head, `[tokens, head_dim]`: attention probabilities times values,
     /// before the output projection.
     ///
+    /// ```
+    /// use bertology::{HeadId, LoadedModel};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let outputs = model.head_outputs(&texts)?;
+    /// let output = &outputs[0][HeadId { layer: 2, head: 0 }];
+    /// assert_eq!((output.rows, output.cols), (7, 32)); // [tokens, head_dim]
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`LoadedModel::hidden_states`].
     pub fn head_outputs<I: Input>(&self, inputs: &[I]) -> Result<Vec<PerHead>, Error> {
@@ -232,6 +290,16 @@ impl LoadedModel {
     }
 
     /// Gradients of each input's loss with respect to [`LoadedModel::head_outputs`].
+    ///
+    /// ```
+    /// use bertology::{LoadedModel, Target};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let gradients = model.head_output_gradients(&texts, &[Target::Label(1)])?;
+    /// assert_eq!(gradients[0].iter().count(), 16); // 4 layers of 4 heads
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`LoadedModel::hidden_state_gradients`].
@@ -246,6 +314,16 @@ impl LoadedModel {
 
     /// Signed gradient of each input's loss with respect to the mask factor of every head: the
     /// importance of a head is the mean of its absolute value.
+    ///
+    /// ```
+    /// use bertology::{LoadedModel, Target};
+    /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
+    /// let model = LoadedModel::open(folder)?;
+    /// let texts = ["The horses were admired."];
+    /// let slopes = model.mask_gradients(&texts, &[Target::Label(1)])?;
+    /// assert!(slopes[0].iter().all(|(_, slope)| slope != 0.0));
+    /// # Ok::<(), bertology::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`LoadedModel::hidden_state_gradients`].

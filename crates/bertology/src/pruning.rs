@@ -327,8 +327,7 @@ pub fn write(
                 .iter()
                 .fold(1.0_f64, |max, v| max.max(f64::from(v.abs())));
             let difference = largest(expected, found);
-            // Also refuses NaN.
-            if !(difference <= VERIFY_TOLERANCE * scale) {
+            if difference.is_nan() || difference > VERIFY_TOLERANCE * scale {
                 return Err(Error::Verification {
                     path: folder.to_owned(),
                     what,

@@ -9,11 +9,48 @@ use bertology_model::{HeadId, Model, Real};
 /// Heads without a number (pruned away, or masked and not computed) hold 0 and are never part of a
 /// norm, an extreme or a ranking.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct HeadTable {
     layers: usize,
     heads: usize,
     values: Vec<f64>,
     live: Vec<bool>,
+}
+
+/// A table as a file may hold it.
+#[derive(Deserialize)]
+struct Unchecked {
+    layers: usize,
+    heads: usize,
+    values: Vec<f64>,
+    live: Vec<bool>,
+}
+
+impl TryFrom<Unchecked> for HeadTable {
+    type Error = String;
+
+    fn try_from(table: Unchecked) -> Result<Self, String> {
+        let Unchecked {
+            layers,
+            heads,
+            values,
+            live,
+        } = table;
+        if layers.checked_mul(heads) == Some(values.len()) && live.len() == values.len() {
+            Ok(Self {
+                layers,
+                heads,
+                values,
+                live,
+            })
+        } else {
+            Err(format!(
+                "a table [{layers}, {heads}] with {} values and {} flags",
+                values.len(),
+                live.len()
+            ))
+        }
+    }
 }
 
 impl HeadTable {
@@ -134,5 +171,23 @@ impl HeadTable {
             layer: index / self.heads,
             head: index % self.heads,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_read_from_a_file_has_its_shape() {
+        let table = HeadTable::from_values(1, 2, vec![0.1, 0.2]);
+        let text = serde_json::to_string(&table).unwrap();
+        assert_eq!(serde_json::from_str::<HeadTable>(&text).unwrap(), table);
+        let wrong = text.replace("\"heads\":2", "\"heads\":3");
+        let error = serde_json::from_str::<HeadTable>(&wrong).unwrap_err();
+        assert!(
+            error.to_string().contains("[1, 3] with 2 values"),
+            "{error}"
+        );
     }
 }

@@ -1,8 +1,14 @@
 //! The studies on small random checkpoints: properties that hold for any model, closed forms, and
 //! what transformers computed.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a test's own helper fails the test"
+)]
+
 mod studies {
     mod corpus;
+    mod embedded;
     mod fixture;
     mod importance;
     mod inside;

@@ -1,0 +1,69 @@
+//! The embedded model and data: what PyTorch measured when they were made.
+
+use std::fs;
+use std::path::Path;
+
+use bertology::importance::{ImportanceOptions, importance};
+use bertology::masking::{Threshold, mask_heads};
+use bertology::normalize::Normalization;
+use bertology::{
+    Corpus, CorpusOptions, Granularity, HeadId, LoadedModel, MaskingOptions, Source, Split, Task,
+};
+
+fn assets() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
+}
+
+fn open(limit: Option<usize>) -> (LoadedModel, Corpus) {
+    let model = LoadedModel::open(assets().join("tiny-bert")).unwrap();
+    let source = Source::glue(&assets().join("grammar"), Task::Cola, Split::Dev).unwrap();
+    let source = source.with_limit(limit);
+    let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();
+    (model, corpus)
+}
+
+#[test]
+fn importance_is_what_pytorch_found() {
+    let text = fs::read_to_string(assets().join("training.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let (model, corpus) = open(None);
+    let options = ImportanceOptions::new(Granularity::Example);
+    let found = importance(&model, &corpus, &options, &mut ()).unwrap();
+    assert_eq!(found.evaluation.examples, 1000);
+    let mcc = record["dev"]["mcc"].as_f64().unwrap();
+    assert!((found.evaluation.metrics.get("mcc").unwrap() - mcc).abs() < 1e-4);
+    for (HeadId { layer, head }, score) in found.raw.iter() {
+        let expected = record["masking"]["importance"][layer][head]
+            .as_f64()
+            .unwrap();
+        // The record has six decimals.
+        assert!(
+            (score - expected).abs() < 2e-6,
+            "{layer}:{head} {score} {expected}"
+        );
+    }
+}
+
+/// On the first 150 sentences: a good share of the heads can go at little loss.
+#[test]
+fn some_heads_can_go() {
+    let (model, corpus) = open(Some(150));
+    let mut options = MaskingOptions::default();
+    options.threshold = Threshold::Relative(0.9);
+    options.normalization = Normalization {
+        by_layer: true,
+        global: false,
+    };
+    let found = mask_heads(&model, &corpus, &options, None, &mut ()).unwrap();
+    assert_eq!(found.metric, "mcc");
+    assert!(found.kept().live <= 12, "{}", found.kept().live);
+    assert!(found.kept().score.unwrap() >= 0.9 * found.base_score);
+    // Min-max over all heads changes no ranking.
+    options.normalization.global = true;
+    assert_eq!(
+        mask_heads(&model, &corpus, &options, None, &mut ())
+            .unwrap()
+            .mask(),
+        found.mask()
+    );
+}
