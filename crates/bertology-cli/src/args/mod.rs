@@ -1,0 +1,464 @@
+//! The command line: one struct per command, and the spellings of `run_bertology.py`.
+
+mod legacy;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+pub(crate) use legacy::{Legacy, Masks, normalise};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 the work failed (files, network, a model folder that cannot be used); \
+2 the command line or the input is wrong (arguments, data, head mask); 130 interrupted.
+
+Layers and heads are counted from 0. The options of run_bertology.py are accepted, with _ or -.
+
+Start with: bertology demo";
+
+/// Head importance, masking and pruning of BERT and RoBERTa checkpoints.
+#[derive(Debug, Parser)]
+#[command(name = "bertology", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(arg_required_else_help = true, infer_long_args = false)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) display: Display,
+}
+
+/// What is shown, and how.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Display {
+    /// Print one JSON document on stdout instead of text.
+    #[arg(long, global = true, help_heading = "Display")]
+    pub(crate) json: bool,
+    /// Print nothing but errors (and the document of --json).
+    #[arg(long, short, global = true, help_heading = "Display")]
+    pub(crate) quiet: bool,
+    /// When to use colours; NO_COLOR switches them off in `auto`.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(help_heading = "Display")]
+    pub(crate) color: When,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Entropy and importance of every head.
+    Importance(ImportanceArgs),
+    /// Mask heads, least important first, until the score falls below a threshold.
+    Mask(MaskArgs),
+    /// Remove heads for good: compare score, size and speed, write the smaller checkpoint.
+    #[command(long_about = PRUNE_ABOUT)]
+    Prune(Box<PruneArgs>),
+    /// The task's metrics, with or without a head mask.
+    Evaluate(EvaluateArgs),
+    /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
+    Inspect(InspectArgs),
+    /// Importance, masking and pruning of the built-in model; no argument, no network.
+    Demo(DemoArgs),
+}
+
+const PRUNE_ABOUT: &str = "\
+Remove heads for good and write the smaller checkpoint to OUTPUT/model.
+
+With --task (or --text-column) and --data, the heads are those that `bertology mask` would mask; \
+with --mask or --heads they are given, and no data is needed. With both, the data serve to compare \
+the score and the speed before and after.";
+
+/// Which model.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct ModelArgs {
+    /// A folder in Hugging Face layout, or a hub id such as textattack/bert-base-uncased-MRPC.
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Another way to give MODEL.
+    #[arg(long, value_name = "MODEL", conflicts_with = "model", hide = true)]
+    #[serde(skip)]
+    pub(crate) model_name_or_path: Option<String>,
+    /// Branch, tag or commit on the hub.
+    #[arg(long, value_name = "REVISION", help_heading = "Model")]
+    pub(crate) revision: Option<String>,
+    /// Use the cache only, never the network (as HF_HUB_OFFLINE=1).
+    #[arg(long, help_heading = "Model")]
+    pub(crate) offline: bool,
+    /// Where downloaded models are kept [default: the Hugging Face cache].
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Leave out tensors that config.json does not explain, instead of refusing the checkpoint.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) allow_unexpected: bool,
+}
+
+/// Which examples.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct DataArgs {
+    /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
+    #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Data")]
+    pub(crate) task: Option<String>,
+    /// The task's folder, or the GLUE folder above it; with --text-column a .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "PATH", alias = "data-dir", help_heading = "Data")]
+    pub(crate) data: Option<PathBuf>,
+    /// GLUE: train, dev or test [default: dev].
+    #[arg(long, value_name = "SPLIT", help_heading = "Data")]
+    pub(crate) split: Option<String>,
+    /// Stop after so many examples.
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub(crate) limit: Option<usize>,
+    /// Cut to so many tokens, special ones included [default: 128, or the model's limit if less].
+    #[arg(
+        long,
+        value_name = "N",
+        alias = "max-seq-length",
+        help_heading = "Data"
+    )]
+    pub(crate) max_length: Option<NonZeroUsize>,
+    /// Own table: the column of the text (name or zero-based number).
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub(crate) text_column: Option<String>,
+    /// Own table: the column of the second text.
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Data",
+        requires = "text_column"
+    )]
+    pub(crate) pair_column: Option<String>,
+    /// Own table: the column of the label.
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Data",
+        requires = "text_column"
+    )]
+    pub(crate) label_column: Option<String>,
+    /// Labels of MNLI as transformers orders them for RoBERTa: contradiction, neutral, entailment.
+    #[arg(long, help_heading = "Data")]
+    pub(crate) swapped_mnli_labels: bool,
+}
+
+/// How the work is spread.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct WorkArgs {
+    /// Threads; the results do not depend on it [default: all cores].
+    #[arg(long, value_name = "N", help_heading = "Work")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Tokens put through the model at once; changes speed, memory and the last digits.
+    #[arg(long, value_name = "N", help_heading = "Work")]
+    pub(crate) tokens_per_batch: Option<NonZeroUsize>,
+}
+
+/// Where results go.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct OutputArgs {
+    /// Folder for the results; without it they are only printed.
+    #[arg(
+        long,
+        short,
+        value_name = "DIR",
+        alias = "output-dir",
+        help_heading = "Output"
+    )]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the results of an earlier run in that folder.
+    #[arg(
+        long,
+        alias = "overwrite-output-dir",
+        requires = "output",
+        help_heading = "Output"
+    )]
+    pub(crate) overwrite: bool,
+}
+
+/// Going on where an interrupted run stopped.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct ResumeArgs {
+    /// Continue an interrupted run in the output folder (or begin, if there is none).
+    #[arg(
+        long,
+        requires = "output",
+        conflicts_with = "overwrite",
+        help_heading = "Output"
+    )]
+    pub(crate) resume: bool,
+}
+
+/// How importance is computed.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct ScoreArgs {
+    /// What is summed before the absolute value is taken.
+    #[arg(
+        long,
+        value_name = "UNIT",
+        default_value = "example",
+        help_heading = "Importance"
+    )]
+    pub(crate) granularity: GranularityArg,
+    /// Examples per batch in file order, for --granularity batch and script [default: 1].
+    #[arg(long, value_name = "N", help_heading = "Importance")]
+    pub(crate) batch_size: Option<NonZeroUsize>,
+    /// Do not divide each layer's scores by their L2 norm.
+    #[arg(long, help_heading = "Importance")]
+    pub(crate) dont_normalize_importance_by_layer: bool,
+    /// Do not bring the scores to [0, 1] over all heads.
+    #[arg(long, help_heading = "Importance")]
+    pub(crate) dont_normalize_global_importance: bool,
+}
+
+/// What is summed before the absolute value is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GranularityArg {
+    /// Over each example: the paper's definition.
+    Example,
+    /// Nothing: every token counts on its own.
+    Token,
+    /// Over each batch: what run_bertology.py intends.
+    Batch,
+    /// Over all batches so far: what run_bertology.py prints.
+    Script,
+}
+
+/// How heads are masked.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct MaskingArgs {
+    /// The metric that must not fall, or `loss`, which must not rise [default: the task's own].
+    #[arg(
+        long,
+        value_name = "NAME",
+        alias = "metric-name",
+        help_heading = "Masking"
+    )]
+    pub(crate) metric: Option<String>,
+    /// The lowest score that passes, see --threshold-mode [default for relative: 0.9; 1.1 for loss].
+    #[arg(
+        long,
+        value_name = "T",
+        alias = "masking-threshold",
+        help_heading = "Masking"
+    )]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f64>,
+    /// How the threshold is read.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "relative",
+        help_heading = "Masking"
+    )]
+    pub(crate) threshold_mode: ThresholdModeArg,
+    /// Share of all heads to mask at each step.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.1,
+        alias = "masking-amount"
+    )]
+    #[arg(help_heading = "Masking")]
+    pub(crate) amount: f64,
+    /// When heads are scored anew.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "step",
+        help_heading = "Masking"
+    )]
+    pub(crate) recompute: RecomputeArg,
+    /// Never leave a layer with fewer heads than this.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Masking")]
+    pub(crate) min_heads_per_layer: usize,
+    /// Stop after so many steps.
+    #[arg(long, value_name = "N", help_heading = "Masking")]
+    pub(crate) max_steps: Option<usize>,
+    /// Rank as run_bertology.py does: masked heads stay in the norms.
+    #[arg(long, help_heading = "Masking")]
+    pub(crate) reference: bool,
+}
+
+/// How the threshold is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ThresholdModeArg {
+    /// Score at least T times the first one (loss: at most).
+    Relative,
+    /// Score at least T (loss: at most).
+    Absolute,
+    /// Score at least the first one minus T (loss: at most the first one plus T).
+    Drop,
+}
+
+/// When heads are scored anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RecomputeArg {
+    /// After every step.
+    Step,
+    /// Only before the first step.
+    Once,
+}
+
+/// `bertology importance`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct ImportanceArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) score: ScoreArgs,
+    /// Score the heads of the model with this head mask on: .npy or .json, 1 keeps, 0 masks.
+    #[arg(long, value_name = "FILE", help_heading = "Importance")]
+    pub(crate) mask: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) resume: ResumeArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
+}
+
+/// `bertology mask`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct MaskArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) masking: MaskingArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) score: ScoreArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) resume: ResumeArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
+}
+
+/// `bertology prune`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct PruneArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Heads to remove, by a head mask: .npy or .json, 1 keeps, 0 removes.
+    #[arg(long, value_name = "FILE", help_heading = "Pruning")]
+    pub(crate) mask: Option<PathBuf>,
+    /// Heads to remove: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated.
+    #[arg(
+        long,
+        value_name = "HEADS",
+        help_heading = "Pruning",
+        conflicts_with = "mask"
+    )]
+    pub(crate) heads: Vec<String>,
+    /// Write a checkpoint of full shape with zeroed heads, for software that cannot load pruned
+    /// ones (transformers 5).
+    #[arg(long, help_heading = "Pruning")]
+    pub(crate) keep_shape: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) masking: MaskingArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) score: ScoreArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) resume: ResumeArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
+}
+
+/// `bertology evaluate`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct EvaluateArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) data: DataArgs,
+    /// A head mask: .npy or .json, 1 keeps, 0 masks.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Option<PathBuf>,
+    /// Heads to mask: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated.
+    #[arg(long, value_name = "HEADS", conflicts_with = "mask")]
+    pub(crate) heads: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
+}
+
+/// `bertology inspect`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    /// List every tensor.
+    #[arg(long)]
+    pub(crate) tensors: bool,
+}
+
+/// `bertology demo`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct DemoArgs {
+    /// Folder for the model, the data and the results.
+    #[arg(long, short, value_name = "DIR", default_value = "bertology-demo")]
+    pub(crate) output: PathBuf,
+    /// Replace an earlier demonstration in that folder.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Threads [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}

@@ -1,0 +1,267 @@
+//! `bertology inspect`: what a model folder holds, whether or not it can be used.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use bertology::Architecture;
+use bertology::checkpoint::{
+    Activation, Checkpoint, Dtype, Family, Inspection, Positions, Problem, TaskHead, TensorInfo,
+};
+use serde_json::{Value, json};
+
+use super::Done;
+use crate::args::InspectArgs;
+use crate::failure::{Failure, sentence};
+use crate::session::{self, checkpoint_failure};
+use crate::show::Screen;
+use crate::show::text::{bytes, count, percent, plural};
+
+/// Tensors listed by name before the rest is only counted.
+const LISTED: usize = 8;
+
+pub(crate) fn run(mut args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
+    if let Some(name) = args.model.model_name_or_path.take() {
+        args.model.model = Some(name);
+    }
+    let located = session::locate(&args.model, screen)?;
+    let inspection = Checkpoint::inspect(&located.folder).map_err(|e| checkpoint_failure(&e))?;
+    screen.say(&report(&located.folder, &inspection, args.tensors))?;
+    let failure = match inspection.problems.as_slice() {
+        [] => None,
+        [only] => Some(sentence(only)),
+        [first, rest @ ..] => Some(format!(
+            "{} (and {})",
+            sentence(first),
+            plural(rest.len() as u64, "more problem")
+        )),
+    };
+    Ok(Done {
+        document: document(&located.folder, &inspection),
+        failure: failure.map(Failure::Work),
+    })
+}
+
+/// `BERT` or `RoBERTa`.
+pub(crate) fn family(architecture: &Architecture) -> &'static str {
+    match architecture.family {
+        Family::Bert => "BERT",
+        Family::Roberta => "RoBERTa",
+    }
+}
+
+fn task(architecture: &Architecture) -> String {
+    match &architecture.head {
+        TaskHead::None => "encoder without task head".into(),
+        TaskHead::SequenceClassification {
+            num_labels,
+            problem,
+        } => {
+            let problem = match problem {
+                Problem::SingleLabel => "one label per text",
+                Problem::Regression => "regression",
+                Problem::MultiLabel => "several labels per text",
+            };
+            format!(
+                "sequence classification, {}, {problem}",
+                plural(*num_labels as u64, "output")
+            )
+        }
+        TaskHead::MaskedLm => "masked language model".into(),
+        TaskHead::NextSentence => "next-sentence prediction".into(),
+        TaskHead::PreTraining => "masked language model and next-sentence prediction".into(),
+    }
+}
+
+fn positions(architecture: &Architecture) -> &'static str {
+    match architecture.positions {
+        Positions::Absolute => "absolute",
+        Positions::RelativeKey => "relative (key)",
+        Positions::RelativeKeyQuery => "relative (key and query)",
+    }
+}
+
+fn activation(architecture: &Architecture) -> &'static str {
+    match architecture.activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu (tanh form)",
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+        Activation::QuickGelu => "quick gelu",
+        Activation::Tanh => "tanh",
+    }
+}
+
+/// Number of heads that the checkpoint has, of all layers.
+fn live_heads(architecture: &Architecture) -> usize {
+    (0..architecture.num_layers)
+        .map(|layer| architecture.heads(layer).len())
+        .sum()
+}
+
+fn types(tensors: &[TensorInfo]) -> String {
+    let mut counts: BTreeMap<Dtype, usize> = BTreeMap::new();
+    for tensor in tensors {
+        *counts.entry(tensor.dtype).or_default() += 1;
+    }
+    let names: Vec<String> = counts.keys().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
+    let arch = &inspection.architecture;
+    let total = arch.num_layers * arch.num_heads;
+    let mut text = format!("{}\n", folder.display());
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<13} {value}");
+    };
+    fact("family", family(arch).into());
+    fact("task", task(arch));
+    for (at, label) in arch.labels.iter().enumerate().take(LISTED) {
+        fact(if at == 0 { "labels" } else { "" }, format!("{at} {label}"));
+    }
+    if arch.labels.len() > LISTED {
+        fact("", format!("… {} in all", arch.labels.len()));
+    }
+    fact("layers", count(arch.num_layers as u64));
+    fact(
+        "heads",
+        format!(
+            "{} per layer, {} wide; {} of {total} present",
+            arch.num_heads,
+            arch.head_dim(),
+            live_heads(arch)
+        ),
+    );
+    for (layer, pruned) in &arch.pruned_heads {
+        if !pruned.is_empty() {
+            let names: Vec<String> = pruned.iter().map(ToString::to_string).collect();
+            let list = names.join(", ");
+            fact("", format!("layer {layer} lacks {list}"));
+        }
+    }
+    fact("hidden size", count(arch.hidden_size as u64));
+    fact(
+        "feed-forward",
+        format!(
+            "{}, {}",
+            count(arch.intermediate_size as u64),
+            activation(arch)
+        ),
+    );
+    fact("vocabulary", count(arch.vocab_size as u64));
+    fact(
+        "positions",
+        format!(
+            "{} tokens, {}",
+            count(arch.max_tokens() as u64),
+            positions(arch)
+        ),
+    );
+    fact("segments", count(arch.num_segments as u64));
+
+    let parts = &inspection.report.parts;
+    let whole = parts.total();
+    let _ = writeln!(
+        text,
+        "\n  {:<13} {:>13}  {:>8}",
+        "parameters", "count", "share"
+    );
+    for (name, part) in [
+        ("embeddings", parts.embeddings),
+        ("attention", parts.attention),
+        ("feed-forward", parts.feed_forward),
+        ("norms", parts.norms),
+        ("pooler", parts.pooler),
+        ("task head", parts.task_head),
+    ] {
+        if part.parameters > 0 {
+            let _ = writeln!(
+                text,
+                "  {name:<13} {:>13}  {:>8}",
+                count(part.parameters),
+                percent(part.parameters, whole.parameters)
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "  {:<13} {:>13}  {} as {}",
+        "all",
+        count(whole.parameters),
+        bytes(whole.bytes),
+        types(&inspection.report.used)
+    );
+
+    let account = &inspection.report;
+    let _ = writeln!(
+        text,
+        "\n  {:<13} {} used, {} ignored, {} missing, {} unexpected",
+        "tensors",
+        account.used.len(),
+        account.ignored.len(),
+        account.missing.len(),
+        account.unexpected.len()
+    );
+    let limit = if all { usize::MAX } else { LISTED };
+    let mut list = |title: &str, lines: Vec<String>, limit: usize| {
+        for (at, line) in lines.iter().enumerate().take(limit) {
+            let title = if at == 0 { title } else { "" };
+            let _ = writeln!(text, "  {title:<13} {line}");
+        }
+        if lines.len() > limit {
+            let rest = lines.len() - limit;
+            let _ = writeln!(text, "  {:<13} … and {rest} more; --tensors lists them", "");
+        }
+    };
+    let named = |tensor: &TensorInfo| format!("{} {:?}", tensor.name, tensor.shape);
+    if all {
+        list("used", account.used.iter().map(named).collect(), limit);
+    }
+    let ignored = account.ignored.iter();
+    let ignored = ignored.map(|i| format!("{} ({})", i.tensor.name, i.reason));
+    list("ignored", ignored.collect(), limit);
+    let missing = account.missing.iter();
+    let missing = missing.map(|m| format!("{} {:?}", m.name, m.shape));
+    list("missing", missing.collect(), limit);
+    list(
+        "unexpected",
+        account.unexpected.iter().map(named).collect(),
+        limit,
+    );
+    list(
+        "problems",
+        inspection.problems.iter().map(|p| sentence(p)).collect(),
+        usize::MAX,
+    );
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn document(folder: &Path, inspection: &Inspection) -> Value {
+    let arch = &inspection.architecture;
+    json!({
+        "command": "inspect",
+        "folder": folder,
+        "family": family(arch),
+        "task": task(arch),
+        "labels": arch.labels,
+        "num_layers": arch.num_layers,
+        "num_heads": arch.num_heads,
+        "head_dim": arch.head_dim(),
+        "heads_present": live_heads(arch),
+        "pruned_heads": arch.pruned_heads,
+        "hidden_size": arch.hidden_size,
+        "intermediate_size": arch.intermediate_size,
+        "activation": activation(arch),
+        "vocab_size": arch.vocab_size,
+        "max_tokens": arch.max_tokens(),
+        "positions": positions(arch),
+        "num_segments": arch.num_segments,
+        "parameters": inspection.report.parts.total().parameters,
+        "bytes": inspection.report.parts.total().bytes,
+        "tensors": inspection.report,
+        "files": inspection.files,
+        "problems": inspection.problems.iter().map(|p| sentence(p)).collect::<Vec<_>>(),
+    })
+}

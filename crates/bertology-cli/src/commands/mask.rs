@@ -1,0 +1,300 @@
+//! `bertology mask`: mask heads, least important first, until the score falls below a threshold.
+
+use bertology::evaluate::LOSS;
+use bertology::masking::{
+    Direction, MaskingOptions, MaskingOutcome, MaskingState, Recompute, Step, StopReason,
+    Threshold, mask_heads,
+};
+use bertology::{Corpus, Error, HeadTable};
+use serde_json::{Value, json};
+
+use super::Done;
+use super::importance::rows;
+use crate::args::{
+    MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg, WorkArgs,
+};
+use crate::failure::Failure;
+use crate::interrupt::{self, Graceful};
+use crate::record::{Clock, Run};
+use crate::run_folder::{Earlier, RunFolder};
+use crate::session::{self, Opened, failure};
+use crate::show::Screen;
+use crate::show::heat::Grid;
+use crate::show::text::{plural, seconds};
+use crate::study;
+use crate::tables::{Scores, write_curve, write_mask};
+use crate::watcher::Watcher;
+
+pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> {
+    let clock = Clock::start();
+    args.legacy
+        .apply(Masks::Yes, &mut args.model, &mut args.data, &mut |text| {
+            screen.note(text);
+        })?;
+    study::check_output(&args.output, args.resume.resume)?;
+    let options = options(&args.masking, &args.score, &args.work, screen)?;
+    let opened = Opened::new(&args.model, screen)?;
+    let corpus = opened.corpus(&args.data, &args.work)?;
+    let seed = args.legacy.seed();
+    let mut run = Run::new("mask", &args, seed, clock, &opened, Some(&corpus))?;
+    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    if let Earlier::Complete(document) = earlier {
+        screen.note("this run is complete already; nothing to resume");
+        return Ok(document.into());
+    }
+    screen.say(&study::headline(&opened, &corpus))?;
+    study::note_skipped(&corpus, screen);
+    run.clock.lap("load");
+
+    let outcome = search(
+        &opened,
+        &corpus,
+        &options,
+        &run,
+        folder.as_ref(),
+        earlier,
+        screen,
+    )?;
+    let time = run.clock.lap("masking");
+    if let Some(folder) = &folder {
+        write(folder, &outcome, &options)?;
+    }
+    let document = run.document(results(&outcome, &options));
+    if let Some(folder) = &folder {
+        folder.complete(&document)?;
+    }
+    screen.say(&format!("\n{}", summary(&outcome, &options, screen)))?;
+    screen.say(&seconds(time))?;
+    super::say_folder(folder.as_ref(), screen)?;
+    Ok(document.into())
+}
+
+/// The library's options from those of the command line.
+pub(crate) fn options(
+    masking: &MaskingArgs,
+    score: &ScoreArgs,
+    work: &WorkArgs,
+    screen: &Screen,
+) -> Result<MaskingOptions, Failure> {
+    let value = match (masking.threshold, masking.threshold_mode) {
+        (Some(value), _) => value,
+        (None, ThresholdModeArg::Relative) if masking.metric.as_deref() == Some(LOSS) => 1.1,
+        (None, ThresholdModeArg::Relative) => 0.9,
+        (None, ThresholdModeArg::Absolute | ThresholdModeArg::Drop) => {
+            return Err(Failure::input(
+                "--threshold-mode absolute and drop have no default threshold; give --threshold",
+            ));
+        }
+    };
+    let mut options = MaskingOptions::default();
+    options.reference = masking.reference;
+    options.threshold = match masking.threshold_mode {
+        ThresholdModeArg::Relative => Threshold::Relative(value),
+        ThresholdModeArg::Absolute => Threshold::Absolute(value),
+        ThresholdModeArg::Drop => Threshold::Drop(value),
+    };
+    options.amount = masking.amount;
+    options.recompute = match masking.recompute {
+        RecomputeArg::Step => Recompute::Each,
+        RecomputeArg::Once => Recompute::Once,
+    };
+    options.min_heads_per_layer = masking.min_heads_per_layer;
+    options.max_steps = masking.max_steps;
+    options.metric.clone_from(&masking.metric);
+    options.normalization = study::normalization(score);
+    options.granularity = study::granularity(score, screen);
+    options.threads = session::threads(work);
+    Ok(options)
+}
+
+/// The masking loop, one line a step, its state saved after every step.
+pub(crate) fn search(
+    opened: &Opened,
+    corpus: &Corpus,
+    options: &MaskingOptions,
+    run: &Run,
+    folder: Option<&RunFolder>,
+    earlier: Earlier,
+    screen: &Screen,
+) -> Result<MaskingOutcome, Failure> {
+    let state: Option<MaskingState> = match earlier {
+        Earlier::Interrupted(value) => Some(serde_json::from_value(value).map_err(|error| {
+            Failure::input(format!(
+                "the saved state cannot be read ({error}); start again with --overwrite"
+            ))
+        })?),
+        _ => None,
+    };
+    let metric = options.metric.clone();
+    let metric = metric.unwrap_or_else(|| corpus.metrics().default_key().into());
+    screen.say(&format!(
+        "\n  {:>4}  {:>10}  {:>12}  {:>9}",
+        "step", "heads left", metric, "loss"
+    ))?;
+    let mut done = 0;
+    if let Some(state) = &state {
+        done = state.steps.len();
+        let finished = plural(done as u64, "finished step");
+        screen.note(&format!("resuming after {finished}"));
+        for step in &state.steps {
+            screen.say(&line(step))?;
+        }
+    }
+    let graceful = Graceful::begin();
+    let mut on_step = |step: &Step, state: &MaskingState| {
+        done = state.steps.len();
+        if let Some(folder) = folder {
+            let saved = serde_json::to_value(state)
+                .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
+            folder.save_state(&run.identity, saved)?;
+        }
+        screen.say(&line(step))
+    };
+    let mut watcher = Watcher::new(screen).on_step(&mut on_step);
+    let result = mask_heads(&opened.model, corpus, options, state, &mut watcher);
+    if let Some(failure) = watcher.into_failure() {
+        return Err(failure);
+    }
+    drop(graceful);
+    screen.stop();
+    match result {
+        Ok(outcome) => Ok(outcome),
+        Err(Error::Interrupted { .. } | Error::InterruptedLoop { .. })
+            if interrupt::requested() =>
+        {
+            let what = plural(done as u64, "finished step");
+            // Before the first step is finished there is no state to continue from.
+            let folder = folder.filter(|_| done > 0);
+            Err(study::interrupted(&what, folder))
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+fn line(step: &Step) -> String {
+    let score = step
+        .score
+        .map_or_else(|| "undefined".into(), |score| format!("{score:.4}"));
+    let verdict = if step.passed { "" } else { "  too low: undone" };
+    format!(
+        "  {:>4}  {:>10}  {score:>12}  {:>9.4}{verdict}",
+        step.step, step.live, step.loss
+    )
+}
+
+/// Arrays and tables of the loop.
+pub(crate) fn write(
+    folder: &RunFolder,
+    outcome: &MaskingOutcome,
+    options: &MaskingOptions,
+) -> Result<(), Failure> {
+    write_mask(folder, &outcome.mask())?;
+    write_curve(folder, outcome)?;
+    if let Some((raw, normalized)) = base_scores(outcome, options) {
+        let scores = Scores {
+            raw,
+            normalized: &normalized,
+            entropy: None,
+        };
+        scores.write(folder)?;
+    }
+    Ok(())
+}
+
+/// Scores of all heads before any is masked.
+fn base_scores<'a>(
+    outcome: &'a MaskingOutcome,
+    options: &MaskingOptions,
+) -> Option<(&'a HeadTable, HeadTable)> {
+    let raw = outcome.steps.first()?.raw.as_ref()?;
+    Some((raw, options.normalization.apply(raw)))
+}
+
+/// The loop as the run's record holds it.
+pub(crate) fn results(outcome: &MaskingOutcome, options: &MaskingOptions) -> Value {
+    let mask = outcome.mask();
+    let keep: Vec<u8> = mask.values().iter().map(|v| u8::from(*v != 0.0)).collect();
+    let masked: Vec<String> = masked_by_loop(outcome).map(|id| id.to_string()).collect();
+    let steps: Vec<Value> = outcome
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "step": step.step,
+                "heads_left": step.live,
+                "score": step.score,
+                "passed": step.passed,
+                "loss": step.loss,
+                "metrics": step.metrics,
+                "masked_heads": step.masked.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let base = base_scores(outcome, options);
+    json!({
+        "granularity": options.granularity.to_string(),
+        "metric": outcome.metric,
+        "higher_is_better": outcome.direction == Direction::Higher,
+        "threshold": options.threshold.to_string(),
+        "bound": outcome.bound,
+        "score_before": outcome.base_score,
+        "score_after": outcome.kept().score,
+        "heads_before": outcome.steps.first().map(|step| step.live),
+        "heads_left": outcome.kept().live,
+        "heads_per_step": outcome.heads_per_step,
+        "stop": outcome.stop,
+        "masked_heads": masked,
+        "head_mask": keep.chunks(mask.heads().max(1)).collect::<Vec<_>>(),
+        "head_importance": base.map(|(_, normalized)| rows(&normalized)),
+        "steps": steps,
+    })
+}
+
+fn masked_by_loop(outcome: &MaskingOutcome) -> impl Iterator<Item = bertology::HeadId> {
+    let kept = outcome.steps.iter().take(outcome.last_passing + 1);
+    let mut heads: Vec<_> = kept.flat_map(|step| step.masked.iter().copied()).collect();
+    heads.sort_unstable();
+    heads.into_iter()
+}
+
+fn why(stop: StopReason) -> &'static str {
+    match stop {
+        StopReason::Threshold => "the next step fell below the threshold",
+        StopReason::Exhausted => "no head is left, and the score still passes",
+        StopReason::MetricUndefined => "the metric of the next step is not a number",
+        StopReason::MaxSteps => "the steps allowed are used up",
+        StopReason::MinHeads => "every layer is down to the fewest heads allowed",
+        _ => "the loop ended",
+    }
+}
+
+/// What the loop found, in words and as a strip.
+pub(crate) fn summary(
+    outcome: &MaskingOutcome,
+    options: &MaskingOptions,
+    screen: &Screen,
+) -> String {
+    let before = outcome.steps.first().map_or(0, |step| step.live);
+    let left = outcome.kept().live;
+    let score = outcome.kept().score.unwrap_or(f64::NAN);
+    let mut text = format!(
+        "{} of {before} heads left ({} masked); {} {:.4} -> {score:.4}, bound {:.4}\n\
+         Stopped because {}.",
+        left,
+        before - left,
+        outcome.metric,
+        outcome.base_score,
+        outcome.bound,
+        why(outcome.stop)
+    );
+    if let Some((_, normalized)) = base_scores(outcome, options) {
+        let mask = outcome.mask();
+        let left = normalized.restricted(|id| mask.get(id) != 0.0);
+        let cells = crate::tables::cells(&left);
+        text.push_str(&format!(
+            "\n\nHeads left, by importance before masking, 0 least to 9 most (. masked)\n{}",
+            Grid::new(&cells, left.heads()).strip(screen.color())
+        ));
+    }
+    text
+}

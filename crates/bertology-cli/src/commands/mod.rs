@@ -1,0 +1,37 @@
+//! One module per command.
+
+pub(crate) mod demo;
+pub(crate) mod evaluate;
+pub(crate) mod importance;
+pub(crate) mod inspect;
+pub(crate) mod mask;
+pub(crate) mod prune;
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::run_folder::RunFolder;
+use crate::show::Screen;
+
+/// What a command found: the document of `--json`, and the failure that it ends with all the same.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) document: Value,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl From<Value> for Done {
+    fn from(document: Value) -> Self {
+        Self {
+            document,
+            failure: None,
+        }
+    }
+}
+
+fn say_folder(folder: Option<&RunFolder>, screen: &Screen) -> Result<(), Failure> {
+    match folder {
+        Some(folder) => screen.say(&format!("Results are in {}", folder.path().display())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,341 @@
+//! `bertology prune`: remove heads for good, compare, write the smaller checkpoint.
+
+use bertology::checkpoint::{Export, WriteOptions};
+use bertology::corpus::DEFAULT_BATCH_TOKENS;
+use bertology::evaluate::{Evaluation, evaluate};
+use bertology::pruning::{
+    Pruned, Timing, TimingOptions, Written, compare_speed, masked_heads, prune,
+    synthetic_sequences, write,
+};
+use bertology::{Corpus, Error, HeadSet, LoadedModel, Sequence};
+use serde_json::{Value, json};
+
+use super::{Done, mask};
+use crate::args::{GranularityArg, Masks, PruneArgs};
+use crate::failure::Failure;
+use crate::head_choice;
+use crate::interrupt::{self, Graceful};
+use crate::record::{self, Clock, Run};
+use crate::run_folder::{Earlier, MODEL};
+use crate::session::{self, Opened, failure};
+use crate::show::Screen;
+use crate::show::text::{bytes, count, percent, plural};
+use crate::study;
+use crate::tables::write_mask;
+use crate::watcher::Watcher;
+
+/// Sequences on which speed is compared and the written checkpoint verified.
+const SEQUENCES: usize = 32;
+/// The same without data: so many of so many arbitrary tokens.
+const SYNTHETIC: (usize, usize) = (8, 128);
+
+pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure> {
+    let mut clock = Clock::start();
+    args.legacy
+        .apply(Masks::Yes, &mut args.model, &mut args.data, &mut |text| {
+            screen.note(text);
+        })?;
+    let Some(path) = args.output.output.clone() else {
+        return Err(Failure::input(
+            "prune writes a checkpoint; say where with --output DIR (it goes to DIR/model)",
+        ));
+    };
+    study::check_output(&args.output, args.resume.resume)?;
+    let given = args.mask.is_some() || !args.heads.is_empty();
+    let data = session::names_data(&args.data);
+    if !given && !data {
+        return Err(Failure::input(
+            "which heads shall go? Give --mask FILE or --heads 0:1,3, or --task NAME --data DIR to \
+             find the least important ones",
+        ));
+    }
+    if given {
+        refuse_search_options(&args)?;
+    }
+    let options = mask::options(&args.masking, &args.score, &args.work, screen)?;
+    let opened = Opened::new(&args.model, screen)?;
+    let corpus = if data {
+        Some(opened.corpus(&args.data, &args.work)?)
+    } else {
+        None
+    };
+    let chosen = given.then(|| heads_given(&opened, &args)).transpose()?;
+    clock.lap("load");
+    let seed = args.legacy.seed();
+    let mut run = Run::new("prune", &args, seed, clock, &opened, corpus.as_ref())?;
+    if let Some(heads) = &chosen {
+        run.identity.set("mask", json!(heads.to_string()));
+    }
+    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    let Some(folder) = folder else {
+        return Err(Failure::input("no output folder"));
+    };
+    if let Earlier::Complete(document) = earlier {
+        screen.note("this run is complete already; nothing to resume");
+        return Ok(document.into());
+    }
+    if let Some(corpus) = &corpus {
+        screen.say(&study::headline(&opened, corpus))?;
+        study::note_skipped(corpus, screen);
+    }
+
+    let mut masking = Value::Null;
+    let heads = match (chosen, &corpus) {
+        (Some(heads), _) => heads,
+        (None, Some(corpus)) => {
+            let outcome = mask::search(
+                &opened,
+                corpus,
+                &options,
+                &run,
+                Some(&folder),
+                earlier,
+                screen,
+            )?;
+            run.clock.lap("masking");
+            mask::write(&folder, &outcome, &options)?;
+            masking = mask::results(&outcome, &options);
+            screen.say(&format!("\n{}", mask::summary(&outcome, &options, screen)))?;
+            masked_heads(&outcome.mask())
+        }
+        (None, None) => HeadSet::new(),
+    };
+    write_mask(&folder, &kept(&opened, &heads))?;
+
+    let pruned = prune(&opened.model, &heads).map_err(|e| failure(&e))?;
+    let graceful = Graceful::begin();
+    let comparison = Comparison::measure(&opened, &pruned, corpus.as_ref(), &args, screen)?;
+    run.clock.lap("comparison");
+    let export = if args.keep_shape {
+        Export::Zeroed
+    } else {
+        Export::Pruned
+    };
+    // A folder of an interrupted run may hold the checkpoint already.
+    let write_options =
+        WriteOptions::new(export).overwrite(args.output.overwrite || args.resume.resume);
+    let target = path.join(MODEL);
+    let written = write(
+        &opened.model,
+        &heads,
+        &target,
+        &write_options,
+        &comparison.sequences,
+    )
+    .map_err(|e| failure(&e))?;
+    drop(graceful);
+    screen.stop();
+    if interrupt::requested() {
+        return Err(study::interrupted("writing the checkpoint", Some(&folder)));
+    }
+    run.clock.lap("write");
+
+    let document = run.document(json!({
+        "removed_heads": pruned.removed.iter().map(|(l, h)| format!("L{l}H{h}")).collect::<Vec<_>>(),
+        "sizes": pruned.sizes,
+        "checkpoint": written,
+        "export": if args.keep_shape { "zeroed" } else { "pruned" },
+        "folder": target,
+        "evaluation_before": comparison.before.as_ref().map(record::evaluation),
+        "evaluation_after": comparison.after.as_ref().map(record::evaluation),
+        "timing": comparison.timing,
+        "masking": masking,
+    }));
+    folder.complete(&document)?;
+    screen.say(&format!(
+        "\n{}",
+        report(&pruned, &written, &comparison, args.keep_shape)
+    ))?;
+    screen.say(&format!(
+        "The checkpoint is in {}, the record in {}",
+        target.display(),
+        path.display()
+    ))?;
+    Ok(document.into())
+}
+
+/// With the heads given there is no search, so its options would do nothing.
+fn refuse_search_options(args: &PruneArgs) -> Result<(), Failure> {
+    let masking = &args.masking;
+    let score = &args.score;
+    let set = [
+        (masking.metric.is_some(), "--metric"),
+        (masking.threshold.is_some(), "--threshold"),
+        (masking.max_steps.is_some(), "--max-steps"),
+        (masking.min_heads_per_layer > 0, "--min-heads-per-layer"),
+        (masking.reference, "--reference"),
+        (
+            score.granularity != GranularityArg::Example,
+            "--granularity",
+        ),
+        (score.batch_size.is_some(), "--batch-size"),
+    ];
+    match set.iter().find(|(set, _)| *set) {
+        None => Ok(()),
+        Some((_, name)) => Err(Failure::input(format!(
+            "{name} steers the search for heads, but --mask or --heads names them already; leave \
+             one of the two out"
+        ))),
+    }
+}
+
+fn heads_given(opened: &Opened, args: &PruneArgs) -> Result<HeadSet, Failure> {
+    let (layers, width) = opened.shape();
+    if let Some(file) = &args.mask {
+        let values = head_choice::read_mask(file, layers, width)?;
+        let keep = head_choice::as_switches(file, &values, width)?;
+        return HeadSet::from_mask(&keep, layers, width)
+            .map_err(|e| session::checkpoint_failure(&e));
+    }
+    study::named_heads(&args.heads, layers, width)
+}
+
+/// The mask that keeps what the model has and `heads` does not name.
+fn kept(opened: &Opened, heads: &HeadSet) -> bertology::HeadMask {
+    let mut mask = bertology::HeadMask::ones(opened.model.model());
+    for (layer, head) in heads.iter() {
+        mask.set(bertology::HeadId { layer, head }, 0.0);
+    }
+    mask
+}
+
+/// The model before and after.
+struct Comparison {
+    before: Option<Evaluation>,
+    after: Option<Evaluation>,
+    timing: Timing,
+    sequences: Vec<Sequence>,
+}
+
+impl Comparison {
+    fn measure(
+        opened: &Opened,
+        pruned: &Pruned,
+        corpus: Option<&Corpus>,
+        args: &PruneArgs,
+        screen: &Screen,
+    ) -> Result<Self, Failure> {
+        let threads = session::threads(&args.work);
+        let score = |model: &LoadedModel| {
+            corpus
+                .map(|corpus| {
+                    let mut watcher = Watcher::new(screen);
+                    let found = evaluate(model, corpus, None, threads, &mut watcher);
+                    found.map_err(|e| stopped(&e))
+                })
+                .transpose()
+        };
+        let before = score(&opened.model)?;
+        let after = score(&pruned.model)?;
+        let sequences = match corpus {
+            Some(corpus) => corpus
+                .sequences(&opened.model, SEQUENCES)
+                .map_err(|e| failure(&e))?,
+            None => {
+                let (number, length) = SYNTHETIC;
+                synthetic_sequences(opened.model.architecture(), number, length)
+            }
+        };
+        let mut options = TimingOptions::default();
+        options.threads = threads;
+        options.batch_tokens = args
+            .work
+            .tokens_per_batch
+            .map_or(DEFAULT_BATCH_TOKENS, usize::from);
+        let mut watcher = Watcher::new(screen);
+        let (whole, smaller) = (&opened.model, &pruned.model);
+        let timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)
+            .map_err(|e| stopped(&e))?;
+        screen.stop();
+        Ok(Self {
+            before,
+            after,
+            timing,
+            sequences,
+        })
+    }
+}
+
+fn stopped(error: &Error) -> Failure {
+    if interrupt::requested() {
+        return Failure::Interrupted(
+            "interrupted while comparing; nothing of the checkpoint is written; continue with the \
+             same command and --resume"
+                .into(),
+        );
+    }
+    failure(error)
+}
+
+fn report(pruned: &Pruned, written: &Written, comparison: &Comparison, keep_shape: bool) -> String {
+    let sizes = &pruned.sizes;
+    let mut lines = vec![format!(
+        "  {:<12} {:>14}  {:>14}  {:>9}",
+        "", "before", "after", "of it"
+    )];
+    let mut row = |name: &str, before: String, after: String, share: String| {
+        lines.push(format!(
+            "  {name:<12} {before:>14}  {after:>14}  {share:>9}"
+        ));
+    };
+    let size = |before: usize, after: usize| {
+        (
+            count(before as u64),
+            count(after as u64),
+            percent(after as u64, before as u64),
+        )
+    };
+    let (before, after, share) = size(sizes.heads_before, sizes.heads_after);
+    row("heads", before, after, share);
+    let (before, after, share) = size(sizes.parameters_before, sizes.parameters_after);
+    row("parameters", before, after, share);
+    let (before, after) = (
+        written.report.file_bytes_before,
+        written.report.file_bytes_after,
+    );
+    row("file", bytes(before), bytes(after), percent(after, before));
+    if let (Some(before), Some(after)) = (&comparison.before, &comparison.after) {
+        let values = before.metrics.iter().zip(after.metrics.iter());
+        for ((name, before), (_, after)) in values {
+            row(
+                name,
+                format!("{before:.4}"),
+                format!("{after:.4}"),
+                format!("{:+.4}", after - before),
+            );
+        }
+        row(
+            "loss",
+            format!("{:.4}", before.loss),
+            format!("{:.4}", after.loss),
+            format!("{:+.4}", after.loss - before.loss),
+        );
+    }
+    let timing = &comparison.timing;
+    let (low, high) = timing.range;
+    lines.push(format!(
+        "\n{:.2} times as fast (forward passes of {}; {} pairs, {low:.2} to {high:.2})",
+        timing.speedup,
+        plural(timing.sequences as u64, "sequence"),
+        timing.before.len(),
+    ));
+    if keep_shape {
+        lines.push(
+            "The checkpoint has its full shape, with the heads zeroed: same scores, old size and \
+             speed.\nThe sizes and the speed above are those of really removing them."
+                .into(),
+        );
+    }
+    for (layer, head) in &written.report.zeroed_survivors {
+        lines.push(format!(
+            "Layer {layer} has no head left; L{layer}H{head} is written as zeros, because \
+             transformers\ncannot run a layer without heads."
+        ));
+    }
+    lines.push(format!(
+        "Opened again and compared on {}: largest difference {:.1e}",
+        plural(written.compared as u64, "sequence"),
+        written.largest_difference
+    ));
+    lines.join("\n")
+}

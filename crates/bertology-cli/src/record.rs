@@ -1,0 +1,151 @@
+//! `run.json`: what was asked, of what, and what came out.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bertology::Corpus;
+use bertology::evaluate::Evaluation;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::run_folder::Identity;
+use crate::session::Opened;
+use crate::show::text::timestamp;
+
+/// Options that change where results go or how they are obtained, never what they are.
+const NOT_IDENTITY: [&str; 9] = [
+    "model",
+    "revision",
+    "offline",
+    "cache_dir",
+    "data",
+    "threads",
+    "output",
+    "overwrite",
+    "resume",
+];
+
+/// The time since the command began, and the stretches of it.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    began: SystemTime,
+    start: Instant,
+    lap: Instant,
+    laps: Map<String, Value>,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            began: SystemTime::now(),
+            start: now,
+            lap: now,
+            laps: Map::new(),
+        }
+    }
+
+    /// Ends a stretch of the run under a name; gives its length.
+    pub(crate) fn lap(&mut self, name: &str) -> Duration {
+        let time = self.lap.elapsed();
+        self.lap = Instant::now();
+        self.laps.insert(name.into(), json!(time.as_secs_f64()));
+        time
+    }
+}
+
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}
+
+/// One run, from its options to its record.
+#[derive(Debug)]
+pub(crate) struct Run {
+    command: &'static str,
+    options: Value,
+    seed: Option<u64>,
+    pub(crate) clock: Clock,
+    pub(crate) identity: Identity,
+    model: Value,
+    data: Option<Value>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        command: &'static str,
+        options: &impl Serialize,
+        seed: Option<u64>,
+        clock: Clock,
+        opened: &Opened,
+        corpus: Option<&Corpus>,
+    ) -> Result<Self, Failure> {
+        let options = serde_json::to_value(options)
+            .map_err(|error| Failure::work(format!("cannot record the options: {error}")))?;
+        let mut of_identity = options.clone();
+        if let Value::Object(map) = &mut of_identity {
+            map.retain(|key, _| !NOT_IDENTITY.contains(&key.as_str()));
+        }
+        let data = corpus.map(|corpus| {
+            json!({
+                "file": corpus.info(),
+                "max_length": corpus.max_length(),
+                "labels": corpus.labels().names(),
+            })
+        });
+        Ok(Self {
+            command,
+            options,
+            seed,
+            clock,
+            identity: Identity {
+                command: command.into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                options: of_identity,
+                model_sha256: opened.sha256()?,
+                tokenizer_sha256: opened.tokenizer_sha256()?,
+                data_sha256: corpus.map(|corpus| corpus.info().sha256.clone()),
+            },
+            model: opened.record()?,
+            data,
+        })
+    }
+
+    /// The whole record.
+    pub(crate) fn document(&self, results: Value) -> Value {
+        let end = SystemTime::now();
+        let mut seconds = self.clock.laps.clone();
+        seconds.insert(
+            "total".into(),
+            json!(self.clock.start.elapsed().as_secs_f64()),
+        );
+        json!({
+            "format": 1,
+            "command": self.command,
+            "bertology": env!("CARGO_PKG_VERSION"),
+            "arguments": std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+            "options": self.options,
+            "seed": self.seed,
+            "started": timestamp(unix(self.clock.began)),
+            "finished": timestamp(unix(end)),
+            "seconds": seconds,
+            "threads": std::thread::available_parallelism().map_or(1, usize::from),
+            "model": self.model,
+            "data": self.data,
+            "results": results,
+            "identity": self.identity,
+        })
+    }
+}
+
+/// Metrics, loss and counts of a pass.
+pub(crate) fn evaluation(evaluation: &Evaluation) -> Value {
+    json!({
+        "metrics": evaluation.metrics,
+        "loss": evaluation.loss,
+        "examples": evaluation.examples,
+        "tokens": evaluation.tokens,
+        "truncated_examples": evaluation.truncation.examples,
+        "truncated_tokens": evaluation.truncation.tokens,
+    })
+}

@@ -1,0 +1,282 @@
+//! From what the user named to what the library works on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bertology::checkpoint::{self, OpenOptions};
+use bertology::corpus::CorpusOptions;
+use bertology::data::{Columns, DataError, LabelOrder};
+use bertology::hub::{self, DownloadEvent, HubOptions};
+use bertology::{Corpus, Error, LoadedModel, Source, Split, Task};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::args::{DataArgs, ModelArgs, WorkArgs};
+use crate::failure::{Failure, sentence};
+use crate::show::{Screen, text};
+
+/// A model's folder on this disk.
+#[derive(Debug)]
+pub(crate) struct Located {
+    /// As the user named it.
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    revision: Option<String>,
+    commit: Option<String>,
+}
+
+/// Finds the model's folder, fetching the model if it is one of the hub's.
+pub(crate) fn locate(args: &ModelArgs, screen: &Screen) -> Result<Located, Failure> {
+    let name = args.model.clone().ok_or_else(|| {
+        Failure::input("no MODEL given: name a folder in Hugging Face layout or a hub id")
+    })?;
+    let mut options = HubOptions::from_env(|name| std::env::var(name).ok());
+    options.revision.clone_from(&args.revision);
+    if let Some(folder) = &args.cache_dir {
+        options.cache_dir = Some(folder.clone());
+    }
+    options.offline |= args.offline;
+    if options.progress_bars {
+        options.progress = Some(download_display(screen));
+    }
+    let resolved = hub::resolve(&name, &options).map_err(|error| hub_failure(&error));
+    screen.stop();
+    let resolved = resolved?;
+    if let Some(reason) = &resolved.unreachable {
+        screen.note(&format!(
+            "the hub cannot be reached ({reason}); the copy in the cache is used"
+        ));
+    }
+    Ok(Located {
+        name,
+        folder: resolved.folder,
+        revision: resolved.revision,
+        commit: resolved.commit,
+    })
+}
+
+fn download_display(screen: &Screen) -> hub::ProgressCallback {
+    let quiet = screen.is_quiet();
+    let bar: Mutex<Option<indicatif::ProgressBar>> = Mutex::new(None);
+    Arc::new(move |event| {
+        if quiet {
+            return;
+        }
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            DownloadEvent::Started { file, bytes } => {
+                *bar = crate::show::download_bar(file, *bytes);
+                if bar.is_none() {
+                    crate::show::eprintln(&format!("fetching {file}, {}", text::bytes(*bytes)));
+                }
+            }
+            DownloadEvent::Advanced { bytes } => {
+                if let Some(bar) = &*bar {
+                    bar.inc(*bytes);
+                }
+            }
+            DownloadEvent::Finished { .. } => {
+                if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+    })
+}
+
+/// A model, opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) located: Located,
+    pub(crate) model: LoadedModel,
+}
+
+impl Opened {
+    pub(crate) fn new(args: &ModelArgs, screen: &Screen) -> Result<Self, Failure> {
+        let located = locate(args, screen)?;
+        let options = OpenOptions::new().allow_unexpected(args.allow_unexpected);
+        let model = LoadedModel::open_with(&located.folder, &options).map_err(|e| failure(&e))?;
+        let unexpected = &model.checkpoint().report().unexpected;
+        if !unexpected.is_empty() {
+            screen.note(&format!(
+                "{} left out that config.json does not explain; `bertology inspect` lists them",
+                text::plural(unexpected.len() as u64, "tensor")
+            ));
+        }
+        Ok(Self { located, model })
+    }
+
+    /// Layers, and heads per layer of the unpruned model.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        let arch = self.model.architecture();
+        (arch.num_layers, arch.num_heads)
+    }
+
+    pub(crate) fn sha256(&self) -> Result<String, Failure> {
+        let hash = self.model.checkpoint().content_hash();
+        hash.map(str::to_owned).map_err(|e| checkpoint_failure(&e))
+    }
+
+    /// SHA-256 of the tokenizer's files, one after the other; nothing without a tokenizer.
+    pub(crate) fn tokenizer_sha256(&self) -> Result<Option<String>, Failure> {
+        let Ok(tokenizer) = self.model.tokenizer() else {
+            return Ok(None);
+        };
+        let mut digest = Sha256::new();
+        for path in tokenizer.files() {
+            digest.update(fs::read(path).map_err(|e| Failure::io("read", path, &e))?);
+        }
+        let bytes = digest.finalize();
+        Ok(Some(
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ))
+    }
+
+    /// The model as the run's record names it.
+    pub(crate) fn record(&self) -> Result<Value, Failure> {
+        let arch = self.model.architecture();
+        Ok(json!({
+            "name": self.located.name,
+            "folder": self.located.folder,
+            "revision": self.located.revision,
+            "commit": self.located.commit,
+            "sha256": self.sha256()?,
+            "family": crate::commands::inspect::family(arch),
+            "num_layers": arch.num_layers,
+            "num_heads": arch.num_heads,
+            "heads_present": self.model.model().heads().count(),
+            "parameters": self.model.model().parameters(),
+        }))
+    }
+
+    /// The data, read once to the end and checked against the model.
+    pub(crate) fn corpus(&self, data: &DataArgs, work: &WorkArgs) -> Result<Corpus, Failure> {
+        let mut options = CorpusOptions::default();
+        options.max_length = data.max_length.map(usize::from);
+        if data.swapped_mnli_labels {
+            options.label_order = LabelOrder::SwappedMnli;
+        }
+        if let Some(tokens) = work.tokens_per_batch {
+            options.batch_tokens = tokens.get();
+        }
+        Corpus::new(&self.model, source(data)?, &options).map_err(|e| failure(&e))
+    }
+}
+
+/// Whether the options name data at all.
+pub(crate) fn names_data(args: &DataArgs) -> bool {
+    args.task.is_some() || args.data.is_some() || args.text_column.is_some()
+}
+
+fn source(args: &DataArgs) -> Result<Source, Failure> {
+    let Some(path) = &args.data else {
+        return Err(Failure::input(
+            "no data given: --task NAME --data FOLDER for GLUE, or --data FILE --text-column \
+             COLUMN --label-column COLUMN for your own",
+        ));
+    };
+    let source = match (&args.task, &args.text_column) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::input(
+                "--task names the columns of GLUE's files and --text-column those of your own; \
+                 give one of the two",
+            ));
+        }
+        (None, None) => {
+            return Err(Failure::input(format!(
+                "what {} holds is not said: --task NAME for GLUE, or --text-column COLUMN \
+                 --label-column COLUMN for your own data",
+                path.display()
+            )));
+        }
+        (Some(task), None) => glue(path, task, args.split.as_deref())?,
+        (None, Some(text)) => {
+            if let Some(split) = &args.split {
+                return Err(Failure::input(format!(
+                    "--split {split} chooses among GLUE's files; with --text-column give the file \
+                     itself as --data and leave --split out"
+                )));
+            }
+            let mut columns = Columns::text(text);
+            if let Some(pair) = &args.pair_column {
+                columns = columns.with_pair(pair);
+            }
+            if let Some(label) = &args.label_column {
+                columns = columns.with_label(label);
+            }
+            Source::table(path, columns).map_err(|e| data_failure(&e))?
+        }
+    };
+    Ok(source.with_limit(args.limit))
+}
+
+fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure> {
+    let task: Task = task.parse().map_err(|e| data_failure(&e))?;
+    let split: Split = split
+        .unwrap_or("dev")
+        .parse()
+        .map_err(|e| data_failure(&e))?;
+    Source::glue(path, task, split).map_err(|e| data_failure(&e))
+}
+
+/// Threads as the library counts them: 0 for all.
+pub(crate) fn threads(work: &WorkArgs) -> usize {
+    work.threads.map_or(0, usize::from)
+}
+
+/// A fault that the library found, as a failure with its exit code.
+pub(crate) fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Checkpoint(error) => checkpoint_failure(error),
+        Error::Data(error) => data_failure(error),
+        Error::Interrupted { .. } | Error::InterruptedLoop { .. } => {
+            Failure::Interrupted(sentence(error))
+        }
+        Error::Tokenizer(_)
+        | Error::Model(_)
+        | Error::NotFinite { .. }
+        | Error::NoTokenizer { .. }
+        | Error::Verification { .. }
+        | Error::Unscored { .. }
+        | Error::Merge { .. } => Failure::Work(sentence(error)),
+        Error::Example { source, .. } => match &**source {
+            Error::NotFinite { .. } => Failure::Work(sentence(error)),
+            _ => Failure::Input(sentence(error)),
+        },
+        _ => Failure::Input(sentence(error)),
+    }
+}
+
+pub(crate) fn data_failure(error: &DataError) -> Failure {
+    match error {
+        DataError::Io { .. } => Failure::Work(sentence(error)),
+        _ => Failure::Input(sentence(error)),
+    }
+}
+
+/// A fault of the checkpoint, as a failure.
+pub(crate) fn checkpoint_failure(error: &checkpoint::Error) -> Failure {
+    use checkpoint::Error as E;
+    match error {
+        E::HeadSyntax { .. }
+        | E::NoSuchHead { .. }
+        | E::MaskSize { .. }
+        | E::OutputExists { .. }
+        | E::OutputIsSource { .. } => Failure::Input(sentence(error)),
+        _ => Failure::Work(sentence(error)),
+    }
+}
+
+fn hub_failure(error: &hub::HubError) -> Failure {
+    use hub::HubError as E;
+    match error {
+        E::FolderNotFound { .. }
+        | E::NotAFolder { .. }
+        | E::InvalidName { .. }
+        | E::InvalidRevision { .. }
+        | E::RevisionOfFolder { .. } => Failure::Input(sentence(error)),
+        _ => Failure::Work(sentence(error)),
+    }
+}

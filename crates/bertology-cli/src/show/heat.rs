@@ -1,0 +1,181 @@
+//! Values of all heads, layer by layer, on at most 80 columns.
+
+use std::fmt::Write;
+
+/// Columns that every terminal has.
+const COLUMNS: usize = 80;
+/// `layer 12 `
+const LABEL: usize = 10;
+
+/// Background and foreground (of the 256 colours) for each of ten levels: dark blue to yellow.
+const LEVELS: [(u8, u8); 10] = [
+    (17, 250),
+    (18, 252),
+    (24, 255),
+    (30, 255),
+    (36, 232),
+    (72, 232),
+    (108, 232),
+    (143, 232),
+    (185, 232),
+    (226, 232),
+];
+
+/// A value per head, `[layers, heads]` row by row; heads that are masked or pruned have none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid<'a> {
+    values: &'a [Option<f64>],
+    heads: usize,
+}
+
+impl<'a> Grid<'a> {
+    pub(crate) fn new(values: &'a [Option<f64>], heads: usize) -> Self {
+        Self { values, heads }
+    }
+
+    fn rows(self) -> impl Iterator<Item = &'a [Option<f64>]> {
+        self.values.chunks(self.heads.max(1))
+    }
+
+    /// One digit per head, from 0 for the lowest value to 9 for the highest, a dot where there is
+    /// no value; with colours the digits stand on a heat map.
+    pub(crate) fn strip(self, color: bool) -> String {
+        let width = self.cell_width();
+        let mut text = self.header(0, self.heads, width);
+        let (low, high) = self.range();
+        for (layer, row) in self.rows().enumerate() {
+            let _ = write!(text, "\n{:<LABEL$}", format!("  layer {layer}"));
+            for value in row {
+                text.push_str(&cell(*value, low, high, width, color));
+            }
+        }
+        text
+    }
+
+    /// Two decimals per head; models with many heads get several tables.
+    pub(crate) fn table(self) -> String {
+        const WIDTH: usize = 5;
+        let fit = (COLUMNS - LABEL) / WIDTH;
+        let parts = self.heads.div_ceil(fit).max(1);
+        let step = self.heads.div_ceil(parts).max(1);
+        let mut tables = Vec::with_capacity(parts);
+        for from in (0..self.heads).step_by(step) {
+            let to = self.heads.min(from + step);
+            let mut text = self.header(from, to, WIDTH);
+            for (layer, row) in self.rows().enumerate() {
+                let _ = write!(text, "\n{:<LABEL$}", format!("  layer {layer}"));
+                for value in row.iter().take(to).skip(from) {
+                    let number = value.map_or_else(|| ".".into(), |value| format!("{value:.2}"));
+                    let _ = write!(text, "{number:>WIDTH$}");
+                }
+            }
+            tables.push(text);
+        }
+        tables.join("\n")
+    }
+
+    fn cell_width(self) -> usize {
+        match self.heads {
+            0..=23 => 3,
+            24..=35 => 2,
+            _ => 1,
+        }
+    }
+
+    fn header(self, from: usize, to: usize, width: usize) -> String {
+        let mut text = format!("{:<LABEL$}", "  head");
+        for head in from..to {
+            // Narrow columns have no room for two digits: number every fifth.
+            if width > 2 || self.heads <= 10 {
+                let _ = write!(text, "{head:>width$}");
+            } else if head % 5 == 0 {
+                let room = 5.min(to - head) * width;
+                let _ = write!(text, "{:<room$}", format!("{:>width$}", head));
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+
+    fn range(self) -> (f64, f64) {
+        self.values
+            .iter()
+            .flatten()
+            .filter(|value| value.is_finite())
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(*value), high.max(*value))
+            })
+    }
+}
+
+fn cell(value: Option<f64>, low: f64, high: f64, width: usize, color: bool) -> String {
+    let Some(value) = value.filter(|value| value.is_finite()) else {
+        return format!("{:>width$}", '.');
+    };
+    let share = if high > low {
+        (value - low) / (high - low)
+    } else {
+        0.0
+    };
+    let level = ((share * 10.0) as usize).min(LEVELS.len() - 1);
+    match LEVELS.get(level) {
+        Some((back, front)) if color => {
+            let text = format!("{level:^width$}");
+            format!("\x1b[48;5;{back};38;5;{front}m{text}\x1b[0m")
+        }
+        _ => format!("{level:>width$}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strip_has_a_digit_per_head_and_a_dot_where_there_is_none() {
+        let values = [
+            Some(0.0),
+            Some(0.5),
+            Some(1.0),
+            None,
+            Some(0.19),
+            Some(f64::NAN),
+        ];
+        let text = Grid::new(&values, 3).strip(false);
+        assert_eq!(
+            text,
+            "  head      0  1  2\n  layer 0   0  5  9\n  layer 1   .  1  ."
+        );
+        let colored = Grid::new(&values, 3).strip(true);
+        assert!(
+            colored.contains("\x1b[48;5;226;38;5;232m 9 \x1b[0m"),
+            "{colored}"
+        );
+    }
+
+    #[test]
+    fn equal_values_are_all_lowest() {
+        let text = Grid::new(&[Some(2.0), Some(2.0)], 2).strip(false);
+        assert!(text.ends_with("  0  0"), "{text}");
+        assert!(Grid::new(&[], 0).strip(false).starts_with("  head"));
+    }
+
+    #[test]
+    fn every_model_fits_80_columns() {
+        for heads in [1, 4, 10, 11, 12, 14, 16, 20, 23, 24, 32, 35, 36, 64, 70] {
+            let values = vec![Some(0.25); heads * 24];
+            let grid = Grid::new(&values, heads);
+            for line in grid.strip(false).lines().chain(grid.table().lines()) {
+                assert!(line.chars().count() <= COLUMNS, "{heads} heads: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_names_every_head_once() {
+        let values: Vec<_> = (0..40).map(|i| Some(f64::from(i) / 40.0)).collect();
+        let text = Grid::new(&values, 20).table();
+        assert_eq!(text.matches("  head").count(), 2);
+        assert!(text.contains(" 0.47") && text.contains(" 0.97"), "{text}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Numbers and times for people.
+
+use std::time::Duration;
+
+/// `12345678` as `12,345,678`.
+pub(crate) fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 example`, `2 examples`.
+pub(crate) fn plural(value: u64, noun: &str) -> String {
+    let s = if value == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", count(value))
+}
+
+/// Bytes with a decimal unit.
+pub(crate) fn bytes(value: u64) -> String {
+    let scaled = value as f64;
+    match value {
+        0..1_000 => format!("{value} B"),
+        1_000..1_000_000 => format!("{:.1} kB", scaled / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", scaled / 1e6),
+        _ => format!("{:.2} GB", scaled / 1e9),
+    }
+}
+
+/// A duration to two or three digits.
+pub(crate) fn seconds(time: Duration) -> String {
+    let s = time.as_secs_f64();
+    if s < 10.0 {
+        format!("{s:.2} s")
+    } else if s < 120.0 {
+        format!("{s:.1} s")
+    } else {
+        format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60)
+    }
+}
+
+/// A ratio of two sizes in per cent.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "0 %".into();
+    }
+    format!("{:.1} %", 100.0 * part as f64 / whole as f64)
+}
+
+/// Universal time as `2026-01-31T12:00:00Z`, from seconds since 1970.
+pub(crate) fn timestamp(unix: u64) -> String {
+    let (days, rest) = (unix / 86_400, unix % 86_400);
+    // Years of 400-year cycles that begin in March, so that the leap day comes last.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    format!(
+        "{:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z",
+        era * 400 + year + carry,
+        rest / 3_600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_separators() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(109_482_240), "109,482,240");
+        assert_eq!(plural(1, "head"), "1 head");
+        assert_eq!(plural(2, "head"), "2 heads");
+    }
+
+    #[test]
+    fn timestamps_are_those_of_date() {
+        // `date -u -d @N +%FT%TZ`
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(timestamp(1_767_225_599), "2025-12-31T23:59:59Z");
+        assert_eq!(timestamp(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,204 @@
+//! What the commands that run a study have in common: options, folders, text.
+
+use std::path::Path;
+
+use bertology::evaluate::{Evaluation, Metrics};
+use bertology::importance::Granularity;
+use bertology::normalize::{self, Normalization};
+use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable};
+
+use crate::args::{GranularityArg, OutputArgs, ScoreArgs};
+use crate::failure::Failure;
+use crate::head_choice;
+use crate::record::Run;
+use crate::run_folder::{Earlier, RunFolder};
+use crate::session::{Opened, checkpoint_failure, failure};
+use crate::show::text::{count, plural};
+use crate::show::{Screen, heat::Grid};
+use crate::tables::cells;
+
+/// Heads named in the text as most and least important.
+const NAMED: usize = 6;
+
+/// Which normalisations apply.
+pub(crate) fn normalization(args: &ScoreArgs) -> Normalization {
+    Normalization {
+        by_layer: !args.dont_normalize_importance_by_layer,
+        global: !args.dont_normalize_global_importance,
+    }
+}
+
+/// What is summed before the absolute value.
+pub(crate) fn granularity(args: &ScoreArgs, screen: &Screen) -> Granularity {
+    let size = args.batch_size.map_or(1, usize::from);
+    let found = match args.granularity {
+        GranularityArg::Example => Granularity::Example,
+        GranularityArg::Token => Granularity::Token,
+        GranularityArg::Batch => Granularity::Batch { size },
+        GranularityArg::Script => Granularity::Script { size },
+    };
+    if args.batch_size.is_some() && matches!(found, Granularity::Example | Granularity::Token) {
+        screen.note(&format!(
+            "--batch-size has no effect with --granularity {found}, which is the same for any \
+             batches; --granularity script gives run_bertology.py's numbers"
+        ));
+    }
+    found
+}
+
+/// The head mask of a file or of `--heads`; nothing if neither was given.
+pub(crate) fn chosen_mask(
+    opened: &Opened,
+    file: Option<&Path>,
+    heads: &[String],
+) -> Result<Option<HeadMask>, Failure> {
+    let (layers, width) = opened.shape();
+    let mut mask = HeadMask::ones(opened.model.model());
+    if let Some(file) = file {
+        let values = head_choice::read_mask(file, layers, width)?;
+        mask = HeadMask::from_values(layers, width, values).map_err(|e| failure(&e.into()))?;
+        mask.check(opened.model.model())
+            .map_err(|error| Failure::input(format!("head mask {}: {error}", file.display())))?;
+        return Ok(Some(mask));
+    }
+    if heads.is_empty() {
+        return Ok(None);
+    }
+    for (layer, head) in named_heads(heads, layers, width)?.iter() {
+        mask.set(HeadId { layer, head }, 0.0);
+    }
+    Ok(Some(mask))
+}
+
+/// Heads named on the command line.
+pub(crate) fn named_heads(
+    heads: &[String],
+    layers: usize,
+    width: usize,
+) -> Result<HeadSet, Failure> {
+    let mut set = HeadSet::new();
+    for text in heads {
+        let named = HeadSet::parse(text, layers, width).map_err(|e| checkpoint_failure(&e))?;
+        if named.is_empty() {
+            return Err(Failure::input(
+                "--heads names no head; write 3.5, L3H5, 3:5 or 5:0-4",
+            ));
+        }
+        set.extend(named.iter());
+    }
+    Ok(set)
+}
+
+/// Verifies early, before anything is loaded, that the output folder may be used.
+pub(crate) fn check_output(output: &OutputArgs, resume: bool) -> Result<(), Failure> {
+    match &output.output {
+        Some(path) => RunFolder::check(path, output.overwrite, resume),
+        None => Ok(()),
+    }
+}
+
+/// The output folder, and what an earlier run left there for this one.
+pub(crate) fn open_output(
+    output: &OutputArgs,
+    resume: bool,
+    run: &Run,
+) -> Result<(Option<RunFolder>, Earlier), Failure> {
+    let Some(path) = &output.output else {
+        return Ok((None, Earlier::Nothing));
+    };
+    let folder = RunFolder::open(path, output.overwrite)?;
+    let earlier = if resume {
+        folder.earlier(&run.identity)?
+    } else {
+        Earlier::Nothing
+    };
+    Ok((Some(folder), earlier))
+}
+
+/// What an interruption means for the user.
+pub(crate) fn interrupted(what: &str, folder: Option<&RunFolder>) -> Failure {
+    Failure::Interrupted(match folder {
+        Some(folder) => format!(
+            "interrupted after {what}; continue with the same command and --resume (the state is \
+             in {})",
+            folder.path().display()
+        ),
+        None => format!(
+            "interrupted after {what}; nothing was saved, because there is no --output folder"
+        ),
+    })
+}
+
+/// Model and data in a line or two.
+pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
+    let (layers, heads) = opened.shape();
+    format!(
+        "{}: {layers} layers of {heads} heads\n{}: {}",
+        opened.located.name,
+        corpus.source().path().display(),
+        plural(corpus.examples(), "example")
+    )
+}
+
+/// Skipped rows deserve a word.
+pub(crate) fn note_skipped(corpus: &Corpus, screen: &Screen) {
+    let skipped = &corpus.info().skipped;
+    if skipped.total() > 0 {
+        screen.note(&format!(
+            "{} of {} skipped: {} blank, {} too short",
+            plural(skipped.total(), "line"),
+            corpus.source().path().display(),
+            count(skipped.blank_lines),
+            count(skipped.short_rows)
+        ));
+    }
+}
+
+/// `acc 0.8725  f1 0.9091  loss 0.3160`
+pub(crate) fn metrics(metrics: &Metrics, loss: f64) -> String {
+    let mut parts: Vec<String> = metrics
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.4}"))
+        .collect();
+    parts.push(format!("loss {loss:.4}"));
+    parts.join("  ")
+}
+
+/// Examples, tokens, and what was cut.
+pub(crate) fn counts(evaluation: &Evaluation, corpus: &Corpus) -> String {
+    let cut = match evaluation.truncation.examples {
+        0 => "none cut".into(),
+        cut => format!("{} cut to {} tokens", count(cut), corpus.max_length()),
+    };
+    format!(
+        "{}, {}, {cut}",
+        plural(evaluation.examples, "example"),
+        plural(evaluation.tokens, "token")
+    )
+}
+
+/// Importance as a strip and as numbers.
+pub(crate) fn importance_text(normalized: &HeadTable, screen: &Screen) -> String {
+    let values = cells(normalized);
+    let grid = Grid::new(&values, normalized.heads());
+    let ranking = normalize::ranking(normalized);
+    let name = |heads: &mut dyn Iterator<Item = &HeadId>| {
+        let names: Vec<String> = heads.take(NAMED).map(ToString::to_string).collect();
+        names.join(" ")
+    };
+    format!(
+        "Importance, 0 least to 9 most (layers and heads counted from 0; . no score)\n{}\n\n\
+         Importance, normalised\n{}\n\n  most important   {}\n  least important  {}",
+        grid.strip(screen.color()),
+        grid.table(),
+        name(&mut ranking.iter()),
+        name(&mut ranking.iter().rev())
+    )
+}
+
+/// Entropy as numbers.
+pub(crate) fn entropy_text(entropy: &HeadTable) -> String {
+    let values = cells(entropy);
+    let grid = Grid::new(&values, entropy.heads());
+    format!("Attention entropy, nats per query\n{}", grid.table())
+}

@@ -1,0 +1,277 @@
+//! Everything that may be wrong with what the user gives: one sentence, the right exit code.
+
+use std::fs;
+
+use crate::harness::{Toy, golden, run};
+
+#[test]
+fn data_faults_name_the_file_the_line_and_the_reason() {
+    let toy = Toy::new();
+    for (name, text, parts) in [
+        (
+            "label.tsv",
+            "text\tlabel\nthe cat\tLABEL_0\nthe dog\tLABEL_9\n",
+            &["line 3", "LABEL_9"][..],
+        ),
+        (
+            "columns.tsv",
+            "text\tlabel\nthe cat\tLABEL_0\nthe dog\n",
+            &["line 3", "1 column"],
+        ),
+        ("empty.tsv", "", &["empty"]),
+        ("header.tsv", "text\tlabel\n", &["no examples"]),
+        (
+            "missing.jsonl",
+            "{\"text\": \"the cat\"}\n",
+            &["line 1", "label"],
+        ),
+        (
+            "broken.jsonl",
+            "{\"text\"\n",
+            &["line 1", "not a JSON object"],
+        ),
+        (
+            "quote.csv",
+            "text,label\n\"the cat,LABEL_0\n",
+            &["line 2", "never closed"],
+        ),
+        (
+            "column.tsv",
+            "sentence\tlabel\nthe cat\tLABEL_0\n",
+            &["`text`", "sentence"],
+        ),
+        ("data.parquet", "PAR1", &[".tsv, .csv or .jsonl"]),
+    ] {
+        toy.write(name, text);
+        let path = toy.text(name);
+        let args = [
+            "--data",
+            &path,
+            "--text-column",
+            "text",
+            "--label-column",
+            "label",
+        ];
+        let mut all = vec!["evaluate".to_owned(), toy.text("model")];
+        all.extend(args.map(str::to_owned));
+        let mut parts = parts.to_vec();
+        parts.push(name);
+        run(&all).failed(2, &parts);
+    }
+    let long = format!(
+        "text\tlabel\nthe cat\tLABEL_0\n{}\tLABEL_1\n",
+        "x".repeat(2 << 20)
+    );
+    toy.write("data.tsv", &long);
+    toy.run("evaluate", &[])
+        .failed(2, &["data.tsv", "line 3", "longer than"]);
+    fs::write(toy.path("data.tsv"), b"text\tlabel\nthe \xff\tLABEL_0\n").unwrap();
+    toy.run("evaluate", &[]).failed(2, &["line 2", "UTF-8"]);
+}
+
+#[test]
+fn data_that_are_not_there_or_not_said() {
+    let toy = Toy::new();
+    let model = toy.text("model");
+    let folder = toy.text("");
+    run(&["evaluate", &model]).failed(2, &["no data given", "--task"]);
+    run(&["evaluate", &model, "--data", &folder]).failed(2, &["--text-column"]);
+    run(&["evaluate", &model, "--task", "nope", "--data", &folder])
+        .failed(2, &["unknown GLUE task `nope`", "mrpc"]);
+    run(&["evaluate", &model, "--task", "mrpc", "--data", "/nope"]).failed(2, &["no such folder"]);
+    run(&["evaluate", &model, "--task", "mrpc", "--data", &folder]).failed(2, &["dev.tsv"]);
+    run(&[
+        "evaluate", &model, "--task", "mrpc", "--split", "x", "--data", &folder,
+    ])
+    .failed(2, &["unknown split `x`"]);
+    toy.run("evaluate", &["--split", "dev"])
+        .failed(2, &["--split dev", "leave --split out"]);
+    toy.run("evaluate", &["--task", "mrpc"])
+        .failed(2, &["give one of the two"]);
+    toy.run("evaluate", &["--limit", "0"])
+        .failed(2, &["limit of 0"]);
+    toy.run("evaluate", &["--max-length", "25"])
+        .failed(2, &["25", "24"]);
+    // Faults of single options are clap's to report.
+    let ran = toy.run("evaluate", &["--max-length", "0"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    let ran = toy.run("evaluate", &["--no-such-option"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+}
+
+#[test]
+fn head_masks_that_do_not_fit() {
+    let toy = Toy::new();
+    for (name, text, parts) in [
+        ("m.json", "[[1, 1], [1, 1]]", &["[2, 2]", "[3, 4]"][..]),
+        ("m.json", "[[1, 1, 1, 1], [1]]", &["layer 1 has 1 entries"]),
+        ("m.json", "{}", &["one list per layer"]),
+        ("m.json", "[[1,", &["not JSON"]),
+        ("m.npy", "nothing", &["not a NumPy .npy file"]),
+        ("m.txt", "1 1", &[".npy or .json"]),
+    ] {
+        toy.write(name, text);
+        let mask = format!("OUT/{name}");
+        let mut parts = parts.to_vec();
+        parts.push(name);
+        toy.run("evaluate", &["--mask", &mask]).failed(2, &parts);
+        toy.run("prune", &["--mask", &mask, "--output", "OUT/p"])
+            .failed(2, &parts);
+    }
+    assert!(!toy.path("p").exists());
+    toy.run("evaluate", &["--mask", "OUT/none.npy"])
+        .failed(2, &["none.npy", "cannot be read"]);
+    // Half a head can be evaluated, but not removed.
+    toy.write("half.json", "[[0.5, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]");
+    toy.run("evaluate", &["--mask", "OUT/half.json"]).ok();
+    toy.run("prune", &["--mask", "OUT/half.json", "--output", "OUT/p"])
+        .failed(2, &["L0H0 is 0.5", "removed (0)"]);
+    for (heads, part) in [
+        ("3:0", "layers 0 to 2"),
+        ("0:4", "heads 0 to 3"),
+        ("x", "does not name heads"),
+        ("0:3-1", "backwards"),
+        ("", "names no head"),
+    ] {
+        toy.run("evaluate", &["--heads", heads]).failed(2, &[part]);
+        toy.run("prune", &["--heads", heads, "--output", "OUT/p"])
+            .failed(2, &[part]);
+    }
+}
+
+#[test]
+fn model_folders_that_cannot_be_used() {
+    let toy = Toy::new();
+    run(&["inspect", "./nope"]).failed(2, &["no folder ./nope"]);
+    run(&["inspect"]).failed(2, &["no MODEL given"]);
+    run(&["inspect", &toy.text("data.tsv")]).failed(2, &["is a file"]);
+    run(&["inspect", &toy.text("")]).failed(1, &["no config.json"]);
+    run(&["inspect", "org/model"]).failed(1, &["org/model", "not in the cache", "offline"]);
+    let local = toy.text("model");
+    run(&["inspect", &local, "--revision", "v2"]).failed(2, &["no revision \"v2\""]);
+
+    let bare = golden("bert-bare");
+    let bare = bare.to_str().unwrap();
+    run(&["inspect", bare]).ok();
+    let data = toy.text("data.tsv");
+    run(&[
+        "evaluate",
+        bare,
+        "--data",
+        &data,
+        "--text-column",
+        "text",
+        "--label-column",
+        "label",
+    ])
+    .failed(2, &["no task head", "sequence classifier"]);
+
+    fs::write(toy.path("model/vocab.txt"), "").unwrap();
+    fs::remove_file(toy.path("model/vocab.txt")).unwrap();
+    toy.run("evaluate", &[]).failed(1, &["tokenizer"]);
+
+    let weights = toy.path("model/model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    run(&["inspect", &local]).failed(1, &["model.safetensors", "damaged or incomplete"]);
+    fs::remove_file(&weights).unwrap();
+    run(&["inspect", &local]).failed(1, &["holds no weights"]);
+    toy.write("model/tf_model.h5", "");
+    run(&["inspect", &local]).failed(1, &["TensorFlow", "save_pretrained"]);
+}
+
+#[test]
+fn a_config_that_contradicts_the_weights_is_reported_in_full() {
+    let toy = Toy::new();
+    let local = toy.text("model");
+    let config = fs::read_to_string(toy.path("model/config.json")).unwrap();
+    let wider = config.replace("\"intermediate_size\": 48", "\"intermediate_size\": 64");
+    toy.write("model/config.json", &wider);
+    let ran = run(&["inspect", &local]).failed(1, &["[48, 32]", "[64, 32]"]);
+    assert!(ran.out.contains("problems"), "{}", ran.out);
+    let ran = run(&["inspect", &local, "--json"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.json()["problems"].as_array().unwrap().len() > 3);
+    let fewer = config.replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2");
+    toy.write("model/config.json", &fewer);
+    run(&[
+        "evaluate",
+        &local,
+        "--data",
+        "x.tsv",
+        "--text-column",
+        "text",
+    ])
+    .failed(1, &["encoder.layer.2", "allow unexpected"]);
+    run(&["inspect", &local]).failed(1, &["encoder.layer.2"]);
+    toy.run("evaluate", &["--allow-unexpected"]).ok();
+}
+
+#[test]
+fn weights_that_are_not_numbers_never_give_a_result() {
+    let toy = Toy::new();
+    let path = toy.path("model/model.safetensors");
+    let mut weights = fs::read(&path).unwrap();
+    let end = weights.len();
+    // The last tensor of the file, whichever it is, becomes NaN.
+    for at in (end - 64..end).step_by(4) {
+        weights[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    fs::write(&path, weights).unwrap();
+    toy.run("importance", &["--output", "OUT/run"])
+        .failed(1, &["data.tsv, line 2", "not a finite number"]);
+    assert!(toy.names("run").is_empty(), "{:?}", toy.names("run"));
+}
+
+#[test]
+fn masking_options_out_of_range() {
+    let toy = Toy::new();
+    for (more, parts) in [
+        (&["--threshold", "1.5"][..], &["threshold", "1.5"][..]),
+        (&["--amount", "2"], &["amount", "2"]),
+        (
+            &["--threshold-mode", "drop"],
+            &["no default", "--threshold"],
+        ),
+        (
+            &["--threshold-mode", "absolute", "--threshold", "2"],
+            &["wrong side"],
+        ),
+        (&["--metric", "f2"], &["f2", "acc"]),
+    ] {
+        toy.run("mask", more).failed(2, parts);
+    }
+    let ran = toy.run("prune", &[]);
+    ran.failed(2, &["--output DIR"]);
+    run(&["prune", &toy.text("model"), "--output", &toy.text("p")])
+        .failed(2, &["which heads shall go"]);
+    toy.run(
+        "prune",
+        &["--heads", "0:1", "--threshold", "0.5", "--output", "OUT/p"],
+    )
+    .failed(2, &["--threshold steers the search"]);
+}
+
+#[test]
+fn output_folders_are_not_overwritten_by_accident() {
+    let toy = Toy::new();
+    fs::create_dir(toy.path("out")).unwrap();
+    toy.write("out/mine.txt", "keep");
+    toy.run("importance", &["--output", "OUT/out"])
+        .failed(2, &["not empty", "--overwrite"]);
+    toy.run("importance", &["--output", "OUT/out", "--resume"])
+        .failed(2, &["no state.json"]);
+    toy.run("importance", &["--output", "OUT/data.tsv"])
+        .failed(2, &["is a file"]);
+    toy.run("importance", &["--output", "OUT/data.tsv/out"])
+        .failed(1, &["data.tsv"]);
+    assert_eq!(toy.names("out"), ["mine.txt"]);
+    toy.run("importance", &["--output", "OUT/out", "--overwrite"])
+        .ok();
+    assert_eq!(toy.bytes("out/mine.txt"), b"keep");
+    // Another command's files do not stay behind.
+    toy.run("mask", &["--output", "OUT/out", "--overwrite"])
+        .ok();
+    assert!(!toy.path("out/attn_entropy.npy").exists());
+    assert!(toy.path("out/mine.txt").exists());
+}

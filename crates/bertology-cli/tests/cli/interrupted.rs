@@ -1,0 +1,132 @@
+//! Ctrl-C, and going on afterwards.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Ran, Toy, command};
+
+/// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
+fn interrupt(args: &[String], until: &str) -> Ran {
+    let mut child = command()
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut out = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(
+            reader.read_line(&mut line).unwrap() > 0,
+            "no `{until}`: {out}"
+        );
+        out.push_str(&line);
+        if line.starts_with(until) {
+            break;
+        }
+    }
+    press(&child);
+    reader.read_to_string(&mut out).unwrap();
+    let mut ran = Ran::of(child.wait_with_output().unwrap());
+    ran.out = out;
+    ran
+}
+
+fn press(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn importance_goes_on_to_the_same_bytes() {
+    let toy = Toy::with_examples(1200);
+    let base = [
+        "--granularity",
+        "script",
+        "--batch-size",
+        "7",
+        "--tokens-per-batch",
+        "64",
+    ];
+    let args = |out: &str, more: &[&str]| {
+        let out = toy.text(out);
+        let mut all = base.to_vec();
+        all.extend(["--output", &out]);
+        all.extend(more);
+        toy.arguments("importance", &all)
+    };
+    let model = toy.text("model");
+    let ran = interrupt(&args("run", &[]), &model);
+    let ran = ran.failed(130, &["interrupted after", "--resume"]);
+    assert!(!ran.err.contains("after 0 examples"), "{}", ran.err);
+    assert_eq!(toy.names("run"), ["state-predictions.csv", "state.json"]);
+
+    // Without --resume the state is safe.
+    crate::harness::run(&args("run", &[])).failed(2, &["interrupted run", "--resume"]);
+    // Other options do not belong to it.
+    crate::harness::run(&args("run", &["--resume", "--max-length", "12"]))
+        .failed(2, &["cannot be resumed", "--max-length"]);
+    // Interrupted again, then finished; and once without interruption.
+    interrupt(&args("run", &["--resume"]), &model).failed(130, &["interrupted after"]);
+    let ran = crate::harness::run(&args("run", &["--resume", "--threads", "1"])).ok();
+    assert!(ran.err.contains("resuming after"), "{}", ran.err);
+    crate::harness::run(&args("whole", &[])).ok();
+    assert_eq!(toy.names("run"), toy.names("whole"));
+    for name in toy.names("whole") {
+        let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
+        if name == "run.json" {
+            assert_eq!(toy.record("run")["results"], toy.record("whole")["results"]);
+        } else {
+            assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+        }
+    }
+}
+
+#[test]
+fn masking_goes_on_from_its_last_step() {
+    let toy = Toy::with_examples(120);
+    let base = ["--threshold-mode", "absolute", "--threshold", "0"];
+    let args = |out: &str, more: &[&str]| {
+        let out = toy.text(out);
+        let mut all = base.to_vec();
+        all.extend(["--output", &out]);
+        all.extend(more);
+        toy.arguments("mask", &all)
+    };
+    interrupt(&args("run", &[]), "     1  ").failed(130, &["finished step", "--resume"]);
+    assert_eq!(toy.names("run"), ["state.json"]);
+    let ran = crate::harness::run(&args("run", &["--resume"])).ok();
+    assert!(ran.err.contains("resuming after"), "{}", ran.err);
+    crate::harness::run(&args("whole", &[])).ok();
+    assert_eq!(toy.names("run"), toy.names("whole"));
+    for name in ["curve.csv", "masks.npy", "head_mask.npy", "heads.csv"] {
+        let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
+        assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+    }
+}
+
+#[test]
+fn without_a_folder_nothing_is_promised() {
+    let toy = Toy::with_examples(1200);
+    let args = toy.arguments("importance", &["--tokens-per-batch", "64"]);
+    interrupt(&args, &toy.text("model")).failed(130, &["nothing was saved", "--output"]);
+}
+
+#[test]
+fn leftovers_of_a_killed_process_do_not_disturb() {
+    let toy = Toy::new();
+    std::fs::create_dir(toy.path("run")).unwrap();
+    toy.write("run/.bertology-x1y2", "half a fi");
+    toy.run("importance", &["--output", "OUT/run"]).ok();
+    assert!(toy.names("run").iter().all(|name| !name.starts_with('.')));
+    toy.write("run/run.json", "{");
+    toy.run("importance", &["--output", "OUT/run", "--resume"])
+        .failed(2, &["run.json", "not valid JSON"]);
+}

@@ -1,0 +1,124 @@
+//! Saved command lines of run_bertology.py.
+
+use crate::harness::{Toy, run};
+
+#[test]
+fn a_saved_command_line_needs_one_word_changed() {
+    let toy = Toy::new();
+    // MRPC's layout with the labels of a two-class task, on a model with three.
+    std::fs::create_dir_all(toy.path("glue/SST-2")).unwrap();
+    toy.write(
+        "glue/SST-2/dev.tsv",
+        "sentence\tlabel\nthe cat runs\t0\nthe dog sees a cat\t1\nnever\t1\na small horse\t0\n",
+    );
+    let config = std::fs::read_to_string(toy.path("model/config.json")).unwrap();
+    let names = config.replace("LABEL_2", "other").replace("LABEL_", "");
+    toy.write("model/config.json", &names);
+    let (model, data, old) = (toy.text("model"), toy.text("glue/SST-2"), toy.text("old"));
+    let args = [
+        "mask",
+        "--model_name_or_path",
+        &model,
+        "--data_dir",
+        &data,
+        "--task_name",
+        "sst-2",
+        "--output_dir",
+        &old,
+        "--max_seq_length",
+        "16",
+        "--batch_size",
+        "1",
+        "--masking_threshold",
+        "0.5",
+        "--masking_amount",
+        "0.2",
+        "--metric_name",
+        "acc",
+        "--data_subset",
+        "3",
+        "--overwrite_output_dir",
+        "--try_masking",
+        "--local_rank",
+        "-1",
+        "--no_cuda",
+        "--seed",
+        "7",
+        "--overwrite_cache",
+        "--config_name",
+        &model,
+        "--tokenizer_name",
+        &model,
+    ];
+    let ran = run(&args).ok();
+    for word in [
+        "--local_rank",
+        "--no_cuda",
+        "--seed",
+        "--overwrite_cache",
+        "--batch-size",
+    ] {
+        assert!(
+            ran.err.contains(&format!("{word}")),
+            "no note on {word}: {}",
+            ran.err
+        );
+    }
+    let record = toy.record("old");
+    assert_eq!(record["seed"], 7);
+    assert_eq!(record["data"]["file"]["examples"], 3);
+    let (glue, new) = (toy.text("glue"), toy.text("new"));
+    let args = [
+        "mask",
+        &model,
+        "--task",
+        "SST2",
+        "--data",
+        &glue,
+        "--limit",
+        "3",
+        "--max-length",
+        "16",
+        "--threshold",
+        "0.5",
+        "--amount",
+        "0.2",
+        "--output",
+        &new,
+    ];
+    run(&args).ok();
+    for name in ["head_mask.npy", "curve.csv", "head_importance.npy"] {
+        assert!(
+            toy.bytes(&format!("old/{name}")) == toy.bytes(&format!("new/{name}")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_obeyed_is_refused_with_a_reason() {
+    let toy = Toy::new();
+    for (more, parts) in [
+        (
+            &["--try_masking"][..],
+            &["--try_masking", "bertology mask"][..],
+        ),
+        (&["--local_rank", "0"], &["--local_rank 0", "distributed"]),
+        (
+            &["--config_name", "elsewhere"],
+            &["--config_name elsewhere", "config.json"],
+        ),
+        (
+            &["--tokenizer_name", "elsewhere"],
+            &["--tokenizer_name elsewhere"],
+        ),
+        (&["--data_subset", "-5"], &["--data_subset -5"]),
+        (&["--server_ip", "x"], &["debugger"]),
+    ] {
+        toy.run("importance", more).failed(2, parts);
+    }
+    toy.run("importance", &["--data_subset", "-1"]).ok();
+    // The underscores of values are their own.
+    toy.run("evaluate", &["--output_dir", "OUT/my_run"]).ok();
+    assert!(toy.path("my_run/run.json").exists());
+}

@@ -1,0 +1,12 @@
+//! The command `bertology`, driven as users drive it: arguments in; files, text and exit codes out.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod hub;
+mod inputs;
+#[cfg(unix)]
+mod interrupted;
+mod legacy;
+mod prune;
+mod runs;
+mod screen;

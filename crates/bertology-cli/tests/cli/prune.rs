@@ -1,0 +1,159 @@
+//! Heads removed for good.
+
+use serde_json::json;
+
+use crate::harness::{Toy, run};
+
+#[test]
+fn given_heads_are_removed_without_data() {
+    let toy = Toy::new();
+    let (model, out) = (toy.text("model"), toy.text("out"));
+    let heads = ["--heads", "0:1,3", "--heads", "L2H0-2"];
+    // A range belongs to the form with a colon.
+    run(&[
+        "prune", &model, "--heads", "L2H0-2", "--heads", "0.1", "--output", &out,
+    ])
+    .ok();
+    run(&[
+        "prune",
+        &model,
+        "--output",
+        &out,
+        "--overwrite",
+        "--heads",
+        "0:1,3",
+        "2.0",
+    ])
+    .code
+    .filter(|code| *code == 2)
+    .unwrap();
+    let ran = run(&[
+        &["prune", &model, "--output", &out, "--overwrite"],
+        &heads[..],
+    ]
+    .concat())
+    .ok();
+    assert!(ran.out.contains("Opened again and compared"), "{}", ran.out);
+    assert_eq!(toy.names("out"), ["head_mask.npy", "model", "run.json"]);
+    assert_eq!(
+        toy.names("out/model"),
+        [
+            "config.json",
+            "model.safetensors",
+            "tokenizer_config.json",
+            "vocab.txt"
+        ]
+    );
+    let config: serde_json::Value =
+        serde_json::from_slice(&toy.bytes("out/model/config.json")).unwrap();
+    assert_eq!(config["pruned_heads"], json!({"0": [1, 3], "2": [0, 1, 2]}));
+    let (_, _, mask) = toy.array("out/head_mask.npy");
+    assert_eq!(mask, [1., 0., 1., 0., 1., 1., 1., 1., 0., 0., 0., 1.]);
+    let inspected = run(&["inspect", &toy.text("out/model"), "--json"])
+        .ok()
+        .json();
+    assert_eq!(inspected["heads_present"], 7);
+    // 5 heads of 4·32·8 + 3·8 parameters.
+    let whole = run(&["inspect", &model, "--json"]).ok().json();
+    let removed = whole["parameters"].as_u64().unwrap() - inspected["parameters"].as_u64().unwrap();
+    assert_eq!(removed, 5 * (4 * 32 * 8 + 3 * 8));
+    // The same by the mask just written; heads already gone are no obstacle.
+    let mask = toy.text("out/head_mask.npy");
+    let (pruned, twice) = (toy.text("out/model"), toy.text("twice"));
+    run(&["prune", &pruned, "--mask", &mask, "--output", &twice]).ok();
+    assert!(
+        toy.bytes("twice/model/config.json") == toy.bytes("out/model/config.json"),
+        "pruning again changes nothing"
+    );
+}
+
+#[test]
+fn masked_zeroed_and_pruned_models_agree() {
+    let toy = Toy::new();
+    // All of layer 1, and one head more.
+    let heads = ["--heads", "1:0-3", "--heads", "0.2"];
+    let masked = [&heads[..], &["--output", "OUT/masked"]].concat();
+    toy.run("evaluate", &masked).ok();
+    let pruned = [&heads[..], &["--output", "OUT/pruned"]].concat();
+    let ran = toy.run("prune", &pruned).ok();
+    assert!(ran.out.contains("Layer 1 has no head left"), "{}", ran.out);
+    let zeroed = [&heads[..], &["--output", "OUT/zeroed", "--keep-shape"]].concat();
+    let ran = toy.run("prune", &zeroed).ok();
+    assert!(ran.out.contains("full shape"), "{}", ran.out);
+    let config: serde_json::Value =
+        serde_json::from_slice(&toy.bytes("zeroed/model/config.json")).unwrap();
+    assert_eq!(config.get("pruned_heads"), None);
+
+    let (_, _, expected) = logits(&toy, "masked");
+    for form in ["pruned", "zeroed"] {
+        let model = toy.text(&format!("{form}/model"));
+        let data = toy.text("data.tsv");
+        let out = toy.text(&format!("{form}-again"));
+        run(&[
+            "evaluate",
+            &model,
+            "--data",
+            &data,
+            "--text-column",
+            "text",
+            "--label-column",
+            "label",
+            "--output",
+            &out,
+        ])
+        .ok();
+        let (rows, columns, found) = logits(&toy, &format!("{form}-again"));
+        assert_eq!((rows, columns), (40, 3));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() < 2e-5,
+                "{form}: {found} {expected}"
+            );
+        }
+    }
+    // The record's comparison is that of the same two models.
+    let record = &toy.record("pruned")["results"];
+    let evaluated = &toy.record("masked")["results"]["evaluation"];
+    assert_eq!(record["evaluation_after"]["metrics"], evaluated["metrics"]);
+    assert!(record["timing"]["speedup"].as_f64().unwrap() > 0.0);
+}
+
+fn logits(toy: &Toy, folder: &str) -> (usize, usize, Vec<f64>) {
+    let table = toy.table(&format!("{folder}/predictions.csv"));
+    let columns = table[0]
+        .iter()
+        .filter(|name| name.starts_with("logit_"))
+        .count();
+    let first = table[0].len() - columns;
+    let values = table[1..].iter().flat_map(|row| &row[first..]);
+    (
+        table.len() - 1,
+        columns,
+        values.map(|v| v.parse().unwrap()).collect(),
+    )
+}
+
+#[test]
+fn heads_found_by_masking_are_removed() {
+    let toy = Toy::new();
+    let more = ["--threshold", "0.8", "--amount", "0.25"];
+    let mask = [&more[..], &["--output", "OUT/mask"]].concat();
+    toy.run("mask", &mask).ok();
+    let prune = [&more[..], &["--output", "OUT/prune"]].concat();
+    let ran = toy.run("prune", &prune).ok();
+    for part in ["heads", "parameters", "file", "acc", "times as fast"] {
+        assert!(ran.out.contains(part), "no {part}: {}", ran.out);
+    }
+    assert_eq!(
+        toy.bytes("mask/head_mask.npy"),
+        toy.bytes("prune/head_mask.npy")
+    );
+    assert_eq!(toy.bytes("mask/curve.csv"), toy.bytes("prune/curve.csv"));
+    let record = &toy.record("prune")["results"];
+    let score = record["masking"]["score_after"].as_f64();
+    assert_eq!(record["evaluation_after"]["metrics"]["acc"].as_f64(), score);
+    assert_eq!(
+        record["sizes"]["heads_after"],
+        record["masking"]["heads_left"]
+    );
+}
