@@ -178,27 +178,51 @@ pub(crate) fn counts(evaluation: &Evaluation, corpus: &Corpus) -> String {
 }
 
 /// Importance as a strip and as numbers.
-pub(crate) fn importance_text(normalized: &HeadTable, screen: &Screen) -> String {
-    let values = cells(normalized);
-    let grid = Grid::new(&values, normalized.heads());
-    let ranking = normalize::ranking(normalized);
+pub(crate) fn importance_text(
+    shown: &HeadTable,
+    normalization: Normalization,
+    screen: &Screen,
+) -> String {
+    let how = match (normalization.by_layer, normalization.global) {
+        (true, true) => ", each layer to unit norm, then all to 0-1",
+        (true, false) => ", each layer to unit norm",
+        (false, true) => ", all to 0-1",
+        (false, false) => ", raw scores",
+    };
+    let values = cells(shown);
+    let grid = Grid::new(&values, shown.heads());
+    let ranking = normalize::ranking(shown);
     let name = |heads: &mut dyn Iterator<Item = &HeadId>| {
         let names: Vec<String> = heads.take(NAMED).map(ToString::to_string).collect();
         names.join(" ")
     };
     format!(
         "Importance, 0 least to 9 most (layers and heads counted from 0; . no score)\n{}\n\n\
-         Importance, normalised\n{}\n\n  most important   {}\n  least important  {}",
+         Importance{}{}\n{}\n\n  most important   {}\n  least important  {}",
         grid.strip(screen.color()),
+        how,
+        times(grid),
         grid.table(),
         name(&mut ranking.iter()),
         name(&mut ranking.iter().rev())
     )
 }
 
+/// What the numbers of a table must be multiplied by.
+fn times(grid: Grid<'_>) -> String {
+    match grid.exponent() {
+        0 => String::new(),
+        exponent => format!(", times 1e{exponent}"),
+    }
+}
+
 /// Entropy as numbers.
 pub(crate) fn entropy_text(entropy: &HeadTable) -> String {
     let values = cells(entropy);
     let grid = Grid::new(&values, entropy.heads());
-    format!("Attention entropy, nats per query\n{}", grid.table())
+    format!(
+        "Attention entropy, nats per query{}\n{}",
+        times(grid),
+        grid.table()
+    )
 }

@@ -37,9 +37,9 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     RunFolder::check(&args.output, args.overwrite, false)?;
     unpack(&args.output)?;
     screen.say(&format!(
-        "The built-in model is a small BERT that tells acceptable sentences of a made-up corpus\n\
-         from broken ones (\"Every horse behind some houses run.\"). Model and data are now in\n\
-         {}, and every command below is one that you can type.",
+        "The built-in model is a small BERT that tells acceptable sentences of a made-up\n\
+         corpus from broken ones (\"Every horse behind some houses run.\"). Model and data\n\
+         are now in {},\nand every command below is one that you can type.",
         args.output.display()
     ))?;
 
@@ -47,23 +47,24 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     let importance = demo.step("importance")?;
     let (right, all) = right(&args.output.join("importance/predictions.csv"))?;
     screen.say(&format!(
-        "\n{} of {} sentences are judged rightly ({}; guessing gives 50 %). Some heads matter much\n\
-         more than others. How many can be switched off before the score falls by a tenth?",
+        "\n{} of {} sentences are judged rightly ({}; guessing gives 50 %).\n\
+         Some heads matter much more than others. How many can be switched off before the\n\
+         score falls by a tenth?",
         count(right),
         count(all),
         percent(right, all)
     ))?;
     let mask = demo.step("mask")?;
     screen.say(
-        "\nA masked head still takes memory, and its weights still lie in the file. Removing the\n\
-         same heads for good makes the model smaller and faster:",
+        "\nThe weights of masked heads still lie in the file. Removing the same heads for good\n\
+         makes the model smaller and faster:",
     )?;
     let prune = demo.step("prune")?;
 
     let folder = args.output.display();
     screen.say(&format!(
-        "\n{}\n\nEverything is in {folder}: arrays for NumPy, tables, run.json, and the pruned\n\
-         checkpoint, which transformers 4 loads as it is.\n\n\
+        "\n{}\n\nEverything is in {folder}:\narrays for NumPy, tables, run.json, and the pruned \
+         checkpoint, which\ntransformers 4 loads as it is.\n\n\
          Next, a real model (a folder, or a name on the Hugging Face hub) on GLUE data:\n\n  \
          bertology inspect textattack/bert-base-uncased-MRPC\n  \
          bertology importance textattack/bert-base-uncased-MRPC --task mrpc --data glue_data \\\n      \
@@ -109,6 +110,9 @@ impl Demo<'_> {
         words.extend(["--task".into(), "cola".into()]);
         words.extend(["--data".into(), at(DATA).into()]);
         words.extend(["--output".into(), at(command).into()]);
+        if command == "prune" {
+            words.extend(["--mask".into(), at("mask/head_mask.npy").into()]);
+        }
         if let Some(threads) = self.args.threads {
             words.extend(["--threads".into(), threads.to_string().into()]);
         }

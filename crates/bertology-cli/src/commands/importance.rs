@@ -66,7 +66,8 @@ pub(crate) fn run(mut args: ImportanceArgs, screen: &Screen) -> Result<Done, Fai
     )?;
     drop(graceful);
     let time = run.clock.lap("importance");
-    let normalized = study::normalization(&args.score).apply(&found.raw);
+    let normalization = study::normalization(&args.score);
+    let normalized = normalization.apply(&found.raw);
     if let Some(folder) = &folder {
         let scores = Scores {
             raw: &found.raw,
@@ -88,7 +89,7 @@ pub(crate) fn run(mut args: ImportanceArgs, screen: &Screen) -> Result<Done, Fai
 
     screen.say(&format!(
         "\n{}",
-        study::importance_text(&normalized, screen)
+        study::importance_text(&normalized, normalization, screen)
     ))?;
     screen.say(&format!("\n{}", study::entropy_text(&found.entropy)))?;
     let evaluation = &found.evaluation;

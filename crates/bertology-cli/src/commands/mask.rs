@@ -22,7 +22,7 @@ use crate::show::Screen;
 use crate::show::heat::Grid;
 use crate::show::text::{plural, seconds};
 use crate::study;
-use crate::tables::{Scores, write_curve, write_mask};
+use crate::tables::{Scores, cells, write_curve, write_mask};
 use crate::watcher::Watcher;
 
 pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> {
@@ -290,10 +290,11 @@ pub(crate) fn summary(
     if let Some((_, normalized)) = base_scores(outcome, options) {
         let mask = outcome.mask();
         let left = normalized.restricted(|id| mask.get(id) != 0.0);
-        let cells = crate::tables::cells(&left);
+        let (cells, all) = (cells(&left), cells(&normalized));
+        let grid = Grid::new(&cells, left.heads()).on_the_scale_of(&all);
         text.push_str(&format!(
             "\n\nHeads left, by importance before masking, 0 least to 9 most (. masked)\n{}",
-            Grid::new(&cells, left.heads()).strip(screen.color())
+            grid.strip(screen.color())
         ));
     }
     text

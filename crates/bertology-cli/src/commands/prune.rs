@@ -271,7 +271,7 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison, keep_shap
     let sizes = &pruned.sizes;
     let mut lines = vec![format!(
         "  {:<12} {:>14}  {:>14}  {:>9}",
-        "", "before", "after", "of it"
+        "", "before", "after", "share"
     )];
     let mut row = |name: &str, before: String, after: String, share: String| {
         lines.push(format!(

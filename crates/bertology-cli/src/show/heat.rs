@@ -26,11 +26,25 @@ const LEVELS: [(u8, u8); 10] = [
 pub(crate) struct Grid<'a> {
     values: &'a [Option<f64>],
     heads: usize,
+    /// What the digits 0 and 9 stand for.
+    range: (f64, f64),
 }
 
 impl<'a> Grid<'a> {
     pub(crate) fn new(values: &'a [Option<f64>], heads: usize) -> Self {
-        Self { values, heads }
+        Self {
+            values,
+            heads,
+            range: range(values),
+        }
+    }
+
+    /// The digits of another grid: 0 for its lowest value, 9 for its highest.
+    pub(crate) fn on_the_scale_of(self, all: &[Option<f64>]) -> Self {
+        Self {
+            range: range(all),
+            ..self
+        }
     }
 
     fn rows(self) -> impl Iterator<Item = &'a [Option<f64>]> {
@@ -42,7 +56,7 @@ impl<'a> Grid<'a> {
     pub(crate) fn strip(self, color: bool) -> String {
         let width = self.cell_width();
         let mut text = self.header(0, self.heads, width);
-        let (low, high) = self.range();
+        let (low, high) = self.range;
         for (layer, row) in self.rows().enumerate() {
             let _ = write!(text, "\n{:<LABEL$}", format!("  layer {layer}"));
             for value in row {
@@ -52,8 +66,19 @@ impl<'a> Grid<'a> {
         text
     }
 
+    /// The power of ten by which the numbers of [`Grid::table`] are divided: 0 unless two decimals
+    /// would say nothing of the largest value, or would not fit.
+    pub(crate) fn exponent(self) -> i32 {
+        let largest = self.range.0.abs().max(self.range.1.abs());
+        if !largest.is_finite() || largest == 0.0 || (0.1..99.0).contains(&largest) {
+            return 0;
+        }
+        largest.log10().floor() as i32
+    }
+
     /// Two decimals per head; models with many heads get several tables.
     pub(crate) fn table(self) -> String {
+        let unit = 10_f64.powi(self.exponent());
         const WIDTH: usize = 5;
         let fit = (COLUMNS - LABEL) / WIDTH;
         let parts = self.heads.div_ceil(fit).max(1);
@@ -65,7 +90,8 @@ impl<'a> Grid<'a> {
             for (layer, row) in self.rows().enumerate() {
                 let _ = write!(text, "\n{:<LABEL$}", format!("  layer {layer}"));
                 for value in row.iter().take(to).skip(from) {
-                    let number = value.map_or_else(|| ".".into(), |value| format!("{value:.2}"));
+                    let number =
+                        value.map_or_else(|| ".".into(), |value| format!("{:.2}", value / unit));
                     let _ = write!(text, "{number:>WIDTH$}");
                 }
             }
@@ -96,16 +122,16 @@ impl<'a> Grid<'a> {
         text.truncate(text.trim_end().len());
         text
     }
+}
 
-    fn range(self) -> (f64, f64) {
-        self.values
-            .iter()
-            .flatten()
-            .filter(|value| value.is_finite())
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                (low.min(*value), high.max(*value))
-            })
-    }
+fn range(values: &[Option<f64>]) -> (f64, f64) {
+    values
+        .iter()
+        .flatten()
+        .filter(|value| value.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        })
 }
 
 fn cell(value: Option<f64>, low: f64, high: f64, width: usize, color: bool) -> String {
@@ -158,6 +184,23 @@ mod tests {
         let text = Grid::new(&[Some(2.0), Some(2.0)], 2).strip(false);
         assert!(text.ends_with("  0  0"), "{text}");
         assert!(Grid::new(&[], 0).strip(false).starts_with("  head"));
+    }
+
+    #[test]
+    fn small_numbers_are_shown_with_a_power_of_ten() {
+        let values = [Some(0.0012), Some(0.0345)];
+        let grid = Grid::new(&values, 2);
+        assert_eq!(grid.exponent(), -2);
+        assert!(grid.table().ends_with(" 0.12 3.45"), "{}", grid.table());
+        assert_eq!(Grid::new(&[Some(3.7)], 1).exponent(), 0);
+        assert_eq!(Grid::new(&[Some(0.0), None], 2).exponent(), 0);
+    }
+
+    #[test]
+    fn a_part_is_shown_on_the_scale_of_the_whole() {
+        let (all, part) = ([Some(0.0), Some(0.5), Some(1.0)], [None, Some(0.5), None]);
+        let text = Grid::new(&part, 3).on_the_scale_of(&all).strip(false);
+        assert!(text.ends_with("  .  5  ."), "{text}");
     }
 
     #[test]

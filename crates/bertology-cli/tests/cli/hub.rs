@@ -75,8 +75,9 @@ fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>) -> bool {
         && let Some(file) = files.get(name)
     {
         let head = format!(
-            "206 Partial Content\r\nETag: \"{name}\"\r\nX-Repo-Commit: {SHA}\r\n\
+            "206 Partial Content\r\nETag: \"{}\"\r\nX-Repo-Commit: {SHA}\r\n\
              Content-Range: bytes {range}-{}/{}",
+            etag(name),
             file.len().max(1) - 1,
             file.len()
         );
@@ -99,6 +100,11 @@ fn answer(mut stream: TcpStream, files: &HashMap<String, Vec<u8>>) -> bool {
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(&body);
     true
+}
+
+/// Hexadecimal, as the hub's are, and another one for every file.
+fn etag(name: &str) -> String {
+    name.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

@@ -1,28 +1,24 @@
 //! Saved command lines of run_bertology.py.
 
+use std::path::Path;
+
 use crate::harness::{Toy, run};
 
 #[test]
 fn a_saved_command_line_needs_one_word_changed() {
     let toy = Toy::new();
-    // MRPC's layout with the labels of a two-class task, on a model with three.
-    std::fs::create_dir_all(toy.path("glue/SST-2")).unwrap();
-    toy.write(
-        "glue/SST-2/dev.tsv",
-        "sentence\tlabel\nthe cat runs\t0\nthe dog sees a cat\t1\nnever\t1\na small horse\t0\n",
-    );
-    let config = std::fs::read_to_string(toy.path("model/config.json")).unwrap();
-    let names = config.replace("LABEL_2", "other").replace("LABEL_", "");
-    toy.write("model/config.json", &names);
-    let (model, data, old) = (toy.text("model"), toy.text("glue/SST-2"), toy.text("old"));
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    let at = |name: &str| assets.join(name).to_str().unwrap().to_owned();
+    let (model, task_folder, glue) = (at("tiny-bert"), at("grammar/CoLA"), at("grammar"));
+    let (old, new) = (toy.text("old"), toy.text("new"));
     let args = [
         "mask",
         "--model_name_or_path",
         &model,
         "--data_dir",
-        &data,
+        &task_folder,
         "--task_name",
-        "sst-2",
+        "cola",
         "--output_dir",
         &old,
         "--max_seq_length",
@@ -34,9 +30,9 @@ fn a_saved_command_line_needs_one_word_changed() {
         "--masking_amount",
         "0.2",
         "--metric_name",
-        "acc",
+        "mcc",
         "--data_subset",
-        "3",
+        "30",
         "--overwrite_output_dir",
         "--try_masking",
         "--local_rank",
@@ -58,25 +54,20 @@ fn a_saved_command_line_needs_one_word_changed() {
         "--overwrite_cache",
         "--batch-size",
     ] {
-        assert!(
-            ran.err.contains(&format!("{word}")),
-            "no note on {word}: {}",
-            ran.err
-        );
+        assert!(ran.err.contains(word), "no note on {word}: {}", ran.err);
     }
     let record = toy.record("old");
     assert_eq!(record["seed"], 7);
-    assert_eq!(record["data"]["file"]["examples"], 3);
-    let (glue, new) = (toy.text("glue"), toy.text("new"));
+    assert_eq!(record["data"]["file"]["examples"], 30);
     let args = [
         "mask",
         &model,
         "--task",
-        "SST2",
+        "CoLA",
         "--data",
         &glue,
         "--limit",
-        "3",
+        "30",
         "--max-length",
         "16",
         "--threshold",

@@ -198,10 +198,10 @@ fn masking_saves_the_whole_curve() {
     let (_, shape, masks) = toy.array("two/masks.npy");
     let (_, _, mask) = toy.array("two/head_mask.npy");
     assert_eq!(mask.iter().sum::<f64>(), left as f64);
-    let last = masks
+    let mut last = masks
         .chunks(12)
         .filter(|step| step.iter().sum::<f64>() == left as f64);
-    assert_eq!(last.last().unwrap(), mask);
+    assert_eq!(last.next_back().unwrap(), mask);
     assert!(shape[0] <= 3);
 
     // The mask is of use to the other commands, and its score is that of the curve.
