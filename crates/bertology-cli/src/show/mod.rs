@@ -5,6 +5,7 @@ mod progress;
 pub(crate) mod text;
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
@@ -24,14 +25,12 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(display: Display) -> Self {
-        // https://no-color.org: any value but the empty one counts.
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let color = match display.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => !refused && io::stdout().is_terminal(),
-        };
+        let color = wants_color(
+            display.color,
+            std::env::var_os("NO_COLOR").as_deref(),
+            std::env::var_os("TERM").as_deref(),
+            io::stdout().is_terminal(),
+        );
         Self {
             json: display.json,
             quiet: display.quiet,
@@ -101,6 +100,19 @@ impl Screen {
     }
 }
 
+/// `NO_COLOR` counts with any value but the empty one (<https://no-color.org>).
+fn wants_color(when: When, no_color: Option<&OsStr>, term: Option<&OsStr>, terminal: bool) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => {
+            terminal
+                && no_color.is_none_or(OsStr::is_empty)
+                && term.is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")
@@ -114,4 +126,28 @@ fn print(text: &str) -> Result<(), Failure> {
 /// As `eprintln!`, which panics when stderr is closed.
 pub(crate) fn eprintln(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_need_a_terminal_that_is_not_told_otherwise() {
+        let color = |when, no_color: Option<&str>, term: Option<&str>, terminal| {
+            wants_color(
+                when,
+                no_color.map(OsStr::new),
+                term.map(OsStr::new),
+                terminal,
+            )
+        };
+        assert!(color(When::Auto, None, Some("xterm"), true));
+        assert!(color(When::Auto, Some(""), None, true));
+        assert!(!color(When::Auto, Some("0"), None, true));
+        assert!(!color(When::Auto, None, Some("dumb"), true));
+        assert!(!color(When::Auto, None, None, false));
+        assert!(color(When::Always, Some("1"), None, false));
+        assert!(!color(When::Never, None, None, true));
+    }
 }

@@ -5,6 +5,13 @@ use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Ran, Toy, command};
 
+/// Examples that keep a run busy for longer than it takes to press a key on a loaded machine.
+const LONG: usize = if cfg!(debug_assertions) {
+    2_000
+} else {
+    20_000
+};
+
 /// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
 fn interrupt(args: &[String], until: &str) -> Ran {
     let mut child = command()
@@ -46,7 +53,7 @@ fn press(child: &Child) {
 
 #[test]
 fn importance_goes_on_to_the_same_bytes() {
-    let toy = Toy::with_examples(1200);
+    let toy = Toy::with_examples(LONG);
     let base = [
         "--granularity",
         "script",
@@ -73,6 +80,11 @@ fn importance_goes_on_to_the_same_bytes() {
     // Other options do not belong to it.
     crate::harness::run(&args("run", &["--resume", "--max-length", "12"]))
         .failed(2, &["cannot be resumed", "--max-length"]);
+    // Lines written after the last saving of the state are not lines twice.
+    let path = toy.path("run/state-predictions.csv");
+    let mut predictions = std::fs::read(&path).unwrap();
+    predictions.extend_from_slice(b"9999,1,LABEL_0,LABEL_0,0.5,3,0,0,0\n9999,2,LAB");
+    std::fs::write(&path, predictions).unwrap();
     // Interrupted again, then finished; and once without interruption.
     interrupt(&args("run", &["--resume"]), &model).failed(130, &["interrupted after"]);
     let ran = crate::harness::run(&args("run", &["--resume", "--threads", "1"])).ok();
@@ -91,7 +103,7 @@ fn importance_goes_on_to_the_same_bytes() {
 
 #[test]
 fn masking_goes_on_from_its_last_step() {
-    let toy = Toy::with_examples(120);
+    let toy = Toy::with_examples(LONG / 6);
     let base = ["--threshold-mode", "absolute", "--threshold", "0"];
     let args = |out: &str, more: &[&str]| {
         let out = toy.text(out);
@@ -114,7 +126,7 @@ fn masking_goes_on_from_its_last_step() {
 
 #[test]
 fn without_a_folder_nothing_is_promised() {
-    let toy = Toy::with_examples(1200);
+    let toy = Toy::with_examples(LONG);
     let args = toy.arguments("importance", &["--tokens-per-batch", "64"]);
     interrupt(&args, &toy.text("model")).failed(130, &["nothing was saved", "--output"]);
 }
