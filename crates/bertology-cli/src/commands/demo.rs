@@ -56,8 +56,8 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     ))?;
     let mask = demo.step("mask")?;
     screen.say(
-        "\nThe weights of masked heads still lie in the file. Removing the same heads for good\n\
-         makes the model smaller and faster:",
+        "\nThe weights of masked heads still lie in the file and in memory. Now the same\n\
+         heads are removed for good:",
     )?;
     let prune = demo.step("prune")?;
 
@@ -67,8 +67,8 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
          checkpoint, which\ntransformers 4 loads as it is.\n\n\
          Next, a real model (a folder, or a name on the Hugging Face hub) on GLUE data:\n\n  \
          bertology inspect textattack/bert-base-uncased-MRPC\n  \
-         bertology importance textattack/bert-base-uncased-MRPC --task mrpc --data glue_data \\\n      \
-         --output out",
+         bertology importance textattack/bert-base-uncased-MRPC --task mrpc \\\n      \
+         --data glue_data --output out",
         rule()
     ))?;
     Ok(json!({
@@ -134,16 +134,16 @@ impl Demo<'_> {
     }
 }
 
-/// A command line on at most 80 columns, as far as its words allow.
+/// A command line on at most 80 columns, as far as its words allow: an option stays with its value.
 fn wrapped(words: &[impl AsRef<str>]) -> String {
     let mut text = String::new();
     let mut column = 2;
-    for word in words {
-        let word = word.as_ref();
-        if !text.is_empty() && column + word.len() > 76 && word.starts_with("--") {
+    for (at, word) in words.iter().map(AsRef::as_ref).enumerate() {
+        let value = words.get(at + 1).map_or(0, |next| next.as_ref().len() + 1);
+        if word.starts_with("--") && column + 1 + word.len() + value > 78 {
             text.push_str(" \\\n    ");
             column = 4;
-        } else if !text.is_empty() {
+        } else if at > 0 {
             text.push(' ');
             column += 1;
         }

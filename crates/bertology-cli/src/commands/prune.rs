@@ -24,10 +24,14 @@ use crate::study;
 use crate::tables::write_mask;
 use crate::watcher::Watcher;
 
-/// Sequences on which speed is compared and the written checkpoint verified.
-const SEQUENCES: usize = 32;
+/// Examples, and of these tokens, on which speed is compared and the written checkpoint verified.
+const SEQUENCES: usize = 256;
+const TOKENS: usize = 2048;
 /// The same without data: so many of so many arbitrary tokens.
 const SYNTHETIC: (usize, usize) = (8, 128);
+/// Runs that take fewer seconds than this altogether are repeated as so many pairs.
+const SHORT: f64 = 1.0;
+const MANY: usize = 51;
 
 pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure> {
     let mut clock = Clock::start();
@@ -147,7 +151,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         report(&pruned, &written, &comparison, args.keep_shape)
     ))?;
     screen.say(&format!(
-        "The checkpoint is in {}, the record in {}",
+        "The checkpoint is in {}\nThe record is in {}",
         target.display(),
         path.display()
     ))?;
@@ -228,9 +232,10 @@ impl Comparison {
         let before = score(&opened.model)?;
         let after = score(&pruned.model)?;
         let sequences = match corpus {
-            Some(corpus) => corpus
-                .sequences(&opened.model, SEQUENCES)
-                .map_err(|e| failure(&e))?,
+            Some(corpus) => {
+                let sequences = corpus.sequences(&opened.model, SEQUENCES);
+                up_to_tokens(sequences.map_err(|e| failure(&e))?)
+            }
             None => {
                 let (number, length) = SYNTHETIC;
                 synthetic_sequences(opened.model.architecture(), number, length)
@@ -244,8 +249,14 @@ impl Comparison {
             .map_or(DEFAULT_BATCH_TOKENS, usize::from);
         let mut watcher = Watcher::new(screen);
         let (whole, smaller) = (&opened.model, &pruned.model);
-        let timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)
+        let mut timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)
             .map_err(|e| stopped(&e))?;
+        if timing.before.iter().chain(&timing.after).sum::<f64>() < SHORT {
+            // So short that a few runs say nothing: many more cost little.
+            options.pairs = MANY;
+            timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)
+                .map_err(|e| stopped(&e))?;
+        }
         screen.stop();
         Ok(Self {
             before,
@@ -254,6 +265,18 @@ impl Comparison {
             sequences,
         })
     }
+}
+
+/// The first sequences, at least one, that hold no more than [`TOKENS`] tokens together.
+fn up_to_tokens(mut sequences: Vec<Sequence>) -> Vec<Sequence> {
+    let mut tokens = 0;
+    let fitting = sequences.iter().take_while(|sequence| {
+        tokens += sequence.len();
+        tokens <= TOKENS
+    });
+    let count = fitting.count().max(1);
+    sequences.truncate(count);
+    sequences
 }
 
 fn stopped(error: &Error) -> Failure {
