@@ -104,6 +104,17 @@ pub enum Tap {
     Model(ModelSite),
 }
 
+impl Tap {
+    /// The site, whatever the layer.
+    #[must_use]
+    pub fn site(self) -> Site {
+        match self {
+            Self::Layer(_, site) => Site::Layer(site),
+            Self::Model(site) => Site::Model(site),
+        }
+    }
+}
+
 /// The set of sites that an observer wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Interests {
@@ -233,10 +244,7 @@ impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
     }
 
     pub(crate) fn emit(&mut self, event: Event<'_, R>) -> Result<(), Error> {
-        let site = match event.tap {
-            Tap::Layer(_, site) => Site::Layer(site),
-            Tap::Model(site) => Site::Model(site),
-        };
+        let site = event.tap.site();
         for observer in self.observers.iter_mut() {
             if observer.interests().contains(event.pass, site)
                 && observer.observe(&event).is_break()
@@ -278,11 +286,7 @@ impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
         data: &[R],
         width: usize,
     ) -> Result<(), Error> {
-        let site = match tap {
-            Tap::Layer(_, site) => Site::Layer(site),
-            Tap::Model(site) => Site::Model(site),
-        };
-        if !self.wants(pass, site) {
+        if !self.wants(pass, tap.site()) {
             return Ok(());
         }
         for (sequence, range) in batch.ranges().enumerate() {
