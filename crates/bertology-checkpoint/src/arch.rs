@@ -81,6 +81,24 @@ pub enum TaskHead {
     PreTraining,
 }
 
+impl TaskHead {
+    /// The head in words that fit after "has" in a message.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::None => "no task head",
+            Self::SequenceClassification { problem, .. } => match problem {
+                Problem::SingleLabel => "a single-label classifier",
+                Problem::Regression => "a regression head",
+                Problem::MultiLabel => "a multi-label classifier",
+            },
+            Self::MaskedLm => "a masked-LM head",
+            Self::NextSentence => "a next-sentence head",
+            Self::PreTraining => "masked-LM and next-sentence heads",
+        }
+    }
+}
+
 /// The loss of a sequence classifier (`problem_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {

@@ -203,9 +203,20 @@ impl<R: Real> AttentionPass<'_, R> {
         Ok(())
     }
 
+    /// The head outputs `context [tokens, W]` times the head mask; without a mask, themselves.
+    pub(crate) fn masked<'b>(&self, context: &'b [R], buffer: &'b mut Vec<R>) -> &'b [R] {
+        if matches!(self.masking, Masking::None) {
+            return context;
+        }
+        let masked = sized(buffer, context.len());
+        masked.copy_from_slice(context);
+        self.apply_mask(masked);
+        masked
+    }
+
     /// Multiplies `heads [tokens, W]` by the head mask. Without a mask nothing is touched, so that
     /// a mask of ones and no mask give the same bits.
-    pub(crate) fn apply_mask(&self, heads: &mut [R]) {
+    fn apply_mask(&self, heads: &mut [R]) {
         if matches!(self.masking, Masking::None) {
             return;
         }

@@ -93,9 +93,7 @@ impl<R: Real> BlockPass<'_, R> {
         );
         attention.forward(trace, scratch, taps)?;
 
-        let masked = sized(&mut scratch.heads, trace.context.len());
-        masked.copy_from_slice(&trace.context);
-        attention.apply_mask(masked);
+        let masked = attention.masked(&trace.context, &mut scratch.heads);
         attention.emit_contributions(masked, &mut scratch.tap, taps)?;
         let sum = sized(&mut trace.attention_hat, tokens * hidden);
         let masked = Matrix::new(masked, tokens, weights.output.inputs);

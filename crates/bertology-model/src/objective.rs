@@ -43,27 +43,6 @@ pub(crate) enum SequenceTarget<'a> {
     Labels(&'a [bool]),
 }
 
-pub(crate) fn head_name(head: &TaskHead) -> &'static str {
-    match head {
-        TaskHead::None => "no task head",
-        TaskHead::SequenceClassification {
-            problem: Problem::SingleLabel,
-            ..
-        } => "a single-label classifier",
-        TaskHead::SequenceClassification {
-            problem: Problem::Regression,
-            ..
-        } => "a regression head",
-        TaskHead::SequenceClassification {
-            problem: Problem::MultiLabel,
-            ..
-        } => "a multi-label classifier",
-        TaskHead::MaskedLm => "a masked-LM head",
-        TaskHead::NextSentence => "a next-sentence head",
-        TaskHead::PreTraining => "masked-LM and next-sentence heads",
-    }
-}
-
 impl Target {
     /// Checks the target of sequence `index` against the head and splits it.
     pub(crate) fn parts(
@@ -78,7 +57,7 @@ impl Target {
                 sequence: index,
                 target,
                 needs,
-                head: head_name(head),
+                head: head.description(),
             })
         };
         let range = |what, found, limit| Error::TargetRange {

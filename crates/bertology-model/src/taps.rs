@@ -219,18 +219,23 @@ pub trait Observer<R: Real> {
 /// The observers of a pass, asked for their wishes once.
 pub(crate) struct Taps<'a, 'o, R: Real> {
     observers: &'a mut [&'o mut dyn Observer<R>],
+    /// Of each observer.
+    wishes: Vec<Interests>,
+    /// Of all together.
     interests: Interests,
 }
 
 impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
     pub(crate) fn new(observers: &'a mut [&'o mut dyn Observer<R>]) -> Result<Self, Error> {
-        let interests = observers
+        let wishes: Vec<Interests> = observers.iter().map(|o| o.interests()).collect();
+        let interests = wishes
             .iter()
-            .map(|o| o.interests())
+            .copied()
             .fold(Interests::none(), Interests::union);
         interests.check()?;
         Ok(Self {
             observers,
+            wishes,
             interests,
         })
     }
@@ -245,10 +250,8 @@ impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
 
     pub(crate) fn emit(&mut self, event: Event<'_, R>) -> Result<(), Error> {
         let site = event.tap.site();
-        for observer in self.observers.iter_mut() {
-            if observer.interests().contains(event.pass, site)
-                && observer.observe(&event).is_break()
-            {
+        for (observer, wishes) in self.observers.iter_mut().zip(&self.wishes) {
+            if wishes.contains(event.pass, site) && observer.observe(&event).is_break() {
                 return Err(Error::Stopped);
             }
         }

@@ -86,7 +86,7 @@ impl Corpus {
             ref other => {
                 return Err(Error::NoClassifier {
                     path: path(),
-                    found: head_name(other),
+                    found: other.description(),
                 });
             }
         };
@@ -118,7 +118,7 @@ impl Corpus {
             return Err(Error::WrongProblem {
                 path: path(),
                 data,
-                found: head_name(&arch.head),
+                found: arch.head.description(),
             });
         }
         let metrics = source
@@ -252,20 +252,6 @@ impl Corpus {
 
     pub(crate) fn batch_tokens(&self) -> usize {
         self.batch_tokens
-    }
-}
-
-fn head_name(head: &TaskHead) -> &'static str {
-    match head {
-        TaskHead::None => "no task head",
-        TaskHead::SequenceClassification { problem, .. } => match problem {
-            Problem::SingleLabel => "a classifier with one label per example",
-            Problem::Regression => "a regression head",
-            Problem::MultiLabel => "a multi-label classifier",
-        },
-        TaskHead::MaskedLm => "a masked-LM head",
-        TaskHead::NextSentence => "a next-sentence head",
-        TaskHead::PreTraining => "masked-LM and next-sentence heads",
     }
 }
 
