@@ -311,6 +311,7 @@ pub fn write(
         TaskHead::None => OpenAs::Encoder,
         TaskHead::SequenceClassification { .. } => OpenAs::SequenceClassification,
         TaskHead::MaskedLm => OpenAs::MaskedLm,
+        TaskHead::CausalLm => OpenAs::CausalLm,
         TaskHead::NextSentence => OpenAs::NextSentence,
         TaskHead::PreTraining => OpenAs::PreTraining,
     };
