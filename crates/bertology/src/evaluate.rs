@@ -151,7 +151,7 @@ impl Tally {
     }
 
     fn token_metrics(&self, loss: f64, corpus: &Corpus) -> Metrics {
-        let values = token_metrics(corpus).iter().map(|name| {
+        let values = token_metrics(corpus).iter().skip(1).map(|name| {
             let value = match *name {
                 BITS_PER_BYTE => self.loss / std::f64::consts::LN_2 / self.bytes as f64,
                 _ => loss.exp(),
@@ -226,12 +226,12 @@ pub const PSEUDO_PERPLEXITY: &str = "pseudo_perplexity";
 /// they stand for: comparable between vocabularies.
 pub const BITS_PER_BYTE: &str = "bits_per_byte";
 
-/// The metrics of a language model beside its loss, in order.
+/// What a language model is scored with, in order, the loss first.
 pub(crate) fn token_metrics(corpus: &Corpus) -> &'static [&'static str] {
     match corpus.objective() {
-        Objective::CausalLm { .. } if corpus.source().has_token_ids() => &[PERPLEXITY],
-        Objective::CausalLm { .. } => &[PERPLEXITY, BITS_PER_BYTE],
-        _ => &[PSEUDO_PERPLEXITY],
+        Objective::CausalLm { .. } if corpus.source().has_token_ids() => &[LOSS, PERPLEXITY],
+        Objective::CausalLm { .. } => &[LOSS, PERPLEXITY, BITS_PER_BYTE],
+        _ => &[LOSS, PSEUDO_PERPLEXITY],
     }
 }
 

@@ -81,7 +81,8 @@ impl Objective {
             TaskHead::MaskedLm | TaskHead::PreTraining => Some(Self::MaskedLm {
                 masking: TokenMasking::default(),
             }),
-            _ => None,
+            TaskHead::CausalLm => Some(Self::CausalLm { bos: false }),
+            TaskHead::None | TaskHead::NextSentence => None,
         }
     }
 

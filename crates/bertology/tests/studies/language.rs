@@ -83,7 +83,8 @@ fn byte_level_vocabulary(folder: &Path, class: &str) {
     fs::write(folder.join("tokenizer_config.json"), config).unwrap();
 }
 
-/// One pass in f32 on either side; transformers and this engine differ by the order of sums.
+/// One pass in f32 on either side, relative where a loss is above 1: transformers takes the logarithms
+/// in f32, too.
 const LOSS: f64 = 2e-6;
 const IMPORTANCE: f64 = 2e-4;
 
@@ -136,12 +137,15 @@ fn windows_losses_and_importance_are_those_of_transformers() {
         assert_eq!(losses.len(), expected.len());
         for (found, expected) in losses.iter().zip(&expected) {
             assert!(
-                (found - expected).abs() < LOSS,
+                (found - expected).abs() < LOSS * expected.max(1.0),
                 "{name}: {found} {expected}"
             );
         }
         let loss = study["loss"].as_f64().unwrap();
-        assert!((found.evaluation.loss - loss).abs() < LOSS, "{name}");
+        assert!(
+            (found.evaluation.loss - loss).abs() < LOSS * loss.max(1.0),
+            "{name}"
+        );
         let error = difference(found.raw.values(), &floats("importance"));
         assert!(error < IMPORTANCE, "{name}: {error}");
     }
@@ -432,9 +436,7 @@ fn interrupted_in_the_middle_of_a_document_it_goes_on_to_the_same_bits() {
         let mut state: ImportanceState = serde_json::from_str(&saved).unwrap();
         state.run(&model, &corpus, &request, &mut ()).unwrap();
         let resumed = state.finish(&corpus).unwrap();
-        // Batches of the engine fall elsewhere after the interruption: rounding.
-        assert!(difference(resumed.raw.values(), whole.raw.values()) < 1e-5);
-        assert_eq!(resumed.evaluation.targets, whole.evaluation.targets);
+        assert_eq!(resumed, whole);
     }
 }
 
