@@ -13,6 +13,7 @@ use bertology_data::{
 use bertology_model::{Sequence, Target};
 use bertology_tokenizer::Tokenizer;
 
+use crate::evaluate::{LOSS, token_metrics};
 use crate::objective::Objective;
 use crate::windows::TooLong;
 use crate::{Error, LoadedModel};
@@ -327,6 +328,19 @@ impl Corpus {
             Scoring::Labels { metrics, .. } => Some(*metrics),
             Scoring::Tokens { .. } => None,
         }
+    }
+
+    /// Every name that a metric can be asked for by, the one that decides by default first; `loss`
+    /// among them.
+    #[must_use]
+    pub fn metric_names(&self) -> Vec<&'static str> {
+        let Some(metrics) = self.metrics() else {
+            return token_metrics(self).to_vec();
+        };
+        let mut names = metrics.keys().to_vec();
+        names.sort_by_key(|name| *name != metrics.default_key());
+        names.push(LOSS);
+        names
     }
 
     /// Outputs of the model for a sequence: classes, or 1 for regression; 0 for language models.

@@ -6,6 +6,7 @@ mod hub;
 mod inputs;
 #[cfg(unix)]
 mod interrupted;
+mod language;
 mod legacy;
 mod prune;
 mod runs;

@@ -173,6 +173,91 @@ fn a_model_that_knows_nothing_loses_the_logarithm_of_its_vocabulary() {
     }
 }
 
+/// GPT-2 with a tokenizer whose tokens are single characters: `&` is 5, `0` is 15.
+fn characters() -> Fixture {
+    let fixture = Fixture::of("gpt2-lm", |name, values| {
+        // The final norm gives nothing to the logits.
+        if name.contains("ln_f") {
+            values.fill(0.0);
+        }
+    });
+    fs::remove_file(fixture.folder.path().join("vocab.txt")).unwrap();
+    byte_level_vocabulary(fixture.folder.path(), "GPT2Tokenizer");
+    let config = r#"{"tokenizer_class": "GPT2Tokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}"#;
+    fixture.write("tokenizer_config.json", config);
+    fixture
+}
+
+/// One token a byte, every token as likely as any other.
+#[test]
+fn bits_per_byte_and_perplexity_have_a_closed_form() {
+    let fixture = characters();
+    let model = fixture.model();
+    let lines = fixture.write("text.txt", format!("{}\n&'\n(\n", "0123456789".repeat(5)));
+    let ids = fixture.write("ids.txt", "9 10 11\n");
+    for (bos, targets, skipped) in [(false, 49 + 1, 1), (true, 50 + 2 + 1, 0)] {
+        let mut options = CorpusOptions::default();
+        options.objective = Some(Objective::CausalLm { bos });
+        for (max_length, stride) in [(None, None), (Some(5), Some(4)), (Some(16), Some(1))] {
+            options.max_length = max_length;
+            options.stride = stride;
+            let corpus = Corpus::new(&model, Source::lines(&lines), &options).unwrap();
+            let counts = corpus.documents().unwrap();
+            assert_eq!((counts.targets, counts.without_targets), (targets, skipped));
+            let found = evaluated(&model, &corpus);
+            assert!((found.loss - 60_f64.ln()).abs() < 1e-6, "{}", found.loss);
+            let metric = |name| found.metrics.get(name).unwrap();
+            assert!((metric("perplexity") - 60.0).abs() < 1e-4);
+            assert!((metric("bits_per_byte") - 60_f64.log2()).abs() < 1e-6);
+            assert_eq!(found.targets, targets);
+        }
+        let corpus = Corpus::new(&model, Source::token_ids(&ids), &options).unwrap();
+        assert_eq!(
+            evaluated(&model, &corpus).metrics.get("bits_per_byte"),
+            None
+        );
+        let first = &corpus.sequences(&model, 1).unwrap()[0].ids;
+        assert_eq!(first.first(), Some(&if bos { 0 } else { 9 }));
+    }
+}
+
+/// A causal window's targets are the tokens that follow.
+#[test]
+fn the_first_token_is_a_target_only_behind_a_beginning() {
+    let fixture = characters();
+    let model = fixture.model();
+    let path = fixture.write("text.txt", "0123456\n");
+    let mut options = CorpusOptions::default();
+    options.objective = Some(Objective::CausalLm { bos: true });
+    options.max_length = Some(4);
+    options.stride = Some(3);
+    let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
+    let mut seen = Rows::default();
+    evaluate::evaluate(&model, &corpus, None, 1, &mut seen).unwrap();
+    let sequences = corpus.sequences(&model, 9).unwrap();
+    let ids: Vec<_> = sequences.iter().map(|s| s.ids.clone()).collect();
+    assert_eq!(
+        ids,
+        [vec![0, 15, 16, 17], vec![17, 18, 19, 20], vec![20, 21]]
+    );
+    let targets: Vec<_> = seen.0.iter().map(|row| (row.2, row.4)).collect();
+    assert_eq!(targets, [(0, 3), (1, 3), (2, 1)]);
+    options.stride = Some(4);
+    let error = Corpus::new(&model, Source::lines(&path), &options).unwrap_err();
+    assert!(error.to_string().contains("1 to 3"), "{error}");
+    options.stride = None;
+    options.max_length = Some(1);
+    let error = Corpus::new(&model, Source::lines(&path), &options).unwrap_err();
+    assert!(error.to_string().contains("no token to predict"), "{error}");
+    // GPT's tokenizer has no such token.
+    let gpt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-gpt");
+    let none = LoadedModel::open(gpt).unwrap();
+    let mut options = CorpusOptions::default();
+    options.objective = Some(Objective::CausalLm { bos: true });
+    let error = Corpus::new(&none, Source::lines(&path), &options).unwrap_err();
+    assert!(error.to_string().contains("leave --bos out"), "{error}");
+}
+
 /// The average over all tokens, from single passes over sequences made by hand.
 #[test]
 fn the_loss_is_averaged_over_tokens_and_not_over_windows() {
