@@ -18,8 +18,10 @@ struct Keys {
     /// Width of the feed-forward block; where it is not given, the default or 4 · hidden size.
     intermediate_size: (&'static [&'static str], Option<usize>),
     activation: (&'static str, Activation),
-    norm_epsilon: (&'static str, f64),
+    /// Its key, where the class reads one.
+    norm_epsilon: (Option<&'static str>, f64),
     vocab_size: usize,
+    default_layers: usize,
     default_max_positions: usize,
     /// The padding token of a config that does not speak of one.
     pad_id: Option<u32>,
@@ -32,8 +34,9 @@ const BERT: Keys = Keys {
     max_positions: &["max_position_embeddings"],
     intermediate_size: (&["intermediate_size"], Some(3072)),
     activation: ("hidden_act", Activation::Gelu),
-    norm_epsilon: ("layer_norm_eps", 1e-12),
+    norm_epsilon: (Some("layer_norm_eps"), 1e-12),
     vocab_size: 30_522,
+    default_layers: 12,
     default_max_positions: 512,
     pad_id: Some(0),
 };
@@ -41,6 +44,17 @@ const BERT: Keys = Keys {
 const ROBERTA: Keys = Keys {
     vocab_size: 50_265,
     pad_id: Some(1),
+    ..BERT
+};
+
+const DISTILBERT: Keys = Keys {
+    hidden_size: &["dim", "hidden_size"],
+    num_layers: &["n_layers", "num_hidden_layers"],
+    num_heads: &["n_heads", "num_attention_heads"],
+    intermediate_size: (&["hidden_dim"], Some(3072)),
+    activation: ("activation", Activation::Gelu),
+    norm_epsilon: (None, 1e-12),
+    default_layers: 6,
     ..BERT
 };
 
@@ -52,8 +66,9 @@ const GPT2: Keys = Keys {
     max_positions: &["n_positions", "max_position_embeddings"],
     intermediate_size: (&["n_inner"], None),
     activation: ("activation_function", Activation::GeluTanh),
-    norm_epsilon: ("layer_norm_epsilon", 1e-5),
+    norm_epsilon: (Some("layer_norm_epsilon"), 1e-5),
     vocab_size: 50_257,
+    default_layers: 12,
     default_max_positions: 1024,
     pad_id: None,
 };
@@ -72,6 +87,7 @@ impl Family {
         Some(match model_type {
             "bert" => Self::Bert,
             "roberta" => Self::Roberta,
+            "distilbert" => Self::DistilBert,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
             _ => return None,
@@ -83,6 +99,7 @@ impl Family {
         match self {
             Self::Bert => "Bert",
             Self::Roberta => "Roberta",
+            Self::DistilBert => "DistilBert",
             Self::OpenAiGpt => "OpenAIGPT",
             Self::Gpt2 => "GPT2",
         }
@@ -92,6 +109,7 @@ impl Family {
         match self {
             Self::Bert => &BERT,
             Self::Roberta => &ROBERTA,
+            Self::DistilBert => &DISTILBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -100,7 +118,7 @@ impl Family {
     /// Whether a token sees only what stands before it.
     fn causal(self) -> bool {
         match self {
-            Self::Bert | Self::Roberta => false,
+            Self::Bert | Self::Roberta | Self::DistilBert => false,
             Self::OpenAiGpt | Self::Gpt2 => true,
         }
     }
@@ -110,20 +128,23 @@ impl Family {
         match self {
             Self::Bert => "bert",
             Self::Roberta => "roberta",
+            Self::DistilBert => "distilbert",
             Self::OpenAiGpt => "openai-gpt",
             Self::Gpt2 => "gpt2",
         }
     }
 }
 
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     Family::Bert,
     Family::Roberta,
+    Family::DistilBert,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
 
-const SUPPORTED: &str = "only \"bert\", \"roberta\", \"openai-gpt\" and \"gpt2\" are";
+const SUPPORTED: &str =
+    "only \"bert\", \"roberta\", \"distilbert\", \"openai-gpt\" and \"gpt2\" are";
 
 impl Config {
     /// Builds the description; `names` are the tensor names of the checkpoint, consulted only for
@@ -159,7 +180,7 @@ impl Config {
         }
         let vocab_size = self.size("vocab_size", keys.vocab_size)?;
         let max_positions = self.one_of(keys.max_positions, keys.default_max_positions)?;
-        let num_layers = self.one_of(keys.num_layers, 12)?;
+        let num_layers = self.one_of(keys.num_layers, keys.default_layers)?;
         let pad_id = self.pad_id(keys.pad_id, vocab_size)?;
         let position_ids = match (family, pad_id) {
             (Family::Roberta, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
@@ -185,10 +206,10 @@ impl Config {
             num_heads,
             intermediate_size: self.one_of(inner, default_inner)?,
             max_positions,
-            segments: if causal {
-                Segments::Words
-            } else {
-                Segments::Table(self.size("type_vocab_size", 2)?)
+            segments: match family {
+                Family::DistilBert => Segments::None,
+                _ if causal => Segments::Words,
+                _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
             embedding_norm: !causal,
             norm: if family == Family::Gpt2 {
@@ -203,10 +224,9 @@ impl Config {
             } else {
                 Pooling::First
             },
-            positions: if causal {
-                Positions::Absolute
-            } else {
-                self.positions()?
+            positions: match family {
+                Family::Bert | Family::Roberta => self.positions()?,
+                _ => Positions::Absolute,
             },
             position_ids,
             activation,
@@ -228,6 +248,10 @@ impl Config {
                         | TaskHead::NextSentence
                         | TaskHead::PreTraining
                 ),
+            pooler_activation: match family {
+                Family::DistilBert => Activation::Relu,
+                _ => Activation::Tanh,
+            },
             head,
             pruned_heads: self.pruned_heads(num_layers, num_heads)?,
         };
@@ -395,9 +419,12 @@ impl Config {
                 num_labels,
                 problem: self.problem(num_labels)?,
             },
-            (OpenAs::MaskedLm, Family::Bert | Family::Roberta) => TaskHead::MaskedLm,
+            (OpenAs::MaskedLm, family) if !family.causal() => TaskHead::MaskedLm,
             (OpenAs::MaskedLm, _) => {
-                return no_such("masked language modelling", "BERT and RoBERTa are");
+                return no_such(
+                    "masked language modelling",
+                    "BERT, RoBERTa and DistilBERT are",
+                );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
             (OpenAs::CausalLm, _) => {
@@ -422,7 +449,7 @@ impl Config {
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForMaskedLM", Family::Bert | Family::Roberta) => Ok(OpenAs::MaskedLm),
+            ("ForMaskedLM", family) if !family.causal() => Ok(OpenAs::MaskedLm),
             ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
             ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
             ("ForPreTraining", Family::Bert) => Ok(OpenAs::PreTraining),
@@ -462,6 +489,12 @@ impl Config {
             }
             Family::Roberta if any("lm_head.") => Ok(OpenAs::MaskedLm),
             Family::Roberta => Ok(OpenAs::Encoder),
+            Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
+            Family::DistilBert if any("classifier.") => {
+                ambiguous("`classifier` without `pre_classifier`, as a token classifier has it")
+            }
+            Family::DistilBert if any("vocab_transform.") => Ok(OpenAs::MaskedLm),
+            Family::DistilBert => Ok(OpenAs::Encoder),
             Family::OpenAiGpt | Family::Gpt2 if any("score.") => Ok(OpenAs::SequenceClassification),
             Family::OpenAiGpt | Family::Gpt2 if any("classifier.") => {
                 ambiguous("`classifier`, as a token classifier has it")

@@ -43,6 +43,7 @@ impl Family {
         match self {
             Self::Bert => &BERT,
             Self::Roberta => &ROBERTA,
+            Self::DistilBert => &DISTILBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -137,6 +138,31 @@ const ROBERTA: Table = Table {
     decoder: "lm_head.decoder.",
     decoder_bias: Some("lm_head.bias"),
     other_heads: &["qa_outputs.", "classifier."],
+    ..BERT
+};
+
+const DISTILBERT: Table = Table {
+    prefix: "distilbert.",
+    layers: "transformer.layer.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.q_lin."),
+        (LayerParameter::Key, "attention.k_lin."),
+        (LayerParameter::Value, "attention.v_lin."),
+        (LayerParameter::AttentionOutput, "attention.out_lin."),
+        (LayerParameter::AttentionNorm, "sa_layer_norm."),
+        (LayerParameter::MlpIn, "ffn.lin1."),
+        (LayerParameter::MlpOut, "ffn.lin2."),
+        (LayerParameter::MlpNorm, "output_layer_norm."),
+    ],
+    base_stems: &[(Parameter::EmbeddingNorm, "embeddings.LayerNorm.")],
+    head_stems: &[
+        (Parameter::Pooler, "pre_classifier."),
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "vocab_transform."),
+        (Parameter::LmNorm, "vocab_layer_norm."),
+    ],
+    decoder: "vocab_projector.",
+    decoder_bias: Some("vocab_projector.bias"),
     ..BERT
 };
 
