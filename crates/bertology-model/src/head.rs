@@ -20,7 +20,7 @@ pub(crate) fn embed<R: Real>(
     batch: &PackedBatch,
     hidden: &mut Vec<R>,
     scratch: &mut Scratch<R>,
-    taps: &mut Taps<'_, '_, R>,
+    taps: &mut Taps<'_, '_, '_, R>,
 ) -> Result<(), Error> {
     let shell = &model.shell;
     let arch = model.architecture();
@@ -73,7 +73,7 @@ pub(crate) struct HeadPass<'a, R> {
 impl<R: Real> HeadPass<'_, R> {
     pub(crate) fn emit(
         &self,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         pass: Pass,
         site: ModelSite,
         data: &[R],
@@ -99,7 +99,7 @@ impl<R: Real> HeadPass<'_, R> {
         hidden: &[R],
         target: Option<&Parts<'_>>,
         mut gradient: Option<&mut [R]>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<SequenceOutput<R>, Error> {
         let mut output = SequenceOutput::default();
         let mut loss = 0.0;
@@ -134,7 +134,7 @@ impl<R: Real> HeadPass<'_, R> {
         hidden: &[R],
         target: Option<&Parts<'_>>,
         gradient: Option<&mut [R]>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         output: &mut SequenceOutput<R>,
         loss: &mut f64,
     ) -> Result<(), Error> {
