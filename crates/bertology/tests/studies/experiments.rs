@@ -36,7 +36,7 @@ fn attributions_sum_to_the_loss_difference() {
         let found = integrated_gradients(&model, &TEXTS, &targets, &options).unwrap();
         for one in &found {
             assert!(
-                one.baseline_loss > one.loss + 0.5,
+                one.baseline_loss > one.loss + 0.2,
                 "{name}: heads help, {one:?}"
             );
             assert!(one.gap() < 1e-4, "{name}: gap {} of {one:?}", one.gap());
@@ -89,7 +89,7 @@ fn ablation_by_the_mean_of_one_text_with_one_token_is_no_ablation() {
     let model = embedded("tiny-gpt");
     let id = HeadId { layer: 0, head: 1 };
     let one = bertology::Sequence::new(vec![7]);
-    let mean = model.mean_head_output(id, &[one.clone()]).unwrap();
+    let mean = model.mean_head_output(id, std::slice::from_ref(&one)).unwrap();
     let look = |experiment: bertology::experiment::Experiment<'_>| {
         let seen = experiment.token_logits().run().unwrap();
         seen.token_logits().unwrap().to_vec()
