@@ -21,7 +21,7 @@ fn what_would_change_the_model_is_refused_by_name() {
     assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
     assert_says(
         &refusal("model_type", json!(7)),
-        "only \"bert\", \"roberta\", \"distilbert\", \"openai-gpt\" and \"gpt2\" are",
+        "only \"bert\", \"roberta\", \"distilbert\", \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));

@@ -89,7 +89,9 @@ fn ablation_by_the_mean_of_one_text_with_one_token_is_no_ablation() {
     let model = embedded("tiny-gpt");
     let id = HeadId { layer: 0, head: 1 };
     let one = bertology::Sequence::new(vec![7]);
-    let mean = model.mean_head_output(id, std::slice::from_ref(&one)).unwrap();
+    let mean = model
+        .mean_head_output(id, std::slice::from_ref(&one))
+        .unwrap();
     let look = |experiment: bertology::experiment::Experiment<'_>| {
         let seen = experiment.token_logits().run().unwrap();
         seen.token_logits().unwrap().to_vec()
