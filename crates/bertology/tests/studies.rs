@@ -14,6 +14,7 @@ mod studies {
     mod importance;
     mod inside;
     mod language;
+    mod language_inputs;
     mod masking;
     mod pruning;
 }

@@ -228,10 +228,11 @@ fn line(step: &Step, direction: Direction, beside: &str) -> String {
         Direction::Lower => "  too high: undone",
     };
     format!(
-        "  {:>4}  {:>10}  {score:>12}  {:>9.4}{verdict}",
+        "  {:>4}  {:>10}  {score:>12}  {:>width$.4}{verdict}",
         step.step,
         step.live,
-        step.metrics.get(beside).unwrap_or(step.loss)
+        step.metrics.get(beside).unwrap_or(step.loss),
+        width = beside.len().max(9)
     )
 }
 
