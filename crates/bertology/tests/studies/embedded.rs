@@ -79,7 +79,7 @@ fn language_models_are_what_pytorch_found() {
         let record = &record["models"][name];
         let sentences = record["sentences"].as_array().unwrap();
         assert_eq!(sentences.len(), 20);
-        let mut sums = vec![0.0; 16];
+        let mut sums = [0.0; 16];
         for sentence in sentences {
             let ids = sentence["ids"].as_array().unwrap().iter();
             let ids: Vec<u32> = ids.map(|id| id.as_u64().unwrap() as u32).collect();
