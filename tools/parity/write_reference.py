@@ -15,26 +15,26 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs/commands/verify.md"
 
 
-def named(line):
-    """The last name that a line sets, by which lines are matched."""
-    return re.findall(r"(?:^|; )(\w+)(?:, \w+)* = ", line)[-1:]
+def name(line):
+    """The first name that a line sets, by which lines are matched."""
+    return re.match(r"(\w*)", line).group(1)
 
 
 def snippet(page, causal):
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    if len(blocks) != 2:
-        raise SystemExit(f"{PAGE} should have two blocks of Python, it has {len(blocks)}")
-    lines, changes = (block.strip().splitlines() for block in blocks)
-    if len(lines) != 10 or len(changes) != 2:
-        raise SystemExit(f"{PAGE} promises ten lines and two, it has {len(lines)} and {len(changes)}")
-    if causal:
-        for change in changes:
-            key = ["inputs"] if "inputs = " in change else named(change)
-            places = [i for i, line in enumerate(lines) if named(line) == key]
-            if len(places) != 1:
-                raise SystemExit(f"the line that sets {key} is not the only one: {places}")
-            lines[places[0]] = change
+    blocks = [block.strip().splitlines() for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+    if [len(block) for block in blocks] != [10, 3]:
+        raise SystemExit(f"{PAGE} promises ten lines and three, it has {[len(block) for block in blocks]}")
+    lines, changes = blocks
+    for change in changes if causal else []:
+        lines[place(lines, name(change))] = change
     return lines
+
+
+def place(lines, wanted):
+    places = [i for i, line in enumerate(lines) if name(line) == wanted]
+    if len(places) != 1:
+        raise SystemExit(f"{PAGE}: {len(places)} lines set {wanted}, not one")
+    return places[0]
 
 
 def main():
@@ -45,10 +45,10 @@ def main():
     parser.add_argument("--output", required=True)
     options = parser.parse_args()
     lines = snippet(PAGE.read_text(encoding="utf-8"), options.causal)
-    place = next(i for i, line in enumerate(lines) if named(line) == ["folder"])
     texts = [text[0] for text in options.text]
     labels = [int(text[1]) if len(text) > 1 else 0 for text in options.text]
-    lines[place] = f"folder, texts, labels, output = {options.model!r}, {texts!r}, {labels!r}, {options.output!r}"
+    given = f"folder, texts, labels, output = {options.model!r}, {texts!r}, {labels!r}, {options.output!r}"
+    lines[place(lines, "folder")] = given
     exec(compile("\n".join(lines), str(PAGE), "exec"), {})
 
 

@@ -204,6 +204,55 @@ fn every_golden_folder_agrees() {
     assert!(groups > 50, "{groups}");
 }
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What the lines of docs/commands/verify.md write: names of transformers, a mean loss, padding.
+#[test]
+fn what_the_documented_lines_of_python_write_agrees() {
+    for name in ["tiny-bert", "tiny-gpt2"] {
+        let model = LoadedModel::open(repository().join("assets").join(name)).unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/references")
+            .join(format!("{name}.safetensors"));
+        let reference = Reference::open(file).unwrap();
+        let found = verify(model.model(), &reference, &options(&[])).unwrap();
+        agrees(&found);
+        // Five hidden states and four attentions, their gradients, logits and loss.
+        assert_eq!(found.comparisons.len(), 20, "{name}");
+        assert_eq!(found.sequences, 2);
+        assert!(found.padding > 0);
+        let heads = found.comparisons.iter().flat_map(|c| &c.heads);
+        assert_eq!(heads.count(), 2 * 16);
+    }
+}
+
+/// The smallest of the usual mistakes: the other form of GELU.
+#[test]
+fn another_activation_is_found_behind_the_first_feed_forward_block() {
+    let assets = repository().join("assets/tiny-bert");
+    let folder = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(assets.join("config.json")).unwrap();
+    let changed = config.replace("\"gelu\"", "\"gelu_new\"");
+    assert_ne!(config, changed);
+    std::fs::write(folder.path().join("config.json"), changed).unwrap();
+    let weights = "model.safetensors";
+    std::fs::copy(assets.join(weights), folder.path().join(weights)).unwrap();
+    let model = LoadedModel::open(folder.path()).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/references/tiny-bert.safetensors");
+    let reference = Reference::open(file).unwrap();
+    let found = verify(model.model(), &reference, &options(&[])).unwrap();
+    let first = found.first_divergence().unwrap();
+    assert_eq!(
+        (first.name.as_str(), first.layer),
+        ("hidden_states.1", Some(0))
+    );
+    let mut before = found.comparisons.iter().take_while(|c| c.agrees);
+    assert_eq!(before.next().unwrap().name, "hidden_states.0");
+    assert_eq!(before.next().unwrap().name, "attentions.0");
+}
+
 /// The whole of a group, which is then found at the place where it is wrong.
 #[test]
 fn a_wrong_value_is_found_where_it_is() {

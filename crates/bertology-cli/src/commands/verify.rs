@@ -124,7 +124,7 @@ fn report(found: &Verification, args: &VerifyArgs, model: &str) -> String {
                 head.layer,
                 errors(&head.worst),
                 "",
-                head.worst.place
+                at(&head.worst)
             );
         }
     }
@@ -147,6 +147,14 @@ fn errors(worst: &Worst) -> String {
     format!("{:>8.1e}  {:>8.1e}", worst.absolute, worst.relative)
 }
 
+fn at(worst: &Worst) -> String {
+    if worst.absolute == 0.0 {
+        "equal to the last bit".into()
+    } else {
+        worst.place.to_string()
+    }
+}
+
 fn place(tensor: &Comparison) -> String {
     if tensor.scale == 0.0 {
         return "zeros on both sides".into();
@@ -154,5 +162,5 @@ fn place(tensor: &Comparison) -> String {
     if tensor.compared == 0 {
         return "left out: every head is masked".into();
     }
-    tensor.worst.place.to_string()
+    at(&tensor.worst)
 }

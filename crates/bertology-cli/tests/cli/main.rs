@@ -10,3 +10,4 @@ mod legacy;
 mod prune;
 mod runs;
 mod screen;
+mod verify;

@@ -440,8 +440,8 @@ impl Rows {
                     name: "attention_mask".into(),
                     sequence,
                     reason: format!(
-                        "the classifier reads position {place}, which is padding, so that its \
-                         logits say nothing about the text; pad {}",
+                        "the pooler or classifier reads position {place}, which is padding, so \
+                         that what it gives says nothing about the text; pad {}",
                         match arch.pooling {
                             Pooling::First => "on the right (tokenizer.padding_side = \"right\")",
                             Pooling::Last => "with the padding id of config.json",
