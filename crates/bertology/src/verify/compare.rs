@@ -100,6 +100,7 @@ impl Judged<'_> {
     fn finish(self, tolerances: &Tolerances) -> Result<Comparison, ReferenceError> {
         let name = self.name.to_owned();
         if let Some((place, value)) = self.not_finite {
+            let place = Box::new(place);
             return Err(ReferenceError::NotFinite { name, place, value });
         }
         if self.tally.compared + self.left_out == 0 {

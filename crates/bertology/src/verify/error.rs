@@ -102,7 +102,7 @@ pub enum ReferenceError {
         /// The tensor.
         name: String,
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The value.
         value: f64,
     },

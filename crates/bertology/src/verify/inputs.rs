@@ -76,12 +76,11 @@ impl Inputs {
             rows.refuse_holes(&kept)?;
         }
         rows.check_pooling(account, &ids, &kept, arch)?;
-        let scalar = |named: &Named<'_>| named.tensor.shape.iter().product::<usize>() == 1;
-        let losses = account.results.iter().filter_map(|(quantity, named)| {
-            (*quantity == Quantity::Loss).then(|| batch > 1 && scalar(named))
-        });
+        let loss = account.results.iter().find(|(q, _)| *q == Quantity::Loss);
         // Gradients without a loss are taken for those of what transformers calls the loss.
-        let mean = losses.last().unwrap_or(true);
+        let mean = loss.is_none_or(|(_, named)| {
+            batch > 1 && named.tensor.shape.iter().product::<usize>() == 1
+        });
         let mut inputs = Self {
             sequences,
             kept,
