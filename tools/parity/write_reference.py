@@ -2,10 +2,11 @@
 """Write a reference for `bertology verify` by running the lines that docs/commands/verify.md shows.
 
     write_reference.py MODEL --output FILE --text "A text." 1 --text "Another." 0
-    write_reference.py MODEL --output FILE --causal --text "A text."
+    write_reference.py MODEL --output FILE --causal --text "A text." --head-mask 0:1:0.5 2:3:0
 
 The lines are read from the page, so that it cannot say what does not run; only the line of names and values is replaced.
-With --causal the lines of the page's second block take the place of those that set the same names.
+With --causal the lines of the page's second block take the place of those that set the same names. --head-mask LAYER:HEAD:FACTOR
+adds a head mask to the inputs, 1 at all other heads; layers and heads are counted from 0.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--text", nargs="+", action="append", required=True, metavar=("TEXT", "LABEL"))
     parser.add_argument("--causal", action="store_true")
+    parser.add_argument("--head-mask", nargs="+", default=[], metavar="LAYER:HEAD:FACTOR")
     parser.add_argument("--output", required=True)
     options = parser.parse_args()
     lines = snippet(PAGE.read_text(encoding="utf-8"), options.causal)
@@ -49,6 +51,11 @@ def main():
     labels = [int(text[1]) if len(text) > 1 else 0 for text in options.text]
     given = f"folder, texts, labels, output = {options.model!r}, {texts!r}, {labels!r}, {options.output!r}"
     lines[place(lines, "folder")] = given
+    if options.head_mask:
+        factors = [factor.split(":") for factor in options.head_mask]
+        changes = "".join(f"; mask[{int(l)}, {int(h)}] = {float(f)}" for l, h, f in factors)
+        shape = "model.config.num_hidden_layers, model.config.num_attention_heads"
+        lines.insert(place(lines, "out"), f"mask = torch.ones({shape}){changes}; inputs['head_mask'] = mask")
     exec(compile("\n".join(lines), str(PAGE), "exec"), {})
 
 

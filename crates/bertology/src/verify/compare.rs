@@ -235,15 +235,11 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn finish(self, tolerances: &Tolerances) -> Result<Vec<Comparison>, ReferenceError> {
-        let compared: Vec<Comparison> = self
-            .tensors
-            .into_iter()
-            .map(|judged| judged.finish(tolerances))
-            .collect::<Result<_, _>>()?;
-        if compared
-            .iter()
-            .all(|c| c.worst.theirs == 0.0 && c.worst.ours == 0.0 && c.scale == 0.0)
-        {
+        let zeros = |t: &Judged<'_>| t.tally.theirs == 0.0 && t.tally.ours == 0.0;
+        let nothing = self.tensors.iter().all(zeros);
+        let each = self.tensors.into_iter().map(|t| t.finish(tolerances));
+        let compared = each.collect::<Result<_, _>>()?;
+        if nothing {
             return Err(ReferenceError::NothingToCompare {
                 reason: "the reference and the model have zeros only".into(),
             });

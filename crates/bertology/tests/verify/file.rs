@@ -113,13 +113,18 @@ impl File {
         }
     }
 
+    pub(crate) fn write(&self, path: &Path) {
+        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
+            (name, view)
+        });
+        serialize_to_file(views, None, path).unwrap();
+    }
+
     pub(crate) fn reference(&self) -> Reference {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reference.safetensors");
-        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
-            (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
-        });
-        serialize_to_file(views, None, &path).unwrap();
+        self.write(&path);
         Reference::open(&path).unwrap()
     }
 
