@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Prune(args) => commands::prune::run(*args, &screen),
         Command::Evaluate(args) => commands::evaluate::run(args, &screen),
         Command::Inspect(args) => commands::inspect::run(args, &screen),
+        Command::Verify(args) => commands::verify::run(args, &screen),
         Command::Demo(args) => commands::demo::run(&args, &screen),
     });
     screen.stop();

@@ -29,6 +29,9 @@ pub enum Error {
     /// The engine refused.
     #[error(transparent)]
     Model(#[from] bertology_model::Error),
+    /// A reference file cannot be compared with the model.
+    #[error(transparent)]
+    Reference(#[from] crate::verify::ReferenceError),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {

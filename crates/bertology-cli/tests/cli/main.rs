@@ -11,3 +11,4 @@ mod legacy;
 mod prune;
 mod runs;
 mod screen;
+mod verify;
