@@ -6,6 +6,9 @@ Each folder holds tokenizer files in one of the forms that checkpoints come with
 BertTokenizerFast / RobertaTokenizerFast with truncation="longest_first". Offsets count characters (Unicode
 scalar values), as transformers returns them; special tokens have [0, 0].
 
+The folders of OpenAIGPTTokenizerFast and GPT2TokenizerFast have more texts, and in each case `word_ids` and
+`plain` (true: add_special_tokens=False, nothing cut); these classes return no token types, written as zeros.
+
     make_tokenizer_golden.py            write all folders
     make_tokenizer_golden.py --check    make them again in a temporary directory and compare byte by byte
 """
@@ -15,11 +18,15 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import transformers
-from tokenizers import ByteLevelBPETokenizer
-from transformers import BertTokenizerFast, RobertaTokenizerFast
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from tokenizers.models import BPE
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "crates/bertology-tokenizer/tests/golden"
@@ -124,6 +131,40 @@ PAIRS = [
     ("don't", "1,000 birds!"),
 ]
 
+# For the language models' folders: what their vocabularies treat specially, then the lines of a difficult file.
+MARKS = [
+    "<|endoftext|>",
+    "the cat<|endoftext|>the dog",
+    " <|endoftext|>  the  <|endoftext|><|endoftext|> dog\n",
+    "<|ENDOFTEXT|> <| endoftext |> endoftext",
+    "the</w> cat</w> </w>",
+    "Ġthe Ġcat ĊĠ",
+    "<unk>the <unk> <UNK>",
+    "'s 'S 't 're 've 'm 'll 'd 'x ' s it's IT'S it’s",
+    "the\u00a0\u00a0cat \u00a0 dog\u2003 \u3000bird",
+    "three   spaces\t\ttabs \t both\n\n\nlines  ",
+    "\n\nthe\r\n\r\ncat \r",
+    "x²y³ ½ Ⅷ ٣٤٥ 五六 1a2b",
+    "👨‍👩‍👧‍👦👩🏾‍💻🏳️‍🌈🇳🇱🇯🇵❤️‍🔥 e\u0301\u0301\u0301 \u200d\u200d",
+    "\U0010ffff\ue000\ufdd0\x7f\x80\x9f",
+]
+
+FILE = (
+    "\ufeffThe river is quiet.\r\n"
+    "\r\n"
+    "\n"
+    "   \t \n"
+    "the河水is quiet中文,word。Река العربية हिन्दी 한국어 ไทย\n"
+    + "tokenmaskwalk" * 60
+    + "\n"
+    + "河😀e\u0301" * 30
+    + "\n"
+    "İIıi ŒÆß ǅ ΑΣ ΣΑΣ ﬀ\n"
+    "\n"
+    "Zalgo: t\u0300\u0316h\u0301\u0317e\u0302\u0318 c\u0303a\u0304t\u0305\n"
+    "  the last line has no end"
+)
+
 COUNTED = "the cat walks on river bank and a dog reads one very long text with two small words for no bird".split()
 
 
@@ -171,6 +212,36 @@ def cases(tokenizer):
     return result
 
 
+def language_model_cases(tokenizer):
+    specials = tokenizer.num_special_tokens_to_add(pair=True)
+    texts = [*MARKS, *FILE.split("\n"), FILE]
+    wanted = [(*request, False) for request in requests(specials)]
+    wanted += [(text, None, None, False) for text in texts]
+    wanted += [(text, None, 4, False) for text in MARKS]
+    wanted += [(text, None, None, True) for text in texts + TEXTS[:16]]
+    result = []
+    for text, pair, max_length, plain in wanted:
+        encoded = tokenizer(
+            text, pair, truncation="longest_first" if max_length else False, max_length=max_length,
+            return_offsets_mapping=True, add_special_tokens=not plain,
+        )  # fmt: skip
+        assert "token_type_ids" not in encoded
+        result.append(
+            dict(
+                text=text,
+                pair=pair,
+                max_length=max_length,
+                plain=plain,
+                input_ids=encoded["input_ids"],
+                token_type_ids=[0] * len(encoded["input_ids"]),
+                attention_mask=encoded["attention_mask"],
+                offsets=[list(pair) for pair in encoded["offset_mapping"]],
+                word_ids=encoded.word_ids(),
+            )
+        )
+    return result
+
+
 # ---------------------------------------------------------------- folders
 
 
@@ -178,7 +249,7 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_cases(folder, tokenizer):
+def write_cases(folder, tokenizer, cases=cases):
     lines = [json.dumps(case, ensure_ascii=True) for case in cases(tokenizer)]
     (folder / "cases.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
@@ -197,7 +268,7 @@ def bert_folder(out, name, config=None, specials=None, vocabulary=BERT_SPECIALS)
     return tokenizer
 
 
-def saved_folder(out, name, tokenizer, twin, drop=(), change=None):
+def saved_folder(out, name, tokenizer, twin, drop=(), change=None, cases=cases):
     """What a fast tokenizer's `save_pretrained` writes; must agree with its twin of older files."""
     folder = out / name
     tokenizer.save_pretrained(folder)
@@ -207,7 +278,7 @@ def saved_folder(out, name, tokenizer, twin, drop=(), change=None):
         path = folder / "tokenizer_config.json"
         write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **change})
     again = type(tokenizer).from_pretrained(folder)
-    write_cases(folder, again)
+    write_cases(folder, again, cases)
     if twin:
         assert (folder / "cases.json").read_bytes() == (out / twin / "cases.json").read_bytes(), name
 
@@ -263,9 +334,84 @@ def roberta(out):
         saved_folder(out, f"{name}-json", tokenizer, name, drop=["vocab.json", "merges.txt"])
 
 
+def word_end_bpe(count):
+    """Vocabulary and merges of OpenAI GPT's kind, trained on CORPUS: the most frequent pair is merged, of equally
+    frequent ones the first in the order of the alphabet. (The trainer of tokenizers gives the ends of words their
+    ids in no fixed order.)"""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    words = Counter()
+    for line in CORPUS:
+        normal = tokenizer.normalizer.normalize_str(line)
+        words.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
+    alphabet = sorted({character.lower() for character in "".join([*words, *CHARACTERS[:75], *PUNCTUATION])})
+    tokens = ["<unk>", *alphabet, *(f"{character}</w>" for character in alphabet)]
+    split = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
+    merges = []
+    for _ in range(count):
+        pairs = Counter()
+        for word, parts in split.items():
+            for pair in zip(parts, parts[1:]):
+                pairs[pair] += words[word]
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        tokens.append("".join(best))
+        for word, parts in split.items():
+            at = 0
+            while at < len(parts) - 1:
+                if (parts[at], parts[at + 1]) == best:
+                    parts[at : at + 2] = ["".join(best)]
+                at += 1
+    return tokens, merges
+
+
+def language_model_folder(out, name, config):
+    """A folder whose vocab.json and merges.txt are there, read as AutoTokenizer does."""
+    folder = out / name
+    write_json(folder / "tokenizer_config.json", config)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    write_cases(folder, tokenizer, language_model_cases)
+    return tokenizer
+
+
+def gpt(out):
+    folder = out / "gpt"
+    folder.mkdir()
+    tokens, merges = word_end_bpe(150)
+    write_json(folder / "vocab.json", {token: id for id, token in enumerate(tokens)})
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tokenizer = language_model_folder(out, "gpt", {"tokenizer_class": "OpenAIGPTTokenizer", "model_max_length": 512})
+    assert type(tokenizer).__name__ == "OpenAIGPTTokenizerFast"
+    saved_folder(out, "gpt-json", tokenizer, "gpt", drop=["vocab.json", "merges.txt"], cases=language_model_cases)
+
+
+def gpt2(out):
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        CORPUS, vocab_size=400, min_frequency=2, special_tokens=["<|endoftext|>"], show_progress=False
+    )
+    config = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": 1024}
+    for name, more in [
+        ("gpt2", {}),
+        ("gpt2-prefix-space", {"add_prefix_space": True}),
+        ("gpt2-bos", {"add_bos_token": True}),
+    ]:
+        (out / name).mkdir()
+        trained.save_model(str(out / name))
+        tokenizer = language_model_folder(out, name, {**config, **more})
+        assert type(tokenizer).__name__ == "GPT2TokenizerFast"
+        if name == "gpt2":
+            drop = ["vocab.json", "merges.txt"]
+            saved_folder(out, "gpt2-json", tokenizer, name, drop=drop, cases=language_model_cases)
+
+
 def generate(out):
     bert(out)
     roberta(out)
+    gpt(out)
+    gpt2(out)
 
 
 # ---------------------------------------------------------------- checking
@@ -301,7 +447,8 @@ def main():
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(folder, target)
             size = sum(p.stat().st_size for p in target.iterdir())
-            print(f"{folder.name:26} {size / 1000:7.1f} kB  {sum(1 for _ in requests(3))} cases")
+            cases = json.loads((target / "cases.json").read_text(encoding="utf-8"))
+            print(f"{folder.name:26} {size / 1000:7.1f} kB  {len(cases)} cases")
     return 0
 
 

@@ -145,6 +145,35 @@ pub enum DataError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A document of several lines is longer than the reader's limit.
+    #[error(
+        "{path}, line {line}: the document that begins here is longer than {limit} bytes; divide it \
+         by lines (one document a line) or by blank lines, or split the file", path = path.display()
+    )]
+    DocumentTooLong {
+        /// The file.
+        path: PathBuf,
+        /// First line of the document.
+        line: u64,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A file of token ids holds something else.
+    #[error(
+        "{path}, line {line}: `{found}` (value {column} of the line, from 1) is not a token id; \
+         expected integers from 0 up, separated by spaces (a text is given as a text, not as ids)",
+        path = path.display()
+    )]
+    NotATokenId {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// Which value of the line, from 1.
+        column: usize,
+        /// The value as written, cut to 40 characters.
+        found: String,
+    },
     /// A line is not UTF-8.
     #[error(
         "{path}, line {line}: not UTF-8 from byte {byte} of the line on; convert the file, for \

@@ -42,16 +42,19 @@ impl fmt::Display for RawLabel {
     }
 }
 
-/// One example: a text or a pair of texts, perhaps with a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One example: a text, a pair of texts or ready token ids, perhaps with a label.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Example {
-    /// The (first) text, with its spaces as in the file.
+    /// The (first) text, with its spaces as in the file; empty where there are token ids.
     pub text: String,
+    /// The ids, for a file of token ids; then there is no text. At least one.
+    pub token_ids: Option<Vec<u32>>,
     /// The second text of a pair.
     pub pair: Option<String>,
     /// The label, if the file has one.
     pub label: Option<RawLabel>,
-    /// Line of the file, from 1 and counting the header (for CSV: the record's first line).
+    /// Line of the file, from 1 and counting the header (for CSV: the record's first line; for a
+    /// document of several lines: its first).
     pub line: u64,
 }
 
@@ -62,6 +65,8 @@ pub struct Example {
 pub enum SkipReason {
     /// The line is empty.
     BlankLine,
+    /// The line of a file of token ids holds a comment and no id.
+    Comment,
     /// A QQP row with too few columns; the published files have some, and the reference skips them.
     ShortRow {
         /// Columns found.
@@ -75,6 +80,7 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BlankLine => f.write_str("blank line"),
+            Self::Comment => f.write_str("only a comment"),
             Self::ShortRow { found, expected } => {
                 write!(f, "{found} columns where {expected} are needed")
             }
@@ -98,6 +104,8 @@ pub struct Skipped {
     pub blank_lines: u64,
     /// QQP rows with too few columns skipped.
     pub short_rows: u64,
+    /// Lines of a file of token ids with a comment and no id.
+    pub comments: u64,
     /// The first [`Skipped::MAX_REMEMBERED`] of them.
     pub first: Vec<SkippedRow>,
 }
@@ -109,13 +117,14 @@ impl Skipped {
     /// How many rows were skipped.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.blank_lines + self.short_rows
+        self.blank_lines + self.short_rows + self.comments
     }
 
     pub(crate) fn push(&mut self, line: u64, reason: SkipReason) {
         match reason {
             SkipReason::BlankLine => self.blank_lines += 1,
             SkipReason::ShortRow { .. } => self.short_rows += 1,
+            SkipReason::Comment => self.comments += 1,
         }
         if self.first.len() < Self::MAX_REMEMBERED {
             self.first.push(SkippedRow { line, reason });

@@ -1,10 +1,11 @@
-//! Readers for GLUE and for any labelled texts, and the metrics of the GLUE tasks.
+//! Readers for GLUE, for any texts with labels or without, and the metrics of the GLUE tasks.
 //!
 //! This crate answers one question: *what are the examples, the labels and the score?* It knows no
 //! model. Data flows through it in this order:
 //!
 //! 1. A [`Source`] names a file and how its rows are read: [`Source::glue`] finds the file of a
-//!    [`Task`] and [`Split`], [`Source::table`] takes the user's own TSV, CSV or JSON Lines file.
+//!    [`Task`] and [`Split`], [`Source::table`] takes the user's own TSV, CSV or JSON Lines file,
+//!    [`Source::text`] a file of plain text and [`Source::token_ids`] one of token ids.
 //! 2. [`Source::open`] gives an [`ExampleReader`], an iterator over [`Example`]s in constant
 //!    memory; [`Source::load`] gathers them into a [`Dataset`]. Both end with a [`DatasetInfo`]:
 //!    what was read, what was skipped and why, and the SHA-256 of the file.
@@ -45,12 +46,16 @@ mod record;
 mod source;
 mod table;
 mod task;
+mod text;
 
 pub use correlation::{pearson, spearman};
 pub use error::{DataError, MetricError};
 pub use example::{Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, SkippedRow};
 pub use labels::{LabelMap, LabelOrder};
 pub use metrics::{MetricSet, MetricState, Target, argmax};
-pub use source::{DEFAULT_MAX_LINE_BYTES, ExampleReader, ReadOptions, Source};
+pub use source::{
+    DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ExampleReader, ReadOptions, Source,
+};
 pub use table::{Columns, TableFormat};
 pub use task::{Mode, Split, Task};
+pub use text::Documents;

@@ -9,16 +9,22 @@ use crate::line::LineReader;
 use crate::record::{CsvFault, CsvProgress, CsvSplitter, Record};
 use crate::table::{self, Columns, Fields, TableFormat};
 use crate::task::{Mode, Split, Task};
+use crate::text::Documents;
 
 /// Longest line (for CSV: longest row) that is read unless [`ReadOptions`] says otherwise: 1 MiB.
 pub const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Longest document of unlabelled text (and longest row of token ids) that is read unless
+/// [`ReadOptions`] says otherwise: 64 MiB. A document is held whole.
+pub const DEFAULT_MAX_DOCUMENT_BYTES: usize = 64 << 20;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Stop after so many examples; at least 1.
     pub limit: Option<usize>,
-    /// Longest line (for CSV: longest row) in bytes; a longer one is an error.
+    /// Longest line (for CSV: longest row; for text: longest document) in bytes; a longer one is an
+    /// error.
     pub max_line_bytes: usize,
 }
 
@@ -44,6 +50,8 @@ pub struct Source {
 enum Layout {
     Glue(GlueLayout),
     Table(TableFormat, Columns),
+    Text(Documents),
+    TokenIds,
 }
 
 impl Source {
@@ -81,11 +89,48 @@ impl Source {
     /// Takes the user's own file in a given format.
     #[must_use]
     pub fn table_with_format(path: &Path, format: TableFormat, columns: Columns) -> Self {
+        let mut options = ReadOptions::default();
+        if columns.label.is_none() {
+            options.max_line_bytes = DEFAULT_MAX_DOCUMENT_BYTES;
+        }
         Self {
             path: path.to_owned(),
             layout: Layout::Table(format, columns),
             split: None,
-            options: ReadOptions::default(),
+            options,
+        }
+    }
+
+    /// Takes a file of plain text, UTF-8, which holds documents and no labels.
+    #[must_use]
+    pub fn text(path: &Path, documents: Documents) -> Self {
+        Self::unlabelled(path, Layout::Text(documents))
+    }
+
+    /// Takes a file of plain text with one document a line.
+    #[must_use]
+    pub fn lines(path: &Path) -> Self {
+        Self::text(path, Documents::Lines)
+    }
+
+    /// Takes a file of token ids: whitespace-separated integers, one document a line, `#` begins a
+    /// comment. This is what NumPy's `savetxt` writes with `fmt="%d"` and what `run_prune_gpt.py`
+    /// reads; rows may differ in length here. Whether a vocabulary has the ids is for whoever knows
+    /// it.
+    #[must_use]
+    pub fn token_ids(path: &Path) -> Self {
+        Self::unlabelled(path, Layout::TokenIds)
+    }
+
+    fn unlabelled(path: &Path, layout: Layout) -> Self {
+        Self {
+            path: path.to_owned(),
+            layout,
+            split: None,
+            options: ReadOptions {
+                max_line_bytes: DEFAULT_MAX_DOCUMENT_BYTES,
+                ..ReadOptions::default()
+            },
         }
     }
 
@@ -114,7 +159,7 @@ impl Source {
     pub fn task(&self) -> Option<Task> {
         match &self.layout {
             Layout::Glue(layout) => Some(layout.task),
-            Layout::Table(..) => None,
+            Layout::Table(..) | Layout::Text(_) | Layout::TokenIds => None,
         }
     }
 
@@ -124,7 +169,14 @@ impl Source {
         match &self.layout {
             Layout::Glue(layout) => layout.fields.label.is_some(),
             Layout::Table(_, columns) => columns.label.is_some(),
+            Layout::Text(_) | Layout::TokenIds => false,
         }
+    }
+
+    /// Whether the examples are token ids and not texts.
+    #[must_use]
+    pub fn has_token_ids(&self) -> bool {
+        matches!(self.layout, Layout::TokenIds)
     }
 
     /// Opens the file and reads its header, if it must have one.
@@ -188,6 +240,8 @@ enum Shape {
         splitter: CsvSplitter,
     },
     Json(Columns),
+    Text(Documents),
+    TokenIds,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,9 +255,9 @@ enum State {
 
 /// Lines with those that are skipped taken out.
 #[derive(Debug)]
-struct Rows {
-    lines: LineReader,
-    skipped: Skipped,
+pub(crate) struct Rows {
+    pub(crate) lines: LineReader,
+    pub(crate) skipped: Skipped,
     record: Record,
 }
 
@@ -306,6 +360,8 @@ impl ExampleReader {
                 })
             }
             Layout::Table(TableFormat::Jsonl, columns) => Ok(Shape::Json(columns.clone())),
+            Layout::Text(documents) => Ok(Shape::Text(*documents)),
+            Layout::TokenIds => Ok(Shape::TokenIds),
         }
     }
 
@@ -347,6 +403,8 @@ impl ExampleReader {
                 fields.example(rows.lines.path(), line, record).map(Some)
             }
             Shape::Json(columns) => rows.next_json(columns),
+            Shape::Text(documents) => rows.next_document(*documents),
+            Shape::TokenIds => rows.next_token_ids(),
         }
     }
 
@@ -357,7 +415,7 @@ impl ExampleReader {
         }
         let path = self.path().to_owned();
         let skipped = &self.rows.skipped;
-        if skipped.short_rows > 0
+        if skipped.short_rows + skipped.comments > 0
             && let Some(first) = skipped
                 .first
                 .iter()

@@ -199,6 +199,7 @@ impl Fields {
         };
         Ok(Example {
             text: field(self.text)?,
+            token_ids: None,
             pair: self.pair.map(field).transpose()?,
             label,
             line,
@@ -247,6 +248,7 @@ pub(crate) fn example_from_json(
         .transpose()?;
     Ok(Example {
         text,
+        token_ids: None,
         pair,
         label,
         line,

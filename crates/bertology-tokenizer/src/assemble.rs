@@ -36,6 +36,11 @@ const VOCAB_TXT: &str = "vocab.txt";
 const VOCAB_JSON: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
+/// What GPT's last token of a word ends with.
+const WORD_END: &str = "</w>";
+/// How byte-level vocabularies spell a space.
+const SPACE: char = 'Ġ';
+
 pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     if !folder.is_dir() {
         return Err(TokenizerError::NotAFolder {
@@ -89,10 +94,16 @@ fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError>
     override_spaces(&mut core, &settings)?;
     core.add_tokens(&settings.tokens_to_add());
 
-    if let ModelWrapper::WordPiece(model) = core.get_model()
-        && core.get_model_token(&model.unk_token).is_none()
-    {
-        let tokens = format!("{} (unknown)", model.unk_token);
+    let unknown = match core.get_model() {
+        ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+        // Byte-level vocabularies name one that they never need, and may lack.
+        ModelWrapper::BPE(model) if settings.class == Class::OpenAiGpt => {
+            model.unk_token.as_deref()
+        }
+        _ => None,
+    };
+    if let Some(token) = unknown.filter(|token| core.get_model_token(token).is_none()) {
+        let tokens = format!("{token} (unknown)");
         return Err(TokenizerError::Lacks { path, tokens });
     }
     let pad = pad.and_then(|pad| core.token_to_id(&pad));
@@ -205,12 +216,12 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
         if there(VOCAB_TXT) {
             settings.assume(Class::Bert { segments: true });
         } else if there(VOCAB_JSON) && there(MERGES) {
-            settings.assume(byte_level_class(&folder.join(VOCAB_JSON))?);
+            settings.assume(bpe_class(&folder.join(VOCAB_JSON))?);
         }
     }
     match settings.class {
         Class::Bert { .. } if there(VOCAB_TXT) => bert(folder.join(VOCAB_TXT), settings),
-        Class::Roberta | Class::Gpt2 if there(VOCAB_JSON) || there(MERGES) => {
+        Class::Roberta | Class::OpenAiGpt | Class::Gpt2 if there(VOCAB_JSON) || there(MERGES) => {
             for (present, missing) in [(VOCAB_JSON, MERGES), (MERGES, VOCAB_JSON)] {
                 if !there(missing) {
                     let folder = folder.to_owned();
@@ -221,17 +232,21 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
                     });
                 }
             }
-            byte_level(folder.join(VOCAB_JSON), folder.join(MERGES), settings)
+            let (vocab, merges) = (folder.join(VOCAB_JSON), folder.join(MERGES));
+            match settings.class {
+                Class::OpenAiGpt => word_end(vocab, merges, settings),
+                _ => byte_level(vocab, merges, settings),
+            }
         }
         Class::Bert { .. } => Err(no_files(
             folder,
             &format!("{JSON} or {VOCAB_TXT}"),
             " (its configuration names a BERT tokenizer)",
         )),
-        Class::Roberta | Class::Gpt2 => Err(no_files(
+        Class::Roberta | Class::OpenAiGpt | Class::Gpt2 => Err(no_files(
             folder,
             &format!("{JSON}, or {VOCAB_JSON} and {MERGES}"),
-            " (its configuration names a RoBERTa or GPT-2 tokenizer)",
+            " (its configuration names a RoBERTa, GPT or GPT-2 tokenizer)",
         )),
         Class::Other(_) | Class::Unknown => Err(no_files(
             folder,
@@ -249,10 +264,16 @@ fn no_files(folder: &Path, looked_for: &str, reason: &str) -> TokenizerError {
     }
 }
 
-/// Of two classes with the same files, RoBERTa is the one whose vocabulary has `<s>`.
-fn byte_level_class(path: &Path) -> Result<Class, TokenizerError> {
+/// Of three classes with the same files, GPT is the one that marks the ends of words and not the
+/// spaces before them (either may occur by chance, as part of HTML for example), and RoBERTa the
+/// one of the others whose vocabulary has `<s>`.
+fn bpe_class(path: &Path) -> Result<Class, TokenizerError> {
     let vocab: HashMap<String, u32> = files::json(path)?;
-    Ok(if vocab.contains_key("<s>") {
+    let ends = vocab.keys().filter(|token| token.ends_with(WORD_END));
+    let spaces = vocab.keys().filter(|token| token.starts_with(SPACE));
+    Ok(if ends.count() > spaces.count() {
+        Class::OpenAiGpt
+    } else if vocab.contains_key("<s>") {
         Class::Roberta
     } else {
         Class::Gpt2
@@ -318,6 +339,38 @@ fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
         direction: TruncationDirection::Right,
         pad: None,
         files: vec![path],
+    })
+}
+
+/// `OpenAIGPTTokenizer` and `OpenAIGPTConverter`. The class lower-cases whatever its settings say
+/// and adds no special tokens, so that there is no post-processor.
+fn word_end(
+    vocab_path: PathBuf,
+    merges_path: PathBuf,
+    settings: Settings,
+) -> Result<Parts, TokenizerError> {
+    let vocab: HashMap<String, u32> = files::json(&vocab_path)?;
+    require(&vocab_path, &settings, &["unk_token"], |token| {
+        vocab.contains_key(token)
+    })?;
+    let merges = merges(&merges_path, &vocab)?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), merges)
+        .unk_token(content(&settings, "unk_token"))
+        .end_of_word_suffix(WORD_END.to_owned())
+        .build()
+        .map_err(|error| build(&merges_path, &error))?;
+
+    let mut core = tokenizers::Tokenizer::new(model);
+    core.with_normalizer(Some(BertNormalizer::new(true, true, None, true)));
+    core.with_pre_tokenizer(Some(BertPreTokenizer));
+    add_tokens(&mut core, &settings)?;
+    Ok(Parts {
+        core,
+        settings,
+        direction: TruncationDirection::Right,
+        pad: None,
+        files: vec![vocab_path, merges_path],
     })
 }
 

@@ -7,11 +7,12 @@ pub struct Encoding {
     /// Rows of the token embedding (`input_ids`).
     pub ids: Vec<u32>,
     /// Rows of the segment embedding (`token_type_ids`): BERT's 0 and 1; all 0 where the
-    /// tokenizer's class gives its model no token types (RoBERTa, GPT-2).
+    /// tokenizer's class gives its model no token types (RoBERTa, GPT, GPT-2).
     pub segment_ids: Vec<u32>,
     /// Half-open range of **characters** (Unicode scalar values, as Python counts them) of the
     /// text that the token came from, see [`Encoding::sequence`]; `(0, 0)` for special tokens.
-    /// [`Encoding::byte_offsets`] gives them in bytes.
+    /// [`Encoding::byte_offsets`] gives them in bytes. Several byte-level tokens (GPT-2, RoBERTa)
+    /// that share one character each have the range of that whole character.
     pub offsets: Vec<(usize, usize)>,
     /// Which text the token belongs to: 0, or 1 for the second of a pair; `None` for special
     /// tokens.
@@ -20,7 +21,8 @@ pub struct Encoding {
     /// was written in the text is not special.
     pub special: Vec<bool>,
     /// Number of the word within its text, as the pre-tokenizer splits (punctuation counts as
-    /// words of its own); `None` for special tokens.
+    /// words of its own; of the byte-level tokenizers' words, a space before them is a part);
+    /// `None` for special tokens. transformers' `word_ids()`.
     pub words: Vec<Option<u32>>,
     /// Number of tokens that truncation cut off.
     pub truncated: usize,

@@ -42,7 +42,7 @@ pub enum TokenizerError {
     /// The tokenizer's class has no reader for its older files here.
     #[error(
         "the tokenizer of {folder} is a {class} without tokenizer.json, and only the older files \
-         of BERT, RoBERTa and GPT-2 are read; write tokenizer.json with transformers: \
+         of BERT, RoBERTa, GPT and GPT-2 are read; write tokenizer.json with transformers: \
          AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
     )]
     UnsupportedClass {

@@ -7,6 +7,10 @@
 //! `AutoTokenizer.from_pretrained(folder)(text, pair, truncation=True, max_length=…)`; nothing is
 //! ever padded.
 //!
+//! For OpenAI GPT the reference is `OpenAIGPTTokenizerFast` too, which splits words as BERT's does.
+//! The slow `OpenAIGPTTokenizer` cleans and splits texts with ftfy and spaCy where these are
+//! installed, and then gives other ids for a few texts.
+//!
 //! ```no_run
 //! # fn main() -> Result<(), bertology_tokenizer::TokenizerError> {
 //! use bertology_tokenizer::Tokenizer;

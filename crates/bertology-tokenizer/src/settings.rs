@@ -19,6 +19,8 @@ pub(crate) enum Class {
     },
     /// `RobertaTokenizerFast` and its copies.
     Roberta,
+    /// `OpenAIGPTTokenizerFast`.
+    OpenAiGpt,
     /// `GPT2TokenizerFast`.
     Gpt2,
     /// Any other class, by name.
@@ -35,6 +37,7 @@ impl Class {
             }
             "DistilBertTokenizer" => Self::Bert { segments: false },
             "RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer" => Self::Roberta,
+            "OpenAIGPTTokenizer" => Self::OpenAiGpt,
             "GPT2Tokenizer" => Self::Gpt2,
             _ => Self::Other(name.to_owned()),
         }
@@ -53,6 +56,7 @@ impl Class {
             | "ibert"
             | "longformer"
             | "bart" => Self::Roberta,
+            "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
             _ => Self::Other(model_type.to_owned()),
         }
@@ -62,7 +66,7 @@ impl Class {
     fn segments(&self) -> bool {
         match self {
             Self::Bert { segments } => *segments,
-            Self::Roberta | Self::Gpt2 => false,
+            Self::Roberta | Self::OpenAiGpt | Self::Gpt2 => false,
             Self::Other(_) | Self::Unknown => true,
         }
     }
@@ -315,6 +319,7 @@ impl Settings {
                 roles.insert("mask_token", mask);
                 roles
             }
+            Class::OpenAiGpt => plain(&[("unk_token", "<unk>")]),
             Class::Gpt2 => plain(&[
                 ("bos_token", "<|endoftext|>"),
                 ("eos_token", "<|endoftext|>"),

@@ -30,6 +30,8 @@ pub struct Tokenizer {
 
 #[derive(Debug, Default)]
 struct SpecialIds {
+    bos: Option<u32>,
+    eos: Option<u32>,
     pad: Option<u32>,
     cls: Option<u32>,
     sep: Option<u32>,
@@ -52,13 +54,18 @@ impl Tokenizer {
     /// Reads the tokenizer of a model folder.
     ///
     /// `tokenizer.json` is used where it exists, else `vocab.txt` (BERT), else `vocab.json` with
-    /// `merges.txt` (RoBERTa, GPT-2); `tokenizer_class` in `tokenizer_config.json` or
-    /// `config.json`, or else `model_type` in the latter, says which. As in transformers 4.57:
+    /// `merges.txt` (RoBERTa, GPT, GPT-2); `tokenizer_class` in `tokenizer_config.json` or
+    /// `config.json`, or else `model_type` in the latter, says which. Where nothing does, a
+    /// vocabulary of `</w>` word ends is GPT's, one with `<s>` RoBERTa's, another GPT-2's. As in
+    /// transformers 4.57:
     ///
     /// - for BERT's class, `do_lower_case` (default true), `strip_accents` and
     ///   `tokenize_chinese_chars` (default true) of `tokenizer_config.json` override
     ///   `tokenizer.json`, **also where the file is absent or silent**;
     /// - `add_prefix_space` (default false) overrides it likewise;
+    /// - `add_bos_token` (GPT-2, default false) acts on the older files only: in
+    ///   `tokenizer.json` the first token is there or not;
+    /// - GPT's class (`OpenAIGPTTokenizerFast`) always lower-cases the older files' texts;
     /// - padding and maximum length stored in `tokenizer.json` are not applied; the side from
     ///   which texts are cut is.
     ///
@@ -80,6 +87,8 @@ impl Tokenizer {
         core.with_post_processor(None::<PostProcessorWrapper>);
         let id = |role: &str| core.token_to_id(&settings.role(role)?.content);
         let ids = SpecialIds {
+            bos: id("bos_token"),
+            eos: id("eos_token"),
             pad: id("pad_token").or(pad),
             cls: id("cls_token"),
             sep: id("sep_token"),
@@ -153,14 +162,41 @@ impl Tokenizer {
         }
         let kept = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len);
 
-        let encoding = match &self.processor {
-            Some(processor) => processor
-                .process(first, second, true)
-                .map_err(|error| refused(text, error.as_ref()))?,
-            None => join(first, second),
-        };
+        let encoding = self.processed(first, second, true);
+        let encoding = encoding.map_err(|error| refused(text, error.as_ref()))?;
+        Ok(self.described(&encoding, whole - kept))
+    }
+
+    /// Encodes a text, however long, without special tokens and without cutting anything: the
+    /// stream of tokens that windows over a long document are taken from. Offsets, words and
+    /// segments are those of transformers' `tokenizer(text, add_special_tokens=False)`; a special
+    /// token that is *written* in the text is found as in [`Tokenizer::encode`].
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] where the tokenizer cannot express the text (no unknown token).
+    pub fn encode_plain(&self, text: &str) -> Result<Encoding, TokenizerError> {
+        let tokens = self.tokens(text)?;
+        let encoding = self.processed(tokens, None, false);
+        let encoding = encoding.map_err(|error| refused(text, error.as_ref()))?;
+        Ok(self.described(&encoding, 0))
+    }
+
+    /// Post-processed: without special tokens too, since offsets may be trimmed there.
+    fn processed(
+        &self,
+        first: tokenizers::Encoding,
+        second: Option<tokenizers::Encoding>,
+        special_tokens: bool,
+    ) -> tokenizers::Result<tokenizers::Encoding> {
+        match &self.processor {
+            Some(processor) => processor.process(first, second, special_tokens),
+            None => Ok(join(first, second)),
+        }
+    }
+
+    fn described(&self, encoding: &tokenizers::Encoding, truncated: usize) -> Encoding {
         let sequence = encoding.get_sequence_ids();
-        Ok(Encoding {
+        Encoding {
             ids: encoding.get_ids().to_vec(),
             segment_ids: if self.segments {
                 encoding.get_type_ids().to_vec()
@@ -178,8 +214,8 @@ impl Tokenizer {
                 .map(|&flag| flag != 0)
                 .collect(),
             words: encoding.get_word_ids().to_vec(),
-            truncated: whole - kept,
-        })
+            truncated,
+        }
     }
 
     /// Encodes many texts or pairs, each as [`Tokenizer::encode`] does, in parallel on rayon's
@@ -224,7 +260,22 @@ impl Tokenizer {
         self.core.token_to_id(token)
     }
 
-    /// Id of the padding token, where the tokenizer has one.
+    /// Id of the token that begins a text (`bos_token`: `<s>`, `<|endoftext|>`), where the
+    /// tokenizer has one. Whether [`Tokenizer::encode`] puts it there is another matter: GPT-2
+    /// does so with `add_bos_token` only. BERT and GPT have none.
+    #[must_use]
+    pub fn bos_id(&self) -> Option<u32> {
+        self.ids.bos
+    }
+
+    /// Id of the token that ends a text (`eos_token`: `</s>`, `<|endoftext|>`), where the
+    /// tokenizer has one. BERT and GPT have none.
+    #[must_use]
+    pub fn eos_id(&self) -> Option<u32> {
+        self.ids.eos
+    }
+
+    /// Id of the padding token, where the tokenizer has one (GPT and GPT-2 have none).
     #[must_use]
     pub fn pad_id(&self) -> Option<u32> {
         self.ids.pad

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bertology_tokenizer::{Tokenizer, TokenizerError};
+use bertology_tokenizer::{Encoding, Tokenizer, TokenizerError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,6 +18,11 @@ struct Case {
     token_type_ids: Vec<u32>,
     attention_mask: Vec<u32>,
     offsets: Vec<(usize, usize)>,
+    /// Only in the language models' folders.
+    word_ids: Option<Vec<Option<u32>>>,
+    /// Without special tokens, uncut.
+    #[serde(default)]
+    plain: bool,
 }
 
 impl Case {
@@ -60,7 +65,7 @@ fn error(folder: &tempfile::TempDir) -> TokenizerError {
 
 #[test]
 fn golden_cases_of_transformers() {
-    let mut folders = 0;
+    let (mut folders, mut worded) = (0, 0);
     for entry in fs::read_dir(golden("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let tokenizer = Tokenizer::from_folder(golden(&name)).unwrap();
@@ -72,10 +77,18 @@ fn golden_cases_of_transformers() {
                 case.text, case.pair, case.max_length
             );
             let pair = case.pair();
-            let encoding = tokenizer.encode(&case.text, pair, case.max_length).unwrap();
+            let encoding = if case.plain {
+                tokenizer.encode_plain(&case.text).unwrap()
+            } else {
+                tokenizer.encode(&case.text, pair, case.max_length).unwrap()
+            };
             assert_eq!(encoding.ids, case.input_ids, "{what}");
             assert_eq!(encoding.segment_ids, case.token_type_ids, "{what}");
             assert_eq!(encoding.offsets, case.offsets, "{what}");
+            if let Some(words) = &case.word_ids {
+                assert_eq!(&encoding.words, words, "{what}");
+                worded += 1;
+            }
             // Nothing is padded, so the mask says nothing more than the length.
             assert_eq!(case.attention_mask, vec![1; encoding.len()], "{what}");
             check_consistency(&tokenizer, case, &what);
@@ -94,7 +107,8 @@ fn golden_cases_of_transformers() {
         }
         folders += 1;
     }
-    assert!(folders >= 14, "only {folders} golden folders found");
+    assert!(folders >= 20, "only {folders} golden folders found");
+    assert!(worded >= 6 * 200, "only {worded} cases with words");
 }
 
 /// What must hold for any encoding, whatever its ids.
@@ -119,6 +133,9 @@ fn check_consistency(tokenizer: &Tokenizer, case: &Case, what: &str) {
             "{what}"
         );
     }
+    if pair.is_none() {
+        check_plain(tokenizer, text, &whole);
+    }
     let bytes = encoding.byte_offsets(text, pair);
     for ((&(start, end), &(from, to)), sequence) in
         encoding.offsets.iter().zip(&bytes).zip(&encoding.sequence)
@@ -131,6 +148,28 @@ fn check_consistency(tokenizer: &Tokenizer, case: &Case, what: &str) {
         let characters: String = source.chars().skip(start).take(end - start).collect();
         assert_eq!(source[from..to], characters, "{what}");
     }
+}
+
+/// A plain encoding is the ordinary one less its special tokens.
+fn check_plain(tokenizer: &Tokenizer, text: &str, whole: &Encoding) {
+    fn kept<T: Clone>(whole: &Encoding, values: &[T]) -> Vec<T> {
+        let pairs = values.iter().zip(&whole.special);
+        pairs
+            .filter(|&(_, &special)| !special)
+            .map(|(value, _)| value.clone())
+            .collect()
+    }
+    let plain = tokenizer.encode_plain(text).unwrap();
+    let expected = Encoding {
+        ids: kept(whole, &whole.ids),
+        segment_ids: kept(whole, &whole.segment_ids),
+        offsets: kept(whole, &whole.offsets),
+        sequence: kept(whole, &whole.sequence),
+        special: kept(whole, &whole.special),
+        words: kept(whole, &whole.words),
+        truncated: 0,
+    };
+    assert_eq!(plain, expected, "{text:?}");
 }
 
 /// The expected numbers of the following tests were printed by transformers 4.57.6 for the same

@@ -5,6 +5,7 @@ mod glue;
 mod labels;
 mod metrics;
 mod table;
+mod text;
 
 use std::path::{Path, PathBuf};
 
