@@ -44,6 +44,6 @@ mod error;
 
 pub use element::{Element, Float};
 pub use error::StoreError;
-pub use shard::{ArraySpec, FullShard, ShardWriter};
+pub use shard::{ArraySpec, FullShard, ShardWriter, write_whole};
 #[cfg(feature = "parquet")]
 pub use table::{Column, Group, Kind, Lengths, Table, Values};

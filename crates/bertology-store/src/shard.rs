@@ -221,6 +221,17 @@ pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<u64, StoreErro
     Ok(length)
 }
 
+/// Writes a file that appears whole or not at all.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = temporary(&folder_of(path))?;
+    file.write_all(bytes)
+        .map_err(StoreError::io("write", path))?;
+    persist(file, path).map(drop)
+}
+
 /// The folder in which a file's temporary twin is made.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {

@@ -29,6 +29,9 @@ pub enum Error {
     /// The engine refused.
     #[error(transparent)]
     Model(#[from] bertology_model::Error),
+    /// Nothing can be extracted.
+    #[error(transparent)]
+    Extract(#[from] crate::extract::ExtractError),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {

@@ -28,6 +28,13 @@ pub trait Watch {
         let _ = outcome;
     }
 
+    /// The first `finished` shards of an extraction are on disk. `Break` ends it with
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    fn shard(&mut self, finished: usize) -> ControlFlow<()> {
+        let _ = finished;
+        ControlFlow::Continue(())
+    }
+
     /// The masking loop has finished a step; `state` is what [`crate::masking`] needs to go on from
     /// here. `Break` ends the loop with [`Error::Interrupted`](crate::Error::Interrupted).
     fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
@@ -50,6 +57,10 @@ pub enum Pass {
     MaskingStep(usize),
     /// Timing.
     Timing,
+    /// Texts are counted before an extraction; the unit is bytes of the file.
+    Counting,
+    /// Values are extracted.
+    Extraction,
 }
 
 /// The model's answer to one example.
