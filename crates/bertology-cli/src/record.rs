@@ -13,16 +13,18 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 9] = [
+const NOT_IDENTITY: [&str; 11] = [
     "model",
     "revision",
     "offline",
     "cache_dir",
     "data",
+    "file",
     "threads",
     "output",
     "overwrite",
     "resume",
+    "dry_run",
 ];
 
 /// The time since the command began, and the stretches of it.
@@ -109,6 +111,12 @@ impl Run {
             model: opened.record()?,
             data,
         })
+    }
+
+    /// Names the texts of a run that has no labelled examples: their hash and their account.
+    pub(crate) fn set_data(&mut self, sha256: Option<String>, data: Value) {
+        self.identity.data_sha256 = sha256;
+        self.data = Some(data);
     }
 
     /// The whole record.

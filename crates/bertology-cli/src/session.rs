@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bertology::checkpoint::{self, OpenOptions};
 use bertology::corpus::CorpusOptions;
 use bertology::data::{Columns, DataError, LabelOrder};
+use bertology::extract::ExtractError;
 use bertology::hub::{self, DownloadEvent, HubOptions};
 use bertology::{Corpus, Error, LoadedModel, Source, Split, Task};
 use serde_json::{Value, json};
@@ -170,7 +171,8 @@ pub(crate) fn names_data(args: &DataArgs) -> bool {
     args.task.is_some() || args.data.is_some() || args.text_column.is_some()
 }
 
-fn source(args: &DataArgs) -> Result<Source, Failure> {
+/// The file that the options name, and how its rows are read.
+pub(crate) fn source(args: &DataArgs) -> Result<Source, Failure> {
     let Some(path) = &args.data else {
         return Err(Failure::input(
             "no data given: --task NAME --data FOLDER for GLUE, or --data FILE --text-column \
@@ -231,6 +233,9 @@ pub(crate) fn failure(error: &Error) -> Failure {
     match error {
         Error::Checkpoint(error) => checkpoint_failure(error),
         Error::Data(error) => data_failure(error),
+        Error::Extract(
+            ExtractError::Store(_) | ExtractError::NoRoom { .. } | ExtractError::Space { .. },
+        ) => Failure::Work(sentence(error)),
         Error::Interrupted { .. } | Error::InterruptedLoop { .. } => {
             Failure::Interrupted(sentence(error))
         }

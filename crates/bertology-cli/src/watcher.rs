@@ -18,12 +18,14 @@ use crate::show::Screen;
 use crate::tables::csv_field;
 
 type OnStep<'a> = dyn FnMut(&Step, &MaskingState) -> Result<(), Failure> + 'a;
+type OnShard<'a> = dyn FnMut(usize, u64) -> Result<(), Failure> + 'a;
 
 /// Progress, predictions and interruptions of one study.
 pub(crate) struct Watcher<'a> {
     screen: &'a Screen,
     predictions: Option<&'a mut Predictions>,
     on_step: Option<&'a mut OnStep<'a>>,
+    on_shard: Option<&'a mut OnShard<'a>>,
     /// When to pause, so that the state can be saved.
     pause_at: Option<Instant>,
     /// Whether this goes on after a pause, on the display that is there.
@@ -37,6 +39,7 @@ impl<'a> Watcher<'a> {
             screen,
             predictions: None,
             on_step: None,
+            on_shard: None,
             pause_at: None,
             continued: false,
             failure: None,
@@ -50,6 +53,11 @@ impl<'a> Watcher<'a> {
 
     pub(crate) fn on_step(mut self, on_step: &'a mut OnStep<'a>) -> Self {
         self.on_step = Some(on_step);
+        self
+    }
+
+    pub(crate) fn on_shard(mut self, on_shard: &'a mut OnShard<'a>) -> Self {
+        self.on_shard = Some(on_shard);
         self
     }
 
@@ -90,12 +98,14 @@ impl Watch for Watcher<'_> {
             Pass::Evaluation => "evaluation".into(),
             Pass::MaskingStep(step) => format!("step {step}"),
             Pass::Timing => "timing".into(),
+            Pass::Counting => "counting".into(),
+            Pass::Extraction => "extraction".into(),
             _ => "pass".into(),
         };
-        let unit = if pass == Pass::Timing {
-            "runs"
-        } else {
-            "examples"
+        let unit = match pass {
+            Pass::Timing => "runs",
+            Pass::Counting => "bytes",
+            _ => "examples",
         };
         self.screen.start(&label, unit, total);
         self.screen.advance_to(done);
@@ -117,6 +127,14 @@ impl Watch for Watcher<'_> {
         {
             self.failure = Some(failure);
         }
+    }
+
+    fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
+        let result = match &mut self.on_shard {
+            Some(on_shard) => on_shard(finished, overflows),
+            None => Ok(()),
+        };
+        self.keep_going(result)
     }
 
     fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {

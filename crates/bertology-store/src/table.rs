@@ -18,7 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, PrimitiveTypeBuilder, Type};
 
-use crate::shard::{flushed, folder_of, persist, temporary};
+use crate::shard::{flushed, persist, temporary};
 use crate::{Element, Float, FullShard, StoreError};
 
 /// Numbers held in memory at once while a table is written.
@@ -124,12 +124,12 @@ pub fn check(float: Float) -> Result<(), StoreError> {
 }
 
 impl Table {
-    /// Saves the table; gives the file's size.
+    /// Saves the table, by way of a temporary file in `scratch`; gives the file's size.
     ///
     /// # Errors
     /// [`StoreError::NoSuchElement`] for bfloat16, [`StoreError::Column`] for a source that does not
     /// fit its column, [`StoreError::Io`], [`StoreError::Parquet`].
-    pub fn save(&self, shard: &FullShard, path: &Path) -> Result<u64, StoreError> {
+    pub fn save(&self, shard: &FullShard, scratch: &Path, path: &Path) -> Result<u64, StoreError> {
         for column in &self.columns {
             if let Kind::List(float) = column.kind {
                 check(float)?;
@@ -139,7 +139,7 @@ impl Table {
             path: path.to_owned(),
             source,
         };
-        let file = BufWriter::new(temporary(&folder_of(path))?);
+        let file = BufWriter::new(temporary(scratch)?);
         let schema = self.schema().map_err(failed)?;
         let mut writer =
             SerializedFileWriter::new(file, schema, Arc::new(self.properties())).map_err(failed)?;

@@ -263,7 +263,7 @@ mod parquet_tables {
                 .into(),
         };
         let path = folder.path().join("x.parquet");
-        table.save(&full, &path).unwrap();
+        table.save(&full, folder.path(), &path).unwrap();
         let found = rows(&path);
         assert_eq!(found.len(), 8);
         for (at, row) in found.iter().enumerate() {
@@ -293,7 +293,7 @@ mod parquet_tables {
             }],
         };
         let path = folder.path().join("x.parquet");
-        table.save(&full, &path).unwrap();
+        table.save(&full, folder.path(), &path).unwrap();
         let b: Vec<f32> = halves().into_iter().map(f16::to_f32).collect();
         let found: Vec<Vec<f32>> = rows(&path).iter().map(|row| list(row, "b")).collect();
         assert_eq!(
@@ -353,7 +353,7 @@ mod parquet_tables {
                     values: vec![values],
                 }],
             };
-            let error = table.save(&full, &path).unwrap_err();
+            let error = table.save(&full, folder.path(), &path).unwrap_err();
             assert!(matches!(error, StoreError::Column { .. }), "{error}");
         }
         drop(full);

@@ -28,10 +28,11 @@ pub trait Watch {
         let _ = outcome;
     }
 
-    /// The first `finished` shards of an extraction are on disk. `Break` ends it with
-    /// [`Error::Interrupted`](crate::Error::Interrupted).
-    fn shard(&mut self, finished: usize) -> ControlFlow<()> {
-        let _ = finished;
+    /// The first `finished` shards of an extraction are on disk; in the last of them, `overflows`
+    /// finite values became infinite because their type on disk cannot hold them. `Break` ends the
+    /// extraction with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
+        let _ = (finished, overflows);
         ControlFlow::Continue(())
     }
 

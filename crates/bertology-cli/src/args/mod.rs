@@ -1,5 +1,6 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
+mod extract;
 mod legacy;
 
 use std::num::NonZeroUsize;
@@ -8,6 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(crate) use extract::{
+    DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg, ValueArgs,
+};
 pub(crate) use legacy::{Legacy, Masks, normalise};
 
 const AFTER_HELP: &str = "\
@@ -66,6 +70,9 @@ pub(crate) enum Command {
     Prune(Box<PruneArgs>),
     /// The task's metrics, with or without a head mask.
     Evaluate(EvaluateArgs),
+    /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
+    #[command(long_about = extract::ABOUT)]
+    Extract(Box<ExtractArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Importance, masking and pruning of the built-in model; no argument, no network.

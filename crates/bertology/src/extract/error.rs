@@ -1,7 +1,23 @@
 //! What an extraction refuses, with the evidence.
 
+use std::fmt;
+
 use bertology_model::HeadId;
 use bertology_store::StoreError;
+
+/// Bytes with a decimal unit.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scaled = self.0 as f64;
+        match self.0 {
+            0..1_000_000 => write!(f, "{} bytes", self.0),
+            1_000_000..1_000_000_000 => write!(f, "{:.1} MB", scaled / 1e6),
+            _ => write!(f, "{:.2} GB", scaled / 1e9),
+        }
+    }
+}
 
 /// Why an extraction could not be planned or written.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +104,12 @@ pub enum ExtractError {
         /// What the model has.
         head: &'static str,
     },
+    /// Not an objective.
+    #[error("`{text}` is not an objective; write label, or class:2 for class 2")]
+    ObjectiveSyntax {
+        /// As given.
+        text: String,
+    },
     /// A class that the model does not have.
     #[error("there is no class {class}: the model has {classes}, numbered from 0")]
     NoSuchClass {
@@ -150,8 +172,8 @@ pub enum ExtractError {
     },
     /// The disk is too small.
     #[error(
-        "the results need about {needed} bytes, and {available} are free; choose fewer layers or \
-         heads, a narrower type of numbers, or another disk"
+        "the results need about {}, and {} are free; choose fewer layers or heads, a narrower type \
+         of numbers, or another disk", Size(*needed), Size(*available)
     )]
     NoRoom {
         /// Bytes to be written.

@@ -36,6 +36,7 @@ mod index;
 mod layout;
 mod plan;
 mod recorder;
+mod remove;
 mod request;
 #[cfg(feature = "parquet")]
 mod tables;
@@ -50,6 +51,7 @@ use serde::{Deserialize, Serialize};
 pub use bertology_store::Float;
 pub use error::ExtractError;
 pub use plan::{Counts, Extraction};
+pub use remove::remove;
 pub use request::{Heads, Layers, Objective, Request};
 pub use texts::Texts;
 pub use write::{ShardRecord, Summary};

@@ -194,14 +194,12 @@ impl Extraction {
         self.preparer.max_length
     }
 
-    /// Bytes on disk of all shards: exact for safetensors, nearly so for npz, about right for
-    /// Parquet.
+    /// Bytes on disk of the shards from `first` on: exact for safetensors, nearly so for npz, about
+    /// right for Parquet.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.shards
-            .iter()
-            .map(|sizes| self.shard_bytes(*sizes))
-            .sum()
+    pub fn bytes(&self, first: usize) -> u64 {
+        let rest = self.shards.get(first..).unwrap_or_default();
+        rest.iter().map(|sizes| self.shard_bytes(*sizes)).sum()
     }
 
     pub(super) fn shard_bytes(&self, sizes: Sizes) -> u64 {
@@ -221,7 +219,6 @@ impl Extraction {
     #[must_use]
     pub fn bytes_needed(&self, first: usize) -> u64 {
         let rest = self.shards.get(first..).unwrap_or_default();
-        let bytes: u64 = rest.iter().map(|sizes| self.shard_bytes(*sizes)).sum();
         let twice = match self.options.format {
             Format::Safetensors => 0,
             Format::Npz | Format::Parquet => rest
@@ -230,7 +227,7 @@ impl Extraction {
                 .max()
                 .unwrap_or(0),
         };
-        bytes + twice
+        self.bytes(first) + twice
     }
 
     /// Refuses a disk that is too small for the shards from `first` on; gives the bytes that are

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
 use bertology_checkpoint::{Architecture, HeadSet, Problem, TaskHead};
 use bertology_model::{HeadId, Interests, LayerSite, ModelSite, Pass, Tap};
@@ -56,67 +57,91 @@ fn ranges(text: &str) -> Option<BTreeSet<usize>> {
 }
 
 /// A choice of heads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heads {
-    /// Every head that the model has.
-    All,
-    /// Every head that the model has in these layers.
-    Layers(BTreeSet<usize>),
-    /// These.
-    These(HeadSet),
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heads {
+    all: bool,
+    layers: BTreeSet<usize>,
+    heads: HeadSet,
 }
 
 impl Heads {
-    /// Reads `all`, layers (`3`, `0-4`), or heads as everywhere (`3.5`, `L3H5`, `3:5`, `0:1,3`).
+    /// Every head that the model has.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            all: true,
+            ..Self::default()
+        }
+    }
+
+    /// Every head that the model has in these layers.
+    pub fn layers(layers: impl IntoIterator<Item = usize>) -> Self {
+        Self {
+            layers: layers.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// These heads; each must be there.
+    #[must_use]
+    pub fn these(heads: HeadSet) -> Self {
+        Self {
+            heads,
+            ..Self::default()
+        }
+    }
+
+    /// Reads `all`, layers (`3`, `0-4`) and heads as everywhere (`3.5`, `L3H5`, `3:5`, `0:1,3`), with
+    /// spaces between them.
     ///
     /// # Errors
     /// What is wrong with the text, or heads that the unpruned model does not have.
     pub fn parse(text: &str, arch: &Architecture) -> Result<Self, Error> {
-        if text.trim() == "all" {
-            return Ok(Self::All);
+        let mut found = Self::default();
+        let mut rest = Vec::new();
+        for item in text.split_whitespace() {
+            if item == "all" {
+                found.all = true;
+            } else if let Some(layers) = ranges(item) {
+                found.layers.extend(layers);
+            } else {
+                rest.push(item);
+            }
         }
-        if let Some(layers) = ranges(text) {
-            return Ok(Self::Layers(layers));
-        }
-        let set = HeadSet::parse(text, arch.num_layers, arch.num_heads)?;
-        Ok(Self::These(set))
+        found.heads = HeadSet::parse(&rest.join(" "), arch.num_layers, arch.num_heads)?;
+        Ok(found)
     }
 
     /// The heads meant, in order.
-    fn resolve(&self, model: &LoadedModel) -> Result<Vec<HeadId>, ExtractError> {
+    fn resolve(&self, model: &LoadedModel) -> Result<BTreeSet<HeadId>, ExtractError> {
         let arch = model.architecture();
         let (layers, heads) = (arch.num_layers, arch.num_heads);
-        match self {
-            Self::All => Ok(model.model().heads().collect()),
-            Self::Layers(chosen) => match chosen.iter().find(|layer| **layer >= layers) {
-                Some(layer) => Err(ExtractError::NoSuchLayer {
-                    layer: *layer,
-                    layers,
-                }),
-                None => Ok(model
-                    .model()
-                    .heads()
-                    .filter(|id| chosen.contains(&id.layer))
-                    .collect()),
-            },
-            Self::These(set) => set
-                .iter()
-                .map(|(layer, head)| {
-                    let id = HeadId { layer, head };
-                    if layer >= layers || head >= heads {
-                        Err(ExtractError::NoSuchHead {
-                            head: id,
-                            layers,
-                            heads,
-                        })
-                    } else if model.model().has_head(id) {
-                        Ok(id)
-                    } else {
-                        Err(ExtractError::PrunedHead { head: id })
-                    }
-                })
-                .collect(),
+        if let Some(layer) = self.layers.iter().find(|layer| **layer >= layers) {
+            return Err(ExtractError::NoSuchLayer {
+                layer: *layer,
+                layers,
+            });
         }
+        let mut chosen: BTreeSet<HeadId> = model
+            .model()
+            .heads()
+            .filter(|id| self.all || self.layers.contains(&id.layer))
+            .collect();
+        for (layer, head) in self.heads.iter() {
+            let id = HeadId { layer, head };
+            if layer >= layers || head >= heads {
+                return Err(ExtractError::NoSuchHead {
+                    head: id,
+                    layers,
+                    heads,
+                });
+            }
+            if !model.model().has_head(id) {
+                return Err(ExtractError::PrunedHead { head: id });
+            }
+            chosen.insert(id);
+        }
+        Ok(chosen)
     }
 }
 
@@ -135,6 +160,20 @@ impl fmt::Display for Objective {
         match self {
             Self::Label => f.write_str("label"),
             Self::Class(class) => write!(f, "class:{class}"),
+        }
+    }
+}
+
+impl FromStr for Objective {
+    type Err = Error;
+
+    /// Reads `label` or `class:2`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let class = text.strip_prefix("class:").map(str::parse);
+        match (text, class) {
+            ("label", _) => Ok(Self::Label),
+            (_, Some(Ok(class))) => Ok(Self::Class(class)),
+            _ => Err(ExtractError::ObjectiveSyntax { text: text.into() }.into()),
         }
     }
 }

@@ -36,10 +36,10 @@ pub struct ShardRecord {
 pub struct Summary {
     /// The shards, those of earlier runs included.
     pub shards: Vec<ShardRecord>,
-    /// Bytes of the shards that this run wrote.
+    /// Bytes of the shards that this call wrote.
     pub bytes: u64,
     /// Finite values that became infinite because their type on disk cannot hold them, in the shards
-    /// that this run wrote.
+    /// that this call wrote.
     pub overflows: u64,
 }
 
@@ -59,6 +59,7 @@ struct Open {
     shard: usize,
     writer: ShardWriter,
     sizes: Sizes,
+    overflows: u64,
 }
 
 impl Extraction {
@@ -111,25 +112,6 @@ impl Extraction {
         index.push(b'\n');
         write_whole(&folder.join("index.json"), &index).map_err(ExtractError::from)?;
         Ok(summary)
-    }
-
-    /// Names of the files that an extraction in this format may have written, folders included: an
-    /// earlier extraction can be removed by them.
-    #[must_use]
-    pub fn is_own_file(relative: &Path) -> bool {
-        let Some(name) = relative.file_name().and_then(|name| name.to_str()) else {
-            return false;
-        };
-        let numbered = name
-            .strip_prefix("shard-")
-            .and_then(|rest| rest.split_once('.'));
-        numbered.is_some_and(|(number, extension)| {
-            number.len() >= 5
-                && number.bytes().all(|byte| byte.is_ascii_digit())
-                && [Format::Safetensors, Format::Npz, Format::Parquet]
-                    .iter()
-                    .any(|format| format.extension() == extension)
-        })
     }
 
     fn examples_before(&self, shard: usize) -> u64 {
@@ -319,12 +301,13 @@ impl Progress<'_> {
             None => self.begin(block.shard, planned)?,
         };
         put(extraction, &mut open, block)?;
-        self.overflows += block.overflows;
+        open.overflows += block.overflows;
         self.done += block.sizes.examples;
         if open.sizes.examples == planned.examples {
             let shard = open.writer.finish().map_err(ExtractError::from)?;
             self.bytes += self.save(shard, block.shard)?;
-            if watch.shard(block.shard + 1).is_break() {
+            self.overflows += open.overflows;
+            if watch.shard(block.shard + 1, open.overflows).is_break() {
                 return Err(self.interrupted());
             }
         } else {
@@ -351,6 +334,7 @@ impl Progress<'_> {
             shard,
             writer,
             sizes: Sizes::default(),
+            overflows: 0,
         };
         for (at, array) in extraction.layout.arrays.iter().enumerate() {
             if matches!(array.content, Content::Offsets(_)) {
@@ -390,7 +374,9 @@ impl Progress<'_> {
                 path: folder,
                 source,
             })?;
-            bytes += named.table.save(shard, &self.folder.join(file))?;
+            bytes += named
+                .table
+                .save(shard, self.folder, &self.folder.join(file))?;
         }
         Ok(bytes)
     }
