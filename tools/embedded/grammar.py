@@ -574,11 +574,12 @@ def more_labelled(seed: int, count: int, known: list[Record]) -> list[Record]:
 
 
 def write_corpora(folder: Path, train: list[Record], dev: list[Record]) -> None:
-    """`CoLA/train.tsv`, `CoLA/dev.tsv` and `dev.conllu` under `folder`."""
+    """`CoLA/train.tsv`, `CoLA/dev.tsv`, `dev.conllu` and, one a line, the acceptable dev sentences in `dev.txt`."""
     (folder / "CoLA").mkdir(parents=True, exist_ok=True)
     for name, records in (("train", train), ("dev", dev)):
         (folder / "CoLA" / f"{name}.tsv").write_text("".join(r.tsv() for r in records), encoding="utf-8", newline="\n")
     (folder / "dev.conllu").write_text("".join(write_conllu(dev, "dev")), encoding="utf-8", newline="\n")
+    (folder / "dev.txt").write_text("".join(f"{r.text}\n" for r in dev if r.label), encoding="utf-8", newline="\n")
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import unittest
 from collections import Counter
+from pathlib import Path
 
 import grammar
 import lexicon as lex
@@ -232,6 +234,14 @@ class Corpora(unittest.TestCase):
             self.assertEqual((label, mark), ("1", "") if source == GRAMMATICAL else ("0", "*"))
             self.assertEqual(text, r.text)
             self.assertTrue(text[0].isupper() and text.endswith("."))
+
+    def test_the_plain_file_has_the_acceptable_sentences_in_order(self):
+        with tempfile.TemporaryDirectory() as folder:
+            grammar.write_corpora(Path(folder), self.train, self.dev)
+            rows = (Path(folder) / "CoLA/dev.tsv").read_text(encoding="utf-8").splitlines()
+            plain = (Path(folder) / "dev.txt").read_text(encoding="utf-8").splitlines()
+        self.assertEqual(plain, [row.split("\t")[3] for row in rows if row.split("\t")[1] == "1"])
+        self.assertGreater(len(plain), 0)
 
     def test_conllu_round_trip(self):
         text = "".join(write_conllu(self.dev, "dev"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import tempfile
 import time
@@ -86,6 +87,27 @@ def score(model, rows: list[list[int]]) -> tuple[list[float], int]:
     return sums, count
 
 
+def evaluate(family: str, model, tokenizer, dev: list) -> dict:
+    """Loss per predicted token on the acceptable sentences, in nats, and how often, by violation, the sum of a
+    sentence's losses is below that of the same sentence broken."""
+    good, count = score(model, encode(family, tokenizer, [r.text for r in dev if r.label]))
+    broken = [r for r in dev if not r.label]
+    whole, _ = score(model, encode(family, tokenizer, [r.source for r in broken]))
+    after, _ = score(model, encode(family, tokenizer, [r.text for r in broken]))
+    parts: dict[str, tuple[int, int]] = {}
+    for record, w, a in zip(broken, whole, after):
+        right, n = parts.get(record.violation, (0, 0))
+        parts[record.violation] = (right + (w < a), n + 1)
+    loss = sum(good) / count
+    return {
+        "predicted_tokens": count,
+        "loss_per_token": round(loss, 4),
+        "perplexity": round(math.exp(loss), 4),
+        "source_more_probable": round(sum(right for right, _ in parts.values()) / len(broken), 4),
+        "by_violation": {k: f"{right}/{n}" for k, (right, n) in sorted(parts.items())},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=["gpt", "gpt2"], required=True)
@@ -122,19 +144,12 @@ def main() -> None:
     model.half().save_pretrained(target)
     tokenizer.save_pretrained(target)
     model = type(model).from_pretrained(target, dtype=torch.float32, attn_implementation="eager")
-    good, count = score(model, encode(args.family, tokenizer, [r.text for r in dev if r.label]))
-    broken = [r for r in dev if not r.label]
-    whole, _ = score(model, encode(args.family, tokenizer, [r.source for r in broken]))
-    after, _ = score(model, encode(args.family, tokenizer, [r.text for r in broken]))
     summary = {
         "family": args.family, "grammar_seed": GRAMMAR_SEED, "model_seed": args.seed,
         "options": {k: v for k, v in vars(args).items() if isinstance(v, (int, float))},
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "dev": {
-            "loss_per_token": round(sum(good) / count, 4),
-            "source_more_probable": round(sum(w < a for w, a in zip(whole, after)) / len(broken), 4),
-        },
+        "dev": evaluate(args.family, model, tokenizer, dev),
         "seconds": round(time.time() - start),
     }
     (args.output / f"training-{args.family}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

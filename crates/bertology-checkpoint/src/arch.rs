@@ -13,6 +13,68 @@ pub enum Family {
     Bert,
     /// `model_type: "roberta"`.
     Roberta,
+    /// `model_type: "openai-gpt"`, the first GPT.
+    OpenAiGpt,
+    /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
+    Gpt2,
+}
+
+/// Where a block's two norms stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlacement {
+    /// After the residual is added: `h = norm(x + attention(x))`, `y = norm(h + mlp(h))`.
+    Post,
+    /// Before attention and feed-forward, on a residual stream that no norm touches, which a final
+    /// norm brings to scale: `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
+    Pre,
+}
+
+/// What segment ids (`token_type_ids`) add to the embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segments {
+    /// Nothing: the family has no segments.
+    None,
+    /// A row of a table with so many rows (`type_vocab_size`); segment 0 where none is given.
+    Table(usize),
+    /// A row of the *token* table, and nothing where none is given (GPT, GPT-2).
+    Words,
+}
+
+/// What attention scores are multiplied by before the softmax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreScale {
+    /// `1 / √head_dim` (`scale_attn_weights`).
+    pub by_head_dim: bool,
+    /// `1 / (layer + 1)`, the layer zero-based (`scale_attn_by_inverse_layer_idx`).
+    pub by_layer: bool,
+}
+
+impl ScoreScale {
+    /// The factor in a layer (zero-based).
+    #[must_use]
+    pub fn factor(self, head_dim: usize, layer: usize) -> f64 {
+        let by_head_dim = if self.by_head_dim {
+            1.0 / (head_dim as f64).sqrt()
+        } else {
+            1.0
+        };
+        if self.by_layer {
+            by_head_dim / (layer + 1) as f64
+        } else {
+            by_head_dim
+        }
+    }
+}
+
+/// The position that a sequence classifier reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The first token.
+    First,
+    /// The last token that is not the padding token (`pad_token_id`); the last of all where the
+    /// config names no padding token, the first where every token is one
+    /// (`GPT2ForSequenceClassification`).
+    Last,
 }
 
 /// How a token's place in the sequence enters the model (`position_embedding_type`).
@@ -42,7 +104,7 @@ pub enum PositionIds {
     },
 }
 
-/// Element-wise function inside the feed-forward block (`hidden_act`).
+/// Element-wise function inside the feed-forward block (`hidden_act`, `activation_function`, `afn`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x · ½ (1 + erf(x / √2))`.
@@ -64,7 +126,7 @@ pub enum Activation {
 pub enum TaskHead {
     /// Hidden states only (`BertModel`, `RobertaModel`).
     None,
-    /// One vector of logits per sequence, from the first token
+    /// One vector of logits per sequence, from the position that [`Architecture::pooling`] names
     /// (`*ForSequenceClassification`).
     SequenceClassification {
         /// Number of logits.
@@ -74,6 +136,8 @@ pub enum TaskHead {
     },
     /// Logits over the vocabulary at every position (`*ForMaskedLM`).
     MaskedLm,
+    /// Logits over the vocabulary at every position, for the token that follows (`*LMHeadModel`).
+    CausalLm,
     /// Two logits per sequence: is the second segment the continuation of the first
     /// (`BertForNextSentencePrediction`).
     NextSentence,
@@ -93,6 +157,7 @@ impl TaskHead {
                 Problem::MultiLabel => "a multi-label classifier",
             },
             Self::MaskedLm => "a masked-LM head",
+            Self::CausalLm => "a causal-LM head",
             Self::NextSentence => "a next-sentence head",
             Self::PreTraining => "masked-LM and next-sentence heads",
         }
@@ -127,8 +192,18 @@ pub struct Architecture {
     pub intermediate_size: usize,
     /// Rows of the position table (`max_position_embeddings`).
     pub max_positions: usize,
-    /// Rows of the segment table (`type_vocab_size`); 0 if the family has none.
-    pub num_segments: usize,
+    /// What segment ids add.
+    pub segments: Segments,
+    /// Whether the sum of the embeddings goes through a norm.
+    pub embedding_norm: bool,
+    /// Where the blocks' norms stand; [`NormPlacement::Pre`] comes with a final norm.
+    pub norm: NormPlacement,
+    /// Whether a token sees only itself and the tokens before it.
+    pub causal: bool,
+    /// What attention scores are multiplied by.
+    pub score_scale: ScoreScale,
+    /// The position that a sequence classifier reads.
+    pub pooling: Pooling,
     /// How positions enter.
     pub positions: Positions,
     /// Which position a token has.
@@ -144,6 +219,8 @@ pub struct Architecture {
     pub pad_id: Option<u32>,
     /// Task on top.
     pub head: TaskHead,
+    /// Whether the classifier adds a bias to its logits.
+    pub classifier_bias: bool,
     /// Whether the file has the encoder's pooler (`tanh(W h₀ + b)`). A classifier's own dense layer
     /// (RoBERTa) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,

@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::arch::{Architecture, Family, TaskHead};
+use crate::arch::{Architecture, TaskHead};
 use crate::config::{Config, OpenAs};
-use crate::names::{IgnoreReason, Meaning, Names, expected, layer_count};
+use crate::names::{IgnoreReason, Meaning, Names, expected};
 use crate::parameter::{Affine, LayerParameter, Parameter};
 use crate::report::{Ignored, MissingTensor, Report, TensorInfo};
 use crate::tensors::{Tensor, TensorSet};
@@ -129,14 +129,35 @@ impl Checkpoint {
         &self.architecture
     }
 
-    /// The tensor of a parameter, its shape verified; nothing where the architecture has no such
-    /// parameter. [`Parameter::LmDecoder`]'s weight is there only if it is not tied to the word
-    /// embeddings.
+    /// The tensor of a parameter as the file holds it, its shape verified; nothing where the
+    /// architecture has no such parameter. [`Parameter::LmDecoder`]'s weight is there only if it is
+    /// not tied to the word embeddings. [`Checkpoint::values`] gives the canonical layout.
     #[must_use]
     pub fn parameter(&self, parameter: Parameter) -> Option<&Tensor> {
         self.by_parameter
             .get(&parameter)
             .and_then(|&at| self.set.tensors.get(at))
+    }
+
+    /// The values of a parameter in the canonical layout, linear maps as `[out, in]` row by row; GPT
+    /// files hold those of their blocks as `[in, out]`. Nothing where [`Checkpoint::parameter`] is.
+    ///
+    /// # Errors
+    /// A tensor whose bytes cannot be read as numbers.
+    pub fn values(&self, parameter: Parameter) -> Result<Option<Vec<f32>>, Error> {
+        let Some(tensor) = self.parameter(parameter) else {
+            return Ok(None);
+        };
+        let values = tensor.to_f32()?;
+        let transposed = self.architecture.family.table().transposed && parameter.is_block_map();
+        let &[inputs, outputs] = tensor.shape() else {
+            return Ok(Some(values));
+        };
+        Ok(Some(if transposed {
+            transpose(&values, inputs, outputs)
+        } else {
+            values
+        }))
     }
 
     /// Every parameter that the files hold, in canonical order.
@@ -200,7 +221,7 @@ impl Checkpoint {
         let set = TensorSet::open(folder)?;
         let names: Vec<&str> = set.tensors.iter().map(Tensor::name).collect();
         let mut architecture = config.architecture(&names, options.open_as)?;
-        let found = layer_count(names.iter().copied());
+        let found = architecture.family.layer_count(names.iter().copied());
         // Before anything is built per layer: the config may claim billions.
         if architecture.num_layers > found {
             return Err(Error::Layers {
@@ -209,7 +230,7 @@ impl Checkpoint {
                 found,
             });
         }
-        let prefix = Names::prefix(architecture.family);
+        let prefix = architecture.family.table().prefix;
         let prefixed = names.iter().any(|name| name.starts_with(prefix));
         drop(names);
         let mut matching = Matching::default();
@@ -353,7 +374,7 @@ impl Matching {
         }
         let has_lm = matches!(
             names.architecture.head,
-            TaskHead::MaskedLm | TaskHead::PreTraining
+            TaskHead::MaskedLm | TaskHead::PreTraining | TaskHead::CausalLm
         );
         let decoder = Parameter::LmDecoder(Affine::Weight);
         if has_lm && !tied {
@@ -375,19 +396,13 @@ impl Matching {
                 TaskHead::None => None,
                 TaskHead::SequenceClassification { .. } => Some("sequence classifier"),
                 TaskHead::MaskedLm => Some("masked language model"),
+                TaskHead::CausalLm => Some("causal language model"),
                 TaskHead::NextSentence => Some("next-sentence predictor"),
                 TaskHead::PreTraining => Some("pre-training head"),
             };
-            // The encoder's names start with its prefix or with one of these.
-            let base = [
-                Names::prefix(names.architecture.family),
-                "embeddings.",
-                "encoder.",
-                "pooler.",
-            ];
             let of_head: Vec<String> = missing
                 .iter()
-                .filter(|name| !base.iter().any(|prefix| name.starts_with(prefix)))
+                .filter(|name| !names.in_base(name))
                 .cloned()
                 .collect();
             let path = folder.to_path_buf();
@@ -406,17 +421,17 @@ impl Matching {
                 },
             );
         }
-        let roberta_classifier = names.architecture.family == Family::Roberta
-            && matches!(
-                names.architecture.head,
-                TaskHead::SequenceClassification { .. }
-            );
+        let classifier = matches!(
+            names.architecture.head,
+            TaskHead::SequenceClassification { .. }
+        );
+        let dense_is_head = classifier && !names.reads_base_pooler();
         for (&parameter, &at) in &self.by_parameter {
             let Some(tensor) = set.tensors.get(at) else {
                 continue;
             };
             self.report.used.push(TensorInfo::of(tensor));
-            self.report.parts.add(parameter, tensor, roberta_classifier);
+            self.report.parts.add(parameter, tensor, dense_is_head);
         }
     }
 
@@ -434,11 +449,12 @@ impl Matching {
         let Some(tensor) = tensor else {
             let missing = MissingTensor {
                 name: names.name_of(parameter),
-                shape: shape.to_vec(),
+                shape: names.stored_shape(parameter, shape),
             };
             self.report.missing.push(missing);
             return;
         };
+        let shape = &names.stored_shape(parameter, shape);
         if tensor.shape() != shape {
             self.problems.push(Error::Shape {
                 tensor: tensor.name().into(),
@@ -461,6 +477,7 @@ fn shape_hint(parameter: Parameter, architecture: &Architecture) -> &'static str
             LayerParameter::Query(_)
             | LayerParameter::Key(_)
             | LayerParameter::Value(_)
+            | LayerParameter::QueryKeyValue(_)
             | LayerParameter::AttentionOutput(_),
         ) => {
             if architecture.pruned_heads.contains_key(&layer) {
@@ -472,6 +489,22 @@ fn shape_hint(parameter: Parameter, architecture: &Architecture) -> &'static str
         Parameter::Classifier(_) => "; `id2label` sets the number of labels",
         _ => "",
     }
+}
+
+/// `[rows, cols]` to `[cols, rows]`, in tiles that stay in the cache.
+fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut turned = vec![0.0; values.len()];
+    for row in (0..rows).step_by(TILE) {
+        for col in (0..cols).step_by(TILE) {
+            for r in row..(row + TILE).min(rows) {
+                for c in col..(col + TILE).min(cols) {
+                    turned[c * rows + r] = values[r * cols + c];
+                }
+            }
+        }
+    }
+    turned
 }
 
 fn hash_file(path: &Path) -> Result<String, Error> {

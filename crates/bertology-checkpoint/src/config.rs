@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::arch::{Activation, Architecture, Family, PositionIds, Positions, Problem, TaskHead};
+use crate::arch::{Positions, Problem};
 use crate::{Error, json};
 
 /// The name of the config file in a model folder.
 pub(crate) const CONFIG_FILE: &str = "config.json";
 
-/// Which head to put on the encoder.
+/// Which head to put on the base model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OpenAs {
@@ -26,6 +26,8 @@ pub enum OpenAs {
     SequenceClassification,
     /// The masked language model.
     MaskedLm,
+    /// The causal language model.
+    CausalLm,
     /// Next-sentence prediction.
     NextSentence,
     /// Masked language model and next-sentence prediction.
@@ -81,248 +83,12 @@ impl Config {
         self.value("architectures")?.as_array()?.first()?.as_str()
     }
 
-    /// Builds the description; `names` are the tensor names of the checkpoint, consulted only for
-    /// what the config leaves out. [`Architecture::pooler`] says here whether the head *needs* a
-    /// pooler; what the file holds is settled when the tensors are matched.
-    pub(crate) fn architecture(
-        &self,
-        names: &[&str],
-        open_as: OpenAs,
-    ) -> Result<Architecture, Error> {
-        let family = self.family(names)?;
-        self.refuse_other_computations()?;
-        let hidden_size = self.size("hidden_size", 768)?;
-        let num_heads = self.size("num_attention_heads", 12)?;
-        if hidden_size % num_heads != 0 {
-            return Err(self.wrong(
-                "hidden_size",
-                format!("is {hidden_size}, not a multiple of num_attention_heads = {num_heads}"),
-            ));
-        }
-        if let Some(value) = self.value("embedding_size")
-            && value.as_u64() != Some(hidden_size as u64)
-        {
-            return Err(self.unsupported(
-                "embedding_size",
-                value,
-                "factorised embeddings are not; it must equal hidden_size",
-            ));
-        }
-        let vocab_size = self.size(
-            "vocab_size",
-            if family == Family::Bert {
-                30_522
-            } else {
-                50_265
-            },
-        )?;
-        let max_positions = self.size("max_position_embeddings", 512)?;
-        let num_layers = self.size("num_hidden_layers", 12)?;
-        let pad_id = self.pad_id(family, vocab_size)?;
-        let position_ids = match (family, pad_id) {
-            (Family::Bert, _) => PositionIds::FromZero,
-            (Family::Roberta, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
-            (Family::Roberta, None) => {
-                return Err(self.wrong(
-                    "pad_token_id",
-                    "is null, but RoBERTa counts positions from the padding token's id".into(),
-                ));
-            }
-        };
-        let activation = self.activation()?;
-        let labels = self.labels()?;
-        let head = self.head(family, names, open_as, labels.len())?;
-        let pooler = match head {
-            TaskHead::None | TaskHead::MaskedLm => false,
-            TaskHead::SequenceClassification { .. }
-            | TaskHead::NextSentence
-            | TaskHead::PreTraining => true,
-        };
-        let architecture = Architecture {
-            family,
-            vocab_size,
-            hidden_size,
-            num_layers,
-            num_heads,
-            intermediate_size: self.size("intermediate_size", 3072)?,
-            max_positions,
-            num_segments: self.size("type_vocab_size", 2)?,
-            positions: self.positions()?,
-            position_ids,
-            activation,
-            lm_activation: match family {
-                Family::Bert => activation,
-                Family::Roberta => Activation::Gelu,
-            },
-            norm_epsilon: self.norm_epsilon()?,
-            pad_id,
-            labels: match head {
-                TaskHead::SequenceClassification { .. } => labels,
-                _ => Vec::new(),
-            },
-            head,
-            pooler,
-            pruned_heads: self.pruned_heads(num_layers, num_heads)?,
-        };
-        if architecture.max_tokens() == 0 {
-            return Err(self.wrong(
-                "max_position_embeddings",
-                format!("is {max_positions}, which leaves no position for any token"),
-            ));
-        }
-        Ok(architecture)
-    }
-
-    /// Whether the masked-LM decoder shares the word embeddings.
+    /// Whether the language model's output layer shares the word embeddings.
     pub(crate) fn ties_embeddings(&self) -> Result<bool, Error> {
         self.flag("tie_word_embeddings", true)
     }
 
-    fn family(&self, names: &[&str]) -> Result<Family, Error> {
-        const SUPPORTED: &str = "only \"bert\" and \"roberta\" are";
-        if let Some(value) = self.value("model_type") {
-            return match value.as_str() {
-                Some("bert") => Ok(Family::Bert),
-                Some("roberta") => Ok(Family::Roberta),
-                _ => Err(self.unsupported("model_type", value, SUPPORTED)),
-            };
-        }
-        // Files from before transformers 2.3 name no type.
-        match self.declared_class() {
-            Some(class) if class.starts_with("Bert") => return Ok(Family::Bert),
-            Some(class) if class.starts_with("Roberta") => return Ok(Family::Roberta),
-            Some(class) => {
-                return Err(self.unsupported("architectures", &class.into(), SUPPORTED));
-            }
-            None => {}
-        }
-        let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-        if any("bert.") {
-            Ok(Family::Bert)
-        } else if any("roberta.") {
-            Ok(Family::Roberta)
-        } else {
-            Err(self.wrong(
-                "model_type",
-                "is missing, and neither `architectures` nor the tensor names tell the family; add \
-                 \"model_type\": \"bert\" or \"roberta\""
-                    .into(),
-            ))
-        }
-    }
-
-    /// Options of the two classes that turn the model into another one.
-    fn refuse_other_computations(&self) -> Result<(), Error> {
-        for key in ["is_decoder", "add_cross_attention", "is_encoder_decoder"] {
-            if self.flag(key, false)? {
-                return Err(self.unsupported(
-                    key,
-                    &Value::Bool(true),
-                    "only encoders are, in which every token sees every other",
-                ));
-            }
-        }
-        if let Some(value) = self.value("quantization_config") {
-            return Err(self.unsupported(
-                "quantization_config",
-                value,
-                "save the model in f32, f16 or bf16",
-            ));
-        }
-        Ok(())
-    }
-
-    fn head(
-        &self,
-        family: Family,
-        names: &[&str],
-        open_as: OpenAs,
-        num_labels: usize,
-    ) -> Result<TaskHead, Error> {
-        let open_as = match open_as {
-            OpenAs::Declared => match self.declared_class() {
-                Some(class) => self.head_of_class(family, class)?,
-                None => self.head_of_tensors(family, names)?,
-            },
-            asked => asked,
-        };
-        let no_such = |task: &str| {
-            self.unsupported(
-                "model_type",
-                &"roberta".into(),
-                &format!("with {task}, only BERT is"),
-            )
-        };
-        Ok(match (open_as, family) {
-            (OpenAs::Encoder | OpenAs::Declared, _) => TaskHead::None,
-            (OpenAs::SequenceClassification, _) => TaskHead::SequenceClassification {
-                num_labels,
-                problem: self.problem(num_labels)?,
-            },
-            (OpenAs::MaskedLm, _) => TaskHead::MaskedLm,
-            (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
-            (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
-            (OpenAs::NextSentence | OpenAs::PreTraining, Family::Roberta) => {
-                return Err(no_such("next-sentence prediction"));
-            }
-        })
-    }
-
-    fn head_of_class(&self, family: Family, class: &str) -> Result<OpenAs, Error> {
-        let prefix = match family {
-            Family::Bert => "Bert",
-            Family::Roberta => "Roberta",
-        };
-        let unsupported = || Error::UnsupportedTask {
-            path: self.path.clone(),
-            architecture: class.to_owned(),
-        };
-        match (class.strip_prefix(prefix).ok_or_else(unsupported)?, family) {
-            ("Model", _) => Ok(OpenAs::Encoder),
-            ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForMaskedLM", _) => Ok(OpenAs::MaskedLm),
-            ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
-            ("ForPreTraining", Family::Bert) => Ok(OpenAs::PreTraining),
-            _ => Err(unsupported()),
-        }
-    }
-
-    /// Old files without `architectures`: the head's tensors tell.
-    fn head_of_tensors(&self, family: Family, names: &[&str]) -> Result<OpenAs, Error> {
-        let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-        let ambiguous = |evidence: &str| {
-            Err(Error::AmbiguousTask {
-                path: self.path.clone(),
-                evidence: evidence.to_owned(),
-            })
-        };
-        if any("qa_outputs.") {
-            return ambiguous("`qa_outputs`, of a question-answering model");
-        }
-        match family {
-            Family::Bert => {
-                let pooler = any("bert.pooler.") || any("pooler.");
-                match (any("cls.predictions."), any("cls.seq_relationship.")) {
-                    _ if any("classifier.") && pooler => Ok(OpenAs::SequenceClassification),
-                    _ if any("classifier.") => {
-                        ambiguous("`classifier` without a pooler, as a token classifier has it")
-                    }
-                    (true, true) => Ok(OpenAs::PreTraining),
-                    (true, false) => Ok(OpenAs::MaskedLm),
-                    (false, true) => Ok(OpenAs::NextSentence),
-                    (false, false) => Ok(OpenAs::Encoder),
-                }
-            }
-            Family::Roberta if any("classifier.out_proj.") => Ok(OpenAs::SequenceClassification),
-            Family::Roberta if any("classifier.") => {
-                ambiguous("`classifier` without `out_proj`, as a token classifier has it")
-            }
-            Family::Roberta if any("lm_head.") => Ok(OpenAs::MaskedLm),
-            Family::Roberta => Ok(OpenAs::Encoder),
-        }
-    }
-
-    fn problem(&self, num_labels: usize) -> Result<Problem, Error> {
+    pub(crate) fn problem(&self, num_labels: usize) -> Result<Problem, Error> {
         let Some(value) = self.value("problem_type") else {
             return Ok(if num_labels == 1 {
                 Problem::Regression
@@ -343,7 +109,7 @@ impl Config {
         }
     }
 
-    fn positions(&self) -> Result<Positions, Error> {
+    pub(crate) fn positions(&self) -> Result<Positions, Error> {
         let Some(value) = self.value("position_embedding_type") else {
             return Ok(Positions::Absolute);
         };
@@ -359,39 +125,23 @@ impl Config {
         }
     }
 
-    fn activation(&self) -> Result<Activation, Error> {
-        let Some(value) = self.value("hidden_act") else {
-            return Ok(Activation::Gelu);
-        };
-        match value.as_str() {
-            Some("gelu" | "gelu_python") => Ok(Activation::Gelu),
-            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
-            Some("relu") => Ok(Activation::Relu),
-            Some("silu" | "swish") => Ok(Activation::Silu),
-            Some("quick_gelu") => Ok(Activation::QuickGelu),
-            Some("tanh") => Ok(Activation::Tanh),
-            _ => Err(self.unsupported(
-                "hidden_act",
-                value,
-                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, quick_gelu and \
-                 tanh are",
-            )),
-        }
-    }
-
-    fn norm_epsilon(&self) -> Result<f64, Error> {
-        let Some(value) = self.value("layer_norm_eps") else {
-            return Ok(1e-12);
+    pub(crate) fn norm_epsilon(&self, key: &str, default: f64) -> Result<f64, Error> {
+        let Some(value) = self.value(key) else {
+            return Ok(default);
         };
         value
             .as_f64()
             .filter(|epsilon| epsilon.is_finite() && *epsilon >= 0.0)
-            .ok_or_else(|| self.wrong("layer_norm_eps", format!("is {value}, not a number ≥ 0")))
+            .ok_or_else(|| self.wrong(key, format!("is {value}, not a number ≥ 0")))
     }
 
-    fn pad_id(&self, family: Family, vocab_size: usize) -> Result<Option<u32>, Error> {
+    pub(crate) fn pad_id(
+        &self,
+        default: Option<u32>,
+        vocab_size: usize,
+    ) -> Result<Option<u32>, Error> {
         let value = match self.raw.get("pad_token_id") {
-            None => return Ok(Some(if family == Family::Bert { 0 } else { 1 })),
+            None => return Ok(default),
             Some(Value::Null) => return Ok(None),
             Some(value) => value,
         };
@@ -410,7 +160,7 @@ impl Config {
     }
 
     /// `id2label`, else `num_labels` (2 where both are absent) made-up names.
-    fn labels(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn labels(&self) -> Result<Vec<String>, Error> {
         /// Far above any classifier, far below what would exhaust memory.
         const MOST: usize = 1 << 20;
         let made_up = |id: usize| format!("LABEL_{id}");
@@ -464,7 +214,7 @@ impl Config {
             .collect())
     }
 
-    fn pruned_heads(
+    pub(crate) fn pruned_heads(
         &self,
         layers: usize,
         heads: usize,
@@ -510,11 +260,11 @@ impl Config {
     }
 
     /// A key that is present and not null.
-    fn value(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         self.raw.get(key).filter(|value| !value.is_null())
     }
 
-    fn size(&self, key: &str, default: usize) -> Result<usize, Error> {
+    pub(crate) fn size(&self, key: &str, default: usize) -> Result<usize, Error> {
         let Some(value) = self.value(key) else {
             return Ok(default);
         };
@@ -530,7 +280,7 @@ impl Config {
             })
     }
 
-    fn flag(&self, key: &str, default: bool) -> Result<bool, Error> {
+    pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, Error> {
         match self.value(key) {
             None => Ok(default),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -538,7 +288,7 @@ impl Config {
         }
     }
 
-    fn wrong(&self, key: &str, problem: String) -> Error {
+    pub(crate) fn wrong(&self, key: &str, problem: String) -> Error {
         Error::Config {
             path: self.path.clone(),
             key: key.into(),
@@ -546,7 +296,7 @@ impl Config {
         }
     }
 
-    fn unsupported(&self, key: &str, value: &Value, supported: &str) -> Error {
+    pub(crate) fn unsupported(&self, key: &str, value: &Value, supported: &str) -> Error {
         let value = value.to_string();
         Error::UnsupportedOption {
             path: self.path.clone(),

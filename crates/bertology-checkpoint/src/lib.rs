@@ -7,6 +7,7 @@
 pub mod arch;
 mod checkpoint;
 mod config;
+mod describe;
 mod error;
 mod heads;
 mod json;
@@ -14,10 +15,14 @@ mod names;
 pub mod parameter;
 mod prune;
 mod report;
+mod tables;
 mod tensors;
 mod write;
 
-pub use arch::{Activation, Architecture, Family, PositionIds, Positions, Problem, TaskHead};
+pub use arch::{
+    Activation, Architecture, Family, NormPlacement, Pooling, PositionIds, Positions, Problem,
+    ScoreScale, Segments, TaskHead,
+};
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};
 pub use error::Error;

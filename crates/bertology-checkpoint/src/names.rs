@@ -1,16 +1,18 @@
-//! What the tensor names of BERT and RoBERTa files mean, and the shapes that the config asks for.
+//! What the tensor names of a file mean, and the shapes that the config asks for.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::arch::{Architecture, Family, Positions, TaskHead};
+use crate::arch::{Architecture, Family, NormPlacement, Positions, Segments, TaskHead};
 use crate::parameter::{Affine, LayerParameter, Parameter};
+use crate::tables::{DISTANCE, Table, find};
 
 /// Why a tensor of the file takes no part in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub enum IgnoreReason {
-    /// A constant that the engine computes itself: `position_ids`, `token_type_ids`.
+    /// A constant that the engine computes itself: `position_ids`, `token_type_ids`, the causal
+    /// mask of GPT files (`attn.bias`, `attn.masked_bias`).
     Buffer,
     /// It belongs to a task head other than the one opened.
     OtherTask,
@@ -42,13 +44,13 @@ impl fmt::Display for IgnoreReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Use(Parameter),
-    /// A masked-LM decoder's weight or bias stored beside the tensor that it is tied to.
+    /// A language model's output weight or bias stored beside the tensor that it is tied to.
     TiedDecoder(Affine),
     Ignore(IgnoreReason),
     Unknown,
 }
 
-/// The table of one checkpoint: family, head and whether its encoder names carry the prefix.
+/// The table of one checkpoint: family, head and whether its base names carry the prefix.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Names<'a> {
     pub(crate) architecture: &'a Architecture,
@@ -56,73 +58,86 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
-    pub(crate) fn prefix(family: Family) -> &'static str {
-        match family {
-            Family::Bert => "bert.",
-            Family::Roberta => "roberta.",
-        }
+    fn table(&self) -> &'static Table {
+        self.architecture.family.table()
     }
 
     pub(crate) fn meaning(&self, name: &str) -> Meaning {
-        let prefix = Self::prefix(self.architecture.family);
         let name = modern(name);
         let name = name.as_str();
-        match (name.strip_prefix(prefix), self.prefixed) {
-            (Some(base), _) => self.encoder(base),
+        match (name.strip_prefix(self.table().prefix), self.prefixed) {
+            (Some(base), _) => self.base(base),
             (None, true) => self.head(name),
-            // Without prefix, heads and encoder share one level.
+            // Without prefix, heads and base model share one level.
             (None, false) => match self.head(name) {
-                Meaning::Unknown => self.encoder(name),
+                Meaning::Unknown => self.base(name),
                 known => known,
             },
         }
     }
 
-    fn encoder(&self, name: &str) -> Meaning {
-        if matches!(
-            name,
-            "embeddings.position_ids" | "embeddings.token_type_ids"
-        ) {
+    fn base(&self, name: &str) -> Meaning {
+        let table = self.table();
+        if table.base_buffers.contains(&name) {
             return Meaning::Ignore(IgnoreReason::Buffer);
         }
-        if let Some(rest) = name.strip_prefix("encoder.layer.") {
-            return layer(rest).map_or(Meaning::Unknown, |(index, parameter)| {
-                let relative = self.architecture.positions != Positions::Absolute;
-                if index >= self.architecture.num_layers
-                    || (parameter == LayerParameter::DistanceEmbedding && !relative)
-                {
-                    Meaning::Unknown
-                } else {
-                    Meaning::Use(Parameter::Layer(index, parameter))
-                }
-            });
+        if let Some(rest) = name.strip_prefix(table.layers) {
+            return self.layer(rest).unwrap_or(Meaning::Unknown);
         }
-        if let Some(affine) = affine(name, "pooler.dense.") {
-            return if self.reads_encoder_pooler() {
-                Meaning::Use(Parameter::Pooler(affine))
-            } else {
-                Meaning::Ignore(IgnoreReason::UnusedPooler)
+        if let Some((parameter, _)) = table.tables.iter().find(|(_, stored)| *stored == name) {
+            return match (parameter, self.architecture.positions) {
+                (
+                    Parameter::PositionEmbeddings,
+                    Positions::RelativeKey | Positions::RelativeKeyQuery,
+                ) => Meaning::Ignore(IgnoreReason::UnusedPositions),
+                _ => Meaning::Use(*parameter),
             };
         }
-        match name {
-            "embeddings.word_embeddings.weight" => Meaning::Use(Parameter::WordEmbeddings),
-            "embeddings.position_embeddings.weight" => match self.architecture.positions {
-                Positions::Absolute => Meaning::Use(Parameter::PositionEmbeddings),
-                Positions::RelativeKey | Positions::RelativeKeyQuery => {
-                    Meaning::Ignore(IgnoreReason::UnusedPositions)
-                }
-            },
-            "embeddings.token_type_embeddings.weight" => Meaning::Use(Parameter::SegmentEmbeddings),
-            _ => affine(name, "embeddings.LayerNorm.").map_or(Meaning::Unknown, |affine| {
-                Meaning::Use(Parameter::EmbeddingNorm(affine))
-            }),
+        let parameter = table
+            .base_stems
+            .iter()
+            .find_map(|(make, stem)| Some(make(affine(name, stem)?)));
+        match parameter {
+            None => Meaning::Unknown,
+            Some(Parameter::Pooler(_)) if !self.reads_base_pooler() => {
+                Meaning::Ignore(IgnoreReason::UnusedPooler)
+            }
+            Some(parameter) => Meaning::Use(parameter),
         }
     }
 
+    /// `rest` follows the start of a block's names.
+    fn layer(&self, rest: &str) -> Option<Meaning> {
+        let table = self.table();
+        let (digits, rest) = rest.split_once('.')?;
+        let index: usize = digits.parse().ok()?;
+        // `01` or `+1` would make a second name for the same layer.
+        if index.to_string() != digits || index >= self.architecture.num_layers {
+            return None;
+        }
+        if table.layer_buffers.contains(&rest) {
+            return Some(Meaning::Ignore(IgnoreReason::Buffer));
+        }
+        let parameter = if affine(rest, DISTANCE) == Some(Affine::Weight) {
+            if self.architecture.positions == Positions::Absolute {
+                return None;
+            }
+            LayerParameter::DistanceEmbedding
+        } else {
+            table
+                .layer_stems
+                .iter()
+                .find_map(|(make, stem)| Some(make(affine(rest, stem)?)))?
+        };
+        Some(Meaning::Use(Parameter::Layer(index, parameter)))
+    }
+
     fn head(&self, name: &str) -> Meaning {
+        let table = self.table();
         let head = &self.architecture.head;
         let classifier = matches!(head, TaskHead::SequenceClassification { .. });
         let masked_lm = matches!(head, TaskHead::MaskedLm | TaskHead::PreTraining);
+        let lm = masked_lm || matches!(head, TaskHead::CausalLm);
         let next_sentence = matches!(head, TaskHead::NextSentence | TaskHead::PreTraining);
         let if_used = |used: bool, meaning: Meaning| {
             if used {
@@ -131,178 +146,121 @@ impl Names<'_> {
                 Meaning::Ignore(IgnoreReason::OtherTask)
             }
         };
-        for (parameter, stem) in head_stems(self.architecture.family) {
+        for (make, stem) in table.head_stems {
             let Some(affine) = affine(name, stem) else {
                 continue;
             };
-            let used = match parameter(affine) {
+            let parameter = make(affine);
+            let used = match parameter {
+                Parameter::Classifier(Affine::Bias) if !self.architecture.classifier_bias => {
+                    return Meaning::Unknown;
+                }
                 Parameter::Classifier(_) | Parameter::Pooler(_) => classifier,
                 Parameter::NextSentence(_) => next_sentence,
                 _ => masked_lm,
             };
-            return if_used(used, Meaning::Use(parameter(affine)));
+            return if_used(used, Meaning::Use(parameter));
         }
-        let (bias, decoder, others): (_, _, &[&str]) = match self.architecture.family {
-            Family::Bert => (
-                "cls.predictions.bias",
-                "cls.predictions.decoder.",
-                &["qa_outputs."],
-            ),
-            Family::Roberta => (
-                "lm_head.bias",
-                "lm_head.decoder.",
-                &["qa_outputs.", "classifier."],
-            ),
-        };
-        if name == bias {
+        if table.decoder_bias == Some(name) {
             return if_used(masked_lm, Meaning::Use(Parameter::LmDecoder(Affine::Bias)));
         }
-        if let Some(affine) = affine(name, decoder) {
-            return if_used(masked_lm, Meaning::TiedDecoder(affine));
+        match affine(name, table.decoder) {
+            Some(Affine::Bias) if table.decoder_bias.is_none() => return Meaning::Unknown,
+            Some(affine) => return if_used(lm, Meaning::TiedDecoder(affine)),
+            None => {}
         }
-        // A RoBERTa token classifier's `classifier.weight` is another task's head only while no
-        // sequence classifier was asked for; then it is simply out of place.
-        if others.iter().any(|other| name.starts_with(other)) && !classifier {
-            return Meaning::Ignore(IgnoreReason::OtherTask);
+        // A token classifier's `classifier.weight` is another task's head only while no sequence
+        // classifier was asked for; then it is simply out of place.
+        let other = table.other_heads.iter().find(|o| name.starts_with(**o));
+        match other {
+            Some(other) if !classifier || *other != "classifier." => {
+                Meaning::Ignore(IgnoreReason::OtherTask)
+            }
+            _ => Meaning::Unknown,
         }
-        if name.starts_with("qa_outputs.") {
-            return Meaning::Ignore(IgnoreReason::OtherTask);
-        }
-        Meaning::Unknown
     }
 
-    fn reads_encoder_pooler(&self) -> bool {
-        match (&self.architecture.head, self.architecture.family) {
-            (TaskHead::MaskedLm, _)
-            | (TaskHead::SequenceClassification { .. }, Family::Roberta) => false,
-            (TaskHead::None | TaskHead::NextSentence | TaskHead::PreTraining, _)
-            | (TaskHead::SequenceClassification { .. }, Family::Bert) => true,
+    /// Whether the opened head reads the base model's own pooler, not one of the head's.
+    pub(crate) fn reads_base_pooler(&self) -> bool {
+        let classifier_has_one = find(self.table().head_stems, Parameter::Pooler(Affine::Weight));
+        match &self.architecture.head {
+            TaskHead::MaskedLm | TaskHead::CausalLm => false,
+            TaskHead::SequenceClassification { .. } => classifier_has_one.is_none(),
+            TaskHead::None | TaskHead::NextSentence | TaskHead::PreTraining => true,
         }
+    }
+
+    /// Whether a tensor's name belongs to the base model, not to a task head.
+    pub(crate) fn in_base(&self, name: &str) -> bool {
+        let table = self.table();
+        name.starts_with(table.prefix)
+            || name.starts_with(table.layers)
+            || table.tables.iter().any(|(_, stored)| *stored == name)
+            || table
+                .base_stems
+                .iter()
+                .any(|(_, stem)| name.starts_with(stem))
+    }
+
+    /// The shape that the file holds for a parameter of this canonical shape.
+    pub(crate) fn stored_shape(&self, parameter: Parameter, canonical: &[usize]) -> Vec<usize> {
+        let mut shape = canonical.to_vec();
+        if self.table().transposed && parameter.is_block_map() {
+            shape.reverse();
+        }
+        shape
     }
 
     /// The name under which this checkpoint would hold `parameter`.
     pub(crate) fn name_of(&self, parameter: Parameter) -> String {
-        let prefix = if self.prefixed {
-            Self::prefix(self.architecture.family)
-        } else {
-            ""
-        };
-        let family = self.architecture.family;
-        for (make, stem) in head_stems(family) {
-            for affine in [Affine::Weight, Affine::Bias] {
-                let is_encoder_pooler =
-                    matches!(parameter, Parameter::Pooler(_)) && self.reads_encoder_pooler();
-                if make(affine) == parameter && !is_encoder_pooler {
-                    return format!("{stem}{}", suffix(affine));
+        let table = self.table();
+        let prefix = if self.prefixed { table.prefix } else { "" };
+        if let Parameter::Layer(index, parameter) = parameter {
+            return match table.layer_stem(parameter) {
+                Some((stem, affine)) => {
+                    format!("{prefix}{}{index}.{stem}{}", table.layers, suffix(affine))
                 }
-            }
+                None => Parameter::Layer(index, parameter).to_string(),
+            };
         }
-        match parameter {
-            Parameter::WordEmbeddings => format!("{prefix}embeddings.word_embeddings.weight"),
-            Parameter::PositionEmbeddings => {
-                format!("{prefix}embeddings.position_embeddings.weight")
-            }
-            Parameter::SegmentEmbeddings => {
-                format!("{prefix}embeddings.token_type_embeddings.weight")
-            }
-            Parameter::EmbeddingNorm(affine) => {
-                format!("{prefix}embeddings.LayerNorm.{}", suffix(affine))
-            }
-            Parameter::Pooler(affine) => format!("{prefix}pooler.dense.{}", suffix(affine)),
-            Parameter::LmDecoder(affine) => match (family, affine) {
-                (Family::Bert, Affine::Weight) => "cls.predictions.decoder.weight".into(),
-                (Family::Bert, Affine::Bias) => "cls.predictions.bias".into(),
-                (Family::Roberta, Affine::Weight) => "lm_head.decoder.weight".into(),
-                (Family::Roberta, Affine::Bias) => "lm_head.bias".into(),
-            },
-            Parameter::Layer(index, parameter) => {
-                let (stem, affine) = layer_stem(parameter);
-                format!("{prefix}encoder.layer.{index}.{stem}{}", suffix(affine))
-            }
-            // All of these are in `head_stems` of the families that have them.
-            Parameter::Classifier(_)
-            | Parameter::LmTransform(_)
-            | Parameter::LmNorm(_)
-            | Parameter::NextSentence(_) => parameter.to_string(),
+        if let Some((_, name)) = table.tables.iter().find(|(of, _)| *of == parameter) {
+            return format!("{prefix}{name}");
+        }
+        if let Parameter::LmDecoder(affine) = parameter {
+            return match (affine, table.decoder_bias) {
+                (Affine::Bias, Some(name)) => name.to_owned(),
+                _ => format!("{}{}", table.decoder, suffix(affine)),
+            };
+        }
+        let in_head = !matches!(parameter, Parameter::Pooler(_)) || !self.reads_base_pooler();
+        if in_head && let Some((stem, affine)) = find(table.head_stems, parameter) {
+            return format!("{stem}{}", suffix(affine));
+        }
+        match find(table.base_stems, parameter) {
+            Some((stem, affine)) => format!("{prefix}{stem}{}", suffix(affine)),
+            None => parameter.to_string(),
         }
     }
 }
 
-type Stem = (fn(Affine) -> Parameter, &'static str);
-
-/// Affine maps and norms of the task heads.
-fn head_stems(family: Family) -> &'static [Stem] {
-    match family {
-        Family::Bert => &[
-            (Parameter::Classifier, "classifier."),
-            (Parameter::LmTransform, "cls.predictions.transform.dense."),
-            (Parameter::LmNorm, "cls.predictions.transform.LayerNorm."),
-            (Parameter::NextSentence, "cls.seq_relationship."),
-        ],
-        Family::Roberta => &[
-            (Parameter::Pooler, "classifier.dense."),
-            (Parameter::Classifier, "classifier.out_proj."),
-            (Parameter::LmTransform, "lm_head.dense."),
-            (Parameter::LmNorm, "lm_head.layer_norm."),
-        ],
+impl Family {
+    /// One more than the highest layer number among the names.
+    pub(crate) fn layer_count<'n>(self, names: impl IntoIterator<Item = &'n str>) -> usize {
+        let table = self.table();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let base = name.strip_prefix(table.prefix).unwrap_or(name);
+                let rest = base.strip_prefix(table.layers)?;
+                rest.split('.')
+                    .next()?
+                    .parse::<usize>()
+                    .ok()?
+                    .checked_add(1)
+            })
+            .max()
+            .unwrap_or(0)
     }
-}
-
-type LayerStem = (fn(Affine) -> LayerParameter, &'static str);
-
-const LAYER_STEMS: [LayerStem; 8] = [
-    (LayerParameter::Query, "attention.self.query."),
-    (LayerParameter::Key, "attention.self.key."),
-    (LayerParameter::Value, "attention.self.value."),
-    (LayerParameter::AttentionOutput, "attention.output.dense."),
-    (LayerParameter::AttentionNorm, "attention.output.LayerNorm."),
-    (LayerParameter::MlpIn, "intermediate.dense."),
-    (LayerParameter::MlpOut, "output.dense."),
-    (LayerParameter::MlpNorm, "output.LayerNorm."),
-];
-
-const DISTANCE: &str = "attention.self.distance_embedding.";
-
-fn layer_stem(parameter: LayerParameter) -> (&'static str, Affine) {
-    for (make, stem) in LAYER_STEMS {
-        for affine in [Affine::Weight, Affine::Bias] {
-            if make(affine) == parameter {
-                return (stem, affine);
-            }
-        }
-    }
-    (DISTANCE, Affine::Weight)
-}
-
-fn layer(rest: &str) -> Option<(usize, LayerParameter)> {
-    let (digits, rest) = rest.split_once('.')?;
-    let index: usize = digits.parse().ok()?;
-    // `01` or `+1` would make a second name for the same layer.
-    if index.to_string() != digits {
-        return None;
-    }
-    if affine(rest, DISTANCE) == Some(Affine::Weight) {
-        return Some((index, LayerParameter::DistanceEmbedding));
-    }
-    LAYER_STEMS
-        .iter()
-        .find_map(|(make, stem)| Some((index, make(affine(rest, stem)?))))
-}
-
-/// One more than the highest layer number among the names.
-pub(crate) fn layer_count<'n>(names: impl IntoIterator<Item = &'n str>) -> usize {
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let (_, rest) = name.split_once("encoder.layer.")?;
-            rest.split('.')
-                .next()?
-                .parse::<usize>()
-                .ok()?
-                .checked_add(1)
-        })
-        .max()
-        .unwrap_or(0)
 }
 
 fn affine(name: &str, stem: &str) -> Option<Affine> {
@@ -331,11 +289,10 @@ fn modern(name: &str) -> String {
     }
 }
 
-/// Every parameter that the architecture reads, with its shape. The masked-LM decoder's weight is
-/// absent: whether it has its own depends on the tie, which [`Architecture`] does not know.
+/// Every parameter that the architecture reads, with its canonical shape. A language model's output
+/// weight is absent: whether it has its own depends on the tie, which [`Architecture`] does not know.
 pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize>)> {
     let width = architecture.hidden_size;
-    let inner = architecture.intermediate_size;
     let mut list = vec![(
         Parameter::WordEmbeddings,
         vec![architecture.vocab_size, width],
@@ -346,47 +303,27 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
             vec![architecture.max_positions, width],
         ));
     }
-    list.push((
-        Parameter::SegmentEmbeddings,
-        vec![architecture.num_segments, width],
-    ));
-    affine_map(&mut list, Parameter::EmbeddingNorm, vec![width], width);
+    if let Segments::Table(rows) = architecture.segments {
+        list.push((Parameter::SegmentEmbeddings, vec![rows, width]));
+    }
+    if architecture.embedding_norm {
+        affine_map(&mut list, Parameter::EmbeddingNorm, vec![width], width);
+    }
     for index in 0..architecture.num_layers {
-        let pruned = architecture
-            .pruned_heads
-            .get(&index)
-            .map_or(0, BTreeSet::len);
-        let heads = architecture.num_heads.saturating_sub(pruned) * architecture.head_dim();
-        let mut add = |make: fn(Affine) -> LayerParameter, weight: Vec<usize>, bias: usize| {
-            list.push((Parameter::Layer(index, make(Affine::Weight)), weight));
-            list.push((Parameter::Layer(index, make(Affine::Bias)), vec![bias]));
-        };
-        add(LayerParameter::Query, vec![heads, width], heads);
-        add(LayerParameter::Key, vec![heads, width], heads);
-        add(LayerParameter::Value, vec![heads, width], heads);
-        add(LayerParameter::AttentionOutput, vec![width, heads], width);
-        add(LayerParameter::AttentionNorm, vec![width], width);
-        add(LayerParameter::MlpIn, vec![inner, width], inner);
-        add(LayerParameter::MlpOut, vec![width, inner], width);
-        add(LayerParameter::MlpNorm, vec![width], width);
-        if architecture.positions != Positions::Absolute {
-            let rows = (2 * architecture.max_positions).saturating_sub(1);
-            list.push((
-                Parameter::Layer(index, LayerParameter::DistanceEmbedding),
-                vec![rows, architecture.head_dim()],
-            ));
-        }
+        layer_expected(architecture, index, &mut list);
+    }
+    if architecture.norm == NormPlacement::Pre {
+        affine_map(&mut list, Parameter::FinalNorm, vec![width], width);
     }
     if architecture.pooler {
         affine_map(&mut list, Parameter::Pooler, vec![width, width], width);
     }
     if let TaskHead::SequenceClassification { num_labels, .. } = architecture.head {
-        affine_map(
-            &mut list,
-            Parameter::Classifier,
-            vec![num_labels, width],
-            num_labels,
-        );
+        let weight = vec![num_labels, width];
+        list.push((Parameter::Classifier(Affine::Weight), weight));
+        if architecture.classifier_bias {
+            list.push((Parameter::Classifier(Affine::Bias), vec![num_labels]));
+        }
     }
     if matches!(
         architecture.head,
@@ -406,6 +343,43 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         affine_map(&mut list, Parameter::NextSentence, vec![2, width], 2);
     }
     list
+}
+
+fn layer_expected(
+    architecture: &Architecture,
+    index: usize,
+    list: &mut Vec<(Parameter, Vec<usize>)>,
+) {
+    let (width, inner) = (architecture.hidden_size, architecture.intermediate_size);
+    let pruned = architecture
+        .pruned_heads
+        .get(&index)
+        .map_or(0, BTreeSet::len);
+    let heads = architecture.num_heads.saturating_sub(pruned) * architecture.head_dim();
+    let mut add = |make: fn(Affine) -> LayerParameter, weight: Vec<usize>, bias: usize| {
+        list.push((Parameter::Layer(index, make(Affine::Weight)), weight));
+        list.push((Parameter::Layer(index, make(Affine::Bias)), vec![bias]));
+    };
+    if architecture.family.table().fused() {
+        let all = heads.saturating_mul(3);
+        add(LayerParameter::QueryKeyValue, vec![all, width], all);
+    } else {
+        add(LayerParameter::Query, vec![heads, width], heads);
+        add(LayerParameter::Key, vec![heads, width], heads);
+        add(LayerParameter::Value, vec![heads, width], heads);
+    }
+    add(LayerParameter::AttentionOutput, vec![width, heads], width);
+    add(LayerParameter::AttentionNorm, vec![width], width);
+    add(LayerParameter::MlpIn, vec![inner, width], inner);
+    add(LayerParameter::MlpOut, vec![width, inner], width);
+    add(LayerParameter::MlpNorm, vec![width], width);
+    if architecture.positions != Positions::Absolute {
+        let rows = (2 * architecture.max_positions).saturating_sub(1);
+        list.push((
+            Parameter::Layer(index, LayerParameter::DistanceEmbedding),
+            vec![rows, architecture.head_dim()],
+        ));
+    }
 }
 
 fn affine_map(

@@ -21,6 +21,8 @@ pub enum LayerParameter {
     Key(Affine),
     /// `[W, D]`, `[W]`; head-major rows.
     Value(Affine),
+    /// `[3W, D]`, `[3W]`: queries, keys and values in one tensor, each head-major (GPT, GPT-2).
+    QueryKeyValue(Affine),
     /// `[2P - 1, head_dim]`, shared by the heads of the layer; relative positions only.
     DistanceEmbedding,
     /// `[D, W]`, `[D]`; head-major columns.
@@ -43,12 +45,14 @@ pub enum Parameter {
     WordEmbeddings,
     /// `[max_positions, D]`.
     PositionEmbeddings,
-    /// `[num_segments, D]`.
+    /// `[rows of the segment table, D]`.
     SegmentEmbeddings,
     /// `[D]`, `[D]`.
     EmbeddingNorm(Affine),
     /// A block's parameter; the layer is zero-based.
     Layer(usize, LayerParameter),
+    /// `[D]`, `[D]`: after the last block (pre-norm families).
+    FinalNorm(Affine),
     /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of RoBERTa's classifier.
     Pooler(Affine),
     /// `[num_labels, D]`, `[num_labels]`.
@@ -57,10 +61,29 @@ pub enum Parameter {
     LmTransform(Affine),
     /// `[D]`, `[D]`.
     LmNorm(Affine),
-    /// `[vocab_size, D]` (absent where tied to the word embeddings), `[vocab_size]`.
+    /// `[vocab_size, D]` (absent where tied to the word embeddings), `[vocab_size]` (masked LMs only).
     LmDecoder(Affine),
     /// `[2, D]`, `[2]`.
     NextSentence(Affine),
+}
+
+impl Parameter {
+    /// Whether it is the weight of a linear map inside a block, which GPT files hold as `[in, out]`.
+    pub(crate) fn is_block_map(self) -> bool {
+        matches!(
+            self,
+            Self::Layer(
+                _,
+                LayerParameter::Query(Affine::Weight)
+                    | LayerParameter::Key(Affine::Weight)
+                    | LayerParameter::Value(Affine::Weight)
+                    | LayerParameter::QueryKeyValue(Affine::Weight)
+                    | LayerParameter::AttentionOutput(Affine::Weight)
+                    | LayerParameter::MlpIn(Affine::Weight)
+                    | LayerParameter::MlpOut(Affine::Weight)
+            )
+        )
+    }
 }
 
 impl fmt::Display for Parameter {

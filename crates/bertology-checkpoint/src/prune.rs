@@ -44,6 +44,8 @@ impl LayerPlan {
 pub(crate) struct Plan {
     layers: Vec<LayerPlan>,
     head_dim: usize,
+    /// The file holds the blocks' linear maps as `[in, out]`.
+    transposed: bool,
     /// `pruned_heads` of the new config; layers without are absent.
     pub(crate) pruned: BTreeMap<usize, BTreeSet<usize>>,
     /// Every head that no longer contributes, whether its rows are gone or zero.
@@ -59,6 +61,7 @@ impl Plan {
         let mut plan = Self {
             layers: Vec::with_capacity(architecture.num_layers),
             head_dim: architecture.head_dim(),
+            transposed: architecture.family.table().transposed,
             pruned: BTreeMap::new(),
             silent: architecture.pruned_heads.clone().into(),
             survivors: Vec::new(),
@@ -104,10 +107,10 @@ impl Plan {
     /// The shape that the parameter's tensor will have.
     pub(crate) fn shape(&self, parameter: Option<Parameter>, tensor: &Tensor) -> Vec<usize> {
         let mut shape = tensor.shape().to_vec();
-        if let Some((layer, axis)) = self.affected(parameter)
-            && let Some(size) = shape.get_mut(axis)
+        if let Some(affected) = self.affected(parameter)
+            && let Some(size) = shape.get_mut(affected.axis)
         {
-            *size = layer.slots.len() * self.head_dim;
+            *size = affected.parts * affected.layer.slots.len() * self.head_dim;
         }
         shape
     }
@@ -118,12 +121,12 @@ impl Plan {
         parameter: Option<Parameter>,
         tensor: &'t Tensor,
     ) -> Cow<'t, [u8]> {
-        let Some((layer, axis)) = self.affected(parameter) else {
+        let Some(Affected { layer, axis, parts }) = self.affected(parameter) else {
             return tensor.bytes().into();
         };
         // Bytes that one step along the axis spans, and how often the axis repeats.
         let inner: usize = tensor.shape().iter().skip(axis + 1).product();
-        let outer: usize = tensor.shape().iter().take(axis).product();
+        let outer: usize = parts * tensor.shape().iter().take(axis).product::<usize>();
         let block = self.head_dim * inner * (tensor.dtype().bitsize() / 8);
         let mut bytes = Vec::with_capacity(outer * layer.slots.len() * block);
         for repeat in 0..outer {
@@ -142,14 +145,15 @@ impl Plan {
         bytes.into()
     }
 
-    /// The layer's plan and the axis along which the parameter's heads lie, if it changes.
-    fn affected(&self, parameter: Option<Parameter>) -> Option<(&LayerPlan, usize)> {
+    /// How the parameter's tensor changes, if it does.
+    fn affected(&self, parameter: Option<Parameter>) -> Option<Affected<'_>> {
         let Some(Parameter::Layer(layer, parameter)) = parameter else {
             return None;
         };
-        let axis = match parameter {
-            LayerParameter::Query(_) | LayerParameter::Key(_) | LayerParameter::Value(_) => 0,
-            LayerParameter::AttentionOutput(Affine::Weight) => 1,
+        let (axis, parts) = match parameter {
+            LayerParameter::Query(_) | LayerParameter::Key(_) | LayerParameter::Value(_) => (0, 1),
+            LayerParameter::QueryKeyValue(_) => (0, 3),
+            LayerParameter::AttentionOutput(Affine::Weight) => (1, 1),
             LayerParameter::AttentionOutput(Affine::Bias)
             | LayerParameter::DistanceEmbedding
             | LayerParameter::AttentionNorm(_)
@@ -157,9 +161,21 @@ impl Plan {
             | LayerParameter::MlpOut(_)
             | LayerParameter::MlpNorm(_) => return None,
         };
+        let turned = self.transposed && Parameter::Layer(layer, parameter).is_block_map();
         self.layers
             .get(layer)
             .filter(|plan| !plan.changes_nothing())
-            .map(|plan| (plan, axis))
+            .map(|layer| Affected {
+                layer,
+                axis: if turned { 1 - axis } else { axis },
+                parts,
+            })
     }
+}
+
+/// Where a tensor holds heads: head-major along `axis`, `parts` times over (queries, keys, values).
+struct Affected<'a> {
+    layer: &'a LayerPlan,
+    axis: usize,
+    parts: usize,
 }

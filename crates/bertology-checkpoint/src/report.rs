@@ -85,7 +85,7 @@ pub struct Parts {
     pub attention: Size,
     /// Both maps of the feed-forward blocks.
     pub feed_forward: Size,
-    /// Norms of the embeddings and of the blocks.
+    /// Norms of the embeddings and of the blocks, and the final norm.
     pub norms: Size,
     /// BERT's pooler.
     pub pooler: Size,
@@ -118,11 +118,12 @@ impl Parts {
             Parameter::WordEmbeddings
             | Parameter::PositionEmbeddings
             | Parameter::SegmentEmbeddings => &mut self.embeddings,
-            Parameter::EmbeddingNorm(_) => &mut self.norms,
+            Parameter::EmbeddingNorm(_) | Parameter::FinalNorm(_) => &mut self.norms,
             Parameter::Layer(_, parameter) => match parameter {
                 LayerParameter::Query(_)
                 | LayerParameter::Key(_)
                 | LayerParameter::Value(_)
+                | LayerParameter::QueryKeyValue(_)
                 | LayerParameter::DistanceEmbedding
                 | LayerParameter::AttentionOutput(_) => &mut self.attention,
                 LayerParameter::MlpIn(_) | LayerParameter::MlpOut(_) => &mut self.feed_forward,

@@ -157,6 +157,49 @@ impl<'a, T> MatrixMut<'a, T> {
             row_stride,
         }
     }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Row `i`.
+    ///
+    /// # Panics
+    /// Past the last row.
+    #[track_caller]
+    #[must_use]
+    pub fn row_mut(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        if self.cols == 0 {
+            return &mut [];
+        }
+        &mut self.data[i * self.row_stride..][..self.cols]
+    }
+
+    /// The same matrix, to be read.
+    #[must_use]
+    pub fn as_view(&self) -> Matrix<'_, T> {
+        Matrix::strided(self.data, self.rows, self.cols, self.row_stride)
+    }
+
+    /// The same matrix for a shorter time.
+    #[must_use]
+    pub fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut {
+            data: self.data,
+            rows: self.rows,
+            cols: self.cols,
+            row_stride: self.row_stride,
+        }
+    }
 }
 
 /// How a product uses what the destination held and how many threads it may use.
@@ -258,7 +301,7 @@ impl<T: Real> Product<T> {
 /// `y = x · wᵀ + bias`: a linear map as PyTorch stores it.
 ///
 /// # Shapes
-/// `y [rows, out]`, `x [rows, in]`, `weight [out, in]`, `bias [out]`.
+/// `y [rows, out]`, `x [rows, in]`, `weight [out, in]`, `bias [out]`, or empty for none.
 ///
 /// # Panics
 /// If the shapes do not fit.
@@ -272,7 +315,7 @@ pub fn linear<T: Real>(
 ) {
     let (rows, out) = (x.rows(), weight.rows());
     assert!(
-        bias.len() == out,
+        bias.is_empty() || bias.len() == out,
         "bias of {} for {out} outputs",
         bias.len()
     );
@@ -282,6 +325,10 @@ pub fn linear<T: Real>(
         y.len()
     );
     if out == 0 {
+        return;
+    }
+    if bias.is_empty() {
+        Product::replace(threads).run(MatrixMut::new(y, rows, out), x, weight.transposed());
         return;
     }
     for row in y.chunks_exact_mut(out) {

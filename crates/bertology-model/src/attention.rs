@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use bertology_checkpoint::{Architecture, Positions};
 use bertology_kernels::elementwise::dot;
-use bertology_kernels::softmax::{softmax_rows, softmax_rows_backward};
+use bertology_kernels::softmax::{softmax_causal, softmax_rows, softmax_rows_backward};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
+use crate::intervention::Place;
 use crate::mask::HeadId;
 use crate::model::Attention;
-use crate::taps::{LayerSite, Pass, Taps};
+use crate::taps::{LayerSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
 
@@ -79,9 +80,19 @@ impl<R: Real> AttentionPass<'_, R> {
         self.weights.heads.len() * self.arch.head_dim()
     }
 
-    /// `1 / √head_dim`.
+    /// `1 / √head_dim`, or what the architecture has in its place.
     fn scale(&self) -> R {
-        R::from_f64(1.0 / (self.arch.head_dim() as f64).sqrt())
+        let scale = self.arch.score_scale;
+        R::from_f64(scale.factor(self.arch.head_dim(), self.layer))
+    }
+
+    /// A site of one head in one sequence.
+    fn place(site: LayerSite, sequence: usize, id: HeadId) -> Place {
+        Place {
+            tap: Tap::Layer(id.layer, site),
+            sequence,
+            head: Some(id.head),
+        }
     }
 
     fn relative(&self, n: usize) -> Option<Relative<'_, R>> {
@@ -124,15 +135,15 @@ impl<R: Real> AttentionPass<'_, R> {
             })
     }
 
-    /// Attention probabilities of one head and sequence into `scores [n, n]`; `raw` sees the scores
-    /// before the softmax.
+    /// Attention probabilities of one head and sequence into `scores [n, n]`; `raw` sees, and may
+    /// change, the scores before the softmax.
     fn probabilities<'s>(
         &self,
         slice: &Slice,
         qkv: &[R],
         scores: &'s mut Vec<R>,
         relative: &mut Vec<R>,
-        raw: impl FnOnce(&[R]) -> Result<(), Error>,
+        raw: impl FnOnce(&mut [R]) -> Result<(), Error>,
     ) -> Result<&'s mut [R], Error> {
         let n = slice.len();
         let (query, key) = (slice.read(qkv, 0), slice.read(qkv, 1));
@@ -163,7 +174,11 @@ impl<R: Real> AttentionPass<'_, R> {
             }
         }
         raw(scores)?;
-        softmax_rows(scores, n);
+        if self.arch.causal {
+            softmax_causal(scores, n);
+        } else {
+            softmax_rows(scores, n);
+        }
         Ok(scores)
     }
 
@@ -177,8 +192,11 @@ impl<R: Real> AttentionPass<'_, R> {
         let pass = Pass::Forward;
         let LayerTrace { qkv, context, .. } = trace;
         let context = sized(context, self.batch.tokens() * self.width());
+        let scores_wanted = taps.wants(pass, LayerSite::AttentionScores);
         for (sequence, id, slice) in self.slices() {
             for (part, site) in PROJECTIONS.into_iter().enumerate() {
+                let place = Self::place(site, sequence, id);
+                taps.edit(place, slice.write(qkv, part))?;
                 taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
             }
             let n = slice.len();
@@ -186,12 +204,21 @@ impl<R: Real> AttentionPass<'_, R> {
                 scores, relative, ..
             } = scratch;
             let probs = self.probabilities(&slice, qkv, scores, relative, |scores| {
-                let value = Matrix::new(scores, n, n);
-                taps.emit_head(pass, LayerSite::AttentionScores, sequence, id, value)
+                let site = LayerSite::AttentionScores;
+                if self.arch.causal && scores_wanted {
+                    hide_what_follows(scores, n);
+                }
+                let place = Self::place(site, sequence, id);
+                taps.edit(place, MatrixMut::new(scores, n, n))?;
+                taps.emit_head(pass, site, sequence, id, Matrix::new(scores, n, n))
             })?;
+            let place = Self::place(LayerSite::AttentionProbs, sequence, id);
+            taps.edit(place, MatrixMut::new(probs, n, n))?;
             let probs = Matrix::new(probs, n, n);
             taps.emit_head(pass, LayerSite::AttentionProbs, sequence, id, probs)?;
             Product::replace(1).run(slice.context_mut(context), probs, slice.read(qkv, 2));
+            let place = Self::place(LayerSite::HeadOutput, sequence, id);
+            taps.edit(place, slice.context_mut(context))?;
             taps.emit_head(
                 pass,
                 LayerSite::HeadOutput,
@@ -275,9 +302,10 @@ impl<R: Real> AttentionPass<'_, R> {
             let gradient = slice.context(&scratch.heads);
             taps.emit_head(pass, LayerSite::HeadOutput, sequence, id, gradient)?;
             if deeper {
-                self.backward_head(&slice, trace, scratch, |site, value| {
-                    taps.emit_head(pass, site, sequence, id, value)
-                })?;
+                let place = Self::place(LayerSite::HeadOutput, sequence, id);
+                taps.edits()
+                    .block(&place, slice.context_mut(&mut scratch.heads));
+                self.backward_head(&slice, trace, scratch, sequence, id, taps)?;
             }
         }
         Ok(())
@@ -289,8 +317,11 @@ impl<R: Real> AttentionPass<'_, R> {
         slice: &Slice,
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        mut emit: impl FnMut(LayerSite, Matrix<'_, R>) -> Result<(), Error>,
+        sequence: usize,
+        id: HeadId,
+        taps: &mut Taps<'_, '_, R>,
     ) -> Result<(), Error> {
+        let pass = Pass::Backward;
         let n = slice.len();
         let Scratch {
             heads,
@@ -307,7 +338,12 @@ impl<R: Real> AttentionPass<'_, R> {
         );
         let d_context = slice.context(heads);
         // Recomputed rather than stored: n² numbers per head would outgrow everything else.
-        let probs = self.probabilities(slice, &trace.qkv, scores, relative, |_| Ok(()))?;
+        let at = |site| Self::place(site, sequence, id);
+        let probs = self.probabilities(slice, &trace.qkv, scores, relative, |scores| {
+            taps.edits().replay(&at(LayerSite::AttentionScores), scores);
+            Ok(())
+        })?;
+        taps.edits().replay(&at(LayerSite::AttentionProbs), probs);
         let p = Matrix::new(probs, n, n);
         Product::replace(1).run(slice.write(d_qkv, 2), p.transposed(), d_context);
         let d_scores = sized(score_gradient, n * n);
@@ -316,10 +352,16 @@ impl<R: Real> AttentionPass<'_, R> {
             d_context,
             value.transposed(),
         );
-        emit(LayerSite::AttentionProbs, Matrix::new(d_scores, n, n))?;
+        let site = LayerSite::AttentionProbs;
+        taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
+        taps.edits()
+            .block(&at(site), MatrixMut::new(d_scores, n, n));
         softmax_rows_backward(d_scores, probs, n);
+        let site = LayerSite::AttentionScores;
+        taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
+        taps.edits()
+            .block(&at(site), MatrixMut::new(d_scores, n, n));
         let d = Matrix::new(d_scores, n, n);
-        emit(LayerSite::AttentionScores, d)?;
         let scaled = Product {
             scale: self.scale(),
             accumulate: false,
@@ -350,7 +392,8 @@ impl<R: Real> AttentionPass<'_, R> {
             }
         }
         for (part, site) in PROJECTIONS.into_iter().enumerate() {
-            emit(site, slice.read(d_qkv, part))?;
+            taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
+            taps.edits().block(&at(site), slice.write(d_qkv, part));
         }
         Ok(())
     }
@@ -386,5 +429,12 @@ impl<R: Real> AttentionPass<'_, R> {
             taps.emit_head(pass, site, sequence, id, value)?;
         }
         Ok(())
+    }
+}
+
+/// What a query of a causal model cannot see has no score.
+fn hide_what_follows<R: Real>(scores: &mut [R], n: usize) {
+    for (i, row) in scores.chunks_exact_mut(n).enumerate() {
+        row[i + 1..].fill(R::from_f64(f64::NEG_INFINITY));
     }
 }

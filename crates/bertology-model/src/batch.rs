@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bertology_checkpoint::{Architecture, PositionIds, Positions};
+use bertology_checkpoint::{Architecture, PositionIds, Positions, Segments};
 
 use crate::Error;
 
@@ -11,8 +11,13 @@ use crate::Error;
 pub struct Sequence {
     /// Token ids.
     pub ids: Vec<u32>,
-    /// Segment ids (`token_type_ids`), one per token; empty means all 0.
+    /// Segment ids (`token_type_ids`), one per token; empty means all 0, and for GPT and GPT-2, whose
+    /// segment ids are rows of the token table, none.
     pub segments: Vec<u32>,
+    /// Rows of the position table (`position_ids`), one per token; empty means the family's own rule.
+    /// For comparison with batches that were padded on the left, where transformers counts the
+    /// padding too.
+    pub positions: Vec<u32>,
 }
 
 impl Sequence {
@@ -22,6 +27,7 @@ impl Sequence {
         Self {
             ids,
             segments: Vec::new(),
+            positions: Vec::new(),
         }
     }
 
@@ -42,7 +48,8 @@ impl Sequence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedBatch {
     pub(crate) ids: Vec<u32>,
-    pub(crate) segments: Vec<u32>,
+    /// `None`: nothing is added.
+    pub(crate) segments: Vec<Option<u32>>,
     pub(crate) positions: Vec<u32>,
     offsets: Vec<usize>,
 }
@@ -97,15 +104,33 @@ impl PackedBatch {
                 None => Ok(()),
             };
         check("token", &item.ids, arch.vocab_size)?;
-        check("segment", &item.segments, arch.num_segments)?;
+        let (rows, absent) = match arch.segments {
+            Segments::None => (0, None),
+            Segments::Table(rows) => (rows, Some(0)),
+            Segments::Words => (arch.vocab_size, None),
+        };
+        check("segment", &item.segments, rows)?;
         self.ids.extend_from_slice(&item.ids);
         if item.segments.is_empty() {
-            self.segments.resize(self.ids.len(), 0);
+            self.segments.resize(self.ids.len(), absent);
         } else {
-            self.segments.extend_from_slice(&item.segments);
+            self.segments
+                .extend(item.segments.iter().copied().map(Some));
         }
         let first = self.positions.len();
-        push_positions(&mut self.positions, arch.position_ids, &item.ids);
+        if item.positions.is_empty() {
+            push_positions(&mut self.positions, arch.position_ids, &item.ids);
+        } else if arch.positions != Positions::Absolute {
+            return Err(Error::PositionsUnused { sequence: index });
+        } else if item.positions.len() == item.len() {
+            self.positions.extend_from_slice(&item.positions);
+        } else {
+            return Err(Error::PositionCount {
+                sequence: index,
+                tokens: item.len(),
+                positions: item.positions.len(),
+            });
+        }
         if arch.positions == Positions::Absolute {
             check("position", &self.positions[first..], arch.max_positions)?;
         }

@@ -1,8 +1,8 @@
-//! One post-norm block, forwards and backwards:
-//! `h = norm(x + attention(x))`, `y = norm(h + mlp(h))`.
+//! One block, forwards and backwards. Post-norm: `h = norm(x + attention(x))`, `y = norm(h + mlp(h))`;
+//! pre-norm: `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
 
 use bertology_checkpoint as checkpoint;
-use bertology_checkpoint::Architecture;
+use bertology_checkpoint::{Architecture, NormPlacement};
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::matrix::{linear, linear_backward_input};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
@@ -10,8 +10,8 @@ use bertology_kernels::{Activation, Matrix, Real};
 
 use crate::attention::AttentionPass;
 use crate::mask::HeadId;
-use crate::model::Layer;
-use crate::taps::{LayerSite, Pass, Tap, Taps};
+use crate::model::{Layer, Norm};
+use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
 
@@ -48,20 +48,96 @@ impl<R: Real> BlockPass<'_, R> {
         }
     }
 
-    fn emit(
+    /// Where a site of this block is: the residual stream that leaves the last block of a model with a
+    /// final norm has a name of its own.
+    fn tap(&self, site: LayerSite) -> Tap {
+        let before_final_norm =
+            self.arch.norm == NormPlacement::Pre && self.layer + 1 == self.arch.num_layers;
+        if site == LayerSite::HiddenState && before_final_norm {
+            Tap::Model(ModelSite::LastResidual)
+        } else {
+            Tap::Layer(self.layer, site)
+        }
+    }
+
+    /// Lets a value be changed, then seen.
+    fn pass_by(
         &self,
         taps: &mut Taps<'_, '_, R>,
-        pass: Pass,
         site: LayerSite,
-        data: &[R],
+        data: &mut [R],
     ) -> Result<(), Error> {
-        taps.emit_rows(
-            pass,
-            Tap::Layer(self.layer, site),
-            self.batch,
-            data,
-            self.arch.hidden_size,
-        )
+        let (tap, width) = (self.tap(site), self.arch.hidden_size);
+        taps.edit_rows(tap, self.batch, data, width)?;
+        taps.emit_rows(Pass::Forward, tap, self.batch, data, width)
+    }
+
+    /// Lets a gradient be seen, then stops it where the value was changed.
+    fn pass_back(
+        &self,
+        taps: &mut Taps<'_, '_, R>,
+        site: LayerSite,
+        gradient: &mut [R],
+    ) -> Result<(), Error> {
+        let (tap, width) = (self.tap(site), self.arch.hidden_size);
+        taps.emit_rows(Pass::Backward, tap, self.batch, gradient, width)?;
+        taps.block_rows(tap, self.batch, gradient, width);
+        Ok(())
+    }
+
+    /// `y = norm(hat)`; `hat` and `rstd` keep what the backward pass needs.
+    fn normalise(&self, norm: &Norm<R>, hat: &mut [R], rstd: &mut Vec<R>, y: &mut [R]) {
+        let rstd = sized(rstd, self.batch.tokens());
+        let epsilon = self.arch.norm_epsilon;
+        layer_norm(y, hat, rstd, &norm.weight, &norm.bias, epsilon);
+    }
+
+    /// `out [tokens, hidden] = attention(input)`.
+    fn attend(
+        &self,
+        input: &[R],
+        out: &mut [R],
+        trace: &mut LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<(), Error> {
+        let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
+        let attention = self.attention();
+        let weights = &attention.weights;
+        let qkv = sized(&mut trace.qkv, tokens * weights.qkv.outputs);
+        let input = Matrix::new(input, tokens, hidden);
+        let bias = &weights.qkv.bias;
+        linear(qkv, input, weights.qkv.matrix(), bias, self.threads);
+        attention.forward(trace, scratch, taps)?;
+        let masked = attention.masked(&trace.context, &mut scratch.heads);
+        attention.emit_contributions(masked, &mut scratch.tap, taps)?;
+        let masked = Matrix::new(masked, tokens, weights.output.inputs);
+        let bias = &weights.output.bias;
+        linear(out, masked, weights.output.matrix(), bias, self.threads);
+        self.pass_by(taps, LayerSite::AttentionOutput, out)
+    }
+
+    /// `out [tokens, hidden] = mlp(input)`.
+    fn feed_forward(
+        &self,
+        input: &[R],
+        out: &mut [R],
+        trace: &mut LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<(), Error> {
+        let (tokens, inner) = (self.batch.tokens(), self.arch.intermediate_size);
+        let rest = &self.weights.rest;
+        let pre = sized(&mut trace.mlp_pre, tokens * inner);
+        let input = Matrix::new(input, tokens, self.arch.hidden_size);
+        let bias = &rest.mlp_in.bias;
+        linear(pre, input, rest.mlp_in.matrix(), bias, self.threads);
+        let activated = sized(&mut scratch.inner, tokens * inner);
+        kernel_of(self.arch.activation).forward(activated, pre);
+        let input = Matrix::new(activated, tokens, inner);
+        let bias = &rest.mlp_out.bias;
+        linear(out, input, rest.mlp_out.matrix(), bias, self.threads);
+        self.pass_by(taps, LayerSite::MlpOutput, out)
     }
 
     /// Replaces `x [tokens, hidden]` by the block's output and leaves in `trace` what
@@ -73,84 +149,84 @@ impl<R: Real> BlockPass<'_, R> {
         scratch: &mut Scratch<R>,
         taps: &mut Taps<'_, '_, R>,
     ) -> Result<(), Error> {
+        let len = self.batch.tokens() * self.arch.hidden_size;
+        let rest = &self.weights.rest;
+        // Taken out of their places while the rest of `trace` and `scratch` is in use.
+        let mut attention_hat = std::mem::take(&mut trace.attention_hat);
+        let mut mlp_hat = std::mem::take(&mut trace.mlp_hat);
+        let mut middle = std::mem::take(&mut scratch.hidden);
+        let mut update = std::mem::take(&mut scratch.update);
+        let (first, second) = (sized(&mut attention_hat, len), sized(&mut mlp_hat, len));
+        let h = sized(&mut middle, len);
+        match self.arch.norm {
+            NormPlacement::Post => {
+                self.attend(x, first, trace, scratch, taps)?;
+                add_assign(first, x);
+                self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
+                self.feed_forward(h, second, trace, scratch, taps)?;
+                add_assign(second, h);
+                self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, x);
+            }
+            NormPlacement::Pre => {
+                let update = sized(&mut update, len);
+                first.copy_from_slice(x);
+                self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
+                self.attend(h, update, trace, scratch, taps)?;
+                add_assign(x, update);
+                second.copy_from_slice(x);
+                self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, h);
+                self.feed_forward(h, update, trace, scratch, taps)?;
+                add_assign(x, update);
+            }
+        }
+        trace.attention_hat = attention_hat;
+        trace.mlp_hat = mlp_hat;
+        scratch.hidden = middle;
+        scratch.update = update;
+        self.pass_by(taps, LayerSite::HiddenState, x)
+    }
+
+    /// `scratch.hidden` ← the gradient of the feed-forward block's input; `dy` is that of its output.
+    fn feed_forward_backward(&self, dy: &[R], trace: &LayerTrace<R>, scratch: &mut Scratch<R>) {
         let (tokens, hidden, inner) = (
             self.batch.tokens(),
             self.arch.hidden_size,
             self.arch.intermediate_size,
         );
+        let rest = &self.weights.rest;
+        let d_inner = sized(&mut scratch.inner, tokens * inner);
+        let upper = Matrix::new(dy, tokens, hidden);
+        linear_backward_input(d_inner, upper, rest.mlp_out.matrix(), self.threads);
+        kernel_of(self.arch.activation).backward(d_inner, &trace.mlp_pre);
+        let d_input = sized(&mut scratch.hidden, tokens * hidden);
+        let d_inner = Matrix::new(d_inner, tokens, inner);
+        linear_backward_input(d_input, d_inner, rest.mlp_in.matrix(), self.threads);
+    }
+
+    /// `scratch.hidden` ← the gradient of attention's input, if `deeper`; `dy` is that of its output.
+    fn attend_backward(
+        &self,
+        dy: &[R],
+        trace: &LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        deeper: bool,
+        taps: &mut Taps<'_, '_, R>,
+        mask_gradient: impl FnMut(usize, HeadId, f64),
+    ) -> Result<(), Error> {
+        let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
         let attention = self.attention();
         let weights = &attention.weights;
-        let rest = &self.weights.rest;
-
-        let qkv = sized(&mut trace.qkv, tokens * weights.qkv.outputs());
-        let input = Matrix::new(x, tokens, hidden);
-        linear(
-            qkv,
-            input,
-            weights.qkv.matrix(),
-            &weights.qkv.bias,
-            self.threads,
-        );
-        attention.forward(trace, scratch, taps)?;
-
-        let masked = attention.masked(&trace.context, &mut scratch.heads);
-        attention.emit_contributions(masked, &mut scratch.tap, taps)?;
-        let sum = sized(&mut trace.attention_hat, tokens * hidden);
-        let masked = Matrix::new(masked, tokens, weights.output.inputs);
-        linear(
-            sum,
-            masked,
-            weights.output.matrix(),
-            &weights.output.bias,
-            self.threads,
-        );
-        self.emit(taps, Pass::Forward, LayerSite::AttentionOutput, sum)?;
-        add_assign(sum, x);
-        let middle = sized(&mut scratch.hidden, tokens * hidden);
-        let norm = &rest.attention_norm;
-        let rstd = sized(&mut trace.attention_rstd, tokens);
-        layer_norm(
-            middle,
-            sum,
-            rstd,
-            &norm.weight,
-            &norm.bias,
-            self.arch.norm_epsilon,
-        );
-
-        let pre = sized(&mut trace.mlp_pre, tokens * inner);
-        let input = Matrix::new(middle, tokens, hidden);
-        linear(
-            pre,
-            input,
-            rest.mlp_in.matrix(),
-            &rest.mlp_in.bias,
-            self.threads,
-        );
-        let activated = sized(&mut scratch.inner, tokens * inner);
-        kernel_of(self.arch.activation).forward(activated, pre);
-        let sum = sized(&mut trace.mlp_hat, tokens * hidden);
-        let input = Matrix::new(activated, tokens, inner);
-        linear(
-            sum,
-            input,
-            rest.mlp_out.matrix(),
-            &rest.mlp_out.bias,
-            self.threads,
-        );
-        self.emit(taps, Pass::Forward, LayerSite::MlpOutput, sum)?;
-        add_assign(sum, middle);
-        let norm = &rest.mlp_norm;
-        let rstd = sized(&mut trace.mlp_rstd, tokens);
-        layer_norm(
-            x,
-            sum,
-            rstd,
-            &norm.weight,
-            &norm.bias,
-            self.arch.norm_epsilon,
-        );
-        self.emit(taps, Pass::Forward, LayerSite::HiddenState, x)
+        self.emit_contribution_gradients(dy, taps)?;
+        let d_heads = sized(&mut scratch.heads, tokens * weights.output.inputs);
+        let upper = Matrix::new(dy, tokens, hidden);
+        linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
+        attention.backward(trace, scratch, deeper, taps, mask_gradient)?;
+        if deeper {
+            let d_input = sized(&mut scratch.hidden, tokens * hidden);
+            let d_qkv = Matrix::new(&scratch.qkv, tokens, weights.qkv.outputs);
+            linear_backward_input(d_input, d_qkv, weights.qkv.matrix(), self.threads);
+        }
+        Ok(())
     }
 
     /// Replaces `dy [tokens, hidden]`, the gradient of the block's output, by that of its input;
@@ -164,48 +240,54 @@ impl<R: Real> BlockPass<'_, R> {
         taps: &mut Taps<'_, '_, R>,
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
-        let (tokens, hidden, inner) = (
-            self.batch.tokens(),
-            self.arch.hidden_size,
-            self.arch.intermediate_size,
-        );
-        let attention = self.attention();
-        let weights = &attention.weights;
         let rest = &self.weights.rest;
-        let back = Pass::Backward;
-
-        self.emit(taps, back, LayerSite::HiddenState, dy)?;
-        layer_norm_backward(dy, &trace.mlp_hat, &trace.mlp_rstd, &rest.mlp_norm.weight);
-        self.emit(taps, back, LayerSite::MlpOutput, dy)?;
-        let d_inner = sized(&mut scratch.inner, tokens * inner);
-        let upper = Matrix::new(dy, tokens, hidden);
-        linear_backward_input(d_inner, upper, rest.mlp_out.matrix(), self.threads);
-        kernel_of(self.arch.activation).backward(d_inner, &trace.mlp_pre);
-        let d_middle = sized(&mut scratch.hidden, tokens * hidden);
-        let d_inner = Matrix::new(d_inner, tokens, inner);
-        linear_backward_input(d_middle, d_inner, rest.mlp_in.matrix(), self.threads);
-        add_assign(dy, d_middle);
-
-        let norm = &rest.attention_norm;
-        layer_norm_backward(
-            dy,
-            &trace.attention_hat,
-            &trace.attention_rstd,
-            &norm.weight,
-        );
-        self.emit(taps, back, LayerSite::AttentionOutput, dy)?;
-        self.emit_contribution_gradients(dy, taps)?;
-        let d_heads = sized(&mut scratch.heads, tokens * weights.output.inputs);
-        let upper = Matrix::new(dy, tokens, hidden);
-        linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
-        attention.backward(trace, scratch, deeper, taps, mask_gradient)?;
+        let (above, below) = (&rest.mlp_norm.weight, &rest.attention_norm.weight);
+        self.pass_back(taps, LayerSite::HiddenState, dy)?;
+        match self.arch.norm {
+            NormPlacement::Post => {
+                layer_norm_backward(dy, &trace.mlp_hat, &trace.mlp_rstd, above);
+                let branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
+                self.feed_forward_backward(&branch, trace, scratch);
+                scratch.update = branch;
+                add_assign(dy, &scratch.hidden);
+                layer_norm_backward(dy, &trace.attention_hat, &trace.attention_rstd, below);
+            }
+            NormPlacement::Pre => {
+                let branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
+                self.feed_forward_backward(&branch, trace, scratch);
+                scratch.update = branch;
+                let d = &mut scratch.hidden;
+                layer_norm_backward(d, &trace.mlp_hat, &trace.mlp_rstd, above);
+                add_assign(dy, d);
+            }
+        }
+        let branch = self.branch(dy, scratch, LayerSite::AttentionOutput, taps)?;
+        let result = self.attend_backward(&branch, trace, scratch, deeper, taps, mask_gradient);
+        scratch.update = branch;
+        result?;
         if deeper {
-            let d_input = sized(&mut scratch.hidden, tokens * hidden);
-            let d_qkv = Matrix::new(&scratch.qkv, tokens, weights.qkv.outputs());
-            linear_backward_input(d_input, d_qkv, weights.qkv.matrix(), self.threads);
-            add_assign(dy, d_input);
+            let d = &mut scratch.hidden;
+            if self.arch.norm == NormPlacement::Pre {
+                layer_norm_backward(d, &trace.attention_hat, &trace.attention_rstd, below);
+            }
+            add_assign(dy, d);
         }
         Ok(())
+    }
+
+    /// The gradient that enters a branch beside the residual stream, seen and, where the branch's
+    /// output was replaced, stopped. The caller gives the buffer back to `scratch.update`.
+    fn branch(
+        &self,
+        dy: &[R],
+        scratch: &mut Scratch<R>,
+        site: LayerSite,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<Vec<R>, Error> {
+        let mut branch = std::mem::take(&mut scratch.update);
+        sized(&mut branch, dy.len()).copy_from_slice(dy);
+        self.pass_back(taps, site, &mut branch)?;
+        Ok(branch)
     }
 
     /// Every head adds to the same residual stream, so each one's contribution has the gradient of

@@ -1,5 +1,6 @@
 //! What the engine refuses, with the evidence.
 
+use crate::intervention::Place;
 use crate::mask::HeadId;
 
 /// Why a model could not be built or a pass could not be run.
@@ -70,6 +71,25 @@ pub enum Error {
         tokens: usize,
         /// Segment ids.
         segments: usize,
+    },
+    /// Position ids that do not match the tokens one to one.
+    #[error("sequence {sequence} has {tokens} tokens but {positions} position ids")]
+    PositionCount {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+        /// Tokens.
+        tokens: usize,
+        /// Position ids.
+        positions: usize,
+    },
+    /// Position ids for a model that has no table of them.
+    #[error(
+        "sequence {sequence} comes with position ids, but this model has relative positions only; \
+         leave them out"
+    )]
+    PositionsUnused {
+        /// Place in the batch, zero-based.
+        sequence: usize,
     },
     /// A head mask of the wrong shape.
     #[error(
@@ -162,6 +182,40 @@ pub enum Error {
         direction: &'static str,
         /// Why not.
         reason: &'static str,
+    },
+    /// An intervention wants a site at which nothing can be changed.
+    #[error("{site} cannot be changed: {reason}")]
+    NoIntervention {
+        /// The site.
+        site: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A replacement for a sequence that the batch does not have.
+    #[error(
+        "a replacement is meant for sequence {sequence}, the batch has {sequences} (zero-based)"
+    )]
+    NoSuchSequence {
+        /// The sequence.
+        sequence: usize,
+        /// Sequences of the batch.
+        sequences: usize,
+    },
+    /// A replacement for the values of a head that was pruned away.
+    #[error("{head} is pruned away in this model, so nothing of it can be replaced")]
+    HeadGone {
+        /// The head.
+        head: HeadId,
+    },
+    /// A replacement of another shape than the value.
+    #[error("the replacement at {place:?} does not have the value's shape [{rows}, {cols}]")]
+    ReplacementShape {
+        /// Where.
+        place: Place,
+        /// Rows of the value there.
+        rows: usize,
+        /// Columns.
+        cols: usize,
     },
     /// An observer ended the pass.
     #[error("an observer stopped the pass")]

@@ -1,18 +1,19 @@
-//! Below and above the blocks: embeddings, and the task heads with their losses and gradients.
+//! Below and above the blocks: embeddings, and the sequence-level heads with their losses and gradients.
 
+use bertology_checkpoint::{Pooling, Segments};
+use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::matrix::{linear, linear_backward_input};
-use bertology_kernels::norm::{layer_norm, layer_norm_backward};
+use bertology_kernels::norm::layer_norm;
 use bertology_kernels::{Activation, Matrix, Real};
 
-use crate::block::kernel_of;
-use crate::model::{Linear, LmHead};
-use crate::objective::{Parts, cross_entropy};
+use crate::model::Linear;
+use crate::objective::Parts;
 use crate::pass::SequenceOutput;
 use crate::taps::{Event, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{Scratch, sized};
 use crate::{Error, Model, PackedBatch};
 
-/// `hidden [tokens, hidden]` ← norm(word + segment + position).
+/// `hidden [tokens, hidden]` ← norm(word + segment + position); the norm where the family has one.
 pub(crate) fn embed<R: Real>(
     model: &Model<R>,
     batch: &PackedBatch,
@@ -21,46 +22,39 @@ pub(crate) fn embed<R: Real>(
     taps: &mut Taps<'_, '_, R>,
 ) -> Result<(), Error> {
     let shell = &model.shell;
-    let width = model.architecture().hidden_size;
-    let sum = sized(&mut scratch.hidden, batch.tokens() * width);
+    let arch = model.architecture();
+    let width = arch.hidden_size;
+    let segments = match arch.segments {
+        Segments::Words => &shell.words,
+        Segments::None | Segments::Table(_) => &shell.segments,
+    };
     let row = |table: &[R], id: u32| -> std::ops::Range<usize> {
         let first = id as usize * width;
         debug_assert!(first + width <= table.len());
         first..first + width
     };
+    let hidden = sized(hidden, batch.tokens() * width);
+    let sum = sized(&mut scratch.hidden, batch.tokens() * width);
     for (token, out) in sum.chunks_exact_mut(width).enumerate() {
         out.copy_from_slice(&shell.words[row(&shell.words, batch.ids[token])]);
-        if !shell.segments.is_empty() {
-            let segment = row(&shell.segments, batch.segments[token]);
-            for (o, v) in out.iter_mut().zip(&shell.segments[segment]) {
-                *o += *v;
-            }
+        if let Some(segment) = batch.segments[token] {
+            add_assign(out, &segments[row(segments, segment)]);
         }
         if let Some(positions) = &shell.positions {
-            let position = row(positions, batch.positions[token]);
-            for (o, v) in out.iter_mut().zip(&positions[position]) {
-                *o += *v;
-            }
+            add_assign(out, &positions[row(positions, batch.positions[token])]);
         }
     }
-    let hidden = sized(hidden, batch.tokens() * width);
-    let mut rstd = vec![R::ZERO; batch.tokens()];
-    let epsilon = model.architecture().norm_epsilon;
-    layer_norm(
-        hidden,
-        sum,
-        &mut rstd,
-        &shell.norm.weight,
-        &shell.norm.bias,
-        epsilon,
-    );
-    taps.emit_rows(
-        Pass::Forward,
-        Tap::Model(ModelSite::Embeddings),
-        batch,
-        hidden,
-        width,
-    )
+    match &shell.norm {
+        Some(norm) => {
+            let mut rstd = vec![R::ZERO; batch.tokens()];
+            let (weight, bias) = (&norm.weight, &norm.bias);
+            layer_norm(hidden, sum, &mut rstd, weight, bias, arch.norm_epsilon);
+        }
+        None => hidden.copy_from_slice(sum),
+    }
+    let tap = Tap::Model(ModelSite::Embeddings);
+    taps.edit_rows(tap, batch, hidden, width)?;
+    taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
 }
 
 /// Everything above the last block for one sequence: logits, loss and, where `gradient` is given,
@@ -68,13 +62,15 @@ pub(crate) fn embed<R: Real>(
 pub(crate) struct HeadPass<'a, R> {
     pub(crate) model: &'a Model<R>,
     pub(crate) sequence: usize,
+    /// Token ids of the sequence.
+    pub(crate) ids: &'a [u32],
     pub(crate) threads: usize,
     /// Keep the logits of every position in the output.
     pub(crate) keep_token_logits: bool,
 }
 
 impl<R: Real> HeadPass<'_, R> {
-    fn emit(
+    pub(crate) fn emit(
         &self,
         taps: &mut Taps<'_, '_, R>,
         pass: Pass,
@@ -142,17 +138,20 @@ impl<R: Real> HeadPass<'_, R> {
         loss: &mut f64,
     ) -> Result<(), Error> {
         let shell = &self.model.shell;
-        let Some(pooler) = &shell.pooler else {
-            return Ok(());
-        };
         let width = self.model.architecture().hidden_size;
-        let pooled = self.pool(pooler, &hidden[..width]);
+        let place = self.pooled_position() * width;
+        let read = &hidden[place..place + width];
+        let pooled = match (&shell.pooler, &shell.classifier) {
+            (Some(pooler), _) => self.pool(pooler, read),
+            (None, Some(_)) => read.to_vec(),
+            (None, None) => return Ok(()),
+        };
         self.emit(taps, Pass::Forward, ModelSite::Pooled, &pooled, width)?;
         let Some(classifier) = &shell.classifier else {
             return Ok(());
         };
 
-        let labels = classifier.outputs();
+        let labels = classifier.outputs;
         let mut logits = vec![R::ZERO; labels];
         let input = Matrix::new(&pooled, 1, width);
         linear(&mut logits, input, classifier.matrix(), &classifier.bias, 1);
@@ -166,11 +165,17 @@ impl<R: Real> HeadPass<'_, R> {
                 let upper = Matrix::new(&d_logits, 1, labels);
                 linear_backward_input(&mut d_pooled, upper, classifier.matrix(), 1);
                 self.emit(taps, Pass::Backward, ModelSite::Pooled, &d_pooled, width)?;
+                let gradient = &mut gradient[place..place + width];
+                let Some(pooler) = &shell.pooler else {
+                    gradient.copy_from_slice(&d_pooled);
+                    output.logits = logits;
+                    return Ok(());
+                };
                 for (d, p) in d_pooled.iter_mut().zip(&pooled) {
                     *d *= R::ONE - *p * *p;
                 }
                 let upper = Matrix::new(&d_pooled, 1, width);
-                linear_backward_input(&mut gradient[..width], upper, pooler.matrix(), 1);
+                linear_backward_input(gradient, upper, pooler.matrix(), 1);
             }
         }
         output.logits = logits;
@@ -192,110 +197,13 @@ impl<R: Real> HeadPass<'_, R> {
         pooled
     }
 
-    /// Masked-LM logits, of all positions where someone reads them, else of those with a target.
-    #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
-    fn token_head(
-        &self,
-        lm: &LmHead<R>,
-        hidden: &[R],
-        targets: Option<&[Option<u32>]>,
-        gradient: Option<&mut [R]>,
-        taps: &mut Taps<'_, '_, R>,
-        output: &mut SequenceOutput<R>,
-        loss: &mut f64,
-    ) -> Result<(), Error> {
+    /// The position that the classifier reads.
+    fn pooled_position(&self) -> usize {
         let arch = self.model.architecture();
-        let (width, vocab) = (arch.hidden_size, arch.vocab_size);
-        let n = hidden.len() / width;
-        let all = self.keep_token_logits
-            || taps.wants(Pass::Forward, ModelSite::TokenLogits)
-            || taps.wants(Pass::Backward, ModelSite::TokenLogits);
-        let rows: Vec<usize> = (0..n)
-            .filter(|i| all || targets.is_some_and(|targets| targets[*i].is_some()))
-            .collect();
-        if rows.is_empty() {
-            return Ok(());
+        match (arch.pooling, arch.pad_id) {
+            (Pooling::First, _) => 0,
+            (Pooling::Last, Some(pad)) => self.ids.iter().rposition(|id| *id != pad).unwrap_or(0),
+            (Pooling::Last, None) => self.ids.len() - 1,
         }
-        let input: Vec<R> = rows
-            .iter()
-            .flat_map(|i| &hidden[i * width..(i + 1) * width])
-            .copied()
-            .collect();
-        let mut pre = vec![R::ZERO; input.len()];
-        let matrix = Matrix::new(&input, rows.len(), width);
-        linear(
-            &mut pre,
-            matrix,
-            lm.transform.matrix(),
-            &lm.transform.bias,
-            self.threads,
-        );
-        let function = kernel_of(arch.lm_activation);
-        let mut hat = vec![R::ZERO; pre.len()];
-        function.forward(&mut hat, &pre);
-        let mut normed = vec![R::ZERO; pre.len()];
-        let mut rstd = vec![R::ZERO; rows.len()];
-        let norm = &lm.norm;
-        layer_norm(
-            &mut normed,
-            &mut hat,
-            &mut rstd,
-            &norm.weight,
-            &norm.bias,
-            arch.norm_epsilon,
-        );
-        let decoder = Matrix::new(
-            lm.decoder.as_ref().unwrap_or(&self.model.shell.words),
-            vocab,
-            width,
-        );
-        let mut logits = vec![R::ZERO; rows.len() * vocab];
-        let matrix = Matrix::new(&normed, rows.len(), width);
-        linear(&mut logits, matrix, decoder, &lm.bias, self.threads);
-        if all {
-            self.emit(taps, Pass::Forward, ModelSite::TokenLogits, &logits, vocab)?;
-        }
-        if let Some(targets) = targets {
-            let count = targets.iter().flatten().count();
-            let mut d_logits = vec![R::ZERO; logits.len()];
-            for (slot, i) in rows.iter().enumerate() {
-                let Some(label) = targets[*i] else { continue };
-                *loss += cross_entropy(
-                    &logits[slot * vocab..(slot + 1) * vocab],
-                    label as usize,
-                    1.0 / count as f64,
-                    &mut d_logits[slot * vocab..(slot + 1) * vocab],
-                );
-            }
-            if let Some(gradient) = gradient {
-                if all {
-                    self.emit(
-                        taps,
-                        Pass::Backward,
-                        ModelSite::TokenLogits,
-                        &d_logits,
-                        vocab,
-                    )?;
-                }
-                let mut d = vec![R::ZERO; normed.len()];
-                let upper = Matrix::new(&d_logits, rows.len(), vocab);
-                linear_backward_input(&mut d, upper, decoder, self.threads);
-                layer_norm_backward(&mut d, &hat, &rstd, &norm.weight);
-                function.backward(&mut d, &pre);
-                let mut d_hidden = vec![R::ZERO; d.len()];
-                let upper = Matrix::new(&d, rows.len(), width);
-                linear_backward_input(&mut d_hidden, upper, lm.transform.matrix(), self.threads);
-                for (slot, i) in rows.iter().enumerate() {
-                    let source = &d_hidden[slot * width..(slot + 1) * width];
-                    for (g, d) in gradient[i * width..(i + 1) * width].iter_mut().zip(source) {
-                        *g += *d;
-                    }
-                }
-            }
-        }
-        if self.keep_token_logits {
-            output.token_logits = Some(logits);
-        }
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! | [`batch`] | which tokens? Sequences end to end, no padding |
 //! | [`mask`] | which heads, and how strongly? |
 //! | [`taps`] | who wants to see what? |
+//! | [`intervention`] | who changes what? |
 //! | [`objective`] | which loss? |
 //! | [`pass`] | one forward and, where asked, one backward pass |
 //! | [`parallel`] | many batches on all cores, results in input order |
@@ -15,6 +16,7 @@
 
 pub mod batch;
 pub mod error;
+pub mod intervention;
 pub mod mask;
 pub mod model;
 pub mod objective;
@@ -25,15 +27,19 @@ pub mod taps;
 mod attention;
 mod block;
 mod head;
+mod lm_head;
 mod workspace;
 
 pub use batch::{PackedBatch, Sequence};
 pub use bertology_kernels as kernels;
-pub use bertology_kernels::{Matrix, Real};
+pub use bertology_kernels::{Matrix, MatrixMut, Real};
 pub use error::Error;
+pub use intervention::{Intervention, Place, Replaced, Replacements};
 pub use mask::{HeadId, HeadMask, Masking};
 pub use model::Model;
 pub use objective::Target;
 pub use pass::{PassOptions, PassOutput, SequenceOutput};
-pub use taps::{Capture, Event, Interests, LayerSite, ModelSite, Observer, Pass, Site, Tap};
+pub use taps::{
+    Capture, Captured, Event, Interests, LayerSite, ModelSite, Observer, Pass, Site, Tap,
+};
 pub use workspace::Workspace;

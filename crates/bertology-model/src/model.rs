@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bertology_checkpoint::{
-    Affine, Architecture, Checkpoint, LayerParameter, Parameter, Positions, TaskHead,
+    Affine, Architecture, Checkpoint, LayerParameter, NormPlacement, Parameter, Positions,
+    Segments, TaskHead,
 };
 use bertology_kernels::{Matrix, Real};
 
@@ -15,18 +16,15 @@ use crate::{Error, HeadId, HeadMask};
 pub(crate) struct Linear<R> {
     /// `[outputs, inputs]`
     pub(crate) weight: Vec<R>,
-    /// `[outputs]`
+    /// `[outputs]`, or empty where the map has none.
     pub(crate) bias: Vec<R>,
     pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
 }
 
 impl<R: Real> Linear<R> {
-    pub(crate) fn outputs(&self) -> usize {
-        self.bias.len()
-    }
-
     pub(crate) fn matrix(&self) -> Matrix<'_, R> {
-        Matrix::new(&self.weight, self.outputs(), self.inputs)
+        Matrix::new(&self.weight, self.outputs, self.inputs)
     }
 }
 
@@ -80,22 +78,25 @@ pub(crate) struct LayerRest<R> {
 pub(crate) struct Shell<R> {
     pub(crate) words: Vec<R>,
     pub(crate) positions: Option<Vec<R>>,
+    /// Empty where the family has no table of segments.
     pub(crate) segments: Vec<R>,
-    pub(crate) norm: Norm<R>,
+    pub(crate) norm: Option<Norm<R>>,
+    /// After the last block.
+    pub(crate) final_norm: Option<Norm<R>>,
     pub(crate) pooler: Option<Linear<R>>,
     /// Classifier, or the next-sentence head.
     pub(crate) classifier: Option<Linear<R>>,
     pub(crate) lm: Option<LmHead<R>>,
 }
 
-/// The masked-LM head.
+/// Logits over the vocabulary at every position.
 #[derive(Debug)]
 pub(crate) struct LmHead<R> {
-    pub(crate) transform: Linear<R>,
-    pub(crate) norm: Norm<R>,
+    /// Dense layer and norm before the decoder, masked LMs only.
+    pub(crate) transform: Option<(Linear<R>, Norm<R>)>,
     /// `[vocab, hidden]`; `None` where tied to the word embeddings.
     pub(crate) decoder: Option<Vec<R>>,
-    /// `[vocab]`.
+    /// `[vocab]`, or empty where there is none.
     pub(crate) bias: Vec<R>,
 }
 
@@ -124,10 +125,10 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn optional<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Option<Vec<R>>, Error> {
-        let Some(tensor) = self.checkpoint.parameter(parameter) else {
+        let Some(values) = self.checkpoint.values(parameter)? else {
             return Ok(None);
         };
-        let values: Vec<R> = tensor.to_f32()?.iter().map(|v| R::from_f32(*v)).collect();
+        let values: Vec<R> = values.into_iter().map(R::from_f32).collect();
         if values.len() == len {
             Ok(Some(values))
         } else {
@@ -156,6 +157,7 @@ impl Reader<'_> {
             weight: self.vector(name(Affine::Weight), outputs * inputs)?,
             bias: self.vector(name(Affine::Bias), outputs)?,
             inputs,
+            outputs,
         })
     }
 
@@ -177,16 +179,23 @@ impl Reader<'_> {
         let width = heads.len() * arch.head_dim();
         let name = |p: fn(Affine) -> LayerParameter| move |a| Parameter::Layer(index, p(a));
 
-        let mut qkv = Linear {
-            weight: Vec::new(),
-            bias: Vec::new(),
-            inputs: hidden,
+        let fused = Parameter::Layer(index, P::QueryKeyValue(Affine::Weight));
+        let qkv = if self.checkpoint.parameter(fused).is_some() {
+            self.linear(name(P::QueryKeyValue), 3 * width, hidden)?
+        } else {
+            let mut qkv = Linear {
+                weight: Vec::with_capacity(3 * width * hidden),
+                bias: Vec::with_capacity(3 * width),
+                inputs: hidden,
+                outputs: 3 * width,
+            };
+            for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
+                let linear = self.linear::<R>(name(part), width, hidden)?;
+                qkv.weight.extend(linear.weight);
+                qkv.bias.extend(linear.bias);
+            }
+            qkv
         };
-        for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
-            let linear = self.linear::<R>(name(part), width, hidden)?;
-            qkv.weight.extend(linear.weight);
-            qkv.bias.extend(linear.bias);
-        }
         let distance = match arch.positions {
             Positions::Absolute => None,
             Positions::RelativeKey | Positions::RelativeKeyQuery => {
@@ -222,39 +231,74 @@ impl Reader<'_> {
             Positions::RelativeKey | Positions::RelativeKeyQuery => None,
         };
         let classifier = match arch.head {
-            TaskHead::SequenceClassification { num_labels, .. } => {
+            TaskHead::SequenceClassification { num_labels, .. } if arch.classifier_bias => {
                 Some(self.linear(Parameter::Classifier, num_labels, hidden)?)
+            }
+            TaskHead::SequenceClassification { num_labels, .. } => {
+                let weight = Parameter::Classifier(Affine::Weight);
+                Some(Linear {
+                    weight: self.vector(weight, num_labels * hidden)?,
+                    bias: Vec::new(),
+                    inputs: hidden,
+                    outputs: num_labels,
+                })
             }
             TaskHead::NextSentence | TaskHead::PreTraining => {
                 Some(self.linear(Parameter::NextSentence, 2, hidden)?)
             }
-            TaskHead::None | TaskHead::MaskedLm => None,
+            TaskHead::None | TaskHead::MaskedLm | TaskHead::CausalLm => None,
         };
-        let lm = match arch.head {
-            TaskHead::MaskedLm | TaskHead::PreTraining => Some(LmHead {
-                transform: self.linear(Parameter::LmTransform, hidden, hidden)?,
-                norm: self.norm(Parameter::LmNorm, hidden)?,
-                decoder: self.optional(
-                    Parameter::LmDecoder(Affine::Weight),
-                    arch.vocab_size * hidden,
-                )?,
-                bias: self.vector(Parameter::LmDecoder(Affine::Bias), arch.vocab_size)?,
-            }),
-            _ => None,
+        let segments = match arch.segments {
+            Segments::Table(rows) => self.vector(Parameter::SegmentEmbeddings, rows * hidden)?,
+            Segments::None | Segments::Words => Vec::new(),
         };
         Ok(Shell {
             words: self.vector(Parameter::WordEmbeddings, arch.vocab_size * hidden)?,
             positions,
-            segments: self.vector(Parameter::SegmentEmbeddings, arch.num_segments * hidden)?,
-            norm: self.norm(Parameter::EmbeddingNorm, hidden)?,
+            segments,
+            norm: self.norm_if(arch.embedding_norm, Parameter::EmbeddingNorm, hidden)?,
+            final_norm: self.norm_if(
+                arch.norm == NormPlacement::Pre,
+                Parameter::FinalNorm,
+                hidden,
+            )?,
             pooler: if arch.pooler {
                 Some(self.linear(Parameter::Pooler, hidden, hidden)?)
             } else {
                 None
             },
             classifier,
-            lm,
+            lm: self.lm(arch)?,
         })
+    }
+
+    fn norm_if<R: Real>(
+        &self,
+        present: bool,
+        name: impl Fn(Affine) -> Parameter,
+        width: usize,
+    ) -> Result<Option<Norm<R>>, Error> {
+        present.then(|| self.norm(name, width)).transpose()
+    }
+
+    fn lm<R: Real>(&self, arch: &Architecture) -> Result<Option<LmHead<R>>, Error> {
+        let (hidden, vocab) = (arch.hidden_size, arch.vocab_size);
+        let (transform, bias) = match arch.head {
+            TaskHead::MaskedLm | TaskHead::PreTraining => (
+                Some((
+                    self.linear(Parameter::LmTransform, hidden, hidden)?,
+                    self.norm(Parameter::LmNorm, hidden)?,
+                )),
+                self.vector(Parameter::LmDecoder(Affine::Bias), vocab)?,
+            ),
+            TaskHead::CausalLm => (None, Vec::new()),
+            _ => return Ok(None),
+        };
+        Ok(Some(LmHead {
+            transform,
+            decoder: self.optional(Parameter::LmDecoder(Affine::Weight), vocab * hidden)?,
+            bias,
+        }))
     }
 }
 
@@ -373,8 +417,9 @@ impl<R: Real> Model<R> {
             })
             .sum();
         let lm = shell.lm.as_ref().map_or(0, |lm| {
-            linear(&lm.transform)
-                + norm(&lm.norm)
+            lm.transform
+                .as_ref()
+                .map_or(0, |(dense, after)| linear(dense) + norm(after))
                 + lm.decoder.as_ref().map_or(0, Vec::len)
                 + lm.bias.len()
         });
@@ -382,7 +427,8 @@ impl<R: Real> Model<R> {
             + shell.words.len()
             + shell.positions.as_ref().map_or(0, Vec::len)
             + shell.segments.len()
-            + norm(&shell.norm)
+            + shell.norm.as_ref().map_or(0, norm)
+            + shell.final_norm.as_ref().map_or(0, norm)
             + shell.pooler.as_ref().map_or(0, linear)
             + shell.classifier.as_ref().map_or(0, linear)
             + lm
@@ -398,6 +444,7 @@ impl<R: Real> Attention<R> {
             weight: Vec::new(),
             bias: Vec::new(),
             inputs: hidden,
+            outputs: 3 * slots.len() * head_dim,
         };
         for part in 0..3 {
             for slot in slots {
@@ -422,6 +469,7 @@ impl<R: Real> Attention<R> {
                 weight,
                 bias: self.output.bias.clone(),
                 inputs: slots.len() * head_dim,
+                outputs: hidden,
             },
             distance: self.distance.clone(),
         }

@@ -2,7 +2,7 @@
 
 use bertology_checkpoint::{Problem, TaskHead};
 use bertology_kernels::Real;
-use bertology_kernels::softmax::log_sum_exp;
+use bertology_kernels::softmax::{log_sum_exp, weighted_softmax};
 
 use crate::Error;
 
@@ -15,8 +15,10 @@ pub enum Target {
     Value(f64),
     /// A set of classes, for multi-label classifiers: binary cross-entropy, mean over labels.
     Labels(Vec<bool>),
-    /// A token per position, `None` where the position does not count (−100 in transformers):
-    /// cross-entropy, mean over the positions that count.
+    /// The token that each position's logits should give, `None` where the position does not count
+    /// (−100 in transformers): cross-entropy, mean over the positions that count. For masked and
+    /// for causal language models; the latter's logits are for the token that follows, see
+    /// [`Target::next_tokens`].
     Tokens(Vec<Option<u32>>),
     /// Next-sentence class: 0 the second segment continues the first, 1 it is a random one.
     NextSentence(usize),
@@ -44,6 +46,14 @@ pub(crate) enum SequenceTarget<'a> {
 }
 
 impl Target {
+    /// The target of a causal language model that reads `ids`: every token but the first, one place
+    /// to the left (`labels = input_ids` in transformers, which shifts them itself).
+    #[must_use]
+    pub fn next_tokens(ids: &[u32]) -> Self {
+        let following = ids.iter().skip(1).copied().map(Some);
+        Self::Tokens(following.chain([None]).take(ids.len()).collect())
+    }
+
     /// Checks the target of sequence `index` against the head and splits it.
     pub(crate) fn parts(
         &self,
@@ -129,14 +139,17 @@ impl Target {
                 })
             }
             (Self::Labels(_), _) => wrong_kind("label-set", "multi-label classifier"),
-            (Self::Tokens(tokens), TaskHead::MaskedLm | TaskHead::PreTraining) => {
+            (
+                Self::Tokens(tokens),
+                TaskHead::MaskedLm | TaskHead::PreTraining | TaskHead::CausalLm,
+            ) => {
                 check_tokens(tokens)?;
                 Ok(Parts {
                     sequence: None,
                     tokens: Some(tokens),
                 })
             }
-            (Self::Tokens(_), _) => wrong_kind("token", "masked-LM head"),
+            (Self::Tokens(_), _) => wrong_kind("token", "masked-LM or causal-LM head"),
             (Self::NextSentence(l), TaskHead::NextSentence | TaskHead::PreTraining) => Ok(Parts {
                 sequence: Some(label(*l, 2)?),
                 tokens: None,
@@ -197,9 +210,7 @@ pub(crate) fn cross_entropy<R: Real>(
     gradient: &mut [R],
 ) -> f64 {
     let normalizer = log_sum_exp(logits);
-    for (g, z) in gradient.iter_mut().zip(logits) {
-        *g = R::from_f64(weight * (z.to_f64() - normalizer).exp());
-    }
+    weighted_softmax(gradient, logits, normalizer, weight);
     gradient[label] -= R::from_f64(weight);
     weight * (normalizer - logits[label].to_f64())
 }

@@ -1,13 +1,14 @@
 //! One pass over one batch: forward, and backward where someone asks for gradients.
 
 use bertology_kernels::Real;
+use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 
 use crate::block::BlockPass;
 use crate::head::{HeadPass, embed};
 use crate::objective::{Parts, Target};
 use crate::taps::{LayerSite, ModelSite, Observer, Pass, Tap, Taps};
-use crate::workspace::{LayerTrace, Scratch, Workspace};
-use crate::{Error, Interests, Masking, Model, PackedBatch};
+use crate::workspace::{FinalTrace, LayerTrace, Scratch, Workspace, sized};
+use crate::{Error, Interests, Intervention, Masking, Model, PackedBatch};
 
 /// What a pass should do besides the forward computation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,7 +19,7 @@ pub struct PassOptions<'a> {
     pub targets: Option<&'a [Target]>,
     /// Compute the gradient of each sequence's loss with respect to each head's mask factor.
     pub mask_gradients: bool,
-    /// Keep masked-LM logits of every position in the output.
+    /// Keep the language model's logits of every position in the output.
     ///
     /// # Cost
     /// `tokens × vocab` numbers.
@@ -71,7 +72,8 @@ impl<R: Real> Model<R> {
     /// the same bits.
     ///
     /// # Errors
-    /// Masks or targets that do not fit; gradients without targets; an observer that stopped.
+    /// Masks or targets that do not fit; gradients without targets; a site that this model does not
+    /// have; an observer that stopped.
     pub fn run(
         &self,
         batch: &PackedBatch,
@@ -79,7 +81,31 @@ impl<R: Real> Model<R> {
         workspace: &mut Workspace<R>,
         observers: &mut [&mut dyn Observer<R>],
     ) -> Result<PassOutput<R>, Error> {
-        let mut taps = Taps::new(observers)?;
+        self.run_with(batch, options, workspace, observers, &mut [])
+    }
+
+    /// [`Model::run`] with values changed on the way: see [`crate::intervention`].
+    ///
+    /// # Errors
+    /// As [`Model::run`]; interventions at sites where nothing can be changed, or that do not fit.
+    pub fn run_with<'o>(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        observers: &mut [&'o mut dyn Observer<R>],
+        interventions: &mut [&'o mut dyn Intervention<R>],
+    ) -> Result<PassOutput<R>, Error> {
+        for intervention in interventions.iter() {
+            intervention.check(self, batch)?;
+        }
+        let mut taps = Taps::new(observers, interventions)?;
+        if self.shell.final_norm.is_none() {
+            taps.refuse(
+                ModelSite::LastResidual,
+                "this model has no final norm; HiddenState of the last layer is its residual stream",
+            )?;
+        }
         options.masking.check(self, batch.len())?;
         let targets = self.check_targets(batch, options)?;
         let backward = options.mask_gradients || taps.interests().any_gradient();
@@ -96,6 +122,7 @@ impl<R: Real> Model<R> {
             layers: traces,
             scratch,
             hidden,
+            last,
         } = workspace;
         // Without a backward pass every layer overwrites the same trace.
         traces.resize_with(
@@ -109,6 +136,8 @@ impl<R: Real> Model<R> {
                 .forward(hidden, trace, scratch, &mut taps)?;
         }
 
+        self.final_norm(batch, hidden, last, &mut taps)?;
+
         let width = self.architecture().hidden_size;
         let mut gradient = vec![R::ZERO; if backward { hidden.len() } else { 0 }];
         let mut sequences = Vec::with_capacity(batch.len());
@@ -117,6 +146,7 @@ impl<R: Real> Model<R> {
             let head = HeadPass {
                 model: self,
                 sequence,
+                ids: &batch.ids[range],
                 threads: options.threads,
                 keep_token_logits: options.token_logits,
             };
@@ -129,6 +159,7 @@ impl<R: Real> Model<R> {
             sequences.push(head.run(&hidden[rows], target, gradient, &mut taps)?);
         }
         if backward {
+            self.final_norm_backward(batch, &mut gradient, last, &mut taps)?;
             self.backward(
                 batch,
                 options,
@@ -140,6 +171,46 @@ impl<R: Real> Model<R> {
             )?;
         }
         Ok(PassOutput { sequences })
+    }
+
+    /// The norm after the last block, where there is one.
+    fn final_norm(
+        &self,
+        batch: &PackedBatch,
+        hidden: &mut [R],
+        trace: &mut FinalTrace<R>,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<(), Error> {
+        let Some(norm) = &self.shell.final_norm else {
+            return Ok(());
+        };
+        let arch = self.architecture();
+        let hat = sized(&mut trace.hat, hidden.len());
+        hat.copy_from_slice(hidden);
+        let rstd = sized(&mut trace.rstd, batch.tokens());
+        let (weight, bias) = (&norm.weight, &norm.bias);
+        layer_norm(hidden, hat, rstd, weight, bias, arch.norm_epsilon);
+        let tap = Tap::Layer(arch.num_layers - 1, LayerSite::HiddenState);
+        taps.edit_rows(tap, batch, hidden, arch.hidden_size)?;
+        taps.emit_rows(Pass::Forward, tap, batch, hidden, arch.hidden_size)
+    }
+
+    fn final_norm_backward(
+        &self,
+        batch: &PackedBatch,
+        gradient: &mut [R],
+        trace: &FinalTrace<R>,
+        taps: &mut Taps<'_, '_, R>,
+    ) -> Result<(), Error> {
+        let Some(norm) = &self.shell.final_norm else {
+            return Ok(());
+        };
+        let arch = self.architecture();
+        let tap = Tap::Layer(arch.num_layers - 1, LayerSite::HiddenState);
+        taps.emit_rows(Pass::Backward, tap, batch, gradient, arch.hidden_size)?;
+        taps.block_rows(tap, batch, gradient, arch.hidden_size);
+        layer_norm_backward(gradient, &trace.hat, &trace.rstd, &norm.weight);
+        Ok(())
     }
 
     fn block<'a>(
@@ -222,7 +293,8 @@ impl<R: Real> Model<R> {
                 LayerSite::HiddenState,
             ]
             .into_iter()
-            .any(wants);
+            .any(wants)
+            || interests.contains(Pass::Backward, ModelSite::LastResidual);
         let lowest_head = self.heads().next().map_or(self.layers.len(), |id| id.layer);
         Floor {
             layer: if every_layer { 0 } else { lowest_head },

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use crate::intervention::{Edits, Intervention, Place, check};
 use crate::mask::HeadId;
-use crate::{Error, Matrix, Real};
+use crate::{Error, Matrix, MatrixMut, Real};
 
 /// A site inside every block. `n` is the number of tokens of the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +21,8 @@ pub enum LayerSite {
     Key,
     /// Per head, `[n, head_dim]`.
     Value,
-    /// Per head, `[query, key]`: scaled scores before the softmax.
+    /// Per head, `[query, key]`: scaled scores before the softmax; −∞ at keys that a causal model does
+    /// not let the query see.
     AttentionScores,
     /// Per head, `[query, key]`: the softmax, before any head mask.
     AttentionProbs,
@@ -33,7 +35,9 @@ pub enum LayerSite {
     AttentionOutput,
     /// `[n, hidden]`: after the feed-forward block, before the residual is added.
     MlpOutput,
-    /// `[n, hidden]`: what the next layer receives; `hidden_states[layer + 1]` of transformers.
+    /// `[n, hidden]`: what the next layer receives; `hidden_states[layer + 1]` of transformers. Where
+    /// the model has a final norm, that of the last layer is behind it, and
+    /// [`ModelSite::LastResidual`] is before it.
     HiddenState,
     /// Backward only, per head, `[n, 1]`: what each position adds to the gradient of the loss with
     /// respect to the head's mask factor, `head_output · ∂loss/∂(factor · head_output)`.
@@ -45,14 +49,18 @@ pub enum LayerSite {
 pub enum ModelSite {
     /// `[n, hidden]`: `hidden_states[0]` of transformers.
     Embeddings,
-    /// `[1, hidden]`: the pooled first token, after tanh.
+    /// `[1, hidden]`: what the classifier reads: the pooled first token, after tanh; where there is no
+    /// pooler (GPT, GPT-2) the last token's hidden state.
     Pooled,
     /// `[1, labels]`: logits of the sequence (classifier or next-sentence head).
     Logits,
-    /// `[n, vocab]`: logits of the masked-LM head.
+    /// `[n, vocab]`: logits of the language-model head.
     TokenLogits,
     /// `[1, 1]`, in nats (or squared units for regression): the loss of the sequence.
     Loss,
+    /// `[n, hidden]`: the residual stream above the last block, before the final norm; models with a
+    /// final norm (GPT-2) only.
+    LastResidual,
 }
 
 /// Any site.
@@ -216,32 +224,63 @@ pub trait Observer<R: Real> {
     fn observe(&mut self, event: &Event<'_, R>) -> ControlFlow<()>;
 }
 
-/// The observers of a pass, asked for their wishes once.
+/// Those who look and those who change in a pass, asked for their wishes once.
 pub(crate) struct Taps<'a, 'o, R: Real> {
     observers: &'a mut [&'o mut dyn Observer<R>],
     /// Of each observer.
     wishes: Vec<Interests>,
     /// Of all together.
     interests: Interests,
+    interventions: &'a mut [&'o mut dyn Intervention<R>],
+    /// Of each intervention.
+    intentions: Vec<Interests>,
+    /// What was changed so far.
+    edits: Edits<R>,
 }
 
 impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
-    pub(crate) fn new(observers: &'a mut [&'o mut dyn Observer<R>]) -> Result<Self, Error> {
+    pub(crate) fn new(
+        observers: &'a mut [&'o mut dyn Observer<R>],
+        interventions: &'a mut [&'o mut dyn Intervention<R>],
+    ) -> Result<Self, Error> {
         let wishes: Vec<Interests> = observers.iter().map(|o| o.interests()).collect();
         let interests = wishes
             .iter()
             .copied()
             .fold(Interests::none(), Interests::union);
         interests.check()?;
+        let intentions: Vec<Interests> = interventions.iter().map(|i| i.interests()).collect();
+        intentions.iter().try_for_each(check)?;
         Ok(Self {
             observers,
             wishes,
             interests,
+            interventions,
+            intentions,
+            edits: Edits::default(),
         })
     }
 
     pub(crate) fn interests(&self) -> Interests {
         self.interests
+    }
+
+    /// Refuses a site that this model does not have, if someone wants it.
+    pub(crate) fn refuse(&self, site: ModelSite, reason: &'static str) -> Result<(), Error> {
+        let all = self
+            .intentions
+            .iter()
+            .fold(self.interests, |all, more| all.union(*more));
+        for (pass, direction) in [(Pass::Forward, "forward"), (Pass::Backward, "backward")] {
+            if all.contains(pass, site) {
+                return Err(Error::NoSuchSite {
+                    site: format!("{site:?}"),
+                    direction,
+                    reason,
+                });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn wants(&self, pass: Pass, site: impl Into<Site>) -> bool {
@@ -256,6 +295,69 @@ impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
             }
         }
         Ok(())
+    }
+
+    /// Lets interventions change a value, before anyone sees it.
+    pub(crate) fn edit(&mut self, place: Place, mut value: MatrixMut<'_, R>) -> Result<(), Error> {
+        let site = place.tap.site();
+        for (intervention, wishes) in self.interventions.iter_mut().zip(&self.intentions) {
+            if wishes.contains(Pass::Forward, site) {
+                let replaced = intervention.intervene(&place, value.reborrow())?;
+                self.edits.record(place, &replaced, value.as_view());
+            }
+        }
+        Ok(())
+    }
+
+    /// [`Self::edit`] for every sequence of a `[tokens, width]` array.
+    pub(crate) fn edit_rows(
+        &mut self,
+        tap: Tap,
+        batch: &crate::PackedBatch,
+        data: &mut [R],
+        width: usize,
+    ) -> Result<(), Error> {
+        if self.interventions.is_empty() {
+            return Ok(());
+        }
+        for (sequence, range) in batch.ranges().enumerate() {
+            let rows = &mut data[range.start * width..range.end * width];
+            let place = Place {
+                tap,
+                sequence,
+                head: None,
+            };
+            self.edit(place, MatrixMut::new(rows, range.len(), width))?;
+        }
+        Ok(())
+    }
+
+    /// What the forward pass replaced.
+    pub(crate) fn edits(&self) -> &Edits<R> {
+        &self.edits
+    }
+
+    /// Stops the gradient of every sequence of a `[tokens, width]` array where it was replaced.
+    pub(crate) fn block_rows(
+        &self,
+        tap: Tap,
+        batch: &crate::PackedBatch,
+        gradient: &mut [R],
+        width: usize,
+    ) {
+        if self.interventions.is_empty() {
+            return;
+        }
+        for (sequence, range) in batch.ranges().enumerate() {
+            let rows = &mut gradient[range.start * width..range.end * width];
+            let place = Place {
+                tap,
+                sequence,
+                head: None,
+            };
+            self.edits
+                .block(&place, MatrixMut::new(rows, range.len(), width));
+        }
     }
 
     /// Emits a per-head value, if someone wants it.

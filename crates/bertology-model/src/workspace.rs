@@ -13,6 +13,16 @@ pub struct Workspace<R> {
     pub(crate) layers: Vec<LayerTrace<R>>,
     pub(crate) scratch: Scratch<R>,
     pub(crate) hidden: Vec<R>,
+    pub(crate) last: FinalTrace<R>,
+}
+
+/// What the backward pass of the final norm needs.
+#[derive(Debug, Default)]
+pub(crate) struct FinalTrace<R> {
+    /// `[tokens, hidden]`: normalised input.
+    pub(crate) hat: Vec<R>,
+    /// `[tokens]`
+    pub(crate) rstd: Vec<R>,
 }
 
 /// What the backward pass of one block needs from its forward pass.
@@ -39,6 +49,8 @@ pub(crate) struct LayerTrace<R> {
 pub(crate) struct Scratch<R> {
     /// `[tokens, hidden]`
     pub(crate) hidden: Vec<R>,
+    /// `[tokens, hidden]`: what a pre-norm block adds to the residual stream
+    pub(crate) update: Vec<R>,
     /// `[tokens, intermediate]`
     pub(crate) inner: Vec<R>,
     /// `[tokens, W]`

@@ -1,4 +1,8 @@
-//! Labelled examples for one model: read, mapped and encoded in constant memory, in file order.
+//! Data for one model: read, given targets and encoded in constant memory, in file order.
+//!
+//! An *example* is what the model is given at once: a row of the file for labels; for language models a
+//! window of a document, which is the whole document where it fits. See [`crate::objective`] for what
+//! is asked of the model and [`crate::windows`] for documents that do not fit.
 
 use std::path::Path;
 
@@ -8,23 +12,39 @@ use bertology_data::{
 };
 use bertology_model::{Sequence, Target};
 use bertology_tokenizer::Tokenizer;
-use serde::{Deserialize, Serialize};
 
+use crate::objective::Objective;
+use crate::windows::TooLong;
 use crate::{Error, LoadedModel};
 
-/// The reference script's maximum length.
+pub use counts::{DocumentCounts, Truncation};
+
+mod counts;
+mod documents;
+
+use documents::{TokenPlan, WindowReader};
+
+/// The reference script's maximum length for labelled examples.
 pub const DEFAULT_MAX_LENGTH: usize = 128;
 
 /// Tokens put through the model at once, per thread.
 pub const DEFAULT_BATCH_TOKENS: usize = 1024;
 
-/// How examples become inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How data become inputs and targets.
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct CorpusOptions {
-    /// Longest input in tokens, special ones included; the longer text of a pair is cut first.
-    /// `None`: the smaller of [`DEFAULT_MAX_LENGTH`] and the model's limit.
+    /// What the model is scored for; `None`: what its head was made for ([`Objective::of`]).
+    pub objective: Option<Objective>,
+    /// Longest input in tokens, special ones included. `None`: for labels the smaller of
+    /// [`DEFAULT_MAX_LENGTH`] and the model's limit, for language models the model's limit.
     pub max_length: Option<usize>,
+    /// What is done with longer inputs. `None`: labelled examples are cut (the longer text of a pair
+    /// first), documents are read through windows.
+    pub too_long: Option<TooLong>,
+    /// Tokens from the beginning of one window to that of the next. `None`: half of what a window
+    /// holds of a document (the maximum length less special tokens), rounded down, at least 1.
+    pub stride: Option<usize>,
     /// The order of MNLI's labels in a model that does not name them.
     pub label_order: LabelOrder,
     /// Tokens put through the model at once. Only speed and memory depend on it.
@@ -34,44 +54,83 @@ pub struct CorpusOptions {
 impl Default for CorpusOptions {
     fn default() -> Self {
         Self {
+            objective: None,
             max_length: None,
+            too_long: None,
+            stride: None,
             label_order: LabelOrder::Task,
             batch_tokens: DEFAULT_BATCH_TOKENS,
         }
     }
 }
 
-/// What was cut to fit the maximum length.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Truncation {
-    /// Examples that were cut.
-    pub examples: u64,
-    /// Tokens cut from them.
-    pub tokens: u64,
-}
-
-/// Labelled examples as one model sees them.
+/// A data file as one model sees it.
 ///
-/// Making it reads the file once to the end: every row and label is checked and counted before any
-/// model runs. Nothing but the account of it is kept; each study reads the file again.
+/// Making it reads the file once to the end: every row, label and token id is checked and counted
+/// before any model runs. Nothing but the account of it is kept; each study reads the file again.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     source: Source,
-    labels: LabelMap,
-    metrics: MetricSet,
-    classes: usize,
+    objective: Objective,
+    scoring: Scoring,
     info: DatasetInfo,
+    examples: u64,
     max_length: usize,
+    too_long: TooLong,
     batch_tokens: usize,
+}
+
+/// What the answers are compared with.
+#[derive(Debug, Clone)]
+enum Scoring {
+    Labels {
+        labels: LabelMap,
+        metrics: MetricSet,
+        classes: usize,
+    },
+    Tokens {
+        plan: TokenPlan,
+        counts: DocumentCounts,
+    },
 }
 
 impl Corpus {
     /// Takes a file for a model, and checks all of it.
     ///
     /// # Errors
-    /// A model without classifier or tokenizer, data without labels, labels that the model does not
-    /// know, rows that are wrong, a maximum length that is too long.
+    /// A model whose head does not fit the objective or that lacks a tokenizer, data without labels or
+    /// with labels that the model does not know, rows and token ids that are wrong, a maximum length
+    /// or stride out of range, inputs that are too long where that is an error, documents of which
+    /// none has a token to predict.
     pub fn new(
+        model: &LoadedModel,
+        source: Source,
+        options: &CorpusOptions,
+    ) -> Result<Self, Error> {
+        let head = &model.architecture().head;
+        let objective = match options.objective.or(Objective::of(head)) {
+            Some(objective) => objective,
+            None => {
+                return Err(Error::NoObjective {
+                    path: model.checkpoint().folder().to_owned(),
+                    found: head.description(),
+                });
+            }
+        };
+        if options.batch_tokens == 0 {
+            return Err(Error::Option {
+                option: "the number of tokens in a batch",
+                value: "0".to_owned(),
+                reason: "give at least 1",
+            });
+        }
+        match objective {
+            Objective::Labels => Self::labelled(model, source, options),
+            _ => Self::unlabelled(model, source, objective, options),
+        }
+    }
+
+    fn labelled(
         model: &LoadedModel,
         source: Source,
         options: &CorpusOptions,
@@ -90,21 +149,34 @@ impl Corpus {
                 });
             }
         };
-        model.tokenizer()?;
+        let tokenizer = model.tokenizer()?;
         let max_length = match options.max_length {
             None => model.max_length().min(DEFAULT_MAX_LENGTH),
             given => model.checked_length(given)?,
         };
-        if options.batch_tokens == 0 {
-            return Err(Error::Option {
-                option: "the number of tokens in a batch",
-                value: "0".to_owned(),
-                reason: "give at least 1",
-            });
+        let refuse = |option, value: String, reason| {
+            Err(Error::Option {
+                option,
+                value,
+                reason,
+            })
+        };
+        let too_long = options.too_long.unwrap_or(TooLong::Cut);
+        if too_long == TooLong::Window {
+            let reason = "a label belongs to a whole text, and its windows have none of their own; cut \
+                          texts that are too long, or make them an error";
+            return refuse("what is done with long texts", "window".to_owned(), reason);
+        }
+        if let Some(stride) = options.stride {
+            let reason = "windows alone have a stride, and labelled texts are not read through windows; \
+                          give no stride";
+            return refuse("the stride", stride.to_string(), reason);
         }
         if !source.has_labels() {
             return Err(Error::NoLabels {
                 path: source.path().to_owned(),
+                model: path(),
+                found: arch.head.description(),
             });
         }
         let labels = LabelMap::new(&arch.labels, source.task(), options.label_order)?;
@@ -127,23 +199,93 @@ impl Corpus {
         MetricState::new(metrics, classes, labels.positive())?;
         let mut reader = source.open()?;
         for example in reader.by_ref() {
-            labels.target(&example?, source.path())?;
+            let example = example?;
+            labels.target(&example, source.path())?;
+            if too_long == TooLong::Error {
+                check_length(tokenizer, &example, max_length)
+                    .map_err(|error| blame(&source, example.line, error))?;
+            }
         }
+        let info = reader.finish()?;
         Ok(Self {
-            info: reader.finish()?,
+            examples: info.examples,
+            info,
             source,
-            labels,
-            metrics,
-            classes,
+            objective: Objective::Labels,
+            scoring: Scoring::Labels {
+                labels,
+                metrics,
+                classes,
+            },
             max_length,
+            too_long,
             batch_tokens: options.batch_tokens,
         })
     }
 
-    /// How many examples there are.
+    fn unlabelled(
+        model: &LoadedModel,
+        source: Source,
+        objective: Objective,
+        options: &CorpusOptions,
+    ) -> Result<Self, Error> {
+        let head = &model.architecture().head;
+        if !objective.fits(head) {
+            return Err(Error::WrongObjective {
+                path: model.checkpoint().folder().to_owned(),
+                found: head.description(),
+                objective: objective.description(),
+            });
+        }
+        if source.has_labels() {
+            return Err(Error::LabelsForLm {
+                path: source.path().to_owned(),
+                found: head.description(),
+            });
+        }
+        let max_length = model.checked_length(options.max_length)?;
+        let too_long = options.too_long.unwrap_or(TooLong::Window);
+        let plan = TokenPlan::new(
+            model,
+            &objective,
+            source.has_token_ids(),
+            max_length,
+            too_long,
+            options.stride,
+        )?;
+        let mut windows = WindowReader::new(&source, &plan, model)?;
+        for window in windows.by_ref() {
+            window?;
+        }
+        let counts = windows.counts;
+        if counts.windows == 0 {
+            return Err(Error::NoTargets {
+                path: source.path().to_owned(),
+                documents: counts.documents,
+            });
+        }
+        Ok(Self {
+            info: windows.into_reader().finish()?,
+            examples: counts.windows,
+            source,
+            objective,
+            scoring: Scoring::Tokens { plan, counts },
+            max_length,
+            too_long,
+            batch_tokens: options.batch_tokens,
+        })
+    }
+
+    /// How many examples there are: rows, or for language models windows.
     #[must_use]
     pub fn examples(&self) -> u64 {
-        self.info.examples
+        self.examples
+    }
+
+    /// What the model is scored for.
+    #[must_use]
+    pub fn objective(&self) -> Objective {
+        self.objective
     }
 
     /// The account of the file, fit for a run's record.
@@ -152,28 +294,47 @@ impl Corpus {
         &self.info
     }
 
+    /// What became of the documents; nothing for labelled examples.
+    #[must_use]
+    pub fn documents(&self) -> Option<&DocumentCounts> {
+        match &self.scoring {
+            Scoring::Labels { .. } => None,
+            Scoring::Tokens { counts, .. } => Some(counts),
+        }
+    }
+
     /// The file and how its rows are read.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// What the labels mean to the model.
+    /// What the labels mean to the model; nothing for language models.
     #[must_use]
-    pub fn labels(&self) -> &LabelMap {
-        &self.labels
+    pub fn labels(&self) -> Option<&LabelMap> {
+        match &self.scoring {
+            Scoring::Labels { labels, .. } => Some(labels),
+            Scoring::Tokens { .. } => None,
+        }
     }
 
-    /// The metrics that these data are scored with.
+    /// The metrics that labels are scored with; nothing for language models, which have the loss and
+    /// what follows from it (see [`Evaluation`](crate::Evaluation)).
     #[must_use]
-    pub fn metrics(&self) -> MetricSet {
-        self.metrics
+    pub fn metrics(&self) -> Option<MetricSet> {
+        match &self.scoring {
+            Scoring::Labels { metrics, .. } => Some(*metrics),
+            Scoring::Tokens { .. } => None,
+        }
     }
 
-    /// Outputs of the model: classes, or 1 for regression.
+    /// Outputs of the model for a sequence: classes, or 1 for regression; 0 for language models.
     #[must_use]
     pub fn classes(&self) -> usize {
-        self.classes
+        match &self.scoring {
+            Scoring::Labels { classes, .. } => *classes,
+            Scoring::Tokens { .. } => 0,
+        }
     }
 
     /// Longest input in tokens.
@@ -182,38 +343,79 @@ impl Corpus {
         self.max_length
     }
 
+    /// What is done with longer inputs.
+    #[must_use]
+    pub fn too_long(&self) -> TooLong {
+        self.too_long
+    }
+
+    /// Tokens from the beginning of one window to that of the next, where there are windows.
+    #[must_use]
+    pub fn stride(&self) -> Option<usize> {
+        match &self.scoring {
+            Scoring::Tokens { plan, .. } if self.too_long == TooLong::Window => Some(plan.stride()),
+            _ => None,
+        }
+    }
+
     /// The first `count` examples as inputs, for timing and comparison.
     ///
     /// # Errors
     /// What reading and encoding refuse.
     pub fn sequences(&self, model: &LoadedModel, count: usize) -> Result<Vec<Sequence>, Error> {
-        let tokenizer = model.tokenizer()?;
-        let examples = self.source.open()?.take(count).enumerate();
-        examples
-            .map(|(index, example)| Ok(self.prepare(tokenizer, index as u64, &example?)?.sequence))
-            .collect()
+        match &self.scoring {
+            Scoring::Labels { .. } => {
+                let tokenizer = model.tokenizer()?;
+                let examples = self.source.open()?.take(count).enumerate();
+                examples
+                    .map(|(index, example)| {
+                        Ok(self.prepare(tokenizer, index as u64, &example?)?.sequence)
+                    })
+                    .collect()
+            }
+            Scoring::Tokens { plan, .. } => WindowReader::new(&self.source, plan, model)?
+                .take(count)
+                .map(|window| Ok(window?.sequence))
+                .collect(),
+        }
     }
 
-    /// An empty score of these data.
-    pub(crate) fn metric_state(&self) -> Result<MetricState, Error> {
-        let positive = self.labels.positive();
-        Ok(MetricState::new(self.metrics, self.classes, positive)?)
+    /// An empty score of labelled data.
+    pub(crate) fn metric_state(&self) -> Result<Option<MetricState>, Error> {
+        let Scoring::Labels {
+            labels,
+            metrics,
+            classes,
+        } = &self.scoring
+        else {
+            return Ok(None);
+        };
+        let state = MetricState::new(*metrics, *classes, labels.positive())?;
+        Ok(Some(state))
     }
 
     /// Jobs for the workers, from example `skip` on.
-    pub(crate) fn jobs(&self, skip: u64) -> Result<Jobs<'_>, Error> {
-        let mut reader = self.source.open()?;
-        for example in reader.by_ref().take(skip as usize) {
-            example?;
-        }
-        Ok(Jobs {
-            corpus: self,
-            reader,
-            next: skip,
-        })
+    pub(crate) fn jobs<'a>(&'a self, model: &'a LoadedModel, skip: u64) -> Result<Jobs<'a>, Error> {
+        let from = match &self.scoring {
+            Scoring::Labels { .. } => {
+                let mut reader = self.source.open()?;
+                for example in reader.by_ref().take(skip as usize) {
+                    example?;
+                }
+                From::Rows { reader, next: skip }
+            }
+            Scoring::Tokens { plan, .. } => {
+                let mut windows = WindowReader::new(&self.source, plan, model)?;
+                for window in windows.by_ref().take(skip as usize) {
+                    window?;
+                }
+                From::Windows(Box::new(windows))
+            }
+        };
+        Ok(Jobs { corpus: self, from })
     }
 
-    /// Encodes an example and maps its label.
+    /// Encodes a labelled example and maps its label.
     pub(crate) fn prepare(
         &self,
         tokenizer: &Tokenizer,
@@ -227,23 +429,30 @@ impl Corpus {
                 Some(self.max_length),
             )
             .map_err(|error| self.blame(example.line, error))?;
-        let label = self.labels.target(example, self.source.path())?;
+        let label = match &self.scoring {
+            Scoring::Labels { labels, .. } => Some(labels.target(example, self.source.path())?),
+            Scoring::Tokens { .. } => None,
+        };
         Ok(Prepared {
             index,
             line: example.line,
+            window: 0,
             truncated: encoding.truncated,
             sequence: LoadedModel::sequence(encoding),
+            target: match label {
+                Some(bertology_data::Target::Value(value)) => Target::Value(value),
+                Some(bertology_data::Target::Class(class)) => Target::Label(class),
+                None => Target::Tokens(Vec::new()),
+            },
             label,
+            targets: 1,
+            bytes: 0,
         })
     }
 
     /// Says in which line of the file something went wrong.
     pub(crate) fn blame(&self, line: u64, error: impl Into<Error>) -> Error {
-        Error::Example {
-            path: self.source.path().to_owned(),
-            line,
-            source: Box::new(error.into()),
-        }
+        blame(&self.source, line, error)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -255,55 +464,105 @@ impl Corpus {
     }
 }
 
-/// An example as the model takes it.
-#[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    pub(crate) index: u64,
-    pub(crate) line: u64,
-    pub(crate) sequence: Sequence,
-    pub(crate) label: bertology_data::Target,
-    pub(crate) truncated: usize,
-}
-
-impl Prepared {
-    pub(crate) fn target(&self) -> Target {
-        match self.label {
-            bertology_data::Target::Class(class) => Target::Label(class),
-            bertology_data::Target::Value(value) => Target::Value(value),
-        }
+fn blame(source: &Source, line: u64, error: impl Into<Error>) -> Error {
+    Error::Example {
+        path: source.path().to_owned(),
+        line,
+        source: Box::new(error.into()),
     }
 }
 
-/// Examples not yet encoded, about a batch at a time: encoding is for the workers.
+fn check_length(tokenizer: &Tokenizer, example: &Example, limit: usize) -> Result<(), Error> {
+    let encoding = tokenizer.encode(&example.text, example.pair.as_deref(), None)?;
+    if encoding.len() > limit {
+        return Err(Error::TooLong {
+            tokens: encoding.len(),
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// An example as the model takes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    /// Place of the row or document in the file.
+    pub(crate) index: u64,
+    pub(crate) line: u64,
+    /// Number of the window in its document.
+    pub(crate) window: usize,
+    pub(crate) sequence: Sequence,
+    pub(crate) target: Target,
+    /// For labelled examples.
+    pub(crate) label: Option<bertology_data::Target>,
+    /// What is predicted: 1 label, or so many tokens.
+    pub(crate) targets: usize,
+    /// Bytes of text that the predicted tokens stand for; 0 where that is not known.
+    pub(crate) bytes: usize,
+    pub(crate) truncated: usize,
+}
+
+/// About a batch of examples at a time.
 #[derive(Debug)]
 pub(crate) struct Jobs<'a> {
     corpus: &'a Corpus,
-    reader: ExampleReader,
-    next: u64,
+    from: From<'a>,
 }
 
-/// What one worker takes: examples with their place in the file.
-pub(crate) type Job = Result<Vec<(u64, Example)>, Error>;
+#[derive(Debug)]
+enum From<'a> {
+    Rows { reader: ExampleReader, next: u64 },
+    Windows(Box<WindowReader<'a>>),
+}
+
+/// What one worker takes.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Rows with their place in the file, not yet encoded: that is for the workers.
+    Rows(Vec<(u64, Example)>),
+    /// Windows. A document is encoded before it is divided, so that a long one is shared between the
+    /// workers.
+    Windows(Vec<Prepared>),
+}
 
 impl Iterator for Jobs<'_> {
-    type Item = Job;
+    type Item = Result<Job, Error>;
 
-    fn next(&mut self) -> Option<Job> {
-        let mut job = Vec::new();
+    fn next(&mut self) -> Option<Self::Item> {
         let mut tokens = 0;
-        while tokens < self.corpus.batch_tokens {
-            match self.reader.next() {
-                None => break,
-                Some(Err(error)) => return Some(Err(error.into())),
-                Some(Ok(example)) => {
-                    // English has about four bytes a token; a worker splits what was more.
-                    let bytes = example.text.len() + example.pair.as_ref().map_or(0, String::len);
-                    tokens += (3 + bytes / 4).min(self.corpus.max_length);
-                    job.push((self.next, example));
-                    self.next += 1;
+        match &mut self.from {
+            From::Rows { reader, next } => {
+                let mut job = Vec::new();
+                while tokens < self.corpus.batch_tokens {
+                    match reader.next() {
+                        None => break,
+                        Some(Err(error)) => return Some(Err(error.into())),
+                        Some(Ok(example)) => {
+                            // English has about four bytes a token; a worker splits what was more.
+                            let pair = example.pair.as_ref().map_or(0, String::len);
+                            let bytes = example.text.len() + pair;
+                            tokens += (3 + bytes / 4).min(self.corpus.max_length);
+                            job.push((*next, example));
+                            *next += 1;
+                        }
+                    }
                 }
+                (!job.is_empty()).then_some(Ok(Job::Rows(job)))
+            }
+            From::Windows(windows) => {
+                let mut job = Vec::new();
+                while tokens < self.corpus.batch_tokens {
+                    match windows.next() {
+                        None => break,
+                        Some(Err(error)) => return Some(Err(error)),
+                        Some(Ok(window)) => {
+                            tokens += window.sequence.len();
+                            job.push(window);
+                        }
+                    }
+                }
+                (!job.is_empty()).then_some(Ok(Job::Windows(job)))
             }
         }
-        (!job.is_empty()).then_some(Ok(job))
     }
 }

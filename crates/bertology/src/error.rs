@@ -69,7 +69,8 @@ pub enum Error {
     /// The model has no head that gives a loss for labelled examples.
     #[error(
         "{}: the model has {found}, but labelled examples need a sequence classifier (or a \
-         regression head); take a fine-tuned checkpoint", path.display()
+         regression head); take a fine-tuned checkpoint, or score a language model on plain text \
+         (--text FILE)", path.display()
     )]
     NoClassifier {
         /// The model's folder.
@@ -92,12 +93,115 @@ pub enum Error {
     },
     /// The data have no labels.
     #[error(
-        "{}: these data have no labels, and a study needs them; take --split dev or name the \
-         column with --label-column", path.display()
+        "{}: these data have no labels, which {found} needs; take --split dev, name the column with \
+         --label-column, or score a language model: --objective mlm or lm, if {} holds the head for \
+         it", path.display(), model.display()
     )]
     NoLabels {
         /// The data file.
         path: PathBuf,
+        /// The model's folder.
+        model: PathBuf,
+        /// What the model has.
+        found: &'static str,
+    },
+    /// The data have labels, but a language model is scored on text alone.
+    #[error(
+        "{}: these data are read with labels, but the model has {found}, which is scored on text \
+         alone; leave --task or --label-column out and name the text (--text FILE, or --data FILE \
+         --text-column COLUMN), or take a fine-tuned classifier to use the labels", path.display()
+    )]
+    LabelsForLm {
+        /// The data file.
+        path: PathBuf,
+        /// What the model has.
+        found: &'static str,
+    },
+    /// The model has no head that gives a loss for any data.
+    #[error(
+        "{}: the model has {found}, which gives no loss for texts or labels; take a checkpoint with a \
+         classifier or a language-model head, or name the objective (--objective label, lm or mlm) if \
+         the checkpoint holds another head", path.display()
+    )]
+    NoObjective {
+        /// The model's folder.
+        path: PathBuf,
+        /// What the model has.
+        found: &'static str,
+    },
+    /// The head gives no loss for the objective.
+    #[error(
+        "{}: the model has {found}, which gives no loss for {objective}; take another checkpoint or \
+         another --objective", path.display()
+    )]
+    WrongObjective {
+        /// The model's folder.
+        path: PathBuf,
+        /// What the model has.
+        found: &'static str,
+        /// What was asked for.
+        objective: &'static str,
+    },
+    /// A special token that an objective needs is not in the tokenizer or not in the model.
+    #[error("{}: the tokenizer has no {token} token that the model knows; {hint}", path.display())]
+    NoSpecialToken {
+        /// The model's folder.
+        path: PathBuf,
+        /// Which one.
+        token: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A language model was given pairs of texts.
+    #[error("a language model reads one text at a time; leave the second text (--pair-column) out")]
+    PairOfTexts,
+    /// An input is longer than allowed, and that was to be an error.
+    #[error(
+        "{tokens} tokens, but the longest input is {limit}; raise --max-length if the model admits it, \
+         or say what is done with long inputs (--too-long cut, for language models also window)"
+    )]
+    TooLong {
+        /// Tokens of the input.
+        tokens: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// The stride is out of range.
+    #[error(
+        "a stride of {stride} tokens would pass over tokens or leave them without context in windows of \
+         {length}; give 1 to {most}"
+    )]
+    Stride {
+        /// As asked for.
+        stride: usize,
+        /// The largest that is possible.
+        most: usize,
+        /// Tokens of a window, special ones included.
+        length: usize,
+    },
+    /// A token id is beyond the model's vocabulary.
+    #[error(
+        "the id {id} (value {column} of the line, from 1) is beyond the model's vocabulary of \
+         {vocabulary}; were these ids made with another tokenizer?"
+    )]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// Which value of the line, from 1.
+        column: usize,
+        /// Rows of the vocabulary.
+        vocabulary: usize,
+    },
+    /// No document has a token to predict.
+    #[error(
+        "{}: none of the documents ({documents}) has a token to predict; a document needs two tokens \
+         (one, with --bos or a masked language model)", path.display()
+    )]
+    NoTargets {
+        /// The data file.
+        path: PathBuf,
+        /// Documents read.
+        documents: u64,
     },
     /// The model folder has no usable tokenizer.
     #[error("{}: texts need a tokenizer, and the folder has none that can be used: {source}", path.display())]

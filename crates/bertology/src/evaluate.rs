@@ -1,15 +1,17 @@
-//! How well a model does on labelled examples.
+//! How well a model does: on labelled examples, or on text.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bertology_data::Target;
+use bertology_data::{MetricState, Target};
 use bertology_model::{HeadMask, Masking};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::corpus::Truncation;
+use crate::masking::Metric;
+use crate::objective::Objective;
 use crate::sweep::{Answer, Sweep, Wanted};
 use crate::watch::Pass;
 use crate::{Corpus, Error, LoadedModel, Watch};
@@ -70,13 +72,18 @@ impl<'de> Deserialize<'de> for Metrics {
     }
 }
 
-/// Predictions against labels, and the counts of a pass: a partial result that can be saved.
+/// Predictions against labels, losses, and the counts of a pass: a partial result that can be saved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) examples: u64,
     pub(crate) tokens: u64,
     pub(crate) truncation: Truncation,
+    /// Labels or tokens predicted.
+    targets: u64,
+    /// Sum over the targets.
     loss: f64,
+    /// Bytes of text that the predicted tokens stand for.
+    bytes: u64,
     /// `label · classes + prediction` → examples.
     classes: BTreeMap<u64, u64>,
     /// `(prediction, label)`, regression only: ranks need every pair.
@@ -91,8 +98,13 @@ impl Tally {
             self.truncation.examples += 1;
             self.truncation.tokens += answer.truncated as u64;
         }
-        self.loss += answer.loss;
-        match (answer.prediction, answer.label) {
+        self.targets += answer.targets as u64;
+        self.loss += answer.loss * answer.targets as f64;
+        self.bytes += answer.bytes as u64;
+        let Some(verdict) = answer.verdict else {
+            return;
+        };
+        match (verdict.prediction, verdict.label) {
             (Target::Class(prediction), Target::Class(label)) => {
                 let cell = (label * classes + prediction) as u64;
                 *self.classes.entry(cell).or_default() += 1;
@@ -110,7 +122,9 @@ impl Tally {
         self.tokens += other.tokens;
         self.truncation.examples += other.truncation.examples;
         self.truncation.tokens += other.truncation.tokens;
+        self.targets += other.targets;
         self.loss += other.loss;
+        self.bytes += other.bytes;
         for (cell, count) in &other.classes {
             *self.classes.entry(*cell).or_default() += count;
         }
@@ -121,8 +135,34 @@ impl Tally {
         if self.examples == 0 {
             return Err(Error::NoExamples);
         }
-        let mut state = corpus.metric_state()?;
-        let classes = corpus.classes() as u64;
+        let loss = self.loss / self.targets as f64;
+        let metrics = match corpus.metric_state()? {
+            Some(state) => self.label_metrics(state, corpus.classes())?,
+            None => self.token_metrics(loss, corpus),
+        };
+        Ok(Evaluation {
+            metrics,
+            loss,
+            examples: self.examples,
+            targets: self.targets,
+            tokens: self.tokens,
+            truncation: self.truncation,
+        })
+    }
+
+    fn token_metrics(&self, loss: f64, corpus: &Corpus) -> Metrics {
+        let values = token_metrics(corpus).iter().skip(1).map(|name| {
+            let value = match *name {
+                BITS_PER_BYTE => self.loss / std::f64::consts::LN_2 / self.bytes as f64,
+                _ => loss.exp(),
+            };
+            (*name, value)
+        });
+        Metrics::new(values)
+    }
+
+    fn label_metrics(&self, mut state: MetricState, classes: usize) -> Result<Metrics, Error> {
+        let classes = classes as u64;
         for (cell, count) in &self.classes {
             let prediction = Target::Class((cell % classes) as usize);
             let label = Target::Class((cell / classes) as usize);
@@ -133,25 +173,25 @@ impl Tally {
         for (prediction, label) in &self.values {
             state.observe(Target::Value(*prediction), Target::Value(*label))?;
         }
-        Ok(Evaluation {
-            metrics: Metrics::new(state.finish()),
-            loss: self.loss / self.examples as f64,
-            examples: self.examples,
-            tokens: self.tokens,
-            truncation: self.truncation,
-        })
+        Ok(Metrics::new(state.finish()))
     }
 }
 
 /// How a model did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The task's metrics; all are the better the higher they are.
+    /// The task's metrics, all the better the higher they are. For language models, all the better
+    /// the lower: `perplexity` (causal) or `pseudo_perplexity` (masked), which is `exp(loss)`, and for
+    /// causal models on text `bits_per_byte`, the loss in bits of all predicted tokens over the bytes
+    /// of text that they stand for.
     pub metrics: Metrics,
-    /// Mean loss per example: cross-entropy in nats, or squared error.
+    /// Mean loss per target, in nats: cross-entropy per example (squared error for regression), or
+    /// for language models per predicted token of the whole file.
     pub loss: f64,
-    /// Examples.
+    /// Examples; for language models windows.
     pub examples: u64,
+    /// Targets: labels, or predicted tokens.
+    pub targets: u64,
     /// Tokens that the model saw, special ones included.
     pub tokens: u64,
     /// What was cut to fit the maximum length.
@@ -164,16 +204,36 @@ impl Evaluation {
     /// # Errors
     /// A name that these data are not scored with, and the names that they are.
     pub fn score(&self, corpus: &Corpus, name: &str) -> Result<f64, Error> {
-        if name == LOSS {
+        let metric = Metric::of(corpus, Some(name))?;
+        if metric.name == LOSS {
             return Ok(self.loss);
         }
-        let key = corpus.metrics().key(name)?;
-        Ok(self.metrics.get(key).unwrap_or(f64::NAN))
+        Ok(self.metrics.get(&metric.name).unwrap_or(f64::NAN))
     }
 }
 
 /// The name under which the mean loss can be asked for like a metric.
 pub const LOSS: &str = "loss";
+
+/// `exp` of the loss of a causal language model: the perplexity of its text.
+pub const PERPLEXITY: &str = "perplexity";
+
+/// `exp` of the loss of a masked language model: over the tokens selected, each given a text of which
+/// parts are hidden. It is no probability of the text, and comparable only under one masking.
+pub const PSEUDO_PERPLEXITY: &str = "pseudo_perplexity";
+
+/// The loss of all tokens predicted by a causal language model in bits, over the bytes of text that
+/// they stand for: comparable between vocabularies.
+pub const BITS_PER_BYTE: &str = "bits_per_byte";
+
+/// What a language model is scored with, in order, the loss first.
+pub(crate) fn token_metrics(corpus: &Corpus) -> &'static [&'static str] {
+    match corpus.objective() {
+        Objective::CausalLm { .. } if corpus.source().has_token_ids() => &[LOSS, PERPLEXITY],
+        Objective::CausalLm { .. } => &[LOSS, PERPLEXITY, BITS_PER_BYTE],
+        _ => &[LOSS, PSEUDO_PERPLEXITY],
+    }
+}
 
 /// A model ready for a mask: masked heads taken out, other factors applied in the pass.
 pub(crate) struct Masked<'a> {

@@ -3,7 +3,9 @@
 //! | module | question |
 //! | --- | --- |
 //! | [`loaded`] | a model with its tokenizer: what does it compute for these texts? |
-//! | [`corpus`] | which labelled examples? Streamed, in file order |
+//! | [`corpus`] | which examples? Streamed, in file order |
+//! | [`objective`] | scored for what: labels, next tokens, hidden tokens? |
+//! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`evaluate`] | how well does the model do on them? |
 //! | [`importance`] | how much does each head matter, and how spread is its attention? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
@@ -30,8 +32,10 @@ pub mod importance;
 pub mod loaded;
 pub mod masking;
 pub mod normalize;
+pub mod objective;
 pub mod pruning;
 pub mod watch;
+pub mod windows;
 
 mod error;
 mod sweep;
@@ -48,5 +52,7 @@ pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};
 pub use loaded::LoadedModel;
 pub use masking::{MaskingOptions, MaskingOutcome, MaskingState};
+pub use objective::{Objective, TokenMasking};
 pub use table::HeadTable;
-pub use watch::{Outcome, Watch};
+pub use watch::{Outcome, Verdict, Watch};
+pub use windows::TooLong;

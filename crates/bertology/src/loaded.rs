@@ -172,12 +172,14 @@ impl LoadedModel {
         Ok(self.tokenizer()?.encode(text, pair, Some(length))?)
     }
 
-    /// An encoding as the engine takes it.
+    /// An encoding as the engine takes it. Segments that are all 0 are left out: that is what absent
+    /// ones mean to BERT, while GPT's segments are tokens, of which its tokenizers give none.
     pub(crate) fn sequence(encoding: Encoding) -> Sequence {
-        Sequence {
-            ids: encoding.ids,
-            segments: encoding.segment_ids,
+        let mut sequence = Sequence::new(encoding.ids);
+        if encoding.segment_ids.iter().any(|segment| *segment != 0) {
+            sequence.segments = encoding.segment_ids;
         }
+        sequence
     }
 
     /// Hidden states of every input: `[input][layer]`, each `[tokens, hidden]`. `L + 1` entries an

@@ -11,11 +11,12 @@ use bertology_checkpoint::{
 };
 use bertology_model::{
     Capture, HeadId, HeadMask, Interests, LayerSite, ModelSite, Observer, PackedBatch, PassOptions,
-    Sequence, Workspace, parallel,
+    Sequence, Target, Workspace, parallel,
 };
 use serde::Serialize;
 
 use crate::loaded::all_threads;
+use crate::objective::Objective;
 use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
 
@@ -310,6 +311,7 @@ pub fn write(
         TaskHead::None => OpenAs::Encoder,
         TaskHead::SequenceClassification { .. } => OpenAs::SequenceClassification,
         TaskHead::MaskedLm => OpenAs::MaskedLm,
+        TaskHead::CausalLm => OpenAs::CausalLm,
         TaskHead::NextSentence => OpenAs::NextSentence,
         TaskHead::PreTraining => OpenAs::PreTraining,
     };
@@ -360,7 +362,12 @@ fn largest(expected: &[f32], found: &[f32]) -> f64 {
     })
 }
 
-/// Final hidden state, and logits where there are any.
+/// Tokens of a sequence whose loss is compared, where there is a head over the vocabulary: all of its
+/// weights take part in each.
+const COMPARED_TOKENS: usize = 4;
+
+/// Final hidden state, logits where there are any, and the loss of a language model at the first
+/// tokens.
 fn outputs(
     model: &LoadedModel,
     sequence: &Sequence,
@@ -374,10 +381,27 @@ fn outputs(
     );
     let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut capture];
     let mut workspace = Workspace::new();
-    model
+    let tokens = sequence.ids.iter().enumerate();
+    let targets = [Target::Tokens(
+        tokens
+            .map(|(at, id)| (at < COMPARED_TOKENS).then_some(*id))
+            .collect(),
+    )];
+    let reads_tokens = matches!(
+        Objective::of(&arch.head),
+        Some(Objective::CausalLm { .. } | Objective::MaskedLm { .. })
+    );
+    let options = PassOptions {
+        targets: reads_tokens.then_some(&targets[..]),
+        ..PassOptions::default()
+    };
+    let run = model
         .model()
-        .run(&batch, &PassOptions::default(), &mut workspace, observers)?;
+        .run(&batch, &options, &mut workspace, observers)?;
     let mut outputs = BTreeMap::new();
+    if let Some(loss) = run.sequences.first().and_then(|output| output.loss) {
+        outputs.insert("the loss", vec![loss as f32]);
+    }
     for (_, tap, _, _, value) in capture.iter() {
         let what = match tap {
             bertology_model::Tap::Model(_) => "the logits",

@@ -12,6 +12,7 @@ use bertology_model::{
 
 use crate::corpus::{Job, Prepared};
 use crate::loaded::all_threads;
+use crate::watch::Verdict;
 use crate::{Corpus, Error, LoadedModel, Outcome, Watch};
 
 /// What a pass computes.
@@ -39,9 +40,13 @@ pub(crate) struct Sweep<'a> {
 /// What the model said to one example. Tables are row-major `[layers, heads]`, empty unless wanted.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) label: data::Target,
-    pub(crate) prediction: data::Target,
+    /// For labelled examples.
+    pub(crate) verdict: Option<Verdict>,
     pub(crate) loss: f64,
+    /// What the loss is a mean over: 1 label, or so many tokens.
+    pub(crate) targets: usize,
+    /// Bytes of text that the predicted tokens stand for, where that is known.
+    pub(crate) bytes: usize,
     pub(crate) tokens: usize,
     pub(crate) truncated: usize,
     pub(crate) gradient: Vec<f64>,
@@ -49,6 +54,7 @@ pub(crate) struct Answer {
     pub(crate) entropy: Vec<f64>,
     index: u64,
     line: u64,
+    window: usize,
     logits: Vec<f32>,
 }
 
@@ -80,7 +86,7 @@ impl Sweep<'_> {
         };
         parallel::in_order(
             threads,
-            self.corpus.jobs(self.skip)?,
+            self.corpus.jobs(self.model, self.skip)?,
             |workspace, job| self.work(workspace, job),
             |answers| match take(answers) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -101,12 +107,20 @@ impl Sweep<'_> {
         }
     }
 
-    fn work(&self, workspace: &mut Workspace<f32>, job: Job) -> Result<Vec<Answer>, Error> {
-        let tokenizer = self.model.tokenizer()?;
-        let prepared = job?
-            .iter()
-            .map(|(index, example)| self.corpus.prepare(tokenizer, *index, example))
-            .collect::<Result<Vec<_>, _>>()?;
+    fn work(
+        &self,
+        workspace: &mut Workspace<f32>,
+        job: Result<Job, Error>,
+    ) -> Result<Vec<Answer>, Error> {
+        let prepared = match job? {
+            Job::Windows(windows) => windows,
+            Job::Rows(rows) => {
+                let tokenizer = self.model.tokenizer()?;
+                rows.iter()
+                    .map(|(index, example)| self.corpus.prepare(tokenizer, *index, example))
+                    .collect::<Result<Vec<_>, _>>()?
+            }
+        };
         let mut answers = Vec::with_capacity(prepared.len());
         let mut rest = prepared.as_slice();
         while !rest.is_empty() {
@@ -142,7 +156,7 @@ impl Sweep<'_> {
                 })
                 .unwrap_or(Error::Model(error))
         })?;
-        let targets: Vec<_> = items.iter().map(Prepared::target).collect();
+        let targets: Vec<_> = items.iter().map(|item| item.target.clone()).collect();
         let options = PassOptions {
             masking: self.masking,
             targets: Some(&targets),
@@ -166,9 +180,10 @@ impl Sweep<'_> {
         let part = |all: &[f64], i: usize| all.get(i * cells..(i + 1) * cells).map(<[f64]>::to_vec);
         for (i, (item, output)) in items.iter().zip(output.sequences).enumerate() {
             let answer = Answer {
-                label: item.label,
-                prediction: data::Target::Class(0),
+                verdict: None,
                 loss: output.loss.unwrap_or(f64::NAN),
+                targets: item.targets,
+                bytes: item.bytes,
                 tokens: item.sequence.len(),
                 truncated: item.truncated,
                 gradient: output.mask_gradient.unwrap_or_default(),
@@ -176,10 +191,11 @@ impl Sweep<'_> {
                 entropy: part(&sums.entropy, i).unwrap_or_default(),
                 index: item.index,
                 line: item.line,
+                window: item.window,
                 logits: output.logits,
             };
             let answer = answer
-                .checked(arch.num_heads)
+                .checked(item.label, arch.num_heads)
                 .map_err(|error| self.corpus.blame(item.line, error))?;
             answers.push(answer);
         }
@@ -188,8 +204,8 @@ impl Sweep<'_> {
 }
 
 impl Answer {
-    /// With the prediction, if every number is finite.
-    fn checked(mut self, heads: usize) -> Result<Self, Error> {
+    /// With the prediction for a label, if every number is finite.
+    fn checked(mut self, label: Option<data::Target>, heads: usize) -> Result<Self, Error> {
         let not_finite = |what: String, value: f64| Err(Error::NotFinite { what, value });
         if let Some(i) = self.logits.iter().position(|z| !z.is_finite()) {
             return not_finite(format!("logit {i}"), f64::from(self.logits[i]));
@@ -210,13 +226,15 @@ impl Answer {
                 return not_finite(format!("{what} of {id}"), values[i]);
             }
         }
-        self.prediction = match self.label {
+        let Some(label) = label else { return Ok(self) };
+        let prediction = match label {
             data::Target::Class(_) => data::Target::Class(argmax(&self.logits)?),
             data::Target::Value(_) => {
                 let value = self.logits.first();
                 data::Target::Value(f64::from(*value.ok_or(data::MetricError::NoLogits)?))
             }
         };
+        self.verdict = Some(Verdict { label, prediction });
         Ok(self)
     }
 
@@ -224,10 +242,11 @@ impl Answer {
         Outcome {
             index: self.index,
             line: self.line,
-            label: self.label,
-            prediction: self.prediction,
+            window: self.window,
+            verdict: self.verdict,
             logits: &self.logits,
             loss: self.loss,
+            targets: self.targets,
             tokens: self.tokens,
             truncated: self.truncated,
         }

@@ -64,23 +64,34 @@ pub enum Pass {
     Extraction,
 }
 
-/// The model's answer to one example.
-#[derive(Debug, Clone, Copy)]
-pub struct Outcome<'a> {
-    /// Place among the examples, zero-based.
-    pub index: u64,
-    /// Line of the file, from 1.
-    pub line: u64,
+/// A label and what the model took the example for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
     /// What the file says.
     pub label: data::Target,
     /// What the model says.
     pub prediction: data::Target,
-    /// `[labels]`.
+}
+
+/// The model's answer to one example.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    /// Place of the row or document in the file, zero-based.
+    pub index: u64,
+    /// Its (first) line, from 1.
+    pub line: u64,
+    /// Number of the window in its document, zero-based; 0 for labelled examples.
+    pub window: usize,
+    /// For labelled examples: what the file says, and what the model.
+    pub verdict: Option<Verdict>,
+    /// `[labels]`; empty for language models.
     pub logits: &'a [f32],
-    /// Loss of this example.
+    /// Loss of this example; for language models the mean over its targets, in nats.
     pub loss: f64,
+    /// What is predicted: 1 label, or so many tokens.
+    pub targets: usize,
     /// Tokens that the model saw, special ones included.
     pub tokens: usize,
-    /// Tokens cut off to fit the maximum length.
+    /// Tokens cut off to fit the maximum length (of a document: told with its first window).
     pub truncated: usize,
 }

@@ -12,6 +12,7 @@ mod studies {
     mod fixture;
     mod importance;
     mod inside;
+    mod language;
     mod masking;
     mod pruning;
 }

@@ -18,10 +18,10 @@ fn refusal(key: &str, value: Value) -> String {
 
 #[test]
 fn what_would_change_the_model_is_refused_by_name() {
-    assert_says(&refusal("model_type", json!("gpt2")), "\"gpt2\"");
+    assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
     assert_says(
         &refusal("model_type", json!(7)),
-        "only \"bert\" and \"roberta\"",
+        "only \"bert\", \"roberta\", \"openai-gpt\" and \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use bertology::Architecture;
 use bertology::checkpoint::{
-    Activation, Checkpoint, Dtype, Family, Inspection, Positions, Problem, TaskHead, TensorInfo,
+    Activation, Checkpoint, Dtype, Family, Inspection, NormPlacement, Positions, Problem, Segments,
+    TaskHead, TensorInfo,
 };
 use serde_json::{Value, json};
 
@@ -42,17 +43,19 @@ pub(crate) fn run(mut args: InspectArgs, screen: &Screen) -> Result<Done, Failur
     })
 }
 
-/// `BERT` or `RoBERTa`.
+/// `BERT`, `RoBERTa`, `GPT` or `GPT-2`.
 pub(crate) fn family(architecture: &Architecture) -> &'static str {
     match architecture.family {
         Family::Bert => "BERT",
         Family::Roberta => "RoBERTa",
+        Family::OpenAiGpt => "GPT",
+        Family::Gpt2 => "GPT-2",
     }
 }
 
 fn task(architecture: &Architecture) -> String {
     match &architecture.head {
-        TaskHead::None => "encoder without task head".into(),
+        TaskHead::None => "base model without task head".into(),
         TaskHead::SequenceClassification {
             num_labels,
             problem,
@@ -68,6 +71,7 @@ fn task(architecture: &Architecture) -> String {
             )
         }
         TaskHead::MaskedLm => "masked language model".into(),
+        TaskHead::CausalLm => "causal language model".into(),
         TaskHead::NextSentence => "next-sentence prediction".into(),
         TaskHead::PreTraining => "masked language model and next-sentence prediction".into(),
     }
@@ -78,6 +82,37 @@ fn positions(architecture: &Architecture) -> &'static str {
         Positions::Absolute => "absolute",
         Positions::RelativeKey => "relative (key)",
         Positions::RelativeKeyQuery => "relative (key and query)",
+    }
+}
+
+fn segments(architecture: &Architecture) -> String {
+    match architecture.segments {
+        Segments::None => "none".into(),
+        Segments::Table(rows) => count(rows as u64),
+        Segments::Words => "none, or rows of the vocabulary".into(),
+    }
+}
+
+fn attention(architecture: &Architecture) -> String {
+    let sight = if architecture.causal {
+        "causal"
+    } else {
+        "every token sees every other"
+    };
+    let scale = architecture.score_scale;
+    let unusual = match (scale.by_head_dim, scale.by_layer) {
+        (true, false) => "",
+        (true, true) => ", scores also divided by layer + 1",
+        (false, true) => ", scores divided by layer + 1 only",
+        (false, false) => ", scores not scaled",
+    };
+    format!("{sight}{unusual}")
+}
+
+fn norms(architecture: &Architecture) -> &'static str {
+    match architecture.norm {
+        NormPlacement::Post => "after attention and feed-forward",
+        NormPlacement::Pre => "before attention and feed-forward, and a final one",
     }
 }
 
@@ -158,7 +193,9 @@ fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
             positions(arch)
         ),
     );
-    fact("segments", count(arch.num_segments as u64));
+    fact("segments", segments(arch));
+    fact("attention", attention(arch));
+    fact("norms", norms(arch).into());
 
     let parts = &inspection.report.parts;
     let whole = parts.total();
@@ -257,7 +294,9 @@ fn document(folder: &Path, inspection: &Inspection) -> Value {
         "vocab_size": arch.vocab_size,
         "max_tokens": arch.max_tokens(),
         "positions": positions(arch),
-        "num_segments": arch.num_segments,
+        "segments": segments(arch),
+        "attention": attention(arch),
+        "norms": norms(arch),
         "parameters": inspection.report.parts.total().parameters,
         "bytes": inspection.report.parts.total().bytes,
         "tensors": inspection.report,

@@ -12,6 +12,13 @@ pub(crate) struct Fixture {
     bytes: Vec<u8>,
 }
 
+/// On which side of a text its padding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Padding {
+    Left,
+    Right,
+}
+
 /// A golden tensor: its shape and its numbers.
 #[derive(Debug)]
 pub(crate) struct Golden {
@@ -88,20 +95,35 @@ impl Fixture {
         }
     }
 
-    /// The inputs without their padding.
+    /// The inputs without their padding, which is on the right.
     pub(crate) fn sequences(&self) -> Vec<Sequence> {
-        let (ids, mask, segments) = (
-            self.get("input_ids"),
-            self.get("attention_mask"),
-            self.get("token_type_ids"),
-        );
+        self.inputs("", Padding::Right)
+    }
+
+    /// The inputs whose names start with `prefix`, without their padding.
+    pub(crate) fn inputs(&self, prefix: &str, padding: Padding) -> Vec<Sequence> {
+        let input = |name: &str| {
+            let name = format!("{prefix}{name}");
+            self.has(&name).then(|| self.get(&name))
+        };
+        let ids = input("input_ids").expect("ids");
+        let mask = input("attention_mask").expect("mask");
+        let (segments, positions) = (input("token_type_ids"), input("position_ids"));
         (0..ids.shape[0])
             .map(|b| {
                 let n = mask.first(b).data.iter().filter(|m| **m == 1.0).count();
-                let take = |g: &Golden| g.first(b).data[..n].iter().map(|v| *v as u32).collect();
+                let columns = match padding {
+                    Padding::Right => 0..n,
+                    Padding::Left => ids.shape[1] - n..ids.shape[1],
+                };
+                let take = |g: &Golden| -> Vec<u32> {
+                    let row = g.first(b).data;
+                    row[columns.clone()].iter().map(|v| *v as u32).collect()
+                };
                 Sequence {
                     ids: take(&ids),
-                    segments: take(&segments),
+                    segments: segments.as_ref().map(take).unwrap_or_default(),
+                    positions: positions.as_ref().map(take).unwrap_or_default(),
                 }
             })
             .collect()
@@ -118,7 +140,13 @@ impl Fixture {
 
     /// One target per sequence, of the kind that the folder's head takes.
     pub(crate) fn targets(&self) -> Vec<Target> {
-        let labels = self.get("labels");
+        // A causal language model's labels one place to the left.
+        let name = if self.has("targets") {
+            "targets"
+        } else {
+            "labels"
+        };
+        let labels = self.get(name);
         let next = self
             .has("next_sentence_label")
             .then(|| self.get("next_sentence_label"));

@@ -1,11 +1,12 @@
 //! Parity with transformers 4.57.6 (eager, f32) on small random checkpoints.
 
+use bertology_checkpoint::{NormPlacement, TaskHead};
 use bertology_model::{
-    Capture, HeadId, Interests, LayerSite, Masking, ModelSite, Pass, PassOptions, Real, Tap,
-    Workspace,
+    Capture, HeadId, Interests, LayerSite, Masking, ModelSite, PackedBatch, Pass, PassOptions,
+    Real, Tap, Workspace,
 };
 
-use crate::fixture::{Fixture, Golden, distance, scale};
+use crate::fixture::{Fixture, Golden, Padding, distance, scale};
 
 /// Hidden states, attention and logits, absolute: both sides round in f32 through three layers of
 /// values of order 1.
@@ -30,7 +31,7 @@ const ROW_SITES: [(LayerSite, &str); 2] = [
     (LayerSite::MlpOutput, "mlp_output"),
 ];
 
-fn everything(gradients: bool) -> Interests {
+fn everything(gradients: bool, final_norm: bool) -> Interests {
     let layer = HEAD_SITES.iter().chain(&ROW_SITES).map(|(site, _)| *site);
     let mut all = Interests::none();
     for site in layer.chain([LayerSite::HiddenState]) {
@@ -39,7 +40,11 @@ fn everything(gradients: bool) -> Interests {
             all = all.gradient(site);
         }
     }
-    for site in [ModelSite::Embeddings, ModelSite::Pooled, ModelSite::Logits] {
+    let mut sites = vec![ModelSite::Embeddings, ModelSite::Pooled, ModelSite::Logits];
+    if final_norm {
+        sites.push(ModelSite::LastResidual);
+    }
+    for site in sites {
         all = all.value(site);
         if gradients {
             all = all.gradient(site);
@@ -53,6 +58,7 @@ struct Judge<'a, R> {
     fixture: &'a Fixture,
     capture: &'a Capture<R>,
     lengths: Vec<usize>,
+    causal: bool,
     compared: usize,
 }
 
@@ -113,9 +119,21 @@ impl<R: Real> Judge<'_, R> {
                 let captured = self.capture.get_head(pass, id, site, b).expect("captured");
                 let square = matches!(site, LayerSite::AttentionProbs | LayerSite::AttentionScores);
                 let cols = if square { n } else { matrix.shape[1] };
-                let theirs = matrix.corner(n, cols);
+                let mut theirs = matrix.corner(n, cols);
+                let mut ours = captured.data.clone();
+                if self.causal && site == LayerSite::AttentionScores && pass == Pass::Forward {
+                    // The reference keeps what no softmax sees; here it is −∞.
+                    for at in (0..n * n).filter(|at| at % n > at / n) {
+                        assert_eq!(ours[at].to_f64(), f64::NEG_INFINITY, "{name} {id}");
+                        (ours[at], theirs[at]) = (R::ZERO, 0.0);
+                    }
+                }
                 let what = format!("{name} {id} of sequence {b}");
-                self.check(pass, &what, &captured.data, &theirs, scale(&golden.data));
+                self.check(pass, &what, &ours, &theirs, scale(&golden.data));
+                if self.causal && site == LayerSite::AttentionProbs && pass == Pass::Forward {
+                    let follows = |at: &usize| at % n > at / n;
+                    assert!((0..n * n).filter(follows).all(|at| ours[at] == R::ZERO));
+                }
             }
         }
     }
@@ -131,7 +149,9 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
     let targets = fixture
         .has(&format!("{variant}.loss"))
         .then(|| fixture.targets());
-    let mut capture = Capture::new(everything(targets.is_some()));
+    let arch = model.architecture();
+    let final_norm = arch.norm == NormPlacement::Pre;
+    let mut capture = Capture::new(everything(targets.is_some(), final_norm));
     let options = PassOptions {
         masking: mask.as_ref().map_or(Masking::None, Masking::Shared),
         targets: targets.as_deref(),
@@ -148,6 +168,7 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
         fixture,
         capture: &capture,
         lengths,
+        causal: arch.causal,
         compared: 0,
     };
     let layers = model.architecture().num_layers;
@@ -169,9 +190,11 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
             let hidden = Tap::Layer(layer, LayerSite::HiddenState);
             judge.rows(pass, &name(&format!("hidden_states.{}", layer + 1)), hidden);
         }
-        if model.architecture().pooler {
+        if arch.pooler || matches!(arch.head, TaskHead::SequenceClassification { .. }) {
             judge.rows(pass, &name("pooled"), Tap::Model(ModelSite::Pooled));
         }
+        let before = Tap::Model(ModelSite::LastResidual);
+        judge.rows(pass, &name("last_residual"), before);
     }
     check_logits(&mut judge, variant, &output.sequences);
     check_losses(&mut judge, variant, &output.sequences);
@@ -270,14 +293,49 @@ fn other_heads_agree() {
 
 #[test]
 fn bare_encoders_agree() {
-    for name in ["bert-bare", "roberta-bare"] {
+    for name in ["bert-bare", "roberta-bare", "gpt2-bare", "gpt-bare"] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
 }
 
 #[test]
+fn causal_classifiers_and_language_models_agree_under_every_mask() {
+    for name in ["gpt2", "gpt2-lm", "gpt", "gpt-lm"] {
+        let fixture = Fixture::open(name);
+        assert!(compare(&fixture, "ones") > 600, "{name}");
+        assert!(compare(&fixture, "some") > 120, "{name}");
+        assert!(compare(&fixture, "layer_off") > 120, "{name}");
+    }
+}
+
+#[test]
+fn options_of_gpt2_are_obeyed() {
+    for name in [
+        "gpt2-no-scale",
+        "gpt2-inverse-layer",
+        "gpt2-upcast",
+        "gpt2-all-options",
+        "gpt2-untied",
+        "gpt2-inner",
+        "gpt2-token-types",
+    ] {
+        assert!(compare(&Fixture::open(name), "ones") > 60, "{name}");
+    }
+}
+
+#[test]
+fn without_a_padding_token_the_last_token_is_read() {
+    assert!(compare(&Fixture::open("gpt2-no-pad"), "ones") > 20);
+}
+
+#[test]
 fn checkpoints_pruned_by_transformers_agree() {
-    for name in ["bert-absolute-pruned", "roberta-pruned"] {
+    for name in [
+        "bert-absolute-pruned",
+        "roberta-pruned",
+        "gpt2-pruned",
+        "gpt-pruned",
+    ] {
         let fixture = Fixture::open(name);
         assert!(compare(&fixture, "ones") >= 20, "{name}");
         assert_eq!(
@@ -300,6 +358,82 @@ fn every_storage_form_gives_the_same_logits() {
         "bert-bf16",
     ] {
         assert_eq!(compare(&Fixture::open(name), "ones"), 4, "{name}");
+    }
+    // Four logits, and the hidden states of three or four places.
+    for name in ["gpt2-noprefix-buffers", "gpt-noprefix-buffers"] {
+        assert!(compare(&Fixture::open(name), "ones") >= 16, "{name}");
+    }
+}
+
+/// Padding on the left does not exist here, as none does. Where transformers is given position ids
+/// that skip it, both agree as they are; where it is not, it counts the padding, and so do explicit
+/// position ids.
+#[test]
+fn texts_padded_on_the_left_agree() {
+    for name in ["gpt2", "gpt2-lm", "gpt", "gpt-lm"] {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f32>();
+        let targets = fixture.targets();
+        for prefix in ["left.", "left_positions."] {
+            let mut sequences = fixture.inputs("left.", Padding::Left);
+            let width = fixture.get("left.input_ids").shape[1];
+            for sequence in sequences.iter_mut().filter(|_| prefix == "left.") {
+                let shift = (width - sequence.len()) as u32;
+                sequence.positions = (shift..width as u32).collect();
+            }
+            let batch = PackedBatch::new(model.architecture(), &sequences).expect("batch");
+            let options = PassOptions {
+                targets: Some(&targets),
+                mask_gradients: true,
+                token_logits: true,
+                threads: 1,
+                ..PassOptions::default()
+            };
+            let hidden = Interests::none()
+                .value(ModelSite::Embeddings)
+                .value(LayerSite::HiddenState);
+            let mut capture = Capture::new(hidden);
+            let output = model
+                .run(&batch, &options, &mut Workspace::new(), &mut [&mut capture])
+                .expect("pass");
+            let golden = |what: &str| fixture.get(&format!("{prefix}{what}"));
+            for (b, sequence) in output.sequences.iter().enumerate() {
+                let n = sequences[b].len();
+                let real = |one: Golden| -> Vec<f64> {
+                    one.data[(one.shape[0] - n) * one.shape[1]..].to_vec()
+                };
+                for state in 0..=model.architecture().num_layers {
+                    let tap = match state.checked_sub(1) {
+                        None => Tap::Model(ModelSite::Embeddings),
+                        Some(layer) => Tap::Layer(layer, LayerSite::HiddenState),
+                    };
+                    let ours = capture.get(Pass::Forward, tap, b).expect("captured");
+                    let theirs = real(golden(&format!("hidden_states.{state}")).first(b));
+                    assert!(
+                        distance(&ours.data, &theirs) <= VALUE,
+                        "{name} {prefix}{state}"
+                    );
+                }
+                let logits = golden("logits").first(b);
+                let off = match &sequence.token_logits {
+                    Some(ours) => distance(ours, &real(logits)),
+                    None => distance(&sequence.logits, &logits.data),
+                };
+                assert!(off <= VALUE, "{name} {prefix} logits off by {off:e}");
+                let loss = sequence.loss.expect("loss");
+                assert!(
+                    (loss - golden("loss").data[b]).abs() <= LOSS,
+                    "{name} {prefix}"
+                );
+                let theirs = golden("mask_grad").first(b).data;
+                let ours = sequence.mask_gradient.as_ref().expect("gradient");
+                assert!(scale(&theirs) > 1e-4, "a zero gradient would pass");
+                assert!(
+                    distance(ours, &theirs) <= GRADIENT * scale(&theirs),
+                    "{name} {prefix}"
+                );
+            }
+        }
     }
 }
 

@@ -340,8 +340,8 @@ fn refusals_say_what_to_do() {
     assert!(refuse(Sequence::new(vec![5; 600])).contains("truncate it to"));
     assert!(refuse(Sequence::new(vec![5, 60_000])).contains("token id 60000 at position 1"));
     let odd = Sequence {
-        ids: vec![5, 6],
         segments: vec![0],
+        ..Sequence::new(vec![5, 6])
     };
     assert!(refuse(odd).contains("2 tokens but 1 segment ids"));
 

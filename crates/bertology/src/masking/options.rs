@@ -1,8 +1,9 @@
 //! What the masking loop is told: how much to mask, by which order, and when to stop.
 
+use bertology_data::MetricError;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::LOSS;
+use crate::evaluate::{LOSS, token_metrics};
 use crate::importance::Granularity;
 use crate::normalize::Normalization;
 use crate::{Corpus, Error};
@@ -36,7 +37,7 @@ impl std::fmt::Display for Threshold {
 pub enum Direction {
     /// Every metric of the GLUE tasks.
     Higher,
-    /// The loss.
+    /// The loss, and what language models are scored with.
     Lower,
 }
 
@@ -118,16 +119,25 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// The metric of this name that `corpus` is scored with; its default for `None`; the mean loss
-    /// for `loss`.
+    /// The metric of this name that `corpus` is scored with; the mean loss for `loss`. `None`: the
+    /// default of the data, which is the loss for language models.
     ///
     /// # Errors
     /// A name that the data are not scored with, and the names that they are.
     pub fn of(corpus: &Corpus, name: Option<&str>) -> Result<Self, Error> {
-        let (name, direction) = match name {
-            Some(LOSS) => (LOSS, Direction::Lower),
-            Some(name) => (corpus.metrics().key(name)?, Direction::Higher),
-            None => (corpus.metrics().default_key(), Direction::Higher),
+        let (name, direction) = match (name, corpus.metrics()) {
+            (Some(LOSS), _) | (None, None) => (LOSS, Direction::Lower),
+            (Some(name), Some(metrics)) => (metrics.key(name)?, Direction::Higher),
+            (None, Some(metrics)) => (metrics.default_key(), Direction::Higher),
+            (Some(name), None) => {
+                let all = token_metrics(corpus);
+                let found = all.iter().find(|key| **key == name);
+                let found = found.ok_or_else(|| MetricError::UnknownMetric {
+                    name: name.to_owned(),
+                    available: all,
+                })?;
+                (*found, Direction::Lower)
+            }
         };
         Ok(Self {
             name: name.to_owned(),
@@ -193,8 +203,8 @@ impl MaskingOptions {
                 refuse(option, f.to_string(), reason)
             }
             (Threshold::Relative(f), Direction::Lower) if !(f >= 1.0 && f.is_finite()) => {
-                let reason = "a loss gets worse as it grows, so give a factor of at least 1, such \
-                              as 1.1";
+                let reason = "a loss (or perplexity) gets worse as it grows, so give a factor of \
+                              at least 1, such as 1.1";
                 refuse(option, f.to_string(), reason)
             }
             (Threshold::Drop(d), _) if !(d >= 0.0 && d.is_finite()) => {

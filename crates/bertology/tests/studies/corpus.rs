@@ -98,7 +98,9 @@ impl Watch for Seen {
         assert_eq!(o.logits.len(), 3);
         let best = o.logits.iter().copied().fold(f32::MIN, f32::max);
         let class = o.logits.iter().position(|z| *z == best).unwrap();
-        assert_eq!(o.prediction, bertology::data::Target::Class(class));
+        let verdict = o.verdict.unwrap();
+        assert_eq!(verdict.prediction, bertology::data::Target::Class(class));
+        assert_eq!((o.window, o.targets), (0, 1));
         self.0
             .push((o.index, o.line, o.tokens, o.truncated, o.loss));
     }

@@ -34,8 +34,13 @@ impl Fixture {
 
     /// The same with weights changed by `edit(name, values)`.
     pub(crate) fn with_weights(edit: impl Fn(&str, &mut Vec<f32>)) -> Self {
+        Self::of("bert-absolute", edit)
+    }
+
+    /// A golden model of the BERT family with a vocabulary, its weights changed likewise.
+    pub(crate) fn of(model: &str, edit: impl Fn(&str, &mut Vec<f32>)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let source = golden("bert-absolute");
+        let source = golden(model);
         fs::copy(
             source.join("config.json"),
             folder.path().join("config.json"),
@@ -72,6 +77,13 @@ impl Fixture {
 
     pub(crate) fn model(&self) -> LoadedModel {
         LoadedModel::open(self.folder.path()).unwrap()
+    }
+
+    /// Writes a file of this folder; gives its path.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
     }
 
     /// Writes rows of (text, label) and opens them for `model`.

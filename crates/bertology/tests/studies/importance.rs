@@ -412,8 +412,8 @@ fn signed_scores_are_those_of_transformers() {
             row.map(|i| u32::try_from(all[i]).unwrap()).collect()
         };
         inputs.push(bertology::Sequence {
-            ids: keep(&ids),
             segments: keep(&segments),
+            ..bertology::Sequence::new(keep(&ids))
         });
     }
     let targets: Vec<_> = labels.iter().map(|l| Target::Label(*l as usize)).collect();

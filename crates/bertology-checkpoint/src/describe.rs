@@ -1,0 +1,476 @@
+//! From `config.json` to the description of a model: which class it is, and what that class reads.
+
+use serde_json::Value;
+
+use crate::Error;
+use crate::arch::{
+    Activation, Architecture, Family, NormPlacement, Pooling, PositionIds, Positions, ScoreScale,
+    Segments, TaskHead,
+};
+use crate::config::{Config, OpenAs};
+
+/// What the config classes of transformers call the same thing, and their defaults.
+struct Keys {
+    hidden_size: &'static [&'static str],
+    num_layers: &'static [&'static str],
+    num_heads: &'static [&'static str],
+    max_positions: &'static [&'static str],
+    /// Width of the feed-forward block; where it is not given, the default or 4 · hidden size.
+    intermediate_size: (&'static [&'static str], Option<usize>),
+    activation: (&'static str, Activation),
+    norm_epsilon: (&'static str, f64),
+    vocab_size: usize,
+    default_max_positions: usize,
+    /// The padding token of a config that does not speak of one.
+    pad_id: Option<u32>,
+}
+
+const BERT: Keys = Keys {
+    hidden_size: &["hidden_size"],
+    num_layers: &["num_hidden_layers"],
+    num_heads: &["num_attention_heads"],
+    max_positions: &["max_position_embeddings"],
+    intermediate_size: (&["intermediate_size"], Some(3072)),
+    activation: ("hidden_act", Activation::Gelu),
+    norm_epsilon: ("layer_norm_eps", 1e-12),
+    vocab_size: 30_522,
+    default_max_positions: 512,
+    pad_id: Some(0),
+};
+
+const ROBERTA: Keys = Keys {
+    vocab_size: 50_265,
+    pad_id: Some(1),
+    ..BERT
+};
+
+/// The generic names are aliases of the old ones (`attribute_map`).
+const GPT2: Keys = Keys {
+    hidden_size: &["n_embd", "hidden_size"],
+    num_layers: &["n_layer", "num_hidden_layers"],
+    num_heads: &["n_head", "num_attention_heads"],
+    max_positions: &["n_positions", "max_position_embeddings"],
+    intermediate_size: (&["n_inner"], None),
+    activation: ("activation_function", Activation::GeluTanh),
+    norm_epsilon: ("layer_norm_epsilon", 1e-5),
+    vocab_size: 50_257,
+    default_max_positions: 1024,
+    pad_id: None,
+};
+
+const OPENAI_GPT: Keys = Keys {
+    intermediate_size: (&[], None),
+    activation: ("afn", Activation::GeluTanh),
+    vocab_size: 40_478,
+    default_max_positions: 512,
+    ..GPT2
+};
+
+impl Family {
+    /// The family of a `model_type`.
+    fn of_type(model_type: &str) -> Option<Self> {
+        Some(match model_type {
+            "bert" => Self::Bert,
+            "roberta" => Self::Roberta,
+            "openai-gpt" => Self::OpenAiGpt,
+            "gpt2" => Self::Gpt2,
+            _ => return None,
+        })
+    }
+
+    /// What the names of the family's classes start with.
+    fn class_prefix(self) -> &'static str {
+        match self {
+            Self::Bert => "Bert",
+            Self::Roberta => "Roberta",
+            Self::OpenAiGpt => "OpenAIGPT",
+            Self::Gpt2 => "GPT2",
+        }
+    }
+
+    fn keys(self) -> &'static Keys {
+        match self {
+            Self::Bert => &BERT,
+            Self::Roberta => &ROBERTA,
+            Self::OpenAiGpt => &OPENAI_GPT,
+            Self::Gpt2 => &GPT2,
+        }
+    }
+
+    /// Whether a token sees only what stands before it.
+    fn causal(self) -> bool {
+        match self {
+            Self::Bert | Self::Roberta => false,
+            Self::OpenAiGpt | Self::Gpt2 => true,
+        }
+    }
+
+    /// `model_type` as messages name it.
+    fn model_type(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta => "roberta",
+            Self::OpenAiGpt => "openai-gpt",
+            Self::Gpt2 => "gpt2",
+        }
+    }
+}
+
+const FAMILIES: [Family; 4] = [
+    Family::Bert,
+    Family::Roberta,
+    Family::OpenAiGpt,
+    Family::Gpt2,
+];
+
+const SUPPORTED: &str = "only \"bert\", \"roberta\", \"openai-gpt\" and \"gpt2\" are";
+
+impl Config {
+    /// Builds the description; `names` are the tensor names of the checkpoint, consulted only for
+    /// what the config leaves out. [`Architecture::pooler`] says here whether the head *needs* a
+    /// pooler; what the file holds is settled when the tensors are matched.
+    pub(crate) fn architecture(
+        &self,
+        names: &[&str],
+        open_as: OpenAs,
+    ) -> Result<Architecture, Error> {
+        let family = self.family(names)?;
+        let keys = family.keys();
+        self.refuse_other_computations(family)?;
+        let hidden_size = self.one_of(keys.hidden_size, 768)?;
+        let num_heads = self.one_of(keys.num_heads, 12)?;
+        if hidden_size % num_heads != 0 {
+            return Err(self.wrong(
+                keys.hidden_size[0],
+                format!(
+                    "is {hidden_size}, not a multiple of {} = {num_heads}",
+                    keys.num_heads[0]
+                ),
+            ));
+        }
+        if let Some(value) = self.value("embedding_size")
+            && value.as_u64() != Some(hidden_size as u64)
+        {
+            return Err(self.unsupported(
+                "embedding_size",
+                value,
+                "factorised embeddings are not; it must equal hidden_size",
+            ));
+        }
+        let vocab_size = self.size("vocab_size", keys.vocab_size)?;
+        let max_positions = self.one_of(keys.max_positions, keys.default_max_positions)?;
+        let num_layers = self.one_of(keys.num_layers, 12)?;
+        let pad_id = self.pad_id(keys.pad_id, vocab_size)?;
+        let position_ids = match (family, pad_id) {
+            (Family::Roberta, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
+            (Family::Roberta, None) => {
+                return Err(self.wrong(
+                    "pad_token_id",
+                    "is null, but RoBERTa counts positions from the padding token's id".into(),
+                ));
+            }
+            _ => PositionIds::FromZero,
+        };
+        let activation = self.activation(family)?;
+        let labels = self.labels()?;
+        let head = self.head(family, names, open_as, labels.len())?;
+        let causal = family.causal();
+        let (inner, default_inner) = keys.intermediate_size;
+        let default_inner = default_inner.unwrap_or_else(|| hidden_size.saturating_mul(4));
+        let architecture = Architecture {
+            family,
+            vocab_size,
+            hidden_size,
+            num_layers,
+            num_heads,
+            intermediate_size: self.one_of(inner, default_inner)?,
+            max_positions,
+            segments: if causal {
+                Segments::Words
+            } else {
+                Segments::Table(self.size("type_vocab_size", 2)?)
+            },
+            embedding_norm: !causal,
+            norm: if family == Family::Gpt2 {
+                NormPlacement::Pre
+            } else {
+                NormPlacement::Post
+            },
+            causal,
+            score_scale: self.score_scale(family)?,
+            pooling: if causal {
+                Pooling::Last
+            } else {
+                Pooling::First
+            },
+            positions: if causal {
+                Positions::Absolute
+            } else {
+                self.positions()?
+            },
+            position_ids,
+            activation,
+            lm_activation: match family {
+                Family::Roberta => Activation::Gelu,
+                _ => activation,
+            },
+            norm_epsilon: self.norm_epsilon(keys.norm_epsilon.0, keys.norm_epsilon.1)?,
+            pad_id,
+            labels: match head {
+                TaskHead::SequenceClassification { .. } => labels,
+                _ => Vec::new(),
+            },
+            classifier_bias: !causal,
+            pooler: !causal
+                && matches!(
+                    head,
+                    TaskHead::SequenceClassification { .. }
+                        | TaskHead::NextSentence
+                        | TaskHead::PreTraining
+                ),
+            head,
+            pruned_heads: self.pruned_heads(num_layers, num_heads)?,
+        };
+        if architecture.max_tokens() == 0 {
+            return Err(self.wrong(
+                keys.max_positions[0],
+                format!("is {max_positions}, which leaves no position for any token"),
+            ));
+        }
+        Ok(architecture)
+    }
+
+    /// A size that may stand under several names, which must not contradict each other.
+    fn one_of(&self, keys: &[&str], default: usize) -> Result<usize, Error> {
+        let mut found: Option<(&str, usize)> = None;
+        for key in keys {
+            if self.value(key).is_none() {
+                continue;
+            }
+            let size = self.size(key, default)?;
+            match found {
+                Some((first, other)) if other != size => {
+                    return Err(self.wrong(
+                        key,
+                        format!("is {size}, but `{first}`, which means the same, is {other}"),
+                    ));
+                }
+                _ => found = Some((key, size)),
+            }
+        }
+        Ok(found.map_or(default, |(_, size)| size))
+    }
+
+    fn family(&self, names: &[&str]) -> Result<Family, Error> {
+        if let Some(value) = self.value("model_type") {
+            return value
+                .as_str()
+                .and_then(Family::of_type)
+                .ok_or_else(|| self.unsupported("model_type", value, SUPPORTED));
+        }
+        // Files from before transformers 2.3 name no type.
+        if let Some(class) = self.declared_class() {
+            return FAMILIES
+                .into_iter()
+                .find(|family| class.starts_with(family.class_prefix()))
+                .ok_or_else(|| self.unsupported("architectures", &class.into(), SUPPORTED));
+        }
+        // GPT and GPT-2 share their prefix; their token tables have names of their own.
+        let any = |family: Family| {
+            let table = family.table();
+            names.iter().any(|name| {
+                if family.causal() {
+                    let base = name.strip_prefix(table.prefix).unwrap_or(name);
+                    table.tables.iter().any(|(_, stored)| *stored == base)
+                } else {
+                    name.starts_with(table.prefix)
+                }
+            })
+        };
+        FAMILIES
+            .into_iter()
+            .find(|family| any(*family))
+            .ok_or_else(|| {
+                self.wrong(
+                "model_type",
+                format!(
+                    "is missing, and neither `architectures` nor the tensor names tell the family; \
+                     add \"model_type\": {}",
+                    FAMILIES
+                        .map(|family| format!("\"{}\"", family.model_type()))
+                        .join(" or ")
+                ),
+            )
+            })
+    }
+
+    /// Options of the classes that turn the model into another one.
+    fn refuse_other_computations(&self, family: Family) -> Result<(), Error> {
+        // A GPT is a decoder whatever `is_decoder` says.
+        let keys: &[&str] = if family.causal() {
+            &["add_cross_attention", "is_encoder_decoder"]
+        } else {
+            &["is_decoder", "add_cross_attention", "is_encoder_decoder"]
+        };
+        let supported = if family.causal() {
+            "only models without an encoder beside them are"
+        } else {
+            "only encoders are, in which every token sees every other"
+        };
+        for key in keys {
+            if self.flag(key, false)? {
+                return Err(self.unsupported(key, &Value::Bool(true), supported));
+            }
+        }
+        if let Some(value) = self.value("quantization_config") {
+            return Err(self.unsupported(
+                "quantization_config",
+                value,
+                "save the model in f32, f16 or bf16",
+            ));
+        }
+        Ok(())
+    }
+
+    fn score_scale(&self, family: Family) -> Result<ScoreScale, Error> {
+        if family != Family::Gpt2 {
+            return Ok(ScoreScale {
+                by_head_dim: true,
+                by_layer: false,
+            });
+        }
+        // The order and the precision of the same product; in f32 it is the same function.
+        self.flag("reorder_and_upcast_attn", false)?;
+        Ok(ScoreScale {
+            by_head_dim: self.flag("scale_attn_weights", true)?,
+            by_layer: self.flag("scale_attn_by_inverse_layer_idx", false)?,
+        })
+    }
+
+    fn activation(&self, family: Family) -> Result<Activation, Error> {
+        let (key, default) = family.keys().activation;
+        let Some(value) = self.value(key) else {
+            return Ok(default);
+        };
+        match (value.as_str(), family) {
+            // The first GPT's table of names has its own meaning for this one.
+            (Some("gelu"), Family::OpenAiGpt) => Ok(Activation::GeluTanh),
+            (Some("gelu" | "gelu_python"), _) => Ok(Activation::Gelu),
+            (Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast"), _) => Ok(Activation::GeluTanh),
+            (Some("relu"), _) => Ok(Activation::Relu),
+            (Some("silu" | "swish"), _) => Ok(Activation::Silu),
+            (Some("quick_gelu"), _) => Ok(Activation::QuickGelu),
+            (Some("tanh"), _) => Ok(Activation::Tanh),
+            _ => Err(self.unsupported(
+                key,
+                value,
+                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, quick_gelu and \
+                 tanh are",
+            )),
+        }
+    }
+
+    fn head(
+        &self,
+        family: Family,
+        names: &[&str],
+        open_as: OpenAs,
+        num_labels: usize,
+    ) -> Result<TaskHead, Error> {
+        let open_as = match open_as {
+            OpenAs::Declared => match self.declared_class() {
+                Some(class) => self.head_of_class(family, class)?,
+                None => self.head_of_tensors(family, names)?,
+            },
+            asked => asked,
+        };
+        let no_such = |task: &str, who: &str| {
+            let value = Value::from(family.model_type());
+            let supported = format!("with {task}, only {who}");
+            Err(self.unsupported("model_type", &value, &supported))
+        };
+        Ok(match (open_as, family) {
+            (OpenAs::Encoder | OpenAs::Declared, _) => TaskHead::None,
+            (OpenAs::SequenceClassification, _) => TaskHead::SequenceClassification {
+                num_labels,
+                problem: self.problem(num_labels)?,
+            },
+            (OpenAs::MaskedLm, Family::Bert | Family::Roberta) => TaskHead::MaskedLm,
+            (OpenAs::MaskedLm, _) => {
+                return no_such("masked language modelling", "BERT and RoBERTa are");
+            }
+            (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
+            (OpenAs::CausalLm, _) => {
+                return no_such("causal language modelling", "GPT and GPT-2 are");
+            }
+            (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
+            (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
+            (OpenAs::NextSentence | OpenAs::PreTraining, _) => {
+                return no_such("next-sentence prediction", "BERT is");
+            }
+        })
+    }
+
+    fn head_of_class(&self, family: Family, class: &str) -> Result<OpenAs, Error> {
+        let unsupported = || Error::UnsupportedTask {
+            path: self.path().to_owned(),
+            architecture: class.to_owned(),
+        };
+        let task = class
+            .strip_prefix(family.class_prefix())
+            .ok_or_else(unsupported)?;
+        match (task, family) {
+            ("Model", _) => Ok(OpenAs::Encoder),
+            ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
+            ("ForMaskedLM", Family::Bert | Family::Roberta) => Ok(OpenAs::MaskedLm),
+            ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
+            ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
+            ("ForPreTraining", Family::Bert) => Ok(OpenAs::PreTraining),
+            _ => Err(unsupported()),
+        }
+    }
+
+    /// Old files without `architectures`: the head's tensors tell.
+    fn head_of_tensors(&self, family: Family, names: &[&str]) -> Result<OpenAs, Error> {
+        let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+        let ambiguous = |evidence: &str| {
+            Err(Error::AmbiguousTask {
+                path: self.path().to_owned(),
+                evidence: evidence.to_owned(),
+            })
+        };
+        if any("qa_outputs.") {
+            return ambiguous("`qa_outputs`, of a question-answering model");
+        }
+        match family {
+            Family::Bert => {
+                let pooler = any("bert.pooler.") || any("pooler.");
+                match (any("cls.predictions."), any("cls.seq_relationship.")) {
+                    _ if any("classifier.") && pooler => Ok(OpenAs::SequenceClassification),
+                    _ if any("classifier.") => {
+                        ambiguous("`classifier` without a pooler, as a token classifier has it")
+                    }
+                    (true, true) => Ok(OpenAs::PreTraining),
+                    (true, false) => Ok(OpenAs::MaskedLm),
+                    (false, true) => Ok(OpenAs::NextSentence),
+                    (false, false) => Ok(OpenAs::Encoder),
+                }
+            }
+            Family::Roberta if any("classifier.out_proj.") => Ok(OpenAs::SequenceClassification),
+            Family::Roberta if any("classifier.") => {
+                ambiguous("`classifier` without `out_proj`, as a token classifier has it")
+            }
+            Family::Roberta if any("lm_head.") => Ok(OpenAs::MaskedLm),
+            Family::Roberta => Ok(OpenAs::Encoder),
+            Family::OpenAiGpt | Family::Gpt2 if any("score.") => Ok(OpenAs::SequenceClassification),
+            Family::OpenAiGpt | Family::Gpt2 if any("classifier.") => {
+                ambiguous("`classifier`, as a token classifier has it")
+            }
+            Family::OpenAiGpt | Family::Gpt2 if any("multiple_choice_head.") => {
+                ambiguous("`multiple_choice_head`, of a model with two heads")
+            }
+            // The output layer is tied and normally absent: the model is a language model all the same.
+            Family::OpenAiGpt | Family::Gpt2 => Ok(OpenAs::CausalLm),
+        }
+    }
+}

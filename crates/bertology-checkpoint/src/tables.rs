@@ -1,0 +1,176 @@
+//! The tensor names of every family, as tables.
+
+use crate::arch::Family;
+use crate::parameter::{Affine, LayerParameter, Parameter};
+
+/// A stem that `weight` or `bias` completes, and the parameter that it names.
+type Stem = (fn(Affine) -> Parameter, &'static str);
+type LayerStem = (fn(Affine) -> LayerParameter, &'static str);
+
+/// What the files of one family call their tensors.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// What the names of the base model start with in the file of a model with a task head.
+    pub(crate) prefix: &'static str,
+    /// Start of a block's names; its number and a dot follow.
+    pub(crate) layers: &'static str,
+    /// The rest of a block's names.
+    pub(crate) layer_stems: &'static [LayerStem],
+    /// Tensors of a block that are computed, not stored.
+    pub(crate) layer_buffers: &'static [&'static str],
+    /// Tables outside the blocks, by their whole names.
+    pub(crate) tables: &'static [(Parameter, &'static str)],
+    /// Affine maps and norms of the base model outside the blocks.
+    pub(crate) base_stems: &'static [Stem],
+    /// Tensors of the base model that are computed, not stored.
+    pub(crate) base_buffers: &'static [&'static str],
+    /// Affine maps and norms of the task heads, outside the base model.
+    pub(crate) head_stems: &'static [Stem],
+    /// The language model's output layer, tied to the word embeddings unless the config says
+    /// otherwise.
+    pub(crate) decoder: &'static str,
+    /// The output layer's bias, stored under its own name.
+    pub(crate) decoder_bias: Option<&'static str>,
+    /// Beginnings of the names of task heads that are not supported.
+    pub(crate) other_heads: &'static [&'static str],
+    /// Whether the linear maps inside the blocks are stored as `[in, out]` (`Conv1D`).
+    pub(crate) transposed: bool,
+}
+
+impl Family {
+    /// The family's names.
+    pub(crate) fn table(self) -> &'static Table {
+        match self {
+            Self::Bert => &BERT,
+            Self::Roberta => &ROBERTA,
+            Self::OpenAiGpt => &OPENAI_GPT,
+            Self::Gpt2 => &GPT2,
+        }
+    }
+}
+
+impl Table {
+    /// The stem of a block's parameter; `distance_embedding` exists in BERT and RoBERTa only.
+    pub(crate) fn layer_stem(&self, parameter: LayerParameter) -> Option<(&'static str, Affine)> {
+        if parameter == LayerParameter::DistanceEmbedding {
+            return Some((DISTANCE, Affine::Weight));
+        }
+        find(self.layer_stems, parameter)
+    }
+
+    /// Whether a block holds queries, keys and values in one tensor.
+    pub(crate) fn fused(&self) -> bool {
+        self.layer_stem(LayerParameter::QueryKeyValue(Affine::Weight))
+            .is_some()
+    }
+}
+
+/// The stem in `stems` that makes `parameter`.
+pub(crate) fn find<P: PartialEq>(
+    stems: &[(fn(Affine) -> P, &'static str)],
+    parameter: P,
+) -> Option<(&'static str, Affine)> {
+    stems.iter().find_map(|(make, stem)| {
+        [Affine::Weight, Affine::Bias]
+            .into_iter()
+            .find(|affine| make(*affine) == parameter)
+            .map(|affine| (*stem, affine))
+    })
+}
+
+/// The table of relative distances of one block.
+pub(crate) const DISTANCE: &str = "attention.self.distance_embedding.";
+
+const BERT: Table = Table {
+    prefix: "bert.",
+    layers: "encoder.layer.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.self.query."),
+        (LayerParameter::Key, "attention.self.key."),
+        (LayerParameter::Value, "attention.self.value."),
+        (LayerParameter::AttentionOutput, "attention.output.dense."),
+        (LayerParameter::AttentionNorm, "attention.output.LayerNorm."),
+        (LayerParameter::MlpIn, "intermediate.dense."),
+        (LayerParameter::MlpOut, "output.dense."),
+        (LayerParameter::MlpNorm, "output.LayerNorm."),
+    ],
+    layer_buffers: &[],
+    tables: &[
+        (
+            Parameter::WordEmbeddings,
+            "embeddings.word_embeddings.weight",
+        ),
+        (
+            Parameter::PositionEmbeddings,
+            "embeddings.position_embeddings.weight",
+        ),
+        (
+            Parameter::SegmentEmbeddings,
+            "embeddings.token_type_embeddings.weight",
+        ),
+    ],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.LayerNorm."),
+        (Parameter::Pooler, "pooler.dense."),
+    ],
+    base_buffers: &["embeddings.position_ids", "embeddings.token_type_ids"],
+    head_stems: &[
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "cls.predictions.transform.dense."),
+        (Parameter::LmNorm, "cls.predictions.transform.LayerNorm."),
+        (Parameter::NextSentence, "cls.seq_relationship."),
+    ],
+    decoder: "cls.predictions.decoder.",
+    decoder_bias: Some("cls.predictions.bias"),
+    other_heads: &["qa_outputs."],
+    transposed: false,
+};
+
+const ROBERTA: Table = Table {
+    prefix: "roberta.",
+    head_stems: &[
+        (Parameter::Pooler, "classifier.dense."),
+        (Parameter::Classifier, "classifier.out_proj."),
+        (Parameter::LmTransform, "lm_head.dense."),
+        (Parameter::LmNorm, "lm_head.layer_norm."),
+    ],
+    decoder: "lm_head.decoder.",
+    decoder_bias: Some("lm_head.bias"),
+    other_heads: &["qa_outputs.", "classifier."],
+    ..BERT
+};
+
+const GPT2: Table = Table {
+    prefix: "transformer.",
+    layers: "h.",
+    layer_stems: &[
+        (LayerParameter::QueryKeyValue, "attn.c_attn."),
+        (LayerParameter::AttentionOutput, "attn.c_proj."),
+        (LayerParameter::AttentionNorm, "ln_1."),
+        (LayerParameter::MlpIn, "mlp.c_fc."),
+        (LayerParameter::MlpOut, "mlp.c_proj."),
+        (LayerParameter::MlpNorm, "ln_2."),
+    ],
+    layer_buffers: &["attn.bias", "attn.masked_bias"],
+    tables: &[
+        (Parameter::WordEmbeddings, "wte.weight"),
+        (Parameter::PositionEmbeddings, "wpe.weight"),
+    ],
+    base_stems: &[(Parameter::FinalNorm, "ln_f.")],
+    base_buffers: &[],
+    head_stems: &[(Parameter::Classifier, "score.")],
+    decoder: "lm_head.",
+    decoder_bias: None,
+    other_heads: &["multiple_choice_head.", "qa_outputs.", "classifier."],
+    transposed: true,
+};
+
+const OPENAI_GPT: Table = Table {
+    tables: &[
+        (Parameter::WordEmbeddings, "tokens_embed.weight"),
+        (Parameter::PositionEmbeddings, "positions_embed.weight"),
+    ],
+    base_stems: &[],
+    base_buffers: &["position_ids"],
+    ..GPT2
+};

@@ -1,0 +1,162 @@
+//! Logits over the vocabulary, their loss and its gradient, a few positions at a time.
+
+use bertology_kernels::matrix::{linear, linear_backward_input};
+use bertology_kernels::norm::{layer_norm, layer_norm_backward};
+use bertology_kernels::{Matrix, Real};
+
+use crate::Error;
+use crate::block::kernel_of;
+use crate::head::HeadPass;
+use crate::model::LmHead;
+use crate::objective::cross_entropy;
+use crate::pass::SequenceOutput;
+use crate::taps::{ModelSite, Pass, Taps};
+
+/// Positions whose logits are held at once where nobody reads them: 64 rows of GPT-2's vocabulary are
+/// 12 MiB, and products of that height are as fast as taller ones.
+const ROWS: usize = 64;
+
+/// What one chunk's backward pass needs from its forward pass.
+struct Chunk<R> {
+    /// Input of the decoder, `[rows, hidden]`.
+    normed: Vec<R>,
+    /// Masked LMs: input of the activation, normalised input of the norm, `1 / √(var + ε)`.
+    transform: Option<(Vec<R>, Vec<R>, Vec<R>)>,
+    logits: Vec<R>,
+}
+
+impl<R: Real> HeadPass<'_, R> {
+    /// Logits of all positions where someone reads them, else of those with a target. Adds to `loss`
+    /// and, where it is given, to `gradient [n, hidden]`.
+    #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
+    pub(crate) fn token_head(
+        &self,
+        lm: &LmHead<R>,
+        hidden: &[R],
+        targets: Option<&[Option<u32>]>,
+        mut gradient: Option<&mut [R]>,
+        taps: &mut Taps<'_, '_, R>,
+        output: &mut SequenceOutput<R>,
+        loss: &mut f64,
+    ) -> Result<(), Error> {
+        let arch = self.model.architecture();
+        let (width, vocab) = (arch.hidden_size, arch.vocab_size);
+        let n = hidden.len() / width;
+        let all = self.keep_token_logits
+            || taps.wants(Pass::Forward, ModelSite::TokenLogits)
+            || taps.wants(Pass::Backward, ModelSite::TokenLogits);
+        let rows: Vec<usize> = (0..n)
+            .filter(|i| all || targets.is_some_and(|targets| targets[*i].is_some()))
+            .collect();
+        let count = targets.map_or(0, |targets| targets.iter().flatten().count());
+        for rows in rows.chunks(if all { n.max(1) } else { ROWS }) {
+            let chunk = self.chunk(lm, hidden, rows);
+            if all {
+                self.emit(
+                    taps,
+                    Pass::Forward,
+                    ModelSite::TokenLogits,
+                    &chunk.logits,
+                    vocab,
+                )?;
+            }
+            if let Some(targets) = targets {
+                let mut d_logits = vec![R::ZERO; chunk.logits.len()];
+                let each = chunk.logits.chunks_exact(vocab);
+                for ((logits, d), i) in each.zip(d_logits.chunks_exact_mut(vocab)).zip(rows) {
+                    let Some(label) = targets[*i] else { continue };
+                    *loss += cross_entropy(logits, label as usize, 1.0 / count as f64, d);
+                }
+                if let Some(gradient) = gradient.as_deref_mut() {
+                    if all {
+                        self.emit(
+                            taps,
+                            Pass::Backward,
+                            ModelSite::TokenLogits,
+                            &d_logits,
+                            vocab,
+                        )?;
+                    }
+                    let d_hidden = self.chunk_backward(lm, &chunk, &d_logits, rows.len());
+                    for (d, i) in d_hidden.chunks_exact(width).zip(rows) {
+                        for (g, d) in gradient[i * width..(i + 1) * width].iter_mut().zip(d) {
+                            *g += *d;
+                        }
+                    }
+                }
+            }
+            if self.keep_token_logits {
+                output.token_logits = Some(chunk.logits);
+            }
+        }
+        Ok(())
+    }
+
+    /// `[vocab, hidden]`
+    fn decoder<'m>(&'m self, lm: &'m LmHead<R>) -> Matrix<'m, R> {
+        let arch = self.model.architecture();
+        let weight = lm.decoder.as_ref().unwrap_or(&self.model.shell.words);
+        Matrix::new(weight, arch.vocab_size, arch.hidden_size)
+    }
+
+    fn chunk(&self, lm: &LmHead<R>, hidden: &[R], rows: &[usize]) -> Chunk<R> {
+        let arch = self.model.architecture();
+        let width = arch.hidden_size;
+        let mut normed: Vec<R> = rows
+            .iter()
+            .flat_map(|i| &hidden[i * width..(i + 1) * width])
+            .copied()
+            .collect();
+        let transform = lm.transform.as_ref().map(|(dense, norm)| {
+            let mut pre = vec![R::ZERO; normed.len()];
+            let input = Matrix::new(&normed, rows.len(), width);
+            linear(&mut pre, input, dense.matrix(), &dense.bias, self.threads);
+            let mut hat = vec![R::ZERO; pre.len()];
+            kernel_of(arch.lm_activation).forward(&mut hat, &pre);
+            let mut rstd = vec![R::ZERO; rows.len()];
+            let (weight, bias) = (&norm.weight, &norm.bias);
+            layer_norm(
+                &mut normed,
+                &mut hat,
+                &mut rstd,
+                weight,
+                bias,
+                arch.norm_epsilon,
+            );
+            (pre, hat, rstd)
+        });
+        let mut logits = vec![R::ZERO; rows.len() * arch.vocab_size];
+        let input = Matrix::new(&normed, rows.len(), width);
+        linear(&mut logits, input, self.decoder(lm), &lm.bias, self.threads);
+        Chunk {
+            normed,
+            transform,
+            logits,
+        }
+    }
+
+    /// The gradient of the chunk's hidden states, `[rows, hidden]`.
+    fn chunk_backward(
+        &self,
+        lm: &LmHead<R>,
+        chunk: &Chunk<R>,
+        d_logits: &[R],
+        rows: usize,
+    ) -> Vec<R> {
+        let arch = self.model.architecture();
+        let width = arch.hidden_size;
+        let mut d = vec![R::ZERO; chunk.normed.len()];
+        let upper = Matrix::new(d_logits, rows, arch.vocab_size);
+        linear_backward_input(&mut d, upper, self.decoder(lm), self.threads);
+        let (Some((dense, norm)), Some((pre, hat, rstd))) = (&lm.transform, &chunk.transform)
+        else {
+            return d;
+        };
+        layer_norm_backward(&mut d, hat, rstd, &norm.weight);
+        kernel_of(arch.lm_activation).backward(&mut d, pre);
+        let mut d_hidden = vec![R::ZERO; d.len()];
+        let upper = Matrix::new(&d, rows, width);
+        linear_backward_input(&mut d_hidden, upper, dense.matrix(), self.threads);
+        d_hidden
+    }
+}

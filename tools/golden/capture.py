@@ -1,0 +1,244 @@
+"""What the newer golden scripts share: one pass with every site captured, and the command line.
+
+`make_golden.py` keeps its own capture for BERT and RoBERTa, because the files it wrote record its digest.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from make_golden import IGNORED, OUT, SEED, rng, softmax_recorded, tensors_of
+
+# Another processor sums in another order. Measured against float64 the values are up to 1e-6 of the largest entry
+# of their tensor away, gradients through a peaked softmax up to 6e-6.
+TOLERANCE = 1e-5
+
+
+@dataclass
+class Layer:
+    """Where one layer's sites are: modules, the number of its heads, the factor of its scores."""
+
+    out: torch.nn.Module  # the attention's output projection
+    mlp: torch.nn.Module  # the feed-forward's second projection
+    heads: int
+    scale: float
+    fused: torch.nn.Module | None = None  # one projection that gives query, key and value side by side
+    query: torch.nn.Module | None = None
+    key: torch.nn.Module | None = None
+    value: torch.nn.Module | None = None
+
+
+def randomise(model, spread):
+    """Weights from one stream per name; `spread(name)` is a tensor's standard deviation, norms lie around 1."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.from_numpy(rng("weight", name).standard_normal(tuple(parameter.shape))).float()
+            owner = name.split(".")[-2]
+            norm = owner.startswith("ln_") or "layer_norm" in owner or "LayerNorm" in owner
+            parameter.copy_(1.0 + 0.3 * noise if norm and name.endswith(".weight") else spread(name) * noise)
+    return model.eval()
+
+
+def run(model, inputs, head_mask, loss_of, layers, watched=None):
+    """One forward and one backward pass; every site's value and, where a loss exists, its gradient.
+
+    `watched` names more sites: (module, "input" or "output") each. `loss_of` takes the sites seen and gives one
+    loss per example, or is None.
+    """
+    batch, length = inputs["input_ids"].shape
+    leaf = head_mask[:, None, :, None, None].repeat(1, batch, 1, 1, 1).requires_grad_()
+    seen, hooks = {}, []  # site -> the tensor of the graph, in whatever layout the model uses
+
+    def watch(module, site):
+        hooks.append(module.register_forward_hook(lambda _m, _i, output: seen.__setitem__(site, output)))
+
+    def watch_input(module, site):
+        hooks.append(module.register_forward_pre_hook(lambda _m, args: seen.__setitem__(site, args[0])))
+
+    for i, layer in enumerate(layers):
+        for site in ("fused", "query", "key", "value"):
+            if getattr(layer, site) is not None:
+                watch(getattr(layer, site), f"{site}.{i}")
+        watch_input(layer.out, f"masked_context.{i}")
+        watch(layer.out, f"attention_output.{i}")
+        watch(layer.mlp, f"mlp_output.{i}")
+    for site, (module, side) in (watched or {}).items():
+        (watch_input if side == "input" else watch)(module, site)
+    softmaxes = []
+    try:
+        with softmax_recorded(softmaxes):
+            output = model(**inputs, head_mask=leaf, output_hidden_states=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(softmaxes) == len(layers)
+    for i, (scores, probs) in enumerate(softmaxes):
+        seen[f"attention_scores.{i}"] = scores
+        seen[f"attention_probs.{i}"] = probs
+    for i, state in enumerate(output.hidden_states):
+        seen[f"hidden_states.{i}"] = state
+    if "logits" in output:
+        seen["logits"] = output.logits
+    loss = None if loss_of is None else loss_of(seen)
+
+    gradient = {}
+    if loss is not None:
+        wanted = list(seen)
+        found = torch.autograd.grad(loss.sum(), [seen[s] for s in wanted] + [leaf], allow_unused=True)
+        for site, g in zip(wanted, found):
+            gradient[site] = torch.zeros_like(seen[site]) if g is None else g
+
+    result = {"head_mask": head_mask}
+
+    def keep(site, tensor, g):
+        result[site] = tensor
+        if g is not None:
+            result[f"grad.{site}"] = g
+
+    for site, tensor in seen.items():
+        if site.split(".")[0] not in ("fused", "query", "key", "value", "masked_context", "attention_scores"):
+            keep(site, tensor, gradient.get(site))
+    for i, layer in enumerate(layers):
+        layer_sites(i, layer, seen, gradient, head_mask[i], inputs.get("attention_mask"), keep)
+    if loss is not None:
+        result["loss"] = loss
+        result["mask_grad"] = found[-1][..., 0, 0].permute(1, 0, 2)  # [L,B,N,1,1] -> [B,L,N]
+    return {name: tensor.detach().contiguous().clone() for name, tensor in result.items()}
+
+
+def layer_sites(i, layer, seen, gradient, mask, attention_mask, keep):
+    """Query, key, value, head output and scores of one layer by head, with their gradients."""
+
+    def by_head(tensor):
+        return None if tensor is None else tensor.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+
+    if layer.fused is not None:
+        values = seen[f"fused.{i}"].chunk(3, dim=-1)
+        gradients = gradient[f"fused.{i}"].chunk(3, dim=-1) if gradient else (None,) * 3
+    else:
+        values = [seen[f"{site}.{i}"] for site in ("query", "key", "value")]
+        gradients = [gradient.get(f"{site}.{i}") for site in ("query", "key", "value")]
+    query, key, value = map(by_head, values)
+    for site, tensor, g in zip(("query", "key", "value"), (query, key, value), gradients):
+        keep(f"{site}.{i}", tensor, by_head(g))
+
+    # Handed on as `head_output`: the context before the head mask, m times the gradient of the masked one.
+    context = seen[f"attention_probs.{i}"] @ value
+    m = mask[None, :, None, None]
+    torch.testing.assert_close(by_head(seen[f"masked_context.{i}"]), context * m, rtol=1e-5, atol=1e-5)
+    g = by_head(gradient.get(f"masked_context.{i}"))
+    keep(f"head_output.{i}", context, None if g is None else g * m)
+
+    # Without the masks, which would swallow the scores behind them.
+    plain = query @ key.transpose(-1, -2) * layer.scale
+    used = torch.ones(plain.shape[-2:]).bool()
+    if layer.fused is not None:  # the causal families
+        used = used.tril()
+    used = used.expand_as(plain)
+    if attention_mask is not None:
+        used = used & attention_mask[:, None, None, :].bool() & attention_mask[:, None, :, None].bool()
+    scores = seen[f"attention_scores.{i}"]
+    torch.testing.assert_close(plain[used], scores[used], rtol=1e-5, atol=1e-5)
+    keep(f"attention_scores.{i}", plain, gradient.get(f"attention_scores.{i}"))
+
+
+def token_losses(logits, labels):
+    """Mean over each example's own labelled positions; `labels` in the logits' own positions."""
+    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=IGNORED)
+    return each.sum(1) / (labels != IGNORED).sum(1)
+
+
+def own_loss_agrees(model, inputs, golden, labels, weights):
+    """The model's own loss, and its gradient to an ordinary [L,N] mask, against ours weighted per example."""
+    shared = golden["head_mask"].clone().requires_grad_()
+    loss = model(**inputs, head_mask=shared, labels=labels).loss
+    (gradient,) = torch.autograd.grad(loss, shared)
+    share = weights / weights.sum()
+    torch.testing.assert_close(loss, (golden["loss"] * share).sum(), rtol=1e-5, atol=1e-5)
+    mine = (golden["mask_grad"] * share[:, None, None]).sum(0)
+    torch.testing.assert_close(gradient, mine, rtol=1e-4, atol=1e-5)
+
+
+def write_golden(folder, tensors, script):
+    """`golden.safetensors` with its provenance: the digests of the two scripts that made it."""
+    for name, tensor in tensors.items():
+        assert not tensor.is_floating_point() or torch.isfinite(tensor).all(), f"{folder.name} {name}"
+    digest = hashlib.sha256(Path(script).read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    provenance = dict(
+        seed=SEED, script=Path(script).name, script_sha256=digest, torch=torch.__version__,
+        transformers=transformers.__version__,
+    )  # fmt: skip
+    # One key, so that the header has one possible order.
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        folder / "golden.safetensors",
+        metadata={"provenance": json.dumps(provenance, sort_keys=True)},
+    )
+
+
+def difference(made, kept):
+    """What differs between two files, or None: tensors by at most TOLERANCE of their largest entry, or of 1."""
+    if made.read_bytes() == kept.read_bytes():
+        return None
+    if made.suffix not in (".bin", ".safetensors"):
+        return "bytes differ"
+    a, b = tensors_of(made), tensors_of(kept)
+    if a.keys() != b.keys():
+        return f"tensor names differ: {sorted(a.keys() ^ b.keys())}"
+    for name in a:
+        if a[name].shape != b[name].shape or a[name].dtype != b[name].dtype:
+            return f"{name}: {a[name].dtype} {tuple(a[name].shape)} against {b[name].dtype} {tuple(b[name].shape)}"
+        largest = (a[name].double() - b[name].double()).abs().max().item()
+        if not largest <= TOLERANCE * max(1.0, b[name].double().abs().max().item()):
+            return f"{name}: largest difference {largest:.3e}"
+    return None
+
+
+def compare(made, kept, folders):
+    """Prints what differs between two places, in the named folders; returns the number of files."""
+    failures = 0
+    names = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
+    present = {p.relative_to(kept) for p in kept.rglob("*") if p.is_file() and p.relative_to(kept).parts[0] in folders}
+    for name in sorted(names | present):
+        if name not in present:
+            problem = "not committed"
+        elif name not in names:
+            problem = "no longer made"
+        else:
+            problem = difference(made / name, kept / name)
+        if problem:
+            failures += 1
+            print(f"FAIL {name}: {problem}")
+    print(f"{len(names)} files, {failures} differ")
+    return failures
+
+
+def command(description, generate):
+    """The command line of a golden script; `generate` writes its folders into a directory."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    parser.add_argument("--output", type=Path, default=OUT, help="folder that holds the fixture folders")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch)
+        generate(made)
+        folders = sorted(made.iterdir())
+        if options.check:
+            return 1 if compare(made, options.output, {folder.name for folder in folders}) else 0
+        for folder in folders:
+            target = options.output / folder.name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(folder, target)
+            size = sum(p.stat().st_size for p in target.iterdir())
+            print(f"{folder.name:26} {size / 1000:7.1f} kB")
+    return 0
