@@ -9,6 +9,7 @@
 mod studies {
     mod corpus;
     mod embedded;
+    mod extract;
     mod fixture;
     mod importance;
     mod inside;

@@ -75,9 +75,10 @@ pub(crate) struct TextArgs {
         help_heading = "Texts"
     )]
     pub(crate) too_long: TooLongArg,
-    /// Tokens that a window repeats of the one before, with --too-long window [default: 0].
+    /// Tokens from one window to the next, with --too-long window; fewer than a window holds give
+    /// each window context [default: what a window holds].
     #[arg(long, value_name = "N", help_heading = "Texts")]
-    pub(crate) overlap: Option<usize>,
+    pub(crate) stride: Option<NonZeroUsize>,
 }
 
 /// What happens to texts that are too long.
@@ -137,8 +138,8 @@ pub(crate) struct ValueArgs {
     /// Gradients of the objective with respect to all values chosen, besides the values.
     #[arg(long, help_heading = "Values", requires = "objective")]
     pub(crate) gradients: bool,
-    /// The loss, which is written for each text: label (the text's own), or class:K (of class K,
-    /// whatever the label).
+    /// The loss, which is written for each text: label (of the text's own label), class:K (of class K,
+    /// whatever the label), lm (of the next tokens) or mlm (of all tokens, unmasked).
     #[arg(long, value_name = "WHICH", help_heading = "Values")]
     pub(crate) objective: Option<String>,
     /// One row a word in place of one a token; special tokens are left out.

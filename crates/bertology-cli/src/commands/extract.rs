@@ -3,9 +3,10 @@
 use bertology::data::{LabelOrder, Source};
 use bertology::extract::{
     Counts, ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request,
-    Summary, Texts, TooLong,
+    Summary, Texts,
 };
 use bertology::model::LayerSite;
+use bertology::windows::TooLong;
 use bertology::{Architecture, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -176,18 +177,12 @@ fn options(args: &ExtractArgs) -> Result<ExtractOptions, Failure> {
         PoolArg::Last => Pool::Last,
         PoolArg::Mean => Pool::Mean,
     };
-    options.too_long = match (args.texts.too_long, args.texts.overlap) {
-        (TooLongArg::Window, overlap) => TooLong::Window {
-            overlap: overlap.unwrap_or(0),
-        },
-        (_, Some(overlap)) => {
-            return Err(Failure::input(format!(
-                "--overlap {overlap} is about windows; give --too-long window with it"
-            )));
-        }
-        (TooLongArg::Error, None) => TooLong::Error,
-        (TooLongArg::Cut, None) => TooLong::Cut,
+    options.too_long = match args.texts.too_long {
+        TooLongArg::Error => TooLong::Error,
+        TooLongArg::Cut => TooLong::Cut,
+        TooLongArg::Window => TooLong::Window,
     };
+    options.stride = args.texts.stride.map(usize::from);
     options.max_length = args.texts.max_length.map(usize::from);
     options.shard_size = args.shard_size.get();
     let WorkArgs {

@@ -105,7 +105,7 @@ pub enum ExtractError {
         head: &'static str,
     },
     /// Not an objective.
-    #[error("`{text}` is not an objective; write label, or class:2 for class 2")]
+    #[error("`{text}` is not an objective; write label, lm, mlm, or class:2 for class 2")]
     ObjectiveSyntax {
         /// As given.
         text: String,
@@ -127,48 +127,16 @@ pub enum ExtractError {
         /// The name of the site.
         what: &'static str,
     },
-    /// A text that is too long.
-    #[error(
-        "{tokens} tokens, special ones included, and the limit is {limit}; cut long texts with \
-         --too-long cut, or take them in windows with --too-long window"
-    )]
-    TooLong {
-        /// Tokens of the text.
-        tokens: usize,
-        /// The limit.
-        limit: usize,
-    },
     /// A pair that is too long for a window.
     #[error(
-        "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, \
-         so cut it with --too-long cut"
+        "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
+         cut it with --too-long cut"
     )]
     LongPair {
         /// Tokens of the pair.
         tokens: usize,
         /// The limit.
         limit: usize,
-    },
-    /// Windows without room for anything new.
-    #[error(
-        "windows of {limit} tokens have room for {room} tokens of the text, and {overlap} of them \
-         shall be those of the window before; give an overlap below {room}"
-    )]
-    Overlap {
-        /// Tokens of a window.
-        limit: usize,
-        /// Tokens of a window that are not special.
-        room: usize,
-        /// Tokens that windows share.
-        overlap: usize,
-    },
-    /// An overlap where there are no windows.
-    #[error(
-        "an overlap of {overlap} tokens means something for windows only; take --too-long window"
-    )]
-    OverlapWithoutWindows {
-        /// Tokens.
-        overlap: usize,
     },
     /// The disk is too small.
     #[error(

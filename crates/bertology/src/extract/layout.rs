@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bertology_store::{ArraySpec, Element, Float};
 
-use super::request::{Rows, Slot};
+use super::request::{Objective, Rows, Slot};
 use super::texts::Item;
-use super::{Format, Pool};
+use super::{ExtractOptions, Format, Pool};
 
 /// How much a shard holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,7 +49,11 @@ pub(super) enum PerSequence {
     Window,
     Tokens,
     CutTokens,
+    /// Tokens that the window before has, too.
+    ContextTokens,
     Loss,
+    /// Tokens over which the loss is a mean.
+    Targets,
 }
 
 /// A number that each token, or each word, has.
@@ -123,11 +127,15 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(
         slots: Vec<Slot>,
-        format: Format,
-        float: Float,
-        pool: Pool,
-        loss: bool,
+        options: &ExtractOptions,
+        objective: Option<Objective>,
     ) -> Self {
+        let ExtractOptions {
+            format,
+            float,
+            pool,
+            ..
+        } = *options;
         let pooled = pool != Pool::None;
         let maps = slots.iter().any(|slot| slot.rows == Rows::Pair);
         let mut layout = Self {
@@ -136,7 +144,7 @@ impl Layout {
             pooled,
             float,
         };
-        layout.sequences(loss);
+        layout.sequences(objective);
         if format == Format::Parquet {
             layout.token(PerToken::Example, "token.example", Element::I64);
             layout.token(PerToken::Window, "token.window", Element::I32);
@@ -194,7 +202,7 @@ impl Layout {
         self.push(Content::Offsets(span), name, Element::I64);
     }
 
-    fn sequences(&mut self, loss: bool) {
+    fn sequences(&mut self, objective: Option<Objective>) {
         let mut push = |content, name, element| {
             self.push(Content::PerSequence(content), name, element);
         };
@@ -203,8 +211,12 @@ impl Layout {
         push(PerSequence::Window, "windows", Element::I32);
         push(PerSequence::Tokens, "num_tokens", Element::I32);
         push(PerSequence::CutTokens, "cut_tokens", Element::I32);
-        if loss {
+        push(PerSequence::ContextTokens, "context_tokens", Element::I32);
+        if let Some(objective) = objective {
             push(PerSequence::Loss, "loss", Element::F64);
+            if objective.counts_tokens() {
+                push(PerSequence::Targets, "num_targets", Element::I32);
+            }
         }
     }
 

@@ -57,6 +57,7 @@ pub use texts::Texts;
 pub use write::{ShardRecord, Summary};
 
 use crate::corpus::DEFAULT_BATCH_TOKENS;
+use crate::windows::TooLong;
 
 /// Examples in a shard unless the options say otherwise.
 pub const DEFAULT_SHARD_SIZE: usize = 1000;
@@ -110,20 +111,6 @@ impl fmt::Display for Pool {
     }
 }
 
-/// What happens to a text of more tokens than the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TooLong {
-    /// It is an error, found before anything is written.
-    Error,
-    /// It is cut, the longer text of a pair first.
-    Cut,
-    /// It is taken in windows, each with the special tokens of a whole text. Pairs are refused.
-    Window {
-        /// Tokens that a window repeats of the one before.
-        overlap: usize,
-    },
-}
-
 /// How values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -134,8 +121,12 @@ pub struct ExtractOptions {
     pub float: Float,
     /// Pooling by word of values per token.
     pub pool: Pool,
-    /// What happens to a text of more tokens than the limit.
+    /// What is done with a text of more tokens than the limit. Cut: the longer text of a pair first.
+    /// Windows: each has the special tokens of a whole text; pairs are refused.
     pub too_long: TooLong,
+    /// Tokens from the beginning of one window to that of the next. `None`: what a window holds of a
+    /// text, so that no token comes twice. Otherwise tokens that the window before has are context.
+    pub stride: Option<usize>,
     /// The limit in tokens, special ones included; `None`: the model's own.
     pub max_length: Option<usize>,
     /// Examples in a shard.
@@ -155,6 +146,7 @@ impl Default for ExtractOptions {
             float: Float::F32,
             pool: Pool::None,
             too_long: TooLong::Error,
+            stride: None,
             max_length: None,
             shard_size: DEFAULT_SHARD_SIZE,
             batch_tokens: DEFAULT_BATCH_TOKENS,

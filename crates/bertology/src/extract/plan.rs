@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Sizes};
 use super::texts::{Preparer, Reading, Texts};
-use super::{ExtractError, ExtractOptions, Format, Request, TooLong};
+use super::{ExtractError, ExtractOptions, Format, Request};
 use crate::loaded::all_threads;
 use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
@@ -154,8 +154,7 @@ impl Extraction {
     ) -> Result<Self, Error> {
         check(&options)?;
         let slots = request.resolve(model, options.pool)?;
-        let loss = request.objective.is_some();
-        let layout = Layout::new(slots, options.format, options.float, options.pool, loss);
+        let layout = Layout::new(slots, &options, request.objective);
         let mut extraction = Self {
             preparer: Preparer::new(model, &texts, request.objective, &options)?,
             model: model.clone(),
@@ -368,17 +367,6 @@ fn check(options: &ExtractOptions) -> Result<(), Error> {
                 reason: "give at least 1",
             });
         }
-    }
-    if let TooLong::Window { overlap } = options.too_long
-        && let Some(limit) = options.max_length
-        && overlap >= limit
-    {
-        return Err(ExtractError::Overlap {
-            limit,
-            room: limit,
-            overlap,
-        }
-        .into());
     }
     match options.format {
         Format::Safetensors => Ok(()),

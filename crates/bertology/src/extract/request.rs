@@ -153,6 +153,12 @@ pub enum Objective {
     Label,
     /// The cross-entropy of this class for every text, `-ln p(class)`, whatever its label.
     Class(usize),
+    /// Causal language models: the mean cross-entropy of every token but the first, given those
+    /// before it. In windows, of the tokens that no window before has.
+    NextTokens,
+    /// Masked language models: the mean cross-entropy of every token that is not special, given the
+    /// whole text; nothing is hidden. In windows, of the tokens that no window before has.
+    Tokens,
 }
 
 impl fmt::Display for Objective {
@@ -160,6 +166,8 @@ impl fmt::Display for Objective {
         match self {
             Self::Label => f.write_str("label"),
             Self::Class(class) => write!(f, "class:{class}"),
+            Self::NextTokens => f.write_str("lm"),
+            Self::Tokens => f.write_str("mlm"),
         }
     }
 }
@@ -167,11 +175,13 @@ impl fmt::Display for Objective {
 impl FromStr for Objective {
     type Err = Error;
 
-    /// Reads `label` or `class:2`.
+    /// Reads `label`, `class:2`, `lm` or `mlm`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let class = text.strip_prefix("class:").map(str::parse);
         match (text, class) {
             ("label", _) => Ok(Self::Label),
+            ("lm", _) => Ok(Self::NextTokens),
+            ("mlm", _) => Ok(Self::Tokens),
             (_, Some(Ok(class))) => Ok(Self::Class(class)),
             _ => Err(ExtractError::ObjectiveSyntax { text: text.into() }.into()),
         }
@@ -179,6 +189,11 @@ impl FromStr for Objective {
 }
 
 impl Objective {
+    /// Whether the loss is a mean over tokens.
+    pub(super) fn counts_tokens(self) -> bool {
+        matches!(self, Self::NextTokens | Self::Tokens)
+    }
+
     /// Refuses a model whose head gives no such loss.
     fn check(self, arch: &Architecture) -> Result<(), ExtractError> {
         let refuse = |needs| {
@@ -212,6 +227,10 @@ impl Objective {
                 },
             ) => Ok(()),
             (Self::Class(_), _) => refuse("a single-label classifier"),
+            (Self::NextTokens, TaskHead::CausalLm)
+            | (Self::Tokens, TaskHead::MaskedLm | TaskHead::PreTraining) => Ok(()),
+            (Self::NextTokens, _) => refuse("a causal language model"),
+            (Self::Tokens, _) => refuse("a masked language model"),
         }
     }
 }
@@ -307,14 +326,18 @@ impl Request {
         if let Some(objective) = self.objective {
             objective.check(arch)?;
         }
-        if self.gradients {
+        if let (true, Some(objective)) = (self.gradients, self.objective) {
             if slots.is_empty() {
                 return Err(ExtractError::NoValues.into());
             }
             let gradients: Vec<Slot> = slots
                 .iter()
-                // No objective here is computed from the logits of tokens.
-                .filter(|slot| slot.tap != Tap::Model(ModelSite::TokenLogits))
+                // The loss is computed from one kind of logits only.
+                .filter(|slot| match slot.tap {
+                    Tap::Model(ModelSite::TokenLogits) => objective.counts_tokens(),
+                    Tap::Model(ModelSite::Logits) => !objective.counts_tokens(),
+                    _ => true,
+                })
                 .map(|slot| Slot {
                     pass: Pass::Backward,
                     ..slot.clone()
@@ -469,7 +492,7 @@ fn logits(arch: &Architecture) -> Result<Vec<Slot>, ExtractError> {
         }),
         TaskHead::SequenceClassification { num_labels, .. } => Ok(vec![labels(*num_labels)]),
         TaskHead::NextSentence => Ok(vec![labels(2)]),
-        TaskHead::MaskedLm => Ok(vec![tokens]),
+        TaskHead::MaskedLm | TaskHead::CausalLm => Ok(vec![tokens]),
         TaskHead::PreTraining => Ok(vec![labels(2), tokens]),
     }
 }

@@ -141,7 +141,9 @@ impl Builder<'_> {
             (PerSequence::Line, "line"),
             (PerSequence::Tokens, "num_tokens"),
             (PerSequence::CutTokens, "cut_tokens"),
+            (PerSequence::ContextTokens, "context_tokens"),
             (PerSequence::Loss, "loss"),
+            (PerSequence::Targets, "num_targets"),
         ] {
             self.add(&mut to, Content::PerSequence(content), name);
         }

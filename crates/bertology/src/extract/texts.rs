@@ -8,7 +8,8 @@ use bertology_model::{PackedBatch, Sequence, Target};
 use bertology_tokenizer::Encoding;
 
 use super::request::Objective;
-use super::{ExtractError, ExtractOptions, TooLong};
+use super::{ExtractError, ExtractOptions};
+use crate::windows::{TooLong, windows};
 use crate::{Error, LoadedModel};
 
 /// Texts to be extracted from: a file, or texts in memory.
@@ -151,6 +152,8 @@ pub(super) struct Item {
     pub(super) window: i32,
     pub(super) line: u64,
     pub(super) sequence: Sequence,
+    /// `token_type_ids`, whether or not the model reads them.
+    pub(super) segments: Vec<u32>,
     /// Per token: characters, word and text; -1 for none.
     pub(super) char_start: Vec<i32>,
     pub(super) char_end: Vec<i32>,
@@ -159,7 +162,19 @@ pub(super) struct Item {
     pub(super) words: Vec<Word>,
     /// Tokens that were cut off.
     pub(super) cut: usize,
+    /// Tokens that the window before has, too.
+    pub(super) context: usize,
     pub(super) target: Option<Target>,
+}
+
+impl Item {
+    /// Tokens over which the loss is a mean.
+    pub(super) fn targets(&self) -> usize {
+        match &self.target {
+            Some(Target::Tokens(tokens)) => tokens.iter().flatten().count(),
+            _ => 0,
+        }
+    }
 }
 
 /// Turns examples into sequences of one model.
@@ -169,8 +184,11 @@ pub(super) struct Preparer {
     path: PathBuf,
     too_long: TooLong,
     pub(super) max_length: usize,
+    stride: usize,
     objective: Option<Objective>,
     labels: Option<LabelMap>,
+    /// Tokens that a masked language model is never asked for.
+    special_ids: Vec<u32>,
 }
 
 impl Preparer {
@@ -181,21 +199,37 @@ impl Preparer {
         options: &ExtractOptions,
     ) -> Result<Self, Error> {
         let max_length = model.checked_length(options.max_length)?;
-        if !texts.has_token_ids() {
-            let tokenizer = model.tokenizer()?;
-            // Refused now and not at the first long text.
-            if let TooLong::Window { overlap } = options.too_long {
-                let room = max_length.saturating_sub(tokenizer.special_tokens(false));
-                if overlap >= room {
-                    return Err(ExtractError::Overlap {
-                        limit: max_length,
-                        room,
-                        overlap,
-                    }
-                    .into());
-                }
-            }
+        let special = if texts.has_token_ids() {
+            0
+        } else {
+            model.tokenizer()?.special_tokens(false)
+        };
+        let room = max_length.saturating_sub(special);
+        if options.too_long == TooLong::Window && room == 0 {
+            return Err(Error::Option {
+                option: "the maximum length",
+                value: max_length.to_string(),
+                reason: "special tokens alone take that many; give more",
+            });
         }
+        let stride = match options.stride {
+            None => room,
+            Some(stride) if options.too_long != TooLong::Window => {
+                return Err(Error::Option {
+                    option: "the stride",
+                    value: stride.to_string(),
+                    reason: "windows alone have a stride; give --too-long window with it",
+                });
+            }
+            Some(stride) if (1..=room).contains(&stride) => stride,
+            Some(stride) => {
+                return Err(Error::Stride {
+                    stride,
+                    most: room,
+                    length: max_length,
+                });
+            }
+        };
         let labels = match objective {
             Some(Objective::Label) => Some(label_map(model, texts, options.label_order)?),
             _ => None,
@@ -205,8 +239,10 @@ impl Preparer {
             path: texts.path(),
             too_long: options.too_long,
             max_length,
+            stride,
             objective,
             labels,
+            special_ids: special_ids(model),
         })
     }
 
@@ -217,12 +253,13 @@ impl Preparer {
             line: example.line,
             source: Box::new(error),
         };
-        let target = self.target(example)?;
         let encodings = self.encodings(example).map_err(blame)?;
         let mut items = Vec::with_capacity(encodings.len());
-        for (window, encoding) in (0..).zip(encodings) {
+        for (window, (encoding, context)) in (0..).zip(encodings) {
+            let target = self.target(example, &encoding, context)?;
             let item = Item {
-                target: target.clone(),
+                target,
+                context,
                 ..item(index, example.line, window, encoding)
             };
             let sequence = std::slice::from_ref(&item.sequence);
@@ -233,21 +270,42 @@ impl Preparer {
         Ok(items)
     }
 
-    fn target(&self, example: &Example) -> Result<Option<Target>, Error> {
-        Ok(match (self.objective, &self.labels) {
-            (None, _) => None,
-            (Some(Objective::Class(class)), _) => Some(Target::Label(class)),
-            (Some(Objective::Label), labels) => match labels {
-                Some(labels) => Some(match labels.target(example, &self.path)? {
-                    bertology_data::Target::Class(class) => Target::Label(class),
-                    bertology_data::Target::Value(value) => Target::Value(value),
-                }),
-                None => None,
+    fn target(
+        &self,
+        example: &Example,
+        encoding: &Encoding,
+        context: usize,
+    ) -> Result<Option<Target>, Error> {
+        let Some(objective) = self.objective else {
+            return Ok(None);
+        };
+        Ok(Some(match (objective, &self.labels) {
+            (Objective::Class(class), _) => Target::Label(class),
+            (Objective::Label, Some(labels)) => match labels.target(example, &self.path)? {
+                bertology_data::Target::Class(class) => Target::Label(class),
+                bertology_data::Target::Value(value) => Target::Value(value),
             },
-        })
+            // Made together with the objective.
+            (Objective::Label, None) => return Ok(None),
+            (Objective::Tokens, _) => {
+                let counts = counted(encoding, context);
+                let ids = encoding.ids.iter().zip(counts);
+                let target = |(id, counts): (&u32, bool)| {
+                    (counts && !self.special_ids.contains(id)).then_some(*id)
+                };
+                Target::Tokens(ids.map(target).collect())
+            }
+            (Objective::NextTokens, _) => {
+                let counts = counted(encoding, context).into_iter();
+                let ids = encoding.ids.iter().zip(counts).skip(1);
+                let next = ids.map(|(id, counts)| counts.then_some(*id));
+                Target::Tokens(next.chain([None]).take(encoding.len()).collect())
+            }
+        }))
     }
 
-    fn encodings(&self, example: &Example) -> Result<Vec<Encoding>, Error> {
+    /// The sequences of an example, each with the number of its tokens that the one before has.
+    fn encodings(&self, example: &Example) -> Result<Vec<(Encoding, usize)>, Error> {
         let limit = self.max_length;
         let encoding = match &example.token_ids {
             Some(ids) => ready(ids),
@@ -259,25 +317,61 @@ impl Preparer {
         };
         let tokens = encoding.len();
         if tokens <= limit {
-            return Ok(vec![encoding]);
+            return Ok(vec![(encoding, 0)]);
         }
         match self.too_long {
-            TooLong::Error => Err(ExtractError::TooLong { tokens, limit }.into()),
+            TooLong::Error => Err(Error::TooLong { tokens, limit }),
             // A text was cut when it was encoded.
-            TooLong::Cut => Ok(vec![Encoding {
-                truncated: tokens - limit,
-                ..part(&encoding, 0..limit)
-            }]),
-            TooLong::Window { .. } if example.pair.is_some() => {
+            TooLong::Cut => {
+                let rest = Encoding {
+                    truncated: tokens - limit,
+                    ..part(&encoding, 0..limit)
+                };
+                Ok(vec![(rest, 0)])
+            }
+            TooLong::Window if example.pair.is_some() => {
                 Err(ExtractError::LongPair { tokens, limit }.into())
             }
-            TooLong::Window { overlap } => Ok(windows(&encoding, limit, overlap)),
+            TooLong::Window => Ok(in_windows(&encoding, limit, self.stride)),
         }
     }
 }
 
+/// Which tokens are of the text and not context.
+fn counted(encoding: &Encoding, context: usize) -> Vec<bool> {
+    let mut context = context;
+    let counts = encoding.special.iter().map(|special| {
+        if *special || context > 0 {
+            context -= usize::from(!*special);
+            return false;
+        }
+        true
+    });
+    counts.collect()
+}
+
+fn special_ids(model: &LoadedModel) -> Vec<u32> {
+    let Ok(tokenizer) = model.tokenizer() else {
+        return Vec::new();
+    };
+    let ids = [
+        tokenizer.pad_id(),
+        tokenizer.cls_id(),
+        tokenizer.sep_id(),
+        tokenizer.mask_id(),
+        tokenizer.unk_id(),
+        tokenizer.bos_id(),
+        tokenizer.eos_id(),
+    ];
+    ids.into_iter().flatten().collect()
+}
+
 fn label_map(model: &LoadedModel, texts: &Texts, order: LabelOrder) -> Result<LabelMap, Error> {
-    let no_labels = || Error::NoLabels { path: texts.path() };
+    let no_labels = || Error::NoLabels {
+        path: texts.path(),
+        model: model.checkpoint().folder().to_owned(),
+        found: model.architecture().head.description(),
+    };
     let Origin::File(source) = &texts.origin else {
         return Err(no_labels());
     };
@@ -325,26 +419,21 @@ fn part(all: &Encoding, tokens: impl IntoIterator<Item = usize>) -> Encoding {
     part
 }
 
-/// Windows of at most `limit` tokens over a text that is longer. Each has the special tokens that
-/// stand before and behind the text; neighbours share `overlap` tokens, the last may be shorter.
-fn windows(all: &Encoding, limit: usize, overlap: usize) -> Vec<Encoding> {
+/// A text in windows of at most `limit` tokens, see [`crate::windows`]; each has the special tokens
+/// that stand before and behind the text.
+fn in_windows(all: &Encoding, limit: usize, stride: usize) -> Vec<(Encoding, usize)> {
     let special = |flag: &&bool| **flag;
     let before = all.special.iter().take_while(special).count();
     let behind = all.special.iter().rev().take_while(special).count();
     let end = all.len() - behind;
-    let room = limit.saturating_sub(before + behind).max(1);
-    let step = room.saturating_sub(overlap).max(1);
-    let mut windows = Vec::new();
-    let mut first = before;
-    loop {
-        let last = (first + room).min(end);
-        let tokens = (0..before).chain(first..last).chain(end..all.len());
-        windows.push(part(all, tokens));
-        if last == end {
-            return windows;
-        }
-        first += step;
-    }
+    let room = limit.saturating_sub(before + behind);
+    windows(end - before, room, stride)
+        .map(|window| {
+            let text = before + window.start..before + window.end;
+            let tokens = (0..before).chain(text).chain(end..all.len());
+            (part(all, tokens), window.fresh - window.start)
+        })
+        .collect()
 }
 
 fn number(value: usize) -> i32 {
@@ -402,7 +491,9 @@ fn item(example: u64, line: u64, window: i32, encoding: Encoding) -> Item {
             .map(|text| text.map_or(-1, i32::from))
             .collect(),
         words,
+        segments: encoding.segment_ids.clone(),
         cut: encoding.truncated,
+        context: 0,
         sequence: LoadedModel::sequence(encoding),
         target: None,
     }
@@ -427,27 +518,27 @@ mod tests {
     }
 
     #[test]
-    fn windows_cover_the_text_and_share_what_they_should() {
-        let ids = |limit, overlap| -> Vec<Vec<u32>> {
-            let windows = windows(&encoded(7), limit, overlap);
-            windows.into_iter().map(|window| window.ids).collect()
+    fn windows_have_special_tokens_and_know_their_context() {
+        let found = |limit, stride| -> Vec<(Vec<u32>, usize)> {
+            let windows = in_windows(&encoded(7), limit, stride).into_iter();
+            windows
+                .map(|(window, context)| (window.ids, context))
+                .collect()
         };
-        assert_eq!(
-            ids(5, 0),
-            [vec![0, 1, 2, 3, 8], vec![0, 4, 5, 6, 8], vec![0, 7, 8]]
-        );
-        assert_eq!(
-            ids(5, 1),
-            [
-                vec![0, 1, 2, 3, 8],
-                vec![0, 3, 4, 5, 8],
-                vec![0, 5, 6, 7, 8]
-            ]
-        );
-        assert_eq!(
-            ids(8, 5),
-            [vec![0, 1, 2, 3, 4, 5, 6, 8], vec![0, 2, 3, 4, 5, 6, 7, 8]]
-        );
+        let expected = [
+            (vec![0, 1, 2, 3, 8], 0),
+            (vec![0, 4, 5, 6, 8], 0),
+            (vec![0, 7, 8], 0),
+        ];
+        assert_eq!(found(5, 3), expected);
+        let expected = [
+            (vec![0, 1, 2, 3, 8], 0),
+            (vec![0, 3, 4, 5, 8], 1),
+            (vec![0, 5, 6, 7, 8], 1),
+        ];
+        assert_eq!(found(5, 2), expected);
+        let (window, context) = &in_windows(&encoded(7), 5, 2)[1];
+        assert_eq!(counted(window, *context), [false, false, true, true, false]);
     }
 
     #[test]

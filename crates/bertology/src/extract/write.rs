@@ -218,8 +218,13 @@ impl Extraction {
         }
         block.overflows += overflows;
         for (item, output) in items.iter().zip(output.sequences) {
-            let Some(loss) = output.loss else { continue };
-            if !loss.is_finite() {
+            let Some(mut loss) = output.loss else {
+                continue;
+            };
+            if matches!(item.target, Some(Target::Tokens(_))) && item.targets() == 0 {
+                // A mean over nothing.
+                loss = f64::NAN;
+            } else if !loss.is_finite() {
                 return Err(Error::Example {
                     path: self.texts.path(),
                     line: item.line,
@@ -454,6 +459,8 @@ fn per_sequence(what: PerSequence, item: &Item, to: &mut Vec<u8>) {
         PerSequence::Window => to.extend(item.window.to_le_bytes()),
         PerSequence::Tokens => to.extend(small(item.sequence.len()).to_le_bytes()),
         PerSequence::CutTokens => to.extend(small(item.cut).to_le_bytes()),
+        PerSequence::ContextTokens => to.extend(small(item.context).to_le_bytes()),
+        PerSequence::Targets => to.extend(small(item.targets()).to_le_bytes()),
         // Not of an item but of its pass.
         PerSequence::Loss => {}
     }
@@ -473,7 +480,7 @@ fn per_token(what: PerToken, item: &Item, to: &mut Vec<u8>) {
         PerToken::Window => all(&mut std::iter::repeat_n(item.window, tokens)),
         PerToken::Token => all(&mut (0..tokens).map(small)),
         PerToken::Id => all(&mut item.sequence.ids.iter().map(|id| *id as i32)),
-        PerToken::Segment => all(&mut item.sequence.segments.iter().map(|id| *id as i32)),
+        PerToken::Segment => all(&mut item.segments.iter().map(|id| *id as i32)),
         PerToken::CharStart => all(&mut item.char_start.iter().copied()),
         PerToken::CharEnd => all(&mut item.char_end.iter().copied()),
         PerToken::Word => all(&mut item.word.iter().copied()),
