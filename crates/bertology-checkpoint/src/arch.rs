@@ -13,6 +13,8 @@ pub enum Family {
     Bert,
     /// `model_type: "roberta"`.
     Roberta,
+    /// `model_type: "distilbert"`.
+    DistilBert,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -221,9 +223,11 @@ pub struct Architecture {
     pub head: TaskHead,
     /// Whether the classifier adds a bias to its logits.
     pub classifier_bias: bool,
-    /// Whether the file has the encoder's pooler (`tanh(W h₀ + b)`). A classifier's own dense layer
-    /// (RoBERTa) counts as its pooler here: same function, other tensor names.
+    /// Whether the file has the encoder's pooler (`f(W h₀ + b)`). A classifier's own dense layer
+    /// (RoBERTa, DistilBERT) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,
+    /// The `f` of the pooler.
+    pub pooler_activation: Activation,
     /// Label names by id, for sequence classifiers (`id2label`); `LABEL_0`… where the file has none.
     pub labels: Vec<String>,
     /// Heads that the file no longer holds, by layer, under their original numbers

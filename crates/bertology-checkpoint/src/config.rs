@@ -125,8 +125,8 @@ impl Config {
         }
     }
 
-    pub(crate) fn norm_epsilon(&self, key: &str, default: f64) -> Result<f64, Error> {
-        let Some(value) = self.value(key) else {
+    pub(crate) fn norm_epsilon(&self, key: Option<&str>, default: f64) -> Result<f64, Error> {
+        let Some((key, value)) = key.and_then(|key| Some((key, self.value(key)?))) else {
             return Ok(default);
         };
         value

@@ -9,8 +9,13 @@ use crate::arch::{
 };
 use crate::config::{Config, OpenAs};
 
-/// What the config classes of transformers call the same thing, and their defaults.
-struct Keys {
+/// A config class of transformers: what it calls the sizes, and its defaults.
+struct ConfigClass {
+    model_type: &'static str,
+    /// What the names of the family's model classes start with.
+    class_prefix: &'static str,
+    /// A token sees only itself and what stands before it.
+    causal: bool,
     hidden_size: &'static [&'static str],
     num_layers: &'static [&'static str],
     num_heads: &'static [&'static str],
@@ -18,47 +23,74 @@ struct Keys {
     /// Width of the feed-forward block; where it is not given, the default or 4 · hidden size.
     intermediate_size: (&'static [&'static str], Option<usize>),
     activation: (&'static str, Activation),
-    norm_epsilon: (&'static str, f64),
+    /// Its key, where the class reads one.
+    norm_epsilon: (Option<&'static str>, f64),
     vocab_size: usize,
+    default_layers: usize,
     default_max_positions: usize,
     /// The padding token of a config that does not speak of one.
     pad_id: Option<u32>,
 }
 
-const BERT: Keys = Keys {
+const BERT: ConfigClass = ConfigClass {
+    model_type: "bert",
+    class_prefix: "Bert",
+    causal: false,
     hidden_size: &["hidden_size"],
     num_layers: &["num_hidden_layers"],
     num_heads: &["num_attention_heads"],
     max_positions: &["max_position_embeddings"],
     intermediate_size: (&["intermediate_size"], Some(3072)),
     activation: ("hidden_act", Activation::Gelu),
-    norm_epsilon: ("layer_norm_eps", 1e-12),
+    norm_epsilon: (Some("layer_norm_eps"), 1e-12),
     vocab_size: 30_522,
+    default_layers: 12,
     default_max_positions: 512,
     pad_id: Some(0),
 };
 
-const ROBERTA: Keys = Keys {
+const ROBERTA: ConfigClass = ConfigClass {
+    model_type: "roberta",
+    class_prefix: "Roberta",
     vocab_size: 50_265,
     pad_id: Some(1),
     ..BERT
 };
 
+const DISTILBERT: ConfigClass = ConfigClass {
+    model_type: "distilbert",
+    class_prefix: "DistilBert",
+    hidden_size: &["dim", "hidden_size"],
+    num_layers: &["n_layers", "num_hidden_layers"],
+    num_heads: &["n_heads", "num_attention_heads"],
+    intermediate_size: (&["hidden_dim"], Some(3072)),
+    activation: ("activation", Activation::Gelu),
+    norm_epsilon: (None, 1e-12),
+    default_layers: 6,
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
-const GPT2: Keys = Keys {
+const GPT2: ConfigClass = ConfigClass {
+    model_type: "gpt2",
+    class_prefix: "GPT2",
+    causal: true,
     hidden_size: &["n_embd", "hidden_size"],
     num_layers: &["n_layer", "num_hidden_layers"],
     num_heads: &["n_head", "num_attention_heads"],
     max_positions: &["n_positions", "max_position_embeddings"],
     intermediate_size: (&["n_inner"], None),
     activation: ("activation_function", Activation::GeluTanh),
-    norm_epsilon: ("layer_norm_epsilon", 1e-5),
+    norm_epsilon: (Some("layer_norm_epsilon"), 1e-5),
     vocab_size: 50_257,
+    default_layers: 12,
     default_max_positions: 1024,
     pad_id: None,
 };
 
-const OPENAI_GPT: Keys = Keys {
+const OPENAI_GPT: ConfigClass = ConfigClass {
+    model_type: "openai-gpt",
+    class_prefix: "OpenAIGPT",
     intermediate_size: (&[], None),
     activation: ("afn", Activation::GeluTanh),
     vocab_size: 40_478,
@@ -66,64 +98,32 @@ const OPENAI_GPT: Keys = Keys {
     ..GPT2
 };
 
-impl Family {
-    /// The family of a `model_type`.
-    fn of_type(model_type: &str) -> Option<Self> {
-        Some(match model_type {
-            "bert" => Self::Bert,
-            "roberta" => Self::Roberta,
-            "openai-gpt" => Self::OpenAiGpt,
-            "gpt2" => Self::Gpt2,
-            _ => return None,
-        })
-    }
-
-    /// What the names of the family's classes start with.
-    fn class_prefix(self) -> &'static str {
-        match self {
-            Self::Bert => "Bert",
-            Self::Roberta => "Roberta",
-            Self::OpenAiGpt => "OpenAIGPT",
-            Self::Gpt2 => "GPT2",
-        }
-    }
-
-    fn keys(self) -> &'static Keys {
-        match self {
-            Self::Bert => &BERT,
-            Self::Roberta => &ROBERTA,
-            Self::OpenAiGpt => &OPENAI_GPT,
-            Self::Gpt2 => &GPT2,
-        }
-    }
-
-    /// Whether a token sees only what stands before it.
-    fn causal(self) -> bool {
-        match self {
-            Self::Bert | Self::Roberta => false,
-            Self::OpenAiGpt | Self::Gpt2 => true,
-        }
-    }
-
-    /// `model_type` as messages name it.
-    fn model_type(self) -> &'static str {
-        match self {
-            Self::Bert => "bert",
-            Self::Roberta => "roberta",
-            Self::OpenAiGpt => "openai-gpt",
-            Self::Gpt2 => "gpt2",
-        }
-    }
-}
-
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     Family::Bert,
     Family::Roberta,
+    Family::DistilBert,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
 
-const SUPPORTED: &str = "only \"bert\", \"roberta\", \"openai-gpt\" and \"gpt2\" are";
+impl Family {
+    fn config(self) -> &'static ConfigClass {
+        match self {
+            Self::Bert => &BERT,
+            Self::Roberta => &ROBERTA,
+            Self::DistilBert => &DISTILBERT,
+            Self::OpenAiGpt => &OPENAI_GPT,
+            Self::Gpt2 => &GPT2,
+        }
+    }
+}
+
+/// The `model_type`s that can be read, as messages list them.
+fn supported() -> String {
+    FAMILIES
+        .map(|family| format!("\"{}\"", family.config().model_type))
+        .join(", ")
+}
 
 impl Config {
     /// Builds the description; `names` are the tensor names of the checkpoint, consulted only for
@@ -135,16 +135,16 @@ impl Config {
         open_as: OpenAs,
     ) -> Result<Architecture, Error> {
         let family = self.family(names)?;
-        let keys = family.keys();
+        let class = family.config();
         self.refuse_other_computations(family)?;
-        let hidden_size = self.one_of(keys.hidden_size, 768)?;
-        let num_heads = self.one_of(keys.num_heads, 12)?;
+        let hidden_size = self.one_of(class.hidden_size, 768)?;
+        let num_heads = self.one_of(class.num_heads, 12)?;
         if hidden_size % num_heads != 0 {
             return Err(self.wrong(
-                keys.hidden_size[0],
+                class.hidden_size[0],
                 format!(
                     "is {hidden_size}, not a multiple of {} = {num_heads}",
-                    keys.num_heads[0]
+                    class.num_heads[0]
                 ),
             ));
         }
@@ -157,10 +157,10 @@ impl Config {
                 "factorised embeddings are not; it must equal hidden_size",
             ));
         }
-        let vocab_size = self.size("vocab_size", keys.vocab_size)?;
-        let max_positions = self.one_of(keys.max_positions, keys.default_max_positions)?;
-        let num_layers = self.one_of(keys.num_layers, 12)?;
-        let pad_id = self.pad_id(keys.pad_id, vocab_size)?;
+        let vocab_size = self.size("vocab_size", class.vocab_size)?;
+        let max_positions = self.one_of(class.max_positions, class.default_max_positions)?;
+        let num_layers = self.one_of(class.num_layers, class.default_layers)?;
+        let pad_id = self.pad_id(class.pad_id, vocab_size)?;
         let position_ids = match (family, pad_id) {
             (Family::Roberta, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
             (Family::Roberta, None) => {
@@ -174,8 +174,8 @@ impl Config {
         let activation = self.activation(family)?;
         let labels = self.labels()?;
         let head = self.head(family, names, open_as, labels.len())?;
-        let causal = family.causal();
-        let (inner, default_inner) = keys.intermediate_size;
+        let causal = family.config().causal;
+        let (inner, default_inner) = class.intermediate_size;
         let default_inner = default_inner.unwrap_or_else(|| hidden_size.saturating_mul(4));
         let architecture = Architecture {
             family,
@@ -185,10 +185,10 @@ impl Config {
             num_heads,
             intermediate_size: self.one_of(inner, default_inner)?,
             max_positions,
-            segments: if causal {
-                Segments::Words
-            } else {
-                Segments::Table(self.size("type_vocab_size", 2)?)
+            segments: match family {
+                Family::DistilBert => Segments::None,
+                _ if causal => Segments::Words,
+                _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
             embedding_norm: !causal,
             norm: if family == Family::Gpt2 {
@@ -203,10 +203,9 @@ impl Config {
             } else {
                 Pooling::First
             },
-            positions: if causal {
-                Positions::Absolute
-            } else {
-                self.positions()?
+            positions: match family {
+                Family::Bert | Family::Roberta => self.positions()?,
+                _ => Positions::Absolute,
             },
             position_ids,
             activation,
@@ -214,7 +213,7 @@ impl Config {
                 Family::Roberta => Activation::Gelu,
                 _ => activation,
             },
-            norm_epsilon: self.norm_epsilon(keys.norm_epsilon.0, keys.norm_epsilon.1)?,
+            norm_epsilon: self.norm_epsilon(class.norm_epsilon.0, class.norm_epsilon.1)?,
             pad_id,
             labels: match head {
                 TaskHead::SequenceClassification { .. } => labels,
@@ -228,12 +227,16 @@ impl Config {
                         | TaskHead::NextSentence
                         | TaskHead::PreTraining
                 ),
+            pooler_activation: match family {
+                Family::DistilBert => Activation::Relu,
+                _ => Activation::Tanh,
+            },
             head,
             pruned_heads: self.pruned_heads(num_layers, num_heads)?,
         };
         if architecture.max_tokens() == 0 {
             return Err(self.wrong(
-                keys.max_positions[0],
+                class.max_positions[0],
                 format!("is {max_positions}, which leaves no position for any token"),
             ));
         }
@@ -262,24 +265,27 @@ impl Config {
     }
 
     fn family(&self, names: &[&str]) -> Result<Family, Error> {
+        let unsupported = |key: &str, value: &Value| {
+            self.unsupported(key, value, &format!("only {} are", supported()))
+        };
+        let find = |by: &dyn Fn(&ConfigClass) -> bool| {
+            FAMILIES.into_iter().find(|family| by(family.config()))
+        };
         if let Some(value) = self.value("model_type") {
-            return value
-                .as_str()
-                .and_then(Family::of_type)
-                .ok_or_else(|| self.unsupported("model_type", value, SUPPORTED));
+            let name = value.as_str().unwrap_or_default();
+            return find(&|class| class.model_type == name)
+                .ok_or_else(|| unsupported("model_type", value));
         }
         // Files from before transformers 2.3 name no type.
-        if let Some(class) = self.declared_class() {
-            return FAMILIES
-                .into_iter()
-                .find(|family| class.starts_with(family.class_prefix()))
-                .ok_or_else(|| self.unsupported("architectures", &class.into(), SUPPORTED));
+        if let Some(name) = self.declared_class() {
+            return find(&|class| name.starts_with(class.class_prefix))
+                .ok_or_else(|| unsupported("architectures", &name.into()));
         }
         // GPT and GPT-2 share their prefix; their token tables have names of their own.
         let any = |family: Family| {
             let table = family.table();
             names.iter().any(|name| {
-                if family.causal() {
+                if family.config().causal {
                     let base = name.strip_prefix(table.prefix).unwrap_or(name);
                     table.tables.iter().any(|(_, stored)| *stored == base)
                 } else {
@@ -295,10 +301,8 @@ impl Config {
                 "model_type",
                 format!(
                     "is missing, and neither `architectures` nor the tensor names tell the family; \
-                     add \"model_type\": {}",
-                    FAMILIES
-                        .map(|family| format!("\"{}\"", family.model_type()))
-                        .join(" or ")
+                     add \"model_type\" with one of {}",
+                    supported()
                 ),
             )
             })
@@ -307,12 +311,12 @@ impl Config {
     /// Options of the classes that turn the model into another one.
     fn refuse_other_computations(&self, family: Family) -> Result<(), Error> {
         // A GPT is a decoder whatever `is_decoder` says.
-        let keys: &[&str] = if family.causal() {
+        let keys: &[&str] = if family.config().causal {
             &["add_cross_attention", "is_encoder_decoder"]
         } else {
             &["is_decoder", "add_cross_attention", "is_encoder_decoder"]
         };
-        let supported = if family.causal() {
+        let supported = if family.config().causal {
             "only models without an encoder beside them are"
         } else {
             "only encoders are, in which every token sees every other"
@@ -348,7 +352,7 @@ impl Config {
     }
 
     fn activation(&self, family: Family) -> Result<Activation, Error> {
-        let (key, default) = family.keys().activation;
+        let (key, default) = family.config().activation;
         let Some(value) = self.value(key) else {
             return Ok(default);
         };
@@ -385,7 +389,7 @@ impl Config {
             asked => asked,
         };
         let no_such = |task: &str, who: &str| {
-            let value = Value::from(family.model_type());
+            let value = Value::from(family.config().model_type);
             let supported = format!("with {task}, only {who}");
             Err(self.unsupported("model_type", &value, &supported))
         };
@@ -395,9 +399,12 @@ impl Config {
                 num_labels,
                 problem: self.problem(num_labels)?,
             },
-            (OpenAs::MaskedLm, Family::Bert | Family::Roberta) => TaskHead::MaskedLm,
+            (OpenAs::MaskedLm, family) if !family.config().causal => TaskHead::MaskedLm,
             (OpenAs::MaskedLm, _) => {
-                return no_such("masked language modelling", "BERT and RoBERTa are");
+                return no_such(
+                    "masked language modelling",
+                    "BERT, RoBERTa and DistilBERT are",
+                );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
             (OpenAs::CausalLm, _) => {
@@ -417,12 +424,12 @@ impl Config {
             architecture: class.to_owned(),
         };
         let task = class
-            .strip_prefix(family.class_prefix())
+            .strip_prefix(family.config().class_prefix)
             .ok_or_else(unsupported)?;
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForMaskedLM", Family::Bert | Family::Roberta) => Ok(OpenAs::MaskedLm),
+            ("ForMaskedLM", family) if !family.config().causal => Ok(OpenAs::MaskedLm),
             ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
             ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
             ("ForPreTraining", Family::Bert) => Ok(OpenAs::PreTraining),
@@ -462,6 +469,12 @@ impl Config {
             }
             Family::Roberta if any("lm_head.") => Ok(OpenAs::MaskedLm),
             Family::Roberta => Ok(OpenAs::Encoder),
+            Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
+            Family::DistilBert if any("classifier.") => {
+                ambiguous("`classifier` without `pre_classifier`, as a token classifier has it")
+            }
+            Family::DistilBert if any("vocab_transform.") => Ok(OpenAs::MaskedLm),
+            Family::DistilBert => Ok(OpenAs::Encoder),
             Family::OpenAiGpt | Family::Gpt2 if any("score.") => Ok(OpenAs::SequenceClassification),
             Family::OpenAiGpt | Family::Gpt2 if any("classifier.") => {
                 ambiguous("`classifier`, as a token classifier has it")

@@ -53,7 +53,7 @@ pub enum Parameter {
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
     FinalNorm(Affine),
-    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of RoBERTa's classifier.
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of RoBERTa's and DistilBERT's classifier.
     Pooler(Affine),
     /// `[num_labels, D]`, `[num_labels]`.
     Classifier(Affine),

@@ -4,8 +4,7 @@ use crate::arch::Family;
 use crate::parameter::{Affine, LayerParameter, Parameter};
 
 /// A stem that `weight` or `bias` completes, and the parameter that it names.
-type Stem = (fn(Affine) -> Parameter, &'static str);
-type LayerStem = (fn(Affine) -> LayerParameter, &'static str);
+type Stem<P> = (fn(Affine) -> P, &'static str);
 
 /// What the files of one family call their tensors.
 #[derive(Debug)]
@@ -15,17 +14,17 @@ pub(crate) struct Table {
     /// Start of a block's names; its number and a dot follow.
     pub(crate) layers: &'static str,
     /// The rest of a block's names.
-    pub(crate) layer_stems: &'static [LayerStem],
+    pub(crate) layer_stems: &'static [Stem<LayerParameter>],
     /// Tensors of a block that are computed, not stored.
     pub(crate) layer_buffers: &'static [&'static str],
     /// Tables outside the blocks, by their whole names.
     pub(crate) tables: &'static [(Parameter, &'static str)],
     /// Affine maps and norms of the base model outside the blocks.
-    pub(crate) base_stems: &'static [Stem],
+    pub(crate) base_stems: &'static [Stem<Parameter>],
     /// Tensors of the base model that are computed, not stored.
     pub(crate) base_buffers: &'static [&'static str],
     /// Affine maps and norms of the task heads, outside the base model.
-    pub(crate) head_stems: &'static [Stem],
+    pub(crate) head_stems: &'static [Stem<Parameter>],
     /// The language model's output layer, tied to the word embeddings unless the config says
     /// otherwise.
     pub(crate) decoder: &'static str,
@@ -43,6 +42,7 @@ impl Family {
         match self {
             Self::Bert => &BERT,
             Self::Roberta => &ROBERTA,
+            Self::DistilBert => &DISTILBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -67,7 +67,7 @@ impl Table {
 
 /// The stem in `stems` that makes `parameter`.
 pub(crate) fn find<P: PartialEq>(
-    stems: &[(fn(Affine) -> P, &'static str)],
+    stems: &[Stem<P>],
     parameter: P,
 ) -> Option<(&'static str, Affine)> {
     stems.iter().find_map(|(make, stem)| {
@@ -137,6 +137,31 @@ const ROBERTA: Table = Table {
     decoder: "lm_head.decoder.",
     decoder_bias: Some("lm_head.bias"),
     other_heads: &["qa_outputs.", "classifier."],
+    ..BERT
+};
+
+const DISTILBERT: Table = Table {
+    prefix: "distilbert.",
+    layers: "transformer.layer.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.q_lin."),
+        (LayerParameter::Key, "attention.k_lin."),
+        (LayerParameter::Value, "attention.v_lin."),
+        (LayerParameter::AttentionOutput, "attention.out_lin."),
+        (LayerParameter::AttentionNorm, "sa_layer_norm."),
+        (LayerParameter::MlpIn, "ffn.lin1."),
+        (LayerParameter::MlpOut, "ffn.lin2."),
+        (LayerParameter::MlpNorm, "output_layer_norm."),
+    ],
+    base_stems: &[(Parameter::EmbeddingNorm, "embeddings.LayerNorm.")],
+    head_stems: &[
+        (Parameter::Pooler, "pre_classifier."),
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "vocab_transform."),
+        (Parameter::LmNorm, "vocab_layer_norm."),
+    ],
+    decoder: "vocab_projector.",
+    decoder_bias: Some("vocab_projector.bias"),
     ..BERT
 };
 

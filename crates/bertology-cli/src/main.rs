@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod data;
 mod failure;
 mod head_choice;
 mod interrupt;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bertology::Corpus;
+use bertology::data::LabelMap;
 use bertology::evaluate::Evaluation;
+use bertology::{Corpus, Objective, TokenMasking};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -13,13 +14,15 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 11] = [
+const NOT_IDENTITY: [&str; 13] = [
     "model",
     "revision",
     "offline",
     "cache_dir",
     "data",
     "file",
+    "text",
+    "token_ids",
     "threads",
     "output",
     "overwrite",
@@ -88,17 +91,32 @@ impl Run {
         if let Value::Object(map) = &mut of_identity {
             map.retain(|key, _| !NOT_IDENTITY.contains(&key.as_str()));
         }
+        let objective = corpus.map(Corpus::objective);
+        if let (Value::Object(map), Some(objective)) = (&mut of_identity, &objective) {
+            // With the seed, where it matters.
+            map.insert("objective".into(), json!(objective));
+        }
         let data = corpus.map(|corpus| {
             json!({
                 "file": corpus.info(),
+                "objective": corpus.objective(),
                 "max_length": corpus.max_length(),
-                "labels": corpus.labels().names(),
+                "too_long": corpus.too_long(),
+                "stride": corpus.stride(),
+                "documents": corpus.documents(),
+                "labels": corpus.labels().map(LabelMap::names),
             })
         });
         Ok(Self {
             command,
             options,
-            seed,
+            seed: match objective {
+                Some(Objective::MaskedLm {
+                    masking: TokenMasking::Random { seed, .. },
+                }) => Some(seed),
+                // Of no effect, but given.
+                _ => seed,
+            },
             clock,
             identity: Identity {
                 command: command.into(),
@@ -152,6 +170,7 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> Value {
         "metrics": evaluation.metrics,
         "loss": evaluation.loss,
         "examples": evaluation.examples,
+        "targets": evaluation.targets,
         "tokens": evaluation.tokens,
         "truncated_examples": evaluation.truncation.examples,
         "truncated_tokens": evaluation.truncation.tokens,

@@ -1,19 +1,18 @@
 //! From what the user named to what the library works on.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::checkpoint::{self, OpenOptions};
-use bertology::corpus::CorpusOptions;
-use bertology::data::{Columns, DataError, LabelOrder};
+use bertology::data::DataError;
 use bertology::extract::ExtractError;
 use bertology::hub::{self, DownloadEvent, HubOptions};
-use bertology::{Corpus, Error, LoadedModel, Source, Split, Task};
+use bertology::{Error, LoadedModel, OpenAs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::args::{DataArgs, ModelArgs, WorkArgs};
+use crate::args::{ModelArgs, WorkArgs};
 use crate::failure::{Failure, sentence};
 use crate::show::{Screen, text};
 
@@ -95,9 +94,12 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(args: &ModelArgs, screen: &Screen) -> Result<Self, Failure> {
+    /// Opens the model with the head that `open_as` says.
+    pub(crate) fn new(args: &ModelArgs, open_as: OpenAs, screen: &Screen) -> Result<Self, Failure> {
         let located = locate(args, screen)?;
-        let options = OpenOptions::new().allow_unexpected(args.allow_unexpected);
+        let options = OpenOptions::new()
+            .open_as(open_as)
+            .allow_unexpected(args.allow_unexpected);
         let model = LoadedModel::open_with(&located.folder, &options).map_err(|e| failure(&e))?;
         let unexpected = &model.checkpoint().report().unexpected;
         if !unexpected.is_empty() {
@@ -151,76 +153,6 @@ impl Opened {
             "parameters": self.model.model().parameters(),
         }))
     }
-
-    /// The data, read once to the end and checked against the model.
-    pub(crate) fn corpus(&self, data: &DataArgs, work: &WorkArgs) -> Result<Corpus, Failure> {
-        let mut options = CorpusOptions::default();
-        options.max_length = data.max_length.map(usize::from);
-        if data.swapped_mnli_labels {
-            options.label_order = LabelOrder::SwappedMnli;
-        }
-        if let Some(tokens) = work.tokens_per_batch {
-            options.batch_tokens = tokens.get();
-        }
-        Corpus::new(&self.model, source(data)?, &options).map_err(|e| failure(&e))
-    }
-}
-
-/// Whether the options name data at all.
-pub(crate) fn names_data(args: &DataArgs) -> bool {
-    args.task.is_some() || args.data.is_some() || args.text_column.is_some()
-}
-
-/// The file that the options name, and how its rows are read.
-pub(crate) fn source(args: &DataArgs) -> Result<Source, Failure> {
-    let Some(path) = &args.data else {
-        return Err(Failure::input(
-            "no data given: --task NAME --data FOLDER for GLUE, or --data FILE --text-column \
-             COLUMN --label-column COLUMN for your own",
-        ));
-    };
-    let source = match (&args.task, &args.text_column) {
-        (Some(_), Some(_)) => {
-            return Err(Failure::input(
-                "--task names the columns of GLUE's files and --text-column those of your own; \
-                 give one of the two",
-            ));
-        }
-        (None, None) => {
-            return Err(Failure::input(format!(
-                "what {} holds is not said: --task NAME for GLUE, or --text-column COLUMN \
-                 --label-column COLUMN for your own data",
-                path.display()
-            )));
-        }
-        (Some(task), None) => glue(path, task, args.split.as_deref())?,
-        (None, Some(text)) => {
-            if let Some(split) = &args.split {
-                return Err(Failure::input(format!(
-                    "--split {split} chooses among GLUE's files; with --text-column give the file \
-                     itself as --data and leave --split out"
-                )));
-            }
-            let mut columns = Columns::text(text);
-            if let Some(pair) = &args.pair_column {
-                columns = columns.with_pair(pair);
-            }
-            if let Some(label) = &args.label_column {
-                columns = columns.with_label(label);
-            }
-            Source::table(path, columns).map_err(|e| data_failure(&e))?
-        }
-    };
-    Ok(source.with_limit(args.limit))
-}
-
-fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure> {
-    let task: Task = task.parse().map_err(|e| data_failure(&e))?;
-    let split: Split = split
-        .unwrap_or("dev")
-        .parse()
-        .map_err(|e| data_failure(&e))?;
-    Source::glue(path, task, split).map_err(|e| data_failure(&e))
 }
 
 /// Threads as the library counts them: 0 for all.

@@ -5,7 +5,7 @@ use std::path::Path;
 use bertology::evaluate::{Evaluation, Metrics};
 use bertology::importance::Granularity;
 use bertology::normalize::{self, Normalization};
-use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable};
+use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable, Objective, TokenMasking};
 
 use crate::args::{GranularityArg, OutputArgs, ScoreArgs};
 use crate::failure::Failure;
@@ -132,25 +132,71 @@ pub(crate) fn interrupted(what: &str, folder: Option<&RunFolder>) -> Failure {
 /// Model and data in a line or two.
 pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
     let (layers, heads) = opened.shape();
+    let data = match corpus.documents() {
+        None => plural(corpus.examples(), "example"),
+        Some(documents) => format!(
+            "{} in {}, {}",
+            plural(documents.documents, "document"),
+            plural(documents.windows, "window"),
+            of_objective(corpus.objective())
+        ),
+    };
     format!(
-        "{}: {layers} layers of {heads} heads\n{}: {}",
+        "{}: {layers} layers of {heads} heads\n{}: {data}",
         opened.located.name,
         corpus.source().path().display(),
-        plural(corpus.examples(), "example")
     )
 }
 
-/// Skipped rows deserve a word.
+fn of_objective(objective: Objective) -> String {
+    match objective {
+        Objective::CausalLm { bos: false } => "next tokens".into(),
+        Objective::CausalLm { bos: true } => "next tokens from the first on".into(),
+        Objective::MaskedLm {
+            masking: TokenMasking::Random { probability, seed },
+        } => format!(
+            "{} % of the tokens hidden, seed {seed}",
+            (probability * 1e4).round() / 1e2
+        ),
+        Objective::MaskedLm { .. } => "all tokens, unmasked".into(),
+        _ => objective.description().into(),
+    }
+}
+
+/// Skipped rows and documents deserve a word.
 pub(crate) fn note_skipped(corpus: &Corpus, screen: &Screen) {
     let skipped = &corpus.info().skipped;
     if skipped.total() > 0 {
+        let kinds = [
+            (skipped.blank_lines, "blank"),
+            (skipped.short_rows, "too short"),
+            (skipped.comments, "only a comment"),
+        ];
+        let kinds: Vec<String> = kinds
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, kind)| format!("{} {kind}", count(*number)))
+            .collect();
         screen.note(&format!(
-            "{} of {} skipped: {} blank, {} too short",
+            "{} of {} skipped: {}",
             plural(skipped.total(), "line"),
             corpus.source().path().display(),
-            count(skipped.blank_lines),
-            count(skipped.short_rows)
+            kinds.join(", ")
         ));
+    }
+    let Some(documents) = corpus.documents() else {
+        return;
+    };
+    for (number, what) in [
+        (documents.without_targets, "document"),
+        (documents.windows_without_targets, "window"),
+    ] {
+        if number > 0 {
+            screen.note(&format!(
+                "{} without a token to predict left out",
+                plural(number, what)
+            ));
+        }
     }
 }
 
@@ -170,10 +216,27 @@ pub(crate) fn counts(evaluation: &Evaluation, corpus: &Corpus) -> String {
         0 => "none cut".into(),
         cut => format!("{} cut to {} tokens", count(cut), corpus.max_length()),
     };
+    let Some(documents) = corpus.documents() else {
+        return format!(
+            "{}, {}, {cut}",
+            plural(evaluation.examples, "example"),
+            plural(evaluation.tokens, "token")
+        );
+    };
+    let long = match (documents.windowed, corpus.stride(), documents.tokens_cut) {
+        (1.., Some(stride), _) => format!(
+            "{} windowed (length {}, stride {stride})",
+            count(documents.windowed),
+            corpus.max_length()
+        ),
+        (_, _, 1..) => format!("{cut} ({} lost)", plural(documents.tokens_cut, "token")),
+        _ => "none too long".into(),
+    };
     format!(
-        "{}, {}, {cut}",
-        plural(evaluation.examples, "example"),
-        plural(evaluation.tokens, "token")
+        "{}, {}, {} predicted, {long}",
+        plural(evaluation.examples, "window"),
+        plural(evaluation.tokens, "token"),
+        count(evaluation.targets)
     )
 }
 

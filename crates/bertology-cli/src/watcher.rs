@@ -23,6 +23,8 @@ type OnShard<'a> = dyn FnMut(usize, u64) -> Result<(), Failure> + 'a;
 /// Progress, predictions and interruptions of one study.
 pub(crate) struct Watcher<'a> {
     screen: &'a Screen,
+    /// What is counted.
+    unit: &'static str,
     predictions: Option<&'a mut Predictions>,
     on_step: Option<&'a mut OnStep<'a>>,
     on_shard: Option<&'a mut OnShard<'a>>,
@@ -37,6 +39,7 @@ impl<'a> Watcher<'a> {
     pub(crate) fn new(screen: &'a Screen) -> Self {
         Self {
             screen,
+            unit: "examples",
             predictions: None,
             on_step: None,
             on_shard: None,
@@ -44,6 +47,14 @@ impl<'a> Watcher<'a> {
             continued: false,
             failure: None,
         }
+    }
+
+    /// Counts what the data consist of.
+    pub(crate) fn over(mut self, corpus: &Corpus) -> Self {
+        if corpus.documents().is_some() {
+            self.unit = "windows";
+        }
+        self
     }
 
     pub(crate) fn predictions(mut self, predictions: Option<&'a mut Predictions>) -> Self {
@@ -105,7 +116,7 @@ impl Watch for Watcher<'_> {
         let unit = match pass {
             Pass::Timing => "runs",
             Pass::Counting => "bytes",
-            _ => "examples",
+            _ => self.unit,
         };
         self.screen.start(&label, unit, total);
         self.screen.advance_to(done);
@@ -152,8 +163,8 @@ pub(crate) struct Predictions {
     file: BufWriter<File>,
     path: PathBuf,
     bytes: u64,
-    /// Names of the classes; none for regression.
-    names: Vec<String>,
+    /// Names of the classes, empty for regression; none for language models, which have no labels.
+    names: Option<Vec<String>>,
     line: String,
 }
 
@@ -183,18 +194,21 @@ impl Predictions {
             file: BufWriter::new(file),
             path: path.into(),
             bytes: bytes.unwrap_or(0),
-            names: corpus
-                .labels()
-                .names()
-                .iter()
-                .map(|name| csv_field(name).into_owned())
-                .collect(),
+            names: corpus.labels().map(|labels| {
+                let names = labels.names().iter();
+                names.map(|name| csv_field(name).into_owned()).collect()
+            }),
             line: String::new(),
         };
         if bytes.is_none() {
-            let mut header = String::from("index,line,label,prediction,loss,tokens");
-            for at in 0..corpus.classes() {
-                let _ = write!(header, ",logit_{at}");
+            let mut header = String::from("index,line,");
+            if predictions.names.is_some() {
+                header.push_str("label,prediction,loss,tokens");
+                for at in 0..corpus.classes() {
+                    let _ = write!(header, ",logit_{at}");
+                }
+            } else {
+                header.push_str("window,tokens,targets,loss");
             }
             header.push('\n');
             predictions.line = header;
@@ -206,23 +220,30 @@ impl Predictions {
     fn put(&mut self, outcome: &Outcome<'_>) -> Result<(), Failure> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
+        let names = self.names.as_deref().unwrap_or_default();
         let name = |target: Target| match target {
-            Target::Class(class) => match self.names.get(class) {
+            Target::Class(class) => match names.get(class) {
                 Some(name) => name.clone(),
                 None => class.to_string(),
             },
             Target::Value(value) => value.to_string(),
         };
-        let _ = write!(
-            line,
-            "{},{},{},{},{},{}",
-            outcome.index,
-            outcome.line,
-            name(outcome.label),
-            name(outcome.prediction),
-            outcome.loss,
-            outcome.tokens
-        );
+        let _ = write!(line, "{},{},", outcome.index, outcome.line);
+        let _ = match &outcome.verdict {
+            Some(verdict) => write!(
+                line,
+                "{},{},{},{}",
+                name(verdict.label),
+                name(verdict.prediction),
+                outcome.loss,
+                outcome.tokens
+            ),
+            None => write!(
+                line,
+                "{},{},{},{}",
+                outcome.window, outcome.tokens, outcome.targets, outcome.loss
+            ),
+        };
         for logit in outcome.logits {
             let _ = write!(line, ",{logit}");
         }

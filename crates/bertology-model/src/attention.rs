@@ -187,7 +187,7 @@ impl<R: Real> AttentionPass<'_, R> {
         &self,
         trace: &mut LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let pass = Pass::Forward;
         let LayerTrace { qkv, context, .. } = trace;
@@ -271,7 +271,7 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         mut mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let pass = Pass::Backward;
@@ -319,7 +319,7 @@ impl<R: Real> AttentionPass<'_, R> {
         scratch: &mut Scratch<R>,
         sequence: usize,
         id: HeadId,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let pass = Pass::Backward;
         let n = slice.len();
@@ -404,7 +404,7 @@ impl<R: Real> AttentionPass<'_, R> {
         &self,
         masked: &[R],
         tap_buffer: &mut Vec<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let (pass, site) = (Pass::Forward, LayerSite::HeadContribution);
         if !taps.wants(pass, site) {

@@ -63,7 +63,7 @@ impl<R: Real> BlockPass<'_, R> {
     /// Lets a value be changed, then seen.
     fn pass_by(
         &self,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         site: LayerSite,
         data: &mut [R],
     ) -> Result<(), Error> {
@@ -75,7 +75,7 @@ impl<R: Real> BlockPass<'_, R> {
     /// Lets a gradient be seen, then stops it where the value was changed.
     fn pass_back(
         &self,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         site: LayerSite,
         gradient: &mut [R],
     ) -> Result<(), Error> {
@@ -99,7 +99,7 @@ impl<R: Real> BlockPass<'_, R> {
         out: &mut [R],
         trace: &mut LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
         let attention = self.attention();
@@ -124,7 +124,7 @@ impl<R: Real> BlockPass<'_, R> {
         out: &mut [R],
         trace: &mut LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let (tokens, inner) = (self.batch.tokens(), self.arch.intermediate_size);
         let rest = &self.weights.rest;
@@ -147,7 +147,7 @@ impl<R: Real> BlockPass<'_, R> {
         x: &mut [R],
         trace: &mut LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let len = self.batch.tokens() * self.arch.hidden_size;
         let rest = &self.weights.rest;
@@ -210,7 +210,7 @@ impl<R: Real> BlockPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
@@ -237,7 +237,7 @@ impl<R: Real> BlockPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let rest = &self.weights.rest;
@@ -282,7 +282,7 @@ impl<R: Real> BlockPass<'_, R> {
         dy: &[R],
         scratch: &mut Scratch<R>,
         site: LayerSite,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<Vec<R>, Error> {
         let mut branch = std::mem::take(&mut scratch.update);
         sized(&mut branch, dy.len()).copy_from_slice(dy);
@@ -295,7 +295,7 @@ impl<R: Real> BlockPass<'_, R> {
     fn emit_contribution_gradients(
         &self,
         dy: &[R],
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let (pass, site) = (Pass::Backward, LayerSite::HeadContribution);
         if !taps.wants(pass, site) {

@@ -6,6 +6,7 @@ use bertology_kernels::matrix::{linear, linear_backward_input};
 use bertology_kernels::norm::layer_norm;
 use bertology_kernels::{Activation, Matrix, Real};
 
+use crate::block::kernel_of;
 use crate::model::Linear;
 use crate::objective::Parts;
 use crate::pass::SequenceOutput;
@@ -19,7 +20,7 @@ pub(crate) fn embed<R: Real>(
     batch: &PackedBatch,
     hidden: &mut Vec<R>,
     scratch: &mut Scratch<R>,
-    taps: &mut Taps<'_, '_, R>,
+    taps: &mut Taps<'_, '_, '_, R>,
 ) -> Result<(), Error> {
     let shell = &model.shell;
     let arch = model.architecture();
@@ -72,7 +73,7 @@ pub(crate) struct HeadPass<'a, R> {
 impl<R: Real> HeadPass<'_, R> {
     pub(crate) fn emit(
         &self,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         pass: Pass,
         site: ModelSite,
         data: &[R],
@@ -98,7 +99,7 @@ impl<R: Real> HeadPass<'_, R> {
         hidden: &[R],
         target: Option<&Parts<'_>>,
         mut gradient: Option<&mut [R]>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<SequenceOutput<R>, Error> {
         let mut output = SequenceOutput::default();
         let mut loss = 0.0;
@@ -133,7 +134,7 @@ impl<R: Real> HeadPass<'_, R> {
         hidden: &[R],
         target: Option<&Parts<'_>>,
         gradient: Option<&mut [R]>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         output: &mut SequenceOutput<R>,
         loss: &mut f64,
     ) -> Result<(), Error> {
@@ -171,9 +172,8 @@ impl<R: Real> HeadPass<'_, R> {
                     output.logits = logits;
                     return Ok(());
                 };
-                for (d, p) in d_pooled.iter_mut().zip(&pooled) {
-                    *d *= R::ONE - *p * *p;
-                }
+                let dense = self.dense(pooler, read);
+                self.pooler_activation().backward(&mut d_pooled, &dense);
                 let upper = Matrix::new(&d_pooled, 1, width);
                 linear_backward_input(gradient, upper, pooler.matrix(), 1);
             }
@@ -182,19 +182,24 @@ impl<R: Real> HeadPass<'_, R> {
         Ok(())
     }
 
-    /// `tanh(W h₀ + b)`.
-    fn pool(&self, pooler: &Linear<R>, first: &[R]) -> Vec<R> {
-        let mut pre = vec![R::ZERO; first.len()];
-        linear(
-            &mut pre,
-            Matrix::new(first, 1, first.len()),
-            pooler.matrix(),
-            &pooler.bias,
-            1,
-        );
-        let mut pooled = vec![R::ZERO; first.len()];
-        Activation::Tanh.forward(&mut pooled, &pre);
+    /// `W h + b` of the pooler, for one position.
+    fn dense(&self, pooler: &Linear<R>, read: &[R]) -> Vec<R> {
+        let mut dense = vec![R::ZERO; read.len()];
+        let input = Matrix::new(read, 1, read.len());
+        linear(&mut dense, input, pooler.matrix(), &pooler.bias, 1);
+        dense
+    }
+
+    /// `f(W h + b)`.
+    fn pool(&self, pooler: &Linear<R>, read: &[R]) -> Vec<R> {
+        let dense = self.dense(pooler, read);
+        let mut pooled = vec![R::ZERO; read.len()];
+        self.pooler_activation().forward(&mut pooled, &dense);
         pooled
+    }
+
+    fn pooler_activation(&self) -> Activation {
+        kernel_of(self.model.architecture().pooler_activation)
     }
 
     /// The position that the classifier reads.

@@ -35,7 +35,7 @@ impl<R: Real> HeadPass<'_, R> {
         hidden: &[R],
         targets: Option<&[Option<u32>]>,
         mut gradient: Option<&mut [R]>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         output: &mut SequenceOutput<R>,
         loss: &mut f64,
     ) -> Result<(), Error> {

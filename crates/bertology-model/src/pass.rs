@@ -88,13 +88,13 @@ impl<R: Real> Model<R> {
     ///
     /// # Errors
     /// As [`Model::run`]; interventions at sites where nothing can be changed, or that do not fit.
-    pub fn run_with<'o>(
+    pub fn run_with(
         &self,
         batch: &PackedBatch,
         options: &PassOptions<'_>,
         workspace: &mut Workspace<R>,
-        observers: &mut [&'o mut dyn Observer<R>],
-        interventions: &mut [&'o mut dyn Intervention<R>],
+        observers: &mut [&mut dyn Observer<R>],
+        interventions: &mut [&mut dyn Intervention<R>],
     ) -> Result<PassOutput<R>, Error> {
         for intervention in interventions.iter() {
             intervention.check(self, batch)?;
@@ -179,7 +179,7 @@ impl<R: Real> Model<R> {
         batch: &PackedBatch,
         hidden: &mut [R],
         trace: &mut FinalTrace<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let Some(norm) = &self.shell.final_norm else {
             return Ok(());
@@ -200,7 +200,7 @@ impl<R: Real> Model<R> {
         batch: &PackedBatch,
         gradient: &mut [R],
         trace: &FinalTrace<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let Some(norm) = &self.shell.final_norm else {
             return Ok(());
@@ -237,7 +237,7 @@ impl<R: Real> Model<R> {
         traces: &[LayerTrace<R>],
         scratch: &mut Scratch<R>,
         mut gradient: Vec<R>,
-        taps: &mut Taps<'_, '_, R>,
+        taps: &mut Taps<'_, '_, '_, R>,
         sequences: &mut [SequenceOutput<R>],
     ) -> Result<(), Error> {
         let arch = self.architecture();

@@ -225,23 +225,23 @@ pub trait Observer<R: Real> {
 }
 
 /// Those who look and those who change in a pass, asked for their wishes once.
-pub(crate) struct Taps<'a, 'o, R: Real> {
+pub(crate) struct Taps<'a, 'o, 'i, R: Real> {
     observers: &'a mut [&'o mut dyn Observer<R>],
     /// Of each observer.
     wishes: Vec<Interests>,
     /// Of all together.
     interests: Interests,
-    interventions: &'a mut [&'o mut dyn Intervention<R>],
+    interventions: &'a mut [&'i mut dyn Intervention<R>],
     /// Of each intervention.
     intentions: Vec<Interests>,
     /// What was changed so far.
     edits: Edits<R>,
 }
 
-impl<'a, 'o, R: Real> Taps<'a, 'o, R> {
+impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
     pub(crate) fn new(
         observers: &'a mut [&'o mut dyn Observer<R>],
-        interventions: &'a mut [&'o mut dyn Intervention<R>],
+        interventions: &'a mut [&'i mut dyn Intervention<R>],
     ) -> Result<Self, Error> {
         let wishes: Vec<Interests> = observers.iter().map(|o| o.interests()).collect();
         let interests = wishes

@@ -108,7 +108,8 @@ impl Corpus {
         options: &CorpusOptions,
     ) -> Result<Self, Error> {
         let head = &model.architecture().head;
-        let objective = match options.objective.or(Objective::of(head)) {
+        let labels = source.has_labels().then_some(Objective::Labels);
+        let objective = match options.objective.or(Objective::of(head)).or(labels) {
             Some(objective) => objective,
             None => {
                 return Err(Error::NoObjective {

@@ -281,6 +281,14 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// A value was asked for that the experiment did not keep.
+    #[error("{what} was not observed; {remedy}")]
+    NotObserved {
+        /// The value.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// There was nothing to average.
     #[error("no example has been accumulated, so there is no result yet")]
     NoExamples,

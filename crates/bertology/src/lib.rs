@@ -3,6 +3,8 @@
 //! | module | question |
 //! | --- | --- |
 //! | [`loaded`] | a model with its tokenizer: what does it compute for these texts? |
+//! | [`experiment`] | and under a mask, or with values changed on the way? |
+//! | [`attribution`] | how much of the loss does each head account for? |
 //! | [`corpus`] | which examples? Streamed, in file order |
 //! | [`objective`] | scored for what: labels, next tokens, hidden tokens? |
 //! | [`windows`] | what of inputs that are longer than the model? |
@@ -25,8 +27,10 @@ pub use bertology_model as model;
 pub use bertology_store as store;
 pub use bertology_tokenizer as tokenizer;
 
+pub mod attribution;
 pub mod corpus;
 pub mod evaluate;
+pub mod experiment;
 pub mod extract;
 pub mod importance;
 pub mod loaded;

@@ -9,6 +9,7 @@
 mod studies {
     mod corpus;
     mod embedded;
+    mod experiments;
     mod extract;
     mod fixture;
     mod importance;

@@ -144,6 +144,7 @@ fn pruning_gives_the_tensors_that_transformers_gives() {
     for (full, pruned) in [
         ("bert-absolute", "bert-absolute-pruned"),
         ("roberta", "roberta-pruned"),
+        ("distilbert", "distilbert-pruned"),
     ] {
         let expected = open(pruned);
         let heads: HeadSet = expected.architecture().pruned_heads.clone().into();
@@ -165,6 +166,108 @@ fn pruning_gives_the_tensors_that_transformers_gives() {
         assert_eq!(removed as usize, heads.len() * (4 * width * dim + 3 * dim));
         assert_eq!(report.after, written.report().parts.total());
     }
+}
+
+/// The same for the fused, turned tensors of GPT files. The pruned folders are classifiers on the
+/// blocks of the language models.
+#[test]
+fn pruning_turned_tensors_gives_those_of_transformers() {
+    for (full, pruned) in [("gpt2-lm", "gpt2-pruned"), ("gpt-lm", "gpt-pruned")] {
+        let expected = open(pruned);
+        let heads: HeadSet = expected.architecture().pruned_heads.clone().into();
+        assert_eq!(heads.len(), 5);
+        let out = tempfile::tempdir().unwrap();
+        let target = out.path().join("pruned");
+        let source = open(full);
+        let options = WriteOptions::new(Export::Pruned);
+        let report = write_pruned(&source, &heads, &target, &options).unwrap();
+        let written = Checkpoint::open(&target, &OpenOptions::new()).unwrap();
+        let blocks = |checkpoint: &Checkpoint| -> Vec<(Parameter, Vec<usize>, Vec<f32>)> {
+            checkpoint
+                .parameters()
+                .filter(|(parameter, _)| matches!(parameter, Parameter::Layer(..)))
+                .map(|(p, tensor)| (p, tensor.shape().to_vec(), tensor.to_f32().unwrap()))
+                .collect()
+        };
+        assert_eq!(blocks(&written), blocks(&expected), "{full}");
+        let (width, dim) = (
+            source.architecture().hidden_size,
+            source.architecture().head_dim(),
+        );
+        let removed = report.before.parameters - report.after.parameters;
+        assert_eq!(removed as usize, heads.len() * (4 * width * dim + 3 * dim));
+    }
+}
+
+/// Specification: `h.i.attn.bias` is a buffer, `h.i.attn.c_attn.bias` is not; linear maps of the blocks
+/// are stored as `[in, out]` and handed out as `[out, in]`.
+#[test]
+fn gpt_files_keep_buffers_and_turned_maps_apart() {
+    for name in ["gpt2-noprefix-buffers", "gpt-noprefix-buffers"] {
+        let checkpoint = open(name);
+        assert_eq!(checkpoint.architecture().head, TaskHead::CausalLm, "{name}");
+        let ignored = &checkpoint.report().ignored;
+        for buffer in ["h.1.attn.bias", "h.1.attn.masked_bias"] {
+            let found = ignored.iter().find(|i| i.tensor.name == buffer);
+            assert_eq!(
+                found.unwrap().reason,
+                IgnoreReason::Buffer,
+                "{name} {buffer}"
+            );
+        }
+        let fused = |affine| Parameter::Layer(1, LayerParameter::QueryKeyValue(affine));
+        let bias = checkpoint.parameter(fused(Affine::Bias)).unwrap();
+        assert_eq!(bias.name(), "h.1.attn.c_attn.bias");
+        let weight = checkpoint.parameter(fused(Affine::Weight)).unwrap();
+        let width = checkpoint.architecture().hidden_size;
+        assert_eq!(weight.shape(), [width, 3 * width]);
+        let stored = weight.to_f32().unwrap();
+        let canonical = checkpoint.values(fused(Affine::Weight)).unwrap().unwrap();
+        for (row, col) in [(0, 0), (0, 1), (5, 17), (width - 1, 3 * width - 1)] {
+            assert_eq!(canonical[col * width + row], stored[row * 3 * width + col]);
+        }
+        // Tables are as they are stored.
+        let words = Parameter::WordEmbeddings;
+        let stored = checkpoint.parameter(words).unwrap().to_f32().unwrap();
+        assert_eq!(checkpoint.values(words).unwrap().unwrap(), stored);
+    }
+}
+
+#[test]
+fn causal_models_open_as_what_they_hold() {
+    let opened =
+        |name: &str, as_what| Checkpoint::open(&golden(name), &OpenOptions::new().open_as(as_what));
+    // The output layer is tied: any GPT is a language model.
+    for name in ["gpt2", "gpt2-bare", "gpt-bare"] {
+        let checkpoint = opened(name, OpenAs::CausalLm).unwrap();
+        assert_eq!(checkpoint.architecture().head, TaskHead::CausalLm, "{name}");
+    }
+    let bare = opened("gpt2-lm", OpenAs::Encoder).unwrap();
+    assert_eq!(bare.architecture().head, TaskHead::None);
+    let says = |name, as_what, part: &str| {
+        let text = opened(name, as_what).unwrap_err().to_string();
+        assert!(text.contains(part), "`{text}` does not say `{part}`");
+    };
+    says("gpt2-lm", OpenAs::SequenceClassification, "score.weight");
+    says(
+        "gpt2-lm",
+        OpenAs::MaskedLm,
+        "only BERT, RoBERTa and DistilBERT are",
+    );
+    says("bert-mlm", OpenAs::CausalLm, "only GPT and GPT-2 are");
+    says("distilbert", OpenAs::NextSentence, "only BERT is");
+    // Its own output layer where the config unties it, and only there.
+    let untied = open("gpt2-untied");
+    assert!(
+        untied
+            .parameter(Parameter::LmDecoder(Affine::Weight))
+            .is_some()
+    );
+    let tied = open("gpt2-lm");
+    assert!(
+        tied.parameter(Parameter::LmDecoder(Affine::Weight))
+            .is_none()
+    );
 }
 
 #[test]

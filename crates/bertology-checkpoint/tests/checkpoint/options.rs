@@ -21,7 +21,7 @@ fn what_would_change_the_model_is_refused_by_name() {
     assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
     assert_says(
         &refusal("model_type", json!(7)),
-        "only \"bert\", \"roberta\", \"openai-gpt\" and \"gpt2\" are",
+        "only \"bert\", \"roberta\", \"distilbert\", \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));
@@ -288,4 +288,95 @@ fn unknown_keys_and_their_order_are_kept() {
         checkpoint.config().declared_class(),
         Some("BertForSequenceClassification")
     );
+}
+
+/// The config of a golden folder with some keys changed.
+fn changed(golden: &str, changes: &[(&str, Value)]) -> tempfile::TempDir {
+    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../bertology-model/tests/golden")
+        .join(golden);
+    let to = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        from.join("model.safetensors"),
+        to.path().join("model.safetensors"),
+    )
+    .unwrap();
+    let text = std::fs::read_to_string(from.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    for (key, value) in changes {
+        config[*key] = value.clone();
+    }
+    std::fs::write(to.path().join("config.json"), config.to_string()).unwrap();
+    to
+}
+
+/// Both spellings of a size are read; two that contradict each other are refused.
+#[test]
+fn generic_names_of_gpt_sizes_are_aliases() {
+    let open = |folder: &tempfile::TempDir| Checkpoint::open(folder.path(), &OpenOptions::new());
+    let null = Value::Null;
+    let generic = changed(
+        "gpt2-lm",
+        &[
+            ("n_embd", null.clone()),
+            ("hidden_size", json!(24)),
+            ("n_layer", null.clone()),
+            ("num_hidden_layers", json!(3)),
+            ("n_head", null),
+            ("num_attention_heads", json!(4)),
+            ("n_ctx", json!(7)),
+        ],
+    );
+    let arch = open(&generic).unwrap().architecture().clone();
+    assert_eq!(
+        (arch.hidden_size, arch.num_layers, arch.num_heads),
+        (24, 3, 4)
+    );
+    assert_eq!(arch.intermediate_size, 96, "four times the hidden size");
+    let contradiction = changed("gpt2-lm", &[("num_attention_heads", json!(3))]);
+    let text = open(&contradiction).unwrap_err().to_string();
+    assert_says(&text, "`n_head`, which means the same, is 4");
+}
+
+/// What GPT-2's config can ask for is obeyed or refused by name.
+#[test]
+fn options_of_gpt2_are_read() {
+    let open = |key: &str, value: Value| {
+        let folder = changed("gpt2-lm", &[(key, value)]);
+        Checkpoint::open(folder.path(), &OpenOptions::new())
+            .map(|checkpoint| checkpoint.architecture().clone())
+    };
+    let plain = open("summary_type", json!("cls_index")).unwrap();
+    assert!((plain.score_scale.factor(16, 3) - 0.25).abs() < 1e-15);
+    let unscaled = open("scale_attn_weights", json!(false)).unwrap();
+    assert!((unscaled.score_scale.factor(16, 3) - 1.0).abs() < 1e-15);
+    let inverse = open("scale_attn_by_inverse_layer_idx", json!(true)).unwrap();
+    assert!((inverse.score_scale.factor(16, 3) - 0.0625).abs() < 1e-15);
+    let upcast = open("reorder_and_upcast_attn", json!(true)).unwrap();
+    assert_eq!(
+        upcast.score_scale, plain.score_scale,
+        "the same function in f32"
+    );
+    assert_eq!(plain.pad_id, None);
+    assert_eq!(open("pad_token_id", json!(7)).unwrap().pad_id, Some(7));
+    assert_eq!(
+        open("is_decoder", json!(true)).unwrap(),
+        plain,
+        "a GPT is one anyway"
+    );
+    for (key, value, says) in [
+        ("add_cross_attention", json!(true), "`add_cross_attention`"),
+        (
+            "activation_function",
+            json!("gelu_10"),
+            "`activation_function`",
+        ),
+        ("scale_attn_weights", json!("yes"), "neither true nor false"),
+        ("n_inner", json!(50), "h.0.mlp.c_fc"),
+        ("pad_token_id", json!(60), "not a token id from 0 to 59"),
+        ("tie_word_embeddings", json!(false), "lm_head.weight"),
+    ] {
+        let text = open(key, value).unwrap_err().to_string();
+        assert_says(&text, says);
+    }
 }

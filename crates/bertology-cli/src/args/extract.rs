@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{ModelArgs, OutputArgs, ResumeArgs, WorkArgs};
+use super::{DocumentsArg, ModelArgs, OutputArgs, ResumeArgs, TooLongArg, WorkArgs};
 
 pub(crate) const ABOUT: &str = "\
 Write down what goes on inside: hidden states, attention, outputs and contributions of heads, \
@@ -20,11 +20,18 @@ before anything is written; a disk that is too small is refused.";
 pub(crate) struct TextArgs {
     /// A text; may be repeated.
     #[arg(long, value_name = "TEXT", help_heading = "Texts")]
-    #[arg(conflicts_with_all = ["file", "data", "task"])]
+    #[arg(conflicts_with_all = ["file", "data", "task", "token_ids"])]
     pub(crate) text: Vec<String>,
     /// A file with one text a line; with --text-column a .tsv, .csv or .jsonl.
-    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task"])]
+    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task", "token_ids"])]
     pub(crate) file: Option<PathBuf>,
+    /// What is one text of --file [default: line].
+    #[arg(long, value_name = "UNIT", help_heading = "Texts", requires = "file")]
+    #[arg(conflicts_with = "text_column")]
+    pub(crate) documents: Option<DocumentsArg>,
+    /// Ready token ids in place of texts: integers, one sequence a line.
+    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task"])]
+    pub(crate) token_ids: Option<PathBuf>,
     /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
     #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Texts")]
     pub(crate) task: Option<String>,
@@ -79,18 +86,6 @@ pub(crate) struct TextArgs {
     /// each window context [default: what a window holds].
     #[arg(long, value_name = "N", help_heading = "Texts")]
     pub(crate) stride: Option<NonZeroUsize>,
-}
-
-/// What happens to texts that are too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TooLongArg {
-    /// They are an error, found before anything is written.
-    Error,
-    /// They are cut, the longer text of a pair first.
-    Cut,
-    /// They are taken in windows, each with the special tokens of a whole text.
-    Window,
 }
 
 /// Which values. A choice of heads is `all`, layers (`3`, `0-4`) or heads (`3.5`, `L3H5`, `3:5`,

@@ -1,4 +1,4 @@
-//! The options of `run_bertology.py` that mean nothing here, or that another command obeys.
+//! The options of `run_bertology.py` and `run_prune_gpt.py` that mean nothing here, or that another command obeys.
 
 use std::ffi::OsString;
 
@@ -27,8 +27,6 @@ pub(crate) struct Legacy {
     local_rank: Option<i64>,
     #[arg(long, hide = true)]
     no_cuda: bool,
-    #[arg(long, hide = true, value_name = "SEED")]
-    seed: Option<u64>,
     #[arg(long, hide = true, value_name = "IP")]
     server_ip: Option<String>,
     #[arg(long, hide = true, value_name = "PORT")]
@@ -45,11 +43,6 @@ pub(crate) enum Masks {
 }
 
 impl Legacy {
-    /// The seed, which is recorded with the run.
-    pub(crate) fn seed(&self) -> Option<u64> {
-        self.seed
-    }
-
     /// Moves what can be obeyed to its place and says what has no effect.
     pub(crate) fn apply(
         &self,
@@ -113,9 +106,6 @@ impl Legacy {
         }
         if self.no_cuda {
             note("--no_cuda has no effect: everything runs on the CPU");
-        }
-        if self.seed.is_some() {
-            note("--seed has no effect: nothing here is random");
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
+mod data;
 mod extract;
 mod legacy;
 
@@ -9,9 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub(crate) use extract::{
-    DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg, ValueArgs,
-};
+pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, TooLongArg};
+pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
 
 const AFTER_HELP: &str = "\
@@ -22,7 +22,7 @@ Layers and heads are counted from 0. The options of run_bertology.py are accepte
 
 Start with: bertology demo";
 
-/// Head importance, masking and pruning of BERT and RoBERTa checkpoints.
+/// Head importance, masking and pruning of BERT, RoBERTa, GPT and GPT-2 checkpoints.
 #[derive(Debug, Parser)]
 #[command(name = "bertology", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(arg_required_else_help = true, infer_long_args = false)]
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Remove heads for good: compare score, size and speed, write the smaller checkpoint.
     #[command(long_about = PRUNE_ABOUT)]
     Prune(Box<PruneArgs>),
-    /// The task's metrics, with or without a head mask.
+    /// The task's metrics or a text's perplexity, with or without a head mask.
     Evaluate(EvaluateArgs),
     /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
     #[command(long_about = extract::ABOUT)]
@@ -82,8 +82,8 @@ pub(crate) enum Command {
 const PRUNE_ABOUT: &str = "\
 Remove heads for good and write the smaller checkpoint to OUTPUT/model.
 
-With --task (or --text-column) and --data, the heads are those that `bertology mask` would mask; \
-with --mask or --heads they are given, and no data is needed. With both, the data serve to compare \
+With data (--task and --data, --data and --text-column, --text or --token-ids), the heads are those \
+that `bertology mask` would mask; with --mask or --heads they are given, and no data is needed. With both, the data serve to compare \
 the score and the speed before and after.";
 
 /// Which model.
@@ -108,53 +108,6 @@ pub(crate) struct ModelArgs {
     /// Leave out tensors that config.json does not explain, instead of refusing the checkpoint.
     #[arg(long, help_heading = "Model")]
     pub(crate) allow_unexpected: bool,
-}
-
-/// Which examples.
-#[derive(Debug, Args, Serialize)]
-pub(crate) struct DataArgs {
-    /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
-    #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Data")]
-    pub(crate) task: Option<String>,
-    /// The task's folder, or the GLUE folder above it; with --text-column a .tsv, .csv or .jsonl.
-    #[arg(long, value_name = "PATH", alias = "data-dir", help_heading = "Data")]
-    pub(crate) data: Option<PathBuf>,
-    /// GLUE: train, dev or test [default: dev].
-    #[arg(long, value_name = "SPLIT", help_heading = "Data")]
-    pub(crate) split: Option<String>,
-    /// Stop after so many examples.
-    #[arg(long, value_name = "N", help_heading = "Data")]
-    pub(crate) limit: Option<usize>,
-    /// Cut to so many tokens, special ones included [default: 128, or the model's limit if less].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// Own table: the column of the text (name or zero-based number).
-    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
-    pub(crate) text_column: Option<String>,
-    /// Own table: the column of the second text.
-    #[arg(
-        long,
-        value_name = "COLUMN",
-        help_heading = "Data",
-        requires = "text_column"
-    )]
-    pub(crate) pair_column: Option<String>,
-    /// Own table: the column of the label.
-    #[arg(
-        long,
-        value_name = "COLUMN",
-        help_heading = "Data",
-        requires = "text_column"
-    )]
-    pub(crate) label_column: Option<String>,
-    /// Labels of MNLI as transformers orders them for RoBERTa: contradiction, neutral, entailment.
-    #[arg(long, help_heading = "Data")]
-    pub(crate) swapped_mnli_labels: bool,
 }
 
 /// How the work is spread.
@@ -242,7 +195,8 @@ pub(crate) enum GranularityArg {
 /// How heads are masked.
 #[derive(Debug, Args, Serialize)]
 pub(crate) struct MaskingArgs {
-    /// The metric that must not fall, or `loss`, which must not rise [default: the task's own].
+    /// The metric that must not fall, or one that must not rise: loss, perplexity, pseudo_perplexity,
+    /// bits_per_byte [default: the task's own; loss for language models].
     #[arg(
         long,
         value_name = "NAME",
@@ -250,15 +204,14 @@ pub(crate) struct MaskingArgs {
         help_heading = "Masking"
     )]
     pub(crate) metric: Option<String>,
-    /// The lowest score that passes, see --threshold-mode [default for relative: 0.9; 1.1 for loss].
-    #[arg(
-        long,
-        value_name = "T",
-        alias = "masking-threshold",
-        help_heading = "Masking"
-    )]
+    /// The worst score that passes, see --threshold-mode [default for relative: 0.9; 1.1 for loss,
+    /// perplexity and their like].
+    #[arg(long, value_name = "T", help_heading = "Masking")]
     #[arg(allow_negative_numbers = true)]
     pub(crate) threshold: Option<f64>,
+    /// The scripts' --threshold, a share of the score also where that is a loss.
+    #[arg(long, value_name = "T", hide = true, conflicts_with = "threshold")]
+    pub(crate) masking_threshold: Option<f64>,
     /// How the threshold is read.
     #[arg(
         long,

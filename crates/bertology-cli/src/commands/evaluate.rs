@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Done;
 use crate::args::{EvaluateArgs, Masks};
+use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
@@ -23,11 +24,17 @@ pub(crate) fn run(mut args: EvaluateArgs, screen: &Screen) -> Result<Done, Failu
             screen.note(text);
         })?;
     study::check_output(&args.output, false)?;
-    let opened = Opened::new(&args.model, screen)?;
-    let corpus = opened.corpus(&args.data, &args.work)?;
+    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
     let mask = study::chosen_mask(&opened, args.mask.as_deref(), &args.heads)?;
-    let seed = args.legacy.seed();
-    let mut run = Run::new("evaluate", &args, seed, clock, &opened, Some(&corpus))?;
+    let mut run = Run::new(
+        "evaluate",
+        &args,
+        args.data.seed,
+        clock,
+        &opened,
+        Some(&corpus),
+    )?;
     let (folder, _) = study::open_output(&args.output, false, &run)?;
     screen.say(&study::headline(&opened, &corpus))?;
     study::note_skipped(&corpus, screen);
@@ -41,7 +48,9 @@ pub(crate) fn run(mut args: EvaluateArgs, screen: &Screen) -> Result<Done, Failu
         })
         .transpose()?;
     let graceful = Graceful::begin();
-    let mut watcher = Watcher::new(screen).predictions(predictions.as_mut());
+    let mut watcher = Watcher::new(screen)
+        .over(&corpus)
+        .predictions(predictions.as_mut());
     let threads = session::threads(&args.work);
     let result = evaluate(&opened.model, &corpus, mask.as_ref(), threads, &mut watcher);
     if let Some(failure) = watcher.into_failure() {

@@ -1,19 +1,23 @@
 //! `bertology extract`: what goes on inside, written down for a whole corpus.
 
-use bertology::data::{LabelOrder, Source};
+use std::path::Path;
+
+use bertology::data::LabelOrder;
 use bertology::extract::{
     Counts, ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request,
     Summary, Texts,
 };
 use bertology::model::LayerSite;
 use bertology::windows::TooLong;
-use bertology::{Architecture, Error};
+use bertology::{Architecture, Error, OpenAs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::Done;
 use crate::args::{DataArgs, DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg};
 use crate::args::{ValueArgs, WorkArgs};
+use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{Clock, Run};
@@ -35,16 +39,20 @@ pub(crate) fn run(args: ExtractArgs, screen: &Screen) -> Result<Done, Failure> {
         study::check_output(&args.output, args.resume.resume)?;
     }
     let options = options(&args)?;
-    let texts = texts(&args.texts)?;
-    let opened = Opened::new(&args.model, screen)?;
-    let request = request(&args.wanted, opened.model.architecture())?;
+    let texts = texts(&args.texts, screen)?;
+    let (objective, open_as) = objective(&args.wanted)?;
+    let opened = Opened::new(&args.model, open_as, screen)?;
+    let request = request(&args.wanted, objective, opened.model.architecture())?;
     let mut watcher = Watcher::new(screen);
     let plan = Extraction::new(&opened.model, texts, &request, options, &mut watcher);
     screen.stop();
     let plan = plan.map_err(|e| failure(&e))?;
     let mut run = Run::new("extract", &args, None, clock, &opened, None)?;
     run.set_data(
-        plan.info().map(|info| info.sha256.clone()),
+        match plan.info() {
+            Some(info) => Some(info.sha256.clone()),
+            None => hash_of(&args.texts.text),
+        },
         json!({ "file": plan.info(), "max_length": plan.max_length() }),
     );
     run.clock.lap("count");
@@ -198,35 +206,75 @@ fn options(args: &ExtractArgs) -> Result<ExtractOptions, Failure> {
     Ok(options)
 }
 
-fn texts(args: &TextArgs) -> Result<Texts, Failure> {
+fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
+    if let Some(file) = args.text.iter().find(|text| Path::new(text).is_file()) {
+        return Err(Failure::input(format!(
+            "--text takes a text, and {file} is a file; --file {file} takes its lines"
+        )));
+    }
     if !args.text.is_empty() {
         let most = args.limit.unwrap_or(usize::MAX);
         return Ok(Texts::given(args.text.iter().take(most)));
     }
-    if let (Some(file), None) = (&args.file, &args.text_column) {
-        return Ok(Source::lines(file).with_limit(args.limit).into());
-    }
-    if args.file.is_none() && args.data.is_none() {
+    if args.file.is_none() && args.data.is_none() && args.token_ids.is_none() {
         return Err(Failure::input(
             "no texts given: --text TEXT, --file FILE with one text a line, --file FILE \
              --text-column COLUMN for a table, or --task NAME --data FOLDER for GLUE",
         ));
     }
+    let is_table = args.text_column.is_some();
     let data = DataArgs {
         task: args.task.clone(),
-        data: args.file.clone().or_else(|| args.data.clone()),
+        data: args
+            .data
+            .clone()
+            .or_else(|| args.file.clone().filter(|_| is_table)),
+        text: args.file.clone().filter(|_| !is_table),
+        documents: args.documents,
+        token_ids: args.token_ids.clone(),
         split: args.split.clone(),
         limit: args.limit,
-        max_length: None,
         text_column: args.text_column.clone(),
         pair_column: args.pair_column.clone(),
         label_column: args.label_column.clone(),
-        swapped_mnli_labels: args.swapped_mnli_labels,
+        ..DataArgs::default()
     };
-    Ok(session::source(&data)?.into())
+    Ok(data::source(&data, false, screen)?.into())
 }
 
-fn request(args: &ValueArgs, arch: &Architecture) -> Result<Request, Failure> {
+/// The objective, and the head that it reads.
+fn objective(args: &ValueArgs) -> Result<(Option<Objective>, OpenAs), Failure> {
+    let Some(text) = &args.objective else {
+        return Ok((None, OpenAs::Declared));
+    };
+    let objective = text.parse().map_err(|e| failure(&e))?;
+    let open_as = match objective {
+        Objective::NextTokens => OpenAs::CausalLm,
+        Objective::Tokens => OpenAs::MaskedLm,
+        _ => OpenAs::Declared,
+    };
+    Ok((Some(objective), open_as))
+}
+
+/// Texts of the command line stand for themselves in the run's identity.
+fn hash_of(texts: &[String]) -> Option<String> {
+    if texts.is_empty() {
+        return None;
+    }
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
+    let bytes = digest.finalize();
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn request(
+    args: &ValueArgs,
+    objective: Option<Objective>,
+    arch: &Architecture,
+) -> Result<Request, Failure> {
     let mut request = Request::new();
     let mut nothing = !args.tokens;
     if let Some(layers) = &args.hidden_states {
@@ -252,8 +300,7 @@ fn request(args: &ValueArgs, arch: &Architecture) -> Result<Request, Failure> {
         request = request.logits();
         nothing = false;
     }
-    if let Some(objective) = &args.objective {
-        let objective: Objective = objective.parse().map_err(|e| failure(&e))?;
+    if let Some(objective) = objective {
         request = if args.gradients {
             request.gradients(objective)
         } else {

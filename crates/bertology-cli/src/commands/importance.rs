@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Done;
 use crate::args::{ImportanceArgs, Masks};
+use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
@@ -31,15 +32,21 @@ pub(crate) fn run(mut args: ImportanceArgs, screen: &Screen) -> Result<Done, Fai
         })?;
     study::check_output(&args.output, args.resume.resume)?;
     let granularity = study::granularity(&args.score, screen);
-    let opened = Opened::new(&args.model, screen)?;
-    let corpus = opened.corpus(&args.data, &args.work)?;
+    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
     let mask = study::chosen_mask(&opened, args.mask.as_deref(), &[])?;
     let mut options = ImportanceOptions::new(granularity).threads(session::threads(&args.work));
     if let Some(mask) = &mask {
         options = options.mask(mask);
     }
-    let seed = args.legacy.seed();
-    let mut run = Run::new("importance", &args, seed, clock, &opened, Some(&corpus))?;
+    let mut run = Run::new(
+        "importance",
+        &args,
+        args.data.seed,
+        clock,
+        &opened,
+        Some(&corpus),
+    )?;
     if let Some(mask) = &mask {
         // The file's name says nothing; its content does.
         run.identity.set("mask", json!(mask.values()));
@@ -152,6 +159,7 @@ fn score(
     let mut continued = false;
     loop {
         let mut watcher = Watcher::new(screen)
+            .over(corpus)
             .predictions(predictions.as_mut())
             .pause_at(folder.map(|_| Instant::now() + SAVE_EVERY))
             .continued(continued);

@@ -43,11 +43,12 @@ pub(crate) fn run(mut args: InspectArgs, screen: &Screen) -> Result<Done, Failur
     })
 }
 
-/// `BERT`, `RoBERTa`, `GPT` or `GPT-2`.
+/// The family as people write it.
 pub(crate) fn family(architecture: &Architecture) -> &'static str {
     match architecture.family {
         Family::Bert => "BERT",
         Family::Roberta => "RoBERTa",
+        Family::DistilBert => "DistilBERT",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }

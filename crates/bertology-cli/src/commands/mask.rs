@@ -1,8 +1,7 @@
 //! `bertology mask`: mask heads, least important first, until the score falls below a threshold.
 
-use bertology::evaluate::LOSS;
 use bertology::masking::{
-    Direction, MaskingOptions, MaskingOutcome, MaskingState, Recompute, Step, StopReason,
+    Direction, MaskingOptions, MaskingOutcome, MaskingState, Metric, Recompute, Step, StopReason,
     Threshold, mask_heads,
 };
 use bertology::{Corpus, Error, HeadTable};
@@ -13,6 +12,7 @@ use super::importance::rows;
 use crate::args::{
     MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg, WorkArgs,
 };
+use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{Clock, Run};
@@ -32,11 +32,17 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
             screen.note(text);
         })?;
     study::check_output(&args.output, args.resume.resume)?;
-    let options = options(&args.masking, &args.score, &args.work, screen)?;
-    let opened = Opened::new(&args.model, screen)?;
-    let corpus = opened.corpus(&args.data, &args.work)?;
-    let seed = args.legacy.seed();
-    let mut run = Run::new("mask", &args, seed, clock, &opened, Some(&corpus))?;
+    check(&args.masking)?;
+    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
+    let options = options(
+        &args.masking,
+        &args.score,
+        &args.work,
+        Some(&corpus),
+        screen,
+    )?;
+    let mut run = Run::new("mask", &args, args.data.seed, clock, &opened, Some(&corpus))?;
     let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
     if let Earlier::Complete(document) = earlier {
         screen.note("this run is complete already; nothing to resume");
@@ -69,23 +75,56 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     Ok(document.into())
 }
 
-/// The library's options from those of the command line.
+/// What can be wrong with the options before anything is loaded.
+pub(crate) fn check(masking: &MaskingArgs) -> Result<(), Failure> {
+    let given = masking.threshold.or(masking.masking_threshold);
+    if given.is_none() && masking.threshold_mode != ThresholdModeArg::Relative {
+        return Err(Failure::input(
+            "--threshold-mode absolute and drop have no default threshold; give --threshold",
+        ));
+    }
+    Ok(())
+}
+
+/// The threshold for a metric that improves in this direction.
+fn threshold(masking: &MaskingArgs, direction: Direction, screen: &Screen) -> f64 {
+    match (masking.threshold, masking.masking_threshold, direction) {
+        (Some(value), _, _) | (None, Some(value), Direction::Higher) => value,
+        (None, Some(share), Direction::Lower)
+            if masking.threshold_mode == ThresholdModeArg::Relative
+                && share > 0.0
+                && share < 1.0 =>
+        {
+            let factor = 1.0 / share;
+            screen.note(&format!(
+                "--masking_threshold {share} lets a loss grow to {factor:.4} times its first value \
+                 (1/{share}), as in run_prune_gpt.py; --threshold takes that factor itself"
+            ));
+            factor
+        }
+        (None, Some(value), Direction::Lower) => value,
+        (None, None, Direction::Higher) => 0.9,
+        (None, None, Direction::Lower) => 1.1,
+    }
+}
+
+/// The library's options from those of the command line. Without data nothing is searched, and the
+/// direction of no metric matters.
 pub(crate) fn options(
     masking: &MaskingArgs,
     score: &ScoreArgs,
     work: &WorkArgs,
+    corpus: Option<&Corpus>,
     screen: &Screen,
 ) -> Result<MaskingOptions, Failure> {
-    let value = match (masking.threshold, masking.threshold_mode) {
-        (Some(value), _) => value,
-        (None, ThresholdModeArg::Relative) if masking.metric.as_deref() == Some(LOSS) => 1.1,
-        (None, ThresholdModeArg::Relative) => 0.9,
-        (None, ThresholdModeArg::Absolute | ThresholdModeArg::Drop) => {
-            return Err(Failure::input(
-                "--threshold-mode absolute and drop have no default threshold; give --threshold",
-            ));
+    let direction = match corpus {
+        None => Direction::Higher,
+        Some(corpus) => {
+            let metric = Metric::of(corpus, masking.metric.as_deref());
+            metric.map_err(|e| failure(&e))?.direction
         }
     };
+    let value = threshold(masking, direction, screen);
     let mut options = MaskingOptions::default();
     options.reference = masking.reference;
     options.threshold = match masking.threshold_mode {
@@ -125,11 +164,11 @@ pub(crate) fn search(
         })?),
         _ => None,
     };
-    let metric = options.metric.clone();
-    let metric = metric.unwrap_or_else(|| corpus.metrics().default_key().into());
+    let metric = Metric::of(corpus, options.metric.as_deref()).map_err(|e| failure(&e))?;
+    let line = |step: &Step| line(step, metric.direction);
     screen.say(&format!(
         "\n  {:>4}  {:>10}  {:>12}  {:>9}",
-        "step", "heads left", metric, "loss"
+        "step", "heads left", metric.name, "loss"
     ))?;
     let mut done = 0;
     if let Some(state) = &state {
@@ -150,7 +189,7 @@ pub(crate) fn search(
         }
         screen.say(&line(step))
     };
-    let mut watcher = Watcher::new(screen).on_step(&mut on_step);
+    let mut watcher = Watcher::new(screen).over(corpus).on_step(&mut on_step);
     let result = mask_heads(&opened.model, corpus, options, state, &mut watcher);
     if let Some(failure) = watcher.into_failure() {
         return Err(failure);
@@ -171,11 +210,15 @@ pub(crate) fn search(
     }
 }
 
-fn line(step: &Step) -> String {
+fn line(step: &Step, direction: Direction) -> String {
     let score = step
         .score
         .map_or_else(|| "undefined".into(), |score| format!("{score:.4}"));
-    let verdict = if step.passed { "" } else { "  too low: undone" };
+    let verdict = match direction {
+        _ if step.passed => "",
+        Direction::Higher => "  too low: undone",
+        Direction::Lower => "  too high: undone",
+    };
     format!(
         "  {:>4}  {:>10}  {score:>12}  {:>9.4}{verdict}",
         step.step, step.live, step.loss
@@ -257,8 +300,11 @@ fn masked_by_loop(outcome: &MaskingOutcome) -> impl Iterator<Item = bertology::H
     heads.into_iter()
 }
 
-fn why(stop: StopReason) -> &'static str {
+fn why(stop: StopReason, direction: Direction) -> &'static str {
     match stop {
+        StopReason::Threshold if direction == Direction::Lower => {
+            "the next step rose above the threshold"
+        }
         StopReason::Threshold => "the next step fell below the threshold",
         StopReason::Exhausted => "no head is left, and the score still passes",
         StopReason::MetricUndefined => "the metric of the next step is not a number",
@@ -285,7 +331,7 @@ pub(crate) fn summary(
         outcome.metric,
         outcome.base_score,
         outcome.bound,
-        why(outcome.stop)
+        why(outcome.stop, outcome.direction)
     );
     if let Some((_, normalized)) = base_scores(outcome, options) {
         let mask = outcome.mask();

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Done, mask};
 use crate::args::{GranularityArg, Masks, PruneArgs};
+use crate::data;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::interrupt::{self, Graceful};
@@ -46,27 +47,43 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     };
     study::check_output(&args.output, args.resume.resume)?;
     let given = args.mask.is_some() || !args.heads.is_empty();
-    let data = session::names_data(&args.data);
-    if !given && !data {
+    let scored = data::named(&args.data);
+    if !given && !scored {
         return Err(Failure::input(
-            "which heads shall go? Give --mask FILE or --heads 0:1,3, or --task NAME --data DIR to \
-             find the least important ones",
+            "which heads shall go? Give --mask FILE or --heads 0:1,3, or data to find the least \
+             important ones: --task NAME --data DIR, --text FILE or others",
         ));
     }
     if given {
         refuse_search_options(&args)?;
     }
-    let options = mask::options(&args.masking, &args.score, &args.work, screen)?;
-    let opened = Opened::new(&args.model, screen)?;
-    let corpus = if data {
-        Some(opened.corpus(&args.data, &args.work)?)
+    if !scored {
+        data::refuse_objective(&args.data)?;
+    }
+    mask::check(&args.masking)?;
+    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let corpus = if scored {
+        Some(data::corpus(&opened, &args.data, &args.work, screen)?)
     } else {
         None
     };
+    let options = mask::options(
+        &args.masking,
+        &args.score,
+        &args.work,
+        corpus.as_ref(),
+        screen,
+    )?;
     let chosen = given.then(|| heads_given(&opened, &args)).transpose()?;
     clock.lap("load");
-    let seed = args.legacy.seed();
-    let mut run = Run::new("prune", &args, seed, clock, &opened, corpus.as_ref())?;
+    let mut run = Run::new(
+        "prune",
+        &args,
+        args.data.seed,
+        clock,
+        &opened,
+        corpus.as_ref(),
+    )?;
     if let Some(heads) = &chosen {
         run.identity.set("mask", json!(heads.to_string()));
     }
@@ -165,6 +182,7 @@ fn refuse_search_options(args: &PruneArgs) -> Result<(), Failure> {
     let set = [
         (masking.metric.is_some(), "--metric"),
         (masking.threshold.is_some(), "--threshold"),
+        (masking.masking_threshold.is_some(), "--masking-threshold"),
         (masking.max_steps.is_some(), "--max-steps"),
         (masking.min_heads_per_layer > 0, "--min-heads-per-layer"),
         (masking.reference, "--reference"),
@@ -223,7 +241,7 @@ impl Comparison {
         let score = |model: &LoadedModel| {
             corpus
                 .map(|corpus| {
-                    let mut watcher = Watcher::new(screen);
+                    let mut watcher = Watcher::new(screen).over(corpus);
                     let found = evaluate(model, corpus, None, threads, &mut watcher);
                     found.map_err(|e| stopped(&e))
                 })

@@ -269,6 +269,7 @@ fn classifiers_agree_under_every_mask() {
         "bert-relative-key",
         "bert-relative-key-query",
         "roberta",
+        "distilbert",
     ] {
         let fixture = Fixture::open(name);
         // 3 layers × 4 sequences × (6 sites × 4 heads + 3) values alone are 324.
@@ -286,6 +287,7 @@ fn other_heads_agree() {
         "roberta-mlm",
         "bert-nsp",
         "bert-pretraining",
+        "distilbert-mlm",
     ] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
@@ -293,7 +295,13 @@ fn other_heads_agree() {
 
 #[test]
 fn bare_encoders_agree() {
-    for name in ["bert-bare", "roberta-bare", "gpt2-bare", "gpt-bare"] {
+    for name in [
+        "bert-bare",
+        "roberta-bare",
+        "distilbert-bare",
+        "gpt2-bare",
+        "gpt-bare",
+    ] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
 }
@@ -333,6 +341,7 @@ fn checkpoints_pruned_by_transformers_agree() {
     for name in [
         "bert-absolute-pruned",
         "roberta-pruned",
+        "distilbert-pruned",
         "gpt2-pruned",
         "gpt-pruned",
     ] {

@@ -2,4 +2,5 @@
 
 mod fixture;
 mod golden;
+mod interventions;
 mod laws;

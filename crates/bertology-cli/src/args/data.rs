@@ -1,0 +1,130 @@
+//! Which data, and what the model is scored for on them.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+/// Which examples.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct DataArgs {
+    /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
+    #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Data")]
+    pub(crate) task: Option<String>,
+    /// The task's folder, or the GLUE folder above it; with --text-column a .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "PATH", alias = "data-dir", help_heading = "Data")]
+    pub(crate) data: Option<PathBuf>,
+    /// GLUE: train, dev or test [default: dev].
+    #[arg(long, value_name = "SPLIT", help_heading = "Data")]
+    pub(crate) split: Option<String>,
+    /// Plain text, for a language model.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["task", "data", "text_column", "token_ids"])]
+    pub(crate) text: Option<PathBuf>,
+    /// What is one document of --text [default: line].
+    #[arg(long, value_name = "UNIT", help_heading = "Data", requires = "text")]
+    pub(crate) documents: Option<DocumentsArg>,
+    /// Token ids, for a language model: integers, one document a line.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["task", "data", "text_column"])]
+    pub(crate) token_ids: Option<PathBuf>,
+    /// Own table: the column of the text (name or zero-based number).
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub(crate) text_column: Option<String>,
+    /// Own table: the column of the second text.
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Data",
+        requires = "text_column"
+    )]
+    pub(crate) pair_column: Option<String>,
+    /// Own table: the column of the label.
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Data",
+        requires = "text_column"
+    )]
+    pub(crate) label_column: Option<String>,
+    /// Labels of MNLI as transformers orders them for RoBERTa: contradiction, neutral, entailment.
+    #[arg(long, help_heading = "Data")]
+    pub(crate) swapped_mnli_labels: bool,
+    /// Stop after so many examples (rows or documents).
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub(crate) limit: Option<usize>,
+    /// Longest input in tokens, special ones included [default: the model's limit; with labels 128
+    /// if that is less].
+    #[arg(
+        long,
+        value_name = "N",
+        alias = "max-seq-length",
+        help_heading = "Data"
+    )]
+    pub(crate) max_length: Option<NonZeroUsize>,
+    /// What is done with longer inputs [default: cut with labels, window for language models].
+    #[arg(long, value_name = "WHAT", help_heading = "Data")]
+    pub(crate) too_long: Option<TooLongArg>,
+    /// Tokens from one window to the next [default: half of what a window holds].
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub(crate) stride: Option<NonZeroUsize>,
+    /// What the model is scored for [default: what its head was made for].
+    #[arg(long, value_name = "WHAT", help_heading = "Objective")]
+    pub(crate) objective: Option<ObjectiveArg>,
+    /// lm: put the model's beginning-of-text token before each document, so that its first token is
+    /// predicted, too.
+    #[arg(long, help_heading = "Objective")]
+    pub(crate) bos: bool,
+    /// mlm: chance of each token to be predicted; 0 is --unmasked [default: 0.15].
+    #[arg(
+        long,
+        value_name = "P",
+        help_heading = "Objective",
+        allow_negative_numbers = true
+    )]
+    pub(crate) mlm_probability: Option<f64>,
+    /// mlm: leave the text as it is, and predict every token.
+    #[arg(long, help_heading = "Objective", conflicts_with = "mlm_probability")]
+    pub(crate) unmasked: bool,
+    /// mlm: seed of the choice of tokens [default: 42].
+    #[arg(long, value_name = "SEED", help_heading = "Objective")]
+    #[serde(skip)]
+    pub(crate) seed: Option<u64>,
+}
+
+/// What is one document of plain text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DocumentsArg {
+    /// Every line that is not blank.
+    Line,
+    /// Lines between blank ones.
+    Paragraph,
+    /// The whole file.
+    File,
+}
+
+/// What is done with inputs that are longer than the maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TooLongArg {
+    /// Refuse them, naming the line.
+    Error,
+    /// Cut off their end.
+    Cut,
+    /// Read them through overlapping windows; every token counts once.
+    Window,
+}
+
+/// What the model is scored for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ObjectiveArg {
+    /// The labels of the data.
+    Label,
+    /// The next token: GPT and GPT-2 with a language-model head.
+    Lm,
+    /// Hidden tokens: BERT and RoBERTa with a masked-language-model head.
+    Mlm,
+}

@@ -1,0 +1,218 @@
+//! From the options about data and objective to the library's corpus.
+
+use std::path::Path;
+
+use bertology::corpus::CorpusOptions;
+use bertology::data::{Columns, Documents, LabelOrder, TableFormat};
+use bertology::objective::DEFAULT_SEED;
+use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
+
+use crate::args::{DataArgs, DocumentsArg, ObjectiveArg, TooLongArg, WorkArgs};
+use crate::failure::Failure;
+use crate::session::{Opened, data_failure, failure};
+use crate::show::Screen;
+
+/// Whether the options name data at all.
+pub(crate) fn named(args: &DataArgs) -> bool {
+    args.task.is_some()
+        || args.data.is_some()
+        || args.text_column.is_some()
+        || args.text.is_some()
+        || args.token_ids.is_some()
+}
+
+/// The head that the objective reads.
+pub(crate) fn open_as(args: &DataArgs) -> OpenAs {
+    match args.objective {
+        None | Some(ObjectiveArg::Label) => OpenAs::Declared,
+        Some(ObjectiveArg::Lm) => OpenAs::CausalLm,
+        Some(ObjectiveArg::Mlm) => OpenAs::MaskedLm,
+    }
+}
+
+/// Without data an objective would do nothing.
+pub(crate) fn refuse_objective(args: &DataArgs) -> Result<(), Failure> {
+    let set = [
+        (args.objective.is_some(), "--objective"),
+        (args.bos, "--bos"),
+        (args.mlm_probability.is_some(), "--mlm-probability"),
+        (args.unmasked, "--unmasked"),
+        (args.too_long.is_some(), "--too-long"),
+        (args.stride.is_some(), "--stride"),
+    ];
+    match set.iter().find(|(set, _)| *set) {
+        None => Ok(()),
+        Some((_, name)) => Err(Failure::input(format!(
+            "{name} says how data are scored, but no data are given; name them (--task, \
+             --text-column, --text or --token-ids) or leave it out"
+        ))),
+    }
+}
+
+/// The data, read once to the end and checked against the model.
+pub(crate) fn corpus(
+    opened: &Opened,
+    data: &DataArgs,
+    work: &WorkArgs,
+    screen: &Screen,
+) -> Result<Corpus, Failure> {
+    let mut options = CorpusOptions::default();
+    options.objective = objective(opened, data, screen)?;
+    options.max_length = data.max_length.map(usize::from);
+    options.too_long = data.too_long.map(|what| match what {
+        TooLongArg::Error => TooLong::Error,
+        TooLongArg::Cut => TooLong::Cut,
+        TooLongArg::Window => TooLong::Window,
+    });
+    options.stride = data.stride.map(usize::from);
+    if data.swapped_mnli_labels {
+        options.label_order = LabelOrder::SwappedMnli;
+    }
+    if let Some(tokens) = work.tokens_per_batch {
+        options.batch_tokens = tokens.get();
+    }
+    let causal = matches!(options.objective, Some(Objective::CausalLm { .. }));
+    let source = source(data, causal, screen)?;
+    Corpus::new(&opened.model, source, &options).map_err(|e| failure(&e))
+}
+
+/// What the model is scored for, with its options, each of which must have something to act on.
+fn objective(
+    opened: &Opened,
+    args: &DataArgs,
+    screen: &Screen,
+) -> Result<Option<Objective>, Failure> {
+    let head = &opened.model.architecture().head;
+    let mut objective = match args.objective {
+        None => Objective::of(head),
+        Some(ObjectiveArg::Label) => Some(Objective::Labels),
+        Some(ObjectiveArg::Lm) => Some(Objective::CausalLm { bos: false }),
+        Some(ObjectiveArg::Mlm) => Some(Objective::MaskedLm {
+            masking: TokenMasking::default(),
+        }),
+    };
+    let is_masked = matches!(objective, Some(Objective::MaskedLm { .. }));
+    let refuse = |name: &str, of: &str, value: &str| {
+        Err(Failure::input(format!(
+            "{name} belongs to {of}, but {} has {}; leave it out, or give --objective {value} if the \
+             checkpoint holds that head",
+            opened.located.name,
+            head.description()
+        )))
+    };
+    for (given, name) in [
+        (args.mlm_probability.is_some(), "--mlm-probability"),
+        (args.unmasked, "--unmasked"),
+    ] {
+        if given && !is_masked {
+            return refuse(name, "masked language models", "mlm");
+        }
+    }
+    match &mut objective {
+        Some(Objective::CausalLm { bos }) => *bos = args.bos,
+        _ if args.bos => return refuse("--bos", "causal language models", "lm"),
+        _ => {}
+    }
+    if let Some(Objective::MaskedLm { masking }) = &mut objective {
+        *masking = match args.mlm_probability {
+            _ if args.unmasked => TokenMasking::Unmasked,
+            Some(0.0) => TokenMasking::Unmasked,
+            probability => masked(probability, args.seed),
+        };
+    }
+    let random = matches!(
+        objective,
+        Some(Objective::MaskedLm {
+            masking: TokenMasking::Random { .. }
+        })
+    );
+    if args.seed.is_some() && !random {
+        screen.note("--seed has no effect: nothing here is random");
+    }
+    Ok(objective)
+}
+
+fn masked(probability: Option<f64>, seed: Option<u64>) -> TokenMasking {
+    TokenMasking::Random {
+        probability: probability.unwrap_or(bertology::objective::MLM_PROBABILITY),
+        seed: seed.unwrap_or(DEFAULT_SEED),
+    }
+}
+
+/// `causal`: the model reads what run_prune_gpt.py reads.
+pub(crate) fn source(args: &DataArgs, causal: bool, screen: &Screen) -> Result<Source, Failure> {
+    let split = |instead: &str| match &args.split {
+        None => Ok(()),
+        Some(split) => Err(Failure::input(format!(
+            "--split {split} chooses among GLUE's files; {instead} and leave --split out"
+        ))),
+    };
+    let source = if let Some(path) = &args.text {
+        split("give the file itself as --text")?;
+        Source::text(
+            path,
+            match args.documents.unwrap_or(DocumentsArg::Line) {
+                DocumentsArg::Line => Documents::Lines,
+                DocumentsArg::Paragraph => Documents::Paragraphs,
+                DocumentsArg::File => Documents::WholeFile,
+            },
+        )
+    } else if let Some(path) = &args.token_ids {
+        split("give the file itself as --token-ids")?;
+        Source::token_ids(path)
+    } else {
+        let Some(path) = &args.data else {
+            return Err(Failure::input(
+                "no data given: --task NAME --data FOLDER for GLUE, --data FILE --text-column COLUMN \
+                 --label-column COLUMN for your own, or for a language model --text FILE",
+            ));
+        };
+        match (&args.task, &args.text_column) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::input(
+                    "--task names the columns of GLUE's files and --text-column those of your own; \
+                     give one of the two",
+                ));
+            }
+            (None, None) if causal && path.is_file() && TableFormat::from_path(path).is_err() => {
+                split("give the file itself as --token-ids")?;
+                screen.note(&format!(
+                    "{} is read as token ids, as run_prune_gpt.py reads its --data_dir; --token-ids \
+                     FILE says the same, --text FILE is for plain text",
+                    path.display()
+                ));
+                Source::token_ids(path)
+            }
+            (None, None) => {
+                return Err(Failure::input(format!(
+                    "what {} holds is not said: --task NAME for GLUE, --text-column COLUMN \
+                     --label-column COLUMN for your own data; for a language model --text-column \
+                     alone, or --text or --token-ids in the place of --data",
+                    path.display()
+                )));
+            }
+            (Some(task), None) => glue(path, task, args.split.as_deref())?,
+            (None, Some(text)) => {
+                split("with --text-column give the file itself as --data")?;
+                let mut columns = Columns::text(text);
+                if let Some(pair) = &args.pair_column {
+                    columns = columns.with_pair(pair);
+                }
+                if let Some(label) = &args.label_column {
+                    columns = columns.with_label(label);
+                }
+                Source::table(path, columns).map_err(|e| data_failure(&e))?
+            }
+        }
+    };
+    Ok(source.with_limit(args.limit))
+}
+
+fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure> {
+    let task: Task = task.parse().map_err(|e| data_failure(&e))?;
+    let split: Split = split
+        .unwrap_or("dev")
+        .parse()
+        .map_err(|e| data_failure(&e))?;
+    Source::glue(path, task, split).map_err(|e| data_failure(&e))
+}
