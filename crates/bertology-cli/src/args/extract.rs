@@ -131,7 +131,7 @@ pub(crate) struct ValueArgs {
     #[arg(long, help_heading = "Values")]
     pub(crate) tokens: bool,
     /// Gradients of the objective with respect to all values chosen, besides the values.
-    #[arg(long, help_heading = "Values", requires = "objective")]
+    #[arg(long, help_heading = "Values")]
     pub(crate) gradients: bool,
     /// The loss, which is written for each text: label (of the text's own label), class:K (of class K,
     /// whatever the label), lm (of the next tokens) or mlm (of all tokens, unmasked).

@@ -275,6 +275,11 @@ fn request(
     objective: Option<Objective>,
     arch: &Architecture,
 ) -> Result<Request, Failure> {
+    if args.gradients && objective.is_none() {
+        return Err(Failure::input(
+            "--gradients are those of a loss; say of which with --objective label, class:K, lm or mlm",
+        ));
+    }
     let mut request = Request::new();
     let mut nothing = !args.tokens;
     if let Some(layers) = &args.hidden_states {
