@@ -409,9 +409,24 @@ pub(crate) struct InspectArgs {
     pub(crate) tensors: bool,
 }
 
+/// The models that are built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DemoModel {
+    /// A BERT that tells acceptable sentences from broken ones.
+    TinyBert,
+    /// A GPT language model.
+    TinyGpt,
+    /// A GPT-2 language model.
+    TinyGpt2,
+}
+
 /// `bertology demo`
 #[derive(Debug, Args, Serialize)]
 pub(crate) struct DemoArgs {
+    /// Which built-in model.
+    #[arg(long, value_name = "NAME", default_value = "tiny-bert")]
+    pub(crate) model: DemoModel,
     /// Folder for the model, the data and the results.
     #[arg(long, short, value_name = "DIR", default_value = "bertology-demo")]
     pub(crate) output: PathBuf,

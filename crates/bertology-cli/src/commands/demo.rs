@@ -1,4 +1,4 @@
-//! `bertology demo`: importance, mask and prune on the built-in model, by the commands themselves.
+//! `bertology demo`: importance, mask and prune on a built-in model, by the commands themselves.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,7 +8,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::Done;
-use crate::args::{Cli, Command, DemoArgs};
+use crate::args::{Cli, Command, DemoArgs, DemoModel};
 use crate::failure::Failure;
 use crate::run_folder::RunFolder;
 use crate::show::Screen;
@@ -20,40 +20,135 @@ macro_rules! assets {
     };
 }
 
-/// The model and the data, as they lie in the repository.
-const FILES: &[(&str, &[u8])] = assets![
-    "tiny-bert/config.json",
-    "tiny-bert/model.safetensors",
-    "tiny-bert/special_tokens_map.json",
-    "tiny-bert/tokenizer.json",
-    "tiny-bert/tokenizer_config.json",
-    "tiny-bert/vocab.txt",
-    "grammar/CoLA/dev.tsv",
-];
-const MODEL: &str = "tiny-bert";
-const DATA: &str = "grammar";
+/// A built-in model with its data, and what is said of them.
+struct Story {
+    model: &'static str,
+    /// Everything that is unpacked, as it lies in the repository.
+    files: &'static [(&'static str, &'static [u8])],
+    /// The options that name the data; what follows `@` lies in the output folder.
+    data: &'static [&'static str],
+    opening: &'static str,
+    /// Before heads are masked.
+    middle: &'static str,
+    /// A real model to go on with.
+    next: &'static str,
+}
+
+const TINY_BERT: Story = Story {
+    model: "tiny-bert",
+    files: assets![
+        "tiny-bert/config.json",
+        "tiny-bert/model.safetensors",
+        "tiny-bert/special_tokens_map.json",
+        "tiny-bert/tokenizer.json",
+        "tiny-bert/tokenizer_config.json",
+        "tiny-bert/vocab.txt",
+        "grammar/CoLA/dev.tsv",
+    ],
+    data: &["--task", "cola", "--data", "@grammar"],
+    opening: "\
+The built-in model is a small BERT that tells acceptable sentences of a made-up
+corpus from broken ones (\"Every horse behind some houses run.\").",
+    middle: "\
+Some heads matter much more than others. How many can be switched off before the
+score falls by a tenth?",
+    next: "\
+Next, a real model (a folder, or a name on the Hugging Face hub) on GLUE data:
+
+  bertology inspect textattack/bert-base-uncased-MRPC
+  bertology importance textattack/bert-base-uncased-MRPC --task mrpc \\
+      --data glue_data --output out",
+};
+
+const LANGUAGE_MODEL_MIDDLE: &str = "\
+No labels were needed: every word is predicted from those before it, and a head
+matters as far as the prediction does. How many heads can be switched off before
+the loss rises by a tenth?";
+
+const LANGUAGE_MODEL_NEXT: &str = "\
+Next, a real model (a folder, or a name on the Hugging Face hub) on any text:
+
+  bertology inspect gpt2
+  bertology importance gpt2 --text book.txt --documents file --output out";
+
+const TINY_GPT: Story = Story {
+    model: "tiny-gpt",
+    files: assets![
+        "tiny-gpt/config.json",
+        "tiny-gpt/merges.txt",
+        "tiny-gpt/model.safetensors",
+        "tiny-gpt/special_tokens_map.json",
+        "tiny-gpt/tokenizer.json",
+        "tiny-gpt/tokenizer_config.json",
+        "tiny-gpt/vocab.json",
+        "grammar/dev.txt",
+    ],
+    data: &["--text", "@grammar/dev.txt"],
+    opening: "\
+The built-in model is a small GPT that has read 40,000 sentences of a made-up
+corpus, and predicts 500 others word by word.",
+    middle: LANGUAGE_MODEL_MIDDLE,
+    next: LANGUAGE_MODEL_NEXT,
+};
+
+const TINY_GPT2: Story = Story {
+    model: "tiny-gpt2",
+    files: assets![
+        "tiny-gpt2/config.json",
+        "tiny-gpt2/merges.txt",
+        "tiny-gpt2/model.safetensors",
+        "tiny-gpt2/special_tokens_map.json",
+        "tiny-gpt2/tokenizer.json",
+        "tiny-gpt2/tokenizer_config.json",
+        "tiny-gpt2/vocab.json",
+        "grammar/dev.txt",
+    ],
+    // It has read every sentence behind an end mark, so the first word can be predicted too.
+    data: &["--text", "@grammar/dev.txt", "--bos"],
+    opening: "\
+The built-in model is a small GPT-2 that has read 40,000 sentences of a made-up
+corpus, and predicts 500 others word by word.",
+    ..TINY_GPT
+};
+
+impl DemoModel {
+    fn story(self) -> &'static Story {
+        match self {
+            Self::TinyBert => &TINY_BERT,
+            Self::TinyGpt => &TINY_GPT,
+            Self::TinyGpt2 => &TINY_GPT2,
+        }
+    }
+}
 
 pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     RunFolder::check(&args.output, args.overwrite, false)?;
-    unpack(&args.output)?;
+    let story = args.model.story();
+    unpack(story, &args.output)?;
     screen.say(&format!(
-        "The built-in model is a small BERT that tells acceptable sentences of a made-up\n\
-         corpus from broken ones (\"Every horse behind some houses run.\"). Model and data\n\
-         are now in {},\nand every command below is one that you can type.",
+        "{} Model and data\nare now in {},\nand every command below is one that you can type.",
+        story.opening,
         args.output.display()
     ))?;
 
-    let demo = Demo { args, screen };
+    let demo = Demo {
+        args,
+        story,
+        screen,
+    };
     let importance = demo.step("importance")?;
-    let (right, all) = right(&args.output.join("importance/predictions.csv"))?;
-    screen.say(&format!(
-        "\n{} of {} sentences are judged rightly ({}; guessing gives 50 %).\n\
-         Some heads matter much more than others. How many can be switched off before the\n\
-         score falls by a tenth?",
-        count(right),
-        count(all),
-        percent(right, all)
-    ))?;
+    let verdicts = (args.model == DemoModel::TinyBert)
+        .then(|| right(&args.output.join("importance/predictions.csv")))
+        .transpose()?;
+    if let Some((right, all)) = verdicts {
+        screen.say(&format!(
+            "\n{} of {} sentences are judged rightly ({}; guessing gives 50 %).",
+            count(right),
+            count(all),
+            percent(right, all)
+        ))?;
+    }
+    screen.say(&format!("\n{}", story.middle))?;
     let mask = demo.step("mask")?;
     screen.say(
         "\nThe weights of masked heads still lie in the file and in memory. Now the same\n\
@@ -64,18 +159,16 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     let folder = args.output.display();
     screen.say(&format!(
         "\n{}\n\nEverything is in {folder}:\narrays for NumPy, tables, run.json, and the pruned \
-         checkpoint, which\ntransformers 4 loads as it is.\n\n\
-         Next, a real model (a folder, or a name on the Hugging Face hub) on GLUE data:\n\n  \
-         bertology inspect textattack/bert-base-uncased-MRPC\n  \
-         bertology importance textattack/bert-base-uncased-MRPC --task mrpc \\\n      \
-         --data glue_data --output out",
-        rule()
+         checkpoint, which\ntransformers 4 loads as it is.\n\n{}",
+        rule(),
+        story.next
     ))?;
     Ok(json!({
         "command": "demo",
+        "model": story.model,
         "folder": args.output,
-        "right": right,
-        "examples": all,
+        "right": verdicts.map(|(right, _)| right),
+        "examples": verdicts.map(|(_, all)| all),
         "importance": importance,
         "mask": mask,
         "prune": prune,
@@ -87,8 +180,8 @@ fn rule() -> String {
     "-".repeat(72)
 }
 
-fn unpack(folder: &Path) -> Result<(), Failure> {
-    for (name, bytes) in FILES {
+fn unpack(story: &Story, folder: &Path) -> Result<(), Failure> {
+    for (name, bytes) in story.files {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -99,6 +192,7 @@ fn unpack(folder: &Path) -> Result<(), Failure> {
 
 struct Demo<'a> {
     args: &'a DemoArgs,
+    story: &'static Story,
     screen: &'a Screen,
 }
 
@@ -106,9 +200,17 @@ impl Demo<'_> {
     /// Runs a command as if it had been typed.
     fn step(&self, command: &str) -> Result<Value, Failure> {
         let at = |name: &str| -> PathBuf { self.args.output.join(name) };
-        let mut words: Vec<OsString> = vec!["bertology".into(), command.into(), at(MODEL).into()];
-        words.extend(["--task".into(), "cola".into()]);
-        words.extend(["--data".into(), at(DATA).into()]);
+        let model = at(self.story.model);
+        let mut words: Vec<OsString> = vec!["bertology".into(), command.into(), model.into()];
+        words.extend(
+            self.story
+                .data
+                .iter()
+                .map(|word| match word.strip_prefix('@') {
+                    Some(name) => at(name).into(),
+                    None => OsString::from(word),
+                }),
+        );
         words.extend(["--output".into(), at(command).into()]);
         if command == "prune" {
             words.extend(["--mask".into(), at("mask/head_mask.npy").into()]);

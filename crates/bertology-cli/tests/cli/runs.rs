@@ -241,6 +241,33 @@ fn a_finished_run_is_not_run_again() {
         .failed(2, &["cannot be resumed", "SHA-256 of the data"]);
 }
 
+/// The language models tell the same story without labels; the loss of tiny-gpt is the one that
+/// transformers found (assets/reference-lm.json).
+#[test]
+fn the_demonstration_has_language_models() {
+    let toy = Toy::new();
+    for (model, loss) in [("tiny-gpt", Some(2.470_102)), ("tiny-gpt2", None)] {
+        let out = toy.text(model);
+        let ran = crate::harness::run(&["demo", "--model", model, "--output", &out]).ok();
+        assert!(ran.out.contains("No labels were needed"), "{}", ran.out);
+        assert!(
+            ran.out
+                .lines()
+                .all(|line| line.chars().count() <= 80 + out.len())
+        );
+        let found = &toy.record(&format!("{model}/importance"))["results"]["evaluation"]["loss"];
+        let found = found.as_f64().unwrap();
+        assert!(
+            loss.is_none_or(|loss: f64| (loss - found).abs() < 1e-5),
+            "{found}"
+        );
+        let sizes = &toy.record(&format!("{model}/prune"))["results"]["sizes"];
+        assert_eq!(sizes["heads_before"], 16);
+        assert!(sizes["heads_after"].as_u64().unwrap() < 14, "{sizes}");
+        crate::harness::run(&["inspect", &toy.text(&format!("{model}/prune/model"))]).ok();
+    }
+}
+
 #[test]
 fn the_demonstration_tells_its_story() {
     let toy = Toy::new();

@@ -67,3 +67,47 @@ fn some_heads_can_go() {
         found.mask()
     );
 }
+
+/// `assets/reference-lm.json`: loss of each sentence, and the mean of |∂loss/∂mask| over them. The
+/// record rounds to six and eight decimals; both sides compute in f32.
+#[test]
+fn language_models_are_what_pytorch_found() {
+    let text = fs::read_to_string(assets().join("reference-lm.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for name in ["tiny-gpt", "tiny-gpt2"] {
+        let model = LoadedModel::open(assets().join(name)).unwrap();
+        let record = &record["models"][name];
+        let sentences = record["sentences"].as_array().unwrap();
+        assert_eq!(sentences.len(), 20);
+        let mut sums = vec![0.0; 16];
+        for sentence in sentences {
+            let ids = sentence["ids"].as_array().unwrap().iter();
+            let ids: Vec<u32> = ids.map(|id| id.as_u64().unwrap() as u32).collect();
+            // GPT-2 read every sentence between two end marks.
+            let text = sentence["text"].as_str().unwrap();
+            let encoded = model.encode(text, None, None).unwrap().ids;
+            let inside = if name == "tiny-gpt2" {
+                &ids[1..ids.len() - 1]
+            } else {
+                &ids[..]
+            };
+            assert_eq!(encoded, inside, "{text}");
+            let sequence = bertology::Sequence::new(ids);
+            let experiment = model.experiment(&sequence).unwrap().next_tokens();
+            let seen = experiment.run().unwrap();
+            let expected = sentence["loss"].as_f64().unwrap();
+            let loss = seen.loss().unwrap();
+            assert!((loss - expected).abs() < 1e-5, "{text}: {loss} {expected}");
+            for (id, gradient) in seen.mask_gradients().unwrap().iter() {
+                sums[id.layer * 4 + id.head] += gradient.abs() / 20.0;
+            }
+        }
+        for (at, sum) in sums.iter().enumerate() {
+            let expected = record["importance"][at / 4][at % 4].as_f64().unwrap();
+            assert!(
+                (sum - expected).abs() < 1e-4 * expected,
+                "{name} {at}: {sum} {expected}"
+            );
+        }
+    }
+}
