@@ -31,7 +31,7 @@ pub enum Error {
     Model(#[from] bertology_model::Error),
     /// Nothing can be extracted.
     #[error(transparent)]
-    Extract(#[from] crate::extract::ExtractError),
+    Extract(Box<crate::extract::ExtractError>),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {

@@ -11,6 +11,9 @@ mod studies {
     mod embedded;
     mod experiments;
     mod extract;
+    mod extract_limits;
+    #[cfg(feature = "parquet")]
+    mod extract_tables;
     mod fixture;
     mod importance;
     mod inside;

@@ -242,7 +242,6 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
             &["not an objective", "mlm"],
         ),
         (&["--logits", "--objective", "label"], &["no labels"]),
-        (&["--logits", "--objective", "lm"], &["GPT"]),
         (
             &["--hidden-states", "--dtype", "bf16", "--format", "npz"],
             &["bfloat16"],
@@ -254,6 +253,8 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
         extract(&toy, &[&text[..], more].concat()).failed(2, parts);
         assert!(!toy.path("run").exists(), "{more:?}");
     }
+    let lm = ["--logits", "--objective", "lm"];
+    extract(&toy, &[&text[..], &lm].concat()).failed(1, &["causal language modelling", "GPT"]);
     extract(&toy, &["--tokens", "--output", "OUT/run"]).failed(2, &["no texts given", "--file"]);
     extract(&toy, &["--text", "a", "--tokens"]).failed(2, &["--output", "--dry-run"]);
     extract(&toy, &["--text", "OUT/lines.txt", "--tokens", "--dry-run"])

@@ -5,6 +5,12 @@ use std::fmt;
 use bertology_model::HeadId;
 use bertology_store::StoreError;
 
+impl From<ExtractError> for crate::Error {
+    fn from(error: ExtractError) -> Self {
+        Self::Extract(Box::new(error))
+    }
+}
+
 /// Bytes with a decimal unit.
 struct Size(u64);
 

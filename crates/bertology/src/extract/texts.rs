@@ -546,10 +546,8 @@ mod tests {
         let item = item(4, 9, 0, encoded(3));
         assert_eq!(item.word, [-1, 0, 0, 1, -1]);
         assert_eq!(item.text, [-1, 0, 0, 0, -1]);
-        let spans: Vec<_> = item
-            .words
-            .iter()
-            .map(|w| (w.first, w.end, w.start_char, w.end_char));
+        let spans = item.words.iter();
+        let spans = spans.map(|w| (w.first, w.end, w.start_char, w.end_char));
         assert_eq!(spans.collect::<Vec<_>>(), [(1, 3, 3, 8), (3, 4, 9, 11)]);
     }
 }
