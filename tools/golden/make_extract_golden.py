@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "crates/bertology/tests/golden/extract.safetensors"
 MODEL = ROOT / "assets/tiny-bert"
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5  # of the largest entry: another processor sums in another order
 # The same list as in crates/bertology/tests/studies/extract.rs. The second has words of several tokens and
 # characters of several bytes.
 TEXTS = ["The woman faints.", "Unbelievable crocodiles naïvely admired the horses!", "the goat"]
@@ -104,7 +104,8 @@ def main():
     failures = sorted(made.keys() ^ kept.keys())
     for name in made.keys() & kept.keys():
         a, b = made[name], kept[name]
-        if a.shape != b.shape or a.dtype != b.dtype or np.abs(a - b).max(initial=0) > TOLERANCE:
+        if (a.shape != b.shape or a.dtype != b.dtype
+                or np.abs(a - b).max(initial=0) > TOLERANCE * np.abs(b).max(initial=0)):
             failures.append(name)
     print(f"{len(made)} arrays, {len(failures)} differ {failures}")
     return 1 if failures else 0

@@ -12,9 +12,9 @@ use crate::interrupted::press;
 
 /// Lines that keep a run busy for longer than it takes to press a key on a loaded machine.
 const LONG: usize = if cfg!(debug_assertions) {
-    3_000
+    1_500
 } else {
-    30_000
+    8_000
 };
 
 /// `extract model …`, with `OUT` for the folder.
