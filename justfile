@@ -32,4 +32,5 @@ venv:
 # Make the golden files again elsewhere and compare them with the committed ones
 golden:
     .venv/bin/python tools/golden/check.py
+    .venv/bin/python tools/golden/make_extract_golden.py --check
     .venv/bin/python tools/golden/make_tokenizer_golden.py --check

@@ -140,7 +140,7 @@ fn masked(probability: Option<f64>, seed: Option<u64>) -> TokenMasking {
 }
 
 /// `causal`: the model reads what run_prune_gpt.py reads.
-fn source(args: &DataArgs, causal: bool, screen: &Screen) -> Result<Source, Failure> {
+pub(crate) fn source(args: &DataArgs, causal: bool, screen: &Screen) -> Result<Source, Failure> {
     let split = |instead: &str| match &args.split {
         None => Ok(()),
         Some(split) => Err(Failure::input(format!(

@@ -14,18 +14,20 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 11] = [
+const NOT_IDENTITY: [&str; 13] = [
     "model",
     "revision",
     "offline",
     "cache_dir",
     "data",
+    "file",
     "text",
     "token_ids",
     "threads",
     "output",
     "overwrite",
     "resume",
+    "dry_run",
 ];
 
 /// The time since the command began, and the stretches of it.
@@ -90,7 +92,7 @@ impl Run {
             map.retain(|key, _| !NOT_IDENTITY.contains(&key.as_str()));
         }
         let objective = corpus.map(Corpus::objective);
-        if let Value::Object(map) = &mut of_identity {
+        if let (Value::Object(map), Some(objective)) = (&mut of_identity, &objective) {
             // With the seed, where it matters.
             map.insert("objective".into(), json!(objective));
         }
@@ -127,6 +129,12 @@ impl Run {
             model: opened.record()?,
             data,
         })
+    }
+
+    /// Names the texts of a run that has no labelled examples: their hash and their account.
+    pub(crate) fn set_data(&mut self, sha256: Option<String>, data: Value) {
+        self.identity.data_sha256 = sha256;
+        self.data = Some(data);
     }
 
     /// The whole record.

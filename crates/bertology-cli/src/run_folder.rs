@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use bertology::extract;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -23,7 +24,8 @@ pub(crate) const STATE_PREDICTIONS: &str = "state-predictions.csv";
 /// Start of the names of files that are being written; the library's writer of checkpoints uses the
 /// same.
 pub(crate) const TEMPORARY: &str = ".bertology-";
-/// Everything that a run may have left; `--overwrite` removes these and nothing else.
+/// Everything that a run may have left besides shards; `--overwrite` removes these, shards, and
+/// nothing else.
 pub(crate) const OWN_FILES: [&str; 12] = [
     RUN,
     STATE,
@@ -131,6 +133,8 @@ impl RunFolder {
             for name in OWN_FILES {
                 folder.remove(name)?;
             }
+            extract::remove(path)
+                .map_err(|error| Failure::io("remove the shards in", path, &error))?;
         }
         Ok(folder)
     }

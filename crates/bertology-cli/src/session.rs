@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::checkpoint::{self, OpenOptions};
 use bertology::data::DataError;
+use bertology::extract::ExtractError;
 use bertology::hub::{self, DownloadEvent, HubOptions};
+use bertology::store::StoreError;
 use bertology::{Error, LoadedModel, OpenAs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -164,6 +166,15 @@ pub(crate) fn failure(error: &Error) -> Failure {
     match error {
         Error::Checkpoint(error) => checkpoint_failure(error),
         Error::Data(error) => data_failure(error),
+        Error::Extract(inner) => match **inner {
+            ExtractError::Store(StoreError::NoSuchElement { .. }) => {
+                Failure::Input(sentence(error))
+            }
+            ExtractError::Store(_) | ExtractError::NoRoom { .. } | ExtractError::Space { .. } => {
+                Failure::Work(sentence(error))
+            }
+            _ => Failure::Input(sentence(error)),
+        },
         Error::Interrupted { .. } | Error::InterruptedLoop { .. } => {
             Failure::Interrupted(sentence(error))
         }

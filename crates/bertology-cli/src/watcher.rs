@@ -18,6 +18,7 @@ use crate::show::Screen;
 use crate::tables::csv_field;
 
 type OnStep<'a> = dyn FnMut(&Step, &MaskingState) -> Result<(), Failure> + 'a;
+type OnShard<'a> = dyn FnMut(usize, u64) -> Result<(), Failure> + 'a;
 
 /// Progress, predictions and interruptions of one study.
 pub(crate) struct Watcher<'a> {
@@ -26,6 +27,7 @@ pub(crate) struct Watcher<'a> {
     unit: &'static str,
     predictions: Option<&'a mut Predictions>,
     on_step: Option<&'a mut OnStep<'a>>,
+    on_shard: Option<&'a mut OnShard<'a>>,
     /// When to pause, so that the state can be saved.
     pause_at: Option<Instant>,
     /// Whether this goes on after a pause, on the display that is there.
@@ -40,6 +42,7 @@ impl<'a> Watcher<'a> {
             unit: "examples",
             predictions: None,
             on_step: None,
+            on_shard: None,
             pause_at: None,
             continued: false,
             failure: None,
@@ -61,6 +64,11 @@ impl<'a> Watcher<'a> {
 
     pub(crate) fn on_step(mut self, on_step: &'a mut OnStep<'a>) -> Self {
         self.on_step = Some(on_step);
+        self
+    }
+
+    pub(crate) fn on_shard(mut self, on_shard: &'a mut OnShard<'a>) -> Self {
+        self.on_shard = Some(on_shard);
         self
     }
 
@@ -101,12 +109,14 @@ impl Watch for Watcher<'_> {
             Pass::Evaluation => "evaluation".into(),
             Pass::MaskingStep(step) => format!("step {step}"),
             Pass::Timing => "timing".into(),
+            Pass::Counting => "counting".into(),
+            Pass::Extraction => "extraction".into(),
             _ => "pass".into(),
         };
-        let unit = if pass == Pass::Timing {
-            "runs"
-        } else {
-            self.unit
+        let unit = match pass {
+            Pass::Timing => "runs",
+            Pass::Counting => "bytes",
+            _ => self.unit,
         };
         self.screen.start(&label, unit, total);
         self.screen.advance_to(done);
@@ -128,6 +138,14 @@ impl Watch for Watcher<'_> {
         {
             self.failure = Some(failure);
         }
+    }
+
+    fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
+        let result = match &mut self.on_shard {
+            Some(on_shard) => on_shard(finished, overflows),
+            None => Ok(()),
+        };
+        self.keep_going(result)
     }
 
     fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {

@@ -32,6 +32,9 @@ pub enum Error {
     /// A reference file cannot be compared with the model.
     #[error(transparent)]
     Reference(#[from] crate::verify::ReferenceError),
+    /// Nothing can be extracted.
+    #[error(transparent)]
+    Extract(Box<crate::extract::ExtractError>),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {

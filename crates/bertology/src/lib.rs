@@ -12,6 +12,7 @@
 //! | [`importance`] | how much does each head matter, and how spread is its attention? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
 //! | [`masking`] | how many heads can go before the score falls? |
+//! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
 //! | [`verify`] | does the model compute what it computes in transformers? |
 //! | [`watch`] | who looks on while a study runs, and stops it? |
@@ -24,12 +25,14 @@ pub use bertology_checkpoint as checkpoint;
 pub use bertology_data as data;
 pub use bertology_hub as hub;
 pub use bertology_model as model;
+pub use bertology_store as store;
 pub use bertology_tokenizer as tokenizer;
 
 pub mod attribution;
 pub mod corpus;
 pub mod evaluate;
 pub mod experiment;
+pub mod extract;
 pub mod importance;
 pub mod loaded;
 pub mod masking;

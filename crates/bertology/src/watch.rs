@@ -28,6 +28,14 @@ pub trait Watch {
         let _ = outcome;
     }
 
+    /// The first `finished` shards of an extraction are on disk; in the last of them, `overflows`
+    /// finite values became infinite because their type on disk cannot hold them. `Break` ends the
+    /// extraction with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
+        let _ = (finished, overflows);
+        ControlFlow::Continue(())
+    }
+
     /// The masking loop has finished a step; `state` is what [`crate::masking`] needs to go on from
     /// here. `Break` ends the loop with [`Error::Interrupted`](crate::Error::Interrupted).
     fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
@@ -50,6 +58,10 @@ pub enum Pass {
     MaskingStep(usize),
     /// Timing.
     Timing,
+    /// Texts are counted before an extraction; the unit is bytes of the file.
+    Counting,
+    /// Values are extracted.
+    Extraction,
 }
 
 /// A label and what the model took the example for.

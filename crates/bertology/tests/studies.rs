@@ -10,6 +10,10 @@ mod studies {
     mod corpus;
     mod embedded;
     mod experiments;
+    mod extract;
+    mod extract_limits;
+    #[cfg(feature = "parquet")]
+    mod extract_tables;
     mod fixture;
     mod importance;
     mod inside;

@@ -1,6 +1,7 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
 mod data;
+mod extract;
 mod legacy;
 mod verify;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, TooLongArg};
+pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
 pub(crate) use verify::VerifyArgs;
 
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     Prune(Box<PruneArgs>),
     /// The task's metrics or a text's perplexity, with or without a head mask.
     Evaluate(EvaluateArgs),
+    /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
+    #[command(long_about = extract::ABOUT)]
+    Extract(Box<ExtractArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

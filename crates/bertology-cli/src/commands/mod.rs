@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod evaluate;
+pub(crate) mod extract;
 pub(crate) mod importance;
 pub(crate) mod inspect;
 pub(crate) mod mask;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use bertology::Error;
+use bertology::{Error, OpenAs};
 use bertology::verify::{
     Comparison, Reference, ReferenceError, Tolerances, Verification, VerifyOptions, Worst, verify,
 };
@@ -21,7 +21,7 @@ pub(crate) fn run(mut args: VerifyArgs, screen: &Screen) -> Result<Done, Failure
         args.model.model = Some(name);
     }
     let reference = Reference::open(&args.reference).map_err(|e| failure(&e))?;
-    let opened = Opened::new(&args.model, screen)?;
+    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
     let options = VerifyOptions {
         prefixes: args.prefix.clone(),
         tolerances: Tolerances {

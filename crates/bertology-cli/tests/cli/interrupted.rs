@@ -40,7 +40,7 @@ fn interrupt(args: &[String], until: &str) -> Ran {
     ran
 }
 
-fn press(child: &Child) {
+pub(crate) fn press(child: &Child) {
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")

@@ -1,0 +1,236 @@
+//! `bertology extract`
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{DocumentsArg, ModelArgs, OutputArgs, ResumeArgs, TooLongArg, WorkArgs};
+
+pub(crate) const ABOUT: &str = "\
+Write down what goes on inside: hidden states, attention, outputs and contributions of heads, \
+logits, and the gradients of any of these, for a text, a file of lines, a table or a GLUE task.
+
+Token ids, character offsets and word ids are always written. The size is counted and printed \
+before anything is written; a disk that is too small is refused.";
+
+/// Which texts.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct TextArgs {
+    /// A text; may be repeated.
+    #[arg(long, value_name = "TEXT", help_heading = "Texts")]
+    #[arg(conflicts_with_all = ["file", "data", "task", "token_ids"])]
+    pub(crate) text: Vec<String>,
+    /// A file with one text a line; with --text-column a .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task", "token_ids"])]
+    pub(crate) file: Option<PathBuf>,
+    /// What is one text of --file [default: line].
+    #[arg(long, value_name = "UNIT", help_heading = "Texts", requires = "file")]
+    #[arg(conflicts_with = "text_column")]
+    pub(crate) documents: Option<DocumentsArg>,
+    /// Ready token ids in place of texts: integers, one sequence a line.
+    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task"])]
+    pub(crate) token_ids: Option<PathBuf>,
+    /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
+    #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Texts")]
+    pub(crate) task: Option<String>,
+    /// The task's folder, or the GLUE folder above it; with --text-column a .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "PATH", alias = "data-dir", help_heading = "Texts")]
+    pub(crate) data: Option<PathBuf>,
+    /// GLUE: train, dev or test [default: dev].
+    #[arg(long, value_name = "SPLIT", help_heading = "Texts")]
+    pub(crate) split: Option<String>,
+    /// Table: the column of the text (name or zero-based number).
+    #[arg(long, value_name = "COLUMN", help_heading = "Texts")]
+    pub(crate) text_column: Option<String>,
+    /// Table: the column of the second text.
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Texts",
+        requires = "text_column"
+    )]
+    pub(crate) pair_column: Option<String>,
+    /// Table: the column of the label, for --objective label.
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        help_heading = "Texts",
+        requires = "text_column"
+    )]
+    pub(crate) label_column: Option<String>,
+    /// Labels of MNLI as transformers orders them for RoBERTa: contradiction, neutral, entailment.
+    #[arg(long, help_heading = "Texts")]
+    pub(crate) swapped_mnli_labels: bool,
+    /// Stop after so many texts.
+    #[arg(long, value_name = "N", help_heading = "Texts")]
+    pub(crate) limit: Option<usize>,
+    /// Longest sequence in tokens, special ones included [default: the model's limit].
+    #[arg(
+        long,
+        value_name = "N",
+        alias = "max-seq-length",
+        help_heading = "Texts"
+    )]
+    pub(crate) max_length: Option<NonZeroUsize>,
+    /// What happens to longer texts.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "error",
+        help_heading = "Texts"
+    )]
+    pub(crate) too_long: TooLongArg,
+    /// Tokens from one window to the next, with --too-long window; fewer than a window holds give
+    /// each window context [default: what a window holds].
+    #[arg(long, value_name = "N", help_heading = "Texts")]
+    pub(crate) stride: Option<NonZeroUsize>,
+}
+
+/// Which values. A choice of heads is `all`, layers (`3`, `0-4`) or heads (`3.5`, `L3H5`, `3:5`,
+/// `0:1,3`); without a value it is `all`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct ValueArgs {
+    /// Hidden states of all layers, or of these: 0 (the embeddings) to L; 0,4-6.
+    #[arg(long, value_name = "LAYERS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) hidden_states: Option<String>,
+    /// Attention probabilities of all heads, or of these: 3.5, L3H5, 3:5, 0:1,3, layers 0-4.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) attentions: Vec<String>,
+    /// Attention scores, before the softmax.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) attention_scores: Vec<String>,
+    /// Outputs of heads, before the output projection.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) head_outputs: Vec<String>,
+    /// What heads add to the residual stream.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) head_contributions: Vec<String>,
+    /// Queries of heads.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) queries: Vec<String>,
+    /// Keys of heads.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) keys: Vec<String>,
+    /// Values of heads, which attention averages.
+    #[arg(long, value_name = "HEADS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) values: Vec<String>,
+    /// Logits of the task head.
+    #[arg(long, help_heading = "Values")]
+    pub(crate) logits: bool,
+    /// Nothing but the tokens, which are always written.
+    #[arg(long, help_heading = "Values")]
+    pub(crate) tokens: bool,
+    /// Gradients of the objective with respect to all values chosen, besides the values.
+    #[arg(long, help_heading = "Values")]
+    pub(crate) gradients: bool,
+    /// The loss, which is written for each text: label (of the text's own label), class:K (of class K,
+    /// whatever the label), lm (of the next tokens) or mlm (of all tokens, unmasked).
+    #[arg(long, value_name = "WHICH", help_heading = "Values")]
+    pub(crate) objective: Option<String>,
+    /// One row a word in place of one a token; special tokens are left out.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "none",
+        help_heading = "Values"
+    )]
+    pub(crate) pool: PoolArg,
+}
+
+/// How the tokens of a word become one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PoolArg {
+    /// Every token is a row.
+    None,
+    /// The first token stands for the word.
+    First,
+    /// The last token stands for the word.
+    Last,
+    /// The mean of its tokens.
+    Mean,
+}
+
+/// Format of the shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FormatArg {
+    /// One safetensors file a shard.
+    Safetensors,
+    /// One NumPy archive a shard.
+    Npz,
+    /// Tables with one row a token, or a token and head.
+    Parquet,
+}
+
+/// Type of the values on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DtypeArg {
+    /// As computed.
+    F32,
+    /// Half precision: 11 bits, up to 65504.
+    F16,
+    /// 8 bits of precision, the range of f32; safetensors only.
+    Bf16,
+}
+
+/// `bertology extract`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct ExtractArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) texts: TextArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) wanted: ValueArgs,
+    /// Format of the shards.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "safetensors",
+        help_heading = "Output"
+    )]
+    pub(crate) format: FormatArg,
+    /// Type of the values on disk.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "f32",
+        help_heading = "Output"
+    )]
+    pub(crate) dtype: DtypeArg,
+    /// Texts in a shard.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1000",
+        help_heading = "Output"
+    )]
+    pub(crate) shard_size: NonZeroUsize,
+    /// Count the texts, print the size of the results, and write nothing.
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["resume", "overwrite"])]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) resume: ResumeArgs,
+}
