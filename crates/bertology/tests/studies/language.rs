@@ -375,7 +375,7 @@ fn long_documents_are_cut_windowed_or_refused_and_counted() {
     );
     let message = corpus(TooLong::Error).unwrap_err().to_string();
     assert!(
-        message.contains("line 2: 14 tokens, but the longest input is 6"),
+        message.contains("line 2: 16 tokens, but the longest input is 8"),
         "{message}"
     );
 }
