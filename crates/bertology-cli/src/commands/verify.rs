@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use bertology::{Error, OpenAs};
 use bertology::verify::{
     Comparison, Reference, ReferenceError, Tolerances, Verification, VerifyOptions, Worst, verify,
 };
+use bertology::{Error, OpenAs};
 use serde_json::{Value, json};
 
 use super::Done;

@@ -11,11 +11,7 @@ use crate::harness::{Ran, Toy, command, run};
 use crate::interrupted::press;
 
 /// Lines that keep a run busy for longer than it takes to press a key on a loaded machine.
-const LONG: usize = if cfg!(debug_assertions) {
-    1_500
-} else {
-    8_000
-};
+const LONG: usize = if cfg!(debug_assertions) { 1_500 } else { 8_000 };
 
 /// `extract model …`, with `OUT` for the folder.
 fn arguments(toy: &Toy, more: &[&str]) -> Vec<String> {
