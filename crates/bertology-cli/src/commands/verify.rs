@@ -73,8 +73,8 @@ fn divergence(found: &Verification, first: &Comparison) -> String {
         plural(found.comparisons.len() as u64, "tensor"),
         first.name,
         worst.place,
-        worst.ours,
-        worst.theirs
+        worst.ours as f32,
+        worst.theirs as f32
     )
 }
 
