@@ -11,11 +11,7 @@ use crate::harness::{Ran, Toy, command, run};
 use crate::interrupted::press;
 
 /// Lines that keep a run busy for longer than it takes to press a key on a loaded machine.
-const LONG: usize = if cfg!(debug_assertions) {
-    1_500
-} else {
-    8_000
-};
+const LONG: usize = if cfg!(debug_assertions) { 1_500 } else { 8_000 };
 
 /// `extract model …`, with `OUT` for the folder.
 fn arguments(toy: &Toy, more: &[&str]) -> Vec<String> {
@@ -326,7 +322,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let ran = Ran::of(child.wait_with_output().unwrap());
     ran.failed(130, &["interrupted after", "shard", "--resume"]);
     let finished = shards(&toy, "run");
-    assert!(finished >= 2 && finished < LONG / 100, "{finished}");
+    assert!((2..LONG / 100).contains(&finished), "{finished}");
     assert!(toy.path("run/state.json").exists() && !toy.path("run/run.json").exists());
     assert!(toy.names("run").iter().all(|name| !name.starts_with('.')));
 
