@@ -148,6 +148,14 @@ pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
     )
 }
 
+/// What an example of the data is.
+pub(crate) fn unit(corpus: &Corpus) -> &'static str {
+    match corpus.documents() {
+        None => "example",
+        Some(_) => "window",
+    }
+}
+
 fn of_objective(objective: Objective) -> String {
     match objective {
         Objective::CausalLm { bos: false } => "next tokens".into(),

@@ -65,6 +65,15 @@ pub enum DataError {
     /// A limit of 0 examples was asked for.
     #[error("a limit of 0 examples reads nothing; give at least 1, or no limit")]
     ZeroLimit,
+    /// A pipe or a device, which cannot be read twice.
+    #[error(
+        "{path}: not a regular file, but data are read more than once; save them in a file first",
+        path = path.display()
+    )]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// The operating system refused to open or read the file.
     #[error("{path}: cannot read the file: {source}", path = path.display())]
     Io {

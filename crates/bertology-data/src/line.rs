@@ -51,6 +51,15 @@ impl LineReader {
             path: path.to_owned(),
             source,
         })?;
+        // Every study reads its data again.
+        if let Ok(kind) = file.metadata().map(|metadata| metadata.file_type())
+            && !kind.is_file()
+            && !kind.is_dir()
+        {
+            return Err(DataError::NotAFile {
+                path: path.to_owned(),
+            });
+        }
         let inner = HashingReader {
             file,
             hash: Sha256::new(),

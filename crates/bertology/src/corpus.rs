@@ -8,19 +8,22 @@ use std::path::Path;
 
 use bertology_checkpoint::{Problem, TaskHead};
 use bertology_data::{
-    DatasetInfo, Example, ExampleReader, LabelMap, LabelOrder, MetricSet, MetricState, Mode, Source,
+    DatasetInfo, Example, LabelMap, LabelOrder, MetricSet, MetricState, Mode, Source,
 };
 use bertology_model::{Sequence, Target};
 use bertology_tokenizer::Tokenizer;
 
+use crate::evaluate::{LOSS, token_metrics};
 use crate::objective::Objective;
 use crate::windows::TooLong;
 use crate::{Error, LoadedModel};
 
 pub use counts::{DocumentCounts, Truncation};
+pub(crate) use jobs::{Job, Jobs};
 
 mod counts;
 mod documents;
+mod jobs;
 
 use documents::{TokenPlan, WindowReader};
 
@@ -329,6 +332,19 @@ impl Corpus {
         }
     }
 
+    /// Every name that a metric can be asked for by, the one that decides by default first; `loss`
+    /// among them.
+    #[must_use]
+    pub fn metric_names(&self) -> Vec<&'static str> {
+        let Some(metrics) = self.metrics() else {
+            return token_metrics(self).to_vec();
+        };
+        let mut names = metrics.keys().to_vec();
+        names.sort_by_key(|name| *name != metrics.default_key());
+        names.push(LOSS);
+        names
+    }
+
     /// Outputs of the model for a sequence: classes, or 1 for regression; 0 for language models.
     #[must_use]
     pub fn classes(&self) -> usize {
@@ -397,23 +413,14 @@ impl Corpus {
 
     /// Jobs for the workers, from example `skip` on.
     pub(crate) fn jobs<'a>(&'a self, model: &'a LoadedModel, skip: u64) -> Result<Jobs<'a>, Error> {
-        let from = match &self.scoring {
-            Scoring::Labels { .. } => {
-                let mut reader = self.source.open()?;
-                for example in reader.by_ref().take(skip as usize) {
-                    example?;
-                }
-                From::Rows { reader, next: skip }
-            }
+        let (tokens, length) = (self.batch_tokens, self.max_length);
+        match &self.scoring {
+            Scoring::Labels { .. } => Jobs::of_rows(self.source.open()?, skip, tokens, length),
             Scoring::Tokens { plan, .. } => {
-                let mut windows = WindowReader::new(&self.source, plan, model)?;
-                for window in windows.by_ref().take(skip as usize) {
-                    window?;
-                }
-                From::Windows(Box::new(windows))
+                let windows = WindowReader::new(&self.source, plan, model)?;
+                Jobs::of_windows(windows, skip, tokens, length)
             }
-        };
-        Ok(Jobs { corpus: self, from })
+        }
     }
 
     /// Encodes a labelled example and maps its label.
@@ -501,69 +508,4 @@ pub(crate) struct Prepared {
     /// Bytes of text that the predicted tokens stand for; 0 where that is not known.
     pub(crate) bytes: usize,
     pub(crate) truncated: usize,
-}
-
-/// About a batch of examples at a time.
-#[derive(Debug)]
-pub(crate) struct Jobs<'a> {
-    corpus: &'a Corpus,
-    from: From<'a>,
-}
-
-#[derive(Debug)]
-enum From<'a> {
-    Rows { reader: ExampleReader, next: u64 },
-    Windows(Box<WindowReader<'a>>),
-}
-
-/// What one worker takes.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Rows with their place in the file, not yet encoded: that is for the workers.
-    Rows(Vec<(u64, Example)>),
-    /// Windows. A document is encoded before it is divided, so that a long one is shared between the
-    /// workers.
-    Windows(Vec<Prepared>),
-}
-
-impl Iterator for Jobs<'_> {
-    type Item = Result<Job, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut tokens = 0;
-        match &mut self.from {
-            From::Rows { reader, next } => {
-                let mut job = Vec::new();
-                while tokens < self.corpus.batch_tokens {
-                    match reader.next() {
-                        None => break,
-                        Some(Err(error)) => return Some(Err(error.into())),
-                        Some(Ok(example)) => {
-                            // English has about four bytes a token; a worker splits what was more.
-                            let pair = example.pair.as_ref().map_or(0, String::len);
-                            let bytes = example.text.len() + pair;
-                            tokens += (3 + bytes / 4).min(self.corpus.max_length);
-                            job.push((*next, example));
-                            *next += 1;
-                        }
-                    }
-                }
-                (!job.is_empty()).then_some(Ok(Job::Rows(job)))
-            }
-            From::Windows(windows) => {
-                let mut job = Vec::new();
-                while tokens < self.corpus.batch_tokens {
-                    match windows.next() {
-                        None => break,
-                        Some(Err(error)) => return Some(Err(error)),
-                        Some(Ok(window)) => {
-                            tokens += window.sequence.len();
-                            job.push(window);
-                        }
-                    }
-                }
-                (!job.is_empty()).then_some(Ok(Job::Windows(job)))
-            }
-        }
-    }
 }

@@ -29,6 +29,9 @@ pub enum Error {
     /// The engine refused.
     #[error(transparent)]
     Model(#[from] bertology_model::Error),
+    /// A reference file cannot be compared with the model.
+    #[error(transparent)]
+    Reference(#[from] crate::verify::ReferenceError),
     /// Nothing can be extracted.
     #[error(transparent)]
     Extract(Box<crate::extract::ExtractError>),

@@ -11,6 +11,10 @@
 //! | [`Batch`](Granularity::Batch) | `(1/t) Σ_b abs(mean of g over batch b)` | what `run_bertology.py` intends |
 //! | [`Script`](Granularity::Script) | `(1/t) Σ_b abs(sum of the means of batches 1 to b)` | what it computes: gradients are never cleared |
 //!
+//! An example is a row with its label, or for language models a window with the mean loss over its
+//! predicted tokens (see [`crate::objective`]); a batch's loss is the mean over its examples, which for
+//! windows of equal length is the mean over its tokens, as in `run_prune_gpt.py`.
+//!
 //! `Batch` with one example a batch is `Example` times `n/t`, and so equal after any normalisation.
 //! `Token ≥ Example ≥ (t/n) · Batch`, head by head. `Script` depends on the order of the data.
 //!

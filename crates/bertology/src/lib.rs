@@ -14,6 +14,7 @@
 //! | [`masking`] | how many heads can go before the score falls? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
+//! | [`verify`] | does the model compute what it computes in transformers? |
 //! | [`watch`] | who looks on while a study runs, and stops it? |
 //!
 //! Layers and heads are zero-based everywhere, and a head always bears the number that it has in
@@ -38,6 +39,7 @@ pub mod masking;
 pub mod normalize;
 pub mod objective;
 pub mod pruning;
+pub mod verify;
 pub mod watch;
 pub mod windows;
 

@@ -199,7 +199,7 @@ mod tests {
     const MASK: u32 = 4;
     const VOCABULARY: usize = 50;
 
-    /// 1000 windows of 100 tokens: numbers within five standard deviations of a binomial.
+    /// 10,000 windows of 100 tokens: numbers within five standard deviations of a binomial.
     #[test]
     fn shares_are_those_of_the_collator() {
         let hiding = Hiding {
@@ -210,7 +210,7 @@ mod tests {
         let candidates: Vec<usize> = (0..100).collect();
         let (mut selected, mut masked, mut kept) = (0.0, 0.0, 0.0);
         let mut drawn = vec![0.0; VOCABULARY];
-        for window in 0..1000 {
+        for window in 0..10_000 {
             // An id that no draw gives: what stays is known from what was drawn.
             let mut ids = vec![999; 100];
             let mut draws = Draws::of_window(1, 2, window);
@@ -233,7 +233,7 @@ mod tests {
                 "{what}: {found}, expected {expected} ± {deviation}"
             );
         };
-        near("selected", selected, 100_000.0, 0.15);
+        near("selected", selected, 1_000_000.0, 0.15);
         near("kept", kept, selected, 0.1);
         // One in fifty random tokens is the mask token itself.
         near("masked", masked, selected, 0.8 + 0.1 / 50.0);

@@ -18,6 +18,7 @@ mod studies {
     mod importance;
     mod inside;
     mod language;
+    mod language_inputs;
     mod masking;
     mod pruning;
 }

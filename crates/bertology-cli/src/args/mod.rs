@@ -3,6 +3,7 @@
 mod data;
 mod extract;
 mod legacy;
+mod verify;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
+pub(crate) use verify::VerifyArgs;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 the work failed (files, network, a model folder that cannot be used); \
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Extract(Box<ExtractArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
+    /// Compare hidden states, attention, logits and gradients with a file written by transformers.
+    Verify(VerifyArgs),
     /// Importance, masking and pruning of the built-in model; no argument, no network.
     Demo(DemoArgs),
 }

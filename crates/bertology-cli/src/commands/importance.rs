@@ -142,7 +142,10 @@ fn score(
                 ))
             })?;
             let done = saved.importance.examples_done();
-            screen.note(&format!("resuming after {}", plural(done, "example")));
+            screen.note(&format!(
+                "resuming after {}",
+                plural(done, study::unit(corpus))
+            ));
             (saved.importance, Some(saved.prediction_bytes))
         }
         _ => {
@@ -189,7 +192,7 @@ fn score(
             folder.save_state(&run.identity, saved)?;
         }
         if interrupt::requested() {
-            let what = plural(state.examples_done(), "example");
+            let what = plural(state.examples_done(), study::unit(corpus));
             return Err(study::interrupted(&what, folder));
         }
         continued = true;

@@ -1,5 +1,6 @@
 //! `bertology mask`: mask heads, least important first, until the score falls below a threshold.
 
+use bertology::evaluate::LOSS;
 use bertology::masking::{
     Direction, MaskingOptions, MaskingOutcome, MaskingState, Metric, Recompute, Step, StopReason,
     Threshold, mask_heads,
@@ -165,10 +166,17 @@ pub(crate) fn search(
         _ => None,
     };
     let metric = Metric::of(corpus, options.metric.as_deref()).map_err(|e| failure(&e))?;
-    let line = |step: &Step| line(step, metric.direction);
+    // The loss stands beside every metric; beside the loss stands what else there is.
+    let names = corpus.metric_names();
+    let beside = if metric.name == LOSS {
+        names.into_iter().find(|name| *name != LOSS).unwrap_or(LOSS)
+    } else {
+        LOSS
+    };
+    let line = |step: &Step| line(step, metric.direction, beside);
     screen.say(&format!(
-        "\n  {:>4}  {:>10}  {:>12}  {:>9}",
-        "step", "heads left", metric.name, "loss"
+        "\n  {:>4}  {:>10}  {:>12}  {beside:>9}",
+        "step", "heads left", metric.name
     ))?;
     let mut done = 0;
     if let Some(state) = &state {
@@ -210,7 +218,7 @@ pub(crate) fn search(
     }
 }
 
-fn line(step: &Step, direction: Direction) -> String {
+fn line(step: &Step, direction: Direction, beside: &str) -> String {
     let score = step
         .score
         .map_or_else(|| "undefined".into(), |score| format!("{score:.4}"));
@@ -220,8 +228,11 @@ fn line(step: &Step, direction: Direction) -> String {
         Direction::Lower => "  too high: undone",
     };
     format!(
-        "  {:>4}  {:>10}  {score:>12}  {:>9.4}{verdict}",
-        step.step, step.live, step.loss
+        "  {:>4}  {:>10}  {score:>12}  {:>width$.4}{verdict}",
+        step.step,
+        step.live,
+        step.metrics.get(beside).unwrap_or(step.loss),
+        width = beside.len().max(9)
     )
 }
 

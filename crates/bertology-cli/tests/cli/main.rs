@@ -7,7 +7,9 @@ mod hub;
 mod inputs;
 #[cfg(unix)]
 mod interrupted;
+mod language;
 mod legacy;
 mod prune;
 mod runs;
 mod screen;
+mod verify;

@@ -63,6 +63,16 @@ fn a_text_without_words_is_an_empty_file() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_twice_is_refused() {
+    let error = Source::lines("/dev/null".as_ref()).load();
+    assert!(
+        matches!(error, Err(DataError::NotAFile { .. })),
+        "{error:?}"
+    );
+}
+
 #[test]
 fn limits_hold_for_documents() {
     let fixture = Fixture::new("text.txt", "ab\ncd\n\nef\ngh\n");

@@ -22,6 +22,9 @@ pub(super) struct TokenPlan {
     needs_tokenizer: bool,
 }
 
+/// Special tokens around each window of a masked language model.
+const FRAME: usize = 2;
+
 #[derive(Debug, Clone)]
 enum Kind {
     Causal {
@@ -70,7 +73,7 @@ impl TokenPlan {
         let (kind, room, most) = match *objective {
             Objective::MaskedLm { masking } => {
                 let kind = Kind::masked(model, masking)?;
-                let room = max_length.saturating_sub(2);
+                let room = max_length.saturating_sub(FRAME);
                 (kind, room, room)
             }
             Objective::CausalLm { bos } => {
@@ -169,9 +172,13 @@ impl TokenPlan {
         }
         let excess = ids.len().saturating_sub(self.room);
         if excess > 0 && self.too_long == TooLong::Error {
+            let frame = match self.kind {
+                Kind::Causal { .. } => 0,
+                Kind::Masked { .. } => FRAME,
+            };
             return Err(Error::TooLong {
-                tokens: ids.len(),
-                limit: self.room,
+                tokens: ids.len() + frame,
+                limit: self.room + frame,
             });
         }
         let cut = if self.too_long == TooLong::Cut {
@@ -246,7 +253,7 @@ impl TokenPlan {
                 special,
                 hiding,
             } => {
-                let mut ids = Vec::with_capacity(part.len() + 2);
+                let mut ids = Vec::with_capacity(part.len() + FRAME);
                 ids.push(*cls);
                 ids.extend_from_slice(part);
                 ids.push(*sep);

@@ -79,7 +79,7 @@ fn language_models_are_what_pytorch_found() {
         let record = &record["models"][name];
         let sentences = record["sentences"].as_array().unwrap();
         assert_eq!(sentences.len(), 20);
-        let mut sums = vec![0.0; 16];
+        let mut sums = [0.0; 16];
         for sentence in sentences {
             let ids = sentence["ids"].as_array().unwrap().iter();
             let ids: Vec<u32> = ids.map(|id| id.as_u64().unwrap() as u32).collect();
@@ -109,5 +109,50 @@ fn language_models_are_what_pytorch_found() {
                 "{name} {at}: {sum} {expected}"
             );
         }
+    }
+}
+
+/// GPT and GPT-2: losses and importance of sentences between two end marks.
+#[test]
+fn language_models_score_as_pytorch_found() {
+    let text = fs::read_to_string(assets().join("reference-lm.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tiny-gpt", "tiny-gpt2"] {
+        let model = LoadedModel::open(assets().join(name)).unwrap();
+        let record = &record["models"][name];
+        let sentences = record["sentences"].as_array().unwrap();
+        let rows: Vec<String> = sentences
+            .iter()
+            .map(|s| s["ids"].to_string().replace(['[', ',', ']'], " "))
+            .collect();
+        let path = folder.path().join(name);
+        fs::write(&path, rows.join("\n")).unwrap();
+        let source = Source::token_ids(&path);
+        let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();
+        let options = ImportanceOptions::new(Granularity::Example);
+        let found = importance(&model, &corpus, &options, &mut ()).unwrap();
+        for (HeadId { layer, head }, score) in found.raw.iter() {
+            let expected = record["importance"][layer][head].as_f64().unwrap();
+            // Seven digits of two f32 computations.
+            assert!(
+                (score - expected).abs() < 2e-6 + 1e-5 * expected,
+                "{name} {layer}:{head} {score} {expected}"
+            );
+        }
+        let (mut total, mut count) = (0.0, 0.0);
+        for sentence in sentences {
+            let targets = sentence["ids"].as_array().unwrap().len() as f64 - 1.0;
+            total += sentence["loss"].as_f64().unwrap() * targets;
+            count += targets;
+        }
+        assert_eq!(found.evaluation.targets as f64, count);
+        // The record has six decimals.
+        assert!(
+            (found.evaluation.loss - total / count).abs() < 2e-6,
+            "{name}"
+        );
+        let perplexity = found.evaluation.metrics.get("perplexity").unwrap();
+        assert!((perplexity.ln() - found.evaluation.loss).abs() < 1e-12);
     }
 }

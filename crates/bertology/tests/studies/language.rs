@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use bertology::corpus::DocumentCounts;
-use bertology::data::{Columns, Documents};
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{Direction, Metric, mask_heads};
 use bertology::{
@@ -13,14 +12,14 @@ use bertology::{
 };
 use serde_json::Value;
 
-use super::fixture::{Fixture, StopAfter, difference, golden, rows};
+use super::fixture::{Fixture, StopAfter, difference, rows};
 
 /// The golden masked language model (2 layers, 3 heads, 60 tokens, 24 positions).
-fn bert() -> Fixture {
+pub(super) fn bert() -> Fixture {
     Fixture::of("bert-mlm", |_, _| {})
 }
 
-fn unmasked(max_length: usize, stride: Option<usize>) -> CorpusOptions {
+pub(super) fn unmasked(max_length: usize, stride: Option<usize>) -> CorpusOptions {
     let mut options = CorpusOptions::default();
     options.objective = Some(Objective::MaskedLm {
         masking: TokenMasking::Unmasked,
@@ -30,7 +29,7 @@ fn unmasked(max_length: usize, stride: Option<usize>) -> CorpusOptions {
     options
 }
 
-fn seeded(seed: u64) -> CorpusOptions {
+pub(super) fn seeded(seed: u64) -> CorpusOptions {
     let mut options = CorpusOptions::default();
     options.objective = Some(Objective::MaskedLm {
         masking: TokenMasking::Random {
@@ -42,12 +41,12 @@ fn seeded(seed: u64) -> CorpusOptions {
 }
 
 /// Lines of words that the fixtures' vocabulary has.
-fn text(count: usize) -> String {
+pub(super) fn text(count: usize) -> String {
     let lines = rows(count).into_iter().map(|(text, _)| text + "\n");
     lines.collect()
 }
 
-fn evaluated(model: &LoadedModel, corpus: &Corpus) -> Evaluation {
+pub(super) fn evaluated(model: &LoadedModel, corpus: &Corpus) -> Evaluation {
     evaluate::evaluate(model, corpus, None, 2, &mut ()).unwrap()
 }
 
@@ -173,6 +172,91 @@ fn a_model_that_knows_nothing_loses_the_logarithm_of_its_vocabulary() {
     }
 }
 
+/// GPT-2 with a tokenizer whose tokens are single characters: `&` is 5, `0` is 15.
+fn characters() -> Fixture {
+    let fixture = Fixture::of("gpt2-lm", |name, values| {
+        // The final norm gives nothing to the logits.
+        if name.contains("ln_f") {
+            values.fill(0.0);
+        }
+    });
+    fs::remove_file(fixture.folder.path().join("vocab.txt")).unwrap();
+    byte_level_vocabulary(fixture.folder.path(), "GPT2Tokenizer");
+    let config = r#"{"tokenizer_class": "GPT2Tokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}"#;
+    fixture.write("tokenizer_config.json", config);
+    fixture
+}
+
+/// One token a byte, every token as likely as any other.
+#[test]
+fn bits_per_byte_and_perplexity_have_a_closed_form() {
+    let fixture = characters();
+    let model = fixture.model();
+    let lines = fixture.write("text.txt", format!("{}\n&'\n(\n", "0123456789".repeat(5)));
+    let ids = fixture.write("ids.txt", "9 10 11\n");
+    for (bos, targets, skipped) in [(false, 49 + 1, 1), (true, 50 + 2 + 1, 0)] {
+        let mut options = CorpusOptions::default();
+        options.objective = Some(Objective::CausalLm { bos });
+        for (max_length, stride) in [(None, None), (Some(5), Some(4)), (Some(16), Some(1))] {
+            options.max_length = max_length;
+            options.stride = stride;
+            let corpus = Corpus::new(&model, Source::lines(&lines), &options).unwrap();
+            let counts = corpus.documents().unwrap();
+            assert_eq!((counts.targets, counts.without_targets), (targets, skipped));
+            let found = evaluated(&model, &corpus);
+            assert!((found.loss - 60_f64.ln()).abs() < 1e-6, "{}", found.loss);
+            let metric = |name| found.metrics.get(name).unwrap();
+            assert!((metric("perplexity") - 60.0).abs() < 1e-4);
+            assert!((metric("bits_per_byte") - 60_f64.log2()).abs() < 1e-6);
+            assert_eq!(found.targets, targets);
+        }
+        let corpus = Corpus::new(&model, Source::token_ids(&ids), &options).unwrap();
+        assert_eq!(
+            evaluated(&model, &corpus).metrics.get("bits_per_byte"),
+            None
+        );
+        let first = &corpus.sequences(&model, 1).unwrap()[0].ids;
+        assert_eq!(first.first(), Some(&if bos { 0 } else { 9 }));
+    }
+}
+
+/// A causal window's targets are the tokens that follow.
+#[test]
+fn the_first_token_is_a_target_only_behind_a_beginning() {
+    let fixture = characters();
+    let model = fixture.model();
+    let path = fixture.write("text.txt", "0123456\n");
+    let mut options = CorpusOptions::default();
+    options.objective = Some(Objective::CausalLm { bos: true });
+    options.max_length = Some(4);
+    options.stride = Some(3);
+    let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
+    let mut seen = Rows::default();
+    evaluate::evaluate(&model, &corpus, None, 1, &mut seen).unwrap();
+    let sequences = corpus.sequences(&model, 9).unwrap();
+    let ids: Vec<_> = sequences.iter().map(|s| s.ids.clone()).collect();
+    assert_eq!(
+        ids,
+        [vec![0, 15, 16, 17], vec![17, 18, 19, 20], vec![20, 21]]
+    );
+    let targets: Vec<_> = seen.0.iter().map(|row| (row.2, row.4)).collect();
+    assert_eq!(targets, [(0, 3), (1, 3), (2, 1)]);
+    options.stride = Some(4);
+    let error = Corpus::new(&model, Source::lines(&path), &options).unwrap_err();
+    assert!(error.to_string().contains("1 to 3"), "{error}");
+    options.stride = None;
+    options.max_length = Some(1);
+    let error = Corpus::new(&model, Source::lines(&path), &options).unwrap_err();
+    assert!(error.to_string().contains("no token to predict"), "{error}");
+    // GPT's tokenizer has no such token.
+    let gpt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-gpt");
+    let none = LoadedModel::open(gpt).unwrap();
+    let mut options = CorpusOptions::default();
+    options.objective = Some(Objective::CausalLm { bos: true });
+    let error = Corpus::new(&none, Source::lines(&path), &options).unwrap_err();
+    assert!(error.to_string().contains("leave --bos out"), "{error}");
+}
+
 /// The average over all tokens, from single passes over sequences made by hand.
 #[test]
 fn the_loss_is_averaged_over_tokens_and_not_over_windows() {
@@ -291,121 +375,8 @@ fn long_documents_are_cut_windowed_or_refused_and_counted() {
     );
     let message = corpus(TooLong::Error).unwrap_err().to_string();
     assert!(
-        message.contains("line 2: 14 tokens, but the longest input is 6"),
+        message.contains("line 2: 16 tokens, but the longest input is 8"),
         "{message}"
-    );
-}
-
-#[test]
-fn masking_depends_on_the_seed_and_on_nothing_else() {
-    let fixture = bert();
-    let model = fixture.model();
-    let path = fixture.write("text.txt", text(60));
-    let sequences = |options: &CorpusOptions, limit| {
-        let source = Source::lines(&path).with_limit(limit);
-        let corpus = Corpus::new(&model, source, options).unwrap();
-        corpus.sequences(&model, 999).unwrap()
-    };
-    let mut options = seeded(7);
-    let first = sequences(&options, None);
-    options.batch_tokens = 1;
-    assert_eq!(first, sequences(&options, None));
-    assert_eq!(first[..11], sequences(&options, Some(11)));
-    assert_ne!(first, sequences(&seeded(8), None));
-    let mut other = CorpusOptions::default();
-    other.objective = None;
-    assert_ne!(
-        first,
-        sequences(&other, None),
-        "the default seed is another"
-    );
-
-    let mut losses = Vec::new();
-    for (threads, batch_tokens) in [(1, 1024), (3, 1024), (2, 30)] {
-        let mut options = seeded(7);
-        options.batch_tokens = batch_tokens;
-        let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
-        losses.push(evaluate::evaluate(&model, &corpus, None, threads, &mut ()).unwrap());
-    }
-    assert_eq!(
-        losses[0], losses[1],
-        "threads change nothing, not even a bit"
-    );
-    assert!((losses[0].loss - losses[2].loss).abs() < 1e-6);
-    assert_eq!(losses[0].targets, losses[2].targets);
-}
-
-#[test]
-fn special_tokens_are_never_hidden_and_hidden_tokens_are_the_targets() {
-    let fixture = bert();
-    let model = fixture.model();
-    // `zebra` is unknown, and a mask written in the text is a mask token.
-    let line = "zebra w5 [MASK] w6 w7 zebra w8\n";
-    let path = fixture.write("text.txt", format!("{}zebra\n", line.repeat(400)));
-    let mut options = seeded(3);
-    let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
-    let counts = corpus.documents().unwrap();
-    assert_eq!((counts.documents, counts.without_targets), (401, 1));
-    assert_eq!(counts.windows, 400);
-    let original = [2, 1, 5, 4, 6, 7, 1, 8, 3];
-    let mut changed = [0; 9];
-    for sequence in corpus.sequences(&model, 999).unwrap() {
-        for (at, (found, original)) in sequence.ids.iter().zip(&original).enumerate() {
-            changed[at] += u32::from(found != original);
-        }
-    }
-    let never = [0, 1, 3, 6, 8];
-    assert!(never.iter().all(|at| changed[*at] == 0), "{changed:?}");
-    assert!(
-        [2, 4, 5, 7].iter().all(|at| changed[*at] > 20),
-        "{changed:?}"
-    );
-
-    options.objective = Some(Objective::MaskedLm {
-        masking: TokenMasking::Unmasked,
-    });
-    let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
-    assert_eq!(corpus.sequences(&model, 1).unwrap()[0].ids, original);
-    assert_eq!(corpus.documents().unwrap().targets, 400 * 4);
-}
-
-#[test]
-fn ids_and_texts_give_the_same_and_ids_may_bring_their_frame() {
-    let fixture = bert();
-    let model = fixture.model();
-    let options = unmasked(8, Some(4));
-    let texts = fixture.write("text.txt", "w10 w11 w12 w13 w14 w15 w16 w17\nw5\n");
-    let ids = fixture.write("ids.txt", "10 11 12 13 14 15 16 17 # one\n\n2 5 3\n");
-    let table = fixture.write(
-        "text.jsonl",
-        "{\"t\": \"w10 w11 w12 w13 w14 w15 w16 w17\"}\n{\"t\": \"w5\"}\n",
-    );
-    let sources = [
-        Source::lines(&texts),
-        Source::token_ids(&ids),
-        Source::table(&table, Columns::text("t")).unwrap(),
-        Source::text(
-            &fixture.write("paragraphs.txt", "w10 w11 w12 w13\nw14 w15 w16 w17\n\nw5"),
-            Documents::Paragraphs,
-        ),
-    ];
-    let found: Vec<(Vec<Sequence>, Evaluation)> = sources
-        .into_iter()
-        .map(|source| {
-            let corpus = Corpus::new(&model, source, &options).unwrap();
-            let sequences = corpus.sequences(&model, 99).unwrap();
-            (sequences, evaluated(&model, &corpus))
-        })
-        .collect();
-    assert!(found.iter().all(|f| *f == found[0]));
-    let ids: Vec<_> = found[0].0.iter().map(|s| s.ids.clone()).collect();
-    assert_eq!(
-        ids,
-        [
-            vec![2, 10, 11, 12, 13, 14, 15, 3],
-            vec![2, 14, 15, 16, 17, 3],
-            vec![2, 5, 3]
-        ]
     );
 }
 
@@ -479,121 +450,4 @@ fn the_masking_loop_lets_the_loss_rise_to_its_bound() {
         let again = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
         assert!((again.loss - found.kept().loss).abs() < 1e-6);
     }
-}
-
-#[test]
-fn what_does_not_fit_together_is_refused_with_the_way_out() {
-    let fixture = bert();
-    let model = fixture.model();
-    let classifier = Fixture::new();
-    let classifier = classifier.model();
-    let lines = Source::lines(&fixture.write("text.txt", "w5 w6 w7\n"));
-    let refused = |model: &LoadedModel, source: &Source, change: &dyn Fn(&mut CorpusOptions)| {
-        let mut options = CorpusOptions::default();
-        change(&mut options);
-        Corpus::new(model, source.clone(), &options)
-            .unwrap_err()
-            .to_string()
-    };
-    let says = |message: String, parts: &[&str]| {
-        for part in parts {
-            assert!(message.contains(part), "no `{part}` in: {message}");
-        }
-    };
-    let none = |_: &mut CorpusOptions| {};
-    says(
-        refused(&classifier, &lines, &none),
-        &["no labels", "--objective mlm"],
-    );
-    let labelled = fixture.write("labelled.tsv", "text\tlabel\nw5\t0\n");
-    let labelled = Source::table(&labelled, Columns::text("text").with_label("label")).unwrap();
-    says(
-        refused(&model, &labelled, &none),
-        &["masked-LM head", "--text FILE"],
-    );
-    let labels = |options: &mut CorpusOptions| options.objective = Some(Objective::Labels);
-    says(
-        refused(&model, &labelled, &labels),
-        &["masked-LM head", "classifier"],
-    );
-    let causal = |o: &mut CorpusOptions| o.objective = Some(Objective::CausalLm { bos: false });
-    says(
-        refused(&model, &lines, &causal),
-        &["masked-LM head", "causal language modelling"],
-    );
-    let pairs = fixture.write("pairs.tsv", "a\tb\nw5\tw6\n");
-    let pairs = Source::table(&pairs, Columns::text("a").with_pair("b")).unwrap();
-    says(
-        refused(&model, &pairs, &none),
-        &["pairs.tsv, line 2", "--pair-column"],
-    );
-    let chance = |p: f64| {
-        move |o: &mut CorpusOptions| {
-            o.objective = Some(Objective::MaskedLm {
-                masking: TokenMasking::Random {
-                    probability: p,
-                    seed: 0,
-                },
-            });
-        }
-    };
-    for p in [0.0, -0.1, 1.5, f64::NAN] {
-        says(
-            refused(&model, &lines, &chance(p)),
-            &["above 0 and at most 1"],
-        );
-    }
-    let window = |o: &mut CorpusOptions| o.too_long = Some(TooLong::Window);
-    says(
-        refused(&classifier, &labelled, &window),
-        &["a label belongs to a whole text"],
-    );
-    let stride = |stride| move |o: &mut CorpusOptions| o.stride = Some(stride);
-    says(
-        refused(&classifier, &labelled, &stride(3)),
-        &["windows alone have a stride"],
-    );
-    says(
-        refused(&model, &lines, &stride(0)),
-        &["stride of 0", "1 to 22"],
-    );
-    says(
-        refused(&model, &lines, &stride(23)),
-        &["stride of 23", "1 to 22"],
-    );
-    let cut = |o: &mut CorpusOptions| {
-        o.too_long = Some(TooLong::Cut);
-        o.stride = Some(3);
-    };
-    says(
-        refused(&model, &lines, &cut),
-        &["windows alone have a stride"],
-    );
-    let short = |o: &mut CorpusOptions| o.max_length = Some(2);
-    says(
-        refused(&model, &lines, &short),
-        &["leaves no token to predict"],
-    );
-    let ids = Source::token_ids(&fixture.write("ids.txt", "5 6\n7 60\n"));
-    says(
-        refused(&model, &ids, &none),
-        &["ids.txt, line 2: the id 60 (value 2", "vocabulary of 60"],
-    );
-    let unknown = Source::lines(&fixture.write("unknown.txt", "zebra\nzebra zebra\n"));
-    says(
-        refused(&model, &unknown, &none),
-        &["none of the documents (2)"],
-    );
-    let bare = LoadedModel::open(golden("bert-mlm")).unwrap();
-    says(refused(&bare, &lines, &none), &["bert-mlm", "tokenizer"]);
-    let strict = |o: &mut CorpusOptions| {
-        o.too_long = Some(TooLong::Error);
-        o.max_length = Some(5);
-    };
-    let long = fixture.write("long.tsv", "text\tlabel\nw5\t0\nw5 w6 w7 w8\t1\n");
-    let long = Source::table(&long, Columns::text("text").with_label("label")).unwrap();
-    says(
-        refused(&classifier, &long, &strict),
-        &["long.tsv, line 3: 6 tokens", "is 5"],
-    );
 }

@@ -1,0 +1,124 @@
+//! Why a reference file cannot be compared with a model.
+
+use std::path::PathBuf;
+
+use super::Place;
+
+/// Why a reference file cannot be compared. Each message says what to change in the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is not in the safetensors format.
+    #[error("{} is not a safetensors file: {source}", path.display())]
+    NotSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: safetensors::SafeTensorError,
+    },
+    /// Tensors whose names mean nothing here.
+    #[error(
+        "the reference holds {}, which cannot be understood; rename or leave out what is not one of \
+         input_ids, attention_mask, token_type_ids, position_ids, head_mask, labels, targets, \
+         next_sentence_label, hidden_states.N, attentions.N, attention_probs.N, \
+         attention_scores.N, query.N, key.N, value.N, head_output.N, attention_output.N, \
+         mlp_output.N, last_residual, pooled, logits, seq_relationship_logits, loss, \
+         mask_grad, or grad. followed by one of these", names.join(", ")
+    )]
+    UnknownTensors {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The number in a tensor's name is beyond the model.
+    #[error("{name}: the model has {layers} layers, so that the last number possible is {last}")]
+    NoSuchLayer {
+        /// The tensor.
+        name: String,
+        /// Layers of the model.
+        layers: usize,
+        /// The highest number that the name admits.
+        last: usize,
+    },
+    /// An input without which nothing can be run.
+    #[error("the reference has no {name}; {reason}")]
+    MissingInput {
+        /// The input.
+        name: &'static str,
+        /// What it is needed for.
+        reason: &'static str,
+    },
+    /// A tensor of another element type than its name wants.
+    #[error("{name} holds {found}, but {needs}")]
+    ElementType {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: String,
+        /// What is needed, and how to get it.
+        needs: &'static str,
+    },
+    /// A tensor of another shape than the model and the inputs say.
+    #[error("{name} has the shape {found:?}; {needs}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that fits, and what to do.
+        needs: String,
+    },
+    /// An input with a value that cannot be used.
+    #[error("{name}, sequence {sequence}: {reason}")]
+    Input {
+        /// The tensor.
+        name: String,
+        /// The sequence, zero-based.
+        sequence: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A result that this model does not compute.
+    #[error("{name} cannot be compared: {reason}")]
+    NotComputed {
+        /// The tensor.
+        name: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// A reference value that is infinite or not a number.
+    #[error(
+        "{name} holds {value} at {place}, with which nothing can be compared; the reference itself \
+         went wrong there"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// Where.
+        place: Box<Place>,
+        /// The value.
+        value: f64,
+    },
+    /// A reference tensor of zeros where the model has other values.
+    #[error(
+        "{name} is all zeros where it would be compared, as a tensor that was never filled is; \
+         write it again or leave it out"
+    )]
+    AllZero {
+        /// The tensor.
+        name: String,
+    },
+    /// Not one result in the file.
+    #[error("nothing was compared: {reason}")]
+    NothingToCompare {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
