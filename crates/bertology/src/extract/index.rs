@@ -4,7 +4,6 @@ use bertology_model::Pass;
 use bertology_store::Element;
 use serde_json::{Value, json};
 
-use super::Format;
 use super::layout::{Content, Layout};
 use super::plan::Extraction;
 use super::write::Summary;
@@ -21,7 +20,7 @@ impl Extraction {
             "shards": summary.shards,
         });
         #[cfg(feature = "parquet")]
-        if self.options.format == Format::Parquet {
+        if self.options.format == super::Format::Parquet {
             index["tables"] = tables(&self.layout);
             return index;
         }

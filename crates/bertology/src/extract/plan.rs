@@ -17,7 +17,7 @@ use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
 
 /// Bytes of values that a job may produce, if one example does not produce more.
-const JOB_BYTES: u64 = 32 << 20;
+const JOB_BYTES: u64 = 8 << 20;
 
 /// What the texts are, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
