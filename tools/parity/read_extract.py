@@ -54,7 +54,7 @@ class Checks:
 
 
 def run(options, folder, *more):
-    command = [options.bertology, "extract", options.model, "--file", options.file, "--shard-size", "3",
+    command = [options.bertology, "extract", options.model, "--text", options.file, "--shard-size", "3",
                "--output", str(folder), "--quiet", *more]
     subprocess.run(command, check=True)
     index = json.loads((folder / "index.json").read_text())

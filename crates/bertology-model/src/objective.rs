@@ -11,6 +11,9 @@ use crate::Error;
 pub enum Target {
     /// A class, for single-label classifiers: cross-entropy in nats.
     Label(usize),
+    /// A logit itself in the place of a loss, for classifiers and regression heads: gradients say what
+    /// raises it.
+    Logit(usize),
     /// A number, for one-output regression: squared error.
     Value(f64),
     /// A set of classes, for multi-label classifiers: binary cross-entropy, mean over labels.
@@ -41,6 +44,7 @@ pub(crate) struct Parts<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum SequenceTarget<'a> {
     Label(usize),
+    Logit(usize),
     Value(f64),
     Labels(&'a [bool]),
 }
@@ -112,6 +116,14 @@ impl Target {
                 tokens: None,
             }),
             (Self::Label(_), _) => wrong_kind("label", "single-label classifier"),
+            (Self::Logit(l), TaskHead::SequenceClassification { num_labels, .. }) => {
+                label(*l, *num_labels)?;
+                Ok(Parts {
+                    sequence: Some(SequenceTarget::Logit(*l)),
+                    tokens: None,
+                })
+            }
+            (Self::Logit(_), _) => wrong_kind("logit", "sequence classifier or regression head"),
             (
                 Self::Value(v),
                 TaskHead::SequenceClassification {
@@ -181,6 +193,10 @@ impl SequenceTarget<'_> {
     pub(crate) fn loss<R: Real>(self, logits: &[R], gradient: &mut [R]) -> f64 {
         match self {
             Self::Label(label) => cross_entropy(logits, label, 1.0, gradient),
+            Self::Logit(logit) => {
+                gradient[logit] = R::ONE;
+                logits[logit].to_f64()
+            }
             Self::Value(value) => {
                 let error = logits[0].to_f64() - value;
                 gradient[0] = R::from_f64(2.0 * error);
@@ -241,6 +257,7 @@ mod tests {
             4.0_f64.ln(),
         );
         check(SequenceTarget::Value(3.0), vec![1.0], 4.0);
+        check(SequenceTarget::Logit(1), vec![1.0, -2.5, 0.0], -2.5);
         // ½ (ln(1 + e⁰) + ln(1 + e²) - 2)
         let expected = 0.5 * (2.0_f64.ln() + (1.0 + 2.0_f64.exp()).ln() - 2.0);
         check(

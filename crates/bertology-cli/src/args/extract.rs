@@ -18,16 +18,15 @@ before anything is written; a disk that is too small is refused.";
 /// Which texts.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct TextArgs {
-    /// A text; may be repeated.
-    #[arg(long, value_name = "TEXT", help_heading = "Texts")]
-    #[arg(conflicts_with_all = ["file", "data", "task", "token_ids"])]
-    pub(crate) text: Vec<String>,
-    /// A file with one text a line; with --text-column a .tsv, .csv or .jsonl.
-    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task", "token_ids"])]
-    pub(crate) file: Option<PathBuf>,
-    /// What is one text of --file [default: line].
-    #[arg(long, value_name = "UNIT", help_heading = "Texts", requires = "file")]
-    #[arg(conflicts_with = "text_column")]
+    /// Texts, each for itself.
+    #[arg(value_name = "TEXT", conflicts_with_all = ["text", "data", "task", "token_ids"])]
+    pub(crate) texts: Vec<String>,
+    /// A file with one text a line.
+    #[arg(long, value_name = "FILE", help_heading = "Texts")]
+    #[arg(conflicts_with_all = ["data", "task", "token_ids", "text_column"])]
+    pub(crate) text: Option<PathBuf>,
+    /// What is one text of --text [default: line].
+    #[arg(long, value_name = "UNIT", help_heading = "Texts", requires = "text")]
     pub(crate) documents: Option<DocumentsArg>,
     /// Ready token ids in place of texts: integers, one sequence a line.
     #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task"])]
@@ -134,7 +133,8 @@ pub(crate) struct ValueArgs {
     #[arg(long, help_heading = "Values")]
     pub(crate) gradients: bool,
     /// The loss, which is written for each text: label (of the text's own label), class:K (of class K,
-    /// whatever the label), lm (of the next tokens) or mlm (of all tokens, unmasked).
+    /// whatever the label), logit:K (the logit itself), lm (of the next tokens) or mlm (of all tokens,
+    /// unmasked).
     #[arg(long, value_name = "WHICH", help_heading = "Values")]
     pub(crate) objective: Option<String>,
     /// One row a word in place of one a token; special tokens are left out.

@@ -51,7 +51,7 @@ pub(crate) fn run(args: ExtractArgs, screen: &Screen) -> Result<Done, Failure> {
     run.set_data(
         match plan.info() {
             Some(info) => Some(info.sha256.clone()),
-            None => hash_of(&args.texts.text),
+            None => hash_of(&args.texts.texts),
         },
         json!({ "file": plan.info(), "max_length": plan.max_length() }),
     );
@@ -207,29 +207,25 @@ fn options(args: &ExtractArgs) -> Result<ExtractOptions, Failure> {
 }
 
 fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
-    if let Some(file) = args.text.iter().find(|text| Path::new(text).is_file()) {
+    if let Some(file) = args.texts.iter().find(|text| Path::new(text).is_file()) {
         return Err(Failure::input(format!(
-            "--text takes a text, and {file} is a file; --file {file} takes its lines"
+            "{file} is a file, not a text; --text {file} takes its lines"
         )));
     }
-    if !args.text.is_empty() {
+    if !args.texts.is_empty() {
         let most = args.limit.unwrap_or(usize::MAX);
-        return Ok(Texts::given(args.text.iter().take(most)));
+        return Ok(Texts::given(args.texts.iter().take(most)));
     }
-    if args.file.is_none() && args.data.is_none() && args.token_ids.is_none() {
+    if args.text.is_none() && args.data.is_none() && args.token_ids.is_none() {
         return Err(Failure::input(
-            "no texts given: --text TEXT, --file FILE with one text a line, --file FILE \
-             --text-column COLUMN for a table, or --task NAME --data FOLDER for GLUE",
+            "no texts given: write them behind MODEL, or give --text FILE with one text a line, --data \
+             FILE --text-column COLUMN for a table, or --task NAME --data FOLDER for GLUE",
         ));
     }
-    let is_table = args.text_column.is_some();
     let data = DataArgs {
         task: args.task.clone(),
-        data: args
-            .data
-            .clone()
-            .or_else(|| args.file.clone().filter(|_| is_table)),
-        text: args.file.clone().filter(|_| !is_table),
+        data: args.data.clone(),
+        text: args.text.clone(),
         documents: args.documents,
         token_ids: args.token_ids.clone(),
         split: args.split.clone(),
@@ -328,7 +324,7 @@ fn headline(opened: &Opened, plan: &Extraction) -> String {
     let counts = plan.counts();
     let from = match plan.info() {
         Some(info) => info.path.display().to_string(),
-        None => "--text".to_owned(),
+        None => "the command line".to_owned(),
     };
     format!(
         "{}: {layers} layers of {heads} heads\n{from}: {}, {}",

@@ -47,7 +47,7 @@ fn a_run_is_a_folder_of_shards() {
     let ran = extract(
         &toy,
         &[
-            "--file",
+            "--text",
             "OUT/lines.txt",
             "--hidden-states",
             "0,3",
@@ -118,7 +118,7 @@ fn a_run_is_a_folder_of_shards() {
     assert_eq!((strings[2].as_str(), strings[5].as_str()), ("[CLS]", "the"));
 
     // A folder that is not empty is refused; replaced on request, and completely.
-    let again = ["--text", "the cat", "--tokens", "--output", "OUT/run"];
+    let again = ["the cat", "--tokens", "--output", "OUT/run"];
     extract(&toy, &again).failed(2, &["not empty", "--overwrite"]);
     extract(&toy, &[&again[..], &["--overwrite"]].concat()).ok();
     assert_eq!(
@@ -140,7 +140,7 @@ fn tables_and_tasks_and_token_ids_are_texts_too() {
         "{\"t\": \"the cat\", \"l\": \"LABEL_2\"}\n{\"t\": \"a\", \"l\": \"LABEL_0\"}\n",
     );
     let table = [
-        "--file",
+        "--data",
         "OUT/x.jsonl",
         "--text-column",
         "t",
@@ -171,32 +171,14 @@ fn tables_and_tasks_and_token_ids_are_texts_too() {
     extract(&toy, &ids).ok();
     assert_eq!(shape(&toy, "b", "head_outputs.0.1"), [7, 8]);
 
-    let parquet = [
-        "--text",
-        "the cat sees",
-        "--attentions",
-        "0.0",
-        "--format",
-        "parquet",
-    ];
+    let parquet = ["the cat sees", "--attentions", "0.0", "--format", "parquet"];
     extract(&toy, &[&parquet[..], &["--output", "OUT/c"]].concat()).ok();
     assert_eq!(
         toy.names("c"),
         ["attentions", "examples", "index.json", "run.json", "tokens"]
     );
     assert_eq!(toy.names("c/attentions"), ["shard-00000.parquet"]);
-    extract(
-        &toy,
-        &[
-            "--text",
-            "a",
-            "--tokens",
-            "--output",
-            "OUT/c",
-            "--overwrite",
-        ],
-    )
-    .ok();
+    extract(&toy, &["a", "--tokens", "--output", "OUT/c", "--overwrite"]).ok();
     assert!(!toy.path("c/attentions").exists());
 }
 
@@ -204,7 +186,7 @@ fn tables_and_tasks_and_token_ids_are_texts_too() {
 fn a_dry_run_writes_nothing() {
     let toy = Toy::new();
     lines(&toy, 25);
-    let base = ["--file", "OUT/lines.txt", "--hidden-states", "--json"];
+    let base = ["--text", "OUT/lines.txt", "--hidden-states", "--json"];
     let dry = extract(
         &toy,
         &[&base[..], &["--dry-run", "--output", "OUT/run"]].concat(),
@@ -221,7 +203,7 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
     let toy = Toy::new();
     lines(&toy, 5);
     toy.write("long.txt", &format!("the cat\n{}\n", "the ".repeat(200)));
-    let text = ["--text", "the cat", "--output", "OUT/run"];
+    let text = ["the cat", "--output", "OUT/run"];
     for (more, parts) in [
         (
             &["--gradients", "--hidden-states"][..],
@@ -233,6 +215,7 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
         (&["--attentions", "0.4"], &["layer 0, head 4"]),
         (&["--attentions", "x"], &["x"]),
         (&["--logits", "--objective", "class:7"], &["no class 7"]),
+        (&["--logits", "--objective", "logit:3"], &["no class 3"]),
         (
             &["--logits", "--objective", "clas"],
             &["not an objective", "mlm"],
@@ -251,11 +234,10 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
     }
     let lm = ["--logits", "--objective", "lm"];
     extract(&toy, &[&text[..], &lm].concat()).failed(1, &["causal language modelling", "GPT"]);
-    extract(&toy, &["--tokens", "--output", "OUT/run"]).failed(2, &["no texts given", "--file"]);
-    extract(&toy, &["--text", "a", "--tokens"]).failed(2, &["--output", "--dry-run"]);
-    extract(&toy, &["--text", "OUT/lines.txt", "--tokens", "--dry-run"])
-        .failed(2, &["--file", "lines.txt"]);
-    let long = ["--file", "OUT/long.txt", "--tokens", "--output", "OUT/run"];
+    extract(&toy, &["--tokens", "--output", "OUT/run"]).failed(2, &["no texts given", "--text"]);
+    extract(&toy, &["a", "--tokens"]).failed(2, &["--output", "--dry-run"]);
+    extract(&toy, &["OUT/lines.txt", "--tokens", "--dry-run"]).failed(2, &["--text", "lines.txt"]);
+    let long = ["--text", "OUT/long.txt", "--tokens", "--output", "OUT/run"];
     extract(&toy, &long).failed(2, &["long.txt, line 2", "202 tokens", "--too-long"]);
     assert!(!toy.path("run").exists());
     let ran = extract(&toy, &[&long[..], &["--too-long", "cut"]].concat()).ok();
@@ -307,7 +289,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     lines(&toy, LONG);
     let args = |folder: &str, more: &[&str]| {
         let base = [
-            "--file",
+            "--text",
             "OUT/lines.txt",
             "--hidden-states",
             "--dtype",

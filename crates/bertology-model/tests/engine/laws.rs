@@ -265,6 +265,38 @@ fn contributions_add_up_to_the_attention_output() {
     }
 }
 
+/// The gradient of a cross-entropy is that of the logits, weighted by the softmax less one at the label.
+#[test]
+fn gradients_of_logits_make_up_that_of_the_loss() {
+    for name in CLASSIFIERS {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let sequences = fixture.sequences();
+        let slopes = |target: Target| {
+            let targets = vec![target; sequences.len()];
+            run(&model, &sequences, Some(&targets), Masking::None)
+        };
+        let loss = slopes(Target::Label(1));
+        let logits: Vec<_> = (0..3).map(|k| slopes(Target::Logit(k))).collect();
+        for (b, found) in loss.iter().enumerate() {
+            let exps: Vec<f64> = found.logits.iter().map(|z| z.exp()).collect();
+            let sum: f64 = exps.iter().sum();
+            let mut expected = vec![0.0; 12];
+            for (k, run) in logits.iter().enumerate() {
+                assert_eq!(run[b].loss, Some(found.logits[k]), "{name}");
+                let weight = exps[k] / sum - f64::from(u8::from(k == 1));
+                let slope = run[b].mask_gradient.iter().flatten();
+                expected
+                    .iter_mut()
+                    .zip(slope)
+                    .for_each(|(e, s)| *e += weight * s);
+            }
+            let ours = found.mask_gradient.as_ref().expect("gradient");
+            assert!(distance(ours, &expected) < 1e-10, "{name}");
+        }
+    }
+}
+
 /// Only position 0 of the last layer is read by a classifier.
 #[test]
 fn locality_of_the_last_layer() {

@@ -111,7 +111,9 @@ pub enum ExtractError {
         head: &'static str,
     },
     /// Not an objective.
-    #[error("`{text}` is not an objective; write label, lm, mlm, or class:2 for class 2")]
+    #[error(
+        "`{text}` is not an objective; write label, lm, mlm, class:2 for the loss of class 2, or logit:2 for its logit"
+    )]
     ObjectiveSyntax {
         /// As given.
         text: String,

@@ -153,6 +153,9 @@ pub enum Objective {
     Label,
     /// The cross-entropy of this class for every text, `-ln p(class)`, whatever its label.
     Class(usize),
+    /// This logit itself, of a classifier or a regression head, for every text: not a loss, so that
+    /// gradients say what raises the model's score.
+    Logit(usize),
     /// Causal language models: the mean cross-entropy of every token but the first, given those
     /// before it. In windows, of the tokens that no window before has.
     NextTokens,
@@ -166,6 +169,7 @@ impl fmt::Display for Objective {
         match self {
             Self::Label => f.write_str("label"),
             Self::Class(class) => write!(f, "class:{class}"),
+            Self::Logit(logit) => write!(f, "logit:{logit}"),
             Self::NextTokens => f.write_str("lm"),
             Self::Tokens => f.write_str("mlm"),
         }
@@ -175,14 +179,17 @@ impl fmt::Display for Objective {
 impl FromStr for Objective {
     type Err = Error;
 
-    /// Reads `label`, `class:2`, `lm` or `mlm`.
+    /// Reads `label`, `class:2`, `logit:2`, `lm` or `mlm`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let class = text.strip_prefix("class:").map(str::parse);
-        match (text, class) {
+        let numbered = text
+            .split_once(':')
+            .and_then(|(kind, number)| Some((kind, number.parse().ok()?)));
+        match (text, numbered) {
             ("label", _) => Ok(Self::Label),
             ("lm", _) => Ok(Self::NextTokens),
             ("mlm", _) => Ok(Self::Tokens),
-            (_, Some(Ok(class))) => Ok(Self::Class(class)),
+            (_, Some(("class", class))) => Ok(Self::Class(class)),
+            (_, Some(("logit", logit))) => Ok(Self::Logit(logit)),
             _ => Err(ExtractError::ObjectiveSyntax { text: text.into() }.into()),
         }
     }
@@ -215,6 +222,13 @@ impl Objective {
                     num_labels: classes,
                     problem: Problem::SingleLabel,
                 },
+            )
+            | (
+                Self::Logit(class),
+                TaskHead::SequenceClassification {
+                    num_labels: classes,
+                    ..
+                },
             ) if class >= *classes => Err(ExtractError::NoSuchClass {
                 class,
                 classes: *classes,
@@ -227,6 +241,8 @@ impl Objective {
                 },
             ) => Ok(()),
             (Self::Class(_), _) => refuse("a single-label classifier"),
+            (Self::Logit(_), TaskHead::SequenceClassification { .. }) => Ok(()),
+            (Self::Logit(_), _) => refuse("a sequence classifier or a regression head"),
             (Self::NextTokens, TaskHead::CausalLm)
             | (Self::Tokens, TaskHead::MaskedLm | TaskHead::PreTraining) => Ok(()),
             (Self::NextTokens, _) => refuse("a causal language model"),

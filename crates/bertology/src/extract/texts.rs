@@ -281,6 +281,7 @@ impl Preparer {
         };
         Ok(Some(match (objective, &self.labels) {
             (Objective::Class(class), _) => Target::Label(class),
+            (Objective::Logit(logit), _) => Target::Logit(logit),
             (Objective::Label, Some(labels)) => match labels.target(example, &self.path)? {
                 bertology_data::Target::Class(class) => Target::Label(class),
                 bertology_data::Target::Value(value) => Target::Value(value),
