@@ -277,7 +277,8 @@ fn gradients_of_logits_make_up_that_of_the_loss() {
             run(&model, &sequences, Some(&targets), Masking::None)
         };
         let loss = slopes(Target::Label(1));
-        let logits: Vec<_> = (0..3).map(|k| slopes(Target::Logit(k))).collect();
+        let labels = loss[0].logits.len();
+        let logits: Vec<_> = (0..labels).map(|k| slopes(Target::Logit(k))).collect();
         for (b, found) in loss.iter().enumerate() {
             let exps: Vec<f64> = found.logits.iter().map(|z| z.exp()).collect();
             let sum: f64 = exps.iter().sum();
