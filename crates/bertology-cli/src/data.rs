@@ -7,18 +7,18 @@ use bertology::data::{Columns, Documents, LabelOrder, TableFormat};
 use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
-use crate::args::{DataArgs, DocumentsArg, ObjectiveArg, TooLongArg, WorkArgs};
+use crate::args::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg, WorkArgs};
 use crate::failure::Failure;
 use crate::session::{Opened, data_failure, failure};
 use crate::show::Screen;
 
 /// Whether the options name data at all.
 pub(crate) fn named(args: &DataArgs) -> bool {
-    args.task.is_some()
-        || args.data.is_some()
-        || args.text_column.is_some()
-        || args.text.is_some()
-        || args.token_ids.is_some()
+    args.source.task.is_some()
+        || args.source.data.is_some()
+        || args.source.text_column.is_some()
+        || args.source.text.is_some()
+        || args.source.token_ids.is_some()
 }
 
 /// The head that the objective reads.
@@ -65,14 +65,14 @@ pub(crate) fn corpus(
         TooLongArg::Window => TooLong::Window,
     });
     options.stride = data.stride.map(usize::from);
-    if data.swapped_mnli_labels {
+    if data.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;
     }
     if let Some(tokens) = work.tokens_per_batch {
         options.batch_tokens = tokens.get();
     }
     let causal = matches!(options.objective, Some(Objective::CausalLm { .. }));
-    let source = source(data, causal, screen)?;
+    let source = source(&data.source, causal, screen)?;
     Corpus::new(&opened.model, source, &options).map_err(|e| failure(&e))
 }
 
@@ -140,7 +140,7 @@ fn masked(probability: Option<f64>, seed: Option<u64>) -> TokenMasking {
 }
 
 /// `causal`: the model reads what run_prune_gpt.py reads.
-pub(crate) fn source(args: &DataArgs, causal: bool, screen: &Screen) -> Result<Source, Failure> {
+pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result<Source, Failure> {
     let split = |instead: &str| match &args.split {
         None => Ok(()),
         Some(split) => Err(Failure::input(format!(

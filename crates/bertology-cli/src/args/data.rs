@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-/// Which examples.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct DataArgs {
+/// Where the texts are.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct SourceArgs {
     /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
     #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Data")]
     pub(crate) task: Option<String>,
@@ -18,14 +18,14 @@ pub(crate) struct DataArgs {
     /// GLUE: train, dev or test [default: dev].
     #[arg(long, value_name = "SPLIT", help_heading = "Data")]
     pub(crate) split: Option<String>,
-    /// Plain text, for a language model.
+    /// Plain text, one document a line unless --documents says otherwise; no labels.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[arg(conflicts_with_all = ["task", "data", "text_column", "token_ids"])]
     pub(crate) text: Option<PathBuf>,
     /// What is one document of --text [default: line].
     #[arg(long, value_name = "UNIT", help_heading = "Data", requires = "text")]
     pub(crate) documents: Option<DocumentsArg>,
-    /// Token ids, for a language model: integers, one document a line.
+    /// Ready token ids in place of texts: integers, one document a line.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[arg(conflicts_with_all = ["task", "data", "text_column"])]
     pub(crate) token_ids: Option<PathBuf>,
@@ -54,6 +54,14 @@ pub(crate) struct DataArgs {
     /// Stop after so many examples (rows or documents).
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub(crate) limit: Option<usize>,
+}
+
+/// Which examples, and what the model is scored for on them.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct DataArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) source: SourceArgs,
     /// Longest input in tokens, special ones included [default: the model's limit; with labels 128
     /// if that is less].
     #[arg(

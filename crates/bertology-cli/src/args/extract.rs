@@ -1,12 +1,11 @@
 //! `bertology extract`
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{DocumentsArg, ModelArgs, OutputArgs, ResumeArgs, TooLongArg, WorkArgs};
+use super::{ModelArgs, OutputArgs, ResumeArgs, SourceArgs, TooLongArg, WorkArgs};
 
 pub(crate) const ABOUT: &str = "\
 Write down what goes on inside: hidden states, attention, outputs and contributions of heads, \
@@ -21,56 +20,15 @@ pub(crate) struct TextArgs {
     /// Texts, each for itself.
     #[arg(value_name = "TEXT", conflicts_with_all = ["text", "data", "task", "token_ids"])]
     pub(crate) texts: Vec<String>,
-    /// A file with one text a line.
-    #[arg(long, value_name = "FILE", help_heading = "Texts")]
-    #[arg(conflicts_with_all = ["data", "task", "token_ids", "text_column"])]
-    pub(crate) text: Option<PathBuf>,
-    /// What is one text of --text [default: line].
-    #[arg(long, value_name = "UNIT", help_heading = "Texts", requires = "text")]
-    pub(crate) documents: Option<DocumentsArg>,
-    /// Ready token ids in place of texts: integers, one sequence a line.
-    #[arg(long, value_name = "FILE", help_heading = "Texts", conflicts_with_all = ["data", "task"])]
-    pub(crate) token_ids: Option<PathBuf>,
-    /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
-    #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Texts")]
-    pub(crate) task: Option<String>,
-    /// The task's folder, or the GLUE folder above it; with --text-column a .tsv, .csv or .jsonl.
-    #[arg(long, value_name = "PATH", alias = "data-dir", help_heading = "Texts")]
-    pub(crate) data: Option<PathBuf>,
-    /// GLUE: train, dev or test [default: dev].
-    #[arg(long, value_name = "SPLIT", help_heading = "Texts")]
-    pub(crate) split: Option<String>,
-    /// Table: the column of the text (name or zero-based number).
-    #[arg(long, value_name = "COLUMN", help_heading = "Texts")]
-    pub(crate) text_column: Option<String>,
-    /// Table: the column of the second text.
-    #[arg(
-        long,
-        value_name = "COLUMN",
-        help_heading = "Texts",
-        requires = "text_column"
-    )]
-    pub(crate) pair_column: Option<String>,
-    /// Table: the column of the label, for --objective label.
-    #[arg(
-        long,
-        value_name = "COLUMN",
-        help_heading = "Texts",
-        requires = "text_column"
-    )]
-    pub(crate) label_column: Option<String>,
-    /// Labels of MNLI as transformers orders them for RoBERTa: contradiction, neutral, entailment.
-    #[arg(long, help_heading = "Texts")]
-    pub(crate) swapped_mnli_labels: bool,
-    /// Stop after so many texts.
-    #[arg(long, value_name = "N", help_heading = "Texts")]
-    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) source: SourceArgs,
     /// Longest sequence in tokens, special ones included [default: the model's limit].
     #[arg(
         long,
         value_name = "N",
         alias = "max-seq-length",
-        help_heading = "Texts"
+        help_heading = "Data"
     )]
     pub(crate) max_length: Option<NonZeroUsize>,
     /// What happens to longer texts.
@@ -78,12 +36,12 @@ pub(crate) struct TextArgs {
         long,
         value_name = "HOW",
         default_value = "error",
-        help_heading = "Texts"
+        help_heading = "Data"
     )]
     pub(crate) too_long: TooLongArg,
     /// Tokens from one window to the next, with --too-long window; fewer than a window holds give
     /// each window context [default: what a window holds].
-    #[arg(long, value_name = "N", help_heading = "Texts")]
+    #[arg(long, value_name = "N", help_heading = "Data")]
     pub(crate) stride: Option<NonZeroUsize>,
 }
 

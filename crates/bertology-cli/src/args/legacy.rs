@@ -93,7 +93,7 @@ impl Legacy {
             None => {}
         }
         match self.data_subset {
-            Some(subset) if subset >= 1 => data.limit = usize::try_from(subset).ok(),
+            Some(subset) if subset >= 1 => data.source.limit = usize::try_from(subset).ok(),
             Some(-1) | None => {}
             Some(subset) => {
                 return Err(Failure::input(format!(

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Done;
-use crate::args::{DataArgs, DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg};
+use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg};
 use crate::args::{ValueArgs, WorkArgs};
 use crate::data;
 use crate::failure::Failure;
@@ -200,42 +200,30 @@ fn options(args: &ExtractArgs) -> Result<ExtractOptions, Failure> {
         options.batch_tokens = tokens.get();
     }
     options.threads = session::threads(&args.work);
-    if args.texts.swapped_mnli_labels {
+    if args.texts.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;
     }
     Ok(options)
 }
 
 fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
+    let source = &args.source;
     if let Some(file) = args.texts.iter().find(|text| Path::new(text).is_file()) {
         return Err(Failure::input(format!(
             "{file} is a file, not a text; --text {file} takes its lines"
         )));
     }
     if !args.texts.is_empty() {
-        let most = args.limit.unwrap_or(usize::MAX);
+        let most = source.limit.unwrap_or(usize::MAX);
         return Ok(Texts::given(args.texts.iter().take(most)));
     }
-    if args.text.is_none() && args.data.is_none() && args.token_ids.is_none() {
+    if source.text.is_none() && source.data.is_none() && source.token_ids.is_none() {
         return Err(Failure::input(
             "no texts given: write them behind MODEL, or give --text FILE with one text a line, --data \
              FILE --text-column COLUMN for a table, or --task NAME --data FOLDER for GLUE",
         ));
     }
-    let data = DataArgs {
-        task: args.task.clone(),
-        data: args.data.clone(),
-        text: args.text.clone(),
-        documents: args.documents,
-        token_ids: args.token_ids.clone(),
-        split: args.split.clone(),
-        limit: args.limit,
-        text_column: args.text_column.clone(),
-        pair_column: args.pair_column.clone(),
-        label_column: args.label_column.clone(),
-        ..DataArgs::default()
-    };
-    Ok(data::source(&data, false, screen)?.into())
+    Ok(data::source(source, false, screen)?.into())
 }
 
 /// The objective, and the head that it reads.
