@@ -64,21 +64,23 @@ impl<R: Real> HeadPass<'_, R> {
                 )?;
             }
             if let Some(targets) = targets {
-                let mut d_logits = vec![R::ZERO; chunk.logits.len()];
-                let each = chunk.logits.chunks_exact(vocab);
-                for ((logits, d), i) in each.zip(d_logits.chunks_exact_mut(vocab)).zip(rows) {
+                // Without a backward pass nobody reads the gradient.
+                let size = if gradient.is_some() {
+                    chunk.logits.len()
+                } else {
+                    0
+                };
+                let mut d_logits = vec![R::ZERO; size];
+                let mut below = d_logits.chunks_exact_mut(vocab);
+                for (logits, i) in chunk.logits.chunks_exact(vocab).zip(rows) {
+                    let d = below.next();
                     let Some(label) = targets[*i] else { continue };
                     *loss += cross_entropy(logits, label as usize, 1.0 / count as f64, d);
                 }
                 if let Some(gradient) = gradient.as_deref_mut() {
                     if all {
-                        self.emit(
-                            taps,
-                            Pass::Backward,
-                            ModelSite::TokenLogits,
-                            &d_logits,
-                            vocab,
-                        )?;
+                        let site = ModelSite::TokenLogits;
+                        self.emit(taps, Pass::Backward, site, &d_logits, vocab)?;
                     }
                     let d_hidden = self.chunk_backward(lm, &chunk, &d_logits, rows.len());
                     for (d, place) in d_hidden.chunks_exact(width).zip(&places) {

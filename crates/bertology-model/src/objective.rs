@@ -192,7 +192,7 @@ impl SequenceTarget<'_> {
     /// The loss; `gradient` receives its derivative with respect to `logits`.
     pub(crate) fn loss<R: Real>(self, logits: &[R], gradient: &mut [R]) -> f64 {
         match self {
-            Self::Label(label) => cross_entropy(logits, label, 1.0, gradient),
+            Self::Label(label) => cross_entropy(logits, label, 1.0, Some(gradient)),
             Self::Logit(logit) => {
                 gradient[logit] = R::ONE;
                 logits[logit].to_f64()
@@ -218,16 +218,19 @@ impl SequenceTarget<'_> {
     }
 }
 
-/// `weight · (ln Σ e^z - z_label)`, in nats; `gradient = weight · (softmax(z) - onehot)`.
+/// `weight · (ln Σ e^z - z_label)`, in nats; `gradient`, if wanted, becomes
+/// `weight · (softmax(z) - onehot)`.
 pub(crate) fn cross_entropy<R: Real>(
     logits: &[R],
     label: usize,
     weight: f64,
-    gradient: &mut [R],
+    gradient: Option<&mut [R]>,
 ) -> f64 {
     let normalizer = log_sum_exp(logits);
-    weighted_softmax(gradient, logits, normalizer, weight);
-    gradient[label] -= R::from_f64(weight);
+    if let Some(gradient) = gradient {
+        weighted_softmax(gradient, logits, normalizer, weight);
+        gradient[label] -= R::from_f64(weight);
+    }
     weight * (normalizer - logits[label].to_f64())
 }
 
