@@ -1,5 +1,7 @@
 //! Views on strided matrices and their product, through the `gemm` crate.
 
+use std::ops::Range;
+
 use crate::Real;
 
 /// A read-only matrix in someone else's memory; element `(i, j)` is `data[i·row_stride + j·col_stride]`.
@@ -72,6 +74,32 @@ impl<'a, T> Matrix<'a, T> {
             row_stride: self.col_stride,
             col_stride: self.row_stride,
         }
+    }
+
+    /// The matrix of some rows in their order.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[track_caller]
+    #[must_use]
+    pub fn slice_rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        Self {
+            data: &self.data[(rows.start * self.row_stride).min(self.data.len())..],
+            rows: rows.len(),
+            ..self
+        }
+    }
+
+    /// The matrix of the first `cols` columns.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[track_caller]
+    #[must_use]
+    pub fn first_cols(self, cols: usize) -> Self {
+        assert!(cols <= self.cols, "{cols} columns of {}", self.cols);
+        Self { cols, ..self }
     }
 
     /// Number of rows.
@@ -182,6 +210,24 @@ impl<'a, T> MatrixMut<'a, T> {
             return &mut [];
         }
         &mut self.data[i * self.row_stride..][..self.cols]
+    }
+
+    /// The matrix of some rows in their order, and of its first `cols` columns.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[track_caller]
+    #[must_use]
+    pub fn corner(self, rows: Range<usize>, cols: usize) -> Self {
+        assert!(rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        assert!(cols <= self.cols, "{cols} columns of {}", self.cols);
+        let first = (rows.start * self.row_stride).min(self.data.len());
+        Self {
+            data: &mut self.data[first..],
+            rows: rows.len(),
+            cols,
+            row_stride: self.row_stride,
+        }
     }
 
     /// The same matrix, to be read.
@@ -423,6 +469,26 @@ mod tests {
             out,
             [data[0], data[1], 9.0, 9.0, data[6], data[7], 9.0, 9.0]
         );
+    }
+
+    /// A product put together from its blocks is the product.
+    #[test]
+    fn parts_of_matrices_are_matrices() {
+        let (a, b) = (ramp(7 * 5), ramp(5 * 6));
+        let (left, right) = (Matrix::new(&a, 7, 5), Matrix::new(&b, 6, 5).transposed());
+        let whole = naive(&left, &right);
+        let mut got = vec![0.0; 7 * 6];
+        for (rows, cols) in [(0..3, 4), (3..7, 6), (0..3, 6)] {
+            Product::replace(1).run(
+                MatrixMut::new(&mut got, 7, 6).corner(rows.clone(), cols),
+                left.slice_rows(rows),
+                right.first_cols(cols),
+            );
+        }
+        assert!(got.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-12));
+        let some = right.transposed().slice_rows(2..4);
+        assert_eq!((some.rows(), some.row(1)), (2, &b[15..20]));
+        assert_eq!(left.slice_rows(7..7).rows(), 0);
     }
 
     #[test]

@@ -96,13 +96,42 @@ pub fn softmax_rows_backward<T: Real>(gradient: &mut [T], probs: &[T], width: us
         .chunks_exact_mut(width)
         .zip(probs.chunks_exact(width))
     {
-        vectorized!({
-            let projection = sum_by(width, |i| d[i] * p[i]);
-            for i in 0..width {
-                d[i] = p[i] * (d[i] - projection);
-            }
-        });
+        softmax_backward(d, p);
     }
+}
+
+/// Gradient of [`softmax_causal`]: entries behind the diagonal become 0, whatever they were.
+///
+/// # Shapes
+/// `gradient [width, width]`, `probs [width, width]`, contiguous.
+///
+/// # Panics
+/// If a length is not the square of `width`.
+#[track_caller]
+pub fn softmax_causal_backward<T: Real>(gradient: &mut [T], probs: &[T], width: usize) {
+    if width == 0 {
+        return;
+    }
+    assert_eq!(gradient.len(), width * width);
+    assert_eq!(probs.len(), width * width);
+    let rows = gradient
+        .chunks_exact_mut(width)
+        .zip(probs.chunks_exact(width));
+    for (i, (d, p)) in rows.enumerate() {
+        let (seen, behind) = d.split_at_mut(i + 1);
+        softmax_backward(seen, &p[..=i]);
+        behind.fill(T::ZERO);
+    }
+}
+
+fn softmax_backward<T: Real>(d: &mut [T], p: &[T]) {
+    let width = d.len().min(p.len());
+    vectorized!({
+        let projection = sum_by(width, |i| d[i] * p[i]);
+        for i in 0..width {
+            d[i] = p[i] * (d[i] - projection);
+        }
+    });
 }
 
 /// `-Σ_j p_j ln p_j` of one row, in nats, with `0 ln 0 = 0`.
@@ -231,6 +260,12 @@ mod tests {
             assert!(all[i * n..(i + 1) * n][i + 1..].iter().all(|p| *p == 0.0));
         }
         assert_eq!(all[0], 1.0);
+        let mut d: Vec<f64> = (0..n * n).map(|i| f64::from((i * 5 % 13) as u32)).collect();
+        let mut expected = d.clone();
+        softmax_rows_backward(&mut expected, &all, n);
+        d[1] = f64::NAN;
+        softmax_causal_backward(&mut d, &all, n);
+        assert!(d.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12));
         // What stands behind may be anything.
         let mut wild = [2.0_f32, f32::NAN, 1.0, 1.0];
         softmax_causal(&mut wild, 2);

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use bertology_checkpoint::{Architecture, Positions};
 use bertology_kernels::elementwise::dot;
-use bertology_kernels::softmax::{softmax_causal, softmax_rows, softmax_rows_backward};
+use bertology_kernels::softmax::{
+    softmax_causal, softmax_causal_backward, softmax_rows, softmax_rows_backward,
+};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::intervention::Place;
@@ -14,6 +16,10 @@ use crate::rows::Rows;
 use crate::taps::{LayerSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
+
+/// Queries of a causal model that are taken together: a block as wide as it is tall is computed in vain
+/// above its diagonal, and smaller products are slower ones.
+const CAUSAL_BLOCK: usize = 128;
 
 /// The parts of a packed projection in their order.
 const PROJECTIONS: [LayerSite; 3] = [LayerSite::Query, LayerSite::Key, LayerSite::Value];
@@ -151,6 +157,31 @@ impl<R: Real> AttentionPass<'_, R> {
             })
     }
 
+    /// Queries, and how many keys from the first on they see, last ones first: all at once, or, where what
+    /// follows is hidden, a few queries at a time with as many keys as the last of them sees.
+    fn blocks(&self, n: usize) -> impl Iterator<Item = (Range<usize>, usize)> + use<R> {
+        let size = if self.arch.causal {
+            CAUSAL_BLOCK
+        } else {
+            n.max(1)
+        };
+        (0..n.div_ceil(size)).rev().map(move |block| {
+            let last = ((block + 1) * size).min(n);
+            (block * size..last, last)
+        })
+    }
+
+    /// [`Self::blocks`], or everything at once where interventions may put anything anywhere.
+    fn blocks_seen(
+        &self,
+        n: usize,
+        taps: &Taps<'_, '_, '_, R>,
+    ) -> impl Iterator<Item = (Range<usize>, usize)> + use<R> {
+        let whole = taps.changes() && n > 0;
+        let blocks = self.blocks(n).filter(move |_| !whole);
+        blocks.chain(whole.then_some((0..n, n)))
+    }
+
     /// Attention probabilities of one head and sequence into `scores [n, n]`; `raw` sees, and may
     /// change, the scores before the softmax.
     fn probabilities<'s>(
@@ -169,7 +200,13 @@ impl<R: Real> AttentionPass<'_, R> {
             accumulate: false,
             threads: 1,
         };
-        product.run(MatrixMut::new(scores, n, n), query, key.transposed());
+        for (queries, keys) in self.blocks(n) {
+            product.run(
+                MatrixMut::new(scores, n, n).corner(queries.clone(), keys),
+                query.slice_rows(queries),
+                key.slice_rows(0..keys).transposed(),
+            );
+        }
         if let Some(rel) = self.relative(n) {
             let width = 2 * n - 1;
             // query · E, then, where the variant says so, key · E; read along diagonals.
@@ -217,7 +254,16 @@ impl<R: Real> AttentionPass<'_, R> {
             let at = (sequence, id);
             let probs = self.watched_probabilities(&slice, qkv, scores, relative, at, taps)?;
             let probs = Matrix::new(probs, slice.len(), slice.len());
-            Product::replace(1).run(slice.context_mut(context), probs, slice.read(qkv, 2));
+            let values = slice.read(qkv, 2);
+            for (queries, keys) in self.blocks_seen(slice.len(), taps) {
+                Product::replace(1).run(
+                    slice
+                        .context_mut(context)
+                        .corner(queries.clone(), slice.head_dim),
+                    probs.slice_rows(queries).first_cols(keys),
+                    values.slice_rows(0..keys),
+                );
+            }
             let site = LayerSite::HeadOutput;
             taps.edit(Self::place(site, sequence, id), slice.context_mut(context))?;
             taps.emit_head(Pass::Forward, site, sequence, id, slice.context(context))?;
@@ -243,7 +289,7 @@ impl<R: Real> AttentionPass<'_, R> {
         let n = slice.len();
         let probs = self.probabilities(slice, qkv, scores, relative, |scores| {
             let site = LayerSite::AttentionScores;
-            if self.arch.causal && taps.wants(pass, site) {
+            if self.arch.causal && (taps.wants(pass, site) || taps.changes()) {
                 hide_what_follows(scores, n);
             }
             let place = Self::place(site, sequence, id);
@@ -382,34 +428,66 @@ impl<R: Real> AttentionPass<'_, R> {
         })?;
         taps.edits().replay(&at(LayerSite::AttentionProbs), probs);
         let p = Matrix::new(probs, n, n);
-        Product::replace(1).run(slice.write(d_qkv, 2), p.transposed(), d_context);
         let d_scores = sized(score_gradient, n * n);
-        Product::replace(1).run(
-            MatrixMut::new(d_scores, n, n),
-            d_context,
-            value.transposed(),
-        );
+        // The first block reaches all keys and sets what the others add to.
+        let watched = taps.changes() || taps.wants(pass, LayerSite::AttentionProbs);
+        let blocks: Vec<_> = if watched {
+            vec![(0..n, n)]
+        } else {
+            self.blocks(n).collect()
+        };
+        let parts = |block: usize, scale: R| Product {
+            scale,
+            accumulate: block > 0,
+            threads: 1,
+        };
+        for (block, (queries, keys)) in blocks.iter().enumerate() {
+            let d = d_context.slice_rows(queries.clone());
+            parts(block, R::ONE).run(
+                slice.write(d_qkv, 2).corner(0..*keys, slice.head_dim),
+                p.slice_rows(queries.clone()).first_cols(*keys).transposed(),
+                d,
+            );
+            Product::replace(1).run(
+                MatrixMut::new(d_scores, n, n).corner(queries.clone(), *keys),
+                d,
+                value.slice_rows(0..*keys).transposed(),
+            );
+        }
         let site = LayerSite::AttentionProbs;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
             .block(&at(site), MatrixMut::new(d_scores, n, n));
-        softmax_rows_backward(d_scores, probs, n);
+        if self.arch.causal && !taps.changes() {
+            softmax_causal_backward(d_scores, probs, n);
+        } else {
+            softmax_rows_backward(d_scores, probs, n);
+        }
         let site = LayerSite::AttentionScores;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
             .block(&at(site), MatrixMut::new(d_scores, n, n));
         let d = Matrix::new(d_scores, n, n);
-        let scaled = Product {
-            scale: self.scale(),
-            accumulate: false,
-            threads: 1,
-        };
-        scaled.run(slice.write(d_qkv, 0), d, key);
-        scaled.run(slice.write(d_qkv, 1), d.transposed(), query);
+        for (block, (queries, keys)) in blocks.iter().enumerate() {
+            let d = d.slice_rows(queries.clone()).first_cols(*keys);
+            parts(0, self.scale()).run(
+                slice
+                    .write(d_qkv, 0)
+                    .corner(queries.clone(), slice.head_dim),
+                d,
+                key.slice_rows(0..*keys),
+            );
+            parts(block, self.scale()).run(
+                slice.write(d_qkv, 1).corner(0..*keys, slice.head_dim),
+                d.transposed(),
+                query.slice_rows(queries.clone()),
+            );
+        }
         if let Some(rel) = self.relative(n) {
             let add = Product {
+                scale: self.scale(),
                 accumulate: true,
-                ..scaled
+                threads: 1,
             };
             let width = 2 * n - 1;
             for (part, by_key) in [(0, false), (1, true)] {

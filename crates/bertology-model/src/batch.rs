@@ -14,8 +14,8 @@ pub struct Sequence {
     /// Segment ids (`token_type_ids`), one per token; empty means all 0, and for GPT and GPT-2, whose
     /// segment ids are rows of the token table, none.
     pub segments: Vec<u32>,
-    /// Rows of the position table (`position_ids`), one per token; empty means the family's own rule.
-    /// For comparison with batches that were padded on the left, where transformers counts the
+    /// Rows of the position table (`position_ids`), one per token; empty means the family's own rule,
+    /// which also limits the length. For comparison with batches that were padded on the left, where transformers counts the
     /// padding too.
     pub positions: Vec<u32>,
 }
@@ -78,7 +78,8 @@ impl PackedBatch {
             return Err(Error::EmptySequence { sequence: index });
         }
         let limit = arch.max_tokens();
-        if item.len() > limit {
+        // Given positions say themselves which rows they read.
+        if item.positions.is_empty() && item.len() > limit {
             return Err(Error::SequenceTooLong {
                 sequence: index,
                 tokens: item.len(),

@@ -283,6 +283,11 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         Ok(())
     }
 
+    /// Whether anyone may change values.
+    pub(crate) fn changes(&self) -> bool {
+        !self.interventions.is_empty()
+    }
+
     /// Whether someone looks at rows of a layer that its own head may not read, or changes anything.
     pub(crate) fn looks_at_rows(&self) -> bool {
         let forward = [
@@ -305,7 +310,7 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         let gradients = gradients
             .into_iter()
             .any(|site| self.wants(Pass::Backward, *site));
-        values || gradients || !self.interventions.is_empty()
+        values || gradients || self.changes()
     }
 
     pub(crate) fn wants(&self, pass: Pass, site: impl Into<Site>) -> bool {

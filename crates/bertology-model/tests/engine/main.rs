@@ -4,3 +4,4 @@ mod fixture;
 mod golden;
 mod interventions;
 mod laws;
+mod shortcuts;
