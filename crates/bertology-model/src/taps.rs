@@ -2,7 +2,8 @@
 //!
 //! An observer declares which sites it wants; the engine materialises only those and hands each
 //! value over while it is hot, one sequence (and, inside attention, one head) at a time. Nothing is
-//! kept unless the observer keeps it, and an observer can never change a result. Sequences come
+//! kept unless the observer keeps it, and an observer can never change a result, save for the order in
+//! which sums are rounded: positions of the last layer that nobody reads are not computed. Sequences come
 //! with their true length: no padding ever reaches an observer.
 
 use std::collections::BTreeMap;

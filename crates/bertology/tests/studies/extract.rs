@@ -302,7 +302,14 @@ fn values_are_those_of_the_library() {
             }
         }
         let logits: Vec<f64> = logits[text].iter().map(|v| f64::from(*v)).collect();
-        assert_eq!(values(arrays, "logits")[at * 3..at * 3 + 3], logits);
+        // Nobody reads most positions of the last layer where only logits are wanted: products of
+        // another height, rounded in another order.
+        for (found, expected) in values(arrays, "logits")[at * 3..at * 3 + 3]
+            .iter()
+            .zip(&logits)
+        {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
         assert_eq!(values(arrays, "examples")[at], text as f64);
         assert_eq!(values(arrays, "lines")[at], text as f64 + 1.0);
         let loss = -logits[2] + logits.iter().map(|z| z.exp()).sum::<f64>().ln();

@@ -117,7 +117,10 @@ fn a_row_is_a_token_or_a_token_and_head() {
     }
     assert_eq!(at, tokens.len());
     for (text, row) in table(&folder, "examples").iter().enumerate() {
-        assert_eq!(list(row, "logits"), logits[text]);
+        // Where only logits are wanted, products have another height and round in another order.
+        for (found, expected) in list(row, "logits").iter().zip(&logits[text]) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
         assert_eq!(int(row, "line"), text as i64 + 1);
     }
     let mut seen = 0;
