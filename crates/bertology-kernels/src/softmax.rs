@@ -39,10 +39,19 @@ pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
     }
     assert_eq!(scores.len(), width * width);
     for (i, row) in scores.chunks_exact_mut(width).enumerate() {
-        let (seen, behind) = row.split_at_mut(i + 1);
-        softmax(seen);
-        behind.fill(T::ZERO);
+        softmax_seen(row, i + 1);
     }
+}
+
+/// Replaces the first `seen` entries of a row by their softmax, the others by 0.
+///
+/// # Panics
+/// If the row is shorter than `seen`.
+#[track_caller]
+pub fn softmax_seen<T: Real>(row: &mut [T], seen: usize) {
+    let (seen, behind) = row.split_at_mut(seen);
+    softmax(seen);
+    behind.fill(T::ZERO);
 }
 
 fn softmax<T: Real>(row: &mut [T]) {

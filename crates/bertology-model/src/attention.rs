@@ -10,6 +10,7 @@ use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 use crate::intervention::Place;
 use crate::mask::HeadId;
 use crate::model::Attention;
+use crate::rows::Rows;
 use crate::taps::{LayerSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
@@ -18,24 +19,26 @@ use crate::{Error, Masking, PackedBatch};
 const PROJECTIONS: [LayerSite; 3] = [LayerSite::Query, LayerSite::Key, LayerSite::Value];
 
 /// Where the queries, keys and values of one head of one sequence lie in a packed `[tokens, 3W]`
-/// array, and its context in `[tokens, W]`.
+/// array, and its context in `[rows, W]`.
 #[derive(Debug, Clone)]
-struct Slice {
-    tokens: Range<usize>,
+pub(crate) struct Slice {
+    pub(crate) tokens: Range<usize>,
+    /// Where the rows that are carried on lie in compact arrays.
+    pub(crate) rows: Range<usize>,
     /// Place of the head among those present.
-    slot: usize,
+    pub(crate) slot: usize,
     /// Heads present times head size.
-    width: usize,
-    head_dim: usize,
+    pub(crate) width: usize,
+    pub(crate) head_dim: usize,
 }
 
 impl Slice {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.tokens.len()
     }
 
     /// Queries (0), keys (1) or values (2).
-    fn read<'a, R>(&self, qkv: &'a [R], part: usize) -> Matrix<'a, R> {
+    pub(crate) fn read<'a, R>(&self, qkv: &'a [R], part: usize) -> Matrix<'a, R> {
         let stride = 3 * self.width;
         let first = self.tokens.start * stride + part * self.width + self.slot * self.head_dim;
         Matrix::strided(&qkv[first..], self.len(), self.head_dim, stride)
@@ -47,14 +50,19 @@ impl Slice {
         MatrixMut::strided(&mut qkv[first..], self.len(), self.head_dim, stride)
     }
 
-    fn context<'a, R>(&self, context: &'a [R]) -> Matrix<'a, R> {
-        let first = self.tokens.start * self.width + self.slot * self.head_dim;
-        Matrix::strided(&context[first..], self.len(), self.head_dim, self.width)
+    pub(crate) fn context<'a, R>(&self, context: &'a [R]) -> Matrix<'a, R> {
+        let first = self.rows.start * self.width + self.slot * self.head_dim;
+        Matrix::strided(&context[first..], self.rows.len(), self.head_dim, self.width)
     }
 
-    fn context_mut<'a, R>(&self, context: &'a mut [R]) -> MatrixMut<'a, R> {
-        let first = self.tokens.start * self.width + self.slot * self.head_dim;
-        MatrixMut::strided(&mut context[first..], self.len(), self.head_dim, self.width)
+    pub(crate) fn context_mut<'a, R>(&self, context: &'a mut [R]) -> MatrixMut<'a, R> {
+        let first = self.rows.start * self.width + self.slot * self.head_dim;
+        MatrixMut::strided(
+            &mut context[first..],
+            self.rows.len(),
+            self.head_dim,
+            self.width,
+        )
     }
 }
 
@@ -72,16 +80,18 @@ pub(crate) struct AttentionPass<'a, R> {
     pub(crate) weights: &'a Attention<R>,
     pub(crate) layer: usize,
     pub(crate) batch: &'a PackedBatch,
+    /// The positions whose head outputs are carried on.
+    pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
 }
 
 impl<R: Real> AttentionPass<'_, R> {
-    fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.weights.heads.len() * self.arch.head_dim()
     }
 
     /// `1 / √head_dim`, or what the architecture has in its place.
-    fn scale(&self) -> R {
+    pub(crate) fn scale(&self) -> R {
         let scale = self.arch.score_scale;
         R::from_f64(scale.factor(self.arch.head_dim(), self.layer))
     }
@@ -106,7 +116,7 @@ impl<R: Real> AttentionPass<'_, R> {
     }
 
     /// Every (sequence, head) of the batch, in order.
-    fn slices(&self) -> impl Iterator<Item = (usize, HeadId, Slice)> + use<'_, R> {
+    pub(crate) fn slices(&self) -> impl Iterator<Item = (usize, HeadId, Slice)> + use<'_, R> {
         let (width, head_dim) = (self.width(), self.arch.head_dim());
         self.batch
             .ranges()
@@ -126,6 +136,7 @@ impl<R: Real> AttentionPass<'_, R> {
                             id,
                             Slice {
                                 tokens: tokens.clone(),
+                                rows: self.rows.range(self.batch, sequence),
                                 slot,
                                 width,
                                 head_dim,
@@ -189,48 +200,59 @@ impl<R: Real> AttentionPass<'_, R> {
         scratch: &mut Scratch<R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
-        let pass = Pass::Forward;
+        if *self.rows != Rows::All {
+            return self.forward_rows(trace, scratch, taps);
+        }
         let LayerTrace { qkv, context, .. } = trace;
         let context = sized(context, self.batch.tokens() * self.width());
-        let scores_wanted = taps.wants(pass, LayerSite::AttentionScores);
         for (sequence, id, slice) in self.slices() {
-            for (part, site) in PROJECTIONS.into_iter().enumerate() {
-                let place = Self::place(site, sequence, id);
-                taps.edit(place, slice.write(qkv, part))?;
-                taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
-            }
-            let n = slice.len();
             let Scratch {
                 scores, relative, ..
             } = scratch;
-            let probs = self.probabilities(&slice, qkv, scores, relative, |scores| {
-                let site = LayerSite::AttentionScores;
-                if self.arch.causal && scores_wanted {
-                    hide_what_follows(scores, n);
-                }
-                let place = Self::place(site, sequence, id);
-                taps.edit(place, MatrixMut::new(scores, n, n))?;
-                taps.emit_head(pass, site, sequence, id, Matrix::new(scores, n, n))
-            })?;
-            let place = Self::place(LayerSite::AttentionProbs, sequence, id);
-            taps.edit(place, MatrixMut::new(probs, n, n))?;
-            let probs = Matrix::new(probs, n, n);
-            taps.emit_head(pass, LayerSite::AttentionProbs, sequence, id, probs)?;
+            let at = (sequence, id);
+            let probs = self.watched_probabilities(&slice, qkv, scores, relative, at, taps)?;
+            let probs = Matrix::new(probs, slice.len(), slice.len());
             Product::replace(1).run(slice.context_mut(context), probs, slice.read(qkv, 2));
-            let place = Self::place(LayerSite::HeadOutput, sequence, id);
-            taps.edit(place, slice.context_mut(context))?;
-            taps.emit_head(
-                pass,
-                LayerSite::HeadOutput,
-                sequence,
-                id,
-                slice.context(context),
-            )?;
+            let site = LayerSite::HeadOutput;
+            taps.edit(Self::place(site, sequence, id), slice.context_mut(context))?;
+            taps.emit_head(Pass::Forward, site, sequence, id, slice.context(context))?;
         }
         Ok(())
     }
 
-    /// The head outputs `context [tokens, W]` times the head mask; without a mask, themselves.
+    /// [`Self::probabilities`], with everything on the way changed and seen by whoever wants.
+    pub(crate) fn watched_probabilities<'s>(
+        &self,
+        slice: &Slice,
+        qkv: &mut [R],
+        scores: &'s mut Vec<R>,
+        relative: &mut Vec<R>,
+        (sequence, id): (usize, HeadId),
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<&'s mut [R], Error> {
+        let pass = Pass::Forward;
+        for (part, site) in PROJECTIONS.into_iter().enumerate() {
+            taps.edit(Self::place(site, sequence, id), slice.write(qkv, part))?;
+            taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
+        }
+        let n = slice.len();
+        let probs = self.probabilities(slice, qkv, scores, relative, |scores| {
+            let site = LayerSite::AttentionScores;
+            if self.arch.causal && taps.wants(pass, site) {
+                hide_what_follows(scores, n);
+            }
+            let place = Self::place(site, sequence, id);
+            taps.edit(place, MatrixMut::new(scores, n, n))?;
+            taps.emit_head(pass, site, sequence, id, Matrix::new(scores, n, n))
+        })?;
+        let site = LayerSite::AttentionProbs;
+        let place = Self::place(site, sequence, id);
+        taps.edit(place, MatrixMut::new(probs, n, n))?;
+        taps.emit_head(pass, site, sequence, id, Matrix::new(probs, n, n))?;
+        Ok(probs)
+    }
+
+    /// The head outputs `context [rows, W]` times the head mask; without a mask, themselves.
     pub(crate) fn masked<'b>(&self, context: &'b [R], buffer: &'b mut Vec<R>) -> &'b [R] {
         if matches!(self.masking, Masking::None) {
             return context;
@@ -241,16 +263,16 @@ impl<R: Real> AttentionPass<'_, R> {
         masked
     }
 
-    /// Multiplies `heads [tokens, W]` by the head mask. Without a mask nothing is touched, so that
+    /// Multiplies `heads [rows, W]` by the head mask. Without a mask nothing is touched, so that
     /// a mask of ones and no mask give the same bits.
-    fn apply_mask(&self, heads: &mut [R]) {
+    pub(crate) fn apply_mask(&self, heads: &mut [R]) {
         if matches!(self.masking, Masking::None) {
             return;
         }
         for (sequence, id, slice) in self.slices() {
             let factor = R::from_f64(self.masking.factor(sequence, id));
-            for token in slice.tokens {
-                let first = token * slice.width + slice.slot * slice.head_dim;
+            for row in slice.rows {
+                let first = row * slice.width + slice.slot * slice.head_dim;
                 for value in &mut heads[first..][..slice.head_dim] {
                     *value *= factor;
                 }
@@ -274,28 +296,25 @@ impl<R: Real> AttentionPass<'_, R> {
         taps: &mut Taps<'_, '_, '_, R>,
         mut mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
+        if *self.rows != Rows::All {
+            return self.backward_rows(trace, scratch, deeper, taps, mask_gradient);
+        }
         let pass = Pass::Backward;
         let width = self.width();
         if deeper {
             sized(&mut scratch.qkv, self.batch.tokens() * 3 * width);
         }
         for (sequence, id, slice) in self.slices() {
-            let n = slice.len();
-            let per_position = sized(&mut scratch.tap, n);
-            let context = slice.context(&trace.context);
-            let gradient = slice.context(&scratch.heads);
-            let mut sum = 0.0;
-            for ((value, c), g) in per_position
-                .iter_mut()
-                .zip(context.iter_rows())
-                .zip(gradient.iter_rows())
-            {
-                *value = dot(c, g);
-                sum += value.to_f64();
+            let each = self.row_gradients(&slice, trace, scratch);
+            mask_gradient(sequence, id, each.iter().sum());
+            if taps.wants(pass, LayerSite::HeadMask) {
+                let per_position = sized(&mut scratch.tap, each.len());
+                for (value, of) in per_position.iter_mut().zip(&each) {
+                    *value = R::from_f64(*of);
+                }
+                let value = Matrix::new(per_position, each.len(), 1);
+                taps.emit_head(pass, LayerSite::HeadMask, sequence, id, value)?;
             }
-            mask_gradient(sequence, id, sum);
-            let value = Matrix::new(per_position, n, 1);
-            taps.emit_head(pass, LayerSite::HeadMask, sequence, id, value)?;
         }
         self.apply_mask(&mut scratch.heads);
         for (sequence, id, slice) in self.slices() {
@@ -309,6 +328,19 @@ impl<R: Real> AttentionPass<'_, R> {
             }
         }
         Ok(())
+    }
+
+    /// What each row adds to the gradient of the head's mask factor: `context · ∂loss/∂(factor · context)`.
+    pub(crate) fn row_gradients(
+        &self,
+        slice: &Slice,
+        trace: &LayerTrace<R>,
+        scratch: &Scratch<R>,
+    ) -> Vec<f64> {
+        let context = slice.context(&trace.context);
+        let gradient = slice.context(&scratch.heads);
+        let rows = context.iter_rows().zip(gradient.iter_rows());
+        rows.map(|(c, g)| dot(c, g).to_f64()).collect()
     }
 
     /// The part of [`Self::backward`] below the head output, for one head and sequence.

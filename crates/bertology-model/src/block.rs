@@ -11,6 +11,7 @@ use bertology_kernels::{Activation, Matrix, Real};
 use crate::attention::AttentionPass;
 use crate::mask::HeadId;
 use crate::model::{Layer, Norm};
+use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
@@ -33,6 +34,8 @@ pub(crate) struct BlockPass<'a, R> {
     pub(crate) weights: &'a Layer<R>,
     pub(crate) layer: usize,
     pub(crate) batch: &'a PackedBatch,
+    /// The positions that are carried on; where they are not all, nobody looks at this block's rows.
+    pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
     pub(crate) threads: usize,
 }
@@ -44,6 +47,7 @@ impl<R: Real> BlockPass<'_, R> {
             weights: &self.weights.attention,
             layer: self.layer,
             batch: self.batch,
+            rows: self.rows,
             masking: self.masking,
         }
     }
@@ -87,12 +91,12 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// `y = norm(hat)`; `hat` and `rstd` keep what the backward pass needs.
     fn normalise(&self, norm: &Norm<R>, hat: &mut [R], rstd: &mut Vec<R>, y: &mut [R]) {
-        let rstd = sized(rstd, self.batch.tokens());
+        let rstd = sized(rstd, hat.len() / self.arch.hidden_size);
         let epsilon = self.arch.norm_epsilon;
         layer_norm(y, hat, rstd, &norm.weight, &norm.bias, epsilon);
     }
 
-    /// `out [tokens, hidden] = attention(input)`.
+    /// `out [rows, hidden] = attention(input [tokens, hidden])`.
     fn attend(
         &self,
         input: &[R],
@@ -111,13 +115,13 @@ impl<R: Real> BlockPass<'_, R> {
         attention.forward(trace, scratch, taps)?;
         let masked = attention.masked(&trace.context, &mut scratch.heads);
         attention.emit_contributions(masked, &mut scratch.tap, taps)?;
-        let masked = Matrix::new(masked, tokens, weights.output.inputs);
+        let masked = Matrix::new(masked, self.rows.count(self.batch), weights.output.inputs);
         let bias = &weights.output.bias;
         linear(out, masked, weights.output.matrix(), bias, self.threads);
         self.pass_by(taps, LayerSite::AttentionOutput, out)
     }
 
-    /// `out [tokens, hidden] = mlp(input)`.
+    /// `out [rows, hidden] = mlp(input)`.
     fn feed_forward(
         &self,
         input: &[R],
@@ -126,54 +130,60 @@ impl<R: Real> BlockPass<'_, R> {
         scratch: &mut Scratch<R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
-        let (tokens, inner) = (self.batch.tokens(), self.arch.intermediate_size);
+        let (rows, inner) = (self.rows.count(self.batch), self.arch.intermediate_size);
         let rest = &self.weights.rest;
-        let pre = sized(&mut trace.mlp_pre, tokens * inner);
-        let input = Matrix::new(input, tokens, self.arch.hidden_size);
+        let pre = sized(&mut trace.mlp_pre, rows * inner);
+        let input = Matrix::new(input, rows, self.arch.hidden_size);
         let bias = &rest.mlp_in.bias;
         linear(pre, input, rest.mlp_in.matrix(), bias, self.threads);
-        let activated = sized(&mut scratch.inner, tokens * inner);
+        let activated = sized(&mut scratch.inner, rows * inner);
         kernel_of(self.arch.activation).forward(activated, pre);
-        let input = Matrix::new(activated, tokens, inner);
+        let input = Matrix::new(activated, rows, inner);
         let bias = &rest.mlp_out.bias;
         linear(out, input, rest.mlp_out.matrix(), bias, self.threads);
         self.pass_by(taps, LayerSite::MlpOutput, out)
     }
 
-    /// Replaces `x [tokens, hidden]` by the block's output and leaves in `trace` what
+    /// Replaces `x [tokens, hidden]` by the block's output `[rows, hidden]` and leaves in `trace` what
     /// [`Self::backward`] needs.
     pub(crate) fn forward(
         &self,
-        x: &mut [R],
+        x: &mut Vec<R>,
         trace: &mut LayerTrace<R>,
         scratch: &mut Scratch<R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
-        let len = self.batch.tokens() * self.arch.hidden_size;
+        let width = self.arch.hidden_size;
+        let len = self.rows.count(self.batch) * width;
         let rest = &self.weights.rest;
         // Taken out of their places while the rest of `trace` and `scratch` is in use.
         let mut attention_hat = std::mem::take(&mut trace.attention_hat);
         let mut mlp_hat = std::mem::take(&mut trace.mlp_hat);
         let mut middle = std::mem::take(&mut scratch.hidden);
         let mut update = std::mem::take(&mut scratch.update);
-        let (first, second) = (sized(&mut attention_hat, len), sized(&mut mlp_hat, len));
-        let h = sized(&mut middle, len);
         match self.arch.norm {
             NormPlacement::Post => {
+                let (first, second) = (sized(&mut attention_hat, len), sized(&mut mlp_hat, len));
+                let h = sized(&mut middle, len);
                 self.attend(x, first, trace, scratch, taps)?;
-                add_assign(first, x);
+                self.rows.add_from(first, x, width);
                 self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
                 self.feed_forward(h, second, trace, scratch, taps)?;
                 add_assign(second, h);
-                self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, x);
+                let y = sized(x, len);
+                self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, y);
             }
             NormPlacement::Pre => {
-                let update = sized(&mut update, len);
+                let (first, update) = (sized(&mut attention_hat, x.len()), sized(&mut update, len));
+                let h = sized(&mut middle, x.len());
                 first.copy_from_slice(x);
                 self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
                 self.attend(h, update, trace, scratch, taps)?;
+                self.rows.compact(x, width);
                 add_assign(x, update);
+                let second = sized(&mut mlp_hat, len);
                 second.copy_from_slice(x);
+                let h = sized(&mut middle, len);
                 self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, h);
                 self.feed_forward(h, update, trace, scratch, taps)?;
                 add_assign(x, update);
@@ -188,22 +198,23 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// `scratch.hidden` ← the gradient of the feed-forward block's input; `dy` is that of its output.
     fn feed_forward_backward(&self, dy: &[R], trace: &LayerTrace<R>, scratch: &mut Scratch<R>) {
-        let (tokens, hidden, inner) = (
-            self.batch.tokens(),
+        let (rows, hidden, inner) = (
+            self.rows.count(self.batch),
             self.arch.hidden_size,
             self.arch.intermediate_size,
         );
         let rest = &self.weights.rest;
-        let d_inner = sized(&mut scratch.inner, tokens * inner);
-        let upper = Matrix::new(dy, tokens, hidden);
+        let d_inner = sized(&mut scratch.inner, rows * inner);
+        let upper = Matrix::new(dy, rows, hidden);
         linear_backward_input(d_inner, upper, rest.mlp_out.matrix(), self.threads);
         kernel_of(self.arch.activation).backward(d_inner, &trace.mlp_pre);
-        let d_input = sized(&mut scratch.hidden, tokens * hidden);
-        let d_inner = Matrix::new(d_inner, tokens, inner);
+        let d_input = sized(&mut scratch.hidden, rows * hidden);
+        let d_inner = Matrix::new(d_inner, rows, inner);
         linear_backward_input(d_input, d_inner, rest.mlp_in.matrix(), self.threads);
     }
 
-    /// `scratch.hidden` ← the gradient of attention's input, if `deeper`; `dy` is that of its output.
+    /// `scratch.hidden [tokens, hidden]` ← the gradient of attention's input, if `deeper`; `dy` is that
+    /// of its output.
     fn attend_backward(
         &self,
         dy: &[R],
@@ -214,26 +225,44 @@ impl<R: Real> BlockPass<'_, R> {
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
+        let rows = self.rows.count(self.batch);
         let attention = self.attention();
         let weights = &attention.weights;
         self.emit_contribution_gradients(dy, taps)?;
-        let d_heads = sized(&mut scratch.heads, tokens * weights.output.inputs);
-        let upper = Matrix::new(dy, tokens, hidden);
+        let width = weights.output.inputs;
+        let d_heads = sized(&mut scratch.heads, rows * width);
+        let upper = Matrix::new(dy, rows, hidden);
         linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
         attention.backward(trace, scratch, deeper, taps, mask_gradient)?;
-        if deeper {
-            let d_input = sized(&mut scratch.hidden, tokens * hidden);
-            let d_qkv = Matrix::new(&scratch.qkv, tokens, weights.qkv.outputs);
-            linear_backward_input(d_input, d_qkv, weights.qkv.matrix(), self.threads);
+        if !deeper {
+            return Ok(());
         }
+        let d_input = sized(&mut scratch.hidden, tokens * hidden);
+        let qkv = &weights.qkv;
+        if *self.rows == Rows::All {
+            let d_qkv = Matrix::new(&scratch.qkv, tokens, qkv.outputs);
+            linear_backward_input(d_input, d_qkv, qkv.matrix(), self.threads);
+            return Ok(());
+        }
+        // Keys and values of every token, queries of a few.
+        let (query, key_value) = qkv.weight.split_at(width * hidden);
+        let d_key_value = Matrix::new(&scratch.qkv, tokens, 2 * width);
+        let weight = Matrix::new(key_value, 2 * width, hidden);
+        linear_backward_input(d_input, d_key_value, weight, self.threads);
+        let d_query = Matrix::new(&scratch.query, rows, width);
+        let d = sized(&mut scratch.tap, rows * hidden);
+        let weight = Matrix::new(query, width, hidden);
+        linear_backward_input(d, d_query, weight, self.threads);
+        self.rows.add_to(d_input, d, hidden);
         Ok(())
     }
 
-    /// Replaces `dy [tokens, hidden]`, the gradient of the block's output, by that of its input;
-    /// with `deeper` false the input's gradient is not computed and `dy` is left undefined.
+    /// Replaces `dy [rows, hidden]`, the gradient of the block's output, by that of its input
+    /// `[tokens, hidden]`; with `deeper` false the input's gradient is not computed and `dy` is left
+    /// undefined.
     pub(crate) fn backward(
         &self,
-        dy: &mut [R],
+        dy: &mut Vec<R>,
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
@@ -270,7 +299,8 @@ impl<R: Real> BlockPass<'_, R> {
             if self.arch.norm == NormPlacement::Pre {
                 layer_norm_backward(d, &trace.attention_hat, &trace.attention_rstd, below);
             }
-            add_assign(dy, d);
+            self.rows.add_to(d, dy, self.arch.hidden_size);
+            std::mem::swap(d, dy);
         }
         Ok(())
     }

@@ -25,9 +25,11 @@ pub mod pass;
 pub mod taps;
 
 mod attention;
+mod attention_rows;
 mod block;
 mod head;
 mod lm_head;
+mod rows;
 mod workspace;
 
 pub use batch::{PackedBatch, Sequence};

@@ -53,8 +53,10 @@ pub(crate) struct Scratch<R> {
     pub(crate) update: Vec<R>,
     /// `[tokens, intermediate]`
     pub(crate) inner: Vec<R>,
-    /// `[tokens, W]`
+    /// `[rows, W]`
     pub(crate) heads: Vec<R>,
+    /// `[rows, W]`: gradient of the queries, where not all are read
+    pub(crate) query: Vec<R>,
     /// `[tokens, 3W]`
     pub(crate) qkv: Vec<R>,
     /// `[query, key]` of one head

@@ -1,0 +1,187 @@
+//! Attention of a few queries: what [`crate::attention`] does, where only some positions of a layer are
+//! read. Keys and values are those of all tokens.
+
+use bertology_kernels::softmax::{softmax_rows, softmax_rows_backward, softmax_seen};
+use bertology_kernels::{Matrix, MatrixMut, Product, Real};
+
+use crate::Error;
+use crate::attention::{AttentionPass, Slice};
+use crate::mask::HeadId;
+use crate::taps::{LayerSite, Pass, Taps};
+use crate::workspace::{LayerTrace, Scratch, sized};
+
+impl<R: Real> AttentionPass<'_, R> {
+    /// Whether someone looks at attention itself, so that all queries are computed.
+    fn watched(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
+        [
+            LayerSite::Query,
+            LayerSite::Key,
+            LayerSite::Value,
+            LayerSite::AttentionScores,
+            LayerSite::AttentionProbs,
+        ]
+        .into_iter()
+        .any(|site| taps.wants(Pass::Forward, site))
+    }
+
+    /// Head outputs of the rows that are read, `trace.context [rows, W]`.
+    pub(crate) fn forward_rows(
+        &self,
+        trace: &mut LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
+        let watched = self.watched(taps);
+        let LayerTrace { qkv, context, .. } = trace;
+        let context = sized(context, self.rows.count(self.batch) * self.width());
+        for (sequence, id, slice) in self.slices() {
+            let Scratch {
+                scores,
+                score_gradient,
+                relative,
+                tap,
+                ..
+            } = scratch;
+            let tokens = self.rows.tokens(sequence).unwrap_or_default();
+            let (rows, n) = (tokens.len(), slice.len());
+            let probs = if watched {
+                let all = self.watched_probabilities(&slice, qkv, scores, relative, (sequence, id), taps)?;
+                let probs = sized(score_gradient, rows * n);
+                for (row, token) in probs.chunks_exact_mut(n).zip(tokens) {
+                    row.copy_from_slice(&all[(token - slice.tokens.start) * n..][..n]);
+                }
+                probs
+            } else {
+                self.some_probabilities(&slice, qkv, tokens, scores, tap)
+            };
+            Product::replace(1).run(
+                slice.context_mut(context),
+                Matrix::new(probs, rows, n),
+                slice.read(qkv, 2),
+            );
+        }
+        Ok(())
+    }
+
+    /// Attention probabilities `[rows, n]` of the queries at `tokens`.
+    fn some_probabilities<'s>(
+        &self,
+        slice: &Slice,
+        qkv: &[R],
+        tokens: &[usize],
+        scores: &'s mut Vec<R>,
+        queries: &mut Vec<R>,
+    ) -> &'s mut [R] {
+        let (rows, n, dim) = (tokens.len(), slice.len(), slice.head_dim);
+        let all = slice.read(qkv, 0);
+        let queries = sized(queries, rows * dim);
+        for (row, token) in queries.chunks_exact_mut(dim).zip(tokens) {
+            row.copy_from_slice(all.row(token - slice.tokens.start));
+        }
+        let scores = sized(scores, rows * n);
+        let product = Product {
+            scale: self.scale(),
+            accumulate: false,
+            threads: 1,
+        };
+        let keys = slice.read(qkv, 1);
+        product.run(
+            MatrixMut::new(scores, rows, n),
+            Matrix::new(queries, rows, dim),
+            keys.transposed(),
+        );
+        if self.arch.causal {
+            for (row, token) in scores.chunks_exact_mut(n).zip(tokens) {
+                softmax_seen(row, token - slice.tokens.start + 1);
+            }
+        } else {
+            softmax_rows(scores, n);
+        }
+        scores
+    }
+
+    /// [`AttentionPass::backward`] for the rows that are read: `scratch.heads [rows, W]` arrives as the
+    /// gradient of the masked head outputs; `scratch.qkv [tokens, 2W]` leaves as that of keys and values,
+    /// `scratch.query [rows, W]` as that of the queries, unless `deeper` is false.
+    pub(crate) fn backward_rows(
+        &self,
+        trace: &LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        deeper: bool,
+        taps: &mut Taps<'_, '_, '_, R>,
+        mut mask_gradient: impl FnMut(usize, HeadId, f64),
+    ) -> Result<(), Error> {
+        let width = self.width();
+        for (sequence, id, slice) in self.slices() {
+            let each = self.row_gradients(&slice, trace, scratch);
+            mask_gradient(sequence, id, each.iter().sum());
+            if taps.wants(Pass::Backward, LayerSite::HeadMask) {
+                let per_position = sized(&mut scratch.tap, slice.len());
+                per_position.fill(R::ZERO);
+                let tokens = self.rows.tokens(sequence).unwrap_or_default();
+                for (value, token) in each.iter().zip(tokens) {
+                    per_position[token - slice.tokens.start] = R::from_f64(*value);
+                }
+                let value = Matrix::new(per_position, slice.len(), 1);
+                taps.emit_head(Pass::Backward, LayerSite::HeadMask, sequence, id, value)?;
+            }
+        }
+        if !deeper {
+            return Ok(());
+        }
+        self.apply_mask(&mut scratch.heads);
+        sized(&mut scratch.qkv, self.batch.tokens() * 2 * width);
+        sized(&mut scratch.query, self.rows.count(self.batch) * width);
+        for (sequence, _, slice) in self.slices() {
+            let tokens = self.rows.tokens(sequence).unwrap_or_default();
+            self.backward_rows_head(&slice, tokens, trace, scratch);
+        }
+        Ok(())
+    }
+
+    /// For one head and sequence.
+    fn backward_rows_head(
+        &self,
+        slice: &Slice,
+        tokens: &[usize],
+        trace: &LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+    ) {
+        let (rows, n) = (tokens.len(), slice.len());
+        let Scratch {
+            heads,
+            qkv: d_key_value,
+            query: d_query,
+            scores,
+            score_gradient,
+            tap,
+            ..
+        } = scratch;
+        let d_context = slice.context(heads);
+        let probs = self.some_probabilities(slice, &trace.qkv, tokens, scores, tap);
+        let p = Matrix::new(probs, rows, n);
+        // Keys and values lie side by side, `[tokens, 2W]`.
+        let stride = 2 * slice.width;
+        let first = slice.tokens.start * stride + slice.slot * slice.head_dim;
+        let value = &mut d_key_value[first + slice.width..];
+        let value = MatrixMut::strided(value, n, slice.head_dim, stride);
+        Product::replace(1).run(value, p.transposed(), d_context);
+        let d_scores = sized(score_gradient, rows * n);
+        Product::replace(1).run(
+            MatrixMut::new(d_scores, rows, n),
+            d_context,
+            slice.read(&trace.qkv, 2).transposed(),
+        );
+        softmax_rows_backward(d_scores, probs, n);
+        let d = Matrix::new(d_scores, rows, n);
+        let scaled = Product {
+            scale: self.scale(),
+            accumulate: false,
+            threads: 1,
+        };
+        scaled.run(slice.context_mut(d_query), d, slice.read(&trace.qkv, 1));
+        let key = MatrixMut::strided(&mut d_key_value[first..], n, slice.head_dim, stride);
+        let queries = Matrix::new(tap, rows, slice.head_dim);
+        scaled.run(key, d.transposed(), queries);
+    }
+}
