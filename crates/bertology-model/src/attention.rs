@@ -52,7 +52,12 @@ impl Slice {
 
     pub(crate) fn context<'a, R>(&self, context: &'a [R]) -> Matrix<'a, R> {
         let first = self.rows.start * self.width + self.slot * self.head_dim;
-        Matrix::strided(&context[first..], self.rows.len(), self.head_dim, self.width)
+        Matrix::strided(
+            &context[first..],
+            self.rows.len(),
+            self.head_dim,
+            self.width,
+        )
     }
 
     pub(crate) fn context_mut<'a, R>(&self, context: &'a mut [R]) -> MatrixMut<'a, R> {

@@ -45,7 +45,14 @@ impl<R: Real> AttentionPass<'_, R> {
             let tokens = self.rows.tokens(sequence).unwrap_or_default();
             let (rows, n) = (tokens.len(), slice.len());
             let probs = if watched {
-                let all = self.watched_probabilities(&slice, qkv, scores, relative, (sequence, id), taps)?;
+                let all = self.watched_probabilities(
+                    &slice,
+                    qkv,
+                    scores,
+                    relative,
+                    (sequence, id),
+                    taps,
+                )?;
                 let probs = sized(score_gradient, rows * n);
                 for (row, token) in probs.chunks_exact_mut(n).zip(tokens) {
                     row.copy_from_slice(&all[(token - slice.tokens.start) * n..][..n]);
@@ -54,6 +61,9 @@ impl<R: Real> AttentionPass<'_, R> {
             } else {
                 self.some_probabilities(&slice, qkv, tokens, scores, tap)
             };
+            if rows == 0 {
+                continue;
+            }
             Product::replace(1).run(
                 slice.context_mut(context),
                 Matrix::new(probs, rows, n),
@@ -113,7 +123,10 @@ impl<R: Real> AttentionPass<'_, R> {
     ) -> Result<(), Error> {
         let width = self.width();
         for (sequence, id, slice) in self.slices() {
-            let each = self.row_gradients(&slice, trace, scratch);
+            let each = match self.rows.tokens(sequence) {
+                Some([]) | None => Vec::new(),
+                Some(_) => self.row_gradients(&slice, trace, scratch),
+            };
             mask_gradient(sequence, id, each.iter().sum());
             if taps.wants(Pass::Backward, LayerSite::HeadMask) {
                 let per_position = sized(&mut scratch.tap, slice.len());
@@ -130,11 +143,19 @@ impl<R: Real> AttentionPass<'_, R> {
             return Ok(());
         }
         self.apply_mask(&mut scratch.heads);
-        sized(&mut scratch.qkv, self.batch.tokens() * 2 * width);
+        let d_key_value = sized(&mut scratch.qkv, self.batch.tokens() * 2 * width);
         sized(&mut scratch.query, self.rows.count(self.batch) * width);
+        for (sequence, tokens) in self.batch.ranges().enumerate() {
+            // Nothing of a sequence of which nothing is read has a gradient.
+            if self.rows.range(self.batch, sequence).is_empty() {
+                d_key_value[tokens.start * 2 * width..tokens.end * 2 * width].fill(R::ZERO);
+            }
+        }
         for (sequence, _, slice) in self.slices() {
             let tokens = self.rows.tokens(sequence).unwrap_or_default();
-            self.backward_rows_head(&slice, tokens, trace, scratch);
+            if !tokens.is_empty() {
+                self.backward_rows_head(&slice, tokens, trace, scratch);
+            }
         }
         Ok(())
     }

@@ -162,6 +162,11 @@ impl PackedBatch {
         &self.positions
     }
 
+    /// Token ids of sequence `i`.
+    pub(crate) fn ids(&self, i: usize) -> &[u32] {
+        &self.ids[self.range(i)]
+    }
+
     /// Where sequence `i` lies among the packed tokens.
     #[must_use]
     pub fn range(&self, i: usize) -> Range<usize> {

@@ -1,5 +1,7 @@
 //! Below and above the blocks: embeddings, and the sequence-level heads with their losses and gradients.
 
+use std::collections::BTreeSet;
+
 use bertology_checkpoint::{Pooling, Segments};
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::matrix::{linear, linear_backward_input};
@@ -10,6 +12,7 @@ use crate::block::kernel_of;
 use crate::model::Linear;
 use crate::objective::Parts;
 use crate::pass::SequenceOutput;
+use crate::rows::Rows;
 use crate::taps::{Event, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{Scratch, sized};
 use crate::{Error, Model, PackedBatch};
@@ -62,9 +65,10 @@ pub(crate) fn embed<R: Real>(
 /// the gradient of the loss with respect to the last hidden state.
 pub(crate) struct HeadPass<'a, R> {
     pub(crate) model: &'a Model<R>,
+    pub(crate) batch: &'a PackedBatch,
+    /// The positions whose last hidden state there is.
+    pub(crate) rows: &'a Rows,
     pub(crate) sequence: usize,
-    /// Token ids of the sequence.
-    pub(crate) ids: &'a [u32],
     pub(crate) threads: usize,
     /// Keep the logits of every position in the output.
     pub(crate) keep_token_logits: bool,
@@ -93,7 +97,7 @@ impl<R: Real> HeadPass<'_, R> {
         })
     }
 
-    /// `hidden` and `gradient` are `[n, hidden]`; `gradient` arrives as zeros.
+    /// `hidden` and `gradient` are `[rows, hidden]` of this sequence; `gradient` arrives as zeros.
     pub(crate) fn run(
         &self,
         hidden: &[R],
@@ -140,12 +144,14 @@ impl<R: Real> HeadPass<'_, R> {
     ) -> Result<(), Error> {
         let shell = &self.model.shell;
         let width = self.model.architecture().hidden_size;
-        let place = self.pooled_position() * width;
+        if shell.pooler.is_none() && shell.classifier.is_none() {
+            return Ok(());
+        }
+        let place = self.row(self.pooled_position()) * width;
         let read = &hidden[place..place + width];
-        let pooled = match (&shell.pooler, &shell.classifier) {
-            (Some(pooler), _) => self.pool(pooler, read),
-            (None, Some(_)) => read.to_vec(),
-            (None, None) => return Ok(()),
+        let pooled = match &shell.pooler {
+            Some(pooler) => self.pool(pooler, read),
+            None => read.to_vec(),
         };
         self.emit(taps, Pass::Forward, ModelSite::Pooled, &pooled, width)?;
         let Some(classifier) = &shell.classifier else {
@@ -202,13 +208,49 @@ impl<R: Real> HeadPass<'_, R> {
         kernel_of(self.model.architecture().pooler_activation)
     }
 
+    /// The row of this sequence that holds a position.
+    ///
+    /// # Panics
+    /// If [`Self::positions`] does not name it.
+    pub(crate) fn row(&self, position: usize) -> usize {
+        self.rows
+            .row(self.batch, self.sequence, position)
+            .expect("a position that the head reads is carried on")
+    }
+
     /// The position that the classifier reads.
     fn pooled_position(&self) -> usize {
-        let arch = self.model.architecture();
-        match (arch.pooling, arch.pad_id) {
-            (Pooling::First, _) => 0,
-            (Pooling::Last, Some(pad)) => self.ids.iter().rposition(|id| *id != pad).unwrap_or(0),
-            (Pooling::Last, None) => self.ids.len() - 1,
-        }
+        pooled_position(self.model, self.batch.ids(self.sequence))
     }
+}
+
+fn pooled_position<R: Real>(model: &Model<R>, ids: &[u32]) -> usize {
+    let arch = model.architecture();
+    match (arch.pooling, arch.pad_id) {
+        (Pooling::First, _) => 0,
+        (Pooling::Last, Some(pad)) => ids.iter().rposition(|id| *id != pad).unwrap_or(0),
+        (Pooling::Last, None) => ids.len() - 1,
+    }
+}
+
+/// The positions of one sequence that the heads read, ascending; `None` if they are all.
+pub(crate) fn positions_read<R: Real>(
+    model: &Model<R>,
+    ids: &[u32],
+    target: Option<&Parts<'_>>,
+    all_logits: bool,
+) -> Option<BTreeSet<usize>> {
+    let shell = &model.shell;
+    let mut positions = BTreeSet::new();
+    if shell.pooler.is_some() || shell.classifier.is_some() {
+        positions.insert(pooled_position(model, ids));
+    }
+    if shell.lm.is_some() {
+        if all_logits {
+            return None;
+        }
+        let targets = target.and_then(|t| t.tokens).unwrap_or_default();
+        positions.extend((0..ids.len()).filter(|i| targets.get(*i).is_some_and(Option::is_some)));
+    }
+    Some(positions)
 }

@@ -1,5 +1,6 @@
 //! Logits over the vocabulary, their loss and its gradient, a few positions at a time.
 
+use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::matrix::{linear, linear_backward_input};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::{Matrix, Real};
@@ -41,7 +42,7 @@ impl<R: Real> HeadPass<'_, R> {
     ) -> Result<(), Error> {
         let arch = self.model.architecture();
         let (width, vocab) = (arch.hidden_size, arch.vocab_size);
-        let n = hidden.len() / width;
+        let n = self.batch.range(self.sequence).len();
         let all = self.keep_token_logits
             || taps.wants(Pass::Forward, ModelSite::TokenLogits)
             || taps.wants(Pass::Backward, ModelSite::TokenLogits);
@@ -50,7 +51,9 @@ impl<R: Real> HeadPass<'_, R> {
             .collect();
         let count = targets.map_or(0, |targets| targets.iter().flatten().count());
         for rows in rows.chunks(if all { n.max(1) } else { ROWS }) {
-            let chunk = self.chunk(lm, hidden, rows);
+            // Where each position's state lies in `hidden`.
+            let places: Vec<usize> = rows.iter().map(|i| self.row(*i) * width).collect();
+            let chunk = self.chunk(lm, hidden, &places);
             if all {
                 self.emit(
                     taps,
@@ -78,10 +81,8 @@ impl<R: Real> HeadPass<'_, R> {
                         )?;
                     }
                     let d_hidden = self.chunk_backward(lm, &chunk, &d_logits, rows.len());
-                    for (d, i) in d_hidden.chunks_exact(width).zip(rows) {
-                        for (g, d) in gradient[i * width..(i + 1) * width].iter_mut().zip(d) {
-                            *g += *d;
-                        }
+                    for (d, place) in d_hidden.chunks_exact(width).zip(&places) {
+                        add_assign(&mut gradient[*place..place + width], d);
                     }
                 }
             }
@@ -99,21 +100,21 @@ impl<R: Real> HeadPass<'_, R> {
         Matrix::new(weight, arch.vocab_size, arch.hidden_size)
     }
 
-    fn chunk(&self, lm: &LmHead<R>, hidden: &[R], rows: &[usize]) -> Chunk<R> {
+    fn chunk(&self, lm: &LmHead<R>, hidden: &[R], places: &[usize]) -> Chunk<R> {
         let arch = self.model.architecture();
-        let width = arch.hidden_size;
-        let mut normed: Vec<R> = rows
+        let (width, rows) = (arch.hidden_size, places.len());
+        let mut normed: Vec<R> = places
             .iter()
-            .flat_map(|i| &hidden[i * width..(i + 1) * width])
+            .flat_map(|place| &hidden[*place..place + width])
             .copied()
             .collect();
         let transform = lm.transform.as_ref().map(|(dense, norm)| {
             let mut pre = vec![R::ZERO; normed.len()];
-            let input = Matrix::new(&normed, rows.len(), width);
+            let input = Matrix::new(&normed, rows, width);
             linear(&mut pre, input, dense.matrix(), &dense.bias, self.threads);
             let mut hat = vec![R::ZERO; pre.len()];
             kernel_of(arch.lm_activation).forward(&mut hat, &pre);
-            let mut rstd = vec![R::ZERO; rows.len()];
+            let mut rstd = vec![R::ZERO; rows];
             let (weight, bias) = (&norm.weight, &norm.bias);
             layer_norm(
                 &mut normed,
@@ -125,8 +126,8 @@ impl<R: Real> HeadPass<'_, R> {
             );
             (pre, hat, rstd)
         });
-        let mut logits = vec![R::ZERO; rows.len() * arch.vocab_size];
-        let input = Matrix::new(&normed, rows.len(), width);
+        let mut logits = vec![R::ZERO; rows * arch.vocab_size];
+        let input = Matrix::new(&normed, rows, width);
         linear(&mut logits, input, self.decoder(lm), &lm.bias, self.threads);
         Chunk {
             normed,

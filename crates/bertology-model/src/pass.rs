@@ -1,11 +1,13 @@
 //! One pass over one batch: forward, and backward where someone asks for gradients.
 
+use bertology_checkpoint::Positions;
 use bertology_kernels::Real;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 
 use crate::block::BlockPass;
-use crate::head::{HeadPass, embed};
+use crate::head::{HeadPass, embed, positions_read};
 use crate::objective::{Parts, Target};
+use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Observer, Pass, Tap, Taps};
 use crate::workspace::{FinalTrace, LayerTrace, Scratch, Workspace, sized};
 use crate::{Error, Interests, Intervention, Masking, Model, PackedBatch};
@@ -130,9 +132,10 @@ impl<R: Real> Model<R> {
             LayerTrace::default,
         );
         embed(self, batch, hidden, scratch, &mut taps)?;
+        let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
         for layer in 0..self.layers.len() {
             let trace = &mut traces[if backward { layer } else { 0 }];
-            self.block(layer, batch, options)
+            self.block(layer, batch, &rows, options)
                 .forward(hidden, trace, scratch, &mut taps)?;
         }
 
@@ -141,27 +144,30 @@ impl<R: Real> Model<R> {
         let width = self.architecture().hidden_size;
         let mut gradient = vec![R::ZERO; if backward { hidden.len() } else { 0 }];
         let mut sequences = Vec::with_capacity(batch.len());
-        for (sequence, range) in batch.ranges().enumerate() {
-            let rows = range.start * width..range.end * width;
+        for sequence in 0..batch.len() {
+            let range = rows.range(batch, sequence);
+            let part = range.start * width..range.end * width;
             let head = HeadPass {
                 model: self,
+                batch,
+                rows: &rows,
                 sequence,
-                ids: &batch.ids[range],
                 threads: options.threads,
                 keep_token_logits: options.token_logits,
             };
             let target = targets.as_ref().map(|t| &t[sequence]);
             let gradient = if backward {
-                Some(&mut gradient[rows.clone()])
+                Some(&mut gradient[part.clone()])
             } else {
                 None
             };
-            sequences.push(head.run(&hidden[rows], target, gradient, &mut taps)?);
+            sequences.push(head.run(&hidden[part], target, gradient, &mut taps)?);
         }
         if backward {
             self.final_norm_backward(batch, &mut gradient, last, &mut taps)?;
             self.backward(
                 batch,
+                &rows,
                 options,
                 traces,
                 scratch,
@@ -171,6 +177,32 @@ impl<R: Real> Model<R> {
             )?;
         }
         Ok(PassOutput { sequences })
+    }
+
+    /// The positions of the last layer that are worth computing: those that the heads read, or all where
+    /// someone looks at that layer, changes values, or gradients go below the head outputs.
+    fn rows_read(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        targets: Option<&[Parts<'_>]>,
+        taps: &Taps<'_, '_, '_, R>,
+    ) -> Rows {
+        let arch = self.architecture();
+        if taps.looks_at_rows() || arch.positions != Positions::Absolute {
+            return Rows::All;
+        }
+        let all = options.token_logits
+            || taps.wants(Pass::Forward, ModelSite::TokenLogits)
+            || taps.wants(Pass::Backward, ModelSite::TokenLogits);
+        let read = (0..batch.len()).map(|sequence| {
+            let target = targets.map(|targets| &targets[sequence]);
+            positions_read(self, batch.ids(sequence), target, all)
+        });
+        match read.collect::<Option<Vec<_>>>() {
+            Some(positions) => Rows::at(batch, positions),
+            None => Rows::All,
+        }
     }
 
     /// The norm after the last block, where there is one.
@@ -187,7 +219,7 @@ impl<R: Real> Model<R> {
         let arch = self.architecture();
         let hat = sized(&mut trace.hat, hidden.len());
         hat.copy_from_slice(hidden);
-        let rstd = sized(&mut trace.rstd, batch.tokens());
+        let rstd = sized(&mut trace.rstd, hat.len() / arch.hidden_size);
         let (weight, bias) = (&norm.weight, &norm.bias);
         layer_norm(hidden, hat, rstd, weight, bias, arch.norm_epsilon);
         let tap = Tap::Layer(arch.num_layers - 1, LayerSite::HiddenState);
@@ -217,9 +249,12 @@ impl<R: Real> Model<R> {
         &'a self,
         layer: usize,
         batch: &'a PackedBatch,
+        rows: &'a Rows,
         options: &PassOptions<'a>,
     ) -> BlockPass<'a, R> {
+        let last = layer + 1 == self.layers.len();
         BlockPass {
+            rows: if last { rows } else { &Rows::All },
             arch: self.architecture(),
             weights: &self.layers[layer],
             layer,
@@ -233,6 +268,7 @@ impl<R: Real> Model<R> {
     fn backward(
         &self,
         batch: &PackedBatch,
+        rows: &Rows,
         options: &PassOptions<'_>,
         traces: &[LayerTrace<R>],
         scratch: &mut Scratch<R>,
@@ -247,7 +283,7 @@ impl<R: Real> Model<R> {
         let floor = self.backward_floor(taps.interests());
         for layer in (floor.layer..self.layers.len()).rev() {
             let deeper = layer > floor.layer || floor.through;
-            let block = self.block(layer, batch, options);
+            let block = self.block(layer, batch, rows, options);
             let trace = &traces[layer];
             block.backward(
                 &mut gradient,

@@ -283,6 +283,31 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         Ok(())
     }
 
+    /// Whether someone looks at rows of a layer that its own head may not read, or changes anything.
+    pub(crate) fn looks_at_rows(&self) -> bool {
+        let forward = [
+            Site::Layer(LayerSite::HeadOutput),
+            Site::Layer(LayerSite::HeadContribution),
+            Site::Layer(LayerSite::AttentionOutput),
+            Site::Layer(LayerSite::MlpOutput),
+            Site::Layer(LayerSite::HiddenState),
+            Site::Model(ModelSite::LastResidual),
+        ];
+        let backward = [
+            Site::Layer(LayerSite::Query),
+            Site::Layer(LayerSite::Key),
+            Site::Layer(LayerSite::Value),
+            Site::Layer(LayerSite::AttentionScores),
+            Site::Layer(LayerSite::AttentionProbs),
+        ];
+        let values = forward.iter().any(|site| self.wants(Pass::Forward, *site));
+        let gradients = forward.iter().chain(&backward);
+        let gradients = gradients
+            .into_iter()
+            .any(|site| self.wants(Pass::Backward, *site));
+        values || gradients || !self.interventions.is_empty()
+    }
+
     pub(crate) fn wants(&self, pass: Pass, site: impl Into<Site>) -> bool {
         self.interests.contains(pass, site)
     }
