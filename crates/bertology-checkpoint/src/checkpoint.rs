@@ -160,6 +160,15 @@ impl Checkpoint {
         }))
     }
 
+    /// The tensor of a parameter whose values lie in the mapped file as they are wanted: f32, aligned, in
+    /// the canonical layout. [`Tensor::as_f32_slice`] then gives them without a copy.
+    #[must_use]
+    pub fn in_place(&self, parameter: Parameter) -> Option<&Tensor> {
+        let turned = self.architecture.family.table().transposed && parameter.is_block_map();
+        self.parameter(parameter)
+            .filter(|tensor| !turned && tensor.as_f32_slice().is_some())
+    }
+
     /// Every parameter that the files hold, in canonical order.
     pub fn parameters(&self) -> impl Iterator<Item = (Parameter, &Tensor)> {
         self.by_parameter

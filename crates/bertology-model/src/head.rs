@@ -28,7 +28,7 @@ pub(crate) fn embed<R: Real>(
     let shell = &model.shell;
     let arch = model.architecture();
     let width = arch.hidden_size;
-    let segments = match arch.segments {
+    let segments: &[R] = match arch.segments {
         Segments::Words => &shell.words,
         Segments::None | Segments::Table(_) => &shell.segments,
     };

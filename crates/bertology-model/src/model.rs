@@ -1,21 +1,48 @@
 //! A model in memory: the architecture, its weights in the canonical layout, and surgery on heads.
 
+use std::any::TypeId;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bertology_checkpoint::{
     Affine, Architecture, Checkpoint, LayerParameter, NormPlacement, Parameter, Positions,
-    Segments, TaskHead,
+    Segments, TaskHead, Tensor,
 };
 use bertology_kernels::{Matrix, Real};
 
 use crate::{Error, HeadId, HeadMask};
 
+/// A large parameter: in memory, or where the mapped file has it.
+#[derive(Debug, Clone)]
+pub(crate) enum Weights<R> {
+    Owned(Vec<R>),
+    /// Only where `R` is `f32` and the file's values need no conversion.
+    Mapped(Tensor),
+}
+
+impl<R: Real> Deref for Weights<R> {
+    type Target = [R];
+
+    fn deref(&self) -> &[R] {
+        match self {
+            Self::Owned(values) => values,
+            Self::Mapped(tensor) => bytemuck::cast_slice(tensor.as_f32_slice().unwrap_or_default()),
+        }
+    }
+}
+
+impl<R> From<Vec<R>> for Weights<R> {
+    fn from(values: Vec<R>) -> Self {
+        Self::Owned(values)
+    }
+}
+
 /// `y = x · weightᵀ + bias`.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear<R> {
     /// `[outputs, inputs]`
-    pub(crate) weight: Vec<R>,
+    pub(crate) weight: Weights<R>,
     /// `[outputs]`, or empty where the map has none.
     pub(crate) bias: Vec<R>,
     pub(crate) inputs: usize,
@@ -76,8 +103,8 @@ pub(crate) struct LayerRest<R> {
 /// Embeddings and everything above the blocks; head surgery never touches it.
 #[derive(Debug)]
 pub(crate) struct Shell<R> {
-    pub(crate) words: Vec<R>,
-    pub(crate) positions: Option<Vec<R>>,
+    pub(crate) words: Weights<R>,
+    pub(crate) positions: Option<Weights<R>>,
     /// Empty where the family has no table of segments.
     pub(crate) segments: Vec<R>,
     pub(crate) norm: Option<Norm<R>>,
@@ -95,7 +122,7 @@ pub(crate) struct LmHead<R> {
     /// Dense layer and norm before the decoder, masked LMs only.
     pub(crate) transform: Option<(Linear<R>, Norm<R>)>,
     /// `[vocab, hidden]`; `None` where tied to the word embeddings.
-    pub(crate) decoder: Option<Vec<R>>,
+    pub(crate) decoder: Option<Weights<R>>,
     /// `[vocab]`, or empty where there is none.
     pub(crate) bias: Vec<R>,
 }
@@ -147,6 +174,26 @@ impl Reader<'_> {
             })
     }
 
+    /// A large parameter, left in the file where it can be used as it lies there.
+    fn weights<R: Real>(
+        &self,
+        parameter: Parameter,
+        len: usize,
+    ) -> Result<Option<Weights<R>>, Error> {
+        let in_place = self.checkpoint.in_place(parameter);
+        match in_place.filter(|t| TypeId::of::<R>() == TypeId::of::<f32>() && t.len() == len) {
+            Some(tensor) => Ok(Some(Weights::Mapped(tensor.clone()))),
+            None => Ok(self.optional(parameter, len)?.map(Weights::Owned)),
+        }
+    }
+
+    fn needed<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Weights<R>, Error> {
+        self.weights(parameter, len)?
+            .ok_or_else(|| Error::MissingParameter {
+                parameter: parameter.to_string(),
+            })
+    }
+
     fn linear<R: Real>(
         &self,
         name: impl Fn(Affine) -> Parameter,
@@ -154,7 +201,7 @@ impl Reader<'_> {
         inputs: usize,
     ) -> Result<Linear<R>, Error> {
         Ok(Linear {
-            weight: self.vector(name(Affine::Weight), outputs * inputs)?,
+            weight: self.needed(name(Affine::Weight), outputs * inputs)?,
             bias: self.vector(name(Affine::Bias), outputs)?,
             inputs,
             outputs,
@@ -183,18 +230,19 @@ impl Reader<'_> {
         let qkv = if self.checkpoint.parameter(fused).is_some() {
             self.linear(name(P::QueryKeyValue), 3 * width, hidden)?
         } else {
-            let mut qkv = Linear {
-                weight: Vec::with_capacity(3 * width * hidden),
-                bias: Vec::with_capacity(3 * width),
-                inputs: hidden,
-                outputs: 3 * width,
-            };
+            let mut weight = Vec::with_capacity(3 * width * hidden);
+            let mut bias = Vec::with_capacity(3 * width);
             for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
                 let linear = self.linear::<R>(name(part), width, hidden)?;
-                qkv.weight.extend(linear.weight);
-                qkv.bias.extend(linear.bias);
+                weight.extend_from_slice(&linear.weight);
+                bias.extend(linear.bias);
             }
-            qkv
+            Linear {
+                weight: weight.into(),
+                bias,
+                inputs: hidden,
+                outputs: 3 * width,
+            }
         };
         let distance = match arch.positions {
             Positions::Absolute => None,
@@ -226,7 +274,7 @@ impl Reader<'_> {
         let hidden = arch.hidden_size;
         let positions = match arch.positions {
             Positions::Absolute => {
-                Some(self.vector(Parameter::PositionEmbeddings, arch.max_positions * hidden)?)
+                Some(self.needed(Parameter::PositionEmbeddings, arch.max_positions * hidden)?)
             }
             Positions::RelativeKey | Positions::RelativeKeyQuery => None,
         };
@@ -237,7 +285,7 @@ impl Reader<'_> {
             TaskHead::SequenceClassification { num_labels, .. } => {
                 let weight = Parameter::Classifier(Affine::Weight);
                 Some(Linear {
-                    weight: self.vector(weight, num_labels * hidden)?,
+                    weight: self.needed(weight, num_labels * hidden)?,
                     bias: Vec::new(),
                     inputs: hidden,
                     outputs: num_labels,
@@ -253,7 +301,7 @@ impl Reader<'_> {
             Segments::None | Segments::Words => Vec::new(),
         };
         Ok(Shell {
-            words: self.vector(Parameter::WordEmbeddings, arch.vocab_size * hidden)?,
+            words: self.needed(Parameter::WordEmbeddings, arch.vocab_size * hidden)?,
             positions,
             segments,
             norm: self.norm_if(arch.embedding_norm, Parameter::EmbeddingNorm, hidden)?,
@@ -296,7 +344,7 @@ impl Reader<'_> {
         };
         Ok(Some(LmHead {
             transform,
-            decoder: self.optional(Parameter::LmDecoder(Affine::Weight), vocab * hidden)?,
+            decoder: self.weights(Parameter::LmDecoder(Affine::Weight), vocab * hidden)?,
             bias,
         }))
     }
@@ -420,12 +468,12 @@ impl<R: Real> Model<R> {
             lm.transform
                 .as_ref()
                 .map_or(0, |(dense, after)| linear(dense) + norm(after))
-                + lm.decoder.as_ref().map_or(0, Vec::len)
+                + lm.decoder.as_ref().map_or(0, |d| d.len())
                 + lm.bias.len()
         });
         layers
             + shell.words.len()
-            + shell.positions.as_ref().map_or(0, Vec::len)
+            + shell.positions.as_ref().map_or(0, |p| p.len())
             + shell.segments.len()
             + shell.norm.as_ref().map_or(0, norm)
             + shell.final_norm.as_ref().map_or(0, norm)
@@ -440,18 +488,12 @@ impl<R: Real> Attention<R> {
     fn select(&self, slots: &[usize], head_dim: usize) -> Self {
         let width = self.heads.len() * head_dim;
         let hidden = self.qkv.inputs;
-        let mut qkv = Linear {
-            weight: Vec::new(),
-            bias: Vec::new(),
-            inputs: hidden,
-            outputs: 3 * slots.len() * head_dim,
-        };
+        let (mut stacked, mut bias) = (Vec::new(), Vec::new());
         for part in 0..3 {
             for slot in slots {
                 let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
-                qkv.bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
-                qkv.weight
-                    .extend_from_slice(&self.qkv.weight[rows.start * hidden..rows.end * hidden]);
+                bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+                stacked.extend_from_slice(&self.qkv.weight[rows.start * hidden..rows.end * hidden]);
             }
         }
         let mut weight = Vec::with_capacity(hidden * slots.len() * head_dim);
@@ -464,9 +506,14 @@ impl<R: Real> Attention<R> {
         }
         Self {
             heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
-            qkv,
+            qkv: Linear {
+                weight: stacked.into(),
+                bias,
+                inputs: hidden,
+                outputs: 3 * slots.len() * head_dim,
+            },
             output: Linear {
-                weight,
+                weight: weight.into(),
                 bias: self.output.bias.clone(),
                 inputs: slots.len() * head_dim,
                 outputs: hidden,
