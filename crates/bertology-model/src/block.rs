@@ -41,7 +41,7 @@ pub(crate) struct BlockPass<'a, R> {
 }
 
 impl<R: Real> BlockPass<'_, R> {
-    fn attention(&self) -> AttentionPass<'_, R> {
+    pub(crate) fn attention(&self) -> AttentionPass<'_, R> {
         AttentionPass {
             arch: self.arch,
             weights: &self.weights.attention,
@@ -153,19 +153,58 @@ impl<R: Real> BlockPass<'_, R> {
         scratch: &mut Scratch<R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
+        let mut update = std::mem::take(&mut scratch.update);
+        self.attention_output(x, &mut update, trace, scratch, taps)?;
+        self.finish(x, &mut update, trace, scratch, taps)?;
+        scratch.update = update;
+        Ok(())
+    }
+
+    /// The first half of [`Self::forward`]: `out [rows, hidden]`, what attention adds to `x`.
+    pub(crate) fn attention_output(
+        &self,
+        x: &[R],
+        out: &mut Vec<R>,
+        trace: &mut LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
+        let out = sized(out, self.rows.count(self.batch) * self.arch.hidden_size);
+        if self.arch.norm == NormPlacement::Post {
+            return self.attend(x, out, trace, scratch, taps);
+        }
+        // Taken out of its place while the rest of `scratch` is in use.
+        let mut normed = std::mem::take(&mut scratch.hidden);
+        let hat = sized(&mut trace.attention_hat, x.len());
+        hat.copy_from_slice(x);
+        let norm = &self.weights.rest.attention_norm;
+        let h = sized(&mut normed, x.len());
+        self.normalise(norm, hat, &mut trace.attention_rstd, h);
+        self.attend(h, out, trace, scratch, taps)?;
+        scratch.hidden = normed;
+        Ok(())
+    }
+
+    /// The second half: from `x [tokens, hidden]` and what attention adds to it, `update [rows, hidden]`, to
+    /// the block's output in `x`. `update` leaves as a buffer of no particular content.
+    pub(crate) fn finish(
+        &self,
+        x: &mut Vec<R>,
+        update: &mut Vec<R>,
+        trace: &mut LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
         let width = self.arch.hidden_size;
         let len = self.rows.count(self.batch) * width;
         let rest = &self.weights.rest;
-        // Taken out of their places while the rest of `trace` and `scratch` is in use.
-        let mut attention_hat = std::mem::take(&mut trace.attention_hat);
         let mut mlp_hat = std::mem::take(&mut trace.mlp_hat);
         let mut middle = std::mem::take(&mut scratch.hidden);
-        let mut update = std::mem::take(&mut scratch.update);
+        let (second, h) = (sized(&mut mlp_hat, len), sized(&mut middle, len));
         match self.arch.norm {
             NormPlacement::Post => {
-                let (first, second) = (sized(&mut attention_hat, len), sized(&mut mlp_hat, len));
-                let h = sized(&mut middle, len);
-                self.attend(x, first, trace, scratch, taps)?;
+                std::mem::swap(&mut trace.attention_hat, update);
+                let first = sized(&mut trace.attention_hat, len);
                 self.rows.add_from(first, x, width);
                 self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
                 self.feed_forward(h, second, trace, scratch, taps)?;
@@ -174,25 +213,16 @@ impl<R: Real> BlockPass<'_, R> {
                 self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, y);
             }
             NormPlacement::Pre => {
-                let (first, update) = (sized(&mut attention_hat, x.len()), sized(&mut update, len));
-                let h = sized(&mut middle, x.len());
-                first.copy_from_slice(x);
-                self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
-                self.attend(h, update, trace, scratch, taps)?;
                 self.rows.compact(x, width);
                 add_assign(x, update);
-                let second = sized(&mut mlp_hat, len);
                 second.copy_from_slice(x);
-                let h = sized(&mut middle, len);
                 self.normalise(&rest.mlp_norm, second, &mut trace.mlp_rstd, h);
                 self.feed_forward(h, update, trace, scratch, taps)?;
                 add_assign(x, update);
             }
         }
-        trace.attention_hat = attention_hat;
         trace.mlp_hat = mlp_hat;
         scratch.hidden = middle;
-        scratch.update = update;
         self.pass_by(taps, LayerSite::HiddenState, x)
     }
 

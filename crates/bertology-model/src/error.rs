@@ -170,6 +170,11 @@ pub enum Error {
         /// What is possible.
         limit: usize,
     },
+    /// Gradients where heads are left out one by one.
+    #[error(
+        "gradients are not computed where heads are left out in turn; run the model without that head"
+    )]
+    NoGradients,
     /// A backward pass without a loss.
     #[error("gradients need a loss: give one target per sequence")]
     NoTargets,
@@ -202,7 +207,7 @@ pub enum Error {
         sequences: usize,
     },
     /// A replacement for the values of a head that was pruned away.
-    #[error("{head} is pruned away in this model, so nothing of it can be replaced")]
+    #[error("{head} is pruned away in this model, so it can neither be replaced nor left out")]
     HeadGone {
         /// The head.
         head: HeadId,

@@ -9,6 +9,7 @@
 //! | [`intervention`] | who changes what? |
 //! | [`objective`] | which loss? |
 //! | [`pass`] | one forward and, where asked, one backward pass |
+//! | `ablation` | and without each head in turn? [`Model::run_without_each`] |
 //! | [`parallel`] | many batches on all cores, results in input order |
 //!
 //! Layers and heads are zero-based everywhere, and a head always bears the number that it has in
@@ -24,6 +25,7 @@ pub mod parallel;
 pub mod pass;
 pub mod taps;
 
+mod ablation;
 mod attention;
 mod attention_rows;
 mod block;

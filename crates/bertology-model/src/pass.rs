@@ -141,28 +141,17 @@ impl<R: Real> Model<R> {
 
         self.final_norm(batch, hidden, last, &mut taps)?;
 
-        let width = self.architecture().hidden_size;
         let mut gradient = vec![R::ZERO; if backward { hidden.len() } else { 0 }];
-        let mut sequences = Vec::with_capacity(batch.len());
-        for sequence in 0..batch.len() {
-            let range = rows.range(batch, sequence);
-            let part = range.start * width..range.end * width;
-            let head = HeadPass {
-                model: self,
-                batch,
-                rows: &rows,
-                sequence,
-                threads: options.threads,
-                keep_token_logits: options.token_logits,
-            };
-            let target = targets.as_ref().map(|t| &t[sequence]);
-            let gradient = if backward {
-                Some(&mut gradient[part.clone()])
-            } else {
-                None
-            };
-            sequences.push(head.run(&hidden[part], target, gradient, &mut taps)?);
-        }
+        let below = backward.then_some(gradient.as_mut_slice());
+        let mut sequences = self.heads_of(
+            batch,
+            &rows,
+            options,
+            targets.as_deref(),
+            hidden,
+            below,
+            &mut taps,
+        )?;
         if backward {
             self.final_norm_backward(batch, &mut gradient, last, &mut taps)?;
             self.backward(
@@ -179,9 +168,42 @@ impl<R: Real> Model<R> {
         Ok(PassOutput { sequences })
     }
 
+    /// Everything above the last block, sequence by sequence; `hidden` and `gradient` are
+    /// `[rows, hidden]`, the gradient arrives as zeros.
+    #[allow(clippy::too_many_arguments, reason = "two call sites, all of one pass")]
+    pub(crate) fn heads_of(
+        &self,
+        batch: &PackedBatch,
+        rows: &Rows,
+        options: &PassOptions<'_>,
+        targets: Option<&[Parts<'_>]>,
+        hidden: &[R],
+        mut gradient: Option<&mut [R]>,
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<Vec<SequenceOutput<R>>, Error> {
+        let width = self.architecture().hidden_size;
+        (0..batch.len())
+            .map(|sequence| {
+                let range = rows.range(batch, sequence);
+                let part = range.start * width..range.end * width;
+                let head = HeadPass {
+                    model: self,
+                    batch,
+                    rows,
+                    sequence,
+                    threads: options.threads,
+                    keep_token_logits: options.token_logits,
+                };
+                let target = targets.map(|targets| &targets[sequence]);
+                let gradient = gradient.as_deref_mut().map(|all| &mut all[part.clone()]);
+                head.run(&hidden[part], target, gradient, taps)
+            })
+            .collect()
+    }
+
     /// The positions of the last layer that are worth computing: those that the heads read, or all where
     /// someone looks at that layer, changes values, or gradients go below the head outputs.
-    fn rows_read(
+    pub(crate) fn rows_read(
         &self,
         batch: &PackedBatch,
         options: &PassOptions<'_>,
@@ -206,7 +228,7 @@ impl<R: Real> Model<R> {
     }
 
     /// The norm after the last block, where there is one.
-    fn final_norm(
+    pub(crate) fn final_norm(
         &self,
         batch: &PackedBatch,
         hidden: &mut [R],
@@ -245,7 +267,7 @@ impl<R: Real> Model<R> {
         Ok(())
     }
 
-    fn block<'a>(
+    pub(crate) fn block<'a>(
         &'a self,
         layer: usize,
         batch: &'a PackedBatch,
@@ -338,7 +360,7 @@ impl<R: Real> Model<R> {
         }
     }
 
-    fn check_targets<'t>(
+    pub(crate) fn check_targets<'t>(
         &self,
         batch: &PackedBatch,
         options: &PassOptions<'t>,

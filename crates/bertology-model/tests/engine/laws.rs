@@ -211,6 +211,68 @@ fn looking_at_unread_positions_changes_nothing() {
     }
 }
 
+/// Leaving heads out one by one, with what is common computed once, gives what each smaller model gives.
+#[test]
+fn leaving_out_each_head_equals_pruning_it() {
+    for name in CLASSIFIERS
+        .into_iter()
+        .chain(["bert-mlm", "gpt2-lm", "gpt-lm", "bert-bare"])
+    {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let batch = fixture.batch(&model);
+        let targets = fixture.has("labels").then(|| fixture.targets());
+        let mut mask = HeadMask::ones(&model);
+        mask.set(HeadId { layer: 0, head: 0 }, 0.5);
+        let options = PassOptions {
+            masking: Masking::Shared(&mask),
+            targets: targets.as_deref(),
+            token_logits: name == "gpt-lm",
+            ..PassOptions::default()
+        };
+        let heads: Vec<HeadId> = model.heads().collect();
+        let mut seen = Vec::new();
+        model
+            .run_without_each(
+                &batch,
+                &options,
+                &mut Workspace::new(),
+                &heads,
+                |head, found| {
+                    let rest = model.without_heads(head).expect("prune");
+                    let mut mask = mask.clone();
+                    if let Some(head) = head {
+                        mask.set(head, 0.0);
+                    }
+                    let options = PassOptions {
+                        masking: Masking::Shared(&mask),
+                        ..options
+                    };
+                    let expected = rest
+                        .run(&batch, &options, &mut Workspace::new(), &mut [])
+                        .expect("pass");
+                    for (a, b) in found.iter().zip(&expected.sequences) {
+                        assert!(distance(&a.logits, &b.logits) < 1e-12, "{name} {head:?}");
+                        let off = a.loss.unwrap_or(0.0) - b.loss.unwrap_or(0.0);
+                        assert!(off.abs() < 1e-12, "{name} {head:?}");
+                        let tokens =
+                            |o: &SequenceOutput<f64>| o.token_logits.clone().unwrap_or_default();
+                        assert!(distance(&tokens(a), &tokens(b)) < 1e-12, "{name} {head:?}");
+                    }
+                    assert_eq!(found.len(), batch.len());
+                    seen.extend(head);
+                },
+            )
+            .expect("ablation");
+        assert_eq!(seen, heads, "{name}");
+        let outside = [HeadId { layer: 0, head: 9 }];
+        let error = model
+            .run_without_each(&batch, &options, &mut Workspace::new(), &outside, |_, _| {})
+            .expect_err("no such head");
+        assert!(error.to_string().contains("L0H9 does not exist"));
+    }
+}
+
 /// One mask per sequence gives each sequence what it gets alone under its own mask.
 #[test]
 fn masks_per_sequence_act_on_their_own_sequence_only() {

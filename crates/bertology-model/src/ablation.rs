@@ -1,0 +1,182 @@
+//! A batch without each head in turn, sharing all that is common.
+//!
+//! A head of layer `l` changes nothing below `l`, and in layer `l` its output enters by one addition. So the
+//! layers below and the attention of layer `l` are computed once for all heads; only what is above is
+//! computed anew: about half of a full pass a head, on average over the layers.
+
+use bertology_kernels::{Matrix, MatrixMut, Product, Real};
+
+use crate::head::embed;
+use crate::rows::Rows;
+use crate::taps::Taps;
+use crate::workspace::{LayerTrace, sized};
+use crate::{Error, HeadId, Model, PackedBatch, PassOptions, SequenceOutput, Workspace};
+
+impl<R: Real> Model<R> {
+    /// Runs a batch as it is, then without each of `heads` in turn: the result that
+    /// [`Model::without_heads`] with that one head gives (to rounding), at about half the cost.
+    ///
+    /// `each` receives `None` with the result of the whole model first, then every head with its own.
+    /// Heads are taken in the order of (layer, head); those of other passes may go on while `each`
+    /// runs, nothing is kept.
+    ///
+    /// # Cost
+    /// Beyond [`Model::run`]: `tokens × hidden` numbers three times.
+    ///
+    /// # Errors
+    /// As [`Model::run`]; [`Error::NoSuchHead`], [`Error::HeadGone`]; gradients, which are not computed here.
+    pub fn run_without_each(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        heads: &[HeadId],
+        mut each: impl FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
+    ) -> Result<(), Error> {
+        let arch = self.architecture();
+        for head in heads {
+            if head.layer >= arch.num_layers || head.head >= arch.num_heads {
+                return Err(Error::NoSuchHead {
+                    head: *head,
+                    layers: arch.num_layers,
+                    heads: arch.num_heads,
+                });
+            }
+            if !self.has_head(*head) {
+                return Err(Error::HeadGone { head: *head });
+            }
+        }
+        if options.mask_gradients {
+            return Err(Error::NoGradients);
+        }
+        let mut heads = heads.to_vec();
+        heads.sort_unstable();
+        heads.dedup();
+        let mut taps = Taps::new(&mut [], &mut [])?;
+        options.masking.check(self, batch.len())?;
+        let targets = self.check_targets(batch, options)?;
+        if batch.is_empty() {
+            each(None, Vec::new());
+            heads.iter().for_each(|head| each(Some(*head), Vec::new()));
+            return Ok(());
+        }
+
+        let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
+        let mut x = Vec::new();
+        embed(self, batch, &mut x, &mut workspace.scratch, &mut taps)?;
+        let mut results = Vec::with_capacity(heads.len());
+        let mut shared = Shared::default();
+        workspace.layers.resize_with(1, LayerTrace::default);
+        for layer in 0..self.layers.len() {
+            let here = heads.iter().filter(|head| head.layer == layer);
+            let block = self.block(layer, batch, &rows, options);
+            let Workspace {
+                layers, scratch, ..
+            } = &mut *workspace;
+            let trace = &mut layers[0];
+            block.attention_output(&x, &mut shared.output, trace, scratch, &mut taps)?;
+            let context = block.attention().masked(&trace.context, &mut scratch.heads);
+            shared.context.clear();
+            shared.context.extend_from_slice(context);
+            for head in here {
+                let mut y = x.clone();
+                let mut output = shared.without(self, &rows, batch, *head);
+                let Workspace {
+                    layers, scratch, ..
+                } = &mut *workspace;
+                block.finish(&mut y, &mut output, &mut layers[0], scratch, &mut taps)?;
+                for above in layer + 1..self.layers.len() {
+                    let trace = &mut workspace.layers[0];
+                    self.block(above, batch, &rows, options).forward(
+                        &mut y,
+                        trace,
+                        &mut workspace.scratch,
+                        &mut taps,
+                    )?;
+                }
+                self.final_norm(batch, &mut y, &mut workspace.last, &mut taps)?;
+                let found = self.heads_of(
+                    batch,
+                    &rows,
+                    options,
+                    targets.as_deref(),
+                    &y,
+                    None,
+                    &mut taps,
+                )?;
+                results.push((*head, found));
+            }
+            let Workspace {
+                layers, scratch, ..
+            } = &mut *workspace;
+            block.finish(
+                &mut x,
+                &mut shared.output,
+                &mut layers[0],
+                scratch,
+                &mut taps,
+            )?;
+        }
+        self.final_norm(batch, &mut x, &mut workspace.last, &mut taps)?;
+        let whole = self.heads_of(
+            batch,
+            &rows,
+            options,
+            targets.as_deref(),
+            &x,
+            None,
+            &mut taps,
+        )?;
+        each(None, whole);
+        for (head, found) in results {
+            each(Some(head), found);
+        }
+        Ok(())
+    }
+}
+
+/// What all heads of one layer share.
+#[derive(Debug, Default)]
+struct Shared<R> {
+    /// `[rows, W]`: outputs of all heads, masked.
+    context: Vec<R>,
+    /// `[rows, hidden]`: after the output projection.
+    output: Vec<R>,
+}
+
+impl<R: Real> Shared<R> {
+    /// The attention output without a head: less what the head contributes.
+    fn without(&self, model: &Model<R>, rows: &Rows, batch: &PackedBatch, id: HeadId) -> Vec<R> {
+        let arch = model.architecture();
+        let (hidden, dim) = (arch.hidden_size, arch.head_dim());
+        let attention = &model.layers[id.layer].attention;
+        let mut output = self.output.clone();
+        let Ok(slot) = attention.heads.binary_search(&id.head) else {
+            return output;
+        };
+        let last = id.layer + 1 == arch.num_layers;
+        let rows = if last {
+            rows.count(batch)
+        } else {
+            batch.tokens()
+        };
+        if rows == 0 {
+            return output;
+        }
+        let width = attention.output.inputs;
+        let context = Matrix::strided(&self.context[slot * dim..], rows, dim, width);
+        let weight = Matrix::strided(&attention.output.weight[slot * dim..], hidden, dim, width);
+        let subtract = Product {
+            scale: -R::ONE,
+            accumulate: true,
+            threads: 1,
+        };
+        let output_rows = sized(&mut output, rows * hidden);
+        subtract.run(
+            MatrixMut::new(output_rows, rows, hidden),
+            context,
+            weight.transposed(),
+        );
+        output
+    }
+}
