@@ -221,10 +221,8 @@ impl ImportanceState {
             model: &masked.model,
             corpus,
             masking: masked.masking(),
-            wanted: Wanted {
-                gradients: true,
+            wanted: Wanted::Scores {
                 positions: self.granularity == Granularity::Token,
-                entropy: true,
             },
             threads: options.threads,
             skip: self.examples_done(),
@@ -359,7 +357,8 @@ impl ImportanceState {
     }
 }
 
-fn heads_of(table: &HeadTable) -> String {
+/// How many heads a table has numbers for.
+pub(crate) fn heads_of(table: &HeadTable) -> String {
     format!(
         "{} of [{}, {}]",
         table.live().count(),

@@ -52,6 +52,8 @@ impl Watch for () {}
 pub enum Pass {
     /// Importance of the heads, metrics of the same pass.
     Importance,
+    /// Metrics without each head in turn.
+    Ablation,
     /// Metrics alone.
     Evaluation,
     /// Step of the masking loop; 0 is the pass before any head is masked.
