@@ -32,6 +32,8 @@
 
 mod paired;
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 
 use bertology_model::{HeadId, HeadMask};
@@ -41,7 +43,7 @@ pub use paired::{Paired, sign_test};
 use crate::evaluate::{Evaluation, LOSS, Masked, Tally};
 use crate::importance::heads_of;
 use crate::masking::Metric;
-use crate::sweep::{Answer, Sweep, Wanted};
+use crate::sweep::{Accumulate, Answer, Sweep, Wanted};
 use crate::watch::Pass;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 use paired::PairedSums;
@@ -212,10 +214,14 @@ impl AblationState {
             threads: options.threads,
             skip: self.examples_done(),
         };
-        sweep.run(watch, |answer| {
-            self.observe(answer, corpus.classes());
-            Ok(())
-        })
+        let classes = corpus.classes();
+        sweep.run(
+            watch,
+            &mut Filling {
+                state: self,
+                classes,
+            },
+        )
     }
 
     fn check(&self, wanted: (HeadTable, HeadTable), corpus: &Corpus) -> Result<(), Error> {
@@ -290,6 +296,22 @@ impl AblationState {
             without: without.collect::<Result<_, Error>>()?,
             table: self.table.clone(),
         })
+    }
+}
+
+/// A state while a pass fills it.
+struct Filling<'a> {
+    state: &'a mut AblationState,
+    classes: usize,
+}
+
+impl Accumulate for Filling<'_> {
+    fn add(&mut self, answer: &Answer) {
+        self.state.observe(answer, self.classes);
+    }
+
+    fn show(&self, watch: &mut dyn Watch) -> ControlFlow<()> {
+        watch.ablation(self.state)
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::corpus::Truncation;
 use crate::masking::Metric;
 use crate::objective::Objective;
-use crate::sweep::{Answer, Said, Sweep, Wanted};
+use crate::sweep::{Accumulate, Answer, Said, Sweep, Wanted};
 use crate::watch::Pass;
 use crate::{Corpus, Error, LoadedModel, Watch};
 
@@ -309,10 +309,22 @@ pub(crate) fn evaluate_quietly(
         threads,
         skip: 0,
     };
-    let mut tally = Tally::default();
-    sweep.run(watch, |answer| {
-        tally.observe(answer, corpus.classes());
-        Ok(())
-    })?;
-    tally.finish(corpus)
+    let mut tallied = Tallied {
+        tally: Tally::default(),
+        classes: corpus.classes(),
+    };
+    sweep.run(watch, &mut tallied)?;
+    tallied.tally.finish(corpus)
+}
+
+/// A tally while a pass fills it.
+struct Tallied {
+    tally: Tally,
+    classes: usize,
+}
+
+impl Accumulate for Tallied {
+    fn add(&mut self, answer: &Answer) {
+        self.tally.observe(answer, self.classes);
+    }
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use bertology_model::HeadMask;
 
 use crate::evaluate::{Evaluation, Masked, Tally};
-use crate::sweep::{Answer, Sweep, Wanted};
+use crate::sweep::{Accumulate, Answer, Sweep, Wanted};
 use crate::watch::Pass;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
@@ -227,10 +227,14 @@ impl ImportanceState {
             threads: options.threads,
             skip: self.examples_done(),
         };
-        sweep.run(watch, |answer| {
-            self.observe(answer, corpus.classes());
-            Ok(())
-        })
+        let classes = corpus.classes();
+        sweep.run(
+            watch,
+            &mut Filling {
+                state: self,
+                classes,
+            },
+        )
     }
 
     fn check(
@@ -365,6 +369,18 @@ pub(crate) fn heads_of(table: &HeadTable) -> String {
         table.layers(),
         table.heads()
     )
+}
+
+/// A state while a pass fills it.
+struct Filling<'a> {
+    state: &'a mut ImportanceState,
+    classes: usize,
+}
+
+impl Accumulate for Filling<'_> {
+    fn add(&mut self, answer: &Answer) {
+        self.state.observe(answer, self.classes);
+    }
 }
 
 fn add(sums: &mut [f64], values: &[f64]) {

@@ -70,13 +70,25 @@ pub(crate) struct Answer {
     logits: Vec<f32>,
 }
 
+/// What a pass adds up to.
+pub(crate) trait Accumulate {
+    /// One more answer, in file order.
+    fn add(&mut self, answer: &Answer);
+
+    /// All answers of a batch are added and reported as done: a moment to show what there is.
+    fn show(&self, watch: &mut dyn Watch) -> ControlFlow<()> {
+        let _ = watch;
+        ControlFlow::Continue(())
+    }
+}
+
 impl Sweep<'_> {
-    /// Hands every answer to `each` in file order. An answer reaches `each` before the pass can be
-    /// interrupted, so what `each` accumulates is exactly what was reported as done.
+    /// Adds every answer to `sums` in file order. An answer is added before the pass can be
+    /// interrupted, so what `sums` holds is exactly what was reported as done.
     pub(crate) fn run(
         &self,
         watch: &mut dyn Watch,
-        mut each: impl FnMut(&Answer) -> Result<(), Error>,
+        sums: &mut impl Accumulate,
     ) -> Result<(), Error> {
         let total = self.corpus.examples();
         let threads = match self.threads {
@@ -87,14 +99,14 @@ impl Sweep<'_> {
         let mut failure = None;
         let mut take = |answers: Result<Vec<Answer>, Error>| -> Result<(), Error> {
             for answer in answers? {
-                each(&answer)?;
+                sums.add(&answer);
                 watch.example(&answer.outcome());
                 done += 1;
             }
-            match watch.advance(done, total) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Error::Interrupted { done, total }),
+            if watch.advance(done, total).is_break() || sums.show(watch).is_break() {
+                return Err(Error::Interrupted { done, total });
             }
+            Ok(())
         };
         parallel::in_order(
             threads,

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use bertology_data as data;
 
+use crate::ablation::AblationState;
 use crate::masking::{MaskingState, Step};
 
 /// Someone who looks on: a progress bar, a log, a file of predictions, Ctrl-C.
@@ -33,6 +34,13 @@ pub trait Watch {
     /// extraction with [`Error::Interrupted`](crate::Error::Interrupted).
     fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
         let _ = (finished, overflows);
+        ControlFlow::Continue(())
+    }
+
+    /// A batch of an ablation is accumulated; `state` is what can be saved to go on from here. `Break`
+    /// ends the study with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
+        let _ = state;
         ControlFlow::Continue(())
     }
 
