@@ -1,6 +1,5 @@
 //! `bertology ablate`: what the score loses without each head.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bertology::ablation::{Ablation, AblationOptions, AblationState};
@@ -27,10 +26,6 @@ use crate::watcher::Watcher;
 /// Time between two savings of the state.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// Tokens put through the model at once unless the user says otherwise. A batch takes as long as dozens of
-/// passes, and Ctrl-C waits for it.
-const BATCH_TOKENS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-
 pub(crate) fn run(mut args: AblateArgs, screen: &Screen) -> Result<Done, Failure> {
     let clock = Clock::start();
     args.legacy
@@ -38,7 +33,6 @@ pub(crate) fn run(mut args: AblateArgs, screen: &Screen) -> Result<Done, Failure
             screen.note(text);
         })?;
     study::check_output(&args.output, args.resume.resume)?;
-    args.work.tokens_per_batch.get_or_insert(BATCH_TOKENS);
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
     let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
     let metric = Metric::of(&corpus, args.metric.as_deref()).map_err(|e| failure(&e))?;

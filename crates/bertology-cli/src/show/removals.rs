@@ -29,12 +29,12 @@ pub(crate) fn removals_text(removals: Removals<'_>, metric: &Metric, screen: &Sc
     };
     let mut parts = vec![
         format!(
-            "Each head removed alone, 9 hurts most, 0 helps most or hurts least (layers and heads\n\
+            "Each head removed alone, 9 hurts most, 0 helps most or hurts least\n(layers and heads \
              counted from 0; . not removed)\n{}",
             Grid::new(&harm, heads).strip(screen.color())
         ),
         format!(
-            "Change of {} without the head{} ({hurts}: the removal hurts)\n{}",
+            "Change of {} without the head{}; {hurts} hurts\n{}",
             metric.name,
             times(grid),
             grid.table()
@@ -152,8 +152,8 @@ fn legend(removals: Removals<'_>) -> String {
     let small = removals.found.without.iter();
     let small = small.filter(|without| without.paired.p_value() < SMALL);
     format!(
-        "  lost: right with the head, wrong without; won: the reverse; p: exact sign test of\n  \
-         the two. p is below {SMALL} for {} of {all} heads; chance alone makes up to {:.1} so.",
+        "  lost: right with the head, wrong without; won: the reverse; p: exact sign\n  test of \
+         the two. p is below {SMALL} for {} of {all} heads; chance alone makes up\n  to {:.1} so.",
         small.count(),
         SMALL * all as f64
     )

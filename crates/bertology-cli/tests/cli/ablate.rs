@@ -114,7 +114,7 @@ fn what_cannot_be_left_out_is_refused() {
     toy.run("ablate", &["--heads", "0.2", "--mask", "OUT/mask.json"])
         .failed(2, &["L0H2 is masked already"]);
     toy.run("ablate", &["--heads", "7.2"])
-        .failed(2, &["3 layers"]);
+        .failed(2, &["layer 7, head 2 does not exist"]);
     toy.run("ablate", &["--metric", "mcc"])
         .failed(2, &["mcc", "acc"]);
     toy.run("prune", &["--heads", "1.1", "--output", "OUT/pruned"])
@@ -125,7 +125,6 @@ fn what_cannot_be_left_out_is_refused() {
     let mut args = vec!["ablate", &model, "--data", &data, "--heads", "1.1"];
     args.extend(columns);
     run(&args).failed(2, &["L1H1 is pruned away"]);
-    toy.run("ablate", &["--resume"]).failed(2, &["--output"]);
 }
 
 #[test]
@@ -153,11 +152,7 @@ fn the_text_names_heads_counts_and_probabilities() {
             "ablate", &model, "--text", &text, "--limit", "20", "--metric", metric,
         ];
         let ran = run(&args).ok();
-        assert!(
-            ran.out.contains("positive: the removal hurts"),
-            "{}",
-            ran.out
-        );
+        assert!(ran.out.contains("positive hurts"), "{}", ran.out);
         assert!(!ran.out.contains("lost"), "{}", ran.out);
         for line in ran.out.lines().filter(|line| !line.starts_with('/')) {
             assert!(line.chars().count() <= 80, "{line}");
