@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let screen = Screen::new(cli.display);
     let result = interrupt::install().and_then(|()| match cli.command {
         Command::Importance(args) => commands::importance::run(args, &screen),
+        Command::Ablate(args) => commands::ablate::run(args, &screen),
         Command::Mask(args) => commands::mask::run(args, &screen),
         Command::Prune(args) => commands::prune::run(*args, &screen),
         Command::Evaluate(args) => commands::evaluate::run(args, &screen),

@@ -280,7 +280,7 @@ pub(crate) fn importance_text(
 }
 
 /// What the numbers of a table must be multiplied by.
-fn times(grid: Grid<'_>) -> String {
+pub(crate) fn times(grid: Grid<'_>) -> String {
     match grid.exponent() {
         0 => String::new(),
         exponent => format!(", times 1e{exponent}"),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use bertology::ablation::{Ablation, WithoutHead};
 use bertology::masking::{MaskingOutcome, Step};
 use bertology::normalize;
 use bertology::{HeadId, HeadMask, HeadTable};
@@ -79,6 +80,81 @@ impl Scores<'_> {
             );
         }
         text
+    }
+}
+
+/// What each head's removal does: the result, and the change of the metric that decides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Removals<'a> {
+    pub(crate) found: &'a Ablation,
+    pub(crate) change: &'a HeadTable,
+    /// Whether predictions are right or wrong.
+    pub(crate) classes: bool,
+}
+
+impl Removals<'_> {
+    /// `head_ablation.npy`, `head_ablation_loss.npy` and `ablation.csv`.
+    pub(crate) fn write(self, folder: &RunFolder) -> Result<(), Failure> {
+        let shape = [self.change.layers(), self.change.heads()];
+        // A head that was not left out must not look like one that is not missed.
+        let array = |table: &HeadTable| {
+            let values = cells(table).into_iter();
+            let values: Vec<f32> = values.map(|v| v.unwrap_or(f64::NAN) as f32).collect();
+            npy::encode(&shape, &values)
+        };
+        folder.write("head_ablation.npy", &array(self.change))?;
+        let loss = self.found.loss_change();
+        folder.write("head_ablation_loss.npy", &array(&loss))?;
+        folder.write("ablation.csv", self.csv().as_bytes())
+    }
+
+    fn csv(self) -> String {
+        let mut text = String::from(
+            "layer,head,change,loss_change,loss_standard_error,changed,right_to_wrong,\
+             wrong_to_right,p_value,loss",
+        );
+        for (name, _) in self.found.whole.metrics.iter() {
+            let _ = write!(text, ",{}", csv_field(name));
+        }
+        text.push('\n');
+        for without in &self.found.without {
+            self.csv_row(&mut text, without);
+        }
+        text
+    }
+
+    fn csv_row(self, text: &mut String, without: &WithoutHead) {
+        let number = |value: f64| match value.is_finite() {
+            true => value.to_string(),
+            false => String::new(),
+        };
+        let paired = without.paired;
+        let _ = write!(
+            text,
+            "{},{},{},{},{}",
+            without.head.layer,
+            without.head.head,
+            number(self.change.get(without.head).unwrap_or(f64::NAN)),
+            without.loss_change,
+            number(paired.loss_standard_error)
+        );
+        if self.classes {
+            let _ = write!(
+                text,
+                ",{},{},{},{}",
+                paired.changed,
+                paired.right_to_wrong,
+                paired.wrong_to_right,
+                paired.p_value()
+            );
+        } else {
+            text.push_str(",,,,");
+        }
+        let _ = write!(text, ",{}", without.evaluation.loss);
+        for (_, value) in without.evaluation.metrics.iter() {
+            let _ = write!(text, ",{}", number(value));
+        }
+        text.push('\n');
     }
 }
 

@@ -10,13 +10,14 @@ use std::time::Instant;
 use bertology::data::Target;
 use bertology::masking::{MaskingState, Step};
 use bertology::watch::Pass;
-use bertology::{Corpus, Outcome, Watch};
+use bertology::{AblationState, Corpus, Outcome, Watch};
 
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::show::Screen;
 use crate::tables::csv_field;
 
+type OnAblation<'a> = dyn FnMut(&AblationState) -> Result<(), Failure> + 'a;
 type OnStep<'a> = dyn FnMut(&Step, &MaskingState) -> Result<(), Failure> + 'a;
 type OnShard<'a> = dyn FnMut(usize, u64) -> Result<(), Failure> + 'a;
 
@@ -26,6 +27,7 @@ pub(crate) struct Watcher<'a> {
     /// What is counted.
     unit: &'static str,
     predictions: Option<&'a mut Predictions>,
+    on_ablation: Option<&'a mut OnAblation<'a>>,
     on_step: Option<&'a mut OnStep<'a>>,
     on_shard: Option<&'a mut OnShard<'a>>,
     /// When to pause, so that the state can be saved.
@@ -41,6 +43,7 @@ impl<'a> Watcher<'a> {
             screen,
             unit: "examples",
             predictions: None,
+            on_ablation: None,
             on_step: None,
             on_shard: None,
             pause_at: None,
@@ -59,6 +62,11 @@ impl<'a> Watcher<'a> {
 
     pub(crate) fn predictions(mut self, predictions: Option<&'a mut Predictions>) -> Self {
         self.predictions = predictions;
+        self
+    }
+
+    pub(crate) fn on_ablation(mut self, on_ablation: &'a mut OnAblation<'a>) -> Self {
+        self.on_ablation = Some(on_ablation);
         self
     }
 
@@ -106,6 +114,7 @@ impl Watch for Watcher<'_> {
         }
         let label = match pass {
             Pass::Importance => "importance".into(),
+            Pass::Ablation => "ablation".into(),
             Pass::Evaluation => "evaluation".into(),
             Pass::MaskingStep(step) => format!("step {step}"),
             Pass::Timing => "timing".into(),
@@ -143,6 +152,14 @@ impl Watch for Watcher<'_> {
     fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
         let result = match &mut self.on_shard {
             Some(on_shard) => on_shard(finished, overflows),
+            None => Ok(()),
+        };
+        self.keep_going(result)
+    }
+
+    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
+        let result = match &mut self.on_ablation {
+            Some(on_ablation) => on_ablation(state),
             None => Ok(()),
         };
         self.keep_going(result)

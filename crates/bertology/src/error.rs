@@ -295,12 +295,20 @@ pub enum Error {
     /// There was nothing to average.
     #[error("no example has been accumulated, so there is no result yet")]
     NoExamples,
+    /// A head to leave out that is not there to begin with.
+    #[error(
+        "{head} is masked already, so leaving it out changes nothing; name heads that the mask keeps"
+    )]
+    HeadMasked {
+        /// The head.
+        head: HeadId,
+    },
     /// The model has no heads left to study.
-    #[error("{}: every head of this model is pruned away, so there is nothing to {action}", path.display())]
+    #[error("{}: every head of this model is pruned away or masked, so there is nothing to {action}", path.display())]
     NoHeads {
         /// The model's folder.
         path: PathBuf,
-        /// `score`, `mask`.
+        /// `score`, `mask`, `leave out`.
         action: &'static str,
     },
     /// A checkpoint that was just written does not compute what it should.

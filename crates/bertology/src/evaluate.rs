@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::corpus::Truncation;
 use crate::masking::Metric;
 use crate::objective::Objective;
-use crate::sweep::{Answer, Sweep, Wanted};
+use crate::sweep::{Accumulate, Answer, Said, Sweep, Wanted};
 use crate::watch::Pass;
 use crate::{Corpus, Error, LoadedModel, Watch};
 
@@ -92,6 +92,11 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn observe(&mut self, answer: &Answer, classes: usize) {
+        self.observe_as(answer, &answer.said, classes);
+    }
+
+    /// An answer with another prediction and loss.
+    pub(crate) fn observe_as(&mut self, answer: &Answer, said: &Said, classes: usize) {
         self.examples += 1;
         self.tokens += answer.tokens as u64;
         if answer.truncated > 0 {
@@ -99,9 +104,9 @@ impl Tally {
             self.truncation.tokens += answer.truncated as u64;
         }
         self.targets += answer.targets as u64;
-        self.loss += answer.loss * answer.targets as f64;
+        self.loss += said.loss * answer.targets as f64;
         self.bytes += answer.bytes as u64;
-        let Some(verdict) = answer.verdict else {
+        let Some(verdict) = said.verdict else {
             return;
         };
         match (verdict.prediction, verdict.label) {
@@ -300,14 +305,26 @@ pub(crate) fn evaluate_quietly(
         model: &masked.model,
         corpus,
         masking: masked.masking(),
-        wanted: Wanted::default(),
+        wanted: Wanted::Answers,
         threads,
         skip: 0,
     };
-    let mut tally = Tally::default();
-    sweep.run(watch, |answer| {
-        tally.observe(answer, corpus.classes());
-        Ok(())
-    })?;
-    tally.finish(corpus)
+    let mut tallied = Tallied {
+        tally: Tally::default(),
+        classes: corpus.classes(),
+    };
+    sweep.run(watch, &mut tallied)?;
+    tallied.tally.finish(corpus)
+}
+
+/// A tally while a pass fills it.
+struct Tallied {
+    tally: Tally,
+    classes: usize,
+}
+
+impl Accumulate for Tallied {
+    fn add(&mut self, answer: &Answer) {
+        self.tally.observe(answer, self.classes);
+    }
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use bertology_model::HeadMask;
 
 use crate::evaluate::{Evaluation, Masked, Tally};
-use crate::sweep::{Answer, Sweep, Wanted};
+use crate::sweep::{Accumulate, Answer, Sweep, Wanted};
 use crate::watch::Pass;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
@@ -221,18 +221,20 @@ impl ImportanceState {
             model: &masked.model,
             corpus,
             masking: masked.masking(),
-            wanted: Wanted {
-                gradients: true,
+            wanted: Wanted::Scores {
                 positions: self.granularity == Granularity::Token,
-                entropy: true,
             },
             threads: options.threads,
             skip: self.examples_done(),
         };
-        sweep.run(watch, |answer| {
-            self.observe(answer, corpus.classes());
-            Ok(())
-        })
+        let classes = corpus.classes();
+        sweep.run(
+            watch,
+            &mut Filling {
+                state: self,
+                classes,
+            },
+        )
     }
 
     fn check(
@@ -359,13 +361,26 @@ impl ImportanceState {
     }
 }
 
-fn heads_of(table: &HeadTable) -> String {
+/// How many heads a table has numbers for.
+pub(crate) fn heads_of(table: &HeadTable) -> String {
     format!(
         "{} of [{}, {}]",
         table.live().count(),
         table.layers(),
         table.heads()
     )
+}
+
+/// A state while a pass fills it.
+struct Filling<'a> {
+    state: &'a mut ImportanceState,
+    classes: usize,
+}
+
+impl Accumulate for Filling<'_> {
+    fn add(&mut self, answer: &Answer) {
+        self.state.observe(answer, self.classes);
+    }
 }
 
 fn add(sums: &mut [f64], values: &[f64]) {

@@ -10,6 +10,7 @@
 //! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`evaluate`] | how well does the model do on them? |
 //! | [`importance`] | how much does each head matter, and how spread is its attention? |
+//! | [`ablation`] | what does the score lose without each head? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
 //! | [`masking`] | how many heads can go before the score falls? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
@@ -28,6 +29,7 @@ pub use bertology_model as model;
 pub use bertology_store as store;
 pub use bertology_tokenizer as tokenizer;
 
+pub mod ablation;
 pub mod attribution;
 pub mod corpus;
 pub mod evaluate;
@@ -52,6 +54,7 @@ pub use bertology_data::{Source, Split, Task};
 pub use bertology_model::{HeadId, HeadMask, Model, Sequence, Target};
 pub use bertology_tokenizer::{Encoding, Tokenizer};
 
+pub use ablation::{Ablation, AblationState};
 pub use corpus::{Corpus, CorpusOptions};
 pub use error::Error;
 pub use evaluate::Evaluation;

@@ -6,8 +6,8 @@ use bertology_data as data;
 use bertology_data::argmax;
 use bertology_model::kernels::softmax::entropy;
 use bertology_model::{
-    Event, HeadId, Interests, LayerSite, Masking, Observer, PackedBatch, PassOptions, Tap,
-    Workspace, parallel,
+    Event, HeadId, Interests, LayerSite, Masking, Observer, PackedBatch, PassOptions,
+    SequenceOutput, Tap, Workspace, parallel,
 };
 
 use crate::corpus::{Job, Prepared};
@@ -15,34 +15,46 @@ use crate::loaded::all_threads;
 use crate::watch::Verdict;
 use crate::{Corpus, Error, LoadedModel, Outcome, Watch};
 
-/// What a pass computes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wanted {
-    /// Mask gradients.
-    pub(crate) gradients: bool,
-    /// Sums over positions of absolute contributions to the mask gradient.
-    pub(crate) positions: bool,
-    /// Sums over queries of attention entropy.
-    pub(crate) entropy: bool,
+/// What a pass computes besides predictions and losses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// Nothing.
+    Answers,
+    /// Mask gradients, and sums over queries of attention entropy.
+    Scores {
+        /// Sums over positions of absolute contributions to the mask gradient, too.
+        positions: bool,
+    },
+    /// Predictions and losses without each of these heads, one at a time, in the order of
+    /// (layer, head).
+    WithoutEach(&'a [HeadId]),
 }
 
 pub(crate) struct Sweep<'a> {
     pub(crate) model: &'a LoadedModel,
     pub(crate) corpus: &'a Corpus,
     pub(crate) masking: Masking<'a>,
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: Wanted<'a>,
     /// 0: all that the machine offers.
     pub(crate) threads: usize,
     /// Examples already accounted for.
     pub(crate) skip: u64,
 }
 
-/// What the model said to one example. Tables are row-major `[layers, heads]`, empty unless wanted.
-#[derive(Debug)]
-pub(crate) struct Answer {
+/// Prediction and loss of one example.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
     /// For labelled examples.
     pub(crate) verdict: Option<Verdict>,
     pub(crate) loss: f64,
+}
+
+/// What the model said to one example. Tables are row-major `[layers, heads]`, empty unless wanted.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) said: Said,
+    /// What it said without each of the heads wanted.
+    pub(crate) without: Vec<Said>,
     /// What the loss is a mean over: 1 label, or so many tokens.
     pub(crate) targets: usize,
     /// Bytes of text that the predicted tokens stand for, where that is known.
@@ -58,13 +70,25 @@ pub(crate) struct Answer {
     logits: Vec<f32>,
 }
 
+/// What a pass adds up to.
+pub(crate) trait Accumulate {
+    /// One more answer, in file order.
+    fn add(&mut self, answer: &Answer);
+
+    /// All answers of a batch are added and reported as done: a moment to show what there is.
+    fn show(&self, watch: &mut dyn Watch) -> ControlFlow<()> {
+        let _ = watch;
+        ControlFlow::Continue(())
+    }
+}
+
 impl Sweep<'_> {
-    /// Hands every answer to `each` in file order. An answer reaches `each` before the pass can be
-    /// interrupted, so what `each` accumulates is exactly what was reported as done.
+    /// Adds every answer to `sums` in file order. An answer is added before the pass can be
+    /// interrupted, so what `sums` holds is exactly what was reported as done.
     pub(crate) fn run(
         &self,
         watch: &mut dyn Watch,
-        mut each: impl FnMut(&Answer) -> Result<(), Error>,
+        sums: &mut impl Accumulate,
     ) -> Result<(), Error> {
         let total = self.corpus.examples();
         let threads = match self.threads {
@@ -75,14 +99,14 @@ impl Sweep<'_> {
         let mut failure = None;
         let mut take = |answers: Result<Vec<Answer>, Error>| -> Result<(), Error> {
             for answer in answers? {
-                each(&answer)?;
+                sums.add(&answer);
                 watch.example(&answer.outcome());
                 done += 1;
             }
-            match watch.advance(done, total) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Error::Interrupted { done, total }),
+            if watch.advance(done, total).is_break() || sums.show(watch).is_break() {
+                return Err(Error::Interrupted { done, total });
             }
+            Ok(())
         };
         parallel::in_order(
             threads,
@@ -157,10 +181,14 @@ impl Sweep<'_> {
                 .unwrap_or(Error::Model(error))
         })?;
         let targets: Vec<_> = items.iter().map(|item| item.target.clone()).collect();
+        let (scores, positions) = match self.wanted {
+            Wanted::Scores { positions } => (true, positions),
+            Wanted::Answers | Wanted::WithoutEach(_) => (false, false),
+        };
         let options = PassOptions {
             masking: self.masking,
             targets: Some(&targets),
-            mask_gradients: self.wanted.gradients,
+            mask_gradients: scores,
             ..PassOptions::default()
         };
         let cells = arch.num_layers * arch.num_heads;
@@ -168,20 +196,35 @@ impl Sweep<'_> {
         let mut sums = Sums {
             layers: arch.num_layers,
             heads: arch.num_heads,
-            wanted: self.wanted,
-            positions: vec![0.0; size(self.wanted.positions)],
-            entropy: vec![0.0; size(self.wanted.entropy)],
+            positions: vec![0.0; size(positions)],
+            entropy: vec![0.0; size(scores)],
         };
-        let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut sums];
-        let output = self
-            .model
-            .model()
-            .run(&batch, &options, workspace, observers)?;
+        let model = self.model.model();
+        let mut without = Vec::new();
+        let whole =
+            if let Wanted::WithoutEach(heads) = self.wanted {
+                let mut whole = Vec::new();
+                model.run_without_each(&batch, &options, workspace, heads, |head, outputs| {
+                    match head {
+                        None => whole = outputs,
+                        Some(head) => without.push((head, outputs)),
+                    }
+                })?;
+                whole
+            } else {
+                let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut sums];
+                model.run(&batch, &options, workspace, observers)?.sequences
+            };
         let part = |all: &[f64], i: usize| all.get(i * cells..(i + 1) * cells).map(<[f64]>::to_vec);
-        for (i, (item, output)) in items.iter().zip(output.sequences).enumerate() {
+        for (i, (item, output)) in items.iter().zip(whole).enumerate() {
+            let blamed = |error| self.corpus.blame(item.line, error);
+            let without = without.iter().filter_map(|(head, outputs)| {
+                let output = outputs.get(i)?;
+                Some(Said::of(output, item.label, Some(*head)))
+            });
             let answer = Answer {
-                verdict: None,
-                loss: output.loss.unwrap_or(f64::NAN),
+                said: Said::of(&output, item.label, None).map_err(blamed)?,
+                without: without.collect::<Result<_, _>>().map_err(blamed)?,
                 targets: item.targets,
                 bytes: item.bytes,
                 tokens: item.sequence.len(),
@@ -194,25 +237,52 @@ impl Sweep<'_> {
                 window: item.window,
                 logits: output.logits,
             };
-            let answer = answer
-                .checked(item.label, arch.num_heads)
-                .map_err(|error| self.corpus.blame(item.line, error))?;
+            answer.check_scores(arch.num_heads).map_err(blamed)?;
             answers.push(answer);
         }
         Ok(())
     }
 }
 
-impl Answer {
+impl Said {
     /// With the prediction for a label, if every number is finite.
-    fn checked(mut self, label: Option<data::Target>, heads: usize) -> Result<Self, Error> {
-        let not_finite = |what: String, value: f64| Err(Error::NotFinite { what, value });
-        if let Some(i) = self.logits.iter().position(|z| !z.is_finite()) {
-            return not_finite(format!("logit {i}"), f64::from(self.logits[i]));
+    fn of(
+        output: &SequenceOutput<f32>,
+        label: Option<data::Target>,
+        without: Option<HeadId>,
+    ) -> Result<Self, Error> {
+        let not_finite = |what: String, value: f64| {
+            let what = match without {
+                Some(head) => format!("{what} without {head}"),
+                None => what,
+            };
+            Err(Error::NotFinite { what, value })
+        };
+        let (logits, loss) = (&output.logits, output.loss.unwrap_or(f64::NAN));
+        if let Some(i) = logits.iter().position(|z| !z.is_finite()) {
+            return not_finite(format!("logit {i}"), f64::from(logits[i]));
         }
-        if !self.loss.is_finite() {
-            return not_finite("loss".to_owned(), self.loss);
+        if !loss.is_finite() {
+            return not_finite("loss".to_owned(), loss);
         }
+        let prediction = match label {
+            None => {
+                let verdict = None;
+                return Ok(Self { verdict, loss });
+            }
+            Some(data::Target::Class(_)) => data::Target::Class(argmax(logits)?),
+            Some(data::Target::Value(_)) => {
+                let value = logits.first();
+                data::Target::Value(f64::from(*value.ok_or(data::MetricError::NoLogits)?))
+            }
+        };
+        let verdict = label.map(|label| Verdict { label, prediction });
+        Ok(Self { verdict, loss })
+    }
+}
+
+impl Answer {
+    fn check_scores(&self, heads: usize) -> Result<(), Error> {
         for (what, values) in [
             ("gradient", &self.gradient),
             ("gradient", &self.positions),
@@ -223,19 +293,13 @@ impl Answer {
                     layer: i / heads,
                     head: i % heads,
                 };
-                return not_finite(format!("{what} of {id}"), values[i]);
+                return Err(Error::NotFinite {
+                    what: format!("{what} of {id}"),
+                    value: values[i],
+                });
             }
         }
-        let Some(label) = label else { return Ok(self) };
-        let prediction = match label {
-            data::Target::Class(_) => data::Target::Class(argmax(&self.logits)?),
-            data::Target::Value(_) => {
-                let value = self.logits.first();
-                data::Target::Value(f64::from(*value.ok_or(data::MetricError::NoLogits)?))
-            }
-        };
-        self.verdict = Some(Verdict { label, prediction });
-        Ok(self)
+        Ok(())
     }
 
     fn outcome(&self) -> Outcome<'_> {
@@ -243,9 +307,9 @@ impl Answer {
             index: self.index,
             line: self.line,
             window: self.window,
-            verdict: self.verdict,
+            verdict: self.said.verdict,
             logits: &self.logits,
-            loss: self.loss,
+            loss: self.said.loss,
             targets: self.targets,
             tokens: self.tokens,
             truncated: self.truncated,
@@ -257,7 +321,7 @@ impl Answer {
 struct Sums {
     layers: usize,
     heads: usize,
-    wanted: Wanted,
+    /// Empty unless wanted, as the next.
     positions: Vec<f64>,
     entropy: Vec<f64>,
 }
@@ -265,10 +329,10 @@ struct Sums {
 impl Observer<f32> for Sums {
     fn interests(&self) -> Interests {
         let mut interests = Interests::none();
-        if self.wanted.entropy {
+        if !self.entropy.is_empty() {
             interests = interests.value(LayerSite::AttentionProbs);
         }
-        if self.wanted.positions {
+        if !self.positions.is_empty() {
             interests = interests.gradient(LayerSite::HeadMask);
         }
         interests

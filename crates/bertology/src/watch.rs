@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use bertology_data as data;
 
+use crate::ablation::AblationState;
 use crate::masking::{MaskingState, Step};
 
 /// Someone who looks on: a progress bar, a log, a file of predictions, Ctrl-C.
@@ -36,6 +37,13 @@ pub trait Watch {
         ControlFlow::Continue(())
     }
 
+    /// A batch of an ablation is accumulated; `state` is what can be saved to go on from here. `Break`
+    /// ends the study with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
+        let _ = state;
+        ControlFlow::Continue(())
+    }
+
     /// The masking loop has finished a step; `state` is what [`crate::masking`] needs to go on from
     /// here. `Break` ends the loop with [`Error::Interrupted`](crate::Error::Interrupted).
     fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
@@ -52,6 +60,8 @@ impl Watch for () {}
 pub enum Pass {
     /// Importance of the heads, metrics of the same pass.
     Importance,
+    /// Metrics without each head in turn.
+    Ablation,
     /// Metrics alone.
     Evaluation,
     /// Step of the masking loop; 0 is the pass before any head is masked.

@@ -7,6 +7,7 @@
 )]
 
 mod studies {
+    mod ablation;
     mod corpus;
     mod embedded;
     mod experiments;

@@ -38,7 +38,7 @@ pub(crate) struct Legacy {
 pub(crate) enum Masks {
     /// `mask` and `prune`: `--try_masking` is what they do.
     Yes,
-    /// `importance` and `evaluate`.
+    /// `importance`, `ablate` and `evaluate`.
     No,
 }
 

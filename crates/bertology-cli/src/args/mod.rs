@@ -65,6 +65,8 @@ pub(crate) enum When {
 pub(crate) enum Command {
     /// Entropy and importance of every head.
     Importance(ImportanceArgs),
+    /// What the score loses without each head, one head at a time.
+    Ablate(AblateArgs),
     /// Mask heads, least important first, until the score falls below a threshold.
     Mask(MaskArgs),
     /// Remove heads for good: compare score, size and speed, write the smaller checkpoint.
@@ -289,6 +291,45 @@ pub(crate) struct ImportanceArgs {
     /// Score the heads of the model with this head mask on: .npy or .json, 1 keeps, 0 masks.
     #[arg(long, value_name = "FILE", help_heading = "Importance")]
     pub(crate) mask: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) resume: ResumeArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
+}
+
+/// `bertology ablate`
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct AblateArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) data: DataArgs,
+    /// Leave out only these heads, one at a time: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated
+    /// [default: every head].
+    #[arg(long, value_name = "HEADS", help_heading = "Ablation")]
+    pub(crate) heads: Vec<String>,
+    /// Do all this under a head mask: .npy or .json, 1 keeps, 0 masks.
+    #[arg(long, value_name = "FILE", help_heading = "Ablation")]
+    pub(crate) mask: Option<PathBuf>,
+    /// The metric whose change is shown and written [default: the task's own; loss for language
+    /// models].
+    #[arg(
+        long,
+        value_name = "NAME",
+        alias = "metric-name",
+        help_heading = "Ablation"
+    )]
+    pub(crate) metric: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) work: WorkArgs,

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod ablate;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod extract;

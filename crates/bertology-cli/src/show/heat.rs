@@ -76,23 +76,23 @@ impl<'a> Grid<'a> {
         largest.log10().floor() as i32
     }
 
-    /// Two decimals per head; models with many heads get several tables.
+    /// Two decimals per head; models with many heads get several tables. Negative numbers have room for
+    /// their sign.
     pub(crate) fn table(self) -> String {
         let unit = 10_f64.powi(self.exponent());
-        const WIDTH: usize = 5;
-        let fit = (COLUMNS - LABEL) / WIDTH;
+        let width = if self.range.0 < 0.0 { 6 } else { 5 };
+        let fit = (COLUMNS - LABEL) / width;
         let parts = self.heads.div_ceil(fit).max(1);
         let step = self.heads.div_ceil(parts).max(1);
         let mut tables = Vec::with_capacity(parts);
         for from in (0..self.heads).step_by(step) {
             let to = self.heads.min(from + step);
-            let mut text = self.header(from, to, WIDTH);
+            let mut text = self.header(from, to, width);
             for (layer, row) in self.rows().enumerate() {
                 let _ = write!(text, "\n{:<LABEL$}", format!("  layer {layer}"));
                 for value in row.iter().take(to).skip(from) {
-                    let number =
-                        value.map_or_else(|| ".".into(), |value| format!("{:.2}", value / unit));
-                    let _ = write!(text, "{number:>WIDTH$}");
+                    let number = value.map_or_else(|| ".".into(), |value| decimals(value / unit));
+                    let _ = write!(text, "{number:>width$}");
                 }
             }
             tables.push(text);
@@ -121,6 +121,15 @@ impl<'a> Grid<'a> {
         }
         text.truncate(text.trim_end().len());
         text
+    }
+}
+
+/// Two decimals, and no sign before a zero.
+fn decimals(value: f64) -> String {
+    let text = format!("{value:.2}");
+    match text.strip_prefix('-') {
+        Some("0.00") => "0.00".into(),
+        _ => text,
     }
 }
 
@@ -194,6 +203,18 @@ mod tests {
         assert!(grid.table().ends_with(" 0.12 3.45"), "{}", grid.table());
         assert_eq!(Grid::new(&[Some(3.7)], 1).exponent(), 0);
         assert_eq!(Grid::new(&[Some(0.0), None], 2).exponent(), 0);
+    }
+
+    #[test]
+    fn negative_numbers_stay_apart() {
+        let values = [Some(-1.234), Some(-0.5), Some(-0.001), None];
+        let text = Grid::new(&values, 4).table();
+        assert!(text.ends_with(" -1.23 -0.50  0.00     ."), "{text}");
+        for heads in [12, 16, 64] {
+            let values = vec![Some(-0.25); heads];
+            let text = Grid::new(&values, heads).table();
+            assert!(text.lines().all(|line| line.chars().count() <= COLUMNS));
+        }
     }
 
     #[test]

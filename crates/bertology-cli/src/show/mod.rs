@@ -2,6 +2,7 @@
 
 pub(crate) mod heat;
 mod progress;
+pub(crate) mod removals;
 pub(crate) mod text;
 
 use std::cell::RefCell;

@@ -1,6 +1,7 @@
 //! The command `bertology`, driven as users drive it: arguments in; files, text and exit codes out.
 #![allow(clippy::unwrap_used)]
 
+mod ablate;
 mod extract;
 mod harness;
 mod hub;

@@ -40,7 +40,7 @@ fn quiet_prints_nothing_and_json_only_its_document() {
     let toy = Toy::new();
     let ran = toy.run("importance", &["--quiet", "--no_cuda"]).ok();
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
-    for command in ["importance", "mask", "evaluate"] {
+    for command in ["importance", "ablate", "mask", "evaluate"] {
         let ran = toy.run(command, &["--json", "--quiet"]).ok();
         assert_eq!(ran.json()["command"], command);
         assert_eq!(ran.err, "");

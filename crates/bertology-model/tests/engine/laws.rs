@@ -145,6 +145,134 @@ fn a_mask_of_ones_is_no_mask_bit_for_bit() {
     assert_eq!(a, b);
 }
 
+/// Positions of the last layer that nobody reads are left out; whoever looks at them has them computed,
+/// and no result changes.
+#[test]
+fn looking_at_unread_positions_changes_nothing() {
+    let language = [
+        "bert-mlm",
+        "gpt2-lm",
+        "gpt-lm",
+        "bert-pretraining",
+        "bert-bare",
+        "gpt2-bare",
+    ];
+    for name in CLASSIFIERS.into_iter().chain(language) {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let batch = fixture.batch(&model);
+        let mut targets = fixture.has("labels").then(|| fixture.targets());
+        for target in targets.iter_mut().flatten() {
+            // Few enough that leaving out the others pays, none at all for the second text.
+            if let Target::Tokens(tokens) | Target::PreTraining { tokens, .. } = target {
+                let last = tokens.iter().rposition(Option::is_some);
+                let keep = last.filter(|_| tokens.len() != 5);
+                for (i, token) in tokens.iter_mut().enumerate() {
+                    *token = token.filter(|_| Some(i) == keep);
+                }
+            }
+        }
+        let look = |interests: Interests| {
+            let mut capture = Capture::new(interests);
+            let options = PassOptions {
+                targets: targets.as_deref(),
+                mask_gradients: targets.is_some(),
+                ..PassOptions::default()
+            };
+            let output = model
+                .run(&batch, &options, &mut Workspace::new(), &mut [&mut capture])
+                .expect("pass");
+            (output.sequences, capture)
+        };
+        let entropy = Interests::none().value(LayerSite::AttentionProbs);
+        let (few, maps) = look(entropy);
+        let (all, all_maps) = look(entropy.value(LayerSite::HiddenState));
+        let (none, _) = look(Interests::none());
+        for (((few, all), none), n) in few.iter().zip(&all).zip(&none).zip(batch.ranges()) {
+            for other in [few, none] {
+                assert!(distance(&other.logits, &all.logits) < 1e-12, "{name} {n:?}");
+                assert_eq!(other.loss.is_some(), all.loss.is_some());
+                let off = other.loss.unwrap_or(0.0) - all.loss.unwrap_or(0.0);
+                assert!(off.abs() < 1e-12, "{name} {n:?}: {off}");
+                let gradient =
+                    |o: &SequenceOutput<f64>| o.mask_gradient.clone().unwrap_or_default();
+                assert!(
+                    distance(&gradient(other), &gradient(all)) < 1e-12,
+                    "{name} {n:?}"
+                );
+            }
+        }
+        for (pass, tap, sequence, head, map) in maps.iter() {
+            let found = all_maps
+                .iter()
+                .find(|(p, t, s, h, _)| (*p, *t, *s, *h) == (pass, tap, sequence, head));
+            assert!(distance(&map.data, &found.expect("seen").4.data) < 1e-12);
+        }
+    }
+}
+
+/// Leaving heads out one by one, with what is common computed once, gives what each smaller model gives.
+#[test]
+fn leaving_out_each_head_equals_pruning_it() {
+    for name in CLASSIFIERS
+        .into_iter()
+        .chain(["bert-mlm", "gpt2-lm", "gpt-lm", "bert-bare"])
+    {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let batch = fixture.batch(&model);
+        let targets = fixture.has("labels").then(|| fixture.targets());
+        let mut mask = HeadMask::ones(&model);
+        mask.set(HeadId { layer: 0, head: 0 }, 0.5);
+        let options = PassOptions {
+            masking: Masking::Shared(&mask),
+            targets: targets.as_deref(),
+            token_logits: name == "gpt-lm",
+            ..PassOptions::default()
+        };
+        let heads: Vec<HeadId> = model.heads().collect();
+        let mut seen = Vec::new();
+        model
+            .run_without_each(
+                &batch,
+                &options,
+                &mut Workspace::new(),
+                &heads,
+                |head, found| {
+                    let rest = model.without_heads(head).expect("prune");
+                    let mut mask = mask.clone();
+                    if let Some(head) = head {
+                        mask.set(head, 0.0);
+                    }
+                    let options = PassOptions {
+                        masking: Masking::Shared(&mask),
+                        ..options
+                    };
+                    let expected = rest
+                        .run(&batch, &options, &mut Workspace::new(), &mut [])
+                        .expect("pass");
+                    for (a, b) in found.iter().zip(&expected.sequences) {
+                        assert!(distance(&a.logits, &b.logits) < 1e-12, "{name} {head:?}");
+                        let off = a.loss.unwrap_or(0.0) - b.loss.unwrap_or(0.0);
+                        assert!(off.abs() < 1e-12, "{name} {head:?}");
+                        let tokens =
+                            |o: &SequenceOutput<f64>| o.token_logits.clone().unwrap_or_default();
+                        assert!(distance(&tokens(a), &tokens(b)) < 1e-12, "{name} {head:?}");
+                    }
+                    assert_eq!(found.len(), batch.len());
+                    seen.extend(head);
+                },
+            )
+            .expect("ablation");
+        assert_eq!(seen, heads, "{name}");
+        let outside = [HeadId { layer: 0, head: 9 }];
+        let error = model
+            .run_without_each(&batch, &options, &mut Workspace::new(), &outside, |_, _| {})
+            .expect_err("no such head");
+        assert!(error.to_string().contains("L0H9 does not exist"));
+    }
+}
+
 /// One mask per sequence gives each sequence what it gets alone under its own mask.
 #[test]
 fn masks_per_sequence_act_on_their_own_sequence_only() {
