@@ -110,10 +110,10 @@ class Setup:
         return self.options.passes if kind in FULL else 1
 
     def measured(self, command):
-        """Of a program that prints its own measurement."""
+        """Of a program that prints its own measurement; its own peak memory ends with its last pass."""
         output, seconds, peak = timed(command, self.environment())
         result = json.loads(output.splitlines()[-1])
-        return result | {"process_s": seconds, "peak_mib": peak}
+        return result | {"process_s": seconds, "peak_mib": result.get("peak_mib") or peak}
 
     def torch(self, kind, model, *more):
         def run():
@@ -290,7 +290,7 @@ def scenarios(setup):
 
 
 def measure(scenario, repeats, seed):
-    """{program: [one result a round]}; "peak" among them. One uncounted round where that is cheap."""
+    """{program: [one result a round]}, the bare products ("peak") among them."""
     runs = {program.name: program.run for program in scenario.programs}
     if scenario.peak:
         runs["peak"] = scenario.peak
@@ -316,6 +316,13 @@ def check(scenario, results):
         }
         if found and max(found.values()) - min(found.values()) > tolerance * max(found.values()):
             sys.exit(f"{scenario.study} {scenario.model} {scenario.input}: {key} differs: {found}")
+
+
+def write(path, text):
+    """The file appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def parse():
@@ -385,9 +392,9 @@ def main():
         record["scenarios"].append(names | {"programs": described, "results": results})
         # After each scenario, so that an interrupted run loses one and not all.
         if options.json:
-            options.json.write_text(json.dumps(record, indent=1) + "\n")
+            write(options.json, json.dumps(record, indent=1) + "\n")
         if options.table:
-            options.table.write_text(table.markdown(record))
+            write(options.table, table.markdown(record))
     print(table.markdown(record), end="")
 
 
