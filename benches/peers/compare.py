@@ -160,15 +160,17 @@ class Setup:
 
 
 def interpreter(options):
-    """The Python of the peers; makes their environment if there is none."""
+    """The Python of the peers; makes their environment if there is none, or none with these versions."""
     if options.python:
         return options.python
-    python = options.venv / "bin/python"
-    if not python.exists():
-        print(f"making {options.venv}", file=sys.stderr)
+    python, installed = options.venv / "bin/python", options.venv / "installed-peers.txt"
+    requirements = HERE / "requirements.txt"
+    wanted = requirements.read_text()
+    if not installed.exists() or installed.read_text() != wanted:
+        print(f"installing the peers in {options.venv}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", options.venv], check=True)
-        requirements = ["-r", HERE / "requirements.txt"]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        installed.write_text(wanted)
     return python
 
 
@@ -312,7 +314,10 @@ def check(scenario, results):
     """Programs that report the same number must agree on it: a fast wrong answer is no answer."""
     for key, tolerance in [("entropy_mean", 1e-3), ("logits_mean", 1e-3)]:
         found = {
-            name: run[key] for name, all_ in results.items() for run in all_ if run.get(key) is not None
+            name: run[key]
+            for name, runs in results.items()
+            for run in runs
+            if run.get(key) is not None
         }
         if found and max(found.values()) - min(found.values()) > tolerance * max(found.values()):
             sys.exit(f"{scenario.study} {scenario.model} {scenario.input}: {key} differs: {found}")
