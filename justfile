@@ -34,3 +34,7 @@ golden:
     .venv/bin/python tools/golden/check.py
     .venv/bin/python tools/golden/make_extract_golden.py --check
     .venv/bin/python tools/golden/make_tokenizer_golden.py --check
+
+# Time and memory against the Python peers; DATA is a GLUE folder (benches/README.md)
+peers DATA *OPTIONS:
+    python3 benches/peers/compare.py --data {{DATA}} {{OPTIONS}}

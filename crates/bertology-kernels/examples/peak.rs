@@ -1,0 +1,158 @@
+//! How fast are the products of a transformer's block on this machine, with nothing around them?
+//! `peak --hidden H --inner I [--rows 1024] [--threads N] [--seconds 0.5]`.
+//!
+//! Measures the four products of a block (queries, keys and values in one; output; up; down) on `rows`
+//! tokens in both layouts, `x · wᵀ` of the forward and `dy · w` of the backward pass. Every thread has
+//! activations of its own and works on its own, as the engine does; all read the same weights. Prints one
+//! JSON object: GFLOP/s of all threads together, of each product and weighted by their FLOPs.
+//! `benches/peers/compare.py` divides what a pass reaches by it.
+
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use bertology_kernels::Matrix;
+use bertology_kernels::matrix::{linear, linear_backward_input};
+
+/// A linear map of the block: its name and weight `[outputs, inputs]`.
+struct Map {
+    name: &'static str,
+    outputs: usize,
+    inputs: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Layout {
+    Forward,
+    Backward,
+}
+
+/// What one thread did: products finished, and how long they took.
+struct Done {
+    products: usize,
+    time: Duration,
+}
+
+/// Numbers without special cases (subnormals, zeros) that could be faster or slower.
+fn values(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.001)
+        .collect()
+}
+
+/// One thread's share: one product to warm up, then as many as fit into `span`.
+fn work(
+    map: &Map,
+    weight: &[f32],
+    layout: Layout,
+    rows: usize,
+    go: &Barrier,
+    span: Duration,
+) -> Done {
+    let (from, to) = match layout {
+        Layout::Forward => (map.inputs, map.outputs),
+        Layout::Backward => (map.outputs, map.inputs),
+    };
+    let (x, mut y) = (values(rows * from), vec![0.0; rows * to]);
+    let bias = vec![0.5; to];
+    let mut product = || {
+        let weight = Matrix::new(weight, map.outputs, map.inputs);
+        let x = Matrix::new(std::hint::black_box(&x), rows, from);
+        match layout {
+            Layout::Forward => linear(&mut y, x, weight, &bias, 1),
+            Layout::Backward => linear_backward_input(&mut y, x, weight, 1),
+        }
+        std::hint::black_box(&mut y);
+    };
+    product();
+    go.wait();
+    let start = Instant::now();
+    let mut products = 0;
+    while products == 0 || start.elapsed() < span {
+        product();
+        products += 1;
+    }
+    Done {
+        products,
+        time: start.elapsed(),
+    }
+}
+
+/// FLOP/s of all threads together.
+fn rate(map: &Map, layout: Layout, rows: usize, threads: usize, span: Duration) -> f64 {
+    let weight = values(map.outputs * map.inputs);
+    let go = Barrier::new(threads);
+    let flops = flops(map, rows);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| work(map, &weight, layout, rows, &go, span)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| {
+                let done = worker
+                    .join()
+                    .expect("a product of fitting shapes cannot fail");
+                done.products as f64 * flops / done.time.as_secs_f64()
+            })
+            .sum()
+    })
+}
+
+fn flops(map: &Map, rows: usize) -> f64 {
+    2.0 * rows as f64 * map.outputs as f64 * map.inputs as f64
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut hidden, mut inner, mut rows, mut seconds) = (0, 0, 1024, 0.5_f64);
+    let mut threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or(format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--hidden" => hidden = value.parse()?,
+            "--inner" => inner = value.parse()?,
+            "--rows" => rows = value.parse()?,
+            "--threads" => threads = value.parse()?,
+            "--seconds" => seconds = value.parse()?,
+            _ => return Err(format!("unknown option {name}").into()),
+        }
+    }
+    if hidden == 0 || inner == 0 || rows == 0 || threads == 0 {
+        return Err(
+            "usage: peak --hidden H --inner I [--rows N] [--threads N] [--seconds S]".into(),
+        );
+    }
+    let span = Duration::try_from_secs_f64(seconds)?;
+    let map = |name, outputs, inputs| Map {
+        name,
+        outputs,
+        inputs,
+    };
+    let maps = [
+        map("qkv", 3 * hidden, hidden),
+        map("output", hidden, hidden),
+        map("up", inner, hidden),
+        map("down", hidden, inner),
+    ];
+    let total: f64 = maps.iter().map(|map| flops(map, rows)).sum();
+    let mut fields = Vec::new();
+    let mut times = Vec::new();
+    for (name, layout) in [("forward", Layout::Forward), ("backward", Layout::Backward)] {
+        let mut time = 0.0;
+        for map in &maps {
+            let rate = rate(map, layout, rows, threads, span);
+            time += flops(map, rows) / rate;
+            fields.push(format!("\"{name}_{}\": {:.2}", map.name, rate / 1e9));
+        }
+        fields.push(format!("\"{name}\": {:.2}", total / time / 1e9));
+        times.push(time);
+    }
+    let both = 2.0 * total / times.iter().sum::<f64>() / 1e9;
+    println!(
+        "{{\"unit\": \"GFLOP/s\", \"rows\": {rows}, \"threads\": {threads}, {}, \"both\": {both:.2}}}",
+        fields.join(", ")
+    );
+    Ok(())
+}
