@@ -1,6 +1,7 @@
 //! The score without each head in turn.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bertology::ablation::{AblationOptions, ablate};
@@ -271,6 +272,48 @@ fn it_goes_on_to_the_same_bits_and_merges() {
     let error = second.run(&model, &corpus, &options.heads(&some), &mut ());
     let error = error.unwrap_err().to_string();
     assert!(error.contains("12 of [3, 4], now 1 of [3, 4]"), "{error}");
+}
+
+/// Stops when the state that it is shown has so many examples.
+struct LooksOn {
+    until: u64,
+    shown: Vec<u64>,
+}
+
+impl Watch for LooksOn {
+    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
+        self.shown.push(state.examples_done());
+        if state.examples_done() < self.until {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// What can be saved is shown after every batch, without stopping the pass.
+#[test]
+fn the_state_is_shown_while_it_grows() {
+    let fixture = Fixture::new();
+    let model = fixture.model();
+    let corpus = fixture.corpus(&model, &rows(31), &budget(40));
+    let options = AblationOptions::default();
+    let mut state = AblationState::new(&model, &options).unwrap();
+    let mut watch = LooksOn {
+        until: 15,
+        shown: Vec::new(),
+    };
+    let error = state
+        .run(&model, &corpus, &options, &mut watch)
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Interrupted { total: 31, .. }),
+        "{error}"
+    );
+    assert!(watch.shown.len() > 2 && watch.shown.is_sorted());
+    assert_eq!(watch.shown.last(), Some(&state.examples_done()));
+    state.run(&model, &corpus, &options, &mut ()).unwrap();
+    assert_eq!(state.finish(&corpus).unwrap(), all(&model, &corpus));
 }
 
 /// Under a mask it is the evaluation under the mask with one zero more, fractions and all.
