@@ -17,11 +17,11 @@ impl<R: Real> Model<R> {
     /// [`Model::without_heads`] with that one head gives (to rounding), at about half the cost.
     ///
     /// `each` receives `None` with the result of the whole model first, then every head with its own.
-    /// Heads are taken in the order of (layer, head); those of other passes may go on while `each`
-    /// runs, nothing is kept.
+    /// Heads come in the order of (layer, head), each once.
     ///
     /// # Cost
-    /// Beyond [`Model::run`]: `tokens × hidden` numbers three times.
+    /// Beyond [`Model::run`]: `tokens × hidden` numbers four times, and the results of all heads, which are
+    /// kept until that of the whole model is there.
     ///
     /// # Errors
     /// As [`Model::run`]; [`Error::NoSuchHead`], [`Error::HeadGone`]; gradients, which are not computed here.

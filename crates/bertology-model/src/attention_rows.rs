@@ -7,21 +7,15 @@ use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 use crate::Error;
 use crate::attention::{AttentionPass, Slice};
 use crate::mask::HeadId;
-use crate::taps::{LayerSite, Pass, Taps};
+use crate::taps::{ATTENTION_SITES, LayerSite, Pass, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 
 impl<R: Real> AttentionPass<'_, R> {
     /// Whether someone looks at attention itself, so that all queries are computed.
     fn watched(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
-        [
-            LayerSite::Query,
-            LayerSite::Key,
-            LayerSite::Value,
-            LayerSite::AttentionScores,
-            LayerSite::AttentionProbs,
-        ]
-        .into_iter()
-        .any(|site| taps.wants(Pass::Forward, site))
+        ATTENTION_SITES
+            .into_iter()
+            .any(|site| taps.wants(Pass::Forward, site))
     }
 
     /// Head outputs of the rows that are read, `trace.context [rows, W]`.

@@ -8,7 +8,7 @@ use crate::block::BlockPass;
 use crate::head::{HeadPass, embed, positions_read};
 use crate::objective::{Parts, Target};
 use crate::rows::Rows;
-use crate::taps::{LayerSite, ModelSite, Observer, Pass, Tap, Taps};
+use crate::taps::{ATTENTION_SITES, LayerSite, ModelSite, Observer, Pass, Tap, Taps};
 use crate::workspace::{FinalTrace, LayerTrace, Scratch, Workspace, sized};
 use crate::{Error, Interests, Intervention, Masking, Model, PackedBatch};
 
@@ -334,15 +334,7 @@ impl<R: Real> Model<R> {
     fn backward_floor(&self, interests: Interests) -> Floor {
         let wants = |site: LayerSite| interests.contains(Pass::Backward, site);
         let through = interests.contains(Pass::Backward, ModelSite::Embeddings)
-            || [
-                LayerSite::Query,
-                LayerSite::Key,
-                LayerSite::Value,
-                LayerSite::AttentionScores,
-                LayerSite::AttentionProbs,
-            ]
-            .into_iter()
-            .any(wants);
+            || ATTENTION_SITES.into_iter().any(wants);
         let every_layer = through
             || [
                 LayerSite::HeadContribution,

@@ -45,6 +45,15 @@ pub enum LayerSite {
     HeadMask,
 }
 
+/// The sites that make up attention itself, below a head's output.
+pub(crate) const ATTENTION_SITES: [LayerSite; 5] = [
+    LayerSite::Query,
+    LayerSite::Key,
+    LayerSite::Value,
+    LayerSite::AttentionScores,
+    LayerSite::AttentionProbs,
+];
+
 /// A site outside the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ModelSite {
@@ -299,17 +308,11 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             Site::Layer(LayerSite::HiddenState),
             Site::Model(ModelSite::LastResidual),
         ];
-        let backward = [
-            Site::Layer(LayerSite::Query),
-            Site::Layer(LayerSite::Key),
-            Site::Layer(LayerSite::Value),
-            Site::Layer(LayerSite::AttentionScores),
-            Site::Layer(LayerSite::AttentionProbs),
-        ];
         let values = forward.iter().any(|site| self.wants(Pass::Forward, *site));
-        let gradients = forward.iter().chain(&backward);
-        let gradients = gradients
-            .into_iter()
+        let attention = ATTENTION_SITES.map(Site::Layer);
+        let gradients = forward
+            .iter()
+            .chain(&attention)
             .any(|site| self.wants(Pass::Backward, *site));
         values || gradients || self.changes()
     }
