@@ -225,30 +225,16 @@ impl AblationState {
     }
 
     fn check(&self, wanted: (HeadTable, HeadTable), corpus: &Corpus) -> Result<(), Error> {
-        let mismatch = |what, saved: String, requested: String| {
-            Err(Error::StateMismatch {
-                what,
-                saved,
-                requested,
-            })
-        };
         let (table, present) = wanted;
         if self.present != present {
             let (was, is) = (heads_of(&self.present), heads_of(&present));
-            return mismatch("the set of heads that the model has", was, is);
+            return Error::state_mismatch("the set of heads that the model has", was, is);
         }
         if self.table != table || self.without.len() != table.live().count() {
             let (was, is) = (heads_of(&self.table), heads_of(&table));
-            return mismatch("the set of heads to leave out", was, is);
+            return Error::state_mismatch("the set of heads to leave out", was, is);
         }
-        if self.examples_done() > corpus.examples() {
-            return mismatch(
-                "the number of examples",
-                format!("at least {}", self.examples_done()),
-                corpus.examples().to_string(),
-            );
-        }
-        Ok(())
+        self.whole.check_fits(corpus)
     }
 
     fn observe(&mut self, answer: &Answer, classes: usize) {

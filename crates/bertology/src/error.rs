@@ -349,3 +349,18 @@ pub enum Error {
         total: u64,
     },
 }
+
+impl Error {
+    /// A saved state that belongs to another study.
+    pub(crate) fn state_mismatch<T>(
+        what: &'static str,
+        saved: String,
+        requested: String,
+    ) -> Result<T, Self> {
+        Err(Self::StateMismatch {
+            what,
+            saved,
+            requested,
+        })
+    }
+}

@@ -122,6 +122,18 @@ impl Tally {
         }
     }
 
+    /// Refuses a saved part of more examples than there are.
+    pub(crate) fn check_fits(&self, corpus: &Corpus) -> Result<(), Error> {
+        if self.examples <= corpus.examples() {
+            return Ok(());
+        }
+        Error::state_mismatch(
+            "the number of examples",
+            format!("at least {}", self.examples),
+            corpus.examples().to_string(),
+        )
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.examples += other.examples;
         self.tokens += other.tokens;

@@ -243,15 +243,8 @@ impl ImportanceState {
         corpus: &Corpus,
         options: &ImportanceOptions<'_>,
     ) -> Result<(), Error> {
-        let mismatch = |what, saved: String, requested: String| {
-            Err(Error::StateMismatch {
-                what,
-                saved,
-                requested,
-            })
-        };
         if self.granularity != options.granularity {
-            return mismatch(
+            return Error::state_mismatch(
                 "the granularity",
                 self.granularity.to_string(),
                 options.granularity.to_string(),
@@ -261,16 +254,13 @@ impl ImportanceState {
         let cells = table.values().len();
         let lengths = [&self.scores, &self.entropy, &self.batch, &self.running];
         if self.table != table || lengths.iter().any(|values| values.len() != cells) {
-            return mismatch("the set of heads", heads_of(&self.table), heads_of(&table));
-        }
-        if self.examples_done() > corpus.examples() {
-            return mismatch(
-                "the number of examples",
-                format!("at least {}", self.examples_done()),
-                corpus.examples().to_string(),
+            return Error::state_mismatch(
+                "the set of heads",
+                heads_of(&self.table),
+                heads_of(&table),
             );
         }
-        Ok(())
+        self.tally.check_fits(corpus)
     }
 
     fn observe(&mut self, answer: &Answer, classes: usize) {

@@ -238,20 +238,17 @@ impl MaskingState {
     }
 
     fn check(&self, start: &HeadMask, options: &MaskingOptions) -> Result<(), Error> {
-        let mismatch = |what, saved, requested| {
-            Err(Error::StateMismatch {
-                what,
-                saved,
-                requested,
-            })
-        };
         let comparable = MaskingOptions {
             threads: self.options.threads,
             ..options.clone()
         };
         if self.options != comparable {
             let (saved, asked) = (&self.options, &comparable);
-            return mismatch("the options", format!("{saved:?}"), format!("{asked:?}"));
+            return Error::state_mismatch(
+                "the options",
+                format!("{saved:?}"),
+                format!("{asked:?}"),
+            );
         }
         let shape = |layers, heads| format!("[{layers}, {heads}]");
         let fits = self.steps.iter().all(|step| {
@@ -266,7 +263,7 @@ impl MaskingState {
             base.keep.iter().copied().eq(live)
         });
         if (self.layers, self.heads) != (start.layers(), start.heads()) || !fits || !begins {
-            return mismatch(
+            return Error::state_mismatch(
                 "the set of heads",
                 shape(self.layers, self.heads),
                 shape(start.layers(), start.heads()),
