@@ -140,7 +140,8 @@ impl Checkpoint {
     }
 
     /// The values of a parameter in the canonical layout, linear maps as `[out, in]` row by row; GPT
-    /// files hold those of their blocks as `[in, out]`. Nothing where [`Checkpoint::parameter`] is.
+    /// files hold those of their blocks as `[in, out]`. Nothing where [`Checkpoint::parameter`] is. The file's
+    /// own copy is [released](Tensor::release).
     ///
     /// # Errors
     /// A tensor whose bytes cannot be read as numbers.
@@ -149,6 +150,7 @@ impl Checkpoint {
             return Ok(None);
         };
         let values = tensor.to_f32()?;
+        tensor.release();
         let transposed = self.architecture.family.table().transposed && parameter.is_block_map();
         let &[inputs, outputs] = tensor.shape() else {
             return Ok(Some(values));
@@ -361,6 +363,7 @@ impl Matching {
                 .and_then(|&at| set.tensors.get(at));
             match other {
                 Some(other) if other.same_values(tensor) => {
+                    tensor.release();
                     self.ignore(tensor, IgnoreReason::TiedCopy);
                 }
                 Some(_) if options.allow_unexpected => {

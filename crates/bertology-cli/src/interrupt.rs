@@ -1,10 +1,11 @@
-//! Ctrl-C: finish the batches in flight, save, leave.
+//! Ctrl-C: save what is finished, leave.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use crate::failure::Failure;
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static GRACEFUL: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C (and SIGTERM) ends the process, with exit code 130: at once, or while a
@@ -22,6 +23,11 @@ pub(crate) fn install() -> Result<(), Failure> {
 /// Whether the user asked to stop.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
+}
+
+/// What is raised when the user asks to stop.
+pub(crate) fn signal() -> Arc<AtomicBool> {
+    Arc::clone(&REQUESTED)
 }
 
 /// A stretch of work that stops where it can be continued.

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bertology::data::Target;
@@ -108,6 +110,10 @@ impl<'a> Watcher<'a> {
 }
 
 impl Watch for Watcher<'_> {
+    fn stop_signal(&self) -> Option<Arc<AtomicBool>> {
+        Some(interrupt::signal())
+    }
+
     fn begin(&mut self, pass: Pass, done: u64, total: u64) {
         if self.continued {
             return;

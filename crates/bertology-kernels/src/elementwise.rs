@@ -5,7 +5,7 @@ use crate::{Real, vectorized};
 /// Independent partial sums per reduction: enough for two 512-bit registers.
 const LANES: usize = 32;
 
-/// `Σ f(x_i)` over `0..n`, in [`LANES`] interleaved partial sums that are then added pairwise.
+/// `Σ f(i)` over `0..n`, in [`LANES`] interleaved partial sums that are then added pairwise.
 #[inline(always)]
 pub(crate) fn sum_by<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     let mut lanes = [T::ZERO; LANES];
@@ -18,6 +18,29 @@ pub(crate) fn sum_by<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     for (lane, i) in (blocks * LANES..n).enumerate() {
         lanes[lane] += f(i);
     }
+    add_pairwise(lanes)
+}
+
+/// `Σ f(x)` over a slice, in the order of [`sum_by`]. For long functions: values and sums apart, the
+/// compiler vectorises what it leaves alone in one loop.
+#[inline(always)]
+pub(crate) fn sum_of<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    for block in values.chunks(LANES) {
+        let mut values = [T::ZERO; LANES];
+        values[..block.len()].copy_from_slice(block);
+        for value in &mut values {
+            *value = f(*value);
+        }
+        for (sum, value) in lanes.iter_mut().zip(&values[..block.len()]) {
+            *sum += *value;
+        }
+    }
+    add_pairwise(lanes)
+}
+
+#[inline(always)]
+fn add_pairwise<T: Real>(mut lanes: [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {

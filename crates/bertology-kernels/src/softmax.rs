@@ -1,6 +1,6 @@
 //! Softmax over rows, its backward pass, and the entropy of a row.
 
-use crate::elementwise::sum_by;
+use crate::elementwise::{sum_by, sum_of};
 use crate::{Real, vectorized};
 
 /// Replaces each row of `scores` by its softmax.
@@ -142,8 +142,7 @@ fn softmax_backward<T: Real>(d: &mut [T], p: &[T]) {
 pub fn entropy<T: Real>(row: &[T]) -> T {
     let tiny = T::from_f64(f64::from(f32::MIN_POSITIVE));
     vectorized!({
-        -sum_by(row.len(), |i| {
-            let p = row[i];
+        -sum_of(row, |p| {
             // The logarithm is taken of a normal number whatever `p` is: no branch in the loop.
             let term = p * p.max(tiny).ln();
             if p < tiny { T::ZERO } else { term }

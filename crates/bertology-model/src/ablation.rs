@@ -68,6 +68,7 @@ impl<R: Real> Model<R> {
         let mut shared = Shared::default();
         workspace.layers.resize_with(1, LayerTrace::default);
         for layer in 0..self.layers.len() {
+            options.go_on()?;
             let here = heads.iter().filter(|head| head.layer == layer);
             let block = self.block(layer, batch, &rows, options);
             let Workspace {
@@ -79,6 +80,7 @@ impl<R: Real> Model<R> {
             shared.context.clear();
             shared.context.extend_from_slice(context);
             for head in here {
+                options.go_on()?;
                 let mut y = x.clone();
                 let mut output = shared.without(self, &rows, batch, *head);
                 let Workspace {

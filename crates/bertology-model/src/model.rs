@@ -236,6 +236,9 @@ impl Reader<'_> {
                 let linear = self.linear::<R>(name(part), width, hidden)?;
                 weight.extend_from_slice(&linear.weight);
                 bias.extend(linear.bias);
+                if let Weights::Mapped(tensor) = linear.weight {
+                    tensor.release();
+                }
             }
             Linear {
                 weight: weight.into(),

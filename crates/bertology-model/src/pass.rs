@@ -1,5 +1,7 @@
 //! One pass over one batch: forward, and backward where someone asks for gradients.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bertology_checkpoint::Positions;
 use bertology_kernels::Real;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
@@ -29,6 +31,17 @@ pub struct PassOptions<'a> {
     /// Threads inside the matrix products; 0 counts as 1. Many batches are better spread over
     /// threads with [`crate::parallel`].
     pub threads: usize,
+    /// Raised from elsewhere, it ends the pass before the next layer with [`Error::Stopped`].
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl PassOptions<'_> {
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The result for one sequence.
@@ -134,6 +147,7 @@ impl<R: Real> Model<R> {
         embed(self, batch, hidden, scratch, &mut taps)?;
         let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
         for layer in 0..self.layers.len() {
+            options.go_on()?;
             let trace = &mut traces[if backward { layer } else { 0 }];
             self.block(layer, batch, &rows, options)
                 .forward(hidden, trace, scratch, &mut taps)?;
@@ -304,6 +318,7 @@ impl<R: Real> Model<R> {
         }
         let floor = self.backward_floor(taps.interests());
         for layer in (floor.layer..self.layers.len()).rev() {
+            options.go_on()?;
             let deeper = layer > floor.layer || floor.through;
             let block = self.block(layer, batch, rows, options);
             let trace = &traces[layer];

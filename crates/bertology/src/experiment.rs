@@ -204,6 +204,7 @@ impl Experiment<'_> {
             mask_gradients: targets.is_some(),
             token_logits: self.token_logits,
             threads: 1,
+            stop: None,
         };
         let mut output = {
             let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut capture];

@@ -1,6 +1,7 @@
 //! One pass over a corpus: every example through the model, answers in file order.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 
 use bertology_data as data;
 use bertology_data::argmax;
@@ -95,10 +96,17 @@ impl Sweep<'_> {
             0 => all_threads(),
             threads => threads,
         };
+        let stop = watch.stop_signal();
         let mut done = self.skip;
         let mut failure = None;
         let mut take = |answers: Result<Vec<Answer>, Error>| -> Result<(), Error> {
-            for answer in answers? {
+            let answers = match answers {
+                Err(Error::Model(bertology_model::Error::Stopped)) => {
+                    return Err(Error::Interrupted { done, total });
+                }
+                answers => answers?,
+            };
+            for answer in answers {
                 sums.add(&answer);
                 watch.example(&answer.outcome());
                 done += 1;
@@ -111,7 +119,7 @@ impl Sweep<'_> {
         parallel::in_order(
             threads,
             self.corpus.jobs(self.model, self.skip)?,
-            |workspace, job| self.work(workspace, job),
+            |workspace, job| self.work(workspace, job, stop.as_deref()),
             |answers| match take(answers) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
@@ -135,6 +143,7 @@ impl Sweep<'_> {
         &self,
         workspace: &mut Workspace<f32>,
         job: Result<Job, Error>,
+        stop: Option<&AtomicBool>,
     ) -> Result<Vec<Answer>, Error> {
         let prepared = match job? {
             Job::Windows(windows) => windows,
@@ -155,7 +164,7 @@ impl Sweep<'_> {
                 first || tokens <= self.corpus.batch_tokens()
             });
             let (batch, after) = rest.split_at(fitting.count());
-            self.answer(workspace, batch, &mut answers)?;
+            self.answer(workspace, batch, stop, &mut answers)?;
             rest = after;
         }
         Ok(answers)
@@ -165,6 +174,7 @@ impl Sweep<'_> {
         &self,
         workspace: &mut Workspace<f32>,
         items: &[Prepared],
+        stop: Option<&AtomicBool>,
         answers: &mut Vec<Answer>,
     ) -> Result<(), Error> {
         let arch = self.model.architecture();
@@ -189,6 +199,7 @@ impl Sweep<'_> {
             masking: self.masking,
             targets: Some(&targets),
             mask_gradients: scores,
+            stop,
             ..PassOptions::default()
         };
         let cells = arch.num_layers * arch.num_heads;

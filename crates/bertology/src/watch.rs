@@ -1,6 +1,8 @@
 //! Looking on while a study runs, and stopping it.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bertology_data as data;
 
@@ -15,6 +17,13 @@ pub trait Watch {
     /// A pass over `total` examples begins, of which `done` are already accounted for.
     fn begin(&mut self, pass: Pass, done: u64, total: u64) {
         let _ = (pass, done, total);
+    }
+
+    /// A signal that someone else may raise at any time: what is being computed is then given up, and the
+    /// study ends with [`Error::Interrupted`](crate::Error::Interrupted) as after a `Break`. Asked once a
+    /// pass.
+    fn stop_signal(&self) -> Option<Arc<AtomicBool>> {
+        None
     }
 
     /// `done` of `total` examples of the pass are accumulated. `Break` ends the study with

@@ -1,10 +1,13 @@
 //! A weights file in memory without reading it first.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use crate::Error;
 
@@ -33,5 +36,21 @@ impl FileBytes {
 
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Gives the memory of a stretch back to the system; whoever reads there again has it read from the
+    /// file again. Nothing happens on systems that cannot do this: it changes no content, only memory.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            #[allow(unsafe_code, reason = "advice on a map may discard changes to it")]
+            // SAFETY: the map is read-only and backed by a file, so there are no changes to discard.
+            let _ = unsafe {
+                self.0
+                    .unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }

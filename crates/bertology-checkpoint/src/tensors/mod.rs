@@ -121,6 +121,14 @@ impl Tensor {
         }
     }
 
+    /// Says that the elements are not needed for now, after they were converted: memory that only holds
+    /// a part of the file is free for others. They stay readable.
+    pub fn release(&self) {
+        if let Bytes::Mapped { file, range } = &self.bytes {
+            file.release(range.clone());
+        }
+    }
+
     /// The elements in place, if they are f32 and happen to be aligned for it.
     #[must_use]
     pub fn as_f32_slice(&self) -> Option<&[f32]> {

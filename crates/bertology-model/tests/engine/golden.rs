@@ -158,6 +158,7 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
         mask_gradients: targets.is_some(),
         token_logits: true,
         threads: 1,
+        stop: None,
     };
     let output = model
         .run(&batch, &options, &mut Workspace::new(), &mut [&mut capture])

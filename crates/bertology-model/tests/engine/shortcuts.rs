@@ -1,9 +1,12 @@
 //! What is left out, shared or taken in blocks changes no result.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bertology_model::{
-    Capture, Error, HeadId, HeadMask, Interests, Intervention, LayerSite, Masking, MatrixMut,
-    ModelSite, PackedBatch, Pass, PassOptions, Place, Replaced, Sequence, SequenceOutput, Tap,
-    Target, Workspace,
+    Capture, Error, Event, HeadId, HeadMask, Interests, Intervention, LayerSite, Masking,
+    MatrixMut, ModelSite, Observer, PackedBatch, Pass, PassOptions, Place, Replaced, Sequence,
+    SequenceOutput, Tap, Target, Workspace,
 };
 
 use crate::fixture::{Fixture, distance};
@@ -204,5 +207,48 @@ fn blocks_of_causal_queries_change_nothing() {
                 "{name} {b}"
             );
         }
+    }
+}
+
+/// A signal raised while a pass runs ends it at the next layer, on the way up and on the way back.
+#[test]
+fn a_raised_signal_ends_a_pass() {
+    struct Raise<'a>(&'a AtomicBool, Interests, usize);
+    impl Observer<f64> for Raise<'_> {
+        fn interests(&self) -> Interests {
+            self.1
+        }
+
+        fn observe(&mut self, _: &Event<'_, f64>) -> ControlFlow<()> {
+            self.2 += 1;
+            self.0.store(true, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        }
+    }
+    let fixture = Fixture::open(CLASSIFIERS[0]);
+    let model = fixture.model::<f64>();
+    let batch = fixture.batch(&model);
+    let targets = fixture.targets();
+    for interests in [
+        Interests::none().value(LayerSite::MlpOutput),
+        Interests::none().gradient(LayerSite::MlpOutput),
+    ] {
+        let stop = AtomicBool::new(false);
+        let options = PassOptions {
+            targets: Some(&targets),
+            stop: Some(&stop),
+            ..PassOptions::default()
+        };
+        let mut raise = Raise(&stop, interests, 0);
+        let ended = model.run(&batch, &options, &mut Workspace::new(), &mut [&mut raise]);
+        assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
+        // One layer of each text was seen, no other.
+        assert_eq!(raise.2, batch.len());
+        let heads: Vec<HeadId> = model.heads().collect();
+        let ended =
+            model.run_without_each(&batch, &options, &mut Workspace::new(), &heads, |_, _| {
+                panic!("nothing is finished")
+            });
+        assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
     }
 }
