@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
+use bertology::attention::{Long, Packing, SurveyOptions, TextOptions, TextPassages};
 use bertology::corpus::CorpusOptions;
 use bertology::data::{Columns, Documents, LabelOrder, TableFormat};
 use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
-use crate::args::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg, WorkArgs};
+use crate::args::{
+    DataArgs, DocumentsArg, LongArg, ObjectiveArg, PackingArg, PassageArgs, SourceArgs, TooLongArg,
+    WorkArgs,
+};
 use crate::failure::Failure;
-use crate::session::{Opened, data_failure, failure};
+use crate::session::{self, Opened, data_failure, failure};
 use crate::show::Screen;
 
 /// Whether the options name data at all.
@@ -215,4 +219,51 @@ fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure>
         .parse()
         .map_err(|e| data_failure(&e))?;
     Source::glue(path, task, split).map_err(|e| data_failure(&e))
+}
+
+/// The texts of a study of attention, read once to the end.
+pub(crate) fn passages<'a>(
+    opened: &'a Opened,
+    args: &PassageArgs,
+    screen: &Screen,
+) -> Result<TextPassages<'a>, Failure> {
+    let mut source_args = args.source.clone();
+    let packing = match args.packing {
+        PackingArg::Single => Packing::Single,
+        PackingArg::Pairs => {
+            source_args.documents.get_or_insert(DocumentsArg::Paragraph);
+            let seed = args.packing_seed.unwrap_or(DEFAULT_SEED);
+            Packing::Pairs { seed }
+        }
+    };
+    if args.packing_seed.is_some() && packing == Packing::Single {
+        screen.note("--packing-seed has no effect: nothing is packed without --packing pairs");
+    }
+    if args.packing == PackingArg::Pairs && args.too_long == LongArg::Error {
+        screen.note("--too-long has no effect: packed pairs always fit");
+    }
+    let source = source(&source_args, false, screen)?;
+    let options = TextOptions {
+        packing,
+        max_length: args.max_length.map(usize::from),
+        long: match args.too_long {
+            LongArg::Skip => Long::Skip,
+            LongArg::Cut => Long::Cut,
+            LongArg::Error => Long::Error,
+        },
+        bos: args.bos,
+    };
+    TextPassages::new(&opened.model, source, options).map_err(|e| failure(&e))
+}
+
+/// How a survey's work is spread.
+pub(crate) fn survey_options(work: &WorkArgs) -> SurveyOptions {
+    let mut options = SurveyOptions {
+        threads: session::threads(work),
+        ..SurveyOptions::default()
+    };
+    if let Some(tokens) = work.tokens_per_batch {
+        options.batch_tokens = tokens.get();
+    }
+    options
 }

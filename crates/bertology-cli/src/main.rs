@@ -10,6 +10,7 @@ mod interrupt;
 mod npy;
 mod record;
 mod run_folder;
+mod saved;
 mod session;
 mod show;
 mod study;

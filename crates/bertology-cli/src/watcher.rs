@@ -62,6 +62,17 @@ impl<'a> Watcher<'a> {
         self
     }
 
+    /// Counts these, named in the singular.
+    pub(crate) fn of(mut self, unit: &'static str) -> Self {
+        self.unit = match unit {
+            "text" => "texts",
+            "sentence" => "sentences",
+            "document" => "documents",
+            other => other,
+        };
+        self
+    }
+
     pub(crate) fn predictions(mut self, predictions: Option<&'a mut Predictions>) -> Self {
         self.predictions = predictions;
         self
@@ -126,6 +137,7 @@ impl Watch for Watcher<'_> {
             Pass::Timing => "timing".into(),
             Pass::Counting => "counting".into(),
             Pass::Extraction => "extraction".into(),
+            Pass::Attention => "attention".into(),
             _ => "pass".into(),
         };
         let unit = match pass {

@@ -94,6 +94,12 @@ pub enum Error {
         /// What the model has.
         found: &'static str,
     },
+    /// A file without a single text.
+    #[error("{}: there is no text in this file", path.display())]
+    NoTexts {
+        /// The file.
+        path: PathBuf,
+    },
     /// The data have no labels.
     #[error(
         "{}: these data have no labels, which {found} needs; take --split dev, name the column with \

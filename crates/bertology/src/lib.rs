@@ -11,6 +11,7 @@
 //! | [`evaluate`] | how well does the model do on them? |
 //! | [`importance`] | how much does each head matter, and how spread is its attention? |
 //! | [`ablation`] | what does the score lose without each head? |
+//! | [`attention`] | what do heads look at? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
 //! | [`masking`] | how many heads can go before the score falls? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
@@ -30,6 +31,7 @@ pub use bertology_store as store;
 pub use bertology_tokenizer as tokenizer;
 
 pub mod ablation;
+pub mod attention;
 pub mod attribution;
 pub mod corpus;
 pub mod evaluate;

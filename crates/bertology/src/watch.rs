@@ -81,6 +81,8 @@ pub enum Pass {
     Counting,
     /// Values are extracted.
     Extraction,
+    /// Attention maps are studied.
+    Attention,
 }
 
 /// A label and what the model took the example for.

@@ -3,6 +3,7 @@
 mod data;
 mod extract;
 mod legacy;
+mod passages;
 mod verify;
 
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
+pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
 pub(crate) use verify::VerifyArgs;
 
 const AFTER_HELP: &str = "\

@@ -41,7 +41,8 @@ enum Kind {
 }
 
 /// A special token that a tokenizer must have for an objective.
-fn special(
+/// The id of a special token, if the model has a row for it.
+pub(crate) fn special(
     model: &LoadedModel,
     id: Option<u32>,
     token: &'static str,
