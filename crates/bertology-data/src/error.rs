@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::conllu::TreebankFault;
 use crate::task::{Split, Task};
 
 /// A fault of a data file, of the request for it, or of a label in it.
@@ -208,6 +209,27 @@ pub enum DataError {
         line: u64,
         /// The byte within the line, from 1.
         byte: usize,
+    },
+    /// A sentence of a treebank, or the coreference in it, cannot be used.
+    #[error("{path}, line {line}{}: {fault}", of_sentence(sentence.as_deref()), path = path.display())]
+    Treebank {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// Its `sent_id`, if it has one.
+        sentence: Option<String>,
+        /// What is wrong.
+        fault: TreebankFault,
+    },
+    /// A treebank holds no sentence.
+    #[error(
+        "{path}: no sentence; expected CoNLL-U, one word a line in 10 fields separated by tabs and \
+         a blank line after each sentence", path = path.display()
+    )]
+    NoSentences {
+        /// The file.
+        path: PathBuf,
     },
     /// A requested column is not in the header.
     #[error(
@@ -450,6 +472,10 @@ pub enum MetricError {
         /// The metrics that there are.
         available: &'static [&'static str],
     },
+}
+
+fn of_sentence(id: Option<&str>) -> String {
+    id.map_or_else(String::new, |id| format!(", sentence `{id}`"))
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {

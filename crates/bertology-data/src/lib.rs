@@ -1,4 +1,5 @@
-//! Readers for GLUE, for any texts with labels or without, and the metrics of the GLUE tasks.
+//! Readers for GLUE, for any texts with labels or without, and for treebanks; the metrics of the GLUE
+//! tasks.
 //!
 //! This crate answers one question: *what are the examples, the labels and the score?* It knows no
 //! model. Data flows through it in this order:
@@ -12,6 +13,8 @@
 //! 3. A [`LabelMap`] turns the label written in the file into the model's class id (or a number).
 //! 4. A [`MetricState`] accumulates predictions against labels, merges with others of its kind, and
 //!    finishes into the metrics under the names of the reference scripts.
+//!
+//! Dependency trees and coreference have a reader of their own: [`conllu::Treebank`].
 //!
 //! ```
 //! use bertology_data::{LabelMap, LabelOrder, MetricSet, MetricState, Source, Split, Target, Task};
@@ -35,6 +38,7 @@
 //! # }
 //! ```
 
+pub mod conllu;
 mod correlation;
 mod error;
 mod example;

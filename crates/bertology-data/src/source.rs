@@ -21,10 +21,10 @@ pub const DEFAULT_MAX_DOCUMENT_BYTES: usize = 64 << 20;
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Stop after so many examples; at least 1.
+    /// Stop after so many examples (sentences or documents of a treebank); at least 1.
     pub limit: Option<usize>,
-    /// Longest line (for CSV: longest row; for text: longest document) in bytes; a longer one is an
-    /// error.
+    /// Longest line (for CSV: longest row; for text: longest document; for treebanks: longest
+    /// sentence) in bytes; a longer one is an error.
     pub max_line_bytes: usize,
 }
 
