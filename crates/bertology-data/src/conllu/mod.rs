@@ -24,6 +24,37 @@
 //! | comments before the first word: `sent_id`, `text`, `newdoc`, `newpar`, `global.Entity` | the fields of [`Sentence`] |
 //! | other comments, and those further down in a sentence | not kept |
 //!
+//! ```
+//! use bertology_data::conllu::Treebank;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("dev.conllu");
+//! std::fs::write(
+//!     &file,
+//!     "# newdoc id = d1\n\
+//!      # text = She sang.\n\
+//!      1\tShe\tshe\tPRON\tPRP\t_\t2\tnsubj\t_\tEntity=(e1-person-1)\n\
+//!      2\tsang\tsing\tVERB\tVBD\t_\t0\troot\t_\tSpaceAfter=No\n\
+//!      3\t.\t.\tPUNCT\t.\t_\t2\tpunct\t_\t_\n",
+//! )?;
+//! let mut reader = Treebank::new(&file).open()?;
+//! for sentence in reader.by_ref() {
+//!     let sentence = sentence?;
+//!     assert_eq!(sentence.words[0].head, Some(1));
+//!     assert_eq!(sentence.spaced_text().text, "She sang .");
+//!     assert_eq!(sentence.written_text(&file)?.spans[2].characters, 8..9);
+//! }
+//! assert_eq!(reader.finish()?.counts.words, 3);
+//!
+//! for document in Treebank::new(&file).open_documents()? {
+//!     let mentions = document?.mentions(&file)?.mentions;
+//!     assert_eq!((mentions[0].entity.as_str(), mentions[0].words.clone()), ("e1", 0..1));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Source: <https://universaldependencies.org/format.html>; for coreference CorefUD 1.0,
 //! <https://ufal.mff.cuni.cz/corefud>.
 

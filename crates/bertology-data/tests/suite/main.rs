@@ -1,5 +1,6 @@
 //! Everything that the crate promises, seen from outside.
 
+mod conllu;
 mod faults;
 mod glue;
 mod labels;
