@@ -96,7 +96,7 @@ impl DocumentReader {
             }
         }
         for sentence in &document.sentences {
-            self.sentences.count(sentence);
+            self.sentences.hand_out(sentence);
         }
         Ok(Some(document))
     }
@@ -140,7 +140,6 @@ impl std::iter::FusedIterator for DocumentReader {}
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::conllu::Treebank;
 
     #[test]

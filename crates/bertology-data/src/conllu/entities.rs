@@ -348,7 +348,7 @@ fn close(
     let mut words = covered.iter().filter_map(|node| node.word);
     let span = words
         .next()
-        .map(|first| first..words.last().unwrap_or(first) + 1);
+        .map(|first| first..words.next_back().unwrap_or(first) + 1);
     let Some((words, tree_head)) =
         span.and_then(|span| Some((span.clone(), sentence.head_of(span)?)))
     else {

@@ -32,8 +32,7 @@
 //! let file = folder.path().join("dev.conllu");
 //! std::fs::write(
 //!     &file,
-//!     "# newdoc id = d1\n\
-//!      # text = She sang.\n\
+//!     "# newdoc id = d1\n# text = She sang.\n\
 //!      1\tShe\tshe\tPRON\tPRP\t_\t2\tnsubj\t_\tEntity=(e1-person-1)\n\
 //!      2\tsang\tsing\tVERB\tVBD\t_\t0\troot\t_\tSpaceAfter=No\n\
 //!      3\t.\t.\tPUNCT\t.\t_\t2\tpunct\t_\t_\n",

@@ -123,10 +123,10 @@ impl Draft {
             ((Some("newpar"), None | Some("id"), None), value) => {
                 sentence.new_paragraph = Some(Boundary::named(value));
             }
-            ((Some("global.Entity"), None, None), Some(value)) => {
-                if layout.as_deref() != Some(value) {
-                    *layout = Some(value.into());
-                }
+            ((Some("global.Entity"), None, None), Some(value))
+                if layout.as_deref() != Some(value) =>
+            {
+                *layout = Some(value.into());
             }
             _ => {}
         }

@@ -206,7 +206,7 @@ impl TreebankReader {
     }
 
     /// Counts a sentence as handed out.
-    pub(super) fn count(&mut self, sentence: &Sentence) {
+    pub(super) fn hand_out(&mut self, sentence: &Sentence) {
         self.counts.add(sentence);
     }
 
@@ -266,7 +266,7 @@ impl Iterator for TreebankReader {
         }
         let error = match self.read() {
             Ok(Some((sentence, _))) => {
-                self.count(&sentence);
+                self.hand_out(&sentence);
                 return Some(Ok(sentence));
             }
             Ok(None) if given > 0 => {
