@@ -29,7 +29,8 @@ fn written(sentence: &Sentence) -> SpannedText {
 }
 
 fn refused(rows: &[&str]) -> String {
-    message(&sentence(rows).written_text(path()).unwrap_err())
+    let written = sentence(rows).written_text(path());
+    message(&written.expect_err("text and tokens disagree"))
 }
 
 const CLITICS: [&str; 6] = [
