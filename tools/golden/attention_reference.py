@@ -220,7 +220,17 @@ def word_maps(maps, units, mode="mean"):
 DIRECTIONS = ("dep->head", "head<-dep", "both")
 OFFSETS = tuple(range(-5, 6))
 ALL, ALL_WITHOUT_PUNCT = "all", "all without punct"
-NEAR = 1e-6  # two candidates nearer than this may change places with the order of a sum
+# Two candidates that differ by less than both, the second a share of the larger, may change places with the order of
+# a sum: rounding moves a large weight by an amount and a small one by a share of itself.
+NEAR, NEAR_SHARE = 1e-6, 1e-3
+
+
+def nearly_tied(a, b):
+    """Equal zeros are no tie: both sides have them exactly. -inf is a candidate that does not exist."""
+    larger = np.maximum(a, b)
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)
+    return (larger > 0) & (gap <= NEAR) & (gap <= NEAR_SHARE * larger)
 
 
 def best_candidate(scores, allowed):
@@ -250,17 +260,13 @@ def predict_heads(beta, words, empty, direction):
 
 def near_ties(scores, allowed, gold):
     """Where rounding may decide whether a prediction is right, `[heads, words]`: the gold head and the best of the other
-    candidates (or nothing at all) lie within `NEAR`. Equal zeros do not: both sides have them exactly."""
+    candidates are nearly tied."""
     chosen = np.where(allowed, scores, -np.inf)
     words = np.arange(len(gold))
-    possible = gold >= 0
-    target = np.where(possible, gold, 0)
+    target = np.maximum(gold, 0)
     right = chosen[:, words, target]
-    rest = chosen.copy()
-    rest[:, words, target] = -np.inf
-    other = rest.max(-1)
-    with np.errstate(invalid="ignore"):  # -inf - -inf: nothing to choose from
-        return possible & (np.abs(right - other) <= NEAR) & ((right > 0) | (other > 0))
+    chosen[:, words, target] = -np.inf
+    return (gold >= 0) & nearly_tied(right, chosen.max(-1))
 
 
 def gold_heads(sentence):
@@ -469,10 +475,8 @@ class Coreference:
                 right = np.isin(predicted, list(antecedents)) & (predicted >= 0)
                 good = np.where(allowed & goal, scores, -np.inf).max(-1)
                 bad = np.where(allowed & ~goal, scores, -np.inf).max(-1)
-                with np.errstate(invalid="ignore"):
-                    near = (np.abs(good - bad) <= NEAR) & ((good > 0) | (bad > 0))
                 self.correct[v, rows] += right
-                self.near[v, rows] += near
+                self.near[v, rows] += nearly_tied(good, bad)
             for b, name in enumerate(BASELINES):
                 chosen = baseline_antecedent(name, mention, before)
                 self.baselines[b, rows] += chosen is not None and chosen.head in antecedents

@@ -66,8 +66,8 @@ def table_of(sentences, kind=None):
 
 
 def best_offset(row):
-    """The best of -3..2, the first of equals."""
-    considered = [reference.OFFSETS.index(offset) for offset in range(-3, 3)]
+    """The best of -3..2, of equals the nearest."""
+    considered = [reference.OFFSETS.index(offset) for offset in sorted(range(-3, 3), key=abs)]
     at = max(considered, key=lambda i: row["baseline"][i])
     return reference.OFFSETS[at], int(row["baseline"][at])
 
