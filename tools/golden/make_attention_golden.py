@@ -30,7 +30,9 @@ HAND_MADE = OUT / "coreference.conllu"
 MODELS = ("tiny-bert", "tiny-gpt2", "tiny-gpt")
 SENTENCES = 40
 WORD_MAP_OF = 36  # it has words of several tokens in every model
-GRADIENTS_OF = (0, 1)  # one acceptable sentence, one broken
+# Sentences of each document, the last one's class the label of BERT. The full stop of a single sentence sees no
+# gradient in a causal model: only the last row attends to it, and that predicts nothing.
+GRADIENTS_OF = ((0,), (0, 1))
 GRADIENT_MAP_OF = (1, 2)  # layer and head
 TOLERANCE = 1e-5  # of the largest entry: another processor sums in another order
 SCRIPTS = ("make_attention_golden.py", "attention_reference.py", "attention_models.py", "treebank.py")
@@ -112,22 +114,24 @@ def distances(model, maps):
     }
 
 
-def gradient(model, sentences, passages, maps):
-    arrays = {"gradients.loss": []}
+def gradient(model, sentences):
+    arrays, losses, labels = {}, [], []
     layer, head = GRADIENT_MAP_OF
-    labels = []
-    for at in GRADIENTS_OF:
-        label = None if model.is_causal else int(sentences[at].comments["acceptability"])
-        labels.append(label)
-        loss, found = gradients(model.folder, passages[at].ids, label)
+    for d, document in enumerate(GRADIENTS_OF):
+        ids = model.words([form for at in document for form in sentences[at].forms]).ids
+        maps = model.maps(ids)
+        label = None if model.is_causal else int(sentences[document[-1]].comments["acceptability"])
+        loss, found = gradients(model.folder, ids, label)
         found = np.tril(found) if model.is_causal else found  # what a causal row cannot see is not attention
-        arrays["gradients.loss"].append(loss)
-        arrays[f"gradients.{at}.map"] = found[layer * model.heads + head].astype(np.float32)
-        measured = reference.gradient_importance(found, maps[at], model.classes(passages[at].ids), model.is_causal)
+        losses.append(loss)
+        labels.append(label)
+        arrays[f"gradients.{d}.input_ids"] = np.array(ids, np.int32)
+        arrays[f"gradients.{d}.map"] = found[layer * model.heads + head].astype(np.float32)
+        measured = reference.gradient_importance(found, maps, model.classes(ids), model.is_causal)
+        assert (measured[0].max(0) > 0).all() or d == 0
         for name, value in zip(reference.GRADIENT_MEASURES, measured):
-            arrays[f"gradients.{at}.{name}"] = value.reshape(model.layers, model.heads, -1)
-    arrays["gradients.loss"] = np.array(arrays["gradients.loss"])
-    return arrays, labels
+            arrays[f"gradients.{d}.{name}"] = value.reshape(model.layers, model.heads, -1)
+    return arrays | {"gradients.loss": np.array(losses)}, labels
 
 
 def make(name):
@@ -140,7 +144,7 @@ def make(name):
     arrays = tokens(passages)
     patterns, documents = surface(model, passages, maps)
     counts, relations = dependencies(model, sentences, passages, maps)
-    gradient_arrays, labels = gradient(model, sentences, passages, maps)
+    gradient_arrays, labels = gradient(model, sentences)
     arrays |= patterns | entropy(model, maps) | counts | coreference(model, sentences, layout)
     arrays |= distances(model, maps) | gradient_arrays
     of = passages[WORD_MAP_OF]
