@@ -144,8 +144,20 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def number(text):
-    return float(text) if text not in ("", "-") else np.nan
+def values_of(run, key):
+    """Everything that run.json says under a name, at any depth."""
+
+    def search(value):
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name == key:
+                    yield inner
+                yield from search(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from search(inner)
+
+    return list(search(json.loads((run / "run.json").read_text(encoding="utf-8"))))
 
 
 def head_of(model, row):
@@ -154,43 +166,58 @@ def head_of(model, row):
 
 def compare_patterns(report, study, run):
     model = study.model
-    keys = reference.CAUSAL_KEYS if model.is_causal else reference.KEYS
-    options = json.loads((run / "run.json").read_text())
-    mode = "exact" if '"exact"' in json.dumps(options) else "paper"
+    mode = values_of(run, "denominators")[-1]
+    smoothing = reference.PAPER_ENTROPY_SMOOTHING if values_of(run, "entropy_smoothing")[-1] else 0.0
+    expected = {}
     result = study.patterns[mode].result()
-    for column in ("mean", "standard_error", "micro"):
-        found = np.full((len(keys), model.layers * model.heads), np.nan)
-        for row in rows_of(run / "attention_patterns.csv"):
-            if row["key"] in keys and row["head"] != "":
-                found[keys.index(row["key"]), head_of(model, row)] = number(row[column])
-        for at, key in enumerate(keys):
-            report.close(f"patterns {mode} {key} {column}", found[at], result[column][at])
-    entropy = study.entropy[0.0].result()
-    report.close("entropy", np.load(run / "attn_entropy.npy").reshape(-1), entropy["all.mean"])
+    for at, key in enumerate(reference.CAUSAL_KEYS if model.is_causal else reference.KEYS):
+        expected[key] = {column: result[column][at] for column in ("mean", "standard_error", "micro")}
+    entropy = study.entropy[smoothing].result()
+    one = "entropy_last" if model.is_causal else "entropy_first"
+    for key, name in (("entropy", "all"), (one, "one"), ("entropy_normalized", "normalised")):
+        expected[key] = {column: entropy.get(f"{name}.{column}") for column in ("mean", "standard_error", "micro")}
+    rows = rows_of(run / "attention_patterns.csv")
+    unknown = sorted({row["key"] for row in rows} - expected.keys())
+    report.line(f"patterns, {mode}", not unknown, f"{len(expected)} keys, unknown: {unknown}")
+    for key, columns in expected.items():
+        for column, values in columns.items():
+            if values is None:
+                continue
+            found = np.full(model.layers * model.heads, np.nan)
+            for row in rows:
+                if row["key"] == key:
+                    found[head_of(model, row)] = float(row[column] or "nan")
+            report.close(f"{key} {column}", found, values)
+    report.close("attn_entropy.npy", np.load(run / "attn_entropy.npy").reshape(-1), entropy["all.mean"])
 
 
 def compare_syntax(report, study, run):
     model, table = study.model, study.dependencies
     result, relations = table.result(), table.relations()
-    for d, direction in enumerate(reference.DIRECTIONS):
-        found = np.zeros((len(relations), model.layers * model.heads), np.int64)
-        totals = np.zeros(len(relations), np.int64)
-        seen, unknown = 0, set()
-        for row in rows_of(run / "syntax.csv"):
-            if row["direction"] != direction:
-                continue
-            if row["relation"] not in relations:
-                unknown.add(row["relation"])
-                continue
-            at = relations.index(row["relation"])
-            found[at, head_of(model, row)], totals[at] = int(row["correct"]), int(row["total"])
-            seen += 1
-        if not seen:
-            report.line(f"syntax {direction}", False, "the run has no row of this direction")
-            continue
-        report.line(f"syntax {direction} relations", not unknown, f"{len(relations)} relations, unknown: {sorted(unknown)}")
-        report.counts(f"syntax {direction} total", totals, result["total"], np.zeros_like(totals))
-        report.counts(f"syntax {direction} correct", found, result["correct"][:, d], result["near"][:, d])
+    axes = json.loads((run / "relations.json").read_text(encoding="utf-8"))
+    names = [row["relation"] for row in axes["relations"]]
+    report.line("syntax relations", sorted(names) == sorted(relations), f"{len(names)}, expected {len(relations)}")
+    shared = [name for name in relations if name in names]
+    theirs, ours = [names.index(name) for name in shared], [relations.index(name) for name in shared]
+    zeros = np.zeros(len(shared), np.int64)
+    totals = np.array([axes["relations"][i]["total"] for i in theirs])
+    report.counts("syntax total", totals, result["total"][ours], zeros)
+    # [direction, layer, head, relation]
+    correct = np.load(run / "syntax_heads.npy")
+    correct = correct.reshape(len(axes["directions"]), model.layers * model.heads, len(names))
+    for at, direction in enumerate(axes["directions"]):
+        d = reference.DIRECTIONS.index(direction)
+        found = correct[at][:, theirs].T
+        report.counts(f"syntax {direction} correct", found, result["correct"][ours, d], result["near"][ours, d])
+        reachable = np.array([axes["relations"][i]["reachable"][at] for i in theirs])
+        report.counts(f"syntax {direction} reachable", reachable, result["reachable"][ours, d], zeros)
+        abstained = np.array(axes["abstained"][at])
+        report.counts(f"syntax {direction} abstained", abstained, result["abstained"][d], np.zeros_like(abstained))
+    for at, offset in enumerate(axes["offsets"]):
+        if offset in reference.OFFSETS:
+            found = np.array([axes["relations"][i]["baseline_correct"][at] for i in theirs])
+            expected = result["baseline"][ours, reference.OFFSETS.index(offset)]
+            report.counts(f"syntax offset {offset:+}", found, expected, zeros)
     for name, direction, head, word in table.near[:10]:
         layer, head = divmod(head, model.heads)
         print(f"      near-tie: {name}, word {word}, {reference.DIRECTIONS[direction]}, layer {layer} head {head}")
@@ -204,15 +231,19 @@ def compare_coref(report, study, run):
         found[v, c, head_of(model, row)], totals[c] = int(row["correct"]), int(row["total"])
     report.counts("coref total", totals, table.total, np.zeros_like(totals))
     report.counts("coref correct", found, table.correct, table.near)
+    baselines = np.zeros_like(table.baselines)
+    for row in rows_of(run / "coref_baselines.csv"):
+        b = reference.BASELINES.index(row["baseline"].replace("-", " "))
+        baselines[b, reference.CATEGORIES.index(row["category"])] = int(row["correct"])
+    report.counts("coref baselines", baselines, table.baselines, np.zeros_like(baselines))
 
 
 def compare_cluster(report, study, run):
     found = np.load(run / "head_distances.npy").astype(np.float64)
     report.close("distances, mean over tokens", found / study.tokens, study.sums / study.tokens)
-    scale = study.sums.max()
-    report.close("distances, relative to the largest", found / scale, study.sums / scale)
-    tokens = json.loads((run / "run.json").read_text()).get("tokens")
-    report.line("tokens", tokens == study.tokens, f"{tokens}, expected {study.tokens}")
+    report.close("distances, of the largest", found / study.sums.max(), study.sums / study.sums.max())
+    tokens = values_of(run, "tokens")
+    report.line("tokens", study.tokens in tokens, f"{tokens}, expected {study.tokens}")
 
 
 COMPARE = dict(patterns=compare_patterns, syntax=compare_syntax, coref=compare_coref, cluster=compare_cluster)
@@ -224,7 +255,8 @@ def best_heads(study):
     for at, relation in enumerate(study.dependencies.relations()):
         total = result["total"][at]
         direction, head = np.unravel_index(result["correct"][at, :2].argmax(), result["correct"][at, :2].shape)
-        offset = result["baseline"][at, 2:8].argmax() + 2
+        considered = [reference.OFFSETS.index(offset) for offset in sorted(range(-3, 3), key=abs)]
+        offset = max(considered, key=lambda i: result["baseline"][at, i])
         print(
             f"{relation:20} {total:6}  {head // study.model.heads}:{head % study.model.heads} "
             f"{reference.DIRECTIONS[direction]} {result['correct'][at, direction, head]:6}   "
