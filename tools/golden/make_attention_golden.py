@@ -186,7 +186,8 @@ def provenance():
 def differences(name, arrays, names):
     kept, kept_names = load_file(OUT / f"{name}.safetensors"), json.loads((OUT / f"{name}.json").read_text())
     found = sorted(arrays.keys() ^ kept.keys())
-    found += sorted(key for key in names.keys() | kept_names.keys() if names.get(key) != kept_names.get(key))
+    named = (names.keys() | kept_names.keys()) - {"provenance"}
+    found += sorted(key for key in named if names.get(key) != kept_names.get(key))
     for key in sorted(arrays.keys() & kept.keys()):
         a, b = arrays[key], kept[key]
         if a.shape != b.shape or a.dtype != b.dtype:

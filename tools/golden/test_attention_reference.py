@@ -227,6 +227,14 @@ class Dependencies(unittest.TestCase):
         found = reference.predict_heads(beta, [0, 1, 2], [True, False, False], "dep->head")
         self.assertEqual(found.tolist(), [[-1, 2, 1]])
 
+    def test_offsets_end_at_the_root_and_at_the_last_word(self):
+        words = [treebank.Word("", "", "", {}, head, "root" if head == 0 else "dep", {}) for head in (2, 0, 2)]
+        table = reference.Dependencies(1)
+        table.add(treebank.Sentence(words=words))
+        rows = dict(zip(table.relations(), table.result()["baseline"].tolist()))
+        self.assertEqual(rows["root"], [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+        self.assertEqual(rows["dep"], [0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0])
+
     def test_reach_of_causal_rows(self):
         _, table = self.score(lambda gold: planted([-1] * len(gold)), causal=True)
         reach = dict(zip(table.relations(), table.result()["reachable"]))
@@ -330,9 +338,9 @@ class Distances(unittest.TestCase):
     def test_the_first_causal_row_is_the_same_for_all(self):
         maps = random_maps(2, 4, causal=True)
         rest = sum(
-            reference.distances(np.broadcast_to(maps[:, i : i + 1, : i + 1], (2, i + 1, i + 1)), 0.001)[0][0, 1] / (i + 1)
+            reference.distances(np.broadcast_to(maps[:, i : i + 1, : i + 1], (2, i + 1, i + 1)))[0][0, 1] / (i + 1)
             for i in range(1, 4)
-        )  # fmt: skip
+        )
         self.assertAlmostEqual(reference.distances(maps, causal=True)[0][0, 1], rest, 13)
 
 

@@ -113,8 +113,10 @@ def compare(report, sentences, rows, split):
     ):
         report.equal(f"{name}, per cent", round(100 * right / len(pairs), 1), expected)
     for relation, expected in (("det", 100.0), ("obj", 4.6)):
-        right = sum(word.relation == relation and word.head > at for s in sentences for at, word in enumerate(s.words, 1))
-        report.equal(f"{relation}, head on the right, per cent", round(100 * right / rows[relation]["total"], 1), expected)
+        places = (pair for sentence in sentences for pair in enumerate(sentence.words, 1))
+        right = sum(word.relation == relation and word.head > at for at, word in places)
+        share = round(100 * right / rows[relation]["total"], 1)
+        report.equal(f"{relation}, head on the right, per cent", share, expected)
 
 
 def main():

@@ -272,7 +272,7 @@ def main():
     source.add_argument("--text", type=Path, help="a text, a sequence a line")
     for name in COMPARE:
         parser.add_argument(f"--{name}", type=Path, metavar="RUN")
-    parser.add_argument("--rows", choices=reference.ROW_MODES, default="mean", help="how the rows of a word's tokens merge")
+    parser.add_argument("--rows", choices=reference.ROW_MODES, default="mean", help="of a word's tokens")
     parser.add_argument("--max-length", type=int, help="longer sequences are left out (default: what the model allows)")
     parser.add_argument("--limit", type=int, help="the first sentences or lines only")
     options = parser.parse_args()
