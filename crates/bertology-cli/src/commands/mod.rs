@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod mask;
 pub(crate) mod prune;
 pub(crate) mod verify;
+pub(crate) mod view;
 
 use serde_json::Value;
 
