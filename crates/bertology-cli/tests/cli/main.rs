@@ -14,3 +14,4 @@ mod prune;
 mod runs;
 mod screen;
 mod verify;
+mod view;
