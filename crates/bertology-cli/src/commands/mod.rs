@@ -1,13 +1,16 @@
 //! One module per command.
 
 pub(crate) mod ablate;
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod extract;
+pub(crate) mod heads;
 pub(crate) mod importance;
 pub(crate) mod inspect;
 pub(crate) mod mask;
 pub(crate) mod prune;
+pub(crate) mod report;
 pub(crate) mod verify;
 pub(crate) mod view;
 

@@ -10,6 +10,7 @@ mod inputs;
 mod interrupted;
 mod language;
 mod legacy;
+mod pages;
 mod prune;
 mod runs;
 mod screen;
