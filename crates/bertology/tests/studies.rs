@@ -21,5 +21,8 @@ mod studies {
     mod language;
     mod language_inputs;
     mod masking;
+    mod pattern_gradients;
+    mod pattern_runs;
+    mod patterns;
     mod pruning;
 }

@@ -7,6 +7,7 @@ pub(crate) mod extract;
 pub(crate) mod importance;
 pub(crate) mod inspect;
 pub(crate) mod mask;
+pub(crate) mod patterns;
 pub(crate) mod prune;
 pub(crate) mod verify;
 

@@ -1,6 +1,7 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
 pub(crate) mod heat;
+pub(crate) mod patterns;
 mod progress;
 pub(crate) mod removals;
 pub(crate) mod text;

@@ -134,6 +134,34 @@ fn ablation_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn patterns_go_on_to_the_same_bytes() {
+    let toy = Toy::with_examples(LONG);
+    let args = |out: &str, more: &[&str]| {
+        let out = toy.text(out);
+        let mut all = vec!["--gradients", "--tokens-per-batch", "64", "--output", &out];
+        all.extend(more);
+        toy.arguments("patterns", &all)
+    };
+    let model = toy.text("model");
+    let ran = interrupt(&args("run", &[]), &model);
+    let ran = ran.failed(130, &["interrupted after", "texts", "--resume"]);
+    assert!(!ran.err.contains("after 0 texts"), "{}", ran.err);
+    assert_eq!(toy.names("run"), ["state.json"]);
+    crate::harness::run(&args("run", &["--resume", "--denominators", "exact"]))
+        .failed(2, &["cannot be resumed", "--denominators"]);
+    interrupt(&args("run", &["--resume"]), &model).failed(130, &["interrupted after"]);
+    let ran = crate::harness::run(&args("run", &["--resume", "--threads", "1"])).ok();
+    assert!(ran.err.contains("resuming after"), "{}", ran.err);
+    crate::harness::run(&args("whole", &[])).ok();
+    assert_eq!(toy.names("run"), toy.names("whole"));
+    assert_eq!(toy.record("run")["results"], toy.record("whole")["results"]);
+    for name in toy.names("whole").iter().filter(|name| *name != "run.json") {
+        let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
+        assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+    }
+}
+
+#[test]
 fn masking_goes_on_from_its_last_step() {
     let toy = Toy::with_examples(LONG / 6);
     let base = ["--threshold-mode", "absolute", "--threshold", "0"];

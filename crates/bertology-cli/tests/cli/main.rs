@@ -10,6 +10,7 @@ mod inputs;
 mod interrupted;
 mod language;
 mod legacy;
+mod patterns;
 mod prune;
 mod runs;
 mod screen;

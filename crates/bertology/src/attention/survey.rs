@@ -38,6 +38,16 @@ pub trait MapStudy: Sync {
     fn close(&self, item: &Self::Item, part: &mut Self::Part) {
         let _ = (item, part);
     }
+
+    /// Whether what a closed sequence contributes can be trusted; an error ends the study and names the
+    /// sequence's line.
+    ///
+    /// # Errors
+    /// Numbers that are not finite, and the like.
+    fn check(&self, item: &Self::Item, part: &Self::Part) -> Result<(), Error> {
+        let _ = (item, part);
+        Ok(())
+    }
 }
 
 /// What a study sees.
@@ -348,7 +358,7 @@ where
             let part = self.study.begin(&passage.item, &passage.sequence);
             views.push((passage.item, part));
             targets.extend(passage.target);
-            places.push((place, passage.sequence.len()));
+            places.push((place, line, passage.sequence.len()));
             sequences.push(passage.sequence);
         }
         let packed = PackedBatch::new(arch, &sequences)?;
@@ -364,8 +374,11 @@ where
         self.model
             .model()
             .run(&packed, &options, workspace, &mut [&mut watcher])?;
-        for ((place, tokens), (item, mut part)) in places.into_iter().zip(watcher.views) {
+        for ((place, line, tokens), (item, mut part)) in places.into_iter().zip(watcher.views) {
             self.study.close(&item, &mut part);
+            self.study
+                .check(&item, &part)
+                .map_err(|e| self.blame(line, e))?;
             found[place] = Some(Fate::Studied(Contribution { item, part, tokens }));
         }
         Ok(())
