@@ -226,7 +226,7 @@ fn the_driver_hands_over_the_gradients_of_the_loss() {
     let model = super::pattern_runs::embedded("tiny-gpt2");
     let text = "Mary says that the boy sleeps.";
     let fixture = Fixture::new();
-    let source = Source::text(fixture.write("one.txt", text), Documents::Lines);
+    let source = Source::text(&fixture.write("one.txt", text), Documents::Lines);
     let passages = TextPassages::new(&model, source, TextOptions::default()).unwrap();
     let passages = passages
         .objective(Objective::CausalLm { bos: false }, LabelOrder::Task)

@@ -25,7 +25,7 @@ pub(super) fn exact() -> PatternOptions {
 }
 
 fn lines(fixture: &Fixture, name: &str, content: &str) -> Source {
-    Source::text(fixture.write(name, content), Documents::Lines)
+    Source::text(&fixture.write(name, content), Documents::Lines)
 }
 
 fn state(model: &LoadedModel, options: PatternOptions) -> PatternsState {
