@@ -21,6 +21,7 @@ mod studies {
     mod language;
     mod language_inputs;
     mod masking;
+    mod pattern_golden;
     mod pattern_gradients;
     mod pattern_runs;
     mod patterns;
