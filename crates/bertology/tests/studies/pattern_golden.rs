@@ -18,6 +18,10 @@ use super::pattern_runs::embedded;
 /// reference takes entropies in f64, we in f32.
 const TOLERANCE: f64 = 1e-5;
 
+/// Of the largest value: what gradients lose on their way down through the layers, in f32 on both sides, as in
+/// the engine's own golden tests.
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+
 struct Golden {
     bytes: Vec<u8>,
     names: Value,
@@ -128,7 +132,7 @@ fn measured(model: &LoadedModel, supply: &Ready, options: PatternOptions) -> Pat
 
 /// Values of all heads; NaN stands for none.
 #[track_caller]
-fn same(what: &str, table: &HeadTable, expected: &[f64]) {
+fn same(what: &str, table: &HeadTable, expected: &[f64], tolerance: f64) {
     assert_eq!(table.values().len(), expected.len(), "{what}");
     let scale = expected.iter().filter(|v| !v.is_nan());
     let scale = scale.fold(0.0_f64, |max, v| max.max(v.abs()));
@@ -140,7 +144,7 @@ fn same(what: &str, table: &HeadTable, expected: &[f64]) {
             None => assert!(expected.is_nan(), "{what} {id}: {expected}"),
             Some(found) => {
                 let off = (found - expected).abs();
-                assert!(off <= TOLERANCE * scale, "{what} {id}: {found} {expected}");
+                assert!(off <= tolerance * scale, "{what} {id}: {found} {expected}");
             }
         }
     }
@@ -185,7 +189,7 @@ fn patterns_are_those_of_numpy() {
                     ("micro", &average.micro),
                 ] {
                     let expected = golden.plane(&format!("patterns.{mode}.{kind}"), at, cells);
-                    same(&format!("{what} {kind}"), table, &expected);
+                    same(&format!("{what} {kind}"), table, &expected, TOLERANCE);
                 }
             }
             let entropy = &found.entropy;
@@ -199,11 +203,12 @@ fn patterns_are_those_of_numpy() {
                     ("standard_error", &average.standard_error),
                 ] {
                     let what = format!("entropy.{mode}.{kind}.{of}");
-                    same(&format!("{name} {what}"), table, &golden.values(&what));
+                    let expected = golden.values(&what);
+                    same(&format!("{name} {what}"), table, &expected, TOLERANCE);
                 }
             }
             let micro = golden.values(&format!("entropy.{mode}.all.micro"));
-            same("micro", &entropy.all.micro, &micro);
+            same("micro", &entropy.all.micro, &micro, TOLERANCE);
             let uniform = golden.values(&format!("entropy.{mode}.uniform.mean"))[0];
             assert!((entropy.uniform - uniform).abs() < 1e-12, "{name}");
         }
@@ -244,7 +249,7 @@ fn same_map(golden: &Golden, at: usize, model: &LoadedModel, ids: &[u32], target
     for (cell, (found, expected)) in found.data.iter().zip(&expected).enumerate() {
         let off = f64::from((found - expected).abs());
         assert!(
-            !seen(cell) || off <= TOLERANCE * f64::from(scale),
+            !seen(cell) || off <= GRADIENT_TOLERANCE * f64::from(scale),
             "{id} {cell}: {found} {expected}"
         );
     }
@@ -285,7 +290,7 @@ fn gradients_are_those_of_autograd() {
                     let values = golden.values(&what).into_iter().skip(class);
                     let expected: Vec<f64> = values.step_by(classes).collect();
                     let what = format!("{name} {what} {}", of.target.name());
-                    same(&what, &average.mean, &expected);
+                    same(&what, &average.mean, &expected, GRADIENT_TOLERANCE);
                 }
             }
         }
