@@ -23,6 +23,6 @@ mod pairs;
 pub use counts::SequenceCounts;
 pub use passages::{Long, Packing, TextItem, TextOptions, TextPassages};
 pub use survey::{
-    Contribution, Fate, LeftOut, MapStudy, MapView, Passage, Supply, SurveyOptions, survey,
+    Contribution, Fate, LeftOut, MapStudy, MapView, Passage, Supply, SurveyOptions, Units, survey,
 };
 pub use words::{Alignment, RowMode, WordMap, Words};

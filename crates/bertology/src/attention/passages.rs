@@ -15,7 +15,7 @@ use bertology_tokenizer::{Encoding, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Frame, Pairs};
-use super::survey::{Fate, LeftOut, Passage, Supply};
+use super::survey::{Fate, LeftOut, Passage, Supply, Units};
 use crate::corpus::{hiding, never_predicted, special};
 use crate::objective::{Draws, Hiding};
 use crate::{Error, LoadedModel, Objective};
@@ -363,7 +363,7 @@ impl Supply for TextPassages<'_> {
         self.total
     }
 
-    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<RawText, Error>> + Send + '_>, Error> {
+    fn open(&self) -> Result<Units<'_, RawText>, Error> {
         Ok(Box::new(self.reading()?))
     }
 

@@ -100,6 +100,9 @@ pub enum LeftOut {
     NothingToPredict,
 }
 
+/// The units of an input in order.
+pub type Units<'a, R> = Box<dyn Iterator<Item = Result<R, Error>> + Send + 'a>;
+
 /// Where the sequences of a study come from. Opening it again gives the same again.
 pub trait Supply: Sync {
     /// One unit of the input as it is read.
@@ -117,8 +120,7 @@ pub trait Supply: Sync {
     ///
     /// # Errors
     /// A file that cannot be read.
-    fn open(&self)
-    -> Result<Box<dyn Iterator<Item = Result<Self::Raw, Error>> + Send + '_>, Error>;
+    fn open(&self) -> Result<Units<'_, Self::Raw>, Error>;
 
     /// About how many tokens a unit has.
     fn size(&self, raw: &Self::Raw) -> usize;

@@ -6,7 +6,7 @@ use std::path::Path;
 use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, TokenClasses,
 };
-use bertology::attention::{Fate, Passage, Supply, SurveyOptions, TextItem};
+use bertology::attention::{Fate, Passage, Supply, SurveyOptions, TextItem, Units};
 use bertology::model::{Capture, Interests, LayerSite, PackedBatch, Pass, PassOptions, Workspace};
 use bertology::{Error, HeadId, HeadTable, LoadedModel, Sequence, Target};
 use safetensors::SafeTensors;
@@ -96,7 +96,7 @@ impl Supply for Ready {
         self.0.len() as u64
     }
 
-    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<usize, Error>> + Send + '_>, Error> {
+    fn open(&self) -> Result<Units<'_, usize>, Error> {
         Ok(Box::new((0..self.0.len()).map(Ok)))
     }
 
