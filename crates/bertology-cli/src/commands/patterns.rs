@@ -26,10 +26,6 @@ use crate::show::{Screen, patterns as show};
 use crate::study;
 use crate::tables::cells;
 
-#[allow(
-    clippy::result_large_err,
-    reason = "the library's error on its way through a closure"
-)]
 pub(crate) fn run(args: &PatternsArgs, screen: &Screen) -> Result<Done, Failure> {
     let clock = Clock::start();
     study::check_output(&args.output, args.resume.resume)?;

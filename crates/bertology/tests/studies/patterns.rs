@@ -325,7 +325,7 @@ fn gradients_by_what_attention_goes_to() {
         DOT | COMMA => 3.0,
         _ => 4.0,
     };
-    let signed = |i: usize, j: usize| size(j) * if (i + j) % 2 == 0 { 1.0 } else { -1.0 };
+    let signed = |i: usize, j: usize| size(j) * if (i + j).is_multiple_of(2) { 1.0 } else { -1.0 };
     let n = N as f64;
     let mut document = Document::new(&IDS, |_, _| 1.0 / n);
     document.gradient = Some(Document::new(&IDS, signed).map);
