@@ -298,6 +298,12 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A matrix that is not one of distances.
+    #[error("these are no distances: {reason}")]
+    Distances {
+        /// Why not.
+        reason: String,
+    },
     /// There was nothing to average.
     #[error("no example has been accumulated, so there is no result yet")]
     NoExamples,
