@@ -14,7 +14,6 @@
 //! | [`attention`] | what do heads look at? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
 //! | [`masking`] | how many heads can go before the score falls? |
-//! | [`attention`] | what does each head look at? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
 //! | [`verify`] | does the model compute what it computes in transformers? |

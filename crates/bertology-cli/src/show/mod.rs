@@ -1,6 +1,8 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
+pub(crate) mod account;
 pub(crate) mod heat;
+pub(crate) mod plane;
 mod progress;
 pub(crate) mod removals;
 pub(crate) mod text;

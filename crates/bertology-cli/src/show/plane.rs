@@ -16,7 +16,7 @@ const HEIGHT: (usize, usize) = (6, 24);
 /// A cluster's sign; those behind share the last.
 const SIGNS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz#";
 /// Where heads of several clusters share a place.
-const MIXED: u8 = b'*';
+pub(crate) const MIXED: u8 = b'*';
 
 /// Every cluster: its size, mean silhouette and members.
 pub(crate) fn table(heads: &[HeadId], clusters: &Clusters) -> String {

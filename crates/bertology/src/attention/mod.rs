@@ -6,12 +6,14 @@
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`survey`] | how does every map of a corpus come by a study? |
+//! | [`account`] | what was studied of a file, and what was not? |
 //! | [`cluster`] | which heads look at the same things? |
 //!
 //! A map is handed to the study while it is hot and then gone; studies keep sums, in f64 and in file order, or
 //! counts. Layers and heads are zero-based. Maps are those of transformers with eager attention in f32; the
 //! paper's released code stored f16, so that its numbers can be repeated to three digits.
 
+pub mod account;
 pub mod cluster;
 pub mod passages;
 pub mod survey;
@@ -19,6 +21,7 @@ pub mod words;
 
 mod pairs;
 
+pub use account::Account;
 pub use passages::{Long, Packing, TextItem, TextOptions, TextPassages};
 pub use survey::{
     Contribution, Fate, LeftOut, MapStudy, MapView, Passage, Supply, SurveyOptions, survey,

@@ -199,13 +199,18 @@ impl JsSums {
                 reason: "they compare different heads",
             });
         }
+        self.add_counted(other);
+        Ok(())
+    }
+
+    /// Adds what was summed over the same heads.
+    pub(super) fn add_counted(&mut self, other: &Self) {
         self.sequences += other.sequences;
         self.tokens += other.tokens;
         self.rows += other.rows;
         for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
             *sum += more;
         }
-        Ok(())
     }
 
     /// How many heads are compared.

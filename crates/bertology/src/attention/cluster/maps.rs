@@ -65,19 +65,28 @@ impl RowChoice {
         }
     }
 
-    /// The rows of the sequence of this number, ascending: every set of as many is equally likely.
+    /// How many rows of so many tokens.
     #[must_use]
-    pub fn choose(self, tokens: usize, seed: u64, sequence: u64) -> Vec<usize> {
+    pub fn count(self, tokens: usize) -> usize {
         let count = match self {
             Self::All => tokens,
             Self::Fraction(share) => ((share * tokens as f64).round() as usize).max(1),
             Self::Count(count) => count,
         };
+        count.min(tokens)
+    }
+
+    /// The rows of a sequence of these tokens, ascending: every set of as many is equally likely, over
+    /// the seeds. The same tokens give the same rows, wherever in the file they stand.
+    #[must_use]
+    pub fn choose(self, ids: &[u32], seed: u64) -> Vec<usize> {
+        let tokens = ids.len();
+        let count = self.count(tokens);
         let mut rows: Vec<usize> = (0..tokens).collect();
-        if count >= tokens {
+        if count == tokens {
             return rows;
         }
-        let mut draws = Draws::of_window(seed, sequence, u64::MAX);
+        let mut draws = Draws::of(std::iter::once(seed).chain(ids.iter().map(|id| u64::from(*id))));
         for at in 0..count {
             rows.swap(at, at + draws.below(tokens - at));
         }
@@ -188,14 +197,16 @@ mod tests {
     #[test]
     fn rows_are_drawn_evenly_and_the_same_again() {
         let choice = RowChoice::Count(3);
-        assert_eq!(choice.choose(2, 0, 0), [0, 1]);
-        assert_eq!(RowChoice::All.choose(3, 0, 0), [0, 1, 2]);
-        assert_eq!(RowChoice::Fraction(0.01).choose(10, 0, 0).len(), 1);
-        assert_eq!(RowChoice::Fraction(0.5).choose(9, 0, 0).len(), 5);
+        let ids: Vec<u32> = (0..10).collect();
+        assert_eq!(choice.choose(&ids[..2], 0), [0, 1]);
+        assert_eq!(RowChoice::All.choose(&ids[..3], 0), [0, 1, 2]);
+        assert_eq!(RowChoice::Fraction(0.01).choose(&ids, 0).len(), 1);
+        assert_eq!(RowChoice::Fraction(0.5).choose(&ids[..9], 0).len(), 5);
         let mut counts = [0_u32; 10];
-        for sequence in 0..10_000 {
-            let rows = choice.choose(10, 5, sequence);
-            assert_eq!(rows, choice.choose(10, 5, sequence));
+        for first in 0..10_000 {
+            let ids = [&[first], &ids[1..]].concat();
+            let rows = choice.choose(&ids, 5);
+            assert_eq!(rows, choice.choose(&ids, 5));
             assert!(rows.len() == 3 && rows.is_sorted());
             rows.iter().for_each(|row| counts[*row] += 1);
         }
@@ -204,7 +215,7 @@ mod tests {
             counts.iter().all(|count| count.abs_diff(3000) < 230),
             "{counts:?}"
         );
-        assert_ne!(choice.choose(10, 5, 0), choice.choose(10, 6, 0));
+        assert_ne!(choice.choose(&ids, 5), choice.choose(&ids, 6));
     }
 
     #[test]

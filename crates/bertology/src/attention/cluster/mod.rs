@@ -7,6 +7,7 @@
 //!
 //! | module | question |
 //! | --- | --- |
+//! | [`study`] | what is summed over a corpus, and saved on the way? |
 //! | [`maps`] | what of one sequence is compared? |
 //! | [`distances`] | how far apart are the heads? |
 //! | [`mds`] | where do they lie on a plane? |
@@ -17,8 +18,10 @@ pub mod distances;
 pub mod hierarchy;
 pub mod maps;
 pub mod mds;
+pub mod study;
 
 pub use distances::{Distances, JsSums, Scale};
 pub use hierarchy::{ClusterCount, Clusters, Dendrogram};
 pub use maps::{PackedMaps, RowChoice, Smoothing};
 pub use mds::{Layout, MdsOptions};
+pub use study::{DistanceOptions, DistanceState};
