@@ -160,7 +160,7 @@ mod tests {
         let mut matrix: Vec<Vec<f64>> = (0..4_usize)
             .map(|a| {
                 (0..4)
-                    .map(|b| [2.0, 1.0, 0.0, 0.0][b.abs_diff(a)])
+                    .map(|b: usize| [2.0, 1.0, 0.0, 0.0][b.abs_diff(a)])
                     .collect()
             })
             .collect();
