@@ -4,7 +4,7 @@ Writes crates/bertology/tests/golden/cluster.json. Nothing here is shared with t
 
     python tools/golden/make_cluster_golden.py
 
-Needs scikit-learn and scipy (requirements-cluster.txt) besides numpy; no model.
+Needs numpy, scipy and scikit-learn, and no model.
 """
 
 import json

@@ -13,6 +13,7 @@ use bertology::attention::cluster::{
 use bertology::attention::{SurveyOptions, TextOptions, TextPassages};
 use bertology::model::Matrix;
 use bertology::{Error, HeadId, LoadedModel, Source};
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::fixture::{Fixture, StopAfter};
@@ -240,6 +241,55 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
         let mut part: DistanceState = serde_json::from_str(&text).unwrap();
         part.run(&passages, &threads(1), MEMORY, &mut ()).unwrap();
         assert_eq!(part, state);
+    }
+}
+
+/// The documents of `tools/golden/make_attention_golden.py`: transformers' maps, compared by numpy.
+#[test]
+fn embedded_models_have_the_distances_of_numpy() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tiny-bert", "tiny-gpt", "tiny-gpt2"] {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/attention")
+            .join(format!("{name}.safetensors"));
+        let bytes = fs::read(golden).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let whole = |name: &str| -> Vec<u64> {
+            let tensor = tensors.tensor(name).unwrap();
+            let size = tensor.data().len() / tensor.shape()[0];
+            let values = tensor.data().chunks(size);
+            values
+                .map(|bytes| bytes.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+                .collect()
+        };
+        let (ids, offsets) = (whole("documents.input_ids"), whole("documents.offsets"));
+        let lines: Vec<String> = offsets
+            .windows(2)
+            .map(|ends| &ids[ends[0] as usize..ends[1] as usize])
+            .map(|ids| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(" "))
+            .collect();
+        let path = folder.path().join(name);
+        fs::write(&path, lines.join("\n")).unwrap();
+        let model = embedded(name);
+        let source = Source::token_ids(&path);
+        let passages = TextPassages::new(&model, source, TextOptions::default()).unwrap();
+        let mut state = DistanceState::new(&model, &DistanceOptions::default()).unwrap();
+        state.run(&passages, &threads(0), MEMORY, &mut ()).unwrap();
+        assert_eq!(vec![state.sums().tokens()], whole("distances.tokens"));
+        let found = state.sums().distances(Scale::Sum).unwrap();
+        let expected = tensors.tensor("distances.sum").unwrap();
+        let expected = expected
+            .data()
+            .chunks(8)
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()));
+        let tokens = state.sums().tokens() as f64;
+        for (found, expected) in found.values().iter().zip(expected) {
+            // The maps themselves differ by f32 rounding of two programs.
+            assert!(
+                (found - expected).abs() / tokens < 1e-5,
+                "{name}: {found} {expected}"
+            );
+        }
     }
 }
 

@@ -134,14 +134,14 @@ fn jacobi(matrix: &mut [Vec<f64>]) -> Vec<Vec<f64>> {
                 // The angle that makes the cell [p, q] zero.
                 let (sin, cos) =
                     (0.5 * (2.0 * matrix[p][q]).atan2(matrix[p][p] - matrix[q][q])).sin_cos();
+                let turn = |a: f64, b: f64| (cos * a + sin * b, cos * b - sin * a);
                 for row in &mut *matrix {
-                    let (a, b) = (row[p], row[q]);
-                    (row[p], row[q]) = (cos * a + sin * b, cos * b - sin * a);
+                    (row[p], row[q]) = turn(row[p], row[q]);
                 }
                 for rows in [&mut *matrix, &mut *vectors] {
-                    for at in 0..count {
-                        let (a, b) = (rows[p][at], rows[q][at]);
-                        (rows[p][at], rows[q][at]) = (cos * a + sin * b, cos * b - sin * a);
+                    let (above, below) = rows.split_at_mut(q);
+                    for (a, b) in above[p].iter_mut().zip(&mut below[0]) {
+                        (*a, *b) = turn(*a, *b);
                     }
                 }
             }
