@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::run(args, &screen),
         Command::Extract(args) => commands::extract::run(*args, &screen),
         Command::Patterns(args) => commands::patterns::run(&args, &screen),
+        Command::Cluster(args) => commands::cluster::run(*args, &screen),
         Command::Inspect(args) => commands::inspect::run(args, &screen),
         Command::Verify(args) => commands::verify::run(args, &screen),
         Command::Demo(args) => commands::demo::run(&args, &screen),

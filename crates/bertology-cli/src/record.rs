@@ -14,7 +14,7 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 13] = [
+const NOT_IDENTITY: [&str; 14] = [
     "model",
     "revision",
     "offline",
@@ -24,6 +24,7 @@ const NOT_IDENTITY: [&str; 13] = [
     "text",
     "token_ids",
     "threads",
+    "memory",
     "output",
     "overwrite",
     "resume",

@@ -8,6 +8,7 @@
 
 mod studies {
     mod ablation;
+    mod cluster;
     mod corpus;
     mod embedded;
     mod experiments;

@@ -1,5 +1,6 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
+mod cluster;
 mod data;
 mod extract;
 mod legacy;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     /// What every head looks at: neighbours, special tokens, punctuation; entropy, gradients.
     #[command(long_about = patterns::ABOUT)]
     Patterns(Box<PatternsArgs>),
+    /// Which heads look at the same things: distances, a map, clusters.
+    #[command(long_about = cluster::ABOUT)]
+    Cluster(Box<ClusterArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

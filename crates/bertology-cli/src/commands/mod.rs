@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod ablate;
+pub(crate) mod cluster;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod extract;

@@ -1,7 +1,9 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
+pub(crate) mod account;
 pub(crate) mod heat;
 pub(crate) mod patterns;
+pub(crate) mod plane;
 mod progress;
 pub(crate) mod removals;
 pub(crate) mod text;

@@ -210,3 +210,44 @@ fn leftovers_of_a_killed_process_do_not_disturb() {
     toy.run("importance", &["--output", "OUT/run", "--resume"])
         .failed(2, &["run.json", "not valid JSON"]);
 }
+
+#[test]
+fn distances_go_on_to_the_same_bytes() {
+    let toy = Toy::new();
+    let text = "the cat sees a small dog\nnever a horse\nthe old dog runs\n".repeat(LONG / 3);
+    toy.write("texts.txt", &text);
+    let (model, texts) = (toy.text("model"), toy.text("texts.txt"));
+    let args = |out: &str, more: &[&str]| -> Vec<String> {
+        let out = toy.text(out);
+        let all = [
+            "cluster",
+            &model,
+            "--text",
+            &texts,
+            "--tokens-per-batch",
+            "64",
+            "--output",
+            &out,
+        ];
+        all.iter()
+            .chain(more)
+            .map(|&word| word.to_owned())
+            .collect()
+    };
+    let ran = interrupt(&args("run", &[]), &model);
+    let ran = ran.failed(130, &["interrupted after", "--resume"]);
+    assert!(!ran.err.contains("after 0 texts"), "{}", ran.err);
+    assert_eq!(toy.names("run"), ["state.json"]);
+    crate::harness::run(&args("run", &["--resume", "--smoothing", "none"]))
+        .failed(2, &["cannot be resumed", "--smoothing"]);
+    interrupt(&args("run", &["--resume"]), &model).failed(130, &["interrupted after"]);
+    let ran = crate::harness::run(&args("run", &["--resume", "--threads", "1"])).ok();
+    assert!(ran.err.contains("resuming after"), "{}", ran.err);
+    crate::harness::run(&args("whole", &[])).ok();
+    assert_eq!(toy.names("run"), toy.names("whole"));
+    assert_eq!(toy.record("run")["results"], toy.record("whole")["results"]);
+    for name in ["clusters.csv", "head_distances.npy"] {
+        let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
+        assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+    }
+}

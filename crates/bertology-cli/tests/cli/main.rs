@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+mod cluster;
 mod extract;
 mod harness;
 mod hub;
