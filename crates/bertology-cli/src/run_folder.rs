@@ -26,7 +26,7 @@ pub(crate) const STATE_PREDICTIONS: &str = "state-predictions.csv";
 pub(crate) const TEMPORARY: &str = ".bertology-";
 /// Everything that a run may have left besides shards; `--overwrite` removes these, shards, and
 /// nothing else.
-pub(crate) const OWN_FILES: [&str; 15] = [
+pub(crate) const OWN_FILES: [&str; 20] = [
     RUN,
     STATE,
     "attn_entropy.npy",
@@ -41,6 +41,11 @@ pub(crate) const OWN_FILES: [&str; 15] = [
     "heads.csv",
     "curve.csv",
     "predictions.csv",
+    "syntax.csv",
+    "syntax_heads.npy",
+    "relations.json",
+    "coref.csv",
+    "coref_baselines.csv",
     STATE_PREDICTIONS,
 ];
 /// The folder of the checkpoint that `prune` writes.

@@ -8,6 +8,7 @@
 
 mod studies {
     mod ablation;
+    mod coref;
     mod corpus;
     mod embedded;
     mod experiments;
@@ -22,4 +23,5 @@ mod studies {
     mod language_inputs;
     mod masking;
     mod pruning;
+    mod syntax;
 }

@@ -4,6 +4,7 @@ mod data;
 mod extract;
 mod legacy;
 mod passages;
+mod treebank;
 mod verify;
 
 use std::num::NonZeroUsize;
@@ -16,6 +17,7 @@ pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongA
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
 pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
+pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
 pub(crate) use verify::VerifyArgs;
 
 const AFTER_HELP: &str = "\
@@ -79,6 +81,10 @@ pub(crate) enum Command {
     /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
     #[command(long_about = extract::ABOUT)]
     Extract(Box<ExtractArgs>),
+    /// Every head as a predictor of dependency relations, with fixed-offset baselines.
+    Syntax(Box<SyntaxArgs>),
+    /// Every head as a finder of antecedents, with the usual baselines.
+    Coref(Box<CorefArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

@@ -1,8 +1,10 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
+pub(crate) mod coref;
 pub(crate) mod heat;
 mod progress;
 pub(crate) mod removals;
+pub(crate) mod syntax;
 pub(crate) mod text;
 
 use std::cell::RefCell;

@@ -13,4 +13,5 @@ mod legacy;
 mod prune;
 mod runs;
 mod screen;
+mod treebanks;
 mod verify;
