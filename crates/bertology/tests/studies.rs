@@ -17,6 +17,7 @@ mod studies {
     #[cfg(feature = "parquet")]
     mod extract_tables;
     mod fixture;
+    mod golden_treebank;
     mod importance;
     mod inside;
     mod language;

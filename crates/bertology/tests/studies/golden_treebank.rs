@@ -67,7 +67,8 @@ impl Golden {
 
     fn list(&self, name: &str) -> Vec<String> {
         let list = self.names[name].as_array().unwrap().iter();
-        list.map(|name| name.as_str().map_or(name.to_string(), str::to_owned)).collect()
+        list.map(|name| name.as_str().map_or(name.to_string(), str::to_owned))
+            .collect()
     }
 }
 
@@ -86,7 +87,9 @@ fn word_maps_are_numpys() {
         let Fate::Studied(passage) = passages.prepare(raw).unwrap() else {
             panic!("it fits");
         };
-        let maps = model.attentions(std::slice::from_ref(&passage.sequence)).unwrap();
+        let maps = model
+            .attentions(std::slice::from_ref(&passage.sequence))
+            .unwrap();
         for (mode, rows) in [
             ("mean", RowMode::Mean),
             ("first", RowMode::First),
@@ -119,24 +122,32 @@ fn syntax_counts_are_numpys() {
         let (golden, model) = (Golden::of(name), model(name));
         let passages = sentences(&model);
         let mut counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
-        counts.run(&passages, &SurveyOptions::default(), &mut ()).unwrap();
+        counts
+            .run(&passages, &SurveyOptions::default(), &mut ())
+            .unwrap();
         let relations = golden.list("relations");
         assert_eq!(counts.rows().names(), relations);
-        assert_eq!(golden.list("directions"), Direction::ALL.map(Direction::name));
+        assert_eq!(
+            golden.list("directions"),
+            Direction::ALL.map(Direction::name)
+        );
         let (shape, correct) = golden.counts("dependencies.correct");
         let (_, total) = golden.counts("dependencies.total");
         let (_, reachable) = golden.counts("dependencies.reachable");
         let (_, baseline) = golden.counts("dependencies.baseline");
         let (_, abstained) = golden.counts("dependencies.abstained");
         let (layers, heads) = (shape[2], shape[3]);
-        let place = |direction: usize, head: HeadId| {
-            (direction * layers + head.layer) * heads + head.head
-        };
+        let place =
+            |direction: usize, head: HeadId| (direction * layers + head.layer) * heads + head.head;
         for (row, relation) in relations.iter().enumerate() {
             assert_eq!(counts.total(row), total[row], "{name} {relation}");
             for (at, direction) in Direction::ALL.into_iter().enumerate() {
                 let expected = reachable[row * 3 + at];
-                assert_eq!(counts.reachable(direction, row), expected, "{name} {relation}");
+                assert_eq!(
+                    counts.reachable(direction, row),
+                    expected,
+                    "{name} {relation}"
+                );
                 for head in counts.live() {
                     let expected = correct[row * 3 * layers * heads + place(at, head)];
                     let found = counts.score(direction, head, row).part;
@@ -152,7 +163,11 @@ fn syntax_counts_are_numpys() {
         for (at, direction) in Direction::ALL.into_iter().enumerate() {
             for head in counts.live() {
                 let found = counts.abstained(direction, head);
-                assert_eq!(found, abstained[place(at, head)], "{name} {direction:?} {head}");
+                assert_eq!(
+                    found,
+                    abstained[place(at, head)],
+                    "{name} {direction:?} {head}"
+                );
             }
         }
     }
@@ -167,7 +182,9 @@ fn coreference_counts_are_numpys() {
         let counts = [grammar, by_hand].map(|treebank| {
             let passages = DocumentPassages::new(&model, treebank, OPTIONS).unwrap();
             let mut counts = CorefCounts::new(&passages, RowMode::Mean);
-            counts.run(&passages, &SurveyOptions::default(), &mut ()).unwrap();
+            counts
+                .run(&passages, &SurveyOptions::default(), &mut ())
+                .unwrap();
             assert_eq!(counts.tally().cut, 0);
             counts
         });
@@ -175,7 +192,10 @@ fn coreference_counts_are_numpys() {
         let (shape, correct) = golden.counts("coreference.correct");
         let (_, total) = golden.counts("coreference.total");
         let (_, rules) = golden.counts("coreference.baselines");
-        assert_eq!(golden.list("candidates"), Candidates::ALL.map(Candidates::name));
+        assert_eq!(
+            golden.list("candidates"),
+            Candidates::ALL.map(Candidates::name)
+        );
         assert_eq!(golden.list("categories"), Category::ALL.map(Category::name));
         let (layers, heads) = (shape[2], shape[3]);
         for (c, category) in Category::ALL.into_iter().enumerate() {
@@ -188,7 +208,10 @@ fn coreference_counts_are_numpys() {
                 for head in counts[0].live() {
                     let found = both(&|counts| counts.score(candidates, head, category).part);
                     let place = ((at * 4 + c) * layers + head.layer) * heads + head.head;
-                    assert_eq!(found, correct[place], "{name} {candidates:?} {category:?} {head}");
+                    assert_eq!(
+                        found, correct[place],
+                        "{name} {candidates:?} {category:?} {head}"
+                    );
                 }
             }
         }
