@@ -1,16 +1,20 @@
 //! From the options about data and objective to the library's corpus.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
-use bertology::attention::{Long, Packing, SurveyOptions, TextOptions, TextPassages};
+use bertology::attention::{
+    InputMode, Long, Packing, RowMode, SurveyOptions, TextOptions, TextPassages, TreebankOptions,
+};
 use bertology::corpus::CorpusOptions;
+use bertology::data::conllu::Treebank;
 use bertology::data::{Columns, Documents, LabelOrder, TableFormat};
 use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
 use crate::args::{
-    DataArgs, DocumentsArg, LongArg, ObjectiveArg, PackingArg, PassageArgs, SourceArgs, TooLongArg,
-    WorkArgs,
+    DataArgs, DocumentsArg, InputArg, LongArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
+    SourceArgs, TooLongArg, TreebankArgs, WorkArgs,
 };
 use crate::failure::Failure;
 use crate::session::{self, Opened, data_failure, failure};
@@ -289,4 +293,34 @@ pub(crate) fn survey_options(work: &WorkArgs) -> SurveyOptions {
         options.batch_tokens = tokens.get();
     }
     options
+}
+
+/// A treebank, or the beginning of it.
+pub(crate) fn treebank(path: &Path, limit: Option<usize>) -> Treebank {
+    Treebank::new(path).with_limit(limit)
+}
+
+/// How a treebank's sentences or documents become sequences.
+pub(crate) fn treebank_options(
+    args: &TreebankArgs,
+    max_length: Option<NonZeroUsize>,
+) -> TreebankOptions {
+    TreebankOptions {
+        input: args.input.map(|input| match input {
+            InputArg::Words => InputMode::Words,
+            InputArg::Text => InputMode::Text,
+        }),
+        max_length: max_length.map(usize::from),
+        bos: args.bos,
+    }
+}
+
+/// What the attention from a word of several tokens is.
+pub(crate) fn row_mode(args: &TreebankArgs) -> RowMode {
+    match args.row_mode {
+        RowModeArg::Mean => RowMode::Mean,
+        RowModeArg::First => RowMode::First,
+        RowModeArg::Last => RowMode::Last,
+        RowModeArg::Max => RowMode::Max,
+    }
 }

@@ -48,6 +48,11 @@ pub(crate) const OWN_FILES: &[&str] = &[
     "heads.csv",
     "curve.csv",
     "predictions.csv",
+    "syntax.csv",
+    "syntax_heads.npy",
+    "relations.json",
+    "coref.csv",
+    "coref_baselines.csv",
     STATE_PREDICTIONS,
 ];
 /// The folder of the checkpoint that `prune` writes.

@@ -100,6 +100,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A treebank without coreference.
+    #[error(
+        "{}: no mention of any entity in this treebank; coreference is read from Entity= in the column MISC, as in \
+         CorefUD and GUM", path.display()
+    )]
+    NoMentions {
+        /// The file.
+        path: PathBuf,
+    },
     /// The data have no labels.
     #[error(
         "{}: these data have no labels, which {found} needs; take --split dev, name the column with \

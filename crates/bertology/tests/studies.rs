@@ -9,6 +9,7 @@
 mod studies {
     mod ablation;
     mod cluster;
+    mod coref;
     mod corpus;
     mod embedded;
     mod experiments;
@@ -17,6 +18,7 @@ mod studies {
     #[cfg(feature = "parquet")]
     mod extract_tables;
     mod fixture;
+    mod golden_treebank;
     mod importance;
     mod inside;
     mod language;
@@ -27,4 +29,5 @@ mod studies {
     mod pattern_runs;
     mod patterns;
     mod pruning;
+    mod syntax;
 }

@@ -6,6 +6,7 @@ mod extract;
 mod legacy;
 mod passages;
 mod patterns;
+mod treebank;
 mod verify;
 
 use std::num::NonZeroUsize;
@@ -20,6 +21,7 @@ pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, Va
 pub(crate) use legacy::{Legacy, Masks, normalise};
 pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
+pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
 pub(crate) use verify::VerifyArgs;
 
 const AFTER_HELP: &str = "\
@@ -89,6 +91,10 @@ pub(crate) enum Command {
     /// Which heads look at the same things: distances, a map, clusters.
     #[command(long_about = cluster::ABOUT)]
     Cluster(Box<ClusterArgs>),
+    /// Every head as a predictor of dependency relations, with fixed-offset baselines.
+    Syntax(Box<SyntaxArgs>),
+    /// Every head as a finder of antecedents, with the usual baselines.
+    Coref(Box<CorefArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

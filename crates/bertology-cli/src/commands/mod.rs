@@ -2,6 +2,7 @@
 
 pub(crate) mod ablate;
 pub(crate) mod cluster;
+pub(crate) mod coref;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod extract;
@@ -10,6 +11,7 @@ pub(crate) mod inspect;
 pub(crate) mod mask;
 pub(crate) mod patterns;
 pub(crate) mod prune;
+pub(crate) mod syntax;
 pub(crate) mod verify;
 
 use serde_json::Value;

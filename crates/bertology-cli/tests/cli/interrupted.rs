@@ -13,7 +13,7 @@ const LONG: usize = if cfg!(debug_assertions) {
 };
 
 /// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
-fn interrupt(args: &[String], until: &str) -> Ran {
+pub(crate) fn interrupt(args: &[String], until: &str) -> Ran {
     let mut child = command()
         .args(args)
         .stdout(Stdio::piped())

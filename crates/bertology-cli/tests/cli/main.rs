@@ -15,4 +15,5 @@ mod patterns;
 mod prune;
 mod runs;
 mod screen;
+mod treebanks;
 mod verify;

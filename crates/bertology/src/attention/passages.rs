@@ -282,13 +282,8 @@ impl<'a> TextPassages<'a> {
                 }
             },
         };
-        if let Some(bos) = self.bos.filter(|bos| encoding.ids.first() != Some(bos)) {
-            encoding.ids.insert(0, bos);
-            encoding.segment_ids.insert(0, 0);
-            encoding.offsets.insert(0, (0, 0));
-            encoding.sequence.insert(0, None);
-            encoding.special.insert(0, true);
-            encoding.words.insert(0, None);
+        if let Some(bos) = self.bos {
+            put_bos(&mut encoding, bos);
         }
         let tokens = encoding.len();
         if tokens <= limit {
@@ -330,9 +325,23 @@ impl<'a> TextPassages<'a> {
 /// The paper's longest sequence.
 const PAPER_LENGTH: usize = 128;
 
-fn bos_of(model: &LoadedModel) -> Result<u32, Error> {
+/// The token that a model knows as the beginning of a text.
+pub(super) fn bos_of(model: &LoadedModel) -> Result<u32, Error> {
     let id = model.tokenizer()?.bos_id();
     special(model, id, "beginning-of-text", "leave --bos out")
+}
+
+/// Puts it before a text whose tokenizer did not.
+pub(super) fn put_bos(encoding: &mut Encoding, bos: u32) {
+    if encoding.ids.first() == Some(&bos) {
+        return;
+    }
+    encoding.ids.insert(0, bos);
+    encoding.segment_ids.insert(0, 0);
+    encoding.offsets.insert(0, (0, 0));
+    encoding.sequence.insert(0, None);
+    encoding.special.insert(0, true);
+    encoding.words.insert(0, None);
 }
 
 /// Token ids that need no tokenizer.
