@@ -14,16 +14,20 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 13] = [
+const NOT_IDENTITY: &[&str] = &[
     "model",
     "revision",
     "offline",
     "cache_dir",
     "data",
+    "conllu",
+    "select",
+    "min_count",
     "file",
     "text",
     "token_ids",
     "threads",
+    "memory",
     "output",
     "overwrite",
     "resume",

@@ -1,5 +1,8 @@
 //! Results as arrays and tables of a run folder.
 
+pub(crate) mod coref;
+pub(crate) mod syntax;
+
 use std::borrow::Cow;
 use std::fmt::Write;
 

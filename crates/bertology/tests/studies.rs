@@ -8,6 +8,8 @@
 
 mod studies {
     mod ablation;
+    mod cluster;
+    mod coref;
     mod corpus;
     mod embedded;
     mod experiments;
@@ -16,10 +18,16 @@ mod studies {
     #[cfg(feature = "parquet")]
     mod extract_tables;
     mod fixture;
+    mod golden_treebank;
     mod importance;
     mod inside;
     mod language;
     mod language_inputs;
     mod masking;
+    mod pattern_golden;
+    mod pattern_gradients;
+    mod pattern_runs;
+    mod patterns;
     mod pruning;
+    mod syntax;
 }

@@ -298,23 +298,24 @@ export function coref(base, name, options = {}) {
   const { layers = 12, heads = 12, seed = 7 } = options;
   const next = random(seed + 4);
   const folder = folderOf(base, name, "coref", { account: { sequences: 262, tokens: 29113 } }, { file: "gum.conllu", ...options });
-  const rows = [["predictor", "candidates", "layer", "head", "category", "correct", "total", "accuracy", "low", "high", "abstained"]];
+  const heads_ = [["candidates", "layer", "head", "category", "correct", "total", "accuracy", "low", "high", "abstained"]];
+  const rules = [["baseline", "category", "correct", "total", "accuracy", "low", "high"]];
   const totals = { all: 3120, pronoun: 1404, proper: 721, nominal: 995 };
-  const push = (predictor, candidates, layer, head, category, p) => {
-    const total = totals[category];
-    rows.push([predictor, candidates, layer, head, category, Math.round(p * total), total, p, ...wilson(p, total), ""]);
-  };
+  const scored = (category, p) => [category, Math.round(p * totals[category]), totals[category], p, ...wilson(p, totals[category])];
   for (const [candidates, lift] of [["all", 0], ["preceding", 0.04], ["mention-heads", 0.11]]) {
     for (let at = 0; at < layers * heads; at++) {
       const star = at === 4 * heads + 3;
       const p = star ? 0.58 + lift : 0.04 + 0.3 * next() ** 2 + lift;
-      for (const category of Object.keys(totals)) push("head", candidates, Math.floor(at / heads), at % heads, category, Math.min(0.95, p * (0.85 + 0.3 * next())));
+      for (const category of Object.keys(totals)) {
+        heads_.push([candidates, Math.floor(at / heads), at % heads, ...scored(category, Math.min(0.95, p * (0.85 + 0.3 * next()))), ""]);
+      }
     }
   }
   for (const [rule, p] of [["nearest", 0.27], ["head-match", 0.52], ["sieves", 0.69]]) {
-    for (const category of Object.keys(totals)) push(rule, "", "", "", category, p * (0.9 + 0.2 * next()));
+    for (const category of Object.keys(totals)) rules.push([rule, ...scored(category, p * (0.9 + 0.2 * next()))]);
   }
-  writeFileSync(join(folder, "coref.csv"), csv(rows));
+  writeFileSync(join(folder, "coref.csv"), csv(heads_));
+  writeFileSync(join(folder, "coref_baselines.csv"), csv(rules));
   return folder;
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+mod cluster;
 mod extract;
 mod harness;
 mod hub;
@@ -11,8 +12,10 @@ mod interrupted;
 mod language;
 mod legacy;
 mod pages;
+mod patterns;
 mod prune;
 mod runs;
 mod screen;
+mod treebanks;
 mod verify;
 mod view;

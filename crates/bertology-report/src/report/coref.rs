@@ -9,7 +9,7 @@ use crate::run::{RunError, Table as Csv};
 /// Heads that are listed for each reading.
 const LISTED: usize = 10;
 
-/// A row of `coref.csv`.
+/// A row of `coref.csv` or `coref_baselines.csv`.
 #[derive(Debug, Clone)]
 struct Scored {
     name: String,
@@ -27,7 +27,11 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
         parts.missing("coref.csv", "scores are not shown");
         return Ok(());
     };
-    let rows = rows(&table)?;
+    let mut rows = rows(&table)?;
+    match parts.run.table("coref_baselines.csv")? {
+        Some(table) => rows.extend(baselines(&table)?),
+        None => parts.missing("coref_baselines.csv", "rules are not shown"),
+    }
     let mut figures: Vec<Figure> = bars(&rows).into_iter().collect();
     if let Some(quantity) = parts.quantity("coreference") {
         let mut map = heat(quantity);
@@ -41,24 +45,48 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 fn rows(table: &Csv) -> Result<Vec<Scored>, RunError> {
-    let heads = table.heads()?;
-    let (predictors, candidates) = (table.texts("predictor")?, table.texts("candidates")?);
+    let (heads, candidates) = (table.heads()?, table.texts("candidates")?);
+    let all = scored(table)?.into_iter().zip(heads).zip(candidates);
+    let heads = all.filter_map(|((row, head), candidates)| {
+        let (layer, number) = head?;
+        Some(Scored {
+            name: format!("L{layer}H{number}"),
+            candidates: candidates.to_owned(),
+            head,
+            ..row
+        })
+    });
+    Ok(heads.collect())
+}
+
+fn baselines(table: &Csv) -> Result<Vec<Scored>, RunError> {
+    let names = table.texts("baseline")?;
+    let rows = scored(table)?.into_iter().zip(names);
+    let rules = rows.map(|(row, name)| Scored {
+        name: name.to_owned(),
+        ..row
+    });
+    Ok(rules.collect())
+}
+
+/// What both files have.
+fn scored(table: &Csv) -> Result<Vec<Scored>, RunError> {
     let categories = table.texts("category")?;
     let accuracies = table.numbers("accuracy")?;
     let (lows, highs) = (table.numbers("low")?, table.numbers("high")?);
-    let all = heads.into_iter().enumerate().map(|(row, head)| Scored {
-        name: head.map_or_else(
-            || predictors[row].to_owned(),
-            |(layer, head)| format!("L{layer}H{head}"),
-        ),
-        candidates: candidates[row].to_owned(),
-        category: categories[row].to_owned(),
-        head,
-        accuracy: accuracies[row],
-        low: lows[row],
-        high: highs[row],
-    });
-    Ok(all.collect())
+    let rows = categories
+        .into_iter()
+        .enumerate()
+        .map(|(row, category)| Scored {
+            name: String::new(),
+            candidates: String::new(),
+            category: category.to_owned(),
+            head: None,
+            accuracy: accuracies[row],
+            low: lows[row],
+            high: highs[row],
+        });
+    Ok(rows.collect())
 }
 
 /// Rules, and the best heads of one reading, best first.

@@ -201,10 +201,9 @@ fn coref(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let Some(table) = run.table("coref.csv")? else {
         return Ok(());
     };
-    let (predictors, candidates) = (table.texts("predictor")?, table.texts("candidates")?);
-    let categories = table.texts("category")?;
+    let (candidates, categories) = (table.texts("candidates")?, table.texts("category")?);
     let values = table.head_values(run, "accuracy", |row| {
-        predictors[row] == "head" && candidates[row] == "all" && categories[row] == "all"
+        candidates[row] == "all" && categories[row] == "all"
     })?;
     found.push(Quantity::new(
         "coreference",

@@ -17,6 +17,8 @@ pub struct Words {
     units: Vec<Range<usize>>,
     words: Range<usize>,
     tokens: usize,
+    /// The token of the first word, if the words are as many tokens in a row.
+    plain: Option<usize>,
 }
 
 /// Words, and what it took to find their tokens.
@@ -40,7 +42,11 @@ impl Words {
     #[track_caller]
     pub fn new(units: Vec<Range<usize>>, words: Range<usize>, tokens: usize) -> Self {
         assert!(words.end <= units.len() && units.iter().all(|unit| unit.end <= tokens));
+        let of_words = &units[words.clone()];
+        let first = of_words.first().map_or(0, |unit| unit.start);
+        let in_a_row = |(at, unit): (usize, &Range<usize>)| *unit == (first + at..first + at + 1);
         Self {
+            plain: of_words.iter().enumerate().all(in_a_row).then_some(first),
             units,
             words,
             tokens,
@@ -109,11 +115,11 @@ impl Words {
         let units = (0..begin).map(|at| at..at + 1);
         let behind = (end..encoding.len()).map(|at| at..at + 1);
         Alignment {
-            words: Self {
-                units: units.chain(tokens).chain(behind).collect(),
-                words: begin..begin + spans.len(),
-                tokens: encoding.len(),
-            },
+            words: Self::new(
+                units.chain(tokens).chain(behind).collect(),
+                begin..begin + spans.len(),
+                encoding.len(),
+            ),
             without_tokens,
             straddling,
         }
@@ -168,6 +174,66 @@ impl Words {
     pub fn has_tokens(&self, word: usize) -> bool {
         !self.units[self.words.start + word].is_empty()
     }
+
+    /// Attention from one word to all words, `[words]`: [`WordMap::word_row`] without the rest of the map.
+    ///
+    /// # Panics
+    /// If the map is not `[tokens, tokens]`, if there is no such word, or if `row` is not `[words]`.
+    #[track_caller]
+    pub fn attention_from(
+        &self,
+        map: Matrix<'_, f32>,
+        word: usize,
+        rows: RowMode,
+        row: &mut [f64],
+    ) {
+        assert_eq!((map.rows(), map.cols()), (self.tokens, self.tokens));
+        assert_eq!(row.len(), self.words.len());
+        let tokens = self.units[self.words.clone()][word].clone();
+        if rows == RowMode::Max {
+            return self.greatest_from(map, tokens, row);
+        }
+        let tokens = rows.of(tokens);
+        row.fill(0.0);
+        for token in tokens.clone() {
+            let weights = map.row(token);
+            if let Some(first) = self.plain {
+                let weights = &weights[first..first + row.len()];
+                for (to, weight) in row.iter_mut().zip(weights) {
+                    *to += f64::from(*weight);
+                }
+            } else {
+                for (to, keys) in row.iter_mut().zip(&self.units[self.words.clone()]) {
+                    *to += sum(weights, keys);
+                }
+            }
+        }
+        if tokens.len() > 1 {
+            row.iter_mut().for_each(|to| *to /= tokens.len() as f64);
+        }
+    }
+
+    fn greatest_from(&self, map: Matrix<'_, f32>, tokens: Range<usize>, row: &mut [f64]) {
+        let greatest = |keys: &Range<usize>| {
+            let sums = tokens.clone().map(|token| sum(map.row(token), keys));
+            sums.fold(0.0, f64::max)
+        };
+        for (to, keys) in row.iter_mut().zip(&self.units[self.words.clone()]) {
+            *to = greatest(keys);
+        }
+        let all: f64 = self.units.iter().map(greatest).sum();
+        if all > 0.0 && all != 1.0 {
+            row.iter_mut().for_each(|to| *to /= all);
+        }
+    }
+}
+
+/// Attention to the tokens of a unit together.
+fn sum(weights: &[f32], keys: &Range<usize>) -> f64 {
+    match &weights[keys.clone()] {
+        [one] => f64::from(*one),
+        several => several.iter().map(|weight| f64::from(*weight)).sum(),
+    }
 }
 
 /// What the attention from a word of several tokens is.
@@ -183,6 +249,17 @@ pub enum RowMode {
     Last,
     /// The greatest of its tokens, then divided by the sum of the row.
     Max,
+}
+
+impl RowMode {
+    /// The tokens of a word whose attention counts.
+    fn of(self, tokens: Range<usize>) -> Range<usize> {
+        match self {
+            Self::First => tokens.start..tokens.end.min(tokens.start + 1),
+            Self::Last => tokens.end.saturating_sub(1).max(tokens.start)..tokens.end,
+            Self::Mean | Self::Max => tokens,
+        }
+    }
 }
 
 /// Attention between the units of a sequence.
@@ -209,15 +286,10 @@ impl WordMap {
         let mut row = vec![0.0_f64; units];
         for (unit, tokens) in words.units.iter().enumerate() {
             let merged = &mut values[unit * units..(unit + 1) * units];
-            let taken = match rows {
-                RowMode::First => tokens.start..tokens.end.min(tokens.start + 1),
-                RowMode::Last => tokens.end.saturating_sub(1).max(tokens.start)..tokens.end,
-                RowMode::Mean | RowMode::Max => tokens.clone(),
-            };
+            let taken = rows.of(tokens.clone());
             for token in taken.clone() {
                 for (to, keys) in row.iter_mut().zip(&words.units) {
-                    let weights = &map.row(token)[keys.clone()];
-                    *to = weights.iter().map(|weight| f64::from(*weight)).sum();
+                    *to = sum(map.row(token), keys);
                 }
                 for (merged, to) in merged.iter_mut().zip(&row) {
                     if rows == RowMode::Max {
@@ -328,8 +400,9 @@ mod tests {
         assert_eq!(found.words.units, [0..1, 0..0, 1..3, 3..4, 0..0]);
         assert_eq!((found.straddling, found.without_tokens), (1, 2));
         // No word at all, no token at all.
-        assert_eq!(Words::align(&odd, &[]).words.units, []);
-        let none = Words::align(&encoding(&[(0, 0), (0, 0)], &[0, 1]), &[0..2]);
+        assert!(Words::align(&odd, &[]).words.units.is_empty());
+        let word = std::slice::from_ref(&(0..2));
+        let none = Words::align(&encoding(&[(0, 0), (0, 0)], &[0, 1]), word);
         assert_eq!(none.words.units(), 3);
         assert_eq!(none.without_tokens, 1);
     }
@@ -362,5 +435,17 @@ mod tests {
         assert!((same.between(0, 1) - 0.2).abs() < 1e-6);
         assert_eq!(same.row(4), [0.0; 5]);
         assert_eq!(same.between(0, 3), 0.0);
+        // One word's row alone is that of the map, to the bit.
+        let special = Words::new(vec![0..1, 1..3, 3..4], 1..3, 4);
+        for words in [&words, &plain, &special] {
+            for mode in [RowMode::Mean, RowMode::First, RowMode::Last, RowMode::Max] {
+                let merged = WordMap::new(Matrix::new(&map, 4, 4), words, mode);
+                for word in 0..words.len() {
+                    let mut row = vec![9.0; words.len()];
+                    words.attention_from(Matrix::new(&map, 4, 4), word, mode, &mut row);
+                    assert_eq!(row, merged.word_row(word), "{mode:?} {word}");
+                }
+            }
+        }
     }
 }

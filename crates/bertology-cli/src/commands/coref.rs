@@ -1,0 +1,169 @@
+//! `bertology coref`: every head as a finder of antecedents.
+
+use bertology::OpenAs;
+use bertology::attention::coref::{
+    AntecedentRule, Candidates, Category, CorefCounts, CorefTally, DocumentPassages,
+};
+use bertology::attention::{InputMode, Proportion};
+use serde_json::{Map, Value, json};
+
+use super::Done;
+use crate::args::CorefArgs;
+use crate::data;
+use crate::failure::Failure;
+use crate::interrupt::Graceful;
+use crate::record::{Clock, Run};
+use crate::run_folder::Earlier;
+use crate::saved::Saved;
+use crate::session::{Opened, failure};
+use crate::show::Screen;
+use crate::show::text::{plural, seconds};
+use crate::study;
+use crate::tables;
+
+pub(crate) fn run(args: &CorefArgs, screen: &Screen) -> Result<Done, Failure> {
+    let clock = Clock::start();
+    study::check_output(&args.output, args.resume.resume)?;
+    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
+    let treebank = data::treebank(&args.treebank.conllu, args.limit);
+    let options = data::treebank_options(&args.treebank, args.max_length);
+    let passages =
+        DocumentPassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))?;
+    let mut run = Run::new("coref", args, None, clock, &opened, None)?;
+    let (discontinuous, without_words) = passages.passed_over();
+    run.set_data(
+        Some(passages.info().sha256.clone()),
+        json!({
+            "file": passages.info(),
+            "mentions": passages.mentions(),
+            "mentions_in_parts": discontinuous,
+            "mentions_without_words": without_words,
+            "input": passages.input(),
+            "max_length": passages.max_length(),
+        }),
+    );
+    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    if let Earlier::Complete(document) = earlier {
+        screen.note("this run is complete already; nothing to resume");
+        return Ok(document.into());
+    }
+    let graceful = Graceful::begin();
+    screen.say(&headline(&opened, &passages))?;
+    run.clock.lap("load");
+    let spread = data::survey_options(&args.work);
+    let saved = Saved {
+        run: &run,
+        folder: folder.as_ref(),
+        screen,
+        unit: "document",
+    };
+    let fresh = CorefCounts::new(&passages, data::row_mode(&args.treebank));
+    let done = |counts: &CorefCounts| counts.tally().documents;
+    let counts = saved.finish(fresh, earlier, done, |counts, watch| {
+        counts.run(&passages, &spread, watch)
+    })?;
+    drop(graceful);
+    let time = run.clock.lap("attention");
+    if counts.total(Category::All) == 0 {
+        screen.note("no mention in these windows has an antecedent; longer ones need --max-length");
+    }
+    if let Some(folder) = &folder {
+        tables::coref::write(folder, &counts)?;
+    }
+    let document = run.document(results(&counts, &passages));
+    if let Some(folder) = &folder {
+        folder.complete(&document)?;
+    }
+    screen.say(&format!("\n{}", crate::show::coref::text(&counts)))?;
+    screen.say(&format!(
+        "\n{}\n{}",
+        account(counts.tally(), &passages),
+        seconds(time)
+    ))?;
+    super::say_folder(folder.as_ref(), screen)?;
+    Ok(document.into())
+}
+
+fn headline(opened: &Opened, passages: &DocumentPassages<'_>) -> String {
+    let (layers, heads) = opened.shape();
+    let info = passages.info();
+    format!(
+        "{}: {layers} layers of {heads} heads\n{}: {}, {}, {}\nThe model reads {}",
+        opened.located.name,
+        info.path.display(),
+        plural(info.counts.documents, "document"),
+        plural(info.counts.words, "word"),
+        plural(passages.mentions(), "mention"),
+        match passages.input() {
+            InputMode::Words => "the words with single spaces between them",
+            InputMode::Text => "the text as it was written",
+        }
+    )
+}
+
+/// What was studied, and what was not.
+fn account(tally: &CorefTally, passages: &DocumentPassages<'_>) -> String {
+    let (discontinuous, without_words) = passages.passed_over();
+    let mut text = format!(
+        "{} with {} and {}; {} cut to {} tokens",
+        plural(tally.documents - tally.empty, "document"),
+        plural(tally.words, "word"),
+        plural(tally.tokens, "token"),
+        tally.cut,
+        passages.max_length(),
+    );
+    for (number, noun, what) in [
+        (tally.outside, "mention", "beyond the cut"),
+        (
+            tally.same_head,
+            "mention",
+            "with the head word of a longer one",
+        ),
+        (tally.first, "mention", "without an antecedent, not scored"),
+        (discontinuous, "mention", "in several parts, passed over"),
+        (without_words, "mention", "without a word, passed over"),
+        (tally.empty, "document", "without a token"),
+        (tally.without_tokens, "word", "without a token"),
+        (tally.straddling, "token", "with characters of two words"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("\n{} {what}", plural(number, noun)));
+        }
+    }
+    text
+}
+
+fn by_category(score: impl Fn(Category) -> Proportion) -> Value {
+    let categories = Category::ALL.into_iter().map(|category| {
+        let score = score(category);
+        let interval = score.interval().map(|(low, high)| [low, high]);
+        let value = json!({
+            "correct": score.part,
+            "total": score.whole,
+            "accuracy": score.share(),
+            "interval": interval,
+        });
+        (category.name().to_owned(), value)
+    });
+    Value::Object(categories.collect::<Map<_, _>>())
+}
+
+fn results(counts: &CorefCounts, passages: &DocumentPassages<'_>) -> Value {
+    let baselines = AntecedentRule::ALL.into_iter().map(|rule| {
+        let score = by_category(|category| counts.rule(rule, category));
+        (rule.name().to_owned(), score)
+    });
+    let best = Candidates::ALL.into_iter().filter_map(|candidates| {
+        let head = counts.best(candidates)?;
+        let score = by_category(|category| counts.score(candidates, head, category));
+        let found = json!({ "head": head.to_string(), "scores": score });
+        Some((candidates.name().to_owned(), found))
+    });
+    json!({
+        "counts": counts.tally(),
+        "row_mode": counts.row_mode(),
+        "input": passages.input(),
+        "baselines": baselines.collect::<Map<_, _>>(),
+        "best": best.collect::<Map<_, _>>(),
+    })
+}
