@@ -65,7 +65,7 @@ pub(crate) fn corpus(
     screen: &Screen,
 ) -> Result<Corpus, Failure> {
     let mut options = CorpusOptions::default();
-    options.objective = objective(opened, data, screen)?;
+    options.objective = Wanted::of(data).objective(opened, screen)?;
     options.max_length = data.max_length.map(usize::from);
     options.too_long = data.too_long.map(|what| match what {
         TooLongArg::Error => TooLong::Error,
@@ -84,60 +84,83 @@ pub(crate) fn corpus(
     Corpus::new(&opened.model, source, &options).map_err(|e| failure(&e))
 }
 
-/// What the model is scored for, with its options, each of which must have something to act on.
-fn objective(
-    opened: &Opened,
-    args: &DataArgs,
-    screen: &Screen,
-) -> Result<Option<Objective>, Failure> {
-    let head = &opened.model.architecture().head;
-    let mut objective = match args.objective {
-        None => Objective::of(head),
-        Some(ObjectiveArg::Label) => Some(Objective::Labels),
-        Some(ObjectiveArg::Lm) => Some(Objective::CausalLm { bos: false }),
-        Some(ObjectiveArg::Mlm) => Some(Objective::MaskedLm {
-            masking: TokenMasking::default(),
-        }),
-    };
-    let is_masked = matches!(objective, Some(Objective::MaskedLm { .. }));
-    let refuse = |name: &str, of: &str, value: &str| {
-        Err(Failure::input(format!(
-            "{name} belongs to {of}, but {} has {}; leave it out, or give --objective {value} if the \
-             checkpoint holds that head",
-            opened.located.name,
-            head.description()
-        )))
-    };
-    for (given, name) in [
-        (args.mlm_probability.is_some(), "--mlm-probability"),
-        (args.unmasked, "--unmasked"),
-    ] {
-        if given && !is_masked {
-            return refuse(name, "masked language models", "mlm");
+/// What the user wants the model to be scored for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) objective: Option<ObjectiveArg>,
+    /// Causal language models: with a beginning-of-text token.
+    pub(crate) bos: bool,
+    pub(crate) mlm_probability: Option<f64>,
+    pub(crate) unmasked: bool,
+    pub(crate) seed: Option<u64>,
+}
+
+impl Wanted {
+    fn of(args: &DataArgs) -> Self {
+        Self {
+            objective: args.objective,
+            bos: args.bos,
+            mlm_probability: args.mlm_probability,
+            unmasked: args.unmasked,
+            seed: args.seed,
         }
     }
-    match &mut objective {
-        Some(Objective::CausalLm { bos }) => *bos = args.bos,
-        _ if args.bos => return refuse("--bos", "causal language models", "lm"),
-        _ => {}
-    }
-    if let Some(Objective::MaskedLm { masking }) = &mut objective {
-        *masking = match args.mlm_probability {
-            _ if args.unmasked => TokenMasking::Unmasked,
-            Some(0.0) => TokenMasking::Unmasked,
-            probability => masked(probability, args.seed),
+
+    /// What the model is scored for, with its options, each of which must have something to act on.
+    pub(crate) fn objective(
+        self,
+        opened: &Opened,
+        screen: &Screen,
+    ) -> Result<Option<Objective>, Failure> {
+        let head = &opened.model.architecture().head;
+        let mut objective = match self.objective {
+            None => Objective::of(head),
+            Some(ObjectiveArg::Label) => Some(Objective::Labels),
+            Some(ObjectiveArg::Lm) => Some(Objective::CausalLm { bos: false }),
+            Some(ObjectiveArg::Mlm) => Some(Objective::MaskedLm {
+                masking: TokenMasking::default(),
+            }),
         };
+        let is_masked = matches!(objective, Some(Objective::MaskedLm { .. }));
+        let refuse = |name: &str, of: &str, value: &str| {
+            Err(Failure::input(format!(
+                "{name} belongs to {of}, but {} has {}; leave it out, or give --objective {value} if the \
+                 checkpoint holds that head",
+                opened.located.name,
+                head.description()
+            )))
+        };
+        for (given, name) in [
+            (self.mlm_probability.is_some(), "--mlm-probability"),
+            (self.unmasked, "--unmasked"),
+        ] {
+            if given && !is_masked {
+                return refuse(name, "masked language models", "mlm");
+            }
+        }
+        match &mut objective {
+            Some(Objective::CausalLm { bos }) => *bos = self.bos,
+            _ if self.bos => return refuse("--bos", "causal language models", "lm"),
+            _ => {}
+        }
+        if let Some(Objective::MaskedLm { masking }) = &mut objective {
+            *masking = match self.mlm_probability {
+                _ if self.unmasked => TokenMasking::Unmasked,
+                Some(0.0) => TokenMasking::Unmasked,
+                probability => masked(probability, self.seed),
+            };
+        }
+        let random = matches!(
+            objective,
+            Some(Objective::MaskedLm {
+                masking: TokenMasking::Random { .. }
+            })
+        );
+        if self.seed.is_some() && !random {
+            screen.note("--seed has no effect: nothing here is random");
+        }
+        Ok(objective)
     }
-    let random = matches!(
-        objective,
-        Some(Objective::MaskedLm {
-            masking: TokenMasking::Random { .. }
-        })
-    );
-    if args.seed.is_some() && !random {
-        screen.note("--seed has no effect: nothing here is random");
-    }
-    Ok(objective)
 }
 
 fn masked(probability: Option<f64>, seed: Option<u64>) -> TokenMasking {

@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         Command::Prune(args) => commands::prune::run(*args, &screen),
         Command::Evaluate(args) => commands::evaluate::run(args, &screen),
         Command::Extract(args) => commands::extract::run(*args, &screen),
+        Command::Patterns(args) => commands::patterns::run(&args, &screen),
+        Command::Cluster(args) => commands::cluster::run(*args, &screen),
         Command::Syntax(args) => commands::syntax::run(&args, &screen),
         Command::Coref(args) => commands::coref::run(&args, &screen),
         Command::Inspect(args) => commands::inspect::run(args, &screen),

@@ -14,7 +14,7 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 16] = [
+const NOT_IDENTITY: &[&str] = &[
     "model",
     "revision",
     "offline",
@@ -27,6 +27,7 @@ const NOT_IDENTITY: [&str; 16] = [
     "text",
     "token_ids",
     "threads",
+    "memory",
     "output",
     "overwrite",
     "resume",

@@ -26,13 +26,20 @@ pub(crate) const STATE_PREDICTIONS: &str = "state-predictions.csv";
 pub(crate) const TEMPORARY: &str = ".bertology-";
 /// Everything that a run may have left besides shards; `--overwrite` removes these, shards, and
 /// nothing else.
-pub(crate) const OWN_FILES: [&str; 20] = [
+pub(crate) const OWN_FILES: &[&str] = &[
     RUN,
     STATE,
+    "attention_gradients.csv",
+    "attention_patterns.csv",
     "attn_entropy.npy",
+    "attn_entropy_first.npy",
+    "attn_entropy_last.npy",
+    "behaviours.csv",
     "head_ablation.npy",
     "head_ablation_loss.npy",
     "ablation.csv",
+    "clusters.csv",
+    "head_distances.npy",
     "head_importance.npy",
     "head_importance_raw.npy",
     "head_mask.npy",

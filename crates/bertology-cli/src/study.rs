@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bertology::data::DatasetInfo;
 use bertology::evaluate::{Evaluation, Metrics};
 use bertology::importance::Granularity;
 use bertology::normalize::{self, Normalization};
@@ -156,7 +157,8 @@ pub(crate) fn unit(corpus: &Corpus) -> &'static str {
     }
 }
 
-fn of_objective(objective: Objective) -> String {
+/// What is predicted.
+pub(crate) fn of_objective(objective: Objective) -> String {
     match objective {
         Objective::CausalLm { bos: false } => "next tokens".into(),
         Objective::CausalLm { bos: true } => "next tokens from the first on".into(),
@@ -171,27 +173,33 @@ fn of_objective(objective: Objective) -> String {
     }
 }
 
+/// Skipped rows deserve a word.
+pub(crate) fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
+    let skipped = &info.skipped;
+    if skipped.total() == 0 {
+        return;
+    }
+    let kinds = [
+        (skipped.blank_lines, "blank"),
+        (skipped.short_rows, "too short"),
+        (skipped.comments, "only a comment"),
+    ];
+    let kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, kind)| format!("{} {kind}", count(*number)))
+        .collect();
+    screen.note(&format!(
+        "{} of {} skipped: {}",
+        plural(skipped.total(), "line"),
+        info.path.display(),
+        kinds.join(", ")
+    ));
+}
+
 /// Skipped rows and documents deserve a word.
 pub(crate) fn note_skipped(corpus: &Corpus, screen: &Screen) {
-    let skipped = &corpus.info().skipped;
-    if skipped.total() > 0 {
-        let kinds = [
-            (skipped.blank_lines, "blank"),
-            (skipped.short_rows, "too short"),
-            (skipped.comments, "only a comment"),
-        ];
-        let kinds: Vec<String> = kinds
-            .iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, kind)| format!("{} {kind}", count(*number)))
-            .collect();
-        screen.note(&format!(
-            "{} of {} skipped: {}",
-            plural(skipped.total(), "line"),
-            corpus.source().path().display(),
-            kinds.join(", ")
-        ));
-    }
+    note_skipped_lines(corpus.info(), screen);
     let Some(documents) = corpus.documents() else {
         return;
     };

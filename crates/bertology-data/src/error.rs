@@ -220,7 +220,7 @@ pub enum DataError {
         /// Its `sent_id`, if it has one.
         sentence: Option<String>,
         /// What is wrong.
-        fault: TreebankFault,
+        fault: Box<TreebankFault>,
     },
     /// A treebank holds no sentence.
     #[error(

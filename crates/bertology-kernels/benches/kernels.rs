@@ -8,6 +8,7 @@
     reason = "a module is a group of two benchmarks, not a name space"
 )]
 
+use bertology_kernels::divergence::add_divergences;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::matrix::linear;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
@@ -233,6 +234,49 @@ mod entropy_of_a_row {
     fn composed(bencher: Bencher<'_, '_>) {
         let p: Vec<f32> = ramp(TOKENS).iter().map(|v| (v + 1.1) / 600.0).collect();
         bencher.bench_local(|| black_box(&p).iter().map(|p| -p * p.ln()).sum::<f32>());
+    }
+}
+
+/// All pairs of 72 heads (six layers of twelve) over the maps of 50 tokens: 6.4 million cells.
+mod divergence_of_all_pairs {
+    use super::*;
+
+    const HEADS: usize = 72;
+    const CELLS: usize = 50 * 50;
+
+    fn maps() -> Vec<f32> {
+        let weights = ramp(HEADS * CELLS);
+        weights.iter().map(|v| (v + 1.1) / 60.0).collect()
+    }
+
+    #[divan::bench]
+    fn fused(bencher: Bencher<'_, '_>) {
+        let maps = maps();
+        let mut sums = vec![0.0; HEADS * (HEADS - 1) / 2];
+        bencher.bench_local(|| add_divergences(&mut sums, black_box(&maps), HEADS));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let maps = maps();
+        let mut sums = vec![0.0; HEADS * (HEADS - 1) / 2];
+        bencher.bench_local(|| {
+            let maps: Vec<&[f32]> = black_box(&maps).chunks(CELLS).collect();
+            let entropy = |p: f32| if p > 0.0 { -p * p.ln() } else { 0.0 };
+            let own: Vec<f32> = maps
+                .iter()
+                .map(|map| map.iter().map(|p| entropy(*p)).sum())
+                .collect();
+            let mut at = 0;
+            for a in 0..HEADS {
+                for b in a + 1..HEADS {
+                    let cells = maps[a].iter().zip(maps[b]);
+                    let mixed: f32 = cells.map(|(p, q)| entropy(0.5 * (p + q))).sum();
+                    sums[at] += f64::from(mixed - 0.5 * (own[a] + own[b]));
+                    at += 1;
+                }
+            }
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Real, vectorized};
 
 /// Independent partial sums per reduction: enough for two 512-bit registers.
-const LANES: usize = 32;
+pub(crate) const LANES: usize = 32;
 
 /// `Σ f(i)` over `0..n`, in [`LANES`] interleaved partial sums that are then added pairwise.
 #[inline(always)]
@@ -40,7 +40,7 @@ pub(crate) fn sum_of<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
 }
 
 #[inline(always)]
-fn add_pairwise<T: Real>(mut lanes: [T; LANES]) -> T {
+pub(crate) fn add_pairwise<T: Real>(mut lanes: [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {

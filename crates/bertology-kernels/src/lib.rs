@@ -11,9 +11,11 @@
 //! | [`elementwise`] | activations, additions and reductions |
 //! | [`norm`] | layer norm and its backward pass |
 //! | [`softmax`] | softmax rows, its backward pass, entropy |
+//! | [`divergence`] | Jensen-Shannon divergence of all pairs of maps |
 //!
 //! Processor features (AVX2, AVX-512, NEON) are chosen at run time; one binary serves all.
 
+pub mod divergence;
 pub mod elementwise;
 pub mod matrix;
 pub mod norm;

@@ -19,7 +19,7 @@ use crate::windows::TooLong;
 use crate::{Error, LoadedModel};
 
 pub use counts::{DocumentCounts, Truncation};
-pub(crate) use documents::special;
+pub(crate) use documents::{hiding, never_predicted, special};
 pub(crate) use jobs::{Job, Jobs};
 
 mod counts;

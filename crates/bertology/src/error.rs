@@ -307,6 +307,28 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A matrix that is not one of distances.
+    #[error("these are no distances: {reason}")]
+    Distances {
+        /// Why not.
+        reason: String,
+    },
+    /// The maps of one sequence do not fit into memory.
+    #[error(
+        "{tokens} tokens: to compare {heads} heads, their attention maps must be in memory at the same \
+         time, {:.1} GiB for each thread where {:.1} are allowed; take shorter sequences (--max-length), \
+         compare some rows of each (--rows N), or allow more (--memory)", gib(*bytes), gib(*limit)
+    )]
+    MapsTooLarge {
+        /// Tokens of the sequence.
+        tokens: usize,
+        /// Heads compared.
+        heads: usize,
+        /// Bytes that the maps would take.
+        bytes: u64,
+        /// Bytes that they may take.
+        limit: u64,
+    },
     /// There was nothing to average.
     #[error("no example has been accumulated, so there is no result yet")]
     NoExamples,
@@ -363,6 +385,10 @@ pub enum Error {
         /// Examples of the pass.
         total: u64,
     },
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }
 
 impl Error {

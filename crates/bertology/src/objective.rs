@@ -118,8 +118,13 @@ fn mixed(mut z: u64) -> u64 {
 
 impl Draws {
     pub(crate) fn of_window(seed: u64, document: u64, window: u64) -> Self {
+        Self::of([seed, document, window])
+    }
+
+    /// Other numbers, in whatever place, give other draws.
+    pub(crate) fn of(numbers: impl IntoIterator<Item = u64>) -> Self {
         let step = |state: u64, value: u64| mixed(state.wrapping_add(GAMMA) ^ value);
-        Self([seed, document, window].into_iter().fold(0, step))
+        Self(numbers.into_iter().fold(0, step))
     }
 
     fn bits(&mut self) -> u64 {

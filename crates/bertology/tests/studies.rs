@@ -8,6 +8,7 @@
 
 mod studies {
     mod ablation;
+    mod cluster;
     mod coref;
     mod corpus;
     mod embedded;
@@ -23,6 +24,10 @@ mod studies {
     mod language;
     mod language_inputs;
     mod masking;
+    mod pattern_golden;
+    mod pattern_gradients;
+    mod pattern_runs;
+    mod patterns;
     mod pruning;
     mod syntax;
 }

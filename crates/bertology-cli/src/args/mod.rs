@@ -1,9 +1,11 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
+mod cluster;
 mod data;
 mod extract;
 mod legacy;
 mod passages;
+mod patterns;
 mod treebank;
 mod verify;
 
@@ -13,10 +15,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
 pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
+pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
 pub(crate) use verify::VerifyArgs;
 
@@ -81,6 +85,12 @@ pub(crate) enum Command {
     /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
     #[command(long_about = extract::ABOUT)]
     Extract(Box<ExtractArgs>),
+    /// What every head looks at: neighbours, special tokens, punctuation; entropy, gradients.
+    #[command(long_about = patterns::ABOUT)]
+    Patterns(Box<PatternsArgs>),
+    /// Which heads look at the same things: distances, a map, clusters.
+    #[command(long_about = cluster::ABOUT)]
+    Cluster(Box<ClusterArgs>),
     /// Every head as a predictor of dependency relations, with fixed-offset baselines.
     Syntax(Box<SyntaxArgs>),
     /// Every head as a finder of antecedents, with the usual baselines.

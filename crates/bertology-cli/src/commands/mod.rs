@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod ablate;
+pub(crate) mod cluster;
 pub(crate) mod coref;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
@@ -8,6 +9,7 @@ pub(crate) mod extract;
 pub(crate) mod importance;
 pub(crate) mod inspect;
 pub(crate) mod mask;
+pub(crate) mod patterns;
 pub(crate) mod prune;
 pub(crate) mod syntax;
 pub(crate) mod verify;

@@ -1,7 +1,10 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
+pub(crate) mod account;
 pub(crate) mod coref;
 pub(crate) mod heat;
+pub(crate) mod patterns;
+pub(crate) mod plane;
 mod progress;
 pub(crate) mod removals;
 pub(crate) mod syntax;

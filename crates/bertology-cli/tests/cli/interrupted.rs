@@ -40,6 +40,19 @@ pub(crate) fn interrupt(args: &[String], until: &str) -> Ran {
     ran
 }
 
+/// Interrupts a run when some of its work is done. Where the machine is so busy that the key comes before the first
+/// batch is through, the run goes on and the key is pressed again.
+fn interrupt_midway(args: impl Fn(&[&str]) -> Vec<String>, until: &str) -> Ran {
+    let mut ran = interrupt(&args(&[]), until).failed(130, &["interrupted after", "--resume"]);
+    for _ in 0..200 {
+        if !ran.err.contains("interrupted after 0 ") {
+            return ran;
+        }
+        ran = interrupt(&args(&["--resume"]), until).failed(130, &["interrupted after"]);
+    }
+    panic!("nothing is ever done: {}", ran.err);
+}
+
 pub(crate) fn press(child: &Child) {
     let pid = child.id().to_string();
     assert!(
@@ -70,9 +83,7 @@ fn importance_goes_on_to_the_same_bytes() {
         toy.arguments("importance", &all)
     };
     let model = toy.text("model");
-    let ran = interrupt(&args("run", &[]), &model);
-    let ran = ran.failed(130, &["interrupted after", "--resume"]);
-    assert!(!ran.err.contains("after 0 examples"), "{}", ran.err);
+    interrupt_midway(|more| args("run", more), &model);
     assert_eq!(toy.names("run"), ["state-predictions.csv", "state.json"]);
 
     // Without --resume the state is safe.
@@ -111,9 +122,7 @@ fn ablation_goes_on_to_the_same_bytes() {
         toy.arguments("ablate", &all)
     };
     let model = toy.text("model");
-    let ran = interrupt(&args("run", &[]), &model);
-    let ran = ran.failed(130, &["interrupted after", "--resume"]);
-    assert!(!ran.err.contains("after 0 examples"), "{}", ran.err);
+    interrupt_midway(|more| args("run", more), &model);
     assert_eq!(toy.names("run"), ["state.json"]);
     crate::harness::run(&args("run", &["--resume", "--heads", "0.1"]))
         .failed(2, &["cannot be resumed", "--heads"]);
@@ -128,6 +137,33 @@ fn ablation_goes_on_to_the_same_bytes() {
         "head_ablation.npy",
         "head_ablation_loss.npy",
     ] {
+        let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
+        assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+    }
+}
+
+#[test]
+fn patterns_go_on_to_the_same_bytes() {
+    let toy = Toy::with_examples(LONG);
+    let args = |out: &str, more: &[&str]| {
+        let out = toy.text(out);
+        let mut all = vec!["--gradients", "--tokens-per-batch", "64", "--output", &out];
+        all.extend(more);
+        toy.arguments("patterns", &all)
+    };
+    let model = toy.text("model");
+    let ran = interrupt_midway(|more| args("run", more), &model);
+    assert!(ran.err.contains(" texts"), "{}", ran.err);
+    assert_eq!(toy.names("run"), ["state.json"]);
+    crate::harness::run(&args("run", &["--resume", "--denominators", "exact"]))
+        .failed(2, &["cannot be resumed", "--denominators"]);
+    interrupt(&args("run", &["--resume"]), &model).failed(130, &["interrupted after"]);
+    let ran = crate::harness::run(&args("run", &["--resume", "--threads", "1"])).ok();
+    assert!(ran.err.contains("resuming after"), "{}", ran.err);
+    crate::harness::run(&args("whole", &[])).ok();
+    assert_eq!(toy.names("run"), toy.names("whole"));
+    assert_eq!(toy.record("run")["results"], toy.record("whole")["results"]);
+    for name in toy.names("whole").iter().filter(|name| *name != "run.json") {
         let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
         assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
     }
@@ -173,4 +209,45 @@ fn leftovers_of_a_killed_process_do_not_disturb() {
     toy.write("run/run.json", "{");
     toy.run("importance", &["--output", "OUT/run", "--resume"])
         .failed(2, &["run.json", "not valid JSON"]);
+}
+
+#[test]
+fn distances_go_on_to_the_same_bytes() {
+    let toy = Toy::new();
+    let text = "the cat sees a small dog\nnever a horse\nthe old dog runs\n".repeat(LONG / 3);
+    toy.write("texts.txt", &text);
+    let (model, texts) = (toy.text("model"), toy.text("texts.txt"));
+    let args = |out: &str, more: &[&str]| -> Vec<String> {
+        let out = toy.text(out);
+        let all = [
+            "cluster",
+            &model,
+            "--text",
+            &texts,
+            "--tokens-per-batch",
+            "64",
+            "--output",
+            &out,
+        ];
+        all.iter()
+            .chain(more)
+            .map(|&word| word.to_owned())
+            .collect()
+    };
+    let ran = interrupt(&args("run", &[]), &model);
+    let ran = ran.failed(130, &["interrupted after", "--resume"]);
+    assert!(!ran.err.contains("after 0 texts"), "{}", ran.err);
+    assert_eq!(toy.names("run"), ["state.json"]);
+    crate::harness::run(&args("run", &["--resume", "--smoothing", "none"]))
+        .failed(2, &["cannot be resumed", "--smoothing"]);
+    interrupt(&args("run", &["--resume"]), &model).failed(130, &["interrupted after"]);
+    let ran = crate::harness::run(&args("run", &["--resume", "--threads", "1"])).ok();
+    assert!(ran.err.contains("resuming after"), "{}", ran.err);
+    crate::harness::run(&args("whole", &[])).ok();
+    assert_eq!(toy.names("run"), toy.names("whole"));
+    assert_eq!(toy.record("run")["results"], toy.record("whole")["results"]);
+    for name in ["clusters.csv", "head_distances.npy"] {
+        let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
+        assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+mod cluster;
 mod extract;
 mod harness;
 mod hub;
@@ -10,6 +11,7 @@ mod inputs;
 mod interrupted;
 mod language;
 mod legacy;
+mod patterns;
 mod prune;
 mod runs;
 mod screen;

@@ -107,9 +107,9 @@ impl DocumentReader {
             path: self.path().to_owned(),
             line: first.map_or(1, |sentence| sentence.line),
             sentence: first.and_then(|sentence| sentence.id.clone()),
-            fault: TreebankFault::DocumentTooLong {
+            fault: Box::new(TreebankFault::DocumentTooLong {
                 limit: self.max_bytes,
-            },
+            }),
         }
     }
 }

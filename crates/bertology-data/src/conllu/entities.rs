@@ -98,7 +98,7 @@ impl Document {
                     path: path.to_owned(),
                     line,
                     sentence: sentence.id.clone(),
-                    fault,
+                    fault: Box::new(fault),
                 }
             })?;
         }

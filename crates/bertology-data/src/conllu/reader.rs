@@ -240,7 +240,7 @@ impl TreebankReader {
             path: self.path().to_owned(),
             line,
             sentence: self.draft.id().map(str::to_owned),
-            fault,
+            fault: Box::new(fault),
         }
     }
 

@@ -50,7 +50,7 @@ impl Sentence {
             path: path.to_owned(),
             line,
             sentence: self.id.clone(),
-            fault,
+            fault: Box::new(fault),
         })
     }
 

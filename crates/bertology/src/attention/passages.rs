@@ -15,10 +15,10 @@ use bertology_tokenizer::{Encoding, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Frame, Pairs};
-use super::survey::{Fate, LeftOut, Passage, Supply};
-use crate::corpus::special;
+use super::survey::{Fate, LeftOut, Passage, Supply, Units};
+use crate::corpus::{hiding, never_predicted, special};
 use crate::objective::{Draws, Hiding};
-use crate::{Error, LoadedModel, Objective, TokenMasking};
+use crate::{Error, LoadedModel, Objective};
 
 /// How texts become sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,11 +192,12 @@ impl<'a> TextPassages<'a> {
         Ok(passages)
     }
 
-    /// With a loss of every sequence, so that gradients can be studied: the mean over its targets.
+    /// With a loss of every sequence, so that gradients can be studied: the mean over its targets. `order` says
+    /// what the numbers in the file mean where labels are scored.
     ///
     /// # Errors
     /// A model whose head does not give that loss, data without labels where labels are scored.
-    pub fn objective(mut self, objective: Objective) -> Result<Self, Error> {
+    pub fn objective(mut self, objective: Objective, order: LabelOrder) -> Result<Self, Error> {
         let arch = self.model.architecture();
         let path = || self.model.checkpoint().folder().to_owned();
         if !objective.fits(&arch.head) {
@@ -214,40 +215,14 @@ impl<'a> TextPassages<'a> {
                     found: arch.head.description(),
                 });
             }
-            Objective::Labels => Targets::Labels(LabelMap::new(
-                &arch.labels,
-                self.source.task(),
-                LabelOrder::Task,
-            )?),
-            Objective::CausalLm { .. } => Targets::Next,
-            Objective::MaskedLm { masking } => {
-                let tokenizer = self.model.tokenizer()?;
-                let ids = [
-                    tokenizer.pad_id(),
-                    tokenizer.cls_id(),
-                    tokenizer.sep_id(),
-                    tokenizer.mask_id(),
-                    tokenizer.unk_id(),
-                ];
-                let hiding = match masking {
-                    TokenMasking::Unmasked => None,
-                    TokenMasking::Random { probability, seed } => {
-                        let (id, hint) = (tokenizer.mask_id(), "score all tokens unmasked");
-                        let mask = special(self.model, id, "mask (`[MASK]`)", hint)?;
-                        let vocabulary = arch.vocab_size;
-                        let hiding = Hiding {
-                            probability,
-                            mask,
-                            vocabulary,
-                        };
-                        Some((hiding, seed))
-                    }
-                };
-                Targets::Tokens {
-                    hiding,
-                    special: ids.into_iter().flatten().collect(),
-                }
+            Objective::Labels => {
+                Targets::Labels(LabelMap::new(&arch.labels, self.source.task(), order)?)
             }
+            Objective::CausalLm { .. } => Targets::Next,
+            Objective::MaskedLm { masking } => Targets::Tokens {
+                hiding: hiding(self.model, masking)?,
+                special: never_predicted(self.model.tokenizer()?),
+            },
         };
         Ok(self)
     }
@@ -397,7 +372,7 @@ impl Supply for TextPassages<'_> {
         self.total
     }
 
-    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<RawText, Error>> + Send + '_>, Error> {
+    fn open(&self) -> Result<Units<'_, RawText>, Error> {
         Ok(Box::new(self.reading()?))
     }
 

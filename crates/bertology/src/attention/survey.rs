@@ -38,6 +38,16 @@ pub trait MapStudy: Sync {
     fn close(&self, item: &Self::Item, part: &mut Self::Part) {
         let _ = (item, part);
     }
+
+    /// Whether what a closed sequence contributes can be trusted; an error ends the study and names the
+    /// sequence's line.
+    ///
+    /// # Errors
+    /// Numbers that are not finite, and the like.
+    fn check(&self, item: &Self::Item, part: &Self::Part) -> Result<(), Error> {
+        let _ = (item, part);
+        Ok(())
+    }
 }
 
 /// What a study sees.
@@ -90,6 +100,9 @@ pub enum LeftOut {
     NothingToPredict,
 }
 
+/// The units of an input in order.
+pub type Units<'a, R> = Box<dyn Iterator<Item = Result<R, Error>> + Send + 'a>;
+
 /// Where the sequences of a study come from. Opening it again gives the same again.
 pub trait Supply: Sync {
     /// One unit of the input as it is read.
@@ -107,8 +120,7 @@ pub trait Supply: Sync {
     ///
     /// # Errors
     /// A file that cannot be read.
-    fn open(&self)
-    -> Result<Box<dyn Iterator<Item = Result<Self::Raw, Error>> + Send + '_>, Error>;
+    fn open(&self) -> Result<Units<'_, Self::Raw>, Error>;
 
     /// About how many tokens a unit has.
     fn size(&self, raw: &Self::Raw) -> usize;
@@ -348,7 +360,7 @@ where
             let part = self.study.begin(&passage.item, &passage.sequence);
             views.push((passage.item, part));
             targets.extend(passage.target);
-            places.push((place, passage.sequence.len()));
+            places.push((place, line, passage.sequence.len()));
             sequences.push(passage.sequence);
         }
         let packed = PackedBatch::new(arch, &sequences)?;
@@ -364,8 +376,11 @@ where
         self.model
             .model()
             .run(&packed, &options, workspace, &mut [&mut watcher])?;
-        for ((place, tokens), (item, mut part)) in places.into_iter().zip(watcher.views) {
+        for ((place, line, tokens), (item, mut part)) in places.into_iter().zip(watcher.views) {
             self.study.close(&item, &mut part);
+            self.study
+                .check(&item, &part)
+                .map_err(|e| self.blame(line, e))?;
             found[place] = Some(Fate::Studied(Contribution { item, part, tokens }));
         }
         Ok(())

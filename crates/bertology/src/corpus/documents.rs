@@ -296,46 +296,58 @@ impl Kind {
     fn masked(model: &LoadedModel, masking: TokenMasking) -> Result<Self, Error> {
         let tokenizer = model.tokenizer()?;
         let frame = "take a checkpoint with its tokenizer's special tokens";
-        let hiding = match masking {
-            TokenMasking::Unmasked => None,
-            TokenMasking::Random { probability, seed } => {
-                if !(probability > 0.0 && probability <= 1.0) {
-                    return Err(Error::Option {
-                        option: "the share of tokens to predict",
-                        value: probability.to_string(),
-                        reason: "give a number above 0 and at most 1, or leave the text unmasked",
-                    });
-                }
-                let rows = model.architecture().vocab_size;
-                let hiding = Hiding {
-                    probability,
-                    mask: special(
-                        model,
-                        tokenizer.mask_id(),
-                        "mask",
-                        "predict all tokens unmasked instead (--unmasked)",
-                    )?,
-                    vocabulary: tokenizer.vocab_size().clamp(1, rows),
-                };
-                Some((hiding, seed))
-            }
-        };
-        let ids = [
-            tokenizer.pad_id(),
-            tokenizer.cls_id(),
-            tokenizer.sep_id(),
-            tokenizer.mask_id(),
-            tokenizer.unk_id(),
-            tokenizer.bos_id(),
-            tokenizer.eos_id(),
-        ];
+        let hiding = hiding(model, masking)?;
         Ok(Self::Masked {
             cls: special(model, tokenizer.cls_id(), "beginning (`[CLS]`)", frame)?,
             sep: special(model, tokenizer.sep_id(), "end (`[SEP]`)", frame)?,
-            special: ids.into_iter().flatten().collect(),
+            special: never_predicted(tokenizer),
             hiding,
         })
     }
+}
+
+/// How tokens are hidden, and with which seed; `None` where the text stays as it is.
+pub(crate) fn hiding(
+    model: &LoadedModel,
+    masking: TokenMasking,
+) -> Result<Option<(Hiding, u64)>, Error> {
+    let TokenMasking::Random { probability, seed } = masking else {
+        return Ok(None);
+    };
+    if !(probability > 0.0 && probability <= 1.0) {
+        return Err(Error::Option {
+            option: "the share of tokens to predict",
+            value: probability.to_string(),
+            reason: "give a number above 0 and at most 1, or leave the text unmasked",
+        });
+    }
+    let tokenizer = model.tokenizer()?;
+    let rows = model.architecture().vocab_size;
+    let hiding = Hiding {
+        probability,
+        mask: special(
+            model,
+            tokenizer.mask_id(),
+            "mask",
+            "predict all tokens unmasked instead (--unmasked)",
+        )?,
+        vocabulary: tokenizer.vocab_size().clamp(1, rows),
+    };
+    Ok(Some((hiding, seed)))
+}
+
+/// The special tokens, which a masked language model is never asked for.
+pub(crate) fn never_predicted(tokenizer: &Tokenizer) -> Vec<u32> {
+    let ids = [
+        tokenizer.pad_id(),
+        tokenizer.cls_id(),
+        tokenizer.sep_id(),
+        tokenizer.mask_id(),
+        tokenizer.unk_id(),
+        tokenizer.bos_id(),
+        tokenizer.eos_id(),
+    ];
+    ids.into_iter().flatten().collect()
 }
 
 /// A document while its windows are handed out.

@@ -24,7 +24,7 @@ fn the_place_is_named() {
     assert!(fault(&rows[1..]).starts_with("a.conllu, line 2: word 2 is"));
     match read(lines(&rows)) {
         Err(DataError::Treebank { fault, line: 3, .. }) => {
-            assert_eq!(fault, TreebankFault::OwnHead { id: 2 });
+            assert_eq!(*fault, TreebankFault::OwnHead { id: 2 });
         }
         other => panic!("{other:?}"),
     }

@@ -1,0 +1,242 @@
+//! `bertology cluster`: which heads look at the same things.
+
+use std::fmt::Write;
+
+use bertology::OpenAs;
+use bertology::attention::cluster::mds::scale_to_plane;
+use bertology::attention::cluster::{
+    ClusterCount, Clusters, DistanceOptions, DistanceState, Layout, MdsOptions, RowChoice, Scale,
+    Smoothing,
+};
+use bertology::{Error, HeadId};
+use serde_json::{Value, json};
+
+use super::Done;
+use crate::args::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
+use crate::data;
+use crate::failure::Failure;
+use crate::interrupt::Graceful;
+use crate::npy;
+use crate::record::{Clock, Run};
+use crate::run_folder::{Earlier, RunFolder};
+use crate::saved::Saved;
+use crate::session::{Opened, failure};
+use crate::show::text::{count, plural, seconds};
+use crate::show::{Screen, account, plane};
+use crate::study;
+
+pub(crate) fn run(args: ClusterArgs, screen: &Screen) -> Result<Done, Failure> {
+    let clock = Clock::start();
+    study::check_output(&args.output, args.resume.resume)?;
+    let memory = memory(args.memory)?;
+    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
+    let passages = data::passages(&opened, &args.passages, screen)?;
+    let options = distance_options(&args, screen);
+    let fresh = DistanceState::new(&opened.model, &options).map_err(|e| failure(&e))?;
+    let heads = fresh.heads();
+    check_clusters(args.clusters, heads.len())?;
+    let mut run = Run::new("cluster", &args, Some(args.seed), clock, &opened, None)?;
+    run.set_data(
+        Some(passages.info().sha256.clone()),
+        json!({ "file": passages.info(), "max_length": passages.max_length() }),
+    );
+    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    if let Earlier::Complete(document) = earlier {
+        screen.note("this run is complete already; nothing to resume");
+        return Ok(document.into());
+    }
+    // From the first line printed on, Ctrl-C keeps what was computed.
+    let graceful = Graceful::begin();
+    screen.say(&account::headline(&opened, &passages))?;
+    account::note_skipped(&passages, screen);
+    run.clock.lap("load");
+    let saved = Saved {
+        run: &run,
+        folder: folder.as_ref(),
+        screen,
+        unit: "text",
+    };
+    let work = data::survey_options(&args.work);
+    let state = saved.finish(
+        fresh,
+        earlier,
+        |state| state.account().units(),
+        |state, watch| state.run(&passages, &work, memory, watch),
+    )?;
+    drop(graceful);
+    let time = run.clock.lap("distances");
+    account::note_left_out(state.account(), passages.max_length(), screen);
+
+    let found = Found::new(&state, &heads, &args).map_err(|e| failure(&e))?;
+    run.clock.lap("map");
+    if let Some(folder) = &folder {
+        found.write(folder)?;
+    }
+    let document = run.document(found.results());
+    if let Some(folder) = &folder {
+        folder.complete(&document)?;
+    }
+    screen.say(&format!("\n{}", found.text()))?;
+    screen.say(&format!(
+        "\n{}, {}{}\n{}",
+        plural(state.account().sequences, "sequence"),
+        plural(state.account().tokens, "token"),
+        match state.sums().rows() {
+            rows if rows == state.sums().tokens() => String::new(),
+            rows => format!(", of which {} compared", count(rows)),
+        },
+        seconds(time)
+    ))?;
+    super::say_folder(folder.as_ref(), screen)?;
+    Ok(document.into())
+}
+
+/// GiB as bytes.
+fn memory(gib: f64) -> Result<u64, Failure> {
+    if gib > 0.0 && gib.is_finite() {
+        Ok((gib * f64::from(1 << 30)) as u64)
+    } else {
+        Err(Failure::input(format!(
+            "--memory {gib}: give a number of GiB above 0"
+        )))
+    }
+}
+
+fn distance_options(args: &ClusterArgs, screen: &Screen) -> DistanceOptions {
+    let rows = match (args.rows, args.row_fraction) {
+        (Some(rows), _) => RowChoice::Count(rows.get()),
+        (None, Some(share)) => RowChoice::Fraction(share),
+        (None, None) => RowChoice::All,
+    };
+    if args.restarts == 0 && rows == RowChoice::All && args.seed != 42 {
+        screen.note("--seed has no effect: nothing here is random");
+    }
+    DistanceOptions::default()
+        .smoothing(match args.smoothing {
+            SmoothingArg::Paper => Smoothing::Paper,
+            SmoothingArg::None => Smoothing::None,
+        })
+        .rows(rows, args.seed)
+}
+
+/// Before the work, not after it.
+fn check_clusters(clusters: ClustersArg, heads: usize) -> Result<(), Failure> {
+    match clusters {
+        ClustersArg::Exactly(number) if number.get() > heads => Err(Failure::input(format!(
+            "--clusters {number}: the model has {}; give at most {heads}",
+            plural(heads as u64, "head")
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Everything that comes of the distances.
+struct Found<'a> {
+    state: &'a DistanceState,
+    heads: &'a [HeadId],
+    scale: Scale,
+    sums: Vec<f64>,
+    layout: Layout,
+    clusters: Clusters,
+}
+
+impl<'a> Found<'a> {
+    fn new(
+        state: &'a DistanceState,
+        heads: &'a [HeadId],
+        args: &ClusterArgs,
+    ) -> Result<Self, Error> {
+        let scale = match args.distance {
+            DistanceArg::Mean => Scale::Mean,
+            DistanceArg::Sqrt => Scale::Sqrt,
+        };
+        let distances = state.sums().distances(scale)?;
+        let options = MdsOptions::default()
+            .restarts(args.restarts)
+            .seed(args.seed);
+        let clusters = match args.clusters {
+            ClustersArg::Auto => ClusterCount::Auto,
+            ClustersArg::Exactly(number) => ClusterCount::Exactly(number.get()),
+        };
+        Ok(Self {
+            state,
+            heads,
+            scale,
+            sums: state.sums().distances(Scale::Sum)?.values().to_vec(),
+            layout: scale_to_plane(&distances, &options),
+            clusters: Clusters::new(&distances, clusters)?,
+        })
+    }
+
+    /// `head_distances.npy` and `clusters.csv`.
+    fn write(&self, folder: &RunFolder) -> Result<(), Failure> {
+        let shape = [self.heads.len(); 2];
+        folder.write("head_distances.npy", &npy::encode(&shape, &self.sums))?;
+        let mut text = String::from("layer,head,cluster,x,y,silhouette\n");
+        for (at, id) in self.heads.iter().enumerate() {
+            let [x, y] = self.layout.points[at];
+            let _ = writeln!(
+                text,
+                "{},{},{},{x},{y},{}",
+                id.layer, id.head, self.clusters.labels[at], self.clusters.silhouettes[at]
+            );
+        }
+        folder.write("clusters.csv", text.as_bytes())
+    }
+
+    fn results(&self) -> Value {
+        let Self {
+            state,
+            layout,
+            clusters,
+            ..
+        } = self;
+        let members = clusters.members();
+        let named = members.iter().map(|members| {
+            let names = members.iter().map(|at| self.heads[*at].to_string());
+            names.collect::<Vec<_>>()
+        });
+        let tried = clusters.tried.iter();
+        json!({
+            "account": state.account(),
+            "heads": self.heads.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tokens": state.sums().tokens(),
+            "rows": state.sums().rows(),
+            "distance": self.scale,
+            "map": {
+                "stress": layout.stress,
+                "relative_stress": layout.relative_stress,
+                "starts": layout.descents,
+            },
+            "clusters": named.collect::<Vec<_>>(),
+            "mean_silhouette": clusters.mean_silhouette(),
+            "tried": tried
+                .map(|(clusters, silhouette)| json!({
+                    "clusters": clusters,
+                    "mean_silhouette": silhouette,
+                }))
+                .collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self {
+            layout, clusters, ..
+        } = self;
+        let chosen = match clusters.tried.len() {
+            0 | 1 => String::new(),
+            tried => format!(", the best of {tried} cuts"),
+        };
+        format!(
+            "{} of heads that look alike{chosen} (mean silhouette {:.2})\n(layers and heads \
+             counted from 0)\n{}\n\nMap, by cluster; {} where several share a place (relative \
+             stress {:.3})\n{}",
+            plural(clusters.count as u64, "cluster"),
+            clusters.mean_silhouette(),
+            plane::table(self.heads, clusters),
+            char::from(plane::MIXED),
+            layout.relative_stress,
+            plane::map(layout, clusters),
+        )
+    }
+}

@@ -1,0 +1,395 @@
+//! `bertology patterns`: what every head looks at.
+
+use std::fmt::Write;
+
+use bertology::attention::patterns::{
+    Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, Thresholds,
+    TokenClasses,
+};
+use bertology::attention::{SequenceCounts, Supply, TextPassages};
+use bertology::data::LabelOrder;
+use bertology::{HeadId, HeadTable, Objective, OpenAs, TokenMasking};
+use serde_json::{Map, Value, json};
+
+use super::Done;
+use crate::args::{DenominatorsArg, GradientArgs, ObjectiveArg, PatternsArgs};
+use crate::data::{self, Wanted};
+use crate::failure::Failure;
+use crate::interrupt::Graceful;
+use crate::npy;
+use crate::record::{Clock, Run};
+use crate::run_folder::{Earlier, RunFolder};
+use crate::saved::Saved;
+use crate::session::{Opened, failure};
+use crate::show::text::{count, plural, seconds};
+use crate::show::{Screen, patterns as show};
+use crate::study;
+use crate::tables::cells;
+
+pub(crate) fn run(args: &PatternsArgs, screen: &Screen) -> Result<Done, Failure> {
+    let clock = Clock::start();
+    study::check_output(&args.output, args.resume.resume)?;
+    let opened = Opened::new(&args.model, open_as(&args.gradients), screen)?;
+    let objective = objective(&opened, args, screen)?;
+    let mut passages = data::passages(&opened, &args.passages, screen)?;
+    if let Some(objective) = objective {
+        let order = match args.passages.source.swapped_mnli_labels {
+            true => LabelOrder::SwappedMnli,
+            false => LabelOrder::Task,
+        };
+        let with_loss = passages.objective(objective, order);
+        passages = with_loss.map_err(|e| failure(&e))?;
+    }
+    let classes = TokenClasses::of_model(&opened.model, args.punctuation.as_deref());
+    let classes = classes.map_err(|e| failure(&e))?;
+    let seed = match objective {
+        Some(Objective::MaskedLm {
+            masking: TokenMasking::Random { seed, .. },
+        }) => Some(seed),
+        _ => None,
+    };
+    let mut run = Run::new("patterns", args, seed, clock, &opened, None)?;
+    run.set_data(
+        Some(passages.info().sha256.clone()),
+        json!({
+            "file": passages.info(),
+            "max_length": passages.max_length(),
+            "packing": passages.options().packing,
+            "objective": objective,
+        }),
+    );
+    // With their seeds, where these matter.
+    run.identity
+        .set("packing", json!(passages.options().packing));
+    run.identity.set("objective", json!(objective));
+    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    if let Earlier::Complete(document) = earlier {
+        screen.note("this run is complete already; nothing to resume");
+        return Ok(document.into());
+    }
+    // From the first line printed on, Ctrl-C keeps what was computed.
+    let graceful = Graceful::begin();
+    screen.say(&headline(&opened, &passages, objective))?;
+    study::note_skipped_lines(passages.info(), screen);
+    for mark in classes.missing() {
+        screen.note(&format!(
+            "the vocabulary has no token `{mark}`; --punctuation names other marks"
+        ));
+    }
+    run.clock.lap("load");
+
+    let fresh = PatternsState::new(&opened.model, classes, options(args));
+    let fresh = fresh.map_err(|e| failure(&e))?;
+    let spread = data::survey_options(&args.work);
+    let saved = Saved {
+        run: &run,
+        folder: folder.as_ref(),
+        screen,
+        unit: "text",
+    };
+    let state = saved.finish(fresh, earlier, PatternsState::done, |state, watch| {
+        state.run(&opened.model, &passages, &spread, watch)
+    })?;
+    drop(graceful);
+    let time = run.clock.lap("patterns");
+    if state.counts().sequences == 0 {
+        return Err(Failure::input(format!(
+            "{}: {}, so there is nothing to study",
+            passages.info().path.display(),
+            left_out(state.counts(), &passages)
+        )));
+    }
+    let found = state.finish().map_err(|e| failure(&e))?;
+    let thresholds = Thresholds::default();
+    if let Some(folder) = &folder {
+        write(folder, &found, &thresholds)?;
+    }
+    let document = run.document(record(&found, &thresholds));
+    if let Some(folder) = &folder {
+        folder.complete(&document)?;
+    }
+    screen.say(&format!("\n{}", show::text(&found, &thresholds)))?;
+    if found.counts.left_out() > 0 {
+        screen.note(&left_out(&found.counts, &passages));
+    }
+    screen.say(&format!(
+        "\n{}\n{}",
+        counts(&found, &passages),
+        seconds(time)
+    ))?;
+    super::say_folder(folder.as_ref(), screen)?;
+    Ok(document.into())
+}
+
+/// The head that the loss needs; without gradients any will do.
+fn open_as(args: &GradientArgs) -> OpenAs {
+    match args.objective {
+        None | Some(ObjectiveArg::Label) => OpenAs::Declared,
+        Some(ObjectiveArg::Lm) => OpenAs::CausalLm,
+        Some(ObjectiveArg::Mlm) => OpenAs::MaskedLm,
+    }
+}
+
+/// What gradients are of.
+fn objective(
+    opened: &Opened,
+    args: &PatternsArgs,
+    screen: &Screen,
+) -> Result<Option<Objective>, Failure> {
+    let gradients = &args.gradients;
+    if !gradients.gradients {
+        if args.passages.source.swapped_mnli_labels {
+            screen.note("--swapped-mnli-labels has no effect without --gradients");
+        }
+        return Ok(None);
+    }
+    let wanted = Wanted {
+        objective: gradients.objective,
+        // The texts have it or have it not; the loss is of what they have.
+        bos: false,
+        mlm_probability: gradients.mlm_probability,
+        unmasked: gradients.unmasked,
+        seed: gradients.seed,
+    };
+    let objective = match wanted.objective(opened, screen)? {
+        Some(Objective::CausalLm { .. }) => Objective::CausalLm {
+            bos: args.passages.bos,
+        },
+        Some(objective) => objective,
+        None => {
+            return Err(failure(&bertology::Error::NoObjective {
+                path: opened.located.folder.clone(),
+                found: opened.model.architecture().head.description(),
+            }));
+        }
+    };
+    Ok(Some(objective))
+}
+
+fn options(args: &PatternsArgs) -> PatternOptions {
+    PatternOptions {
+        denominators: match args.denominators {
+            DenominatorsArg::Paper => Denominators::Paper,
+            DenominatorsArg::Exact => Denominators::Exact,
+        },
+        entropy_smoothing: args.entropy_smoothing,
+        gradients: match &args.gradients {
+            given if given.gradient_times_attention => Gradients::TimesAttention,
+            given if given.gradients => Gradients::Plain,
+            _ => Gradients::None,
+        },
+    }
+}
+
+fn headline(opened: &Opened, passages: &TextPassages, objective: Option<Objective>) -> String {
+    let (layers, heads) = opened.shape();
+    let loss = objective.map_or_else(String::new, |objective| {
+        format!(
+            ", gradients of the loss of {}",
+            study::of_objective(objective)
+        )
+    });
+    format!(
+        "{}: {layers} layers of {heads} heads\n{}: {}, at most {} tokens each{loss}",
+        opened.located.name,
+        passages.info().path.display(),
+        plural(passages.total(), "text"),
+        count(passages.max_length() as u64),
+    )
+}
+
+/// `3 texts left out: 2 of more than 128 tokens, 1 with nothing to predict`
+fn left_out(counts: &SequenceCounts, passages: &TextPassages) -> String {
+    let kinds = [
+        (
+            counts.too_long,
+            format!(
+                "of more than {} tokens",
+                count(passages.max_length() as u64)
+            ),
+        ),
+        (counts.empty, "without a token".to_owned()),
+        (
+            counts.unpaired,
+            "of a single sentence, which is no pair".to_owned(),
+        ),
+        (
+            counts.nothing_to_predict,
+            "with nothing to predict".to_owned(),
+        ),
+    ];
+    let kinds = kinds.iter().filter(|(number, _)| *number > 0);
+    let kinds: Vec<String> = kinds
+        .map(|(number, kind)| format!("{} {kind}", count(*number)))
+        .collect();
+    let all = plural(counts.left_out(), "text");
+    format!("{all} left out: {}", kinds.join(", "))
+}
+
+fn counts(found: &Patterns, passages: &TextPassages) -> String {
+    let counts = &found.counts;
+    let cut = match counts.cut {
+        0 => "none cut".into(),
+        cut => format!(
+            "{} cut to {} tokens ({} lost)",
+            count(cut),
+            passages.max_length(),
+            plural(counts.tokens_cut, "token")
+        ),
+    };
+    format!(
+        "{}, {}, {cut}",
+        plural(counts.sequences, "text"),
+        plural(counts.tokens, "token")
+    )
+}
+
+/// The averages of attention under their names in files, those of entropy behind them.
+fn named(found: &Patterns) -> impl Iterator<Item = (&'static str, &Average)> {
+    let keys = found
+        .keys
+        .iter()
+        .map(|(key, average)| (key.name(), average));
+    let entropy = &found.entropy;
+    keys.chain([
+        ("entropy", &entropy.all),
+        (one_row(found), &entropy.one),
+        ("entropy_normalized", &entropy.normalized),
+    ])
+}
+
+/// The entropy of a single row: the one that begins the text or, of causal models, the one that ends it.
+fn one_row(found: &Patterns) -> &'static str {
+    if found.classes.is_causal() {
+        "entropy_last"
+    } else {
+        "entropy_first"
+    }
+}
+
+/// `attention_patterns.csv`, `behaviours.csv`, the arrays of entropies and, with gradients,
+/// `attention_gradients.csv`.
+fn write(folder: &RunFolder, found: &Patterns, thresholds: &Thresholds) -> Result<(), Failure> {
+    folder.write("attention_patterns.csv", patterns_csv(found).as_bytes())?;
+    let mut behaviours = String::from("layer,head,behaviour\n");
+    for (HeadId { layer, head }, behaviour) in found.behaviours(thresholds) {
+        let name = behaviour.map_or("", |behaviour| behaviour.name());
+        let _ = writeln!(behaviours, "{layer},{head},{name}");
+    }
+    folder.write("behaviours.csv", behaviours.as_bytes())?;
+    for (name, average) in [
+        ("attn_entropy.npy", &found.entropy.all),
+        (&*format!("attn_{}.npy", one_row(found)), &found.entropy.one),
+    ] {
+        let table = &average.mean;
+        // A head that was pruned away must not look like one that looks at one token alone.
+        let values = cells(table).into_iter();
+        let values: Vec<f64> = values.map(|value| value.unwrap_or(f64::NAN)).collect();
+        let shape = [table.layers(), table.heads()];
+        folder.write(name, &npy::encode(&shape, &values))?;
+    }
+    if found.gradients.is_empty() {
+        return Ok(());
+    }
+    folder.write("attention_gradients.csv", gradients_csv(found).as_bytes())
+}
+
+fn number(table: &HeadTable, id: HeadId) -> String {
+    table
+        .get(id)
+        .map_or_else(String::new, |value| value.to_string())
+}
+
+fn patterns_csv(found: &Patterns) -> String {
+    let mut text = String::from("layer,head,key,mean,standard_error,micro,documents\n");
+    for id in found.entropy.all.mean.live() {
+        for (name, average) in named(found) {
+            let _ = writeln!(
+                text,
+                "{},{},{name},{},{},{},{}",
+                id.layer,
+                id.head,
+                number(&average.mean, id),
+                number(&average.standard_error, id),
+                number(&average.micro, id),
+                average.documents
+            );
+        }
+    }
+    text
+}
+
+fn gradients_csv(found: &Patterns) -> String {
+    let mut text = String::from("layer,head,class");
+    let weighted = found.options.gradients == Gradients::TimesAttention;
+    let prefixes: &[&str] = if weighted {
+        &["", "times_attention_"]
+    } else {
+        &[""]
+    };
+    for prefix in prefixes {
+        for name in ["mean", "row_sum"] {
+            let _ = write!(text, ",{prefix}{name},{prefix}{name}_standard_error");
+        }
+    }
+    text.push_str(",documents\n");
+    for id in found.entropy.all.mean.live() {
+        for of in &found.gradients {
+            let _ = write!(text, "{},{},{}", id.layer, id.head, of.target.name());
+            let averages = [&of.mean, &of.row_sum];
+            for average in averages
+                .into_iter()
+                .chain(of.times_attention.iter().flatten())
+            {
+                let (mean, error) = (&average.mean, &average.standard_error);
+                let _ = write!(text, ",{},{}", number(mean, id), number(error, id));
+            }
+            let _ = writeln!(text, ",{}", of.mean.documents);
+        }
+    }
+    text
+}
+
+fn record(found: &Patterns, thresholds: &Thresholds) -> Value {
+    let average = |average: &Average| {
+        json!({
+            "documents": average.documents,
+            "layers": average.layers(),
+            "heads": super::importance::rows(&average.mean),
+        })
+    };
+    let averages: Map<String, Value> = named(found)
+        .map(|(name, of)| (name.to_owned(), average(of)))
+        .collect();
+    let gradients: Map<String, Value> = found
+        .gradients
+        .iter()
+        .map(|of| {
+            let mut value = json!({ "mean": average(&of.mean), "row_sum": average(&of.row_sum) });
+            if let (Value::Object(map), Some([mean, row_sum])) = (&mut value, &of.times_attention) {
+                map.insert("times_attention_mean".into(), average(mean));
+                map.insert("times_attention_row_sum".into(), average(row_sum));
+            }
+            (of.target.name().to_owned(), value)
+        })
+        .collect();
+    let mut behaviours: Map<String, Value> = Map::new();
+    for (id, behaviour) in found.behaviours(thresholds) {
+        let name = behaviour.map_or("none", |behaviour| behaviour.name());
+        let heads = behaviours.entry(name).or_insert_with(|| json!([]));
+        if let Value::Array(heads) = heads {
+            heads.push(json!(id.to_string()));
+        }
+    }
+    json!({
+        "denominators": found.options.denominators,
+        "entropy_smoothing": found.options.entropy_smoothing,
+        "classes": found.classes,
+        "counts": found.counts,
+        "averages": averages,
+        "uniform_entropy": found.entropy.uniform,
+        "gradients": (!gradients.is_empty()).then_some(gradients),
+        "thresholds": thresholds,
+        "behaviours": behaviours,
+    })
+}

@@ -1,0 +1,194 @@
+//! What one document's maps contribute.
+
+use bertology_model::Matrix;
+use bertology_model::kernels::softmax::entropy;
+
+use super::classes::Places;
+use super::{Denominators, Key, PAPER_SMOOTHING, Target};
+
+/// The sums over one map that the averages of [`Key`]s are made of, in the order of `keys`.
+pub(super) fn key_sums(map: Matrix<'_, f32>, places: &Places, keys: &[Key]) -> Vec<f64> {
+    let n = places.tokens;
+    let to =
+        |row: &[f32], keys: &[usize]| -> f64 { keys.iter().map(|key| f64::from(row[*key])).sum() };
+    let mut next = 0.0;
+    let mut previous = 0.0;
+    let mut own = 0.0;
+    let [mut begin, mut punctuation] = [0.0; 2];
+    let [mut sep_to_sep, mut rest_to_sep] = [0.0; 2];
+    let mut sep_rows = places.sep.iter().peekable();
+    for (i, row) in map.iter_rows().enumerate() {
+        own += f64::from(row[i]);
+        if i + 1 < n {
+            next += f64::from(row[i + 1]);
+        }
+        if i > 0 {
+            previous += f64::from(row[i - 1]);
+        }
+        begin += to(row, &places.begin);
+        punctuation += to(row, &places.punctuation);
+        let is_sep = sep_rows.next_if(|at| **at == i).is_some();
+        *if is_sep {
+            &mut sep_to_sep
+        } else {
+            &mut rest_to_sep
+        } += to(row, &places.sep);
+    }
+    let sum = |key: &Key| match key {
+        Key::Itself => own,
+        Key::Next => next,
+        Key::Previous => previous,
+        Key::Sep => sep_to_sep + rest_to_sep,
+        Key::Cls | Key::First => begin,
+        Key::Punctuation => punctuation,
+        Key::SepToSep => sep_to_sep,
+        Key::RestToSep => rest_to_sep,
+    };
+    keys.iter().map(sum).collect()
+}
+
+/// What [`key_sums`] are divided by; 0 where the document says nothing about the key.
+pub(super) fn key_denominator(key: Key, places: &Places, how: Denominators) -> f64 {
+    let n = places.tokens;
+    let seps = places.sep.len();
+    // Rows that see one of these: in causal models those from the first of them on.
+    let seeing = |keys: &[usize]| match keys.first() {
+        None => 0,
+        Some(first) if places.causal => n - first,
+        Some(_) => n,
+    };
+    let rows = match (how, key) {
+        (_, Key::SepToSep) => seps,
+        (Denominators::Paper, Key::RestToSep) => n - seps,
+        (Denominators::Exact, Key::RestToSep) if seps == 0 => 0,
+        (Denominators::Exact, Key::RestToSep) => n - seps,
+        (Denominators::Paper, _) | (Denominators::Exact, Key::Itself) => n,
+        (Denominators::Exact, Key::Next | Key::Previous) => n.saturating_sub(1),
+        (Denominators::Exact, Key::Sep) => seeing(&places.sep),
+        (Denominators::Exact, Key::Cls | Key::First) => seeing(&places.begin),
+        (Denominators::Exact, Key::Punctuation) => seeing(&places.punctuation),
+    };
+    rows as f64
+}
+
+/// Entropies of one map: the sum over rows, that of the one row that has an average of its own, and the sum of
+/// shares of what is possible.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct EntropySums {
+    pub(super) all: f64,
+    /// The first row; of causal models the last.
+    pub(super) one: f64,
+    /// Over rows that see more than one key.
+    pub(super) normalized: f64,
+}
+
+/// Entropies of a map in nats; `scratch` is reused from map to map.
+pub(super) fn entropies(
+    map: Matrix<'_, f32>,
+    causal: bool,
+    smoothing: bool,
+    scratch: &mut Vec<f64>,
+) -> EntropySums {
+    let mut found = EntropySums {
+        all: 0.0,
+        one: 0.0,
+        normalized: 0.0,
+    };
+    for (i, row) in map.iter_rows().enumerate() {
+        let seen = if causal { &row[..=i] } else { row };
+        let nats = if smoothing {
+            let share = PAPER_SMOOTHING / seen.len() as f64;
+            scratch.clear();
+            scratch.extend(
+                seen.iter()
+                    .map(|p| (1.0 - PAPER_SMOOTHING) * f64::from(*p) + share),
+            );
+            entropy(scratch)
+        } else {
+            f64::from(entropy(seen))
+        };
+        found.all += nats;
+        if causal || i == 0 {
+            found.one = nats;
+        }
+        if seen.len() > 1 {
+            found.normalized += nats / (seen.len() as f64).ln();
+        }
+    }
+    found
+}
+
+/// `Σ ln(keys that a row sees)` over rows, and how many rows see more than one.
+pub(super) fn uniform(tokens: usize, causal: bool) -> (f64, usize) {
+    if causal {
+        let logs = (2..=tokens).map(|keys| (keys as f64).ln());
+        return (logs.sum(), tokens.saturating_sub(1));
+    }
+    let sum = tokens as f64 * (tokens as f64).ln();
+    (sum, if tokens > 1 { tokens } else { 0 })
+}
+
+/// The class of every token: the first of `targets` that has it.
+pub(super) fn target_of(places: &Places, targets: &[Target]) -> Vec<usize> {
+    let other = targets.len().saturating_sub(1);
+    let mut of = vec![other; places.tokens];
+    for (class, target) in targets.iter().enumerate().rev() {
+        let members = match target {
+            Target::Cls | Target::First => &places.begin,
+            Target::Sep => &places.sep,
+            Target::Punctuation => &places.punctuation,
+            Target::Other => continue,
+        };
+        for at in members {
+            of[*at] = class;
+        }
+    }
+    of
+}
+
+/// Pairs of a query and a key of each class that it sees.
+pub(super) fn pairs(target_of: &[usize], classes: usize, causal: bool) -> Vec<u64> {
+    let n = target_of.len();
+    let mut pairs = vec![0; classes];
+    for (key, class) in target_of.iter().enumerate() {
+        pairs[*class] += if causal { n - key } else { n } as u64;
+    }
+    pairs
+}
+
+/// Sums of `|value|` over a map's cells by the class of their key, each value times that of `weights` where
+/// there are any.
+pub(super) fn sums_by_target(
+    map: Matrix<'_, f32>,
+    weights: Option<&[f32]>,
+    target_of: &[usize],
+    classes: usize,
+    causal: bool,
+    columns: &mut Vec<f64>,
+) -> Vec<f64> {
+    let n = target_of.len();
+    columns.clear();
+    columns.resize(n, 0.0);
+    for (i, row) in map.iter_rows().enumerate() {
+        // What a causal query does not see is no attention: its weight is 0, but its gradient is not.
+        let seen = if causal { i + 1 } else { n };
+        match weights {
+            None => {
+                for (sum, value) in columns.iter_mut().zip(&row[..seen]) {
+                    *sum += f64::from(value.abs());
+                }
+            }
+            Some(weights) => {
+                let weights = &weights[i * n..][..seen];
+                for ((sum, value), weight) in columns.iter_mut().zip(&row[..seen]).zip(weights) {
+                    *sum += (f64::from(*value) * f64::from(*weight)).abs();
+                }
+            }
+        }
+    }
+    let mut sums = vec![0.0; classes];
+    for (class, column) in target_of.iter().zip(columns.iter()) {
+        sums[*class] += column;
+    }
+    sums
+}
