@@ -2,6 +2,9 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
+/** The typeface of the page, for canvases. */
+export const FACE = 'Inter, system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", sans-serif';
+
 export interface Box {
   width: number;
   height: number;

@@ -5,11 +5,9 @@ import { ink, magnitudes } from "../../common/colour";
 import { csv, download } from "../../common/download";
 import { short, weight as weightText } from "../../common/format";
 import { theme } from "../../common/theme";
-import { fit, pen, themed, useBox } from "./canvas";
+import { FACE, fit, pen, themed, useBox } from "./canvas";
 import { doc } from "./model";
 import { cell, keys, queries, single, units, visible } from "./state";
-
-const FONT = "12px system-ui, sans-serif";
 
 export function MatrixView() {
   const [scroller, size] = useBox<HTMLDivElement>();
@@ -42,7 +40,7 @@ export function MatrixView() {
     context.beginPath();
     context.rect(labels, labels, size.width - labels, size.height - labels);
     context.clip();
-    context.font = `${Math.min(13, Math.floor(side * 0.38))}px system-ui, sans-serif`;
+    context.font = `${Math.min(13, Math.floor(side * 0.38))}px ${FACE}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     const styles: string[] = [];
@@ -66,7 +64,7 @@ export function MatrixView() {
     const strong = themed("--ink");
     const muted = themed("--muted");
     const every = Math.max(1, Math.ceil(13 / side));
-    context.font = side >= 11 ? FONT : "11px system-ui, sans-serif";
+    context.font = side >= 11 ? `12px ${FACE}` : `11px ${FACE}`;
     context.textBaseline = "middle";
     context.save();
     context.beginPath();
@@ -97,7 +95,7 @@ export function MatrixView() {
     }
     context.restore();
     context.fillStyle = muted;
-    context.font = "11px system-ui, sans-serif";
+    context.font = `11px ${FACE}`;
     context.textAlign = "right";
     context.fillText("key →", labels - 6, labels - 24);
     context.fillText("query ↓", labels - 6, labels - 9);

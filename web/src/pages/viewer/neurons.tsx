@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { magnitudes, signed as signedTable } from "../../common/colour";
 import { plural, signed, weight as weightText } from "../../common/format";
 import { theme } from "../../common/theme";
-import { fit, pen, themed, useBox } from "./canvas";
+import { FACE, fit, pen, themed, useBox } from "./canvas";
 import { causal, doc, n, tokens } from "./model";
 import { head, layer, mapOf, ready, shown, vectorsOf, words } from "./state";
 
@@ -82,7 +82,7 @@ export function NeuronView() {
     const xScore = xProduct + strips + 10;
     const xSoft = xScore + numbers;
     context.textBaseline = "middle";
-    context.font = "13px system-ui, sans-serif";
+    context.font = `13px ${FACE}`;
     const first = Math.max(0, Math.floor(top / ROW));
     const last = Math.min(found.rows.length, Math.ceil((top + size.height - HEAD) / ROW));
     const weights = magnitudes(theme.value);
@@ -125,7 +125,7 @@ export function NeuronView() {
     context.fillStyle = themed("--surface");
     context.fillRect(0, 0, size.width, HEAD);
     context.fillStyle = muted;
-    context.font = "12px system-ui, sans-serif";
+    context.font = `12px ${FACE}`;
     context.textAlign = "left";
     if (!narrow) context.fillText("key", xKey, HEAD - 12);
     context.fillText("query × key", xProduct, HEAD - 12);

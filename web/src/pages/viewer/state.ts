@@ -139,7 +139,7 @@ export const noRollout: string | null = (() => {
   const whole = Array.from({ length: doc.model.layers }, (_, i) => i).every((layer) => {
     const shown = doc.layers.find((shown) => shown.layer === layer);
     const pruned = doc.model.pruned.filter(([l]) => l === layer).length;
-    return shown && shown.heads.length === doc.model.heads - pruned;
+    return (shown?.heads.length ?? 0) === doc.model.heads - pruned;
   });
   return whole ? null : "Rollout needs every layer and head, and this page does not have them all.";
 })();
