@@ -149,7 +149,9 @@ export function HeadView() {
   }, [list, at, rows, columns]);
 
   const paintRest = () => {
-    if (rest.current && list && gapBox.width) draw(rest.current, all, list, frame(), 1);
+    if (!rest.current || !list || !gapBox.width) return;
+    draw(rest.current, all, list, frame(), 1);
+    if (!performance.getEntriesByName("drawn").length) performance.mark("drawn");
   };
   const paintLooked = () => {
     if (looked.current && list && gapBox.width) draw(looked.current, chosen, list, frame(), 1.6);

@@ -93,11 +93,7 @@ impl Observer<f32> for Look<'_> {
         else {
             return ControlFlow::Continue(());
         };
-        let value = event.value;
-        let mut flat = Vec::with_capacity(value.rows() * value.cols());
-        for row in 0..value.rows() {
-            flat.extend_from_slice(value.row(row));
-        }
+        let flat = event.value.to_vec();
         let stored = match site {
             LayerSite::Query => vectors.push_queries(&flat),
             LayerSite::Key => vectors.push_keys(&flat),

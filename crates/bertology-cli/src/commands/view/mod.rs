@@ -6,7 +6,9 @@ mod show;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread::available_parallelism;
 
 use bertology::extract::{Heads, Layers};
 use bertology::model::{PackedBatch, PassOptions, Workspace};
@@ -87,7 +89,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
     }
     let ids = encoding.ids.clone();
     let sequence = sequence(encoding);
-    let look = attention(&opened, &sequence, &heads, form, screen)?;
+    let look = attention(&opened, &sequence, &heads, form, args.threads, screen)?;
     let vectors = look.put(&mut viewer, arch)?;
     if args.no_masking {
         viewer.notes.push("The page was written with --no-masking.".into());
@@ -283,13 +285,14 @@ fn too_large(error: &bertology_report::Error) -> Failure {
 }
 
 /// One pass, in which every map is stored as soon as it is there.
-fn attention(
+fn attention<'s>(
     opened: &Opened,
     sequence: &Sequence,
     heads: &BTreeSet<HeadId>,
     form: MapForm,
-    screen: &Screen,
-) -> Result<Look, Failure> {
+    threads: Option<NonZeroUsize>,
+    screen: &'s Screen,
+) -> Result<Look<'s>, Failure> {
     let engine = opened.model.model();
     let arch = engine.architecture();
     let batch = PackedBatch::new(arch, std::slice::from_ref(sequence))
@@ -299,7 +302,9 @@ fn attention(
     let ran = engine.run(
         &batch,
         &PassOptions {
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: threads
+                .or_else(|| available_parallelism().ok())
+                .map_or(1, usize::from),
             ..PassOptions::default()
         },
         &mut Workspace::new(),
