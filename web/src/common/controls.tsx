@@ -63,16 +63,17 @@ export function Segments<T extends string>(props: {
   );
 }
 
-/** One of several, in a list that opens. */
+/** One of several, in a list that opens; what is chosen should say what it is. */
 export function Select<T extends string>(props: {
+  class?: string;
   label: string;
   choices: Choice<T>[];
   value: T;
   onChange: (value: T) => void;
 }) {
   return (
-    <label class="control">
-      <span class="name">{props.label}</span>
+    <label class={`control ${props.class ?? ""}`}>
+      <span class="visually-hidden">{props.label}</span>
       <select
         class="button"
         value={props.value}

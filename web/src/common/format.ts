@@ -1,12 +1,18 @@
 // Numbers as people read them.
 
-/** A weight or share: as many digits as it has something to say with. */
+/** A weight, which is stored in steps: no more digits than it has. */
 export function weight(value: number): string {
-  if (value === 0) return "0";
+  if (value === 0) return "≈ 0";
+  if (value < 0.001) return "< 0.001";
+  return value.toFixed(3);
+}
+
+/** A number of any size: three digits that count. */
+export function precise(value: number): string {
   const size = Math.abs(value);
-  if (size >= 0.1) return value.toFixed(3);
-  if (size >= 0.001) return value.toFixed(4);
-  return value.toExponential(1);
+  if (size === 0) return "0";
+  if (size >= 0.001 && size < 1000) return value.toPrecision(3);
+  return value.toExponential(1).replace("-", "−");
 }
 
 /** A weight in a narrow cell. */

@@ -24,7 +24,7 @@ export function HeadGrid(props: HeadGridProps) {
   const table = magnitudes(theme.value);
   const finite = props.values.filter((v): v is number => v !== null && Number.isFinite(v));
   const high = Math.max(...finite, 0);
-  const low = Math.min(...finite, high);
+  const low = Math.min(...finite, 0);
   const share = (value: number) => (high > low ? (value - low) / (high - low) : 0);
   const move = (event: KeyboardEvent) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -props.heads, ArrowDown: props.heads }[event.key];
@@ -83,7 +83,7 @@ export function HeadGrid(props: HeadGridProps) {
         class="head-grid"
         role="group"
         aria-label={`${props.label}: rows are layers, columns are heads, both counted from 0`}
-        style={{ gridTemplateColumns: `20px repeat(${props.heads}, minmax(0, 1fr))` }}
+        style={{ gridTemplateColumns: `20px repeat(${props.heads}, minmax(0, 34px))` }}
         onKeyDown={move}
       >
         {cells}

@@ -2,7 +2,7 @@
 
 import { HeadGrid } from "../../common/headgrid";
 import { Segments, Switch } from "../../common/controls";
-import { percent, signed, weight as weightText } from "../../common/format";
+import { percent, precise, signed, weight as weightText } from "../../common/format";
 import { type Outcome, doc, hasHead } from "./model";
 import { CellReadout } from "./matrix";
 import {
@@ -51,7 +51,7 @@ export function Aside() {
             layers={doc.model.layers}
             heads={doc.model.heads}
             values={doc.importance.values}
-            text={(value) => weightText(value)}
+            text={precise}
             present={hasHead}
             selected={{ layer: layer.value, head: head.value }}
             onSelect={goTo}
@@ -175,7 +175,7 @@ function Predictions() {
             layers={doc.model.layers}
             heads={doc.model.heads}
             values={effects}
-            text={(value) => weightText(value)}
+            text={precise}
             present={hasHead}
             selected={{ layer: layer.value, head: head.value }}
             onSelect={(l, h) => {

@@ -98,7 +98,7 @@ function draw(canvas: HTMLCanvasElement, ribbons: Ribbon[], list: Source[], fram
       context.strokeStyle = head < 0 ? ink : headColour(head, theme.value);
       context.setLineDash(head < 0 ? [] : headDash(head));
       const kept = dim && head >= 0 ? 0.08 + 0.92 * dim(layer.value, head) : 1;
-      context.globalAlpha = Math.min(1, (0.1 + 0.9 * share) * strength * crowd) * kept;
+      context.globalAlpha = Math.min(1, (0.06 + 0.94 * share) * strength * crowd) * kept;
       context.lineWidth = 0.7 + 3.6 * share * share;
       context.stroke();
     });
@@ -118,7 +118,7 @@ export function HeadView() {
   const columns = keys.value;
   const count = Math.max(rows.length, columns.length);
   const comfortable = matchMedia("(pointer: coarse)").matches ? 28 : 23;
-  const row = Math.max(comfortable, Math.min(34, Math.floor((size.height - 16) / Math.max(1, count))));
+  const row = Math.max(comfortable, Math.min(42, Math.floor((size.height - 16) / Math.max(1, count))));
   const at = spots.value;
   const frame = () => ({
     box: { width: gapBox.width, height: size.height },
@@ -126,8 +126,10 @@ export function HeadView() {
     top: scroller.current?.scrollTop ?? 0,
   });
 
+  // What even attention would give is not worth a ribbon, unless the text is long.
+  const least = Math.min(0.012, 1.5 / Math.max(1, columns.length));
   const all = useMemo(
-    () => (list ? gather(list, rows, columns, 0.004, MOST) : []),
+    () => (list ? gather(list, rows, columns, least, MOST) : []),
     [list, rows, columns, units.value],
   );
   const chosen = useMemo(() => {
@@ -137,8 +139,8 @@ export function HeadView() {
     const some = (side === "query" ? rows : columns).filter((unit) => held.includes(unit));
     const found =
       side === "query"
-        ? gather(list, some, columns, 0.002, MOST_LOOKED_AT)
-        : gather(list, rows, some, 0.002, MOST_LOOKED_AT);
+        ? gather(list, some, columns, least, MOST_LOOKED_AT)
+        : gather(list, rows, some, least, MOST_LOOKED_AT);
     // Places among the chosen are not places among all.
     const places = some.map((unit) => (side === "query" ? rows : columns).indexOf(unit));
     for (const ribbon of found) {

@@ -99,7 +99,7 @@ function Tiles() {
 function LayerStepper() {
   const at = doc.layers.findIndex((shown) => shown.layer === layer.value);
   return (
-    <div class="control" role="group" aria-label="Layer">
+    <div class="control first" role="group" aria-label="Layer">
       <span class="name">Layer</span>
       <button
         type="button"
@@ -145,9 +145,9 @@ const PARTS: { value: Part; name: string; title: string }[] = [
 
 function Tools() {
   const special = tokens.some((token) => token.special);
-  const overlays: { value: Overlay; name: string; disabled?: boolean }[] = [{ value: "none", name: "nothing" }];
-  if (doc.importance) overlays.push({ value: "importance", name: "importance" });
-  if (outcomes.value.some((found) => found.effects.size)) overlays.push({ value: "effect", name: "worth here" });
+  const overlays: { value: Overlay; name: string; disabled?: boolean }[] = [{ value: "none", name: "no dimming" }];
+  if (doc.importance) overlays.push({ value: "importance", name: "dim by importance" });
+  if (outcomes.value.some((found) => found.effects.size)) overlays.push({ value: "effect", name: "dim by worth here" });
   const neurons = view.value === "neurons";
   return (
     <div class="tools">
@@ -155,6 +155,7 @@ function Tools() {
       {view.value !== "model" && <Tiles />}
       {(view.value === "heads" || view.value === "matrix") && (
         <Select<Mode>
+          class="first"
           label="Show"
           choices={[
             { value: "each", name: view.value === "matrix" ? "one head" : "each head" },

@@ -20,7 +20,7 @@ export function MatrixView() {
   const narrow = size.width < 520;
   const labels = narrow ? 76 : 104;
   const room = Math.min((size.width - labels - 10) / columns.length, (size.height - labels - 10) / rows.length);
-  const fitted = Math.max(7, Math.min(46, Math.floor(room)));
+  const fitted = Math.max(7, Math.min(54, Math.floor(room)));
   const side = Math.max(5, Math.min(64, Math.round(fitted * 1.35 ** zoom)));
 
   const paint = () => {
@@ -68,7 +68,7 @@ export function MatrixView() {
     context.textBaseline = "middle";
     context.save();
     context.beginPath();
-    context.rect(0, labels, labels, size.height - labels);
+    context.rect(0, labels - 6, labels, size.height - labels + 6);
     context.clip();
     context.textAlign = "right";
     for (let i = i0; i < i1; i++) {
@@ -80,7 +80,7 @@ export function MatrixView() {
     context.restore();
     context.save();
     context.beginPath();
-    context.rect(labels, 0, size.width - labels, labels);
+    context.rect(labels - 6, 0, size.width - labels + 6, labels);
     context.clip();
     context.textAlign = "left";
     for (let j = j0; j < j1; j++) {
@@ -97,8 +97,8 @@ export function MatrixView() {
     context.fillStyle = muted;
     context.font = `11px ${FACE}`;
     context.textAlign = "right";
-    context.fillText("key →", labels - 6, labels - 24);
-    context.fillText("query ↓", labels - 6, labels - 9);
+    context.fillText("key →", labels - 12, labels - 30);
+    context.fillText("query ↓", labels - 12, labels - 15);
   };
   const mark = () => {
     const canvas = cross.current;
@@ -186,7 +186,7 @@ export function MatrixView() {
     <div class="matrix-view" data-testid="matrix-view">
       <div class="strip">
         <span class="caption">{source?.name ?? "…"}</span>
-        <span class="scale">
+        <span class="scale" title="Colours follow the square root of the weight, so that small ones can be seen">
           0
           <i
             style={{
@@ -199,7 +199,7 @@ export function MatrixView() {
                 .join(", ")})`,
             }}
           />
-          1 (root)
+          1
         </span>
         <button type="button" class="button icon" aria-label="Smaller cells" onClick={() => setZoom(zoom - 1)}>
           −

@@ -103,7 +103,7 @@ export function ModelView() {
         role="group"
         aria-label="All heads as small maps: rows are layers, columns are heads, counted from 0"
         ref={grid}
-        style={{ "--heads": columns.length }}
+        style={{ "--heads": columns.length, "--layers": doc.layers.length }}
         onKeyDown={move}
       >
         <span class="corner" aria-hidden="true">

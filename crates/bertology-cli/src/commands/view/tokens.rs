@@ -74,13 +74,22 @@ pub(super) fn text_of(piece: &str, family: Family) -> String {
     }
 }
 
-/// Blanks that can be seen.
+/// Blanks at the ends that can be seen.
 pub(super) fn visible(text: &str) -> String {
-    if text.trim().is_empty() {
-        text.replace(' ', "␣").replace('\n', "↵").replace('\t', "⇥")
-    } else {
-        text.to_owned()
-    }
+    let inner = text.trim();
+    let (before, after) = match text.find(inner) {
+        Some(start) if !inner.is_empty() => (&text[..start], &text[start + inner.len()..]),
+        _ => (text, ""),
+    };
+    let marked = |blanks: &str| -> String {
+        let marks = blanks.chars().map(|blank| match blank {
+            '\n' => '↵',
+            '\t' => '⇥',
+            _ => '␣',
+        });
+        marks.collect()
+    };
+    format!("{}{inner}{}", marked(before), marked(after))
 }
 
 /// The byte that a character of a byte-level vocabulary stands for: printable bytes stand for themselves, the
@@ -110,5 +119,8 @@ mod tests {
         assert_eq!(shown("Ã", "é", Family::Gpt2), "é");
         assert_eq!(shown("Ċ", "\n", Family::Gpt2), "↵");
         assert_eq!(shown("Ġcat", " cat", Family::Gpt2), "cat");
+        assert_eq!(visible(" not"), "␣not");
+        assert_eq!(visible("\n \n"), "↵␣↵");
+        assert_eq!(visible("a b"), "a b");
     }
 }
