@@ -71,35 +71,33 @@ function makeMap(n, causal, kind, noise, next) {
 
 const floats = (values) => Buffer.from(Float32Array.from(values).buffer);
 
-function packMaps(maps, n, causal, kept) {
-  const largest = [];
-  const lost = [];
-  const low = [];
-  const high = [];
-  const shares = [];
-  for (const map of maps) {
-    for (let i = 0; i < n; i++) {
-      const width = causal ? i + 1 : n;
-      const row = map.subarray(i * n, i * n + width);
-      const top = Math.max(...row);
-      largest.push(top);
-      let keys = [...row.keys()];
-      if (kept !== null) {
-        keys.sort((a, b) => row[b] - row[a] || a - b);
-        lost.push(keys.slice(kept).reduce((sum, key) => sum + row[key], 0));
-        keys = keys.slice(0, kept).sort((a, b) => a - b);
-        let before = 0;
-        for (const key of keys) {
-          low.push((key - before) & 255);
-          high.push((key - before) >> 8);
-          before = key;
-        }
+function packMap(map, n, causal, kept) {
+  const parts = { largest: [], lost: [], low: [], high: [], shares: [] };
+  for (let i = 0; i < n; i++) {
+    const width = causal ? i + 1 : n;
+    const row = map.subarray(i * n, i * n + width);
+    const top = Math.max(...row);
+    parts.largest.push(top);
+    let keys = [...row.keys()];
+    if (kept !== null) {
+      keys.sort((a, b) => row[b] - row[a] || a - b);
+      parts.lost.push(keys.slice(kept).reduce((sum, key) => sum + row[key], 0));
+      keys = keys.slice(0, kept).sort((a, b) => a - b);
+      let before = 0;
+      for (const key of keys) {
+        parts.low.push((key - before) & 255);
+        parts.high.push((key - before) >> 8);
+        before = key;
       }
-      for (const key of keys) shares.push(Math.round((row[key] / top) * 255));
     }
+    for (const key of keys) parts.shares.push(Math.round((row[key] / top) * 255));
   }
-  const lostBytes = kept === null ? Buffer.alloc(0) : floats(lost);
-  return Buffer.concat([floats(largest), lostBytes, Buffer.from(low), Buffer.from(high), Buffer.from(shares)]);
+  return [floats(parts.largest), floats(parts.lost), Buffer.from(parts.low), Buffer.from(parts.high), Buffer.from(parts.shares)];
+}
+
+/** Each part of all heads, one part after the other. */
+function packMaps(packed) {
+  return Buffer.concat([0, 1, 2, 3, 4].flatMap((part) => packed.map((parts) => parts[part])));
 }
 
 function packVectors(heads, n, width, next) {
@@ -128,7 +126,9 @@ export function make(file, options = {}) {
     labels = ["acceptable", "unacceptable"],
     tokens = makeTokens(n, pair),
     pruned = [],
+    different = Infinity,
   } = options;
+  const distinct = [];
   const next = random(seed);
   const all = [];
   const arrays = [];
@@ -136,9 +136,16 @@ export function make(file, options = {}) {
   const there = (layer) => [...Array(heads).keys()].filter((head) => !pruned.some(([l, h]) => l === layer && h === head));
   for (let layer = 0; layer < layers; layer++) {
     const own = there(layer);
-    const maps = own.map((head) => makeMap(n, causal, (layer * 5 + head) % 6, 0.002 + 0.02 * next(), next));
-    all.push(maps);
-    arrays.push([`maps.${layer}`, packMaps(maps, n, causal, kept)]);
+    const made = own.map((head) => {
+      const kind = (layer * 5 + head) % 6;
+      const known = distinct.length >= different ? distinct[(layer * heads + head) % different] : null;
+      if (known) return known;
+      const map = makeMap(n, causal, kind, 0.002 + 0.02 * next(), next);
+      distinct.push({ map, packed: packMap(map, n, causal, kept) });
+      return distinct.at(-1);
+    });
+    all.push(made.map(({ map }) => map));
+    arrays.push([`maps.${layer}`, packMaps(made.map(({ packed }) => packed))]);
     shown.push({ layer, heads: own, scoreScale: 1 / Math.sqrt(headDim) });
   }
   for (const layer of vectors) arrays.push([`vectors.${layer}`, packVectors(shown[layer].heads.length, n, headDim, next)]);

@@ -26,7 +26,12 @@ pub(crate) struct ViewArgs {
     pub(crate) texts: Vec<String>,
     /// Cut the text to so many tokens, special ones included [default: a text beyond the model's limit
     /// is an error].
-    #[arg(long, value_name = "N", alias = "max-seq-length", help_heading = "Text")]
+    #[arg(
+        long,
+        value_name = "N",
+        alias = "max-seq-length",
+        help_heading = "Text"
+    )]
     pub(crate) max_length: Option<NonZeroUsize>,
     /// Show these layers only: 0,4-6.
     #[arg(long, value_name = "LAYERS", help_heading = "Page")]

@@ -23,7 +23,11 @@ fn document(html: &str) -> Value {
 fn a_text_becomes_one_file() {
     let toy = Toy::new();
     let texts = ["the cat sees a dog", "the horse runs"];
-    let ran = view(&toy, &[texts[0], texts[1], "--output", "OUT/a.html", "--json"]).ok();
+    let ran = view(
+        &toy,
+        &[texts[0], texts[1], "--output", "OUT/a.html", "--json"],
+    )
+    .ok();
     let html = String::from_utf8(toy.bytes("a.html")).unwrap();
     assert_eq!(ran.json()["bytes"], html.len());
     let page = document(&html);
@@ -37,14 +41,24 @@ fn a_text_becomes_one_file() {
     assert_eq!(of("sequence"), [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]);
     assert_eq!(of("text")[2], "cat");
     let prediction = &page["predictions"][0];
-    assert_eq!(prediction["heads"].as_array().unwrap().len(), LAYERS * HEADS);
+    assert_eq!(
+        prediction["heads"].as_array().unwrap().len(),
+        LAYERS * HEADS
+    );
     assert!(page["maps"]["largestError"].as_f64().unwrap() < 1.0 / 510.0);
     for outside in ["http:", "https:"] {
         let text = html.replace("http://www.w3.org/", "");
         assert!(!text.contains(outside), "{outside}");
     }
     // The same bytes again, and on one thread.
-    let more = [texts[0], texts[1], "--output", "OUT/b.html", "--threads", "1"];
+    let more = [
+        texts[0],
+        texts[1],
+        "--output",
+        "OUT/b.html",
+        "--threads",
+        "1",
+    ];
     view(&toy, &more).ok();
     assert_eq!(toy.bytes("b.html"), html.as_bytes());
 }
@@ -53,7 +67,13 @@ fn a_text_becomes_one_file() {
 fn layers_heads_and_sizes_are_chosen() {
     let toy = Toy::new();
     let chosen = ["the cat runs", "--layers", "2", "--heads", "0.1"];
-    let out = ["--output", "OUT/a.html", "--no-masking", "--neuron-layers", "2"];
+    let out = [
+        "--output",
+        "OUT/a.html",
+        "--no-masking",
+        "--neuron-layers",
+        "2",
+    ];
     view(&toy, &[&chosen[..], &out[..]].concat()).ok();
     let page = document(&String::from_utf8(toy.bytes("a.html")).unwrap());
     let heads = |at: usize| page["layers"][at]["heads"].as_array().unwrap().len();
@@ -74,13 +94,25 @@ fn what_cannot_be_shown_is_a_sentence() {
     refused(&[], 2, &["no text given"]);
     refused(&["the cat", "--heads", "9.0"], 2, &["9"]);
     refused(&["the cat", "--layers", "x"], 2, &["x"]);
-    refused(&["the cat", "--layers", "1", "--neuron-layers", "2"], 2, &["layer 2"]);
-    refused(&["the cat", "--importance", "OUT/none"], 2, &["head_importance.npy"]);
+    refused(
+        &["the cat", "--layers", "1", "--neuron-layers", "2"],
+        2,
+        &["layer 2"],
+    );
+    refused(
+        &["the cat", "--importance", "OUT/none"],
+        2,
+        &["head_importance.npy"],
+    );
     let long = "the cat ".repeat(400);
     refused(&[&long], 2, &["--max-length"]);
     view(&toy, &["the cat", "--output", "OUT/there.html"]).failed(2, &["--overwrite"]);
     assert_eq!(toy.bytes("there.html"), b"mine");
-    view(&toy, &["the cat", "--output", "OUT/there.html", "--overwrite"]).ok();
+    view(
+        &toy,
+        &["the cat", "--output", "OUT/there.html", "--overwrite"],
+    )
+    .ok();
     view(&toy, &["the cat", "--output", "OUT"]).failed(2, &["folder"]);
     view(&toy, &["the cat", "--output", "OUT/no/a.html"]).failed(2, &["no folder"]);
 }
@@ -89,7 +121,8 @@ fn what_cannot_be_shown_is_a_sentence() {
 fn importance_of_a_run_is_shown() {
     let toy = Toy::new();
     let mut npy = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({LAYERS}, {HEADS}), }}");
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({LAYERS}, {HEADS}), }}");
     header = format!("{header:<117}\n");
     npy.extend_from_slice(header.as_bytes());
     for at in 0..LAYERS * HEADS {
@@ -97,7 +130,13 @@ fn importance_of_a_run_is_shown() {
     }
     fs::create_dir(toy.path("run")).unwrap();
     fs::write(toy.path("run/head_importance.npy"), &npy).unwrap();
-    let more = ["the cat", "--importance", "OUT/run", "--output", "OUT/a.html"];
+    let more = [
+        "the cat",
+        "--importance",
+        "OUT/run",
+        "--output",
+        "OUT/a.html",
+    ];
     view(&toy, &more).ok();
     let page = document(&String::from_utf8(toy.bytes("a.html")).unwrap());
     assert_eq!(page["importance"]["values"][5], 2.5);

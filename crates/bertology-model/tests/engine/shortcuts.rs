@@ -129,7 +129,8 @@ fn leaving_out_each_head_equals_pruning_it() {
                         let there = |o: &SequenceOutput<f64>| o.target_logits.clone();
                         let (found, expected) = (there(a), there(b));
                         assert_eq!(found.is_some(), expected.is_some(), "{name} {head:?}");
-                        let off = distance(&found.unwrap_or_default(), &expected.unwrap_or_default());
+                        let off =
+                            distance(&found.unwrap_or_default(), &expected.unwrap_or_default());
                         assert!(off < 1e-12, "{name} {head:?}");
                     }
                     assert_eq!(found.len(), batch.len());

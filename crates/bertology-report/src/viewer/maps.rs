@@ -189,7 +189,10 @@ impl Maps {
         let mut loss = Loss::default();
         for (query, row) in map.chunks_exact(n.max(1)).enumerate() {
             let row = if self.causal { &row[..=query] } else { row };
-            if row.iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
+            if row
+                .iter()
+                .any(|weight| !weight.is_finite() || *weight < 0.0)
+            {
                 return Err(Error::NotFinite {
                     what: format!("a weight of token {query}"),
                 });
@@ -221,7 +224,8 @@ impl Maps {
             shares.push(share as u8);
         };
         let MapForm::Largest(kept) = self.form else {
-            row.iter().for_each(|weight| store(&mut self.shares, *weight));
+            row.iter()
+                .for_each(|weight| store(&mut self.shares, *weight));
             return 0.0;
         };
         let order = &mut self.order;

@@ -77,7 +77,9 @@ impl Side {
             });
         }
         for vector in values.chunks_exact(width.max(1)) {
-            let largest = vector.iter().fold(0.0_f32, |top, value| top.max(value.abs()));
+            let largest = vector
+                .iter()
+                .fold(0.0_f32, |top, value| top.max(value.abs()));
             if !vector.iter().all(|value| value.is_finite()) {
                 return Err(Error::NotFinite {
                     what: "a number of a query or key".into(),
@@ -105,7 +107,9 @@ mod tests {
 
     #[test]
     fn numbers_are_off_by_at_most_a_254th_of_the_largest() {
-        let values: Vec<f32> = (0..60).map(|i| ((i * 37 % 61) as f32 - 30.0) * 0.3).collect();
+        let values: Vec<f32> = (0..60)
+            .map(|i| ((i * 37 % 61) as f32 - 30.0) * 0.3)
+            .collect();
         let mut vectors = Vectors::new(6, 10);
         vectors.push_queries(&values).unwrap();
         vectors.push_keys(&vec![0.0; 60]).unwrap();

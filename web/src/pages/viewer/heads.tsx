@@ -1,16 +1,18 @@
 // Head view: queries on the left, keys on the right, a ribbon for each weight.
 
+import { Component } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { headColour, headDash } from "../../common/colour";
 import { short } from "../../common/format";
 import { theme } from "../../common/theme";
 import { type Box, pen, themed, useBox } from "./canvas";
 import { type Source, type Spot, bright, hover, keys, layer, pin, pinned, queries, sources, spots, units, visible } from "./state";
+import type { Unit } from "./units";
 
 /** As many ribbons as are drawn at rest: more could not be told apart. */
 const MOST = 2400;
 /** And for the tokens that are looked at. */
-const MOST_LOOKED_AT = 700;
+const MOST_LOOKED_AT = 500;
 const LEVELS = 10;
 
 interface Ribbon {
@@ -126,10 +128,12 @@ export function HeadView() {
     top: scroller.current?.scrollTop ?? 0,
   });
 
-  // What even attention would give is not worth a ribbon, unless the text is long.
-  const least = Math.min(0.012, 1.5 / Math.max(1, columns.length));
+  // What even attention would give is not worth a ribbon; of a token that is looked at, smaller weights are.
+  const even = 1 / Math.max(1, columns.length);
+  const usual = Math.min(0.06, 1.25 * even);
+  const least = Math.min(0.012, 1.5 * even);
   const all = useMemo(
-    () => (list ? gather(list, rows, columns, least, MOST) : []),
+    () => (list ? gather(list, rows, columns, usual, MOST) : []),
     [list, rows, columns, units.value],
   );
   const chosen = useMemo(() => {
@@ -271,35 +275,66 @@ function Column(props: { side: "query" | "key"; rows: number[]; list: Source[] |
       }}
     >
       {rows.map((unit, i) => {
-        const found = units.value[unit];
-        const weight = weights?.[i] ?? 0;
         const seen =
           only === null || only.side === side || (side === "key" ? visible(only.unit, unit) : visible(unit, only.unit));
-        const classes = ["token"];
-        if (found.special) classes.push("special");
-        if (chosen.has(unit)) classes.push("chosen");
-        if (held.has(unit)) classes.push("held");
-        if (!seen) classes.push("unseen");
+        const weight = weights?.[i] ?? 0;
         return (
-          <div
+          <TokenRow
             key={unit}
-            class={classes.join(" ")}
-            role="option"
-            aria-selected={held.has(unit)}
-            tabIndex={i === 0 ? 0 : -1}
-            title={found.name}
-            data-unit={unit}
-            style={weights ? { "--w": `${Math.round(Math.min(1, Math.sqrt(weight)) * 100)}%` } : undefined}
-          >
-            <span class="label">{found.text}</span>
-            {weights && weight >= 0.005 ? (
-              <span class="weight number" data-weight={weight}>
-                {short(weight)}
-              </span>
-            ) : null}
-          </div>
+            unit={unit}
+            found={units.value[unit]}
+            first={i === 0}
+            chosen={chosen.has(unit)}
+            held={held.has(unit)}
+            seen={seen}
+            weight={weight >= 0.005 ? weight : 0}
+          />
         );
       })}
     </div>
   );
+}
+
+interface TokenProps {
+  unit: number;
+  found: Unit;
+  first: boolean;
+  chosen: boolean;
+  held: boolean;
+  seen: boolean;
+  weight: number;
+}
+
+/** One token; drawn anew only when something about it is new, since there may be a thousand. */
+class TokenRow extends Component<TokenProps> {
+  override shouldComponentUpdate(next: TokenProps): boolean {
+    const now = this.props;
+    return (Object.keys(next) as (keyof TokenProps)[]).some((key) => next[key] !== now[key]);
+  }
+
+  override render({ unit, found, first, chosen, held, seen, weight }: TokenProps) {
+    const classes = ["token"];
+    if (found.special) classes.push("special");
+    if (chosen) classes.push("chosen");
+    if (held) classes.push("held");
+    if (!seen) classes.push("unseen");
+    return (
+      <div
+        class={classes.join(" ")}
+        role="option"
+        aria-selected={held}
+        tabIndex={first ? 0 : -1}
+        title={found.name}
+        data-unit={unit}
+        style={{ "--w": weight ? `${Math.round(Math.min(1, Math.sqrt(weight)) * 100)}%` : null }}
+      >
+        <span class="label">{found.text}</span>
+        {weight ? (
+          <span class="weight number" data-weight={weight}>
+            {short(weight)}
+          </span>
+        ) : null}
+      </div>
+    );
+  }
 }

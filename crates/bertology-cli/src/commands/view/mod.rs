@@ -10,10 +10,10 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::thread::available_parallelism;
 
+use bertology::checkpoint::Positions;
 use bertology::extract::{Heads, Layers};
 use bertology::model::{PackedBatch, PassOptions, Workspace};
 use bertology::{Architecture, Encoding, HeadId, OpenAs, Sequence};
-use bertology::checkpoint::Positions;
 use bertology_report::viewer::{Facts, Importance, MapForm, Vectors, Viewer};
 use serde_json::json;
 
@@ -70,8 +70,18 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
         .map_err(|error| too_large(&error))?;
 
     let mut viewer = Viewer::new(facts(&opened));
-    viewer.texts = [Some(text), pair].into_iter().flatten().map(str::to_owned).collect();
-    viewer.tokens = tokens::tokens(&encoding, text, pair, opened.model.tokenizer().map_err(|e| failure(&e))?, arch);
+    viewer.texts = [Some(text), pair]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect();
+    viewer.tokens = tokens::tokens(
+        &encoding,
+        text,
+        pair,
+        opened.model.tokenizer().map_err(|e| failure(&e))?,
+        arch,
+    );
     viewer.truncated = encoding.truncated;
     viewer.importance = importance;
     if encoding.truncated > 0 {
@@ -92,7 +102,9 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
     let look = attention(&opened, &sequence, &heads, form, args.threads, screen)?;
     let vectors = look.put(&mut viewer, arch)?;
     if args.no_masking {
-        viewer.notes.push("The page was written with --no-masking.".into());
+        viewer
+            .notes
+            .push("The page was written with --no-masking.".into());
     } else {
         predict::predict(&mut viewer, &opened, &sequence, &ids, args.threads, screen)?;
     }
@@ -104,7 +116,9 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
             bytes(limit)
         ));
     }
-    let html = viewer.render().map_err(|error| Failure::work(sentence(&error)))?;
+    let html = viewer
+        .render()
+        .map_err(|error| Failure::work(sentence(&error)))?;
     let loss = viewer.loss().clone();
     if let Some(kept) = form.kept() {
         screen.note(&format!(
@@ -153,7 +167,9 @@ fn encode(
 ) -> Result<Encoding, Failure> {
     let model = &opened.model;
     let encoding = match max_length {
-        Some(_) => model.encode(text, pair, max_length).map_err(|e| failure(&e))?,
+        Some(_) => model
+            .encode(text, pair, max_length)
+            .map_err(|e| failure(&e))?,
         None => {
             let tokenizer = model.tokenizer().map_err(|e| failure(&e))?;
             let whole = tokenizer
@@ -206,7 +222,9 @@ fn heads(args: &ViewArgs, opened: &Opened) -> Result<BTreeSet<HeadId>, Failure> 
         .resolve(&opened.model)
         .map_err(|error| Failure::input(sentence(&error)))?;
     if found.is_empty() {
-        return Err(Failure::input("no heads to show: all of those layers' were pruned"));
+        return Err(Failure::input(
+            "no heads to show: all of those layers' were pruned",
+        ));
     }
     Ok(found)
 }
@@ -253,7 +271,12 @@ fn importance(path: &Path, arch: &Architecture) -> Result<Importance, Failure> {
     }
     let values = head_choice::read_mask(&file, arch.num_layers, arch.num_heads)?;
     Ok(Importance {
-        source: path.display().to_string(),
+        // The name alone: pages are handed on, and paths say more than they should.
+        source: path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned(),
         values,
     })
 }
@@ -334,7 +357,12 @@ fn choose_vectors(
     let mut chosen: BTreeSet<usize> = (0..packed.len()).collect();
     if asked.is_none() {
         let room = limit.saturating_sub(viewer.size() as u64 + REST / 2);
-        while chosen.iter().map(|at| packed[*at].1.size() as u64).sum::<u64>() > room {
+        while chosen
+            .iter()
+            .map(|at| packed[*at].1.size() as u64)
+            .sum::<u64>()
+            > room
+        {
             let fewer = chosen.len() - 1;
             chosen = spread(packed.len(), fewer);
         }
@@ -357,7 +385,9 @@ fn spread(all: usize, some: usize) -> BTreeSet<usize> {
     match some {
         0 => BTreeSet::new(),
         1 => BTreeSet::from([0]),
-        _ => (0..some).map(|at| (at * (all - 1) + (some - 1) / 2) / (some - 1)).collect(),
+        _ => (0..some)
+            .map(|at| (at * (all - 1) + (some - 1) / 2) / (some - 1))
+            .collect(),
     }
 }
 

@@ -43,7 +43,9 @@ pub(super) fn predict(
     }
     if positions.is_empty() && !whole_sequence {
         if arch.head == TaskHead::None {
-            viewer.notes.push("The model has no task head, so it predicts nothing.".into());
+            viewer
+                .notes
+                .push("The model has no task head, so it predicts nothing.".into());
         }
         return Ok(());
     }
@@ -104,7 +106,9 @@ fn classes(arch: &Architecture, found: &LeftOut) -> Prediction {
     };
     let count = found.whole.logits.len();
     let labels = match &arch.head {
-        TaskHead::SequenceClassification { .. } if arch.labels.len() == count => arch.labels.clone(),
+        TaskHead::SequenceClassification { .. } if arch.labels.len() == count => {
+            arch.labels.clone()
+        }
         TaskHead::SequenceClassification { .. } => (0..count).map(|at| at.to_string()).collect(),
         _ => vec!["follows".into(), "does not follow".into()],
     };

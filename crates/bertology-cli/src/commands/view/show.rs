@@ -86,7 +86,9 @@ pub(super) fn open(html: &[u8], screen: &Screen) -> Result<PathBuf, Failure> {
     file.write_all(html).map_err(failed)?;
     let (_, path) = file.keep().map_err(|error| failed(error.error))?;
     if !start(&path) {
-        screen.note("there is no browser to open here; open the file with one, or name it with --output");
+        screen.note(
+            "there is no browser to open here; open the file with one, or name it with --output",
+        );
     }
     Ok(path)
 }
@@ -100,7 +102,8 @@ fn start(path: &Path) -> bool {
         command.args(["/C", "start", ""]);
         command
     } else {
-        let shows = |name: &str| std::env::var_os(name).is_some_and(|value| value != *OsStr::new(""));
+        let shows =
+            |name: &str| std::env::var_os(name).is_some_and(|value| value != *OsStr::new(""));
         if !shows("DISPLAY") && !shows("WAYLAND_DISPLAY") {
             return false;
         }

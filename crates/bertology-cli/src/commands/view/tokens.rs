@@ -20,7 +20,9 @@ pub(super) fn tokens(
             // A special token belongs to the text that it closes.
             sequence = encoding.sequence[at].unwrap_or(sequence);
             let id = encoding.ids[at];
-            let piece = tokenizer.id_to_token(id).unwrap_or_else(|| format!("#{id}"));
+            let piece = tokenizer
+                .id_to_token(id)
+                .unwrap_or_else(|| format!("#{id}"));
             let (start, end) = ranges[at];
             let written = texts
                 .get(usize::from(sequence))
