@@ -24,13 +24,23 @@ const token = (page, side, unit) => page.locator(`[data-side=${side}] [data-unit
 const labelOf = (page, unit) => token(page, "query", unit).locator(".label").evaluate((e) => e.textContent);
 const layerSelect = (page) => page.locator(".layer-select");
 
-/** The pointer over a cell of the matrix; gives what the page says of it. */
+/** The pointer over a cell of the matrix, which is scrolled to it; gives what the page says of it. */
 async function cellAt(page, i, j) {
-  const box = await page.locator(".matrix-view .scroller").boundingBox();
-  const { side, labels } = await page
-    .locator(".matrix-view .scroller")
-    .evaluate((element) => ({ side: Number(element.dataset.side), labels: Number(element.dataset.labels) }));
-  await page.mouse.move(box.x + labels + (j + 0.5) * side, box.y + labels + (i + 0.5) * side);
+  const [x, y] = await page.locator(".matrix-view .scroller").evaluate(
+    (element, [i, j]) => {
+      const { side, labels } = Object.fromEntries(Object.entries(element.dataset).map(([k, v]) => [k, Number(v)]));
+      const seen = (at, from, size) => at >= from && at + side <= from + size - labels;
+      if (!seen(i * side, element.scrollTop, element.clientHeight)) element.scrollTop = i * side - 40;
+      if (!seen(j * side, element.scrollLeft, element.clientWidth)) element.scrollLeft = j * side - 40;
+      const box = element.getBoundingClientRect();
+      return [
+        box.x + labels + (j + 0.5) * side - element.scrollLeft,
+        box.y + labels + (i + 0.5) * side - element.scrollTop,
+      ];
+    },
+    [i, j],
+  );
+  await page.mouse.move(x, y);
   return Number(await page.getByTestId("cell-weight").getAttribute("data-value"));
 }
 
@@ -532,7 +542,7 @@ describe("pictures", () => {
     bertology("importance", "assets/tiny-bert", "--task", "cola", "--data", "assets/grammar", "--limit", "40", "--output", at("importance-cola"));
     bertology("view", "assets/tiny-bert", text, "No farmer who sleeps sees the dog.", "--importance", at("importance-cola"), "--output", file);
     bertology("view", "assets/tiny-gpt2", "The horses near the old house were admired by every", "--output", causal);
-    make(at("picture-base.html"), { n: 64, vectors: [0, 6, 11], name: "bert-base-uncased" });
+    make(at("picture-base.html"), { n: 64, vectors: [0, 6, 11], name: "a made-up model of the size of BERT-base" });
   });
 
   const shots = [

@@ -1,24 +1,24 @@
 // Model view: every layer and head as a small map.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { magnitudes } from "../../common/colour";
 import { percent } from "../../common/format";
 import { theme } from "../../common/theme";
 import { turn } from "../../common/schedule";
-import { causal, doc, hasHead, n } from "./model";
-import { active, bright, head, keys, layer, mapOf, needed, queries, ready, units, view, words } from "./state";
+import { useBox } from "./canvas";
+import { causal, doc, hasHead } from "./model";
+import { active, bright, head, keys, layer, mapOf, needed, queries, units, view, words } from "./state";
 import { batch } from "@preact/signals";
 
-const SIDE = 72;
-
-/** A map in so many points at most; each shows the largest weight in it, as its root, so that small ones can
- * be seen. */
+/** A map in as many points as there is room for; each shows the largest weight in it, as its root, so that thin
+ * lines and small weights can be seen. */
 function thumbnail(canvas: HTMLCanvasElement, map: Float32Array): void {
+  const room = Math.max(8, Math.round(canvas.clientWidth * Math.min(2, window.devicePixelRatio || 1)));
   const rows = queries.value;
   const columns = keys.value;
   const size = units.value.length;
-  const h = Math.min(SIDE, rows.length);
-  const w = Math.min(SIDE, columns.length);
+  const h = Math.min(room, rows.length);
+  const w = Math.min(room, columns.length);
   const peaks = new Float32Array(w * h);
   const column = columns.map((_, j) => Math.floor((j * w) / columns.length));
   for (let i = 0; i < rows.length; i++) {
@@ -48,8 +48,9 @@ function thumbnail(canvas: HTMLCanvasElement, map: Float32Array): void {
 }
 
 export function ModelView() {
-  const grid = useRef<HTMLDivElement>(null);
+  const [grid, box] = useBox<HTMLDivElement>();
   useEffect(() => {
+    if (!box.width) return;
     let wanted = true;
     void (async () => {
       for (const shown of doc.layers) {
@@ -73,8 +74,7 @@ export function ModelView() {
     return () => {
       wanted = false;
     };
-  }, [theme.value, queries.value, keys.value, words.value]);
-  ready.peek();
+  }, [box.width, theme.value, queries.value, keys.value, words.value]);
 
   const open = (nextLayer: number, nextHead: number) =>
     batch(() => {
@@ -141,7 +141,7 @@ export function ModelView() {
                 style={{ opacity: 0.12 + 0.88 * kept }}
                 onClick={() => open(shown.layer, at)}
               >
-                <canvas width={Math.min(n, SIDE)} height={Math.min(n, SIDE)} aria-hidden="true" />
+                <canvas width={8} height={8} aria-hidden="true" />
               </button>
             );
           }),
