@@ -218,7 +218,7 @@ function Notes() {
   if (words.value) notes.push("To a word: the sum over its tokens; from a word: the mean.");
   if (hideSpecial.value || part.value !== "all") notes.push("Rows are not brought to a sum of 1 again.");
   if (mode.value === "rollout") {
-    notes.push("Rollout (Abnar and Zuidema 2020): half the mean over heads, half the identity, multiplied from layer 0 up.");
+    notes.push("Rollout (Abnar and Zuidema 2020): half the mean over heads, half the identity, multiplied from layer 0 up; rows are first brought to a sum of 1.");
   }
   if (view.value === "neurons") {
     notes.push("Queries and keys have 8 bits each, so scores are off in the third digit; the softmax is the model's own.");
