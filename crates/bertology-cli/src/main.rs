@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Coref(args) => commands::coref::run(&args, &screen),
         Command::Inspect(args) => commands::inspect::run(args, &screen),
         Command::Verify(args) => commands::verify::run(args, &screen),
+        Command::View(args) => commands::view::run(*args, &screen),
         Command::Demo(args) => commands::demo::run(&args, &screen),
     });
     screen.stop();

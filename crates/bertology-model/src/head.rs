@@ -72,6 +72,8 @@ pub(crate) struct HeadPass<'a, R> {
     pub(crate) threads: usize,
     /// Keep the logits of every position in the output.
     pub(crate) keep_token_logits: bool,
+    /// Keep the logits of the positions that have a target in the output.
+    pub(crate) keep_target_logits: bool,
 }
 
 impl<R: Real> HeadPass<'_, R> {

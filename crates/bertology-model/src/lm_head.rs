@@ -64,6 +64,14 @@ impl<R: Real> HeadPass<'_, R> {
                 )?;
             }
             if let Some(targets) = targets {
+                if self.keep_target_logits {
+                    let kept = output.target_logits.get_or_insert_default();
+                    for (logits, i) in chunk.logits.chunks_exact(vocab).zip(rows) {
+                        if targets[*i].is_some() {
+                            kept.extend_from_slice(logits);
+                        }
+                    }
+                }
                 // Without a backward pass nobody reads the gradient.
                 let size = if gradient.is_some() {
                     chunk.logits.len()

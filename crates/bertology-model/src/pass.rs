@@ -28,6 +28,11 @@ pub struct PassOptions<'a> {
     /// # Cost
     /// `tokens × vocab` numbers.
     pub token_logits: bool,
+    /// Keep the language model's logits of the positions that have a target in the output.
+    ///
+    /// # Cost
+    /// `targets × vocab` numbers.
+    pub target_logits: bool,
     /// Threads inside the matrix products; 0 counts as 1. Many batches are better spread over
     /// threads with [`crate::parallel`].
     pub threads: usize,
@@ -51,6 +56,9 @@ pub struct SequenceOutput<R> {
     pub logits: Vec<R>,
     /// Logits over the vocabulary `[n, vocab]`, if [`PassOptions::token_logits`] asked for them.
     pub token_logits: Option<Vec<R>>,
+    /// Logits over the vocabulary `[targets, vocab]` of the positions that have a target, ascending, if
+    /// [`PassOptions::target_logits`] asked for them.
+    pub target_logits: Option<Vec<R>>,
     /// Loss of this sequence alone, if there were targets.
     pub loss: Option<f64>,
     /// `∂loss/∂factor` of every head, row-major `[layers, heads]`; 0 where a head was pruned away.
@@ -62,6 +70,7 @@ impl<R> Default for SequenceOutput<R> {
         Self {
             logits: Vec::new(),
             token_logits: None,
+            target_logits: None,
             loss: None,
             mask_gradient: None,
         }
@@ -207,6 +216,7 @@ impl<R: Real> Model<R> {
                     sequence,
                     threads: options.threads,
                     keep_token_logits: options.token_logits,
+                    keep_target_logits: options.target_logits,
                 };
                 let target = targets.map(|targets| &targets[sequence]);
                 let gradient = gradient.as_deref_mut().map(|all| &mut all[part.clone()]);

@@ -203,6 +203,7 @@ impl Experiment<'_> {
             targets,
             mask_gradients: targets.is_some(),
             token_logits: self.token_logits,
+            target_logits: false,
             threads: 1,
             stop: None,
         };

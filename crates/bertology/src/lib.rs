@@ -2,6 +2,7 @@
 //!
 //! | module | question |
 //! | --- | --- |
+//! | [`left_out`] | what does it say about one input without each head? |
 //! | [`loaded`] | a model with its tokenizer: what does it compute for these texts? |
 //! | [`experiment`] | and under a mask, or with values changed on the way? |
 //! | [`attribution`] | how much of the loss does each head account for? |
@@ -38,6 +39,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod extract;
 pub mod importance;
+pub mod left_out;
 pub mod loaded;
 pub mod masking;
 pub mod normalize;
@@ -61,6 +63,7 @@ pub use corpus::{Corpus, CorpusOptions};
 pub use error::Error;
 pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};
+pub use left_out::LeftOut;
 pub use loaded::LoadedModel;
 pub use masking::{MaskingOptions, MaskingOutcome, MaskingState};
 pub use objective::{Objective, TokenMasking};

@@ -8,6 +8,7 @@ mod passages;
 mod patterns;
 mod treebank;
 mod verify;
+mod view;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
 pub(crate) use verify::VerifyArgs;
+pub(crate) use view::ViewArgs;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 the work failed (files, network, a model folder that cannot be used); \
@@ -99,6 +101,9 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.
     Verify(VerifyArgs),
+    /// The attention of a text as a page for the browser.
+    #[command(long_about = view::ABOUT)]
+    View(Box<ViewArgs>),
     /// Importance, masking and pruning of the built-in model; no argument, no network.
     Demo(DemoArgs),
 }

@@ -13,6 +13,7 @@ pub(crate) mod patterns;
 pub(crate) mod prune;
 pub(crate) mod syntax;
 pub(crate) mod verify;
+pub(crate) mod view;
 
 use serde_json::Value;
 

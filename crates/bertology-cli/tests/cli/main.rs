@@ -17,3 +17,4 @@ mod runs;
 mod screen;
 mod treebanks;
 mod verify;
+mod view;

@@ -158,6 +158,7 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
         mask_gradients: targets.is_some(),
         token_logits: true,
         threads: 1,
+        target_logits: false,
         stop: None,
     };
     let output = model

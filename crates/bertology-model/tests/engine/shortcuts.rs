@@ -95,6 +95,7 @@ fn leaving_out_each_head_equals_pruning_it() {
             masking: Masking::Shared(&mask),
             targets: targets.as_deref(),
             token_logits: name == "gpt-lm",
+            target_logits: true,
             ..PassOptions::default()
         };
         let heads: Vec<HeadId> = model.heads().collect();
@@ -125,6 +126,12 @@ fn leaving_out_each_head_equals_pruning_it() {
                         let tokens =
                             |o: &SequenceOutput<f64>| o.token_logits.clone().unwrap_or_default();
                         assert!(distance(&tokens(a), &tokens(b)) < 1e-12, "{name} {head:?}");
+                        let there = |o: &SequenceOutput<f64>| o.target_logits.clone();
+                        let (found, expected) = (there(a), there(b));
+                        assert_eq!(found.is_some(), expected.is_some(), "{name} {head:?}");
+                        let off =
+                            distance(&found.unwrap_or_default(), &expected.unwrap_or_default());
+                        assert!(off < 1e-12, "{name} {head:?}");
                     }
                     assert_eq!(found.len(), batch.len());
                     seen.extend(head);

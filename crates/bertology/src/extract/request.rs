@@ -113,7 +113,10 @@ impl Heads {
     }
 
     /// The heads meant, in order.
-    fn resolve(&self, model: &LoadedModel) -> Result<BTreeSet<HeadId>, ExtractError> {
+    ///
+    /// # Errors
+    /// [`ExtractError::NoSuchLayer`], [`ExtractError::NoSuchHead`], [`ExtractError::PrunedHead`].
+    pub fn resolve(&self, model: &LoadedModel) -> Result<BTreeSet<HeadId>, ExtractError> {
         let arch = model.architecture();
         let (layers, heads) = (arch.num_layers, arch.num_heads);
         if let Some(layer) = self.layers.iter().find(|layer| **layer >= layers) {
