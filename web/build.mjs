@@ -36,7 +36,9 @@ async function bundle(entry, loader) {
 
 async function page(name) {
   const folder = join(here, "src/pages", name);
-  const shell = readFileSync(join(here, "src/shell.html"), "utf8");
+  // Pages that are whole without their script have a shell of their own.
+  const own = join(folder, "shell.html");
+  const shell = readFileSync(existsSync(own) ? own : join(here, "src/shell.html"), "utf8");
   const style = await bundle(join(folder, "page.css"), {});
   const script = await bundle(join(folder, "main.tsx"), {});
   if (/<\/script|<!--/i.test(script) || /<\/style/i.test(style)) {

@@ -25,7 +25,7 @@ pub(crate) fn read_mask(path: &Path, layers: usize, heads: usize) -> Result<Vec<
         Some("json") => from_json(&bytes).map_err(&wrong)?,
         Some("npy") => npy::decode(&bytes)
             .map(|array| (array.shape, array.values))
-            .map_err(&wrong)?,
+            .map_err(|error| wrong(error.to_string()))?,
         _ => return Err(wrong("its name must end in .npy or .json".into())),
     };
     if shape.len() == 3 {

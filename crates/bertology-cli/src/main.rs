@@ -8,6 +8,7 @@ mod failure;
 mod head_choice;
 mod interrupt;
 mod npy;
+mod pages;
 mod record;
 mod run_folder;
 mod saved;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, &screen),
         Command::Verify(args) => commands::verify::run(args, &screen),
         Command::View(args) => commands::view::run(*args, &screen),
+        Command::Report(args) => commands::report::run(&args, &screen),
+        Command::Heads(args) => commands::heads::run(&args, &screen),
+        Command::Compare(args) => commands::compare::run(&args, &screen),
         Command::Demo(args) => commands::demo::run(&args, &screen),
     });
     screen.stop();

@@ -9,14 +9,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bertology::extract;
+use bertology_report::Run;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, sentence};
+use crate::show::eprintln;
 
 /// The file that says that a run is complete, and everything about it.
 pub(crate) const RUN: &str = "run.json";
+/// The page that shows a complete run; made from the other files.
+pub(crate) const REPORT: &str = "report.html";
 /// The saved state of a run that is not finished.
 pub(crate) const STATE: &str = "state.json";
 /// The predictions of a run that is not finished.
@@ -28,6 +32,7 @@ pub(crate) const TEMPORARY: &str = ".bertology-";
 /// nothing else.
 pub(crate) const OWN_FILES: &[&str] = &[
     RUN,
+    REPORT,
     STATE,
     "attention_gradients.csv",
     "attention_patterns.csv",
@@ -239,11 +244,27 @@ impl RunFolder {
         self.write(name, text.as_bytes())
     }
 
-    /// Marks the run as complete: `run.json` appears, the saved state goes.
+    /// Marks the run as complete: `run.json` appears, the saved state goes. The page is made from what is
+    /// there then; that it cannot be made does not undo the run.
     pub(crate) fn complete(&self, run: &Value) -> Result<(), Failure> {
         self.write_json(RUN, run)?;
         self.remove(STATE)?;
-        self.remove(STATE_PREDICTIONS)
+        self.remove(STATE_PREDICTIONS)?;
+        if let Err(why) = self.report() {
+            eprintln(&format!(
+                "note: no {REPORT}: {why}; `bertology report {}` makes it",
+                self.path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Result<(), Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::work(sentence(error));
+        let run = Run::open(&self.path).map_err(|error| failed(&error))?;
+        let document = bertology_report::report(&run).map_err(|error| failed(&error))?;
+        let html = document.render().map_err(|error| failed(&error))?;
+        self.write(REPORT, html.as_bytes())
     }
 
     fn remove(&self, name: &str) -> Result<(), Failure> {

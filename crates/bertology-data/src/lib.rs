@@ -40,6 +40,7 @@
 
 pub mod conllu;
 mod correlation;
+mod csv;
 mod error;
 mod example;
 mod glue;
@@ -52,7 +53,8 @@ mod table;
 mod task;
 mod text;
 
-pub use correlation::{pearson, spearman};
+pub use correlation::{kendall, pearson, spearman};
+pub use csv::{CsvError, CsvTable};
 pub use error::{DataError, MetricError};
 pub use example::{Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, SkippedRow};
 pub use labels::{LabelMap, LabelOrder};

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::RunError;
+
 /// Why a page was not made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -21,6 +23,68 @@ pub enum Error {
     NotFinite {
         /// Which number.
         what: String,
+    },
+    /// A run folder that cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Runs of different models, whose heads have nothing to do with each other.
+    #[error(
+        "{other} is of another model than {first}: SHA-256 {found} ({model}), not {expected}; give runs of one \
+         model"
+    )]
+    DifferentModels {
+        /// Folder of the first run.
+        first: String,
+        /// Folder of the run that does not fit.
+        other: String,
+        /// Name of its model.
+        model: String,
+        /// Hash of the first run's model, shortened.
+        expected: String,
+        /// Hash of its model, shortened.
+        found: String,
+    },
+    /// Runs that say nothing of single heads.
+    #[error(
+        "{folder}: {command} says nothing of single heads; give runs of importance, ablate, patterns and the like"
+    )]
+    NothingOfHeads {
+        /// Folder of the run.
+        folder: String,
+        /// Its command.
+        command: String,
+    },
+    /// No run at all.
+    #[error("no run is given")]
+    NoRuns,
+    /// Runs of different commands, whose numbers cannot be compared.
+    #[error(
+        "{first} is a run of {expected}, but {other} is one of {found}; compare two runs of one command"
+    )]
+    DifferentCommands {
+        /// Folder of the one.
+        first: String,
+        /// Folder of the other.
+        other: String,
+        /// Command of the one.
+        expected: String,
+        /// Command of the other.
+        found: String,
+    },
+    /// Models of different shape: head 3 of one is not head 3 of the other.
+    #[error(
+        "{first} is of a model of {expected:?} layers and heads, but {other} of one of {found:?}; only models of \
+         one shape can be compared head by head (pruned ones keep their shape)"
+    )]
+    DifferentShapes {
+        /// Folder of the one.
+        first: String,
+        /// Folder of the other.
+        other: String,
+        /// Layers and heads of the one.
+        expected: (usize, usize),
+        /// Layers and heads of the other.
+        found: (usize, usize),
     },
     /// The document of a page cannot be written as JSON.
     #[error("cannot write the document of the page: {source}")]

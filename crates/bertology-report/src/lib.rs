@@ -1,17 +1,38 @@
 //! Results as pages: one HTML file each, which needs no network and opens from disk.
 //!
-//! This crate knows results, not models: it is given numbers and texts as plain structs and gives the
-//! text of a file. The pages are built from `web/` at the root of the repository and embedded here, so
+//! This crate knows results, not models: it is given numbers and texts, as plain structs or in a run
+//! folder, and gives the text of a file. The pages are built from `web/` at the root of the repository and embedded here, so
 //! that a build of this crate needs Rust only; `web/README.md` tells how a page is added.
 //!
 //! | module | page |
 //! | --- | --- |
 //! | [`page`] | what all pages share: a document, packed arrays, escaping |
 //! | [`viewer`] | the attention of one text, head by head |
+//! | [`report()`] | one run: figures and tables of whatever its command computes |
+//! | [`join`] | all that several runs say of each head of one model |
+//! | [`compare()`] | two runs of one command, head by head |
+//!
+//! The last three read run folders ([`Run`]) and give a [`Document`]: text, tables and figures that are whole
+//! without a script, and each figure as an SVG file of its own.
 
 pub mod page;
 pub mod viewer;
 
+mod compare;
+mod csv;
+mod document;
 mod error;
+mod figure;
+mod heads;
+mod html;
+mod number;
+mod report;
+mod run;
 
+pub use compare::{Comparison, Shift, compare};
+pub use document::Document;
 pub use error::Error;
+pub use figure::Figure;
+pub use heads::{Joined, join};
+pub use report::report;
+pub use run::{ModelFacts, Run, RunError};

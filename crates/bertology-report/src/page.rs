@@ -1,4 +1,4 @@
-//! What all pages share: a template with two places to fill, a JSON document, and packed arrays.
+//! What all pages share: a template with places to fill, a JSON document, and packed arrays.
 //!
 //! The template is a finished page but for its title and its data. The document goes into it as JSON in
 //! which no character can end the element that holds it; arrays go as base64 of a raw deflate stream
@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::Error;
 
 const TITLE: &str = "<!--bertology:title-->";
+const BODY: &str = "<!--bertology:body-->";
 const DATA: &str = "<!--bertology:data-->";
 
 /// Bytes as they lie in a page.
@@ -49,6 +50,7 @@ pub struct Page {
     title: String,
     document: String,
     arrays: Vec<(String, Packed)>,
+    body: String,
 }
 
 impl Page {
@@ -66,7 +68,16 @@ impl Page {
             title: title.to_owned(),
             document: serde_json::to_string(document)?,
             arrays: Vec::new(),
+            body: String::new(),
         })
+    }
+
+    /// What a page shows before, and without, its script: markup in which all texts are escaped. For templates
+    /// that have a place for it.
+    #[must_use]
+    pub(crate) fn body(mut self, markup: String) -> Self {
+        self.body = markup;
+        self
     }
 
     /// Adds an array under a name of letters, digits, dots and dashes.
@@ -80,13 +91,21 @@ impl Page {
     #[must_use]
     pub fn render(&self) -> String {
         let arrays: usize = self.arrays.iter().map(|(_, array)| array.size() + 80).sum();
-        let mut html =
-            String::with_capacity(self.template.len() + self.document.len() * 2 + arrays);
+        let mut html = String::with_capacity(
+            self.template.len() + self.body.len() + self.document.len() * 2 + arrays,
+        );
         let (head, rest) = cut(self.template, TITLE);
-        let (body, tail) = cut(rest, DATA);
+        let (before, tail) = cut(rest, DATA);
         html.push_str(head);
         escape_text(&mut html, &self.title);
-        html.push_str(body);
+        match before.split_once(BODY) {
+            Some((above, below)) => {
+                html.push_str(above);
+                html.push_str(&self.body);
+                html.push_str(below);
+            }
+            None => html.push_str(before),
+        }
         html.push_str("<script type=\"application/json\" id=\"data\">");
         escape_json(&mut html, &self.document);
         html.push_str("</script>\n");
@@ -109,7 +128,7 @@ fn cut<'t>(template: &'t str, place: &str) -> (&'t str, &'t str) {
 }
 
 /// Characters that could be taken for markup become references.
-fn escape_text(html: &mut String, text: &str) {
+pub(crate) fn escape_text(html: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '&' => html.push_str("&amp;"),
@@ -177,7 +196,7 @@ mod tests {
 
     #[test]
     fn templates_have_both_places_once() {
-        for template in [crate::viewer::TEMPLATE] {
+        for template in [crate::viewer::TEMPLATE, crate::document::TEMPLATE] {
             assert_eq!(template.matches(TITLE).count(), 1);
             assert_eq!(template.matches(DATA).count(), 1);
             assert!(template.contains("default-src 'none'"));

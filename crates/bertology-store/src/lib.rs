@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`element`] | how is a number rounded to its type on disk? |
 //! | [`shard`] | where does each array lie, and is all of it there? |
+//! | [`npy`] | how is one array of real numbers read and written? |
 //! | [`npz`] | how does a shard become a NumPy archive? |
 //! | [`table`] | how does it become rows of a Parquet table? |
 //! | [`space`] | how much room is left? |
@@ -34,6 +35,7 @@
 //! ```
 
 pub mod element;
+pub mod npy;
 pub mod npz;
 pub mod shard;
 pub mod space;

@@ -4,6 +4,7 @@ mod cluster;
 mod data;
 mod extract;
 mod legacy;
+mod pages;
 mod passages;
 mod patterns;
 mod treebank;
@@ -20,6 +21,7 @@ pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
+pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
@@ -104,6 +106,12 @@ pub(crate) enum Command {
     /// The attention of a text as a page for the browser.
     #[command(long_about = view::ABOUT)]
     View(Box<ViewArgs>),
+    /// Make the page of a run again, from its folder alone, and its figures as SVG files.
+    Report(ReportArgs),
+    /// One table of heads from several runs of one model: importance, entropy, behaviour, cost of removal.
+    Heads(HeadsArgs),
+    /// Two runs of one command side by side: differences of every head, rank correlation.
+    Compare(CompareArgs),
     /// Importance, masking and pruning of the built-in model; no argument, no network.
     Demo(DemoArgs),
 }

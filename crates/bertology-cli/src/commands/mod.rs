@@ -2,15 +2,18 @@
 
 pub(crate) mod ablate;
 pub(crate) mod cluster;
+pub(crate) mod compare;
 pub(crate) mod coref;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod extract;
+pub(crate) mod heads;
 pub(crate) mod importance;
 pub(crate) mod inspect;
 pub(crate) mod mask;
 pub(crate) mod patterns;
 pub(crate) mod prune;
+pub(crate) mod report;
 pub(crate) mod syntax;
 pub(crate) mod verify;
 pub(crate) mod view;

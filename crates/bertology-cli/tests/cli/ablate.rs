@@ -16,6 +16,7 @@ fn it_fills_its_folder_with_what_evaluations_say() {
             "ablation.csv",
             "head_ablation.npy",
             "head_ablation_loss.npy",
+            "report.html",
             "run.json"
         ]
     );

@@ -43,7 +43,12 @@ fn it_fills_its_folder() {
     let ran = cluster(&toy, &["--output", "OUT/run", "--json"]).ok();
     assert_eq!(
         toy.names("run"),
-        ["clusters.csv", "head_distances.npy", "run.json"]
+        [
+            "clusters.csv",
+            "head_distances.npy",
+            "report.html",
+            "run.json"
+        ]
     );
     let record = toy.record("run");
     assert_eq!(ran.json(), record);

@@ -73,6 +73,7 @@ fn a_run_is_a_folder_of_shards() {
         toy.names("run"),
         [
             "index.json",
+            "report.html",
             "run.json",
             "shard-00000.safetensors",
             "shard-00001.safetensors",
@@ -125,6 +126,7 @@ fn a_run_is_a_folder_of_shards() {
         toy.names("run"),
         [
             "index.json",
+            "report.html",
             "run.json",
             "shard-00000.safetensors",
             "tokens.json"
@@ -175,7 +177,14 @@ fn tables_and_tasks_and_token_ids_are_texts_too() {
     extract(&toy, &[&parquet[..], &["--output", "OUT/c"]].concat()).ok();
     assert_eq!(
         toy.names("c"),
-        ["attentions", "examples", "index.json", "run.json", "tokens"]
+        [
+            "attentions",
+            "examples",
+            "index.json",
+            "report.html",
+            "run.json",
+            "tokens"
+        ]
     );
     assert_eq!(toy.names("c/attentions"), ["shard-00000.parquet"]);
     extract(&toy, &["a", "--tokens", "--output", "OUT/c", "--overwrite"]).ok();
@@ -257,7 +266,7 @@ fn same_files(toy: &Toy) {
     assert_eq!(toy.names("run"), toy.names("whole"));
     for name in toy.names("whole") {
         let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
-        if name == "run.json" {
+        if name == "run.json" || name == "report.html" {
             assert_eq!(toy.record("run")["results"], toy.record("whole")["results"]);
         } else {
             assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");

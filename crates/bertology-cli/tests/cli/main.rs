@@ -11,6 +11,7 @@ mod inputs;
 mod interrupted;
 mod language;
 mod legacy;
+mod pages;
 mod patterns;
 mod prune;
 mod runs;

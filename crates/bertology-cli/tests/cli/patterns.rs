@@ -53,6 +53,7 @@ fn patterns_fill_their_folder() {
             "attn_entropy.npy",
             "attn_entropy_first.npy",
             "behaviours.csv",
+            "report.html",
             "run.json",
         ]
     );

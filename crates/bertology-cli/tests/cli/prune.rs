@@ -34,7 +34,10 @@ fn given_heads_are_removed_without_data() {
     .concat())
     .ok();
     assert!(ran.out.contains("Opened again and compared"), "{}", ran.out);
-    assert_eq!(toy.names("out"), ["head_mask.npy", "model", "run.json"]);
+    assert_eq!(
+        toy.names("out"),
+        ["head_mask.npy", "model", "report.html", "run.json"]
+    );
     assert_eq!(
         toy.names("out/model"),
         [

@@ -19,6 +19,7 @@ fn importance_fills_its_folder() {
             "head_ranks.npy",
             "heads.csv",
             "predictions.csv",
+            "report.html",
             "run.json",
         ]
     );

@@ -68,6 +68,7 @@ fn syntax_writes_the_best_heads_and_all_counts() {
         toy.names("run"),
         [
             "relations.json",
+            "report.html",
             "run.json",
             "syntax.csv",
             "syntax_heads.npy"
@@ -180,7 +181,12 @@ fn coref_writes_every_head_and_the_baselines() {
     }
     assert_eq!(
         toy.names("run"),
-        ["coref.csv", "coref_baselines.csv", "run.json"]
+        [
+            "coref.csv",
+            "coref_baselines.csv",
+            "report.html",
+            "run.json"
+        ]
     );
     let table = toy.table("run/coref.csv");
     assert_eq!(table.len(), 1 + 3 * LAYERS * HEADS * 4);

@@ -1,0 +1,78 @@
+//! `bertology heads`: what several runs say of each head of one model.
+
+use serde_json::json;
+
+use super::Done;
+use crate::args::HeadsArgs;
+use crate::failure::Failure;
+use crate::pages;
+use crate::show::Screen;
+use crate::show::text::plural;
+
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+
+pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
+    for (option, path) in [("--output", &args.output), ("--html", &args.html)] {
+        if let Some(path) = path {
+            pages::check(option, path, args.overwrite)?;
+        }
+    }
+    let runs: Result<Vec<_>, _> = args.runs.iter().map(|path| pages::open(path)).collect();
+    let joined = bertology_report::join(&runs?).map_err(|error| pages::failure(&error))?;
+    let (names, rows) = (joined.names(), joined.rows());
+    screen.say(&text(&names, &rows))?;
+    if let Some(path) = &args.output {
+        pages::write(path, &joined.csv())?;
+        screen.say(&format!("The table is {}", path.display()))?;
+    }
+    if let Some(path) = &args.html {
+        pages::write_page(path, &joined.document())?;
+        screen.say(&format!("The page is {}", path.display()))?;
+    }
+    Ok(json!({ "heads": joined.json() }).into())
+}
+
+/// As many columns as fit, and how many there are besides.
+fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
+    let width = |at: usize, name: &str| {
+        let cells = rows
+            .iter()
+            .map(|(_, cells)| cells.get(at).map_or(0, |c| c.chars().count()));
+        cells.max().unwrap_or(0).max(name.chars().count()) + 2
+    };
+    let mut widths = Vec::new();
+    let mut used = "layer  head".len();
+    for (at, name) in names.iter().enumerate() {
+        let next = width(at, name);
+        if used + next > WIDTH {
+            break;
+        }
+        used += next;
+        widths.push(next);
+    }
+    let mut lines = vec![String::from("layer  head")];
+    for (name, width) in names.iter().zip(&widths) {
+        lines[0].push_str(&right(name, *width));
+    }
+    for ((layer, head), cells) in rows {
+        let mut line = format!("{layer:>5}  {head:>4}");
+        for (cell, width) in cells.iter().zip(&widths) {
+            line.push_str(&right(cell, *width));
+        }
+        lines.push(line);
+    }
+    let hidden = names.len() - widths.len();
+    if hidden > 0 {
+        let more = plural(hidden as u64, "more column");
+        lines.push(format!(
+            "{more}: --output FILE.csv and --html FILE have them all"
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Padded by characters, which `format!` counts as well.
+fn right(text: &str, width: usize) -> String {
+    format!("{text:>width$}")
+}

@@ -1,0 +1,91 @@
+//! Files of pages and figures, each whole or not at all.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bertology_report::{Document, Run, RunError};
+
+use crate::failure::{Failure, sentence};
+use crate::run_folder::TEMPORARY;
+
+/// A fault in a run folder is one of what the user gave.
+pub(crate) fn failure(error: &dyn Error) -> Failure {
+    Failure::Input(sentence(error))
+}
+
+pub(crate) fn open(path: &Path) -> Result<Run, Failure> {
+    Run::open(path).map_err(|error| match &error {
+        RunError::Io { .. } => Failure::Work(sentence(&error)),
+        _ => failure(&error),
+    })
+}
+
+/// Refuses to replace a file unless that was asked for.
+pub(crate) fn check(option: &str, path: &Path, overwrite: bool) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::input(format!(
+            "{option} {}: this is a folder; give a file",
+            path.display()
+        )));
+    }
+    if path.exists() && !overwrite {
+        return Err(Failure::input(format!(
+            "{option} {}: the file is there already; choose another name, or replace it with \
+             --overwrite",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error: &std::io::Error| Failure::io("write", path, error);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|error| Failure::io("create the folder", folder, &error))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As an ordinary new file: the umask decides who may read it.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder
+        .tempfile_in(folder)
+        .map_err(|error| failed(&error))?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| failed(&error))?;
+    file.as_file().sync_all().map_err(|error| failed(&error))?;
+    let kept = file.persist(path).map(drop::<File>);
+    kept.map_err(|error| failed(&error.error))
+}
+
+pub(crate) fn write_page(path: &Path, document: &Document) -> Result<(), Failure> {
+    let html = document
+        .render()
+        .map_err(|error| Failure::work(sentence(&error)))?;
+    write(path, &html)
+}
+
+/// Every figure as `DIR/NAME.svg`; gives the names of the files.
+pub(crate) fn write_figures(folder: &Path, document: &Document) -> Result<Vec<PathBuf>, Failure> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(Failure::input(format!(
+            "--figures {}: this is a file; give a folder",
+            folder.display()
+        )));
+    }
+    document
+        .figures()
+        .map(|figure| {
+            let path = folder.join(format!("{}.svg", figure.id()));
+            write(&path, &figure.file())?;
+            Ok(path)
+        })
+        .collect()
+}

@@ -1,0 +1,356 @@
+// Reports, joined heads and comparisons in Chromium: from disk, without a network.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { bertology, npy } from "./lib/bertology.mjs";
+import { NARROW, WIDE, open, shutdown } from "./lib/browser.mjs";
+import { MAKERS, importance } from "./lib/runs.mjs";
+
+const NASTY = `<img src=x onerror="alert(1)">&</script><script>alert(2)</script>`;
+let base;
+const page = (name) => join(base, name, "report.html");
+
+before(() => {
+  base = mkdtempSync(join(tmpdir(), "bertology-report-"));
+  for (const [name, make] of Object.entries(MAKERS)) {
+    make(base, name);
+    bertology("report", join(base, name), "--quiet");
+  }
+  importance(base, "pretrained", { seed: 8, sha: "77aa", model: "bert-base pre-trained", pruned: [5, 17, 40] });
+  const run = (name) => join(base, name);
+  const six = ["importance", "ablate", "patterns", "syntax", "cluster", "coref"].map(run);
+  bertology("heads", ...six, "--html", join(base, "heads.html"), "--output", join(base, "heads.csv"), "--quiet");
+  bertology("compare", run("pretrained"), run("importance"), "--output", join(base, "compare.html"), "--quiet");
+});
+
+after(async () => {
+  await shutdown();
+  rmSync(base, { recursive: true, force: true });
+});
+
+/** Texts of figures that are cut off or lie over each other, and whatever sticks out of the page. */
+function laidOut(page) {
+  return page.evaluate(() => {
+    const found = [];
+    const { scrollWidth, clientWidth } = document.documentElement;
+    if (scrollWidth > clientWidth + 1) found.push(`the page is ${scrollWidth} wide`);
+    for (const svg of document.querySelectorAll("svg.figure")) {
+      if (!svg.getClientRects().length) continue;
+      const name = svg.closest("figure").id;
+      const frame = svg.getBoundingClientRect();
+      const texts = [...svg.querySelectorAll("text")].map((text) => ({ text: text.textContent, box: text.getBoundingClientRect() }));
+      for (const { text, box } of texts) {
+        const inside = box.left >= frame.left - 1 && box.right <= frame.right + 1 && box.top >= frame.top - 1 && box.bottom <= frame.bottom + 1;
+        if (!inside) found.push(`${name}: "${text}" is cut`);
+      }
+      for (let i = 0; i < texts.length; i++) {
+        for (let j = i + 1; j < texts.length; j++) {
+          const [a, b] = [texts[i].box, texts[j].box];
+          const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+          // Boxes of lines of text are higher than their letters.
+          const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+          if (across > 1 && down > Math.min(a.height, b.height) * 0.3) found.push(`${name}: "${texts[i].text}" lies over "${texts[j].text}"`);
+        }
+      }
+    }
+    for (const element of document.querySelectorAll("button, h1, h2, h3, .numbers dd")) {
+      if (element.getClientRects().length && element.scrollWidth > element.clientWidth + 1) found.push(`"${element.textContent}" is cut`);
+    }
+    return found;
+  });
+}
+
+const PAGES = [...Object.keys(MAKERS).map((name) => [name, () => page(name)]), ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
+
+for (const [name, file] of PAGES) {
+  test(`${name}: nothing is cut or covered, wide and narrow`, async () => {
+    for (const viewport of [WIDE, NARROW]) {
+      const shown = await open(file(), { viewport });
+      await shown.page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
+      assert.deepEqual(await laidOut(shown.page), [], `${viewport.width} wide`);
+      await shown.close();
+    }
+  });
+}
+
+/** What the page reads out at the middle of an element. */
+async function readAt(page, selector) {
+  const mark = page.locator(selector);
+  await mark.scrollIntoViewIfNeeded();
+  await mark.hover();
+  return page.locator(".tip:not([hidden])").textContent();
+}
+
+const numberOf = (text) => Number(text.match(/: (\S+)/)[1].replace("−", "-"));
+
+test("numbers under the pointer are those of the arrays", async () => {
+  const shown = await open(page("importance"));
+  for (const [figure, file] of [["heat-importance", "head_importance.npy"], ["heat-entropy", "attn_entropy.npy"]]) {
+    const { values } = npy(join(base, "importance", file));
+    for (const [layer, head] of [[0, 0], [5, 11], [11, 3], [7, 8]]) {
+      const text = await readAt(shown.page, `#${figure} [data-head="${layer}.${head}"]`);
+      assert.match(text, new RegExp(`^layer ${layer}, head ${head}: `));
+      const value = values[layer * 12 + head];
+      assert.ok(Math.abs(numberOf(text) - value) <= Math.abs(value) * 1e-5, `${text}, not ${value}`);
+    }
+    // And every other one, as it would be saved.
+    const rows = await shown.page.$$eval(`#${figure} .mark`, (marks) => marks.map((mark) => mark.dataset.row));
+    assert.equal(rows.length, 144);
+    for (const row of rows) {
+      const [layer, head, value] = row.split(",").map(Number);
+      assert.equal(Math.fround(value), values[layer * 12 + head]);
+    }
+  }
+  await shown.close();
+  const ablate = await open(page("ablate"));
+  const loss = npy(join(base, "ablate", "head_ablation_loss.npy")).values;
+  const text = await readAt(ablate.page, `#heat-ablation-loss [data-head="0.0"]`);
+  assert.ok(Math.abs(numberOf(text) - loss[0]) <= Math.abs(loss[0]) * 1e-5, text);
+  await ablate.close();
+});
+
+test("the pointer leaves and the number goes", async () => {
+  const shown = await open(page("importance"));
+  await readAt(shown.page, `#heat-importance [data-head="2.3"]`);
+  await shown.page.mouse.move(5, 400);
+  assert.equal(await shown.page.locator(".tip").isVisible(), false);
+  await shown.close();
+});
+
+test("tables go into the order of the column that is clicked", async () => {
+  const shown = await open(page("importance"));
+  const column = (at) => shown.page.$$eval(`#heads tbody td:nth-child(${at})`, (cells) => cells.map((cell) => Number(cell.dataset.value)));
+  const sorted = (values, sign) => values.every((value, i) => i === 0 || sign * (values[i - 1] - value) <= 0);
+  assert.ok(sorted(await column(3), -1), "the most important head is not first");
+  const header = (name) => shown.page.locator("#heads th button", { hasText: name });
+  await header("entropy").click();
+  assert.ok(sorted(await column(5), -1));
+  assert.equal(await shown.page.locator("#heads th[aria-sort]").getAttribute("aria-sort"), "descending");
+  await header("entropy").click();
+  assert.ok(sorted(await column(5), 1));
+  await header(/^layer$/).click();
+  assert.ok(sorted(await column(1), 1), "layers begin with the first");
+  await shown.close();
+});
+
+test("a heat map puts the heads of each layer in order, and back", async () => {
+  const shown = await open(page("importance"));
+  const { values } = npy(join(base, "importance", "head_importance.npy"));
+  const rows = () =>
+    shown.page.$$eval("#heat-importance .mark", (marks) =>
+      marks.map((mark) => ({ head: mark.dataset.head, x: Number(mark.getAttribute("x")) })),
+    );
+  const before = await rows();
+  const button = shown.page.locator("#heat-importance button", { hasText: "Sort" });
+  await button.click();
+  const layer = (await rows()).filter(({ head }) => head.startsWith("4.")).sort((a, b) => a.x - b.x);
+  const found = layer.map(({ head }) => values[4 * 12 + Number(head.split(".")[1])]);
+  assert.deepEqual(found, [...found].sort((a, b) => b - a));
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  assert.ok(await shown.page.locator("#heat-importance text", { hasText: "rank of the head" }).count());
+  await button.click();
+  assert.deepEqual(await rows(), before);
+  await shown.close();
+});
+
+test("a head is lit in every figure and table at once", async () => {
+  const shown = await open(page("importance"));
+  await shown.page.locator(`#heat-importance [data-head="5.11"]`).click();
+  const lit = () => shown.page.$$eval(".lit", (all) => all.map((one) => [one.tagName, one.dataset.head]));
+  const found = await lit();
+  assert.equal(found.length, 5);
+  assert.ok(found.every(([, head]) => head === "5.11"));
+  assert.ok(found.some(([tag]) => tag === "TR"));
+  await shown.page.keyboard.press("Escape");
+  assert.deepEqual(await lit(), []);
+  await shown.close();
+});
+
+test("figures are worked by keyboard", async () => {
+  const shown = await open(page("importance"));
+  const first = shown.page.locator(`#heat-importance .mark[tabindex="0"]`);
+  assert.equal(await first.count(), 1);
+  await first.focus();
+  const said = () => shown.page.locator(".tip:not([hidden])").textContent();
+  assert.match(await said(), /^layer 0, head 0: /);
+  await shown.page.keyboard.press("ArrowRight");
+  await shown.page.keyboard.press("ArrowDown");
+  await shown.page.keyboard.press("ArrowDown");
+  assert.match(await said(), /^layer 2, head 1: /);
+  await shown.page.keyboard.press("ArrowLeft");
+  await shown.page.keyboard.press("ArrowUp");
+  assert.match(await said(), /^layer 1, head 0: /);
+  await shown.page.keyboard.press("Enter");
+  assert.equal(await shown.page.evaluate(() => document.activeElement.dataset.head), "1.0");
+  assert.equal(await shown.page.locator("#heat-importance .lit").getAttribute("data-head"), "1.0");
+  // Tables and buttons are ordinary ones.
+  await shown.page.locator("#heads th button").first().focus();
+  await shown.page.keyboard.press("Enter");
+  assert.equal(await shown.page.locator("#heads th").first().getAttribute("aria-sort"), "ascending");
+  await shown.close();
+});
+
+test("labels for those who do not see", async () => {
+  const shown = await open(page("importance"));
+  const nameless = await shown.page.evaluate(() => {
+    const all = [...document.querySelectorAll("button, svg.figure, .mark, table, [role=region]")];
+    return all.filter((element) => !element.textContent.trim() && !element.getAttribute("aria-label") && !element.getAttribute("aria-labelledby")).map((e) => e.outerHTML.slice(0, 80));
+  });
+  assert.deepEqual(nameless, []);
+  assert.equal(await shown.page.locator("th:not([scope=col])").count(), 0);
+  assert.equal(await shown.page.locator("h1").count(), 1);
+  await shown.close();
+});
+
+test("files are saved with all digits", async () => {
+  const shown = await open(page("importance"));
+  const save = async (selector, name) => {
+    const [download] = await Promise.all([shown.page.waitForEvent("download"), shown.page.locator(selector, { hasText: name }).click()]);
+    return { name: download.suggestedFilename(), text: readFileSync(await download.path(), "utf8") };
+  };
+  const { values } = npy(join(base, "importance", "head_importance.npy"));
+  // The page's order and light do not reach the files.
+  await shown.page.locator("#heat-importance button", { hasText: "Sort" }).click();
+  await shown.page.locator(`#heat-importance [data-head="0.5"]`).click();
+  const csv = await save("#heat-importance button", "CSV");
+  assert.equal(csv.name, "importance-heat-importance.csv");
+  const lines = csv.text.trimEnd().split("\r\n");
+  assert.equal(lines[0], "layer,head,importance");
+  const cells = new Map(lines.slice(1).map((line) => [line.split(",").slice(0, 2).join("."), Number(line.split(",")[2])]));
+  assert.equal(cells.size, 144);
+  assert.equal(Math.fround(cells.get("5.11")), values[5 * 12 + 11]);
+  const svg = await save("#heat-importance button", "SVG");
+  assert.equal(svg.name, "importance-heat-importance.svg");
+  // The same file as the command writes.
+  const figures = join(base, "figures");
+  bertology("report", join(base, "importance"), "--figures", figures, "--quiet");
+  const written = readFileSync(join(figures, "heat-importance.svg"), "utf8");
+  const marks = (text) => text.match(/<rect [^>]*data-row="[^"]*"/g);
+  assert.deepEqual(marks(svg.text), marks(written));
+  const table = await save("#heads button.small", "CSV");
+  assert.equal(table.name, "importance-heads.csv");
+  assert.equal(table.text.trimEnd().split("\r\n").length, 145);
+  await shown.close();
+});
+
+test("SVG files are pictures by themselves", async () => {
+  const figures = join(base, "alone");
+  bertology("report", join(base, "cluster"), "--figures", figures, "--quiet");
+  const shown = await open(page("importance"));
+  const sizes = await shown.page.evaluate(async (text) => {
+    const image = new Image();
+    image.src = `data:image/svg+xml,${encodeURIComponent(text)}`;
+    await image.decode();
+    return [image.naturalWidth, image.naturalHeight];
+  }, readFileSync(join(figures, "map-of-heads.svg"), "utf8"));
+  assert.ok(sizes[0] > 400 && sizes[1] > 250, String(sizes));
+  await shown.close();
+});
+
+test("colours follow the system until the button says otherwise", async () => {
+  for (const theme of ["light", "dark"]) {
+    const shown = await open(page("mask"), { theme });
+    const colours = () =>
+      shown.page.evaluate(() => {
+        const style = (selector) => getComputedStyle(document.querySelector(selector));
+        return [style("html").backgroundColor, style("svg.figure text").fill, style("#mask .mark").fill];
+      });
+    const before = await colours();
+    await shown.page.locator("[data-theme-switch]").click();
+    const after = await colours();
+    before.forEach((colour, i) => assert.notEqual(colour, after[i], `${theme}: ${i}`));
+    await shown.page.locator("[data-theme-switch]").click();
+    assert.deepEqual(await colours(), before);
+    await shown.close();
+  }
+});
+
+test("markup in names is text", async () => {
+  importance(base, "nasty", { model: NASTY, file: NASTY });
+  bertology("report", join(base, "nasty"), "--quiet");
+  const shown = await open(page("nasty"));
+  assert.ok((await shown.page.locator(".facts").textContent()).includes(NASTY));
+  await shown.page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
+  assert.ok((await shown.page.locator("main").textContent()).includes(NASTY));
+  assert.equal(await shown.page.locator("img").count(), 0);
+  await shown.close();
+});
+
+test("without a script everything can be read", async () => {
+  const html = readFileSync(page("patterns"), "utf8");
+  const body = html.slice(html.indexOf("<main"), html.indexOf("</main>"));
+  assert.ok(!body.includes("<script"));
+  assert.ok(body.includes("[SEP]") && body.match(/<svg/g).length > 10);
+  assert.ok(body.includes("<title>layer 0, head 0: "), "browsers show titles by themselves");
+});
+
+test("the map of heads has a shape for each behaviour", async () => {
+  const shown = await open(join(base, "heads.html"));
+  const shapes = await shown.page.$$eval("#map-of-heads .mark", (marks) => {
+    const kinds = new Map();
+    for (const mark of marks) {
+      const kind = mark.dataset.row.split(",").at(-1);
+      const shape = mark.getAttribute("d").replace(/-?[\d.]+/g, "n") + mark.getAttribute("fill");
+      kinds.set(kind, new Set([...(kinds.get(kind) ?? []), shape]));
+    }
+    return [...kinds].map(([kind, shapes]) => [kind, [...shapes]]);
+  });
+  assert.ok(shapes.length >= 5);
+  assert.ok(shapes.every(([, own]) => own.length === 1));
+  assert.equal(new Set(shapes.map(([, own]) => own[0])).size, shapes.length);
+  await shown.close();
+});
+
+test("a comparison shows heads that one run lacks as missing", async () => {
+  const shown = await open(join(base, "compare.html"));
+  const a = npy(join(base, "pretrained", "head_importance.npy")).values;
+  const b = npy(join(base, "importance", "head_importance.npy")).values;
+  const text = await readAt(shown.page, `#importance-difference [data-head="9.4"]`);
+  const value = b[9 * 12 + 4] - a[9 * 12 + 4];
+  assert.ok(Math.abs(numberOf(text) - value) <= Math.abs(value) * 1e-4, `${text}, not ${value}`);
+  assert.equal(await readAt(shown.page, `#importance-difference [data-head="0.5"]`), "layer 0, head 5: not in both runs");
+  assert.ok((await shown.page.locator(`#importance-heads tr[data-head="0.5"]`).textContent()).includes("missing"));
+  await shown.close();
+});
+
+test("pages are small and drawn quickly", async () => {
+  for (const [name, file] of PAGES) {
+    const size = readFileSync(file()).length;
+    assert.ok(size < 1_200_000, `${name}: ${size} bytes`);
+    const shown = await open(file());
+    const drawn = await shown.page.evaluate(() => performance.getEntriesByName("drawn")[0].startTime);
+    assert.ok(drawn < 1000, `${name}: drawn after ${drawn} ms`);
+    await shown.close();
+  }
+});
+
+test("pictures for the documentation", async () => {
+  const pictures = process.env.PICTURES ?? join(base, "pictures");
+  mkdirSync(pictures, { recursive: true });
+  const all = [
+    ["report-importance", page("importance")],
+    ["report-mask", page("mask")],
+    ["report-ablate", page("ablate")],
+    ["report-patterns", page("patterns")],
+    ["report-syntax", page("syntax")],
+    ["report-cluster", page("cluster")],
+    ["heads", join(base, "heads.html")],
+    ["compare", join(base, "compare.html")],
+  ];
+  for (const [name, file] of all) {
+    for (const [theme, viewport, size] of [["light", WIDE, "wide"], ["dark", WIDE, "wide"], ["light", NARROW, "narrow"], ["dark", NARROW, "narrow"]]) {
+      const shown = await open(file, { theme, viewport });
+      const path = join(pictures, `${name}-${theme}-${size}.png`);
+      await shown.page.screenshot({ path });
+      if (process.env.PICTURES) {
+        execFileSync("pngquant", ["--force", "--skip-if-larger", "--strip", "--speed", "1", "--output", path, "256", path]);
+      }
+      assert.ok(readFileSync(path).length < 250_000, `${path} is too large`);
+      await shown.close();
+    }
+  }
+});
