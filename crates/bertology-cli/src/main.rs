@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Extract(args) => commands::extract::run(*args, &screen),
         Command::Syntax(args) => commands::syntax::run(&args, &screen),
         Command::Coref(args) => commands::coref::run(&args, &screen),
+        Command::AttentionProbe(args) => commands::attention_probe::run(*args, &screen),
         Command::Inspect(args) => commands::inspect::run(args, &screen),
         Command::Verify(args) => commands::verify::run(args, &screen),
         Command::Demo(args) => commands::demo::run(&args, &screen),

@@ -14,7 +14,7 @@ use crate::session::Opened;
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
-const NOT_IDENTITY: [&str; 16] = [
+const NOT_IDENTITY: [&str; 19] = [
     "model",
     "revision",
     "offline",
@@ -26,6 +26,9 @@ const NOT_IDENTITY: [&str; 16] = [
     "file",
     "text",
     "token_ids",
+    "train",
+    "cache_limit",
+    "keep_cache",
     "threads",
     "output",
     "overwrite",

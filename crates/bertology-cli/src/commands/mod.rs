@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod ablate;
+pub(crate) mod attention_probe;
 pub(crate) mod coref;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
