@@ -266,7 +266,9 @@ impl RunFolder {
             let name = entry
                 .map_err(|error| Failure::io("read the folder", &folder, &error))?
                 .file_name();
-            let ours = name.to_str().is_some_and(|name| name.starts_with(MAPS_PREFIX));
+            let ours = name
+                .to_str()
+                .is_some_and(|name| name.starts_with(MAPS_PREFIX));
             if ours || is_temporary(&name) {
                 let path = folder.join(name);
                 fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error))?;

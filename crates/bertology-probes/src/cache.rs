@@ -119,12 +119,7 @@ impl MapCache {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(
-        folder: &Path,
-        key: &str,
-        precision: Precision,
-        limit: u64,
-    ) -> Result<Self, Error> {
+    pub fn open(folder: &Path, key: &str, precision: Precision, limit: u64) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
         remove_leftovers(folder)?;
         let mut cache = Self {
@@ -337,7 +332,7 @@ impl MapCache {
 
     fn offsets_from(&self, bytes: &[u8], first: usize) -> Option<Vec<usize>> {
         let mut rest = bytes.strip_prefix(MAGIC)?;
-        let mut number = |rest: &mut &[u8]| {
+        let number = |rest: &mut &[u8]| {
             let (head, tail) = rest.split_first_chunk::<8>()?;
             *rest = tail;
             usize::try_from(u64::from_le_bytes(*head)).ok()
@@ -368,7 +363,10 @@ fn remove_leftovers(folder: &Path) -> Result<(), Error> {
     for entry in entries {
         let entry = entry.map_err(Error::io("read the folder", folder))?;
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with(TEMPORARY)) {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with(TEMPORARY))
+        {
             let path = entry.path();
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }

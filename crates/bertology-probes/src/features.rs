@@ -71,7 +71,10 @@ impl Features {
         }
         let (words, channels) = (layout.words.len(), 2 * heads);
         let mut values = vec![0.0; words * columns.len() * channels];
-        for (word, row) in values.chunks_exact_mut(columns.len() * channels).enumerate() {
+        for (word, row) in values
+            .chunks_exact_mut(columns.len() * channels)
+            .enumerate()
+        {
             let Some(from) = layout.words[word] else {
                 continue;
             };
@@ -144,7 +147,10 @@ mod tests {
     #[test]
     fn both_directions_and_the_evidence_for_root() {
         let features = Features::from_maps(&maps(2, 4), 2, &Layout::bert(2)).unwrap();
-        assert_eq!((features.words, features.columns(), features.channels), (2, 4, 4));
+        assert_eq!(
+            (features.words, features.columns(), features.channels),
+            (2, 4, 4)
+        );
         let cell = |word: usize, column: usize| &features.values[(word * 4 + column) * 4..][..4];
         assert_eq!(cell(0, 0), [10.0, 110.0, 1.0, 101.0]); // word 1, [CLS]
         assert_eq!(cell(0, 1), [13.0, 113.0, 31.0, 131.0]); // word 1, [SEP]
@@ -167,7 +173,10 @@ mod tests {
         layout.units = 3;
         layout.roots = vec![0, 2];
         let features = Features::from_maps(&maps(1, 3), 1, &layout).unwrap();
-        assert_eq!(features.values[..8], [10.0, 1.0, 12.0, 21.0, 11.0, 11.0, 0.0, 0.0]);
+        assert_eq!(
+            features.values[..8],
+            [10.0, 1.0, 12.0, 21.0, 11.0, 11.0, 0.0, 0.0]
+        );
         assert!(features.values[8..].iter().all(|value| *value == 0.0));
     }
 

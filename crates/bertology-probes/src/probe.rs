@@ -14,8 +14,8 @@
 use std::fmt;
 
 use candle_core::{D, DType, Device, Tensor, Var};
-use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use candle_nn::ops::log_softmax;
+use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use serde::{Deserialize, Serialize};
 
 use crate::error::expect;
@@ -301,7 +301,11 @@ impl Probe {
             .map_or(DType::F32, |(_, var)| var.dtype())
     }
 
-    fn tensor(&self, values: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Result<Tensor, Error> {
+    fn tensor(
+        &self,
+        values: Vec<f32>,
+        shape: impl Into<candle_core::Shape>,
+    ) -> Result<Tensor, Error> {
         let tensor = Tensor::from_vec(values, shape.into(), &Device::Cpu)?;
         Ok(tensor.to_dtype(self.precision())?)
     }
@@ -337,12 +341,13 @@ impl Probe {
             dim,
         } = self.shape;
         let (words, columns) = (example.features.words, example.features.columns());
-        expect("channels of the features", example.features.channels, channels)?;
-        expect("evidence for ROOT", example.features.roots, roots)?;
-        let features = self.tensor(
-            example.features.values.clone(),
-            (words, columns, channels),
+        expect(
+            "channels of the features",
+            example.features.channels,
+            channels,
         )?;
+        expect("evidence for ROOT", example.features.roots, roots)?;
+        let features = self.tensor(example.features.values.clone(), (words, columns, channels))?;
         let theta = self.var("theta");
         // [word, column]: the sum over channels, the columns of evidence for ROOT still apart.
         let sums = if self.kind == Kind::Attention {

@@ -19,7 +19,10 @@ impl Uas {
     pub fn add(&mut self, predicted: &[u32], gold: &[u32], punct: &[bool]) {
         for ((predicted, gold), punct) in predicted.iter().zip(gold).zip(punct) {
             let right = u64::from(predicted == gold);
-            let counted = [Some(&mut self.all), (!punct).then_some(&mut self.without_punct)];
+            let counted = [
+                Some(&mut self.all),
+                (!punct).then_some(&mut self.without_punct),
+            ];
             for proportion in counted.into_iter().flatten() {
                 proportion.part += right;
                 proportion.whole += 1;

@@ -143,11 +143,13 @@ impl<'a> Reader<'a> {
                 };
                 let raw = raw?;
                 let line = supply.line(&raw);
-                let fate = supply.prepare(raw).map_err(|error| bertology::Error::Example {
-                    path: supply.path().to_owned(),
-                    line,
-                    source: Box::new(error),
-                })?;
+                let fate = supply
+                    .prepare(raw)
+                    .map_err(|error| bertology::Error::Example {
+                        path: supply.path().to_owned(),
+                        line,
+                        source: Box::new(error),
+                    })?;
                 match fate {
                     Fate::Studied(passage) => {
                         account.add(&passage.item);

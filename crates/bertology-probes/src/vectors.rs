@@ -70,7 +70,9 @@ impl WordVectors {
                     None => text.split([' ', '\t']).count() - 1,
                 };
                 if found.dim == 0 {
-                    return Err(fault("a word without numbers; write a word and its vector".into()));
+                    return Err(fault(
+                        "a word without numbers; write a word and its vector".into(),
+                    ));
                 }
             }
             let mut fields = text.rsplitn(found.dim + 1, [' ', '\t']);
@@ -91,7 +93,9 @@ impl WordVectors {
                 .rev()
                 .map(|number| match number.parse::<f32>() {
                     Ok(value) if value.is_finite() => Ok(value),
-                    _ => Err(fault(format!("`{number}` in the vector of `{word}` is not a number"))),
+                    _ => Err(fault(format!(
+                        "`{number}` in the vector of `{word}` is not a number"
+                    ))),
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             found.values.insert(word.to_owned(), vector);

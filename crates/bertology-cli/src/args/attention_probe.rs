@@ -72,7 +72,12 @@ pub(crate) struct AttentionProbeArgs {
     )]
     pub(crate) learning_rate: f64,
     /// Seed of the probes' first values.
-    #[arg(long, value_name = "SEED", default_value_t = 42, help_heading = "Probes")]
+    #[arg(
+        long,
+        value_name = "SEED",
+        default_value_t = 42,
+        help_heading = "Probes"
+    )]
     pub(crate) seed: u64,
     /// How exactly word maps are kept and read.
     #[arg(

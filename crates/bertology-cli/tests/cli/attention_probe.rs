@@ -13,7 +13,9 @@ struct Trees {
 }
 
 fn asset(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../assets")
+        .join(name);
     path.to_str().unwrap().to_owned()
 }
 
@@ -38,7 +40,14 @@ impl Trees {
     fn arguments(&self, model: &str, more: &[&str]) -> Vec<String> {
         let base = self.folder.path().to_str().unwrap();
         let model = asset(model);
-        let first = ["attention-probe", &model, "--train", "OUT/train.conllu", "--dev", "OUT/dev.conllu"];
+        let first = [
+            "attention-probe",
+            &model,
+            "--train",
+            "OUT/train.conllu",
+            "--dev",
+            "OUT/dev.conllu",
+        ];
         let words = first.iter().chain(more);
         words.map(|word| word.replace("OUT", base)).collect()
     }
@@ -70,7 +79,11 @@ impl Trees {
         let rows = text.lines().skip(1);
         rows.map(|row| {
             let fields: Vec<&str> = row.split(',').collect();
-            (fields[0].to_owned(), fields[2].parse().unwrap(), fields[3].parse().unwrap())
+            (
+                fields[0].to_owned(),
+                fields[2].parse().unwrap(),
+                fields[3].parse().unwrap(),
+            )
         })
         .collect()
     }
@@ -80,11 +93,23 @@ impl Trees {
 fn probes_beat_the_baselines_on_the_embedded_grammar() {
     let trees = Trees::new(350, 100);
     let ran = trees.run(&["--output", "OUT/run", "--json"]).ok();
-    assert_eq!(trees.names("run"), ["probe_weights.npy", "probes.csv", "run.json"]);
+    assert_eq!(
+        trees.names("run"),
+        ["probe_weights.npy", "probes.csv", "run.json"]
+    );
     assert_eq!(ran.json(), trees.record("run"));
     let scores = trees.scores("run");
     let names: Vec<&str> = scores.iter().map(|(name, ..)| name.as_str()).collect();
-    assert_eq!(names, ["right-branching", "best offset", "attention", "words", "distance"]);
+    assert_eq!(
+        names,
+        [
+            "right-branching",
+            "best offset",
+            "attention",
+            "words",
+            "distance"
+        ]
+    );
     // Punctuation left out, from the file itself.
     let dev = String::from_utf8(trees.bytes("dev.conllu")).unwrap();
     let words: Vec<Vec<&str>> = dev
@@ -97,14 +122,29 @@ fn probes_beat_the_baselines_on_the_embedded_grammar() {
         let (id, head): (usize, usize) = (fields[0].parse().unwrap(), fields[6].parse().unwrap());
         head == id + 1
     });
-    assert_eq!(scores[0], ("right-branching".into(), next.count() as u64, words.len() as u64));
+    assert_eq!(
+        scores[0],
+        (
+            "right-branching".into(),
+            next.count() as u64,
+            words.len() as u64
+        )
+    );
     for (name, correct, total) in &scores[2..] {
         assert_eq!(*total, words.len() as u64);
-        assert!(*correct > scores[1].1 + total / 10, "{name}: {correct} of {total}");
+        assert!(
+            *correct > scores[1].1 + total / 10,
+            "{name}: {correct} of {total}"
+        );
     }
     let npy = npyz::NpyFile::new(&trees.bytes("run/probe_weights.npy")[..]).unwrap();
     assert_eq!(npy.shape(), [2, 4, 4]);
-    assert!(npy.into_vec::<f32>().unwrap().iter().all(|weight| weight.is_finite()));
+    assert!(
+        npy.into_vec::<f32>()
+            .unwrap()
+            .iter()
+            .all(|weight| weight.is_finite())
+    );
     let results = &trees.record("run")["results"];
     assert_eq!(results["probes"][2]["parameters"], 2 * 16 + 2);
     assert_eq!(results["root_weights"].as_array().unwrap().len(), 2);
@@ -126,7 +166,18 @@ fn results_depend_on_the_options_alone() {
     let trees = Trees::new(60, 30);
     let files = |name: &str, more: &[&str]| {
         let out = format!("OUT/{name}");
-        let all = [&["--output", &out, "--epochs", "2", "--tokens-per-batch", "150"], more].concat();
+        let all = [
+            &[
+                "--output",
+                &out,
+                "--epochs",
+                "2",
+                "--tokens-per-batch",
+                "150",
+            ],
+            more,
+        ]
+        .concat();
         trees.run(&all).ok();
         let of = |file: &str| trees.bytes(&format!("{name}/{file}"));
         (of("probes.csv"), of("probe_weights.npy"))
@@ -144,7 +195,9 @@ fn results_depend_on_the_options_alone() {
 fn a_run_that_was_cut_short_comes_to_the_same_end() {
     let trees = Trees::new(80, 20);
     let base = ["--epochs", "2", "--tokens-per-batch", "120", "--keep-cache"];
-    trees.run(&[&base[..], &["--output", "OUT/whole"]].concat()).ok();
+    trees
+        .run(&[&base[..], &["--output", "OUT/whole"]].concat())
+        .ok();
     let maps = trees.names("whole/maps");
     assert_eq!(maps.len(), 1);
     // A run that was killed behind its maps: no run.json yet, but its state and a half file.
@@ -158,7 +211,11 @@ fn a_run_that_was_cut_short_comes_to_the_same_end() {
     let ran = trees
         .run(&[&base[..], &["--output", "OUT/cut", "--resume"]].concat())
         .ok();
-    assert!(ran.err.contains("resuming with the maps of 80 sentences"), "{}", ran.err);
+    assert!(
+        ran.err.contains("resuming with the maps of 80 sentences"),
+        "{}",
+        ran.err
+    );
     for file in ["probes.csv", "probe_weights.npy"] {
         let of = |name: &str| trees.bytes(&format!("{name}/{file}"));
         assert_eq!(of("cut"), of("whole"));
@@ -167,29 +224,55 @@ fn a_run_that_was_cut_short_comes_to_the_same_end() {
     // A damaged file is made again.
     fs::remove_file(trees.path("cut/run.json")).unwrap();
     fs::write(trees.path("cut/state.json"), state.to_string()).unwrap();
-    fs::write(trees.path(&format!("cut/maps/{}", maps[0])), &whole[..whole.len() / 2]).unwrap();
+    fs::write(
+        trees.path(&format!("cut/maps/{}", maps[0])),
+        &whole[..whole.len() / 2],
+    )
+    .unwrap();
     trees
         .run(&[&base[..], &["--output", "OUT/cut", "--resume"]].concat())
         .ok();
     assert_eq!(trees.bytes(&format!("cut/maps/{}", maps[0])), whole);
-    assert_eq!(trees.bytes("cut/probes.csv"), trees.bytes("whole/probes.csv"));
+    assert_eq!(
+        trees.bytes("cut/probes.csv"),
+        trees.bytes("whole/probes.csv")
+    );
     // All of it can be replaced.
     trees
-        .run(&["--output", "OUT/whole", "--overwrite", "--probe", "attention"])
+        .run(&[
+            "--output",
+            "OUT/whole",
+            "--overwrite",
+            "--probe",
+            "attention",
+        ])
         .ok();
-    assert_eq!(trees.names("whole"), ["probe_weights.npy", "probes.csv", "run.json"]);
+    assert_eq!(
+        trees.names("whole"),
+        ["probe_weights.npy", "probes.csv", "run.json"]
+    );
 }
 
 #[test]
 fn word_vectors_come_from_a_file() {
     let trees = Trees::new(40, 20);
     fs::write(trees.path("v.txt"), "3 2\nthe 0.5 -1\nwoman 1 2\n. 0 1\n").unwrap();
-    let out = ["--output", "OUT/run", "--probe", "words", "--vectors", "OUT/v.txt"];
+    let out = [
+        "--output",
+        "OUT/run",
+        "--probe",
+        "words",
+        "--vectors",
+        "OUT/v.txt",
+    ];
     trees.run(&out).ok();
     let record = trees.record("run");
     assert_eq!(record["data"]["vectors"]["dim"], 2);
     assert_eq!(record["data"]["vectors"]["words_used"], 3);
-    assert_eq!(record["results"]["probes"][2]["parameters"], (2 * 2 + 1) * 32 + 2);
+    assert_eq!(
+        record["results"]["probes"][2]["parameters"],
+        (2 * 2 + 1) * 32 + 2
+    );
     assert!(record["results"]["words_without_vector"]["train"].as_u64() > Some(100));
     // Other content under the same name is another run.
     fs::write(trees.path("v.txt"), "3 2\nthe 0.5 -1\nwoman 1 3\n. 0 1\n").unwrap();
@@ -205,10 +288,20 @@ fn word_vectors_come_from_a_file() {
 #[test]
 fn a_causal_model_is_probed_by_its_first_column() {
     let trees = Trees::new(60, 20);
-    let more = ["--output", "OUT/run", "--probe", "attention", "--probe", "words"];
+    let more = [
+        "--output",
+        "OUT/run",
+        "--probe",
+        "attention",
+        "--probe",
+        "words",
+    ];
     run(&trees.arguments("tiny-gpt2", &more)).ok();
     let record = trees.record("run");
-    assert_eq!(record["results"]["root_weights"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        record["results"]["root_weights"].as_array().unwrap().len(),
+        1
+    );
     assert_eq!(record["data"]["input"], "text");
 }
 
@@ -237,9 +330,17 @@ fn the_text_is_a_table() {
     let trees = Trees::new(30, 10);
     let args = trees.arguments("tiny-bert", &["--threads", "1"]);
     let ran = Ran::of(command().args(&args).output().unwrap()).ok();
-    assert!(ran.out.contains("  right-branching            -"), "{}", ran.out);
+    assert!(
+        ran.out.contains("  right-branching            -"),
+        "{}",
+        ran.out
+    );
     assert!(ran.out.contains("word attends to its head"), "{}", ran.out);
-    for line in ran.out.lines().filter(|line| !line.contains(".conllu") && !line.starts_with('/')) {
+    for line in ran
+        .out
+        .lines()
+        .filter(|line| !line.contains(".conllu") && !line.starts_with('/'))
+    {
         assert!(line.chars().count() <= 80, "{line}");
     }
 }

@@ -43,7 +43,10 @@ impl Golden {
                 let name = |what: &str| format!("sentence.{at}.{what}");
                 let heads = self.heads(&name("heads"));
                 let (maps, layout) = if causal {
-                    (self.array(&name("causal_maps")).1, Layout::causal(heads.len()))
+                    (
+                        self.array(&name("causal_maps")).1,
+                        Layout::causal(heads.len()),
+                    )
                 } else {
                     (self.array(&name("maps")).1, Layout::bert(heads.len()))
                 };
@@ -87,7 +90,10 @@ fn close(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let scale = expected.iter().fold(1.0_f32, |max, v| max.max(v.abs()));
     for (at, (a, b)) in found.iter().zip(expected).enumerate() {
-        assert!((a - b).abs() <= TOLERANCE * scale, "{what}[{at}]: {a}, torch {b}");
+        assert!(
+            (a - b).abs() <= TOLERANCE * scale,
+            "{what}[{at}]: {a}, torch {b}"
+        );
     }
 }
 
@@ -110,11 +116,19 @@ fn training_is_torchs() {
         let examples = golden.examples(name.ends_with("causal"));
         let mut probe = golden.probe(name, DType::F32);
         let logits = probe.logits(&examples[0]).unwrap();
-        close(name, &flat(&logits), &golden.array(&format!("{name}.logits")).1);
+        close(
+            name,
+            &flat(&logits),
+            &golden.array(&format!("{name}.logits")).1,
+        );
         let gradients = probe.loss_tensor(&examples[0]).unwrap().backward().unwrap();
         for (key, var) in &probe.parameters {
             let expected = golden.array(&format!("{name}.gradient.{key}")).1;
-            close(&format!("{name} gradient of {key}"), &flat(gradients.get(var).unwrap()), &expected);
+            close(
+                &format!("{name} gradient of {key}"),
+                &flat(gradients.get(var).unwrap()),
+                &expected,
+            );
         }
         let (_, losses) = golden.array(&format!("{name}.losses"));
         for (step, loss) in losses.iter().enumerate() {
@@ -123,7 +137,11 @@ fn training_is_torchs() {
         }
         for (key, var) in &probe.parameters {
             let expected = golden.array(&format!("{name}.after.{key}")).1;
-            close(&format!("{name} {key} after training"), &flat(var), &expected);
+            close(
+                &format!("{name} {key} after training"),
+                &flat(var),
+                &expected,
+            );
         }
     }
 }
@@ -191,8 +209,17 @@ fn zero_weights_know_nothing() {
         for example in golden.examples(false) {
             let words = example.features.words() as f64;
             let loss = probe.loss(&example).unwrap();
-            assert!((loss - words * (words + 1.0).ln()).abs() < 1e-12, "{kind}: {loss}");
-            assert!(probe.predict(&example).unwrap().iter().all(|head| *head == 0));
+            assert!(
+                (loss - words * (words + 1.0).ln()).abs() < 1e-12,
+                "{kind}: {loss}"
+            );
+            assert!(
+                probe
+                    .predict(&example)
+                    .unwrap()
+                    .iter()
+                    .all(|head| *head == 0)
+            );
         }
     }
 }
@@ -205,7 +232,11 @@ fn planted(gold: &[u32], heads: usize, at: usize) -> Example {
     for (word, head) in gold.iter().enumerate() {
         let row = &mut map[(word + 1) * units..][..units];
         row.fill(0.0);
-        row[if *head == 0 { units - 1 } else { *head as usize }] = 1.0;
+        row[if *head == 0 {
+            units - 1
+        } else {
+            *head as usize
+        }] = 1.0;
     }
     Example {
         features: Features::from_maps(&maps, heads, &Layout::bert(words)).unwrap(),
@@ -224,7 +255,14 @@ fn a_planted_head_with_a_large_weight_is_always_right() {
     let gold = [3, 1, 0, 3, 4, 4];
     let example = planted(&gold, 3, 1);
     let probe = |theta: [f64; 6], root: [f64; 2]| {
-        let probe = Probe::new(Kind::Attention, shape, Alignment::Correct, Adam::default(), 1).unwrap();
+        let probe = Probe::new(
+            Kind::Attention,
+            shape,
+            Alignment::Correct,
+            Adam::default(),
+            1,
+        )
+        .unwrap();
         let values: Vec<f32> = theta.iter().map(|v| *v as f32).collect();
         let theta = Tensor::from_slice(&values, 6, &Device::Cpu).unwrap();
         probe.parameters[0].1.set(&theta).unwrap();
@@ -245,7 +283,14 @@ fn a_planted_head_with_a_large_weight_is_always_right() {
     let turned = probe([0.0, 0.0, 0.0, 0.0, 50.0, 0.0], [0.0, 1.0]);
     assert_ne!(turned.predict(&example).unwrap(), gold);
     // And it is learnt.
-    let mut learner = Probe::new(Kind::Attention, shape, Alignment::Correct, Adam::default(), 1).unwrap();
+    let mut learner = Probe::new(
+        Kind::Attention,
+        shape,
+        Alignment::Correct,
+        Adam::default(),
+        1,
+    )
+    .unwrap();
     let first = learner.loss(&example).unwrap();
     for step in 0..1500 {
         learner.step(step, &example).unwrap();
@@ -271,11 +316,21 @@ fn the_legacy_alignment_shifts_the_candidates_by_one() {
         let correct = golden.probe(name, DType::F32);
         let mut legacy = golden.probe(name, DType::F32);
         legacy.alignment = Alignment::Legacy;
-        let (a, b) = (correct.logits(&example).unwrap(), legacy.logits(&example).unwrap());
+        let (a, b) = (
+            correct.logits(&example).unwrap(),
+            legacy.logits(&example).unwrap(),
+        );
         let (a, b) = (a.to_vec2::<f32>().unwrap(), b.to_vec2::<f32>().unwrap());
         for column in 0..=words {
-            let differs = a.iter().zip(&b).any(|(a, b)| (a[column] - b[column]).abs() > 1e-6);
-            assert_eq!(differs, column == 2 || column == 3, "{name} column {column}");
+            let differs = a
+                .iter()
+                .zip(&b)
+                .any(|(a, b)| (a[column] - b[column]).abs() > 1e-6);
+            assert_eq!(
+                differs,
+                column == 2 || column == 3,
+                "{name} column {column}"
+            );
         }
     }
     // ROOT bears word 1's vector, and the last candidate none.
@@ -283,7 +338,11 @@ fn the_legacy_alignment_shifts_the_candidates_by_one() {
         vector.fill(if word == 0 { 1.0 } else { 0.0 });
     }
     let legacy = golden.probe("words_legacy", DType::F32);
-    let borne = legacy.candidates(&example, 2).unwrap().to_vec2::<f32>().unwrap();
+    let borne = legacy
+        .candidates(&example, 2)
+        .unwrap()
+        .to_vec2::<f32>()
+        .unwrap();
     assert_eq!(borne[..2], [[1.0; DIM]; 2]);
     assert!(borne[2..].iter().flatten().all(|value| *value == 0.0));
 }
@@ -300,7 +359,9 @@ fn training_reaches_the_optimum_of_the_convex_problem() {
         .iter()
         .map(|v| (v + 1.0) as f32)
         .collect();
-    let heads: Vec<u32> = (0..words).map(|j| ((j * 7 + 3) % (words + 1)) as u32).collect();
+    let heads: Vec<u32> = (0..words)
+        .map(|j| ((j * 7 + 3) % (words + 1)) as u32)
+        .collect();
     let example = Example {
         features: Features::from_maps(&maps, 2, &Layout::bert(words)).unwrap(),
         vectors: Vec::new(),
@@ -348,7 +409,11 @@ fn training_reaches_the_optimum_of_the_convex_problem() {
             for a in 0..CHANNELS {
                 gradient[a] += mean[a] - features[gold][a];
                 for b in 0..CHANNELS {
-                    let second: f64 = features.iter().zip(&chances).map(|(f, p)| f[a] * f[b] * p).sum();
+                    let second: f64 = features
+                        .iter()
+                        .zip(&chances)
+                        .map(|(f, p)| f[a] * f[b] * p)
+                        .sum();
                     hessian[a][b] += second - mean[a] * mean[b];
                 }
             }
@@ -416,7 +481,9 @@ fn sizes_are_the_papers() {
             roots: 2,
             dim,
         };
-        Probe::new(kind, shape, Alignment::Correct, Adam::default(), 0).unwrap().size()
+        Probe::new(kind, shape, Alignment::Correct, Adam::default(), 0)
+            .unwrap()
+            .size()
     };
     assert_eq!(bert(Kind::Attention, 0), 290);
     assert_eq!(bert(Kind::Words, 100), 57_890);

@@ -4,9 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bertology::attention::{
-    Proportion, SentencePassages, Supply,
-};
+use bertology::attention::{Proportion, SentencePassages, Supply};
 use bertology::{HeadId, OpenAs};
 use bertology_probes::experiment::{self, Options, Outcome, Row, Weights};
 use bertology_probes::probe::{Adam, Alignment, Kind};
@@ -65,8 +63,7 @@ pub(crate) fn run(mut args: AttentionProbeArgs, screen: &Screen) -> Result<Done,
         }),
     );
     // The names of files say nothing; their content does.
-    run.identity
-        .set("dev", json!(dev.passages().info().sha256));
+    run.identity.set("dev", json!(dev.passages().info().sha256));
     run.identity.set("vectors", vectors_name);
     let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
     if let Earlier::Complete(document) = earlier {
@@ -119,7 +116,10 @@ pub(crate) fn run(mut args: AttentionProbeArgs, screen: &Screen) -> Result<Done,
         folder.write("probes.csv", csv(&found.rows).as_bytes())?;
         if let Some(weights) = &found.weights {
             let array = weight_array(weights, layers, heads);
-            folder.write("probe_weights.npy", &npy::encode(&[2, layers, heads], &array))?;
+            folder.write(
+                "probe_weights.npy",
+                &npy::encode(&[2, layers, heads], &array),
+            )?;
         }
         folder.complete(&document)?;
     }
