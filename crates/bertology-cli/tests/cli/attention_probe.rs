@@ -137,7 +137,8 @@ fn probes_beat_the_baselines_on_the_embedded_grammar() {
             "{name}: {correct} of {total}"
         );
     }
-    let npy = npyz::NpyFile::new(&trees.bytes("run/probe_weights.npy")[..]).unwrap();
+    let bytes = trees.bytes("run/probe_weights.npy");
+    let npy = npyz::NpyFile::new(&bytes[..]).unwrap();
     assert_eq!(npy.shape(), [2, 4, 4]);
     assert!(
         npy.into_vec::<f32>()
