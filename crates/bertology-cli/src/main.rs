@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Cluster(args) => commands::cluster::run(*args, &screen),
         Command::Syntax(args) => commands::syntax::run(&args, &screen),
         Command::Coref(args) => commands::coref::run(&args, &screen),
+        Command::AttentionProbe(args) => commands::attention_probe::run(*args, &screen),
         Command::Inspect(args) => commands::inspect::run(args, &screen),
         Command::Verify(args) => commands::verify::run(args, &screen),
         Command::View(args) => commands::view::run(*args, &screen),

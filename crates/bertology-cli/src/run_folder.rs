@@ -53,6 +53,8 @@ pub(crate) const OWN_FILES: &[&str] = &[
     "heads.csv",
     "curve.csv",
     "predictions.csv",
+    "probes.csv",
+    "probe_weights.npy",
     "syntax.csv",
     "syntax_heads.npy",
     "relations.json",
@@ -62,6 +64,10 @@ pub(crate) const OWN_FILES: &[&str] = &[
 ];
 /// The folder of the checkpoint that `prune` writes.
 pub(crate) const MODEL: &str = "model";
+/// The folder of the word maps that `attention-probe` keeps while it runs.
+pub(crate) const MAPS: &str = "maps";
+/// Start of the names of the files in it.
+const MAPS_PREFIX: &str = "maps-";
 
 /// What a saved state must agree with to be continued.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +161,7 @@ impl RunFolder {
             }
             extract::remove(path)
                 .map_err(|error| Failure::io("remove the shards in", path, &error))?;
+            folder.remove_maps()?;
         }
         Ok(folder)
     }
@@ -275,6 +282,29 @@ impl RunFolder {
             }
             _ => Ok(()),
         }
+    }
+
+    fn remove_maps(&self) -> Result<(), Failure> {
+        let folder = self.path.join(MAPS);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|error| Failure::io("read the folder", &folder, &error))?,
+        };
+        for entry in entries {
+            let name = entry
+                .map_err(|error| Failure::io("read the folder", &folder, &error))?
+                .file_name();
+            let ours = name
+                .to_str()
+                .is_some_and(|name| name.starts_with(MAPS_PREFIX));
+            if ours || is_temporary(&name) {
+                let path = folder.join(name);
+                fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error))?;
+            }
+        }
+        // Not empty: something that is not of this program, which stays.
+        let _ = fs::remove_dir(&folder);
+        Ok(())
     }
 
     /// Files that a killed process was writing.

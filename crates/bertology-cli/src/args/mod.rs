@@ -1,5 +1,6 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
+mod attention_probe;
 mod cluster;
 mod data;
 mod extract;
@@ -17,6 +18,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(crate) use attention_probe::AttentionProbeArgs;
+#[cfg(feature = "probes")]
+pub(crate) use attention_probe::{CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
@@ -99,6 +103,8 @@ pub(crate) enum Command {
     Syntax(Box<SyntaxArgs>),
     /// Every head as a finder of antecedents, with the usual baselines.
     Coref(Box<CorefArgs>),
+    /// How much of dependency trees all attention maps hold together: probes for the head of every word.
+    AttentionProbe(Box<AttentionProbeArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

@@ -22,7 +22,7 @@ use crate::run_folder::{Earlier, RunFolder};
 use crate::saved::Saved;
 use crate::session::{Opened, failure};
 use crate::show::text::{count, plural, seconds};
-use crate::show::{Screen, account, plane};
+use crate::show::{Screen, passages as texts, plane};
 use crate::study;
 
 pub(crate) fn run(args: ClusterArgs, screen: &Screen) -> Result<Done, Failure> {
@@ -47,8 +47,8 @@ pub(crate) fn run(args: ClusterArgs, screen: &Screen) -> Result<Done, Failure> {
     }
     // From the first line printed on, Ctrl-C keeps what was computed.
     let graceful = Graceful::begin();
-    screen.say(&account::headline(&opened, &passages))?;
-    account::note_skipped(&passages, screen);
+    screen.say(&texts::headline(&opened, &passages))?;
+    study::note_skipped_lines(passages.info(), screen);
     run.clock.lap("load");
     let saved = Saved {
         run: &run,
@@ -60,12 +60,14 @@ pub(crate) fn run(args: ClusterArgs, screen: &Screen) -> Result<Done, Failure> {
     let state = saved.finish(
         fresh,
         earlier,
-        |state| state.account().units(),
+        |state| state.counts().units(),
         |state, watch| state.run(&passages, &work, memory, watch),
     )?;
     drop(graceful);
     let time = run.clock.lap("distances");
-    account::note_left_out(state.account(), passages.max_length(), screen);
+    if let Some(left_out) = texts::left_out(state.counts(), &passages) {
+        screen.note(&left_out);
+    }
 
     let found = Found::new(&state, &heads, &args).map_err(|e| failure(&e))?;
     run.clock.lap("map");
@@ -78,9 +80,8 @@ pub(crate) fn run(args: ClusterArgs, screen: &Screen) -> Result<Done, Failure> {
     }
     screen.say(&format!("\n{}", found.text()))?;
     screen.say(&format!(
-        "\n{}, {}{}\n{}",
-        plural(state.account().sequences, "sequence"),
-        plural(state.account().tokens, "token"),
+        "\n{}{}\n{}",
+        texts::studied(state.counts(), &passages),
         match state.sums().rows() {
             rows if rows == state.sums().tokens() => String::new(),
             rows => format!(", of which {} compared", count(rows)),
@@ -198,7 +199,7 @@ impl<'a> Found<'a> {
         });
         let tried = clusters.tried.iter();
         json!({
-            "account": state.account(),
+            "counts": state.counts(),
             "heads": self.heads.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "tokens": state.sums().tokens(),
             "rows": state.sums().rows(),

@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod ablate;
+pub(crate) mod attention_probe;
 pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod coref;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use bertology::attention::TextPassages;
 use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, Thresholds,
     TokenClasses,
 };
-use bertology::attention::{SequenceCounts, Supply, TextPassages};
 use bertology::data::LabelOrder;
 use bertology::{HeadId, HeadTable, Objective, OpenAs, TokenMasking};
 use serde_json::{Map, Value, json};
@@ -21,8 +21,8 @@ use crate::record::{Clock, Run};
 use crate::run_folder::{Earlier, RunFolder};
 use crate::saved::Saved;
 use crate::session::{Opened, failure};
-use crate::show::text::{count, plural, seconds};
-use crate::show::{Screen, patterns as show};
+use crate::show::text::seconds;
+use crate::show::{Screen, passages as texts, patterns as show};
 use crate::study;
 use crate::tables::cells;
 
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &PatternsArgs, screen: &Screen) -> Result<Done, Failure>
         return Err(Failure::input(format!(
             "{}: {}, so there is nothing to study",
             passages.info().path.display(),
-            left_out(state.counts(), &passages)
+            texts::left_out(state.counts(), &passages).unwrap_or_default()
         )));
     }
     let found = state.finish().map_err(|e| failure(&e))?;
@@ -109,12 +109,12 @@ pub(crate) fn run(args: &PatternsArgs, screen: &Screen) -> Result<Done, Failure>
         folder.complete(&document)?;
     }
     screen.say(&format!("\n{}", show::text(&found, &thresholds)))?;
-    if found.counts.left_out() > 0 {
-        screen.note(&left_out(&found.counts, &passages));
+    if let Some(left_out) = texts::left_out(&found.counts, &passages) {
+        screen.note(&left_out);
     }
     screen.say(&format!(
         "\n{}\n{}",
-        counts(&found, &passages),
+        texts::studied(&found.counts, &passages),
         seconds(time)
     ))?;
     super::say_folder(folder.as_ref(), screen)?;
@@ -182,66 +182,13 @@ fn options(args: &PatternsArgs) -> PatternOptions {
 }
 
 fn headline(opened: &Opened, passages: &TextPassages, objective: Option<Objective>) -> String {
-    let (layers, heads) = opened.shape();
     let loss = objective.map_or_else(String::new, |objective| {
         format!(
             ", gradients of the loss of {}",
             study::of_objective(objective)
         )
     });
-    format!(
-        "{}: {layers} layers of {heads} heads\n{}: {}, at most {} tokens each{loss}",
-        opened.located.name,
-        passages.info().path.display(),
-        plural(passages.total(), "text"),
-        count(passages.max_length() as u64),
-    )
-}
-
-/// `3 texts left out: 2 of more than 128 tokens, 1 with nothing to predict`
-fn left_out(counts: &SequenceCounts, passages: &TextPassages) -> String {
-    let kinds = [
-        (
-            counts.too_long,
-            format!(
-                "of more than {} tokens",
-                count(passages.max_length() as u64)
-            ),
-        ),
-        (counts.empty, "without a token".to_owned()),
-        (
-            counts.unpaired,
-            "of a single sentence, which is no pair".to_owned(),
-        ),
-        (
-            counts.nothing_to_predict,
-            "with nothing to predict".to_owned(),
-        ),
-    ];
-    let kinds = kinds.iter().filter(|(number, _)| *number > 0);
-    let kinds: Vec<String> = kinds
-        .map(|(number, kind)| format!("{} {kind}", count(*number)))
-        .collect();
-    let all = plural(counts.left_out(), "text");
-    format!("{all} left out: {}", kinds.join(", "))
-}
-
-fn counts(found: &Patterns, passages: &TextPassages) -> String {
-    let counts = &found.counts;
-    let cut = match counts.cut {
-        0 => "none cut".into(),
-        cut => format!(
-            "{} cut to {} tokens ({} lost)",
-            count(cut),
-            passages.max_length(),
-            plural(counts.tokens_cut, "token")
-        ),
-    };
-    format!(
-        "{}, {}, {cut}",
-        plural(counts.sequences, "text"),
-        plural(counts.tokens, "token")
-    )
+    format!("{}{loss}", texts::headline(opened, passages))
 }
 
 /// The averages of attention under their names in files, those of entropy behind them.

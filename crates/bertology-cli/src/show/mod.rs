@@ -1,8 +1,8 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
-pub(crate) mod account;
 pub(crate) mod coref;
 pub(crate) mod heat;
+pub(crate) mod passages;
 pub(crate) mod patterns;
 pub(crate) mod plane;
 mod progress;

@@ -57,7 +57,7 @@ fn it_fills_its_folder() {
     assert_eq!((kind.as_str(), &shape[..]), ("<f8", &[COUNT as u64; 2][..]));
     let tokens = results["tokens"].as_f64().unwrap();
     assert_eq!(results["rows"], results["tokens"]);
-    assert_eq!(results["account"]["sequences"], 30);
+    assert_eq!(results["counts"]["sequences"], 30);
     for a in 0..COUNT {
         assert_eq!(sums[a * COUNT + a], 0.0);
         for b in 0..a {

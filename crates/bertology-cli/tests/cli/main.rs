@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+#[cfg(feature = "probes")]
+mod attention_probe;
 mod cluster;
 mod extract;
 mod harness;

@@ -6,9 +6,8 @@
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`treebank`] | and a treebank? |
-//! | [`survey`] | how does every map of a corpus come by a study? |
+//! | [`survey`](mod@survey) | how does every map of a corpus come by a study? |
 //! | [`patterns`] | does a head look at neighbours, at special tokens, at punctuation, or everywhere? |
-//! | [`account`] | what was studied of a file, and what was not? |
 //! | [`cluster`] | which heads look at the same things? |
 //! | [`syntax`] | which head finds the syntactic heads of words? |
 //! | [`coref`] | which head finds what a pronoun or name refers back to? |
@@ -18,7 +17,6 @@
 //! counts. Layers and heads are zero-based. Maps are those of transformers with eager attention in f32; the
 //! paper's released code stored f16, so that its numbers can be repeated to three digits.
 
-pub mod account;
 pub mod cluster;
 pub mod coref;
 pub mod passages;
@@ -32,7 +30,6 @@ pub mod words;
 mod counts;
 mod pairs;
 
-pub use account::Account;
 pub use counts::SequenceCounts;
 pub use passages::{Long, Packing, TextItem, TextOptions, TextPassages};
 pub use proportion::Proportion;

@@ -211,7 +211,7 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
         state.run(&passages, &threads(1), MEMORY, &mut ()).unwrap();
         let tokens = state.sums().tokens();
         assert_eq!(
-            (state.account().sequences, state.account().tokens),
+            (state.counts().sequences, state.counts().tokens),
             (12, tokens)
         );
         assert_eq!(state.sums().rows(), tokens);
@@ -236,7 +236,7 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
             matches!(stopped, Err(Error::Interrupted { .. })),
             "{stopped:?}"
         );
-        assert!((4..12).contains(&part.account().units()));
+        assert!((4..12).contains(&part.counts().units()));
         let text = serde_json::to_string(&part).unwrap();
         let mut part: DistanceState = serde_json::from_str(&text).unwrap();
         part.run(&passages, &threads(1), MEMORY, &mut ()).unwrap();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distances::JsSums;
 use super::maps::{PackedMaps, RowChoice, Smoothing};
-use crate::attention::account::Account;
+use crate::attention::SequenceCounts;
 use crate::attention::survey::{Fate, MapStudy, MapView, Passage, Supply, SurveyOptions, survey};
 use crate::attention::{TextItem, TextPassages};
 use crate::{Error, HeadTable, LoadedModel, Watch};
@@ -49,7 +49,7 @@ pub struct DistanceState {
     /// Zeros; says which heads there are.
     heads: HeadTable,
     options: DistanceOptions,
-    account: Account,
+    counts: SequenceCounts,
     sums: JsSums,
 }
 
@@ -71,7 +71,7 @@ impl DistanceState {
         Ok(Self {
             heads,
             options: *options,
-            account: Account::default(),
+            counts: SequenceCounts::default(),
             sums: JsSums::new(count),
         })
     }
@@ -107,20 +107,29 @@ impl DistanceState {
             one_at_a_time: true,
             ..*work
         };
-        let (account, sums) = (&mut self.account, &mut self.sums);
-        let done = account.units();
-        survey(model, &bounded, &study, &work, done, watch, |fate| {
-            account.add(&fate);
-            if let Fate::Studied(found) = fate {
-                sums.add_counted(&found.part.sums);
-            }
-        })
+        let (counts, sums) = (&mut self.counts, &mut self.sums);
+        let done = counts.units();
+        survey(
+            model,
+            &bounded,
+            &study,
+            &work,
+            done,
+            watch,
+            |fate| match fate {
+                Fate::Studied(found) => {
+                    counts.study(found.tokens, found.item.cut);
+                    sums.add_counted(&found.part.sums);
+                }
+                Fate::LeftOut(why) => counts.leave_out(why),
+            },
+        )
     }
 
     /// What was read, and what was left out.
     #[must_use]
-    pub fn account(&self) -> &Account {
-        &self.account
+    pub fn counts(&self) -> &SequenceCounts {
+        &self.counts
     }
 
     /// What is compared.
@@ -151,7 +160,7 @@ impl DistanceState {
                 reason: "they compare different heads, or by other options",
             });
         }
-        self.account.merge(&other.account);
+        self.counts = self.counts.and(other.counts);
         self.sums.merge(&other.sums)
     }
 }

@@ -1,0 +1,106 @@
+//! What a probe refuses, with the evidence.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a probe could not be trained or scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model or the driver refused.
+    #[error(transparent)]
+    Study(#[from] bertology::Error),
+    /// The tensor library refused.
+    #[error("the arithmetic of the probes failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line of a file of word vectors does not fit.
+    #[error("{}, line {line}: {what}", path.display())]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// A file of word vectors without vectors.
+    #[error("{}: no word vector in this file; give lines of a word and its numbers", path.display())]
+    NoVectors {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A model without an embedding table.
+    #[error("the model has no table of word embeddings; give word vectors from a file")]
+    NoEmbeddings,
+    /// The training diverged.
+    #[error(
+        "probe `{probe}`: the loss of training sentence {sentence} is {loss}, which is not a finite \
+         number; the model's attention or the word vectors hold such values"
+    )]
+    NotFinite {
+        /// The probe.
+        probe: &'static str,
+        /// Zero-based.
+        sentence: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// An input of another shape than the probe's.
+    #[error("the {what} has {found} where {expected} is needed")]
+    Shape {
+        /// What was given.
+        what: &'static str,
+        /// What it has.
+        found: usize,
+        /// What it must have.
+        expected: usize,
+    },
+    /// Nothing to train on or to score.
+    #[error("{}: no sentence of this file can be used ({reason})", path.display())]
+    NoSentences {
+        /// The treebank.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The user asked to stop.
+    #[error("interrupted after {sentences} of {total} sentences")]
+    Interrupted {
+        /// Sentences of this pass that are done.
+        sentences: usize,
+        /// All of them.
+        total: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+pub(crate) fn expect(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what,
+        found,
+        expected,
+    })
+}

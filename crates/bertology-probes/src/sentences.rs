@@ -1,0 +1,405 @@
+//! Sentences with their attention: from the model, or from the cache where they are there.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bertology::attention::{
+    Contribution, Fate, LeftOut, MapStudy, MapView, Passage, RowMode, SentenceItem,
+    SentencePassages, Supply, SurveyOptions, WordMap, Words, survey,
+};
+use bertology::data::conllu::Word;
+use bertology::{HeadId, LoadedModel, Sequence, Watch, watch};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Features, Layout, MapCache, Precision};
+
+/// What the probes need to know of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// The words among the units of the sequence.
+    pub words: Words,
+    /// The sequence's token ids.
+    pub ids: Vec<u32>,
+    /// The words as they are written.
+    pub forms: Vec<String>,
+    /// Head of each word: 0 for ROOT, else the word's number from 1.
+    pub heads: Vec<u32>,
+    /// Which words are punctuation.
+    pub punct: Vec<bool>,
+}
+
+/// What was read of a treebank.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Sentences that were used.
+    pub sentences: u64,
+    /// Sentences of more tokens than the model may see.
+    pub too_long: u64,
+    /// Sentences that give no sequence for another reason.
+    pub left_out: u64,
+    /// Words of the sentences that were used.
+    pub words: u64,
+    /// Of these, words without any token: no attention is known of them.
+    pub without_tokens: u64,
+    /// Sentences with such a word.
+    pub sentences_without_tokens: u64,
+}
+
+/// A model and how its maps are read.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) model: &'a LoadedModel,
+    /// Where each head's map is among the channels.
+    heads: BTreeMap<HeadId, usize>,
+    pub(crate) rows: RowMode,
+    pub(crate) precision: Precision,
+    pub(crate) options: SurveyOptions,
+    causal: bool,
+    /// Whether maps are wanted at all.
+    pub(crate) maps: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        model: &'a LoadedModel,
+        rows: RowMode,
+        precision: Precision,
+        options: SurveyOptions,
+        maps: bool,
+    ) -> Self {
+        let heads = model.model().heads().enumerate();
+        Self {
+            model,
+            heads: heads.map(|(at, head)| (head, at)).collect(),
+            rows,
+            precision,
+            options,
+            causal: model.architecture().causal,
+            maps,
+        }
+    }
+
+    /// The heads of the model in the order of the channels.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = HeadId> {
+        self.heads.keys().copied()
+    }
+
+    /// Twice the heads.
+    pub(crate) fn channels(&self) -> usize {
+        2 * self.heads.len()
+    }
+
+    /// Pieces of evidence for ROOT: the first and the last column, of a causal model the first alone.
+    pub(crate) fn roots(&self) -> usize {
+        if self.causal { 1 } else { 2 }
+    }
+
+    pub(crate) fn features(&self, sentence: &Sentence, maps: &[f32]) -> Result<Features, Error> {
+        let words = &sentence.words;
+        let last = words.units().saturating_sub(1);
+        let layout = Layout {
+            units: words.units(),
+            words: words
+                .words()
+                .enumerate()
+                .map(|(word, unit)| words.has_tokens(word).then_some(unit))
+                .collect(),
+            roots: if self.causal { vec![0] } else { vec![0, last] },
+        };
+        Features::from_maps(maps, self.heads.len(), &layout)
+    }
+
+    /// Hands every sentence of a treebank over, in order, with its maps `[head, unit, unit]`.
+    pub(crate) fn pass<P, F>(
+        &self,
+        supply: &P,
+        mut cache: Option<&mut MapCache>,
+        watch: &mut dyn Watch,
+        mut each: F,
+    ) -> Result<Account, Error>
+    where
+        P: Supply<Item = Sentence>,
+        F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>,
+    {
+        let mut account = Account::default();
+        let mut done = 0;
+        let total = supply.total();
+        let kept = match &cache {
+            // Without a model there is nothing to keep or to wait for.
+            _ if !self.maps => usize::try_from(total).unwrap_or(usize::MAX),
+            Some(cache) => cache.len(),
+            None => 0,
+        };
+        if kept > 0 {
+            watch.begin(watch::Pass::Attention, 0, total);
+            for raw in supply.open()?.take(kept) {
+                let values = match &mut cache {
+                    Some(cache) if self.maps => cache.get(done)?.unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                let raw = raw?;
+                let line = supply.line(&raw);
+                let fate = supply
+                    .prepare(raw)
+                    .map_err(|error| bertology::Error::Example {
+                        path: supply.path().to_owned(),
+                        line,
+                        source: Box::new(error),
+                    })?;
+                match fate {
+                    Fate::Studied(passage) => {
+                        account.add(&passage.item);
+                        each(done, &passage.item, &values)?;
+                    }
+                    Fate::LeftOut(why) => account.leave_out(why),
+                }
+                done += 1;
+                if watch.advance(done as u64, total).is_break() {
+                    return Err(interrupted(done, total));
+                }
+            }
+        }
+        if (done as u64) < total {
+            self.from_model(supply, cache, watch, done, &mut account, &mut each)?;
+        }
+        Ok(account)
+    }
+
+    fn from_model<P, F>(
+        &self,
+        supply: &P,
+        cache: Option<&mut MapCache>,
+        watch: &mut dyn Watch,
+        done: usize,
+        account: &mut Account,
+        each: &mut F,
+    ) -> Result<(), Error>
+    where
+        P: Supply<Item = Sentence>,
+        F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>,
+    {
+        let arrived = RefCell::new(Vec::new());
+        let mut groups = Groups {
+            watch,
+            arrived: &arrived,
+            cache,
+            account,
+            each,
+            done,
+            failure: None,
+        };
+        let result = survey(
+            self.model,
+            supply,
+            &Maps(self),
+            &self.options,
+            done as u64,
+            &mut groups,
+            |fate| arrived.borrow_mut().push(fate),
+        );
+        let (failure, reached) = (groups.failure.take(), groups.done);
+        let flushed = match groups.cache {
+            Some(cache) => cache.flush(),
+            None => Ok(()),
+        };
+        match (failure, result) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(bertology::Error::Interrupted { total, .. })) => {
+                flushed?;
+                Err(interrupted(reached, total))
+            }
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(())) => flushed,
+        }
+    }
+}
+
+fn interrupted(done: usize, total: u64) -> Error {
+    Error::Interrupted {
+        sentences: done,
+        total: usize::try_from(total).unwrap_or(usize::MAX),
+    }
+}
+
+impl Account {
+    fn add(&mut self, sentence: &Sentence) {
+        let words = &sentence.words;
+        let without = (0..words.len())
+            .filter(|word| !words.has_tokens(*word))
+            .count();
+        self.sentences += 1;
+        self.words += words.len() as u64;
+        self.without_tokens += without as u64;
+        self.sentences_without_tokens += u64::from(without > 0);
+    }
+
+    fn leave_out(&mut self, why: LeftOut) {
+        match why {
+            LeftOut::TooLong { .. } => self.too_long += 1,
+            _ => self.left_out += 1,
+        }
+    }
+}
+
+type Arrived = Fate<Contribution<Sentence, Vec<f32>>>;
+
+/// Deals with the sentences that the model computed together when all of them have arrived.
+struct Groups<'a, 'w, F> {
+    watch: &'w mut dyn Watch,
+    arrived: &'a RefCell<Vec<Arrived>>,
+    cache: Option<&'a mut MapCache>,
+    account: &'a mut Account,
+    each: &'a mut F,
+    done: usize,
+    failure: Option<Error>,
+}
+
+impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Groups<'_, '_, F> {
+    fn take(&mut self) -> Result<(), Error> {
+        for fate in self.arrived.take() {
+            let mut values = Vec::new();
+            match fate {
+                Fate::Studied(contribution) => {
+                    values = contribution.part;
+                    self.account.add(&contribution.item);
+                    (self.each)(self.done, &contribution.item, &values)?;
+                }
+                Fate::LeftOut(why) => self.account.leave_out(why),
+            }
+            if let Some(cache) = &mut self.cache {
+                cache.put(self.done, &values);
+            }
+            self.done += 1;
+        }
+        match &mut self.cache {
+            Some(cache) => cache.commit(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Watch for Groups<'_, '_, F> {
+    fn begin(&mut self, pass: watch::Pass, done: u64, total: u64) {
+        self.watch.begin(pass, done, total);
+    }
+
+    fn stop_signal(&self) -> Option<Arc<AtomicBool>> {
+        self.watch.stop_signal()
+    }
+
+    fn advance(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        if let Err(failure) = self.take() {
+            self.failure = Some(failure);
+            return ControlFlow::Break(());
+        }
+        self.watch.advance(done, total)
+    }
+}
+
+/// Word maps of a sequence, `[head, unit, unit]`.
+struct Maps<'a>(&'a Reader<'a>);
+
+impl MapStudy for Maps<'_> {
+    type Item = Sentence;
+    type Part = Vec<f32>;
+
+    fn begin(&self, sentence: &Sentence, _sequence: &Sequence) -> Vec<f32> {
+        vec![0.0; self.0.heads.len() * sentence.words.units().pow(2)]
+    }
+
+    fn see(&self, sentence: &Sentence, part: &mut Vec<f32>, view: &MapView<'_>) {
+        let Some(at) = self.0.heads.get(&view.head) else {
+            return;
+        };
+        let units = sentence.words.units();
+        let map = WordMap::new(view.map, &sentence.words, self.0.rows);
+        let room = &mut part[at * units * units..(at + 1) * units * units];
+        for (unit, row) in room.chunks_exact_mut(units).enumerate() {
+            for (to, value) in row.iter_mut().zip(map.row(unit)) {
+                *to = *value as f32;
+            }
+        }
+    }
+
+    fn close(&self, _sentence: &Sentence, part: &mut Vec<f32>) {
+        self.0.precision.round(part);
+    }
+}
+
+/// The sentences of a treebank as the probes take them.
+#[derive(Debug)]
+pub struct Sentences<'a>(SentencePassages<'a>);
+
+impl<'a> Sentences<'a> {
+    /// Of these sequences.
+    #[must_use]
+    pub fn new(passages: SentencePassages<'a>) -> Self {
+        Self(passages)
+    }
+
+    /// The sequences.
+    #[must_use]
+    pub fn passages(&self) -> &SentencePassages<'a> {
+        &self.0
+    }
+}
+
+impl Supply for Sentences<'_> {
+    type Raw = <SentencePassages<'static> as Supply>::Raw;
+    type Item = Sentence;
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn total(&self) -> u64 {
+        self.0.total()
+    }
+
+    fn open(
+        &self,
+    ) -> Result<
+        Box<dyn Iterator<Item = Result<Self::Raw, bertology::Error>> + Send + '_>,
+        bertology::Error,
+    > {
+        self.0.open()
+    }
+
+    fn size(&self, raw: &Self::Raw) -> usize {
+        self.0.size(raw)
+    }
+
+    fn line(&self, raw: &Self::Raw) -> u64 {
+        self.0.line(raw)
+    }
+
+    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<Sentence>>, bertology::Error> {
+        let passage = match self.0.prepare(raw)? {
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+            Fate::Studied(passage) => passage,
+        };
+        let SentenceItem {
+            sentence, words, ..
+        } = passage.item;
+        Ok(Fate::Studied(Passage {
+            target: passage.target,
+            item: Sentence {
+                words,
+                ids: passage.sequence.ids.clone(),
+                heads: sentence
+                    .words
+                    .iter()
+                    // Sentences are far shorter than 2³².
+                    .map(|word| word.head.map_or(0, |head| head as u32 + 1))
+                    .collect(),
+                punct: sentence.words.iter().map(Word::is_punctuation).collect(),
+                forms: sentence.words.into_iter().map(|word| word.form).collect(),
+            },
+            sequence: passage.sequence,
+        }))
+    }
+}
