@@ -432,3 +432,32 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_that_cannot_be_made_does_not_undo_the_run() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = RunFolder::open(base.path(), false).unwrap();
+        let record = json!({
+            "format": 1,
+            "command": "importance",
+            "model": { "name": "m", "num_layers": 1, "num_heads": 2 },
+            "identity": { "model_sha256": "aa" },
+        });
+        folder.write("head_importance.npy", b"damaged").unwrap();
+        folder.complete(&record).unwrap();
+        assert!(base.path().join(RUN).exists() && !base.path().join(REPORT).exists());
+
+        fs::remove_file(base.path().join("head_importance.npy")).unwrap();
+        folder.complete(&record).unwrap();
+        assert!(base.path().join(REPORT).exists());
+        // And with `--overwrite` it goes.
+        RunFolder::open(base.path(), true).unwrap();
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+}

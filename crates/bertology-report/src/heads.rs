@@ -57,7 +57,6 @@ pub struct Joined {
     columns: Vec<Joint>,
     sources: Vec<(String, String)>,
     map: Option<(Vec<Place>, Vec<String>)>,
-    notes: Vec<String>,
 }
 
 /// Joins runs of one model, in any order and of any commands that look at heads.
@@ -75,7 +74,6 @@ pub fn join(runs: &[Run]) -> Result<Joined, Error> {
         columns: Vec::new(),
         sources: Vec::new(),
         map: None,
-        notes: Vec::new(),
     };
     let folder = |run: &Run| run.folder().display().to_string();
     let brief = |hash: &str| hash.chars().take(12).collect::<String>();
@@ -297,7 +295,7 @@ impl Joined {
             ),
             file: "heads".into(),
             sections,
-            notes: self.notes.clone(),
+            notes: Vec::new(),
         }
     }
 

@@ -41,12 +41,7 @@ fn every_run_leaves_a_page_that_can_be_made_again() {
 }
 
 #[test]
-fn a_page_that_cannot_be_made_is_a_note_and_no_failure() {
-    let toy = Toy::new();
-    fs::create_dir_all(toy.path("run/report.html")).unwrap();
-    let ran = toy.run("evaluate", &["--output", "OUT/run", "--overwrite"]);
-    // A folder stands where the page should: `--overwrite` cannot remove it.
-    assert_ne!(ran.code, Some(101), "{}", ran.err);
+fn damaged_folders_are_refused_by_name() {
     let toy = Toy::new();
     toy.run("importance", &["--output", "OUT/run"]).ok();
     toy.write("run/head_importance.npy", "damaged");

@@ -9,6 +9,8 @@ mod patterns;
 mod probe;
 mod syntax;
 
+use serde_json::Value;
+
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Heat, Scale};
 use crate::number::{count, plural, seconds, short};
@@ -172,12 +174,19 @@ impl Parts<'_> {
             self.add("Mask", vec![heads]);
         }
         let results = self.run.record.get("results").and_then(|v| v.as_object());
-        let facts: Vec<(String, String)> = results
-            .into_iter()
-            .flatten()
-            .filter(|(_, value)| !value.is_null() && !value.is_array())
-            .map(|(key, value)| (key.replace('_', " "), text_of(value)))
-            .collect();
+        let says = |key: &str| key.replace('_', " ");
+        let mut facts = Vec::new();
+        for (key, value) in results.into_iter().flatten() {
+            match value {
+                // Metrics are in the summary.
+                _ if key == "evaluation" || key == "masked_heads" => {}
+                Value::Null | Value::Array(_) => {}
+                Value::Object(map) => {
+                    facts.extend(map.iter().map(|(key, value)| (says(key), text_of(value))));
+                }
+                value => facts.push((says(key), text_of(value))),
+            }
+        }
         if !facts.is_empty() {
             self.add("Results", vec![Block::Facts(facts)]);
         }
