@@ -6,7 +6,7 @@
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`treebank`] | and a treebank? |
-//! | [`survey`] | how does every map of a corpus come by a study? |
+//! | [`mod@survey`] | how does every map of a corpus come by a study? |
 //! | [`patterns`] | does a head look at neighbours, at special tokens, at punctuation, or everywhere? |
 //! | [`account`] | what was studied of a file, and what was not? |
 //! | [`cluster`] | which heads look at the same things? |
