@@ -9,7 +9,7 @@ demo:
 
 # Every test
 test:
-    cargo test --release --workspace
+    cargo test --release --workspace --all-features
 
 # What CI runs
 check:
@@ -21,8 +21,12 @@ fmt:
 
 # Clippy and rustdoc, warnings are errors
 lint:
-    cargo clippy --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+# The pages: build them from web/, compare with the committed ones, try them in Chromium
+pages:
+    tools/web/check.sh
 
 # A virtual environment with the pinned reference (PyTorch, transformers)
 venv:
