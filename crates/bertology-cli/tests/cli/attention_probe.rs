@@ -95,7 +95,7 @@ fn probes_beat_the_baselines_on_the_embedded_grammar() {
     let ran = trees.run(&["--output", "OUT/run", "--json"]).ok();
     assert_eq!(
         trees.names("run"),
-        ["probe_weights.npy", "probes.csv", "run.json"]
+        ["probe_weights.npy", "probes.csv", "report.html", "run.json"]
     );
     assert_eq!(ran.json(), trees.record("run"));
     let scores = trees.scores("run");
@@ -250,7 +250,7 @@ fn a_run_that_was_cut_short_comes_to_the_same_end() {
         .ok();
     assert_eq!(
         trees.names("whole"),
-        ["probe_weights.npy", "probes.csv", "run.json"]
+        ["probe_weights.npy", "probes.csv", "report.html", "run.json"]
     );
 }
 
