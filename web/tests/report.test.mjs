@@ -20,7 +20,7 @@ before(() => {
     make(base, name);
     bertology("report", join(base, name), "--quiet");
   }
-  importance(base, "pretrained", { seed: 8, sha: "77aa", model: "bert-base pre-trained", pruned: [5, 17, 40] });
+  importance(base, "pretrained", { seed: 8, sha: "77aa", model: "another made-up model", pruned: [5, 17, 40] });
   const run = (name) => join(base, name);
   const six = ["importance", "ablate", "patterns", "syntax", "cluster", "coref"].map(run);
   bertology("heads", ...six, "--html", join(base, "heads.html"), "--output", join(base, "heads.csv"), "--quiet");

@@ -317,13 +317,23 @@ impl Joined {
                 head: Some((layer, head)),
             }
         });
+        let mut rows: Vec<Row> = rows.collect();
+        // Most important first, where importance is known; else layer by layer.
+        let sorted = self
+            .columns
+            .iter()
+            .position(|column| column.key == "importance");
+        if let Some(at) = sorted {
+            let key = |row: &Row| row.cells[at + 2].value.unwrap_or(f64::NEG_INFINITY);
+            rows.sort_by(|a, b| key(b).total_cmp(&key(a)));
+        }
         Table {
             id: "heads".into(),
             title: plural((self.layers * self.heads) as u64, "head"),
             caption: "Click a column's name to put the heads in its order.".into(),
             columns,
-            rows: rows.collect(),
-            ..Table::default()
+            rows,
+            sorted: sorted.map(|at| at + 2),
         }
     }
 
