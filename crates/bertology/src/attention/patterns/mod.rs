@@ -167,7 +167,11 @@ pub enum Gradients {
     None,
     /// `|∂L/∂α|`: the paper.
     Plain,
-    /// And `|α · ∂L/∂α|`, which the paper does not have. All maps of a sequence are kept until its backward pass.
+    /// And `|α · ∂L/∂α|`, which the paper does not have.
+    ///
+    /// # Cost
+    /// The maps of a batch are kept until its backward pass: at most
+    /// `4 · layers · heads · tokens in the batch · longest sequence` bytes a thread.
     TimesAttention,
 }
 

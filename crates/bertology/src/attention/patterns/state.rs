@@ -249,22 +249,9 @@ impl PatternsState {
     ) -> Result<(), Error> {
         self.check(model)?;
         let study = self.study();
-        let options = SurveyOptions {
-            one_at_a_time: options.one_at_a_time
-                || self.options.gradients == Gradients::TimesAttention,
-            ..*options
-        };
-        survey(
-            model,
-            supply,
-            &study,
-            &options,
-            self.done(),
-            watch,
-            |fate| {
-                self.add(fate);
-            },
-        )
+        survey(model, supply, &study, options, self.done(), watch, |fate| {
+            self.add(fate);
+        })
     }
 
     fn check(&self, model: &LoadedModel) -> Result<(), Error> {
