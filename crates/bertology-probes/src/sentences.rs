@@ -164,12 +164,12 @@ impl<'a> Reader<'a> {
             }
         }
         if (done as u64) < total {
-            self.from_model(supply, cache, watch, done, &mut account, &mut each)?;
+            self.ask_model(supply, cache, watch, done, &mut account, &mut each)?;
         }
         Ok(account)
     }
 
-    fn from_model<P, F>(
+    fn ask_model<P, F>(
         &self,
         supply: &P,
         cache: Option<&mut MapCache>,

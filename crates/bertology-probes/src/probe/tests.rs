@@ -456,10 +456,11 @@ fn training_reaches_the_optimum_of_the_convex_problem() {
 /// Gaussian elimination; the matrix is positive definite.
 fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> [f64; N] {
     for pivot in 0..N {
+        let upper = a[pivot];
         for row in pivot + 1..N {
-            let factor = a[row][pivot] / a[pivot][pivot];
-            for column in pivot..N {
-                a[row][column] -= factor * a[pivot][column];
+            let factor = a[row][pivot] / upper[pivot];
+            for (value, upper) in a[row].iter_mut().zip(upper) {
+                *value -= factor * upper;
             }
             b[row] -= factor * b[pivot];
         }
