@@ -222,8 +222,7 @@ fn the_text_has_a_table_and_a_map() {
     assert!(ran.out.contains("2 clusters of heads"), "{}", ran.out);
     assert!(ran.out.contains("compared"), "{}", ran.out);
     assert!(
-        ran.err
-            .contains("1 of 3 texts left out: longer than 8 tokens"),
+        ran.err.contains("1 text left out: 1 of more than 8 tokens"),
         "{}",
         ran.err
     );
