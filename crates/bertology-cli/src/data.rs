@@ -285,14 +285,11 @@ pub(crate) fn passages<'a>(
 
 /// How a survey's work is spread.
 pub(crate) fn survey_options(work: &WorkArgs) -> SurveyOptions {
-    let mut options = SurveyOptions {
+    SurveyOptions {
         threads: session::threads(work),
+        batch_tokens: work.tokens_per_batch.map(usize::from),
         ..SurveyOptions::default()
-    };
-    if let Some(tokens) = work.tokens_per_batch {
-        options.batch_tokens = tokens.get();
     }
-    options
 }
 
 /// A treebank, or the beginning of it.

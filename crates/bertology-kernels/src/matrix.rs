@@ -373,14 +373,32 @@ pub fn linear<T: Real>(
     if out == 0 {
         return;
     }
+    linear_into(MatrixMut::new(y, rows, out), x, weight, bias, threads);
+}
+
+/// [`linear`] into a part of a wider matrix.
+///
+/// # Shapes
+/// `y [rows, out]`, `x [rows, in]`, `weight [out, in]`, `bias [out]` or empty.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn linear_into<T: Real>(
+    mut y: MatrixMut<'_, T>,
+    x: Matrix<'_, T>,
+    weight: Matrix<'_, T>,
+    bias: &[T],
+    threads: usize,
+) {
     if bias.is_empty() {
-        Product::replace(threads).run(MatrixMut::new(y, rows, out), x, weight.transposed());
+        Product::replace(threads).run(y, x, weight.transposed());
         return;
     }
-    for row in y.chunks_exact_mut(out) {
-        row.copy_from_slice(bias);
+    for row in 0..y.rows() {
+        y.row_mut(row).copy_from_slice(bias);
     }
-    Product::add(threads).run(MatrixMut::new(y, rows, out), x, weight.transposed());
+    Product::add(threads).run(y, x, weight.transposed());
 }
 
 /// Gradient of [`linear`] with respect to its input: `dx = dy · w`.

@@ -18,6 +18,11 @@ impl<R: Real> AttentionPass<'_, R> {
             .any(|site| taps.wants(Pass::Forward, site))
     }
 
+    /// Whether the values are of use where nobody reads a head's output.
+    pub(crate) fn reads_values(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
+        taps.wants(Pass::Forward, LayerSite::Value) || taps.changes()
+    }
+
     /// Head outputs of the rows that are read, `trace.context [rows, W]`.
     pub(crate) fn forward_rows(
         &self,

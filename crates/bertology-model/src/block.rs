@@ -4,9 +4,9 @@
 use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Architecture, NormPlacement};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::matrix::{linear, linear_backward_input};
+use bertology_kernels::matrix::{linear, linear_backward_input, linear_into};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
-use bertology_kernels::{Activation, Matrix, Real};
+use bertology_kernels::{Activation, Matrix, MatrixMut, Real};
 
 use crate::attention::AttentionPass;
 use crate::mask::HeadId;
@@ -111,7 +111,15 @@ impl<R: Real> BlockPass<'_, R> {
         let qkv = sized(&mut trace.qkv, tokens * weights.qkv.outputs);
         let input = Matrix::new(input, tokens, hidden);
         let bias = &weights.qkv.bias;
-        linear(qkv, input, weights.qkv.matrix(), bias, self.threads);
+        if self.rows.count(self.batch) == 0 && !attention.reads_values(taps) {
+            let (width, stride) = (2 * attention.width(), weights.qkv.outputs);
+            let queries_and_keys = MatrixMut::strided(qkv, tokens, width, stride);
+            let weight = weights.qkv.matrix().slice_rows(0..width);
+            let bias = bias.get(..width).unwrap_or_default();
+            linear_into(queries_and_keys, input, weight, bias, self.threads);
+        } else {
+            linear(qkv, input, weights.qkv.matrix(), bias, self.threads);
+        }
         attention.forward(trace, scratch, taps)?;
         let masked = attention.masked(&trace.context, &mut scratch.heads);
         attention.emit_contributions(masked, &mut scratch.tap, taps)?;

@@ -222,7 +222,12 @@ pub enum Error {
         /// Columns.
         cols: usize,
     },
-    /// An observer ended the pass.
-    #[error("an observer stopped the pass")]
+    /// A pass for its observers alone that should give results, too.
+    #[error(
+        "a pass for observers alone gives no losses and no logits; leave out the targets, or observed_only"
+    )]
+    ObservedOnly,
+    /// An observer, or whoever raised the signal, ended the pass.
+    #[error("an observer or a signal stopped the pass")]
     Stopped,
 }

@@ -10,7 +10,7 @@ use crate::block::BlockPass;
 use crate::head::{HeadPass, embed, positions_read};
 use crate::objective::{Parts, Target};
 use crate::rows::Rows;
-use crate::taps::{ATTENTION_SITES, LayerSite, ModelSite, Observer, Pass, Tap, Taps};
+use crate::taps::{ATTENTION_SITES, LayerSite, ModelSite, Observer, Pass, Site, Tap, Taps};
 use crate::workspace::{FinalTrace, LayerTrace, Scratch, Workspace, sized};
 use crate::{Error, Interests, Intervention, Masking, Model, PackedBatch};
 
@@ -36,6 +36,9 @@ pub struct PassOptions<'a> {
     /// Threads inside the matrix products; 0 counts as 1. Many batches are better spread over
     /// threads with [`crate::parallel`].
     pub threads: usize,
+    /// Leave out what no observer sees: the logits are not wanted, and the results of the sequences come
+    /// empty. Not together with targets, [`PassOptions::token_logits`] or [`PassOptions::target_logits`].
+    pub observed_only: bool,
     /// Raised from elsewhere, it ends the pass before the next layer with [`Error::Stopped`].
     pub stop: Option<&'a AtomicBool>,
 }
@@ -141,6 +144,18 @@ impl<R: Real> Model<R> {
                 sequences: Vec::new(),
             });
         }
+        let wanted = targets.is_some() || options.token_logits || options.target_logits;
+        if options.observed_only && wanted {
+            return Err(Error::ObservedOnly);
+        }
+        let above = [
+            Site::Model(ModelSite::Pooled),
+            Site::Model(ModelSite::Logits),
+            Site::Model(ModelSite::TokenLogits),
+            Site::Model(ModelSite::Loss),
+        ];
+        let headless =
+            options.observed_only && !above.iter().any(|site| taps.wants(Pass::Forward, *site));
 
         let Workspace {
             layers: traces,
@@ -154,7 +169,11 @@ impl<R: Real> Model<R> {
             LayerTrace::default,
         );
         embed(self, batch, hidden, scratch, &mut taps)?;
-        let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
+        let rows = if headless && self.rows_may_be_left_out(&taps) {
+            Rows::at(batch, batch.ranges().map(|_| []))
+        } else {
+            self.rows_read(batch, options, targets.as_deref(), &taps)
+        };
         for layer in 0..self.layers.len() {
             options.go_on()?;
             let trace = &mut traces[if backward { layer } else { 0 }];
@@ -163,6 +182,11 @@ impl<R: Real> Model<R> {
         }
 
         self.final_norm(batch, hidden, last, &mut taps)?;
+        if headless {
+            return Ok(PassOutput {
+                sequences: vec![SequenceOutput::default(); batch.len()],
+            });
+        }
 
         let mut gradient = vec![R::ZERO; if backward { hidden.len() } else { 0 }];
         let below = backward.then_some(gradient.as_mut_slice());
@@ -234,8 +258,7 @@ impl<R: Real> Model<R> {
         targets: Option<&[Parts<'_>]>,
         taps: &Taps<'_, '_, '_, R>,
     ) -> Rows {
-        let arch = self.architecture();
-        if taps.looks_at_rows() || arch.positions != Positions::Absolute {
+        if !self.rows_may_be_left_out(taps) {
             return Rows::All;
         }
         let all = options.token_logits
@@ -249,6 +272,10 @@ impl<R: Real> Model<R> {
             Some(positions) => Rows::at(batch, positions),
             None => Rows::All,
         }
+    }
+
+    fn rows_may_be_left_out(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
+        !taps.looks_at_rows() && self.architecture().positions == Positions::Absolute
     }
 
     /// The norm after the last block, where there is one.

@@ -205,7 +205,7 @@ impl Experiment<'_> {
             token_logits: self.token_logits,
             target_logits: false,
             threads: 1,
-            stop: None,
+            ..PassOptions::default()
         };
         let mut output = {
             let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut capture];

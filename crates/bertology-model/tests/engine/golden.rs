@@ -159,7 +159,7 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
         token_logits: true,
         threads: 1,
         target_logits: false,
-        stop: None,
+        ..PassOptions::default()
     };
     let output = model
         .run(&batch, &options, &mut Workspace::new(), &mut [&mut capture])

@@ -259,3 +259,67 @@ fn a_raised_signal_ends_a_pass() {
         assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
     }
 }
+
+/// A pass for observers alone shows them what any pass shows them, and gives no results.
+#[test]
+fn a_pass_for_observers_alone_shows_the_same() {
+    let causal = ["gpt2-lm", "gpt-lm", "bert-relative-key"];
+    for name in CLASSIFIERS.into_iter().chain(causal) {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let batch = fixture.batch(&model);
+        for site in [
+            LayerSite::AttentionProbs,
+            LayerSite::Key,
+            LayerSite::Value,
+            LayerSite::HeadOutput,
+            LayerSite::HiddenState,
+        ] {
+            let look = |observed_only: bool| {
+                let mut capture = Capture::new(Interests::none().value(site));
+                let options = PassOptions {
+                    observed_only,
+                    ..PassOptions::default()
+                };
+                // What an earlier pass left behind must not be taken for values.
+                let mut workspace = Workspace::new();
+                for _ in 0..2 {
+                    let observers: &mut [&mut dyn Observer<f64>] = &mut [&mut capture];
+                    let output = model.run(&batch, &options, &mut workspace, observers);
+                    let output = output.expect("pass");
+                    assert_eq!(output.sequences.len(), batch.len());
+                    let given = output.sequences.iter().any(|s| !s.logits.is_empty());
+                    assert!(!(given && observed_only), "{name}");
+                }
+                capture
+            };
+            let (alone, usual) = (look(true), look(false));
+            assert!(alone.iter().next().is_some());
+            for ((.., a), (.., b)) in alone.iter().zip(usual.iter()) {
+                assert!(distance(&a.data, &b.data) < 1e-12, "{name} {site:?}");
+            }
+            assert_eq!(alone.iter().count(), usual.iter().count());
+        }
+        let mut sees_logits = Capture::new(Interests::none().value(ModelSite::Logits));
+        let options = PassOptions {
+            observed_only: true,
+            ..PassOptions::default()
+        };
+        let mut run = |options: &PassOptions<'_>| {
+            model.run(
+                &batch,
+                options,
+                &mut Workspace::new(),
+                &mut [&mut sees_logits],
+            )
+        };
+        let output = run(&options).expect("pass");
+        let any = output.sequences.iter().any(|s| !s.logits.is_empty());
+        assert_eq!(any, CLASSIFIERS.contains(&name), "{name}");
+        let both = PassOptions {
+            token_logits: true,
+            ..options
+        };
+        assert!(matches!(run(&both), Err(Error::ObservedOnly)));
+    }
+}

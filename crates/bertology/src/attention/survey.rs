@@ -135,13 +135,18 @@ pub trait Supply: Sync {
     fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<Self::Item>>, Error>;
 }
 
+/// Tokens put through the model at once where no gradients are asked for: without a backward pass nothing is
+/// kept of a layer, and taller products are faster ones (measured: 5 % over [`DEFAULT_BATCH_TOKENS`]).
+pub const FORWARD_TOKENS: usize = 2048;
+
 /// How the work is spread; no result depends on it beyond rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SurveyOptions {
     /// 0: all that the machine offers.
     pub threads: usize,
-    /// Tokens put through the model at once.
-    pub batch_tokens: usize,
+    /// Tokens put through the model at once; `None`: [`FORWARD_TOKENS`], with gradients
+    /// [`DEFAULT_BATCH_TOKENS`].
+    pub batch_tokens: Option<usize>,
     /// One sequence at a time, for studies that keep maps until they are closed.
     pub one_at_a_time: bool,
 }
@@ -150,7 +155,7 @@ impl Default for SurveyOptions {
     fn default() -> Self {
         Self {
             threads: 0,
-            batch_tokens: DEFAULT_BATCH_TOKENS,
+            batch_tokens: None,
             one_at_a_time: false,
         }
     }
@@ -185,7 +190,14 @@ where
     P: Supply,
     S: MapStudy<Item = P::Item>,
 {
-    if options.batch_tokens == 0 {
+    let batch_tokens = options.batch_tokens.unwrap_or_else(|| {
+        if study.interests().any_gradient() {
+            DEFAULT_BATCH_TOKENS
+        } else {
+            FORWARD_TOKENS
+        }
+    });
+    if batch_tokens == 0 {
         return Err(Error::Option {
             option: "the number of tokens in a batch",
             value: "0".to_owned(),
@@ -203,6 +215,7 @@ where
         supply,
         study,
         options,
+        batch_tokens,
         stop: stop.as_deref(),
     };
     watch.begin(watch::Pass::Attention, done, total);
@@ -216,7 +229,7 @@ where
     let jobs = Jobs {
         raws,
         supply,
-        tokens: options.batch_tokens,
+        tokens: batch_tokens,
     };
     let mut now = done;
     let mut failure = None;
@@ -292,6 +305,7 @@ struct Work<'a, P, S> {
     supply: &'a P,
     study: &'a S,
     options: &'a SurveyOptions,
+    batch_tokens: usize,
     stop: Option<&'a AtomicBool>,
 }
 
@@ -325,7 +339,7 @@ where
                 }
             };
             let more = passage.sequence.len();
-            let full = tokens + more > self.options.batch_tokens || self.options.one_at_a_time;
+            let full = tokens + more > self.batch_tokens || self.options.one_at_a_time;
             if full && !batch.is_empty() {
                 self.run(workspace, std::mem::take(&mut batch), &mut found)?;
                 tokens = 0;
@@ -366,6 +380,7 @@ where
         let packed = PackedBatch::new(arch, &sequences)?;
         let options = PassOptions {
             targets: (!targets.is_empty()).then_some(&targets),
+            observed_only: targets.is_empty(),
             stop: self.stop,
             ..PassOptions::default()
         };

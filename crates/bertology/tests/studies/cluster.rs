@@ -187,7 +187,7 @@ fn texts<'a>(model: &'a LoadedModel, path: &Path) -> TextPassages<'a> {
 fn threads(threads: usize) -> SurveyOptions {
     SurveyOptions {
         threads,
-        batch_tokens: 40,
+        batch_tokens: Some(40),
         ..SurveyOptions::default()
     }
 }

@@ -258,7 +258,7 @@ fn counts_go_on_from_where_they_end() {
     let passages = DocumentPassages::new(&model, treebank, TreebankOptions::default()).unwrap();
     let spread = |threads| SurveyOptions {
         threads,
-        batch_tokens: 64,
+        batch_tokens: Some(64),
         ..SurveyOptions::default()
     };
     let mut whole = CorefCounts::new(&passages, RowMode::Mean);

@@ -42,7 +42,7 @@ fn measured(model: &LoadedModel, passages: &TextPassages<'_>, spread: &SurveyOpt
 fn spread(threads: usize, batch_tokens: usize) -> SurveyOptions {
     SurveyOptions {
         threads,
-        batch_tokens,
+        batch_tokens: Some(batch_tokens),
         ..SurveyOptions::default()
     }
 }

@@ -475,7 +475,7 @@ fn counts_go_on_and_depend_on_no_threads() {
     };
     let spread = |threads, batch_tokens| SurveyOptions {
         threads,
-        batch_tokens,
+        batch_tokens: Some(batch_tokens),
         ..SurveyOptions::default()
     };
     let mut whole = SyntaxCounts::new(&passages, &options);

@@ -111,7 +111,7 @@ impl Named {
         }
         self.between.resize(count * count, 0.0);
         let [by_row, by_column, by_both] = &mut self.by_direction;
-        let [row_best, column_best, both_best] = &mut self.best;
+        let [_, column_best, both_best] = &mut self.best;
         for word in 0..count {
             let (above, rest) = self.between.split_at_mut(word * count);
             let row = &mut rest[..count];
@@ -125,17 +125,20 @@ impl Named {
                     }
                 }
             }
-            for (other, weight) in row.iter().enumerate() {
-                if *weight > row_best[word] {
-                    row_best[word] = *weight;
-                    by_row[word] = other;
-                }
+            let greatest = row.iter().fold(0.0, |most, weight| f64::max(most, *weight));
+            if greatest > 0.0 {
+                let first = row.iter().position(|weight| *weight == greatest);
+                by_row[word] = first.unwrap_or(NOBODY);
             }
-            for (other, (weight, best)) in row.iter().zip(column_best.iter_mut()).enumerate() {
-                if *weight > *best {
-                    *best = *weight;
-                    by_column[other] = word;
-                }
+            // Choices instead of jumps: which is greater is as good as random.
+            for ((weight, best), named) in row
+                .iter()
+                .zip(column_best.iter_mut())
+                .zip(by_column.iter_mut())
+            {
+                let better = *weight > *best;
+                *best = if better { *weight } else { *best };
+                *named = if better { word } else { *named };
             }
             // The words before this one are complete: the sums of every pair, in ascending order for both.
             for other in 0..word {
