@@ -141,17 +141,23 @@ impl Named {
                 *named = if better { word } else { *named };
             }
             // The words before this one are complete: the sums of every pair, in ascending order for both.
-            for other in 0..word {
+            let (mut most, mut choice) = (0.0, NOBODY);
+            for (other, (best, named)) in both_best
+                .iter_mut()
+                .zip(by_both.iter_mut())
+                .enumerate()
+                .take(word)
+            {
                 let sum = row[other] + above[other * count + word];
-                if sum > both_best[word] {
-                    both_best[word] = sum;
-                    by_both[word] = other;
-                }
-                if sum > both_best[other] {
-                    both_best[other] = sum;
-                    by_both[other] = word;
-                }
+                let better = sum > most;
+                most = if better { sum } else { most };
+                choice = if better { other } else { choice };
+                let better = sum > *best;
+                *best = if better { sum } else { *best };
+                *named = if better { word } else { *named };
             }
+            both_best[word] = most;
+            by_both[word] = choice;
         }
     }
 }
