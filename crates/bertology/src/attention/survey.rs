@@ -140,7 +140,7 @@ pub trait Supply: Sync {
 pub const FORWARD_TOKENS: usize = 2048;
 
 /// How the work is spread; no result depends on it beyond rounding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SurveyOptions {
     /// 0: all that the machine offers.
     pub threads: usize,
@@ -149,16 +149,6 @@ pub struct SurveyOptions {
     pub batch_tokens: Option<usize>,
     /// One sequence at a time, for studies that keep maps until they are closed.
     pub one_at_a_time: bool,
-}
-
-impl Default for SurveyOptions {
-    fn default() -> Self {
-        Self {
-            threads: 0,
-            batch_tokens: None,
-            one_at_a_time: false,
-        }
-    }
 }
 
 /// What one sequence contributed.
