@@ -24,24 +24,31 @@ const token = (page, side, unit) => page.locator(`[data-side=${side}] [data-unit
 const labelOf = (page, unit) => token(page, "query", unit).locator(".label").evaluate((e) => e.textContent);
 const layerSelect = (page) => page.locator(".layer-select");
 
-/** The pointer over a cell of the matrix, which is scrolled to it; gives what the page says of it. */
+/** The pointer over a cell of the matrix, which is scrolled to it; gives what the page says of it. Maps are unpacked
+ * after the view is shown, so the pointer moves until there is something under it. */
 async function cellAt(page, i, j) {
-  const [x, y] = await page.locator(".matrix-view .scroller").evaluate(
-    (element, [i, j]) => {
-      const { side, labels } = Object.fromEntries(Object.entries(element.dataset).map(([k, v]) => [k, Number(v)]));
-      const seen = (at, from, size) => at >= from && at + side <= from + size - labels;
-      if (!seen(i * side, element.scrollTop, element.clientHeight)) element.scrollTop = i * side - 40;
-      if (!seen(j * side, element.scrollLeft, element.clientWidth)) element.scrollLeft = j * side - 40;
-      const box = element.getBoundingClientRect();
-      return [
-        box.x + labels + (j + 0.5) * side - element.scrollLeft,
-        box.y + labels + (i + 0.5) * side - element.scrollTop,
-      ];
-    },
-    [i, j],
-  );
-  await page.mouse.move(x, y);
-  return Number(await page.getByTestId("cell-weight").getAttribute("data-value"));
+  const weight = page.getByTestId("cell-weight");
+  for (let frame = 0; frame < 600; frame++) {
+    const [x, y] = await page.locator(".matrix-view .scroller").evaluate(
+      (element, [i, j]) => {
+        const { side, labels } = Object.fromEntries(Object.entries(element.dataset).map(([k, v]) => [k, Number(v)]));
+        const seen = (at, from, size) => at >= from && at + side <= from + size - labels;
+        if (!seen(i * side, element.scrollTop, element.clientHeight)) element.scrollTop = i * side - 40;
+        if (!seen(j * side, element.scrollLeft, element.clientWidth)) element.scrollLeft = j * side - 40;
+        const box = element.getBoundingClientRect();
+        return [
+          box.x + labels + (j + 0.5) * side - element.scrollLeft,
+          box.y + labels + (i + 0.5) * side - element.scrollTop,
+        ];
+      },
+      [i, j],
+    );
+    await page.mouse.move(x - 1, y);
+    await page.mouse.move(x, y);
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    if (await weight.count()) return Number(await weight.getAttribute("data-value"));
+  }
+  assert.fail(`no weight at ${i}, ${j}`);
 }
 
 /** Milliseconds of the longest task while this is done; of up to three rounds the best, since other processes can
