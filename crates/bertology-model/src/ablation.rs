@@ -24,7 +24,7 @@ impl<R: Real> Model<R> {
     /// kept until that of the whole model is there.
     ///
     /// # Errors
-    /// As [`Model::run`]; [`Error::NoSuchHead`], [`Error::HeadGone`]; gradients, which are not computed here.
+    /// As [`Model::run`]; [`Error::NoSuchHead`], [`Error::HeadGone`]; gradients, which are not computed here; [`Error::ObservedOnly`], since nobody observes.
     pub fn run_without_each(
         &self,
         batch: &PackedBatch,
@@ -48,6 +48,9 @@ impl<R: Real> Model<R> {
         }
         if options.mask_gradients {
             return Err(Error::NoGradients);
+        }
+        if options.observed_only {
+            return Err(Error::ObservedOnly);
         }
         let mut heads = heads.to_vec();
         heads.sort_unstable();

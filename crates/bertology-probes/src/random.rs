@@ -1,41 +1,25 @@
 //! First values of parameters: the same on every machine, unlike those of candle's CPU generator, which takes
 //! no seed.
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
+use bertology::random::{self, mixed};
+
+/// First values of one probe.
 #[derive(Debug, Clone)]
-pub(crate) struct Draws(u64);
-
-const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-fn mixed(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+pub(crate) struct Draws(random::Draws);
 
 impl Draws {
     /// A stream for each seed and each name, so that no probe's values depend on which others there are.
     pub(crate) fn new(seed: u64, name: &str) -> Self {
-        let start = mixed(seed.wrapping_add(GAMMA));
-        Self(
-            name.bytes()
-                .fold(start, |state, byte| mixed(state ^ u64::from(byte))),
-        )
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GAMMA);
-        mixed(self.0)
+        let start = random::Draws::new(seed).bits();
+        let mix = |state: u64, byte: u8| mixed(state ^ u64::from(byte));
+        Self(random::Draws::new(name.bytes().fold(start, mix)))
     }
 
     /// Uniform in [-limit, limit) with `limit = sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio 2010).
     pub(crate) fn glorot(&mut self, count: usize, fan_in: usize, fan_out: usize) -> Vec<f64> {
         let limit = (6.0 / (fan_in + fan_out) as f64).sqrt();
         (0..count)
-            .map(|_| {
-                let unit = (self.bits() >> 11) as f64 / (1_u64 << 53) as f64;
-                limit * (2.0 * unit - 1.0)
-            })
+            .map(|_| limit * (2.0 * self.0.unit() - 1.0))
             .collect()
     }
 }
@@ -43,21 +27,6 @@ impl Draws {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The published first numbers of SplitMix64 for the seed 1234567.
-    #[test]
-    fn draws_are_those_of_splitmix64() {
-        let mut draws = Draws(1_234_567);
-        let found: Vec<u64> = (0..3).map(|_| draws.bits()).collect();
-        assert_eq!(
-            found,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
-        );
-    }
 
     /// The variance of a uniform variable of this width is `limit² / 3`.
     #[test]

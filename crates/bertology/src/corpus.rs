@@ -6,11 +6,11 @@
 
 use std::path::Path;
 
-use bertology_checkpoint::{Problem, TaskHead};
+use bertology_checkpoint::{Architecture, Problem, TaskHead};
 use bertology_data::{
     DatasetInfo, Example, LabelMap, LabelOrder, MetricSet, MetricState, Mode, Source,
 };
-use bertology_model::{Sequence, Target};
+use bertology_model::{PackedBatch, Sequence, Target};
 use bertology_tokenizer::Tokenizer;
 
 use crate::evaluate::{LOSS, token_metrics};
@@ -451,8 +451,7 @@ impl Corpus {
             truncated: encoding.truncated,
             sequence: LoadedModel::sequence(encoding),
             target: match label {
-                Some(bertology_data::Target::Value(value)) => Target::Value(value),
-                Some(bertology_data::Target::Class(class)) => Target::Label(class),
+                Some(label) => scored(label),
                 None => Target::Tokens(Vec::new()),
             },
             label,
@@ -473,6 +472,29 @@ impl Corpus {
     pub(crate) fn batch_tokens(&self) -> usize {
         self.batch_tokens
     }
+}
+
+/// A label as the engine's loss takes it.
+pub(crate) fn scored(label: bertology_data::Target) -> Target {
+    match label {
+        bertology_data::Target::Class(class) => Target::Label(class),
+        bertology_data::Target::Value(value) => Target::Value(value),
+    }
+}
+
+/// Packs sequences; of what the model cannot take, `blame` is told which sequence it is.
+pub(crate) fn packed(
+    arch: &Architecture,
+    sequences: &[Sequence],
+    blame: impl Fn(usize, Error) -> Error,
+) -> Result<PackedBatch, Error> {
+    PackedBatch::new(arch, sequences).map_err(|error| {
+        let wrong = sequences.iter().enumerate().find_map(|(at, sequence)| {
+            let error = PackedBatch::new(arch, std::slice::from_ref(sequence)).err()?;
+            Some(blame(at, error.into()))
+        });
+        wrong.unwrap_or(Error::Model(error))
+    })
 }
 
 fn blame(source: &Source, line: u64, error: impl Into<Error>) -> Error {

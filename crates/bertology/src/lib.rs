@@ -17,6 +17,7 @@
 //! | [`masking`] | how many heads can go before the score falls? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
+//! | [`random`] | which numbers does chance give, the same everywhere? |
 //! | [`verify`] | does the model compute what it computes in transformers? |
 //! | [`watch`] | who looks on while a study runs, and stops it? |
 //!
@@ -45,6 +46,7 @@ pub mod masking;
 pub mod normalize;
 pub mod objective;
 pub mod pruning;
+pub mod random;
 pub mod verify;
 pub mod watch;
 pub mod windows;

@@ -7,11 +7,11 @@ use bertology_data as data;
 use bertology_data::argmax;
 use bertology_model::kernels::softmax::entropy;
 use bertology_model::{
-    Event, HeadId, Interests, LayerSite, Masking, Observer, PackedBatch, PassOptions,
-    SequenceOutput, Tap, Workspace, parallel,
+    Event, HeadId, Interests, LayerSite, Masking, Observer, PassOptions, SequenceOutput, Tap,
+    Workspace, parallel,
 };
 
-use crate::corpus::{Job, Prepared};
+use crate::corpus::{Job, Prepared, packed};
 use crate::loaded::all_threads;
 use crate::watch::Verdict;
 use crate::{Corpus, Error, LoadedModel, Outcome, Watch};
@@ -179,16 +179,8 @@ impl Sweep<'_> {
     ) -> Result<(), Error> {
         let arch = self.model.architecture();
         let sequences: Vec<_> = items.iter().map(|item| item.sequence.clone()).collect();
-        let batch = PackedBatch::new(arch, &sequences).map_err(|error| {
-            // One sequence is to blame; its line is what the user can look at.
-            items
-                .iter()
-                .find_map(|item| {
-                    let one = std::slice::from_ref(&item.sequence);
-                    let error = PackedBatch::new(arch, one).err()?;
-                    Some(self.corpus.blame(item.line, error))
-                })
-                .unwrap_or(Error::Model(error))
+        let batch = packed(arch, &sequences, |at, error| {
+            self.corpus.blame(items[at].line, error)
         })?;
         let targets: Vec<_> = items.iter().map(|item| item.target.clone()).collect();
         let (scores, positions) = match self.wanted {

@@ -321,5 +321,8 @@ fn a_pass_for_observers_alone_shows_the_same() {
             ..options
         };
         assert!(matches!(run(&both), Err(Error::ObservedOnly)));
+        let ablated =
+            model.run_without_each(&batch, &options, &mut Workspace::new(), &[], |_, _| {});
+        assert!(matches!(ablated, Err(Error::ObservedOnly)));
     }
 }

@@ -3,7 +3,7 @@
 use bertology_tokenizer::{Encoding, Tokenizer};
 
 use crate::Error;
-use crate::objective::Draws;
+use crate::random::Draws;
 
 /// The special tokens of a pair: before, between and behind the texts, each with its segment.
 #[derive(Debug)]

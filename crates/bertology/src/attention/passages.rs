@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::pairs::{Frame, Pairs};
 use super::survey::{Fate, LeftOut, Passage, Supply, Units};
-use crate::corpus::{hiding, never_predicted, special};
-use crate::objective::{Draws, Hiding};
+use crate::corpus::{hiding, never_predicted, scored, special};
+use crate::objective::Hiding;
+use crate::random::Draws;
 use crate::{Error, LoadedModel, Objective};
 
 /// How texts become sequences.
@@ -164,18 +165,7 @@ impl<'a> TextPassages<'a> {
         if !source.has_token_ids() {
             model.tokenizer()?;
         }
-        let mut passages = Self {
-            model,
-            options,
-            max_length,
-            bos,
-            pairs,
-            targets: Targets::None,
-            info: source.open()?.finish()?,
-            total: 0,
-            source,
-        };
-        let mut reading = passages.reading()?;
+        let mut reading = Reading::new(model, &source, pairs.as_ref())?;
         let mut total = 0;
         for raw in reading.by_ref() {
             raw?;
@@ -184,12 +174,20 @@ impl<'a> TextPassages<'a> {
         let info = reading.reader.finish()?;
         if total == 0 {
             return Err(Error::NoTexts {
-                path: passages.source.path().to_owned(),
+                path: source.path().to_owned(),
             });
         }
-        passages.total = total;
-        passages.info = info;
-        Ok(passages)
+        Ok(Self {
+            model,
+            source,
+            options,
+            max_length,
+            bos,
+            pairs,
+            targets: Targets::None,
+            info,
+            total,
+        })
     }
 
     /// With a loss of every sequence, so that gradients can be studied: the mean over its targets. `order` says
@@ -249,16 +247,6 @@ impl<'a> TextPassages<'a> {
     #[must_use]
     pub fn model(&self) -> &'a LoadedModel {
         self.model
-    }
-
-    fn reading(&self) -> Result<Reading<'_>, Error> {
-        Ok(Reading {
-            passages: self,
-            reader: self.source.open()?,
-            ready: Vec::new().into_iter(),
-            documents: 0,
-            units: 0,
-        })
     }
 
     fn encoded(&self, content: Content) -> Result<Result<Encoding, LeftOut>, Error> {
@@ -373,7 +361,8 @@ impl Supply for TextPassages<'_> {
     }
 
     fn open(&self) -> Result<Units<'_, RawText>, Error> {
-        Ok(Box::new(self.reading()?))
+        let pairs = self.pairs.as_ref();
+        Ok(Box::new(Reading::new(self.model, &self.source, pairs)?))
     }
 
     fn size(&self, raw: &RawText) -> usize {
@@ -398,10 +387,7 @@ impl Supply for TextPassages<'_> {
     fn prepare(&self, raw: RawText) -> Result<Fate<Passage<TextItem>>, Error> {
         let label = match (&self.targets, &raw.content) {
             (Targets::Labels(labels), Content::Example(example)) => {
-                Some(match labels.target(example, self.source.path())? {
-                    bertology_data::Target::Class(class) => Target::Label(class),
-                    bertology_data::Target::Value(value) => Target::Value(value),
-                })
+                Some(scored(labels.target(example, self.source.path())?))
             }
             _ => None,
         };
@@ -431,7 +417,9 @@ impl Supply for TextPassages<'_> {
 
 /// The units of a file in order.
 struct Reading<'a> {
-    passages: &'a TextPassages<'a>,
+    model: &'a LoadedModel,
+    source: &'a Source,
+    pairs: Option<&'a Pairs>,
     reader: ExampleReader,
     /// Of the document that was read last.
     ready: std::vec::IntoIter<RawText>,
@@ -459,7 +447,7 @@ impl Iterator for Reading<'_> {
                 line,
                 content,
             };
-            let units = match &self.passages.pairs {
+            let units = match self.pairs {
                 None => vec![unit(Content::Example(example))],
                 Some(pairs) => match self.packed(pairs, &example) {
                     Ok(found) => found
@@ -468,7 +456,7 @@ impl Iterator for Reading<'_> {
                         .collect(),
                     Err(error) => {
                         return Some(Err(Error::Example {
-                            path: self.passages.source.path().to_owned(),
+                            path: self.source.path().to_owned(),
                             line,
                             source: Box::new(error),
                         }));
@@ -480,14 +468,30 @@ impl Iterator for Reading<'_> {
     }
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(
+        model: &'a LoadedModel,
+        source: &'a Source,
+        pairs: Option<&'a Pairs>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            model,
+            source,
+            pairs,
+            reader: source.open()?,
+            ready: Vec::new().into_iter(),
+            documents: 0,
+            units: 0,
+        })
+    }
+
     /// A document's sentences, packed.
     fn packed(
         &mut self,
         pairs: &Pairs,
         document: &Example,
     ) -> Result<Vec<Option<[Vec<u32>; 2]>>, Error> {
-        let tokenizer: &Tokenizer = self.passages.model.tokenizer()?;
+        let tokenizer: &Tokenizer = self.model.tokenizer()?;
         let sentences = document
             .text
             .lines()

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use bertology_model::{
-    Event, HeadId, Interests, LayerSite, Matrix, Observer, PackedBatch, Pass, PassOptions,
-    Sequence, Tap, Target, Workspace, parallel,
+    Event, HeadId, Interests, LayerSite, Matrix, Observer, Pass, PassOptions, Sequence, Tap,
+    Target, Workspace, parallel,
 };
 
-use crate::corpus::DEFAULT_BATCH_TOKENS;
+use crate::corpus::{DEFAULT_BATCH_TOKENS, packed};
 use crate::loaded::all_threads;
 use crate::{Error, LoadedModel, Watch, watch};
 
@@ -355,19 +355,22 @@ where
         let arch = self.model.architecture();
         let mut sequences = Vec::with_capacity(batch.len());
         let mut targets = Vec::new();
-        let mut views = Vec::with_capacity(batch.len());
+        let mut items = Vec::with_capacity(batch.len());
         let mut places = Vec::with_capacity(batch.len());
         for (place, line, passage) in batch {
-            // One sequence is to blame for what the model cannot take; its line is what the user can look at.
-            let one = std::slice::from_ref(&passage.sequence);
-            PackedBatch::new(arch, one).map_err(|e| self.blame(line, e.into()))?;
-            let part = self.study.begin(&passage.item, &passage.sequence);
-            views.push((passage.item, part));
+            items.push(passage.item);
             targets.extend(passage.target);
             places.push((place, line, passage.sequence.len()));
             sequences.push(passage.sequence);
         }
-        let packed = PackedBatch::new(arch, &sequences)?;
+        let packed = packed(arch, &sequences, |at, error| {
+            self.blame(places[at].1, error)
+        })?;
+        let begin = |(item, sequence)| {
+            let part = self.study.begin(&item, sequence);
+            (item, part)
+        };
+        let views = items.into_iter().zip(&sequences).map(begin).collect();
         let options = PassOptions {
             targets: (!targets.is_empty()).then_some(&targets),
             observed_only: targets.is_empty(),

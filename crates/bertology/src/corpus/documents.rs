@@ -5,7 +5,8 @@ use bertology_model::{Sequence, Target};
 use bertology_tokenizer::Tokenizer;
 
 use super::{DocumentCounts, Prepared, blame};
-use crate::objective::{Draws, Hiding, Objective, TokenMasking};
+use crate::objective::{Hiding, Objective, TokenMasking};
+use crate::random::Draws;
 use crate::windows::{TooLong, Window, Windows, windows};
 use crate::{Error, LoadedModel};
 

@@ -9,6 +9,7 @@ use bertology_tokenizer::Encoding;
 
 use super::request::Objective;
 use super::{ExtractError, ExtractOptions};
+use crate::corpus::{never_predicted, scored};
 use crate::windows::{TooLong, windows};
 use crate::{Error, LoadedModel};
 
@@ -242,7 +243,7 @@ impl Preparer {
             stride,
             objective,
             labels,
-            special_ids: special_ids(model),
+            special_ids: model.tokenizer().map(never_predicted).unwrap_or_default(),
         })
     }
 
@@ -282,10 +283,7 @@ impl Preparer {
         Ok(Some(match (objective, &self.labels) {
             (Objective::Class(class), _) => Target::Label(class),
             (Objective::Logit(logit), _) => Target::Logit(logit),
-            (Objective::Label, Some(labels)) => match labels.target(example, &self.path)? {
-                bertology_data::Target::Class(class) => Target::Label(class),
-                bertology_data::Target::Value(value) => Target::Value(value),
-            },
+            (Objective::Label, Some(labels)) => scored(labels.target(example, &self.path)?),
             // Made together with the objective.
             (Objective::Label, None) => return Ok(None),
             (Objective::Tokens, _) => {
@@ -349,22 +347,6 @@ fn counted(encoding: &Encoding, context: usize) -> Vec<bool> {
         true
     });
     counts.collect()
-}
-
-fn special_ids(model: &LoadedModel) -> Vec<u32> {
-    let Ok(tokenizer) = model.tokenizer() else {
-        return Vec::new();
-    };
-    let ids = [
-        tokenizer.pad_id(),
-        tokenizer.cls_id(),
-        tokenizer.sep_id(),
-        tokenizer.mask_id(),
-        tokenizer.unk_id(),
-        tokenizer.bos_id(),
-        tokenizer.eos_id(),
-    ];
-    ids.into_iter().flatten().collect()
 }
 
 fn label_map(model: &LoadedModel, texts: &Texts, order: LabelOrder) -> Result<LabelMap, Error> {

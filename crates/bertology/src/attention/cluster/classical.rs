@@ -2,7 +2,7 @@
 
 use super::distances::Distances;
 use super::mds::Point;
-use crate::objective::Draws;
+use crate::random::Draws;
 
 /// Directions followed at once; the two wanted are among those of the largest eigenvalues.
 const WIDTH: usize = 8;

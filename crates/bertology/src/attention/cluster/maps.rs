@@ -4,7 +4,7 @@ use bertology_model::Matrix;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::objective::Draws;
+use crate::random::Draws;
 
 /// What is done to a row of attention before it is compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

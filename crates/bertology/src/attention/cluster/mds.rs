@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classical::classical;
 use super::distances::Distances;
-use crate::objective::Draws;
+use crate::random::Draws;
 
 /// Coordinates of a thing on the map.
 pub type Point = [f64; 2];
