@@ -6,6 +6,7 @@
 //!
 //! | module | page |
 //! | --- | --- |
+//! | [`number`] | numbers as people read them |
 //! | [`page`] | what all pages share: a document, packed arrays, escaping |
 //! | [`viewer`] | the attention of one text, head by head |
 //! | [`report()`] | one run: figures and tables of whatever its command computes |
@@ -15,6 +16,7 @@
 //! The last three read run folders ([`Run`]) and give a [`Document`]: text, tables and figures that are whole
 //! without a script, and each figure as an SVG file of its own.
 
+pub mod number;
 pub mod page;
 pub mod viewer;
 
@@ -25,7 +27,6 @@ mod error;
 mod figure;
 mod heads;
 mod html;
-mod number;
 mod report;
 mod run;
 

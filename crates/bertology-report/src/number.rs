@@ -55,13 +55,15 @@ pub(crate) fn minus(text: &str) -> String {
 }
 
 /// `1 head`, `12,345 heads`.
-pub(crate) fn plural(value: u64, noun: &str) -> String {
+#[must_use]
+pub fn plural(value: u64, noun: &str) -> String {
     let s = if value == 1 { "" } else { "s" };
     format!("{} {noun}{s}", count(value))
 }
 
 /// `12345678` as `12,345,678`.
-pub(crate) fn count(value: u64) -> String {
+#[must_use]
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -74,7 +76,8 @@ pub(crate) fn count(value: u64) -> String {
 }
 
 /// Bytes with a decimal unit.
-pub(crate) fn bytes(value: u64) -> String {
+#[must_use]
+pub fn bytes(value: u64) -> String {
     let scaled = value as f64;
     match value {
         0..1_000 => format!("{value} B"),
@@ -84,14 +87,16 @@ pub(crate) fn bytes(value: u64) -> String {
     }
 }
 
-/// A duration.
-pub(crate) fn seconds(value: f64) -> String {
+/// A duration in seconds to two or three digits; begun seconds are left away beyond two minutes.
+#[must_use]
+pub fn seconds(value: f64) -> String {
     if value < 10.0 {
         format!("{value:.2} s")
     } else if value < 120.0 {
         format!("{value:.1} s")
     } else {
-        format!("{} min {:.0} s", (value / 60.0).floor(), value % 60.0)
+        let whole = value as u64;
+        format!("{} min {} s", whole / 60, whole % 60)
     }
 }
 
@@ -111,5 +116,6 @@ mod tests {
         assert_eq!(change(0.25), "+0.250");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(seconds(125.2), "2 min 5 s");
+        assert_eq!(seconds(179.7), "2 min 59 s");
     }
 }

@@ -2,46 +2,11 @@
 
 use std::time::Duration;
 
-/// `12345678` as `12,345,678`.
-pub(crate) fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 example`, `2 examples`.
-pub(crate) fn plural(value: u64, noun: &str) -> String {
-    let s = if value == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", count(value))
-}
-
-/// Bytes with a decimal unit.
-pub(crate) fn bytes(value: u64) -> String {
-    let scaled = value as f64;
-    match value {
-        0..1_000 => format!("{value} B"),
-        1_000..1_000_000 => format!("{:.1} kB", scaled / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", scaled / 1e6),
-        _ => format!("{:.2} GB", scaled / 1e9),
-    }
-}
+pub(crate) use bertology_report::number::{bytes, count, plural};
 
 /// A duration to two or three digits.
 pub(crate) fn seconds(time: Duration) -> String {
-    let s = time.as_secs_f64();
-    if s < 10.0 {
-        format!("{s:.2} s")
-    } else if s < 120.0 {
-        format!("{s:.1} s")
-    } else {
-        format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60)
-    }
+    bertology_report::number::seconds(time.as_secs_f64())
 }
 
 /// A ratio of two sizes in per cent.
