@@ -9,13 +9,13 @@
 )]
 
 use bertology_kernels::divergence::add_divergences;
-use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::matrix::linear;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
+use bertology_kernels::product::linear;
 use bertology_kernels::softmax::{
     entropy, log_sum_exp, softmax_causal, softmax_rows, softmax_rows_backward,
 };
-use bertology_kernels::{Activation, Matrix, MatrixMut, Product};
+use bertology_kernels::strongest::Strongest;
+use bertology_kernels::{Activation, Matrix};
 use divan::{Bencher, black_box};
 
 const TOKENS: usize = 512;
@@ -32,30 +32,87 @@ fn ramp(n: usize) -> Vec<f32> {
         .collect()
 }
 
+/// A linear map on few and on many tokens; `composed` is the library's product with the bias in place first.
 mod linear_with_bias {
     use super::*;
 
+    const ROWS: [usize; 3] = [16, 64, TOKENS];
+
+    #[divan::bench(args = ROWS)]
+    fn fused(bencher: Bencher<'_, '_>, rows: usize) {
+        let (x, w, b) = (ramp(rows * HIDDEN), ramp(HIDDEN * HIDDEN), ramp(HIDDEN));
+        let mut y = vec![0.0; rows * HIDDEN];
+        bencher.bench_local(|| {
+            let input = Matrix::new(black_box(&x), rows, HIDDEN);
+            linear(&mut y, input, Matrix::new(&w, HIDDEN, HIDDEN), &b, 1);
+        });
+    }
+
+    #[divan::bench(args = ROWS)]
+    #[allow(unsafe_code, reason = "the product crate takes raw pointers")]
+    fn composed(bencher: Bencher<'_, '_>, rows: usize) {
+        let (x, w, b) = (ramp(rows * HIDDEN), ramp(HIDDEN * HIDDEN), ramp(HIDDEN));
+        let mut y = vec![0.0; rows * HIDDEN];
+        bencher.bench_local(|| {
+            for row in y.chunks_exact_mut(HIDDEN) {
+                row.copy_from_slice(&b);
+            }
+            let (n, stride) = (HIDDEN, HIDDEN.cast_signed());
+            let (to, x, w) = (y.as_mut_ptr(), black_box(&x).as_ptr(), w.as_ptr());
+            let one_thread = gemm::Parallelism::None;
+            // SAFETY: the three arrays are as large as the shapes say, and `y` is nobody else's.
+            unsafe {
+                gemm::gemm(
+                    rows, n, HIDDEN, to, 1, stride, true, x, 1, stride, w, stride, 1, 1.0, 1.0,
+                    false, false, false, one_thread,
+                );
+            }
+        });
+    }
+}
+
+/// A sentence of 24 words.
+mod strongest_partners {
+    use super::*;
+
+    const WORDS: usize = 24;
+
+    fn weights() -> Vec<f64> {
+        ramp(WORDS * WORDS).into_iter().map(f64::from).collect()
+    }
+
     #[divan::bench]
     fn fused(bencher: Bencher<'_, '_>) {
-        let (x, w, b) = (ramp(TOKENS * HIDDEN), ramp(HIDDEN * HIDDEN), ramp(HIDDEN));
-        let mut y = vec![0.0; TOKENS * HIDDEN];
+        let weights = weights();
+        let mut found = Strongest::default();
         bencher.bench_local(|| {
-            let input = Matrix::new(black_box(&x), TOKENS, HIDDEN);
-            linear(&mut y, input, Matrix::new(&w, HIDDEN, HIDDEN), &b, 1);
+            let rows = black_box(&weights).chunks_exact(WORDS);
+            let rows: Vec<&[f64]> = rows.collect();
+            found.find(WORDS, |i, row| row.copy_from_slice(rows[i]));
         });
     }
 
     #[divan::bench]
     fn composed(bencher: Bencher<'_, '_>) {
-        let (x, w, b) = (ramp(TOKENS * HIDDEN), ramp(HIDDEN * HIDDEN), ramp(HIDDEN));
-        let mut y = vec![0.0; TOKENS * HIDDEN];
+        let weights = weights();
+        let greatest = |of: &dyn Fn(usize) -> f64| {
+            let better = |best: (f64, usize), j| {
+                let weight = of(j);
+                if weight > best.0 { (weight, j) } else { best }
+            };
+            (0..WORDS).fold((0.0, usize::MAX), better).1
+        };
         bencher.bench_local(|| {
-            let input = Matrix::new(black_box(&x), TOKENS, HIDDEN);
-            let weight = Matrix::new(&w, HIDDEN, HIDDEN).transposed();
-            Product::replace(1).run(MatrixMut::new(&mut y, TOKENS, HIDDEN), input, weight);
-            for row in y.chunks_exact_mut(HIDDEN) {
-                add_assign(row, &b);
-            }
+            let weights = black_box(&weights);
+            let at = |i: usize, j: usize| weights[i * WORDS + j];
+            let found = (0..WORDS).map(|i| {
+                [
+                    greatest(&|j| at(i, j)),
+                    greatest(&|j| at(j, i)),
+                    greatest(&|j| at(i, j) + at(j, i)),
+                ]
+            });
+            found.collect::<Vec<_>>()
         });
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use bertology_kernels::Matrix;
-use bertology_kernels::matrix::{linear, linear_backward_input};
+use bertology_kernels::product::{linear, linear_backward_input};
 
 /// A linear map of the block: its name and weight `[outputs, inputs]`.
 struct Map {

@@ -7,11 +7,13 @@
 //! | module | question |
 //! | --- | --- |
 //! | [`real`] | which number types, and their elementary functions |
-//! | [`matrix`] | views on strided matrices and their product |
+//! | [`matrix`] | views on strided matrices |
+//! | [`product`] | their product, linear maps |
 //! | [`elementwise`] | activations, additions and reductions |
 //! | [`norm`] | layer norm and its backward pass |
 //! | [`softmax`] | softmax rows, its backward pass, entropy |
 //! | [`divergence`] | Jensen-Shannon divergence of all pairs of maps |
+//! | [`strongest`] | the greatest weight of every row and column |
 //!
 //! Processor features (AVX2, AVX-512, NEON) are chosen at run time; one binary serves all.
 
@@ -19,11 +21,16 @@ pub mod divergence;
 pub mod elementwise;
 pub mod matrix;
 pub mod norm;
+#[cfg(target_arch = "x86_64")]
+mod panels;
+pub mod product;
 pub mod real;
 pub mod softmax;
+pub mod strongest;
 
 pub use elementwise::Activation;
-pub use matrix::{Matrix, MatrixMut, Product};
+pub use matrix::{Matrix, MatrixMut};
+pub use product::Product;
 pub use real::Real;
 
 /// A closure to be compiled for the best instruction set of this processor.

@@ -5,9 +5,30 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    use crate::product::Sum;
+
+    pub trait Sealed: Sized {
+        /// Computes a product on `threads` threads if there is code of our own for it; gives it back if not.
+        fn by_panels(sum: Sum<'_, Self>, threads: usize) -> Option<Sum<'_, Self>>;
+    }
+
+    impl Sealed for f32 {
+        #[cfg(target_arch = "x86_64")]
+        fn by_panels(sum: Sum<'_, Self>, threads: usize) -> Option<Sum<'_, Self>> {
+            crate::panels::compute(sum, threads)
+        }
+
+        #[cfg(not(target_arch = "x86_64"))]
+        fn by_panels(sum: Sum<'_, Self>, _: usize) -> Option<Sum<'_, Self>> {
+            Some(sum)
+        }
+    }
+
+    impl Sealed for f64 {
+        fn by_panels(sum: Sum<'_, Self>, _: usize) -> Option<Sum<'_, Self>> {
+            Some(sum)
+        }
+    }
 }
 
 /// A floating-point type that the kernels compute in: `f32` or `f64`.

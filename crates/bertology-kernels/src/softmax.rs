@@ -19,9 +19,11 @@ pub fn softmax_rows<T: Real>(scores: &mut [T], width: usize) {
         return;
     }
     assert_eq!(scores.len() % width, 0);
-    for row in scores.chunks_exact_mut(width) {
-        softmax(row);
-    }
+    vectorized!({
+        for row in scores.chunks_exact_mut(width) {
+            softmax(row);
+        }
+    });
 }
 
 /// [`softmax_rows`] of a square in which row `i` has entries up to column `i` only; those behind
@@ -50,32 +52,31 @@ pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
 #[track_caller]
 pub fn softmax_seen<T: Real>(row: &mut [T], seen: usize) {
     let (seen, behind) = row.split_at_mut(seen);
-    softmax(seen);
+    vectorized!(softmax(seen));
     behind.fill(T::ZERO);
 }
 
+#[inline(always)]
 fn softmax<T: Real>(row: &mut [T]) {
     let width = row.len();
-    vectorized!({
-        let mut maxima = [T::LOWEST; 16];
-        let blocks = width / 16;
-        for block in 0..blocks {
-            for lane in 0..16 {
-                maxima[lane] = maxima[lane].max(row[block * 16 + lane]);
-            }
+    let mut maxima = [T::LOWEST; 16];
+    let blocks = width / 16;
+    for block in 0..blocks {
+        for lane in 0..16 {
+            maxima[lane] = maxima[lane].max(row[block * 16 + lane]);
         }
-        let mut max = T::LOWEST;
-        for value in maxima.iter().chain(&row[blocks * 16..]) {
-            max = max.max(*value);
-        }
-        for value in row.iter_mut() {
-            *value = (*value - max).exp();
-        }
-        let inverse = T::ONE / sum_by(width, |i| row[i]);
-        for value in row.iter_mut() {
-            *value *= inverse;
-        }
-    });
+    }
+    let mut max = T::LOWEST;
+    for value in maxima.iter().chain(&row[blocks * 16..]) {
+        max = max.max(*value);
+    }
+    for value in row.iter_mut() {
+        *value = (*value - max).exp();
+    }
+    let inverse = T::ONE / sum_by(width, |i| row[i]);
+    for value in row.iter_mut() {
+        *value *= inverse;
+    }
 }
 
 /// Gradient of [`softmax_rows`]: `dz = p ⊙ (dp - Σ_k p_k dp_k)`.

@@ -4,8 +4,8 @@
 use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Architecture, NormPlacement};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::matrix::{linear, linear_backward_input, linear_into};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
+use bertology_kernels::product::{linear, linear_backward_input, linear_into};
 use bertology_kernels::{Activation, Matrix, MatrixMut, Real};
 
 use crate::attention::AttentionPass;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bertology_checkpoint::{Pooling, Segments};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::matrix::{linear, linear_backward_input};
 use bertology_kernels::norm::layer_norm;
+use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Activation, Matrix, Real};
 
 use crate::block::kernel_of;

@@ -1,8 +1,8 @@
 //! Logits over the vocabulary, their loss and its gradient, a few positions at a time.
 
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::matrix::{linear, linear_backward_input};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
+use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Matrix, Real};
 
 use crate::Error;

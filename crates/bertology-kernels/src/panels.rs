@@ -1,0 +1,560 @@
+//! `x · wᵀ` for `f32` matrices, panel by panel, on processors with AVX-512 or AVX2.
+//!
+//! A panel is a few rows of `w`, arranged so that what belongs to one column of `x` lies side by side; it stays in the
+//! second-level cache while every row of `x` passes over it. A tile of a few rows by the panel's columns is summed up
+//! in registers. This is the order of *Anatomy of High-Performance Matrix Multiplication* (Goto and van de Geijn 2008)
+//! for tokens, many rows of moderate length: `x` is read where it lies, a panel is arranged just before it is used and
+//! never leaves the cache, and what the result starts from (a bias) is part of the sum.
+//!
+//! An element is one sum in ascending order of `k`, in parts of at most [`DEPTH`] terms: it depends neither on the
+//! other rows and columns nor on the number of threads.
+
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _MM_HINT_T0, _mm_prefetch};
+use std::ops::Range;
+
+use pulp::x86::{V3, V4};
+use pulp::{NullaryFnOnce, Simd};
+
+use crate::matrix::{Matrix, MatrixMut};
+use crate::product::{Start, Sum};
+
+/// Rows of a tile: with 4 vectors of columns it takes 24 of the 32 registers of AVX-512, with 2 it takes 12 of the 16
+/// of AVX2.
+const ROWS: usize = 6;
+/// Terms that a panel has at most: 64 columns of them are 128 KiB.
+const DEPTH: usize = 512;
+/// Fewer rows are not worth a thread.
+const THREAD_ROWS: usize = 8 * ROWS;
+/// Floats of a cache line, and lanes of the widest vector.
+const LINE: usize = 16;
+/// So many squares before they are arranged, their cache lines are asked for.
+const AHEAD: usize = 4;
+
+/// The instruction set that products are compiled for.
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    Avx512(V4),
+    Avx2(V3),
+}
+
+impl Level {
+    /// That of this processor, if there is one.
+    fn best() -> Option<Self> {
+        let avx512 = V4::try_new().map(Self::Avx512);
+        avx512.or_else(|| V3::try_new().map(Self::Avx2))
+    }
+}
+
+/// Computes a product on `threads` threads of the current rayon pool; gives it back where this processor or these
+/// shapes are better served otherwise (measured: a single row, very few columns, factors that lie otherwise).
+pub(crate) fn compute(sum: Sum<'_, f32>, threads: usize) -> Option<Sum<'_, f32>> {
+    let (m, k, n) = (sum.a.rows, sum.a.cols, sum.b.cols);
+    let arranged = sum.a.col_stride == 1 && sum.b.row_stride == 1;
+    let level = if arranged && m > 1 && k >= LINE && n >= LINE {
+        Level::best()
+    } else {
+        None
+    };
+    let Some(level) = level else {
+        return Some(sum);
+    };
+    split(sum, level, threads);
+    None
+}
+
+/// Rows may go to other threads: none of them depends on the others.
+fn split(sum: Sum<'_, f32>, level: Level, threads: usize) {
+    let Sum { dst, a, .. } = sum;
+    let threads = threads.min(a.rows / THREAD_ROWS);
+    if threads <= 1 {
+        let sum = Sum { dst, ..sum };
+        match level {
+            Level::Avx512(simd) => simd.vectorize(OneThread { simd, sum }),
+            Level::Avx2(simd) => simd.vectorize(OneThread { simd, sum }),
+        }
+        return;
+    }
+    let at = (a.rows * (threads / 2) / threads).next_multiple_of(ROWS);
+    let (upper, lower) = dst.data.split_at_mut(at * dst.row_stride);
+    let part = |data, rows: Range<usize>| Sum {
+        dst: MatrixMut {
+            data,
+            rows: rows.len(),
+            ..dst
+        },
+        a: a.slice_rows(rows),
+        ..sum
+    };
+    let (upper, lower) = (part(upper, 0..at), part(lower, at..a.rows));
+    rayon::join(
+        || split(upper, level, threads / 2),
+        || split(lower, level, threads - threads / 2),
+    );
+}
+
+/// What a tile needs of an instruction set.
+trait Lanes: Simd {
+    /// Vectors of a panel's width.
+    const VECTORS: usize;
+
+    /// Turns a square of [`Simd::F32_LANES`] by as many: `source[i · stride + j]` to `panel[j · width + i]`.
+    fn turn(self, panel: &mut [f32], width: usize, source: &[f32], stride: usize);
+}
+
+impl Lanes for V4 {
+    const VECTORS: usize = 4;
+
+    #[inline(always)]
+    fn turn(self, panel: &mut [f32], width: usize, source: &[f32], stride: usize) {
+        let f = self.avx512f;
+        // Four rows at a time within quarters of vectors: `[column of every quarter][four]`.
+        let mut turned = [[f._mm512_setzero_ps(); 4]; 4];
+        for four in 0..4 {
+            let source = &source[4 * four * stride..];
+            let a: __m512 = bytemuck::cast(*vector::<Self>(source));
+            let b: __m512 = bytemuck::cast(*vector::<Self>(&source[stride..]));
+            let c: __m512 = bytemuck::cast(*vector::<Self>(&source[2 * stride..]));
+            let d: __m512 = bytemuck::cast(*vector::<Self>(&source[3 * stride..]));
+            let low = [f._mm512_unpacklo_ps(a, b), f._mm512_unpacklo_ps(c, d)];
+            let high = [f._mm512_unpackhi_ps(a, b), f._mm512_unpackhi_ps(c, d)];
+            let low: [__m512d; 2] = bytemuck::cast(low);
+            let high: [__m512d; 2] = bytemuck::cast(high);
+            turned[0][four] = bytemuck::cast(f._mm512_unpacklo_pd(low[0], low[1]));
+            turned[1][four] = bytemuck::cast(f._mm512_unpackhi_pd(low[0], low[1]));
+            turned[2][four] = bytemuck::cast(f._mm512_unpacklo_pd(high[0], high[1]));
+            turned[3][four] = bytemuck::cast(f._mm512_unpackhi_pd(high[0], high[1]));
+        }
+        // Then the quarters of four vectors.
+        for (column, [a, b, c, d]) in turned.into_iter().enumerate() {
+            const EVEN: i32 = 0b10_00_10_00;
+            const ODD: i32 = 0b11_01_11_01;
+            let even_ab = f._mm512_shuffle_f32x4::<EVEN>(a, b);
+            let even_cd = f._mm512_shuffle_f32x4::<EVEN>(c, d);
+            let odd_ab = f._mm512_shuffle_f32x4::<ODD>(a, b);
+            let odd_cd = f._mm512_shuffle_f32x4::<ODD>(c, d);
+            let quarters = [
+                f._mm512_shuffle_f32x4::<EVEN>(even_ab, even_cd),
+                f._mm512_shuffle_f32x4::<EVEN>(odd_ab, odd_cd),
+                f._mm512_shuffle_f32x4::<ODD>(even_ab, even_cd),
+                f._mm512_shuffle_f32x4::<ODD>(odd_ab, odd_cd),
+            ];
+            for (quarter, value) in quarters.into_iter().enumerate() {
+                let place = (4 * quarter + column) * width;
+                *vector_mut::<Self>(&mut panel[place..]) = bytemuck::cast(value);
+            }
+        }
+    }
+}
+
+impl Lanes for V3 {
+    const VECTORS: usize = 2;
+
+    #[inline(always)]
+    fn turn(self, panel: &mut [f32], width: usize, source: &[f32], stride: usize) {
+        let f = self.avx;
+        // Four rows at a time within halves of vectors: `[column of both halves][four]`.
+        let mut turned = [[f._mm256_setzero_ps(); 2]; 4];
+        for four in 0..2 {
+            let source = &source[4 * four * stride..];
+            let a: __m256 = bytemuck::cast(*vector::<Self>(source));
+            let b: __m256 = bytemuck::cast(*vector::<Self>(&source[stride..]));
+            let c: __m256 = bytemuck::cast(*vector::<Self>(&source[2 * stride..]));
+            let d: __m256 = bytemuck::cast(*vector::<Self>(&source[3 * stride..]));
+            let low = [f._mm256_unpacklo_ps(a, b), f._mm256_unpacklo_ps(c, d)];
+            let high = [f._mm256_unpackhi_ps(a, b), f._mm256_unpackhi_ps(c, d)];
+            let low: [__m256d; 2] = bytemuck::cast(low);
+            let high: [__m256d; 2] = bytemuck::cast(high);
+            turned[0][four] = bytemuck::cast(f._mm256_unpacklo_pd(low[0], low[1]));
+            turned[1][four] = bytemuck::cast(f._mm256_unpackhi_pd(low[0], low[1]));
+            turned[2][four] = bytemuck::cast(f._mm256_unpacklo_pd(high[0], high[1]));
+            turned[3][four] = bytemuck::cast(f._mm256_unpackhi_pd(high[0], high[1]));
+        }
+        // Then the halves of two vectors.
+        for (column, [a, b]) in turned.into_iter().enumerate() {
+            let halves = [
+                f._mm256_permute2f128_ps::<0x20>(a, b),
+                f._mm256_permute2f128_ps::<0x31>(a, b),
+            ];
+            for (half, value) in halves.into_iter().enumerate() {
+                let place = (4 * half + column) * width;
+                *vector_mut::<Self>(&mut panel[place..]) = bytemuck::cast(value);
+            }
+        }
+    }
+}
+
+/// The vector that a slice begins with.
+#[inline(always)]
+fn vector<S: Simd>(slice: &[f32]) -> &S::f32s {
+    &S::as_simd_f32s(&slice[..S::F32_LANES]).0[0]
+}
+
+#[inline(always)]
+fn vector_mut<S: Simd>(slice: &mut [f32]) -> &mut S::f32s {
+    &mut S::as_mut_simd_f32s(&mut slice[..S::F32_LANES]).0[0]
+}
+
+/// A product on the calling thread.
+struct OneThread<'a, S> {
+    simd: S,
+    sum: Sum<'a, f32>,
+}
+
+impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { simd, mut sum } = self;
+        let (k, n) = (sum.b.rows, sum.b.cols);
+        let width = S::VECTORS * S::F32_LANES;
+        // Parts of about the same depth, in whole squares.
+        let depth = k.div_ceil(k.div_ceil(DEPTH)).next_multiple_of(LINE);
+        let vectors = n.div_ceil(S::F32_LANES).min(S::VECTORS);
+        let mut buffer = vec![0.0; depth.min(k) * vectors * S::F32_LANES + LINE];
+        let aligned = buffer.as_ptr().align_offset(4 * LINE);
+        let buffer = &mut buffer[aligned.min(LINE)..];
+        for column in (0..n).step_by(width) {
+            let columns = width.min(n - column);
+            for row in (0..k).step_by(depth) {
+                let strip = Strip {
+                    simd,
+                    sum: &mut sum,
+                    buffer,
+                    column,
+                    columns,
+                    row,
+                    rows: depth.min(k - row),
+                };
+                match columns.div_ceil(S::F32_LANES) {
+                    1 => strip.run::<1>(),
+                    2 => strip.run::<2>(),
+                    3 => strip.run::<3>(),
+                    _ => strip.run::<4>(),
+                }
+            }
+        }
+    }
+}
+
+/// All rows of the product by one panel.
+struct Strip<'s, 'a, S> {
+    simd: S,
+    sum: &'s mut Sum<'a, f32>,
+    buffer: &'s mut [f32],
+    column: usize,
+    columns: usize,
+    row: usize,
+    rows: usize,
+}
+
+impl<S: Lanes> Strip<'_, '_, S> {
+    #[inline(always)]
+    fn run<const V: usize>(self) {
+        let Self {
+            simd,
+            sum,
+            buffer,
+            column,
+            columns,
+            row,
+            rows,
+        } = self;
+        let panel = &mut buffer[..rows * V * S::F32_LANES];
+        simd.vectorize(Arrange {
+            simd,
+            panel,
+            b: sum.b,
+            column,
+            columns,
+            row,
+        });
+        let (panel, _) = S::as_simd_f32s(panel);
+        let (panel, _) = panel.as_chunks::<V>();
+        let mut start = [simd.splat_f32s(0.0); V];
+        let held = match sum.start {
+            _ if row > 0 => true,
+            Start::Held => true,
+            Start::Nothing => false,
+            Start::Row(values) => {
+                let values = values[column..][..columns].chunks(S::F32_LANES);
+                for (start, values) in start.iter_mut().zip(values) {
+                    *start = simd.partial_load_f32s(values);
+                }
+                false
+            }
+        };
+        let (m, stride, dst_stride) = (sum.a.rows, sum.a.row_stride, sum.dst.row_stride);
+        for first in (0..m).step_by(ROWS) {
+            let a = &sum.a.data[first * stride + row..];
+            let dst = &mut sum.dst.data[first * dst_stride + column..];
+            macro_rules! tile {
+                ($rows:literal) => {
+                    simd.vectorize(Tile::<S, V, $rows> {
+                        simd,
+                        panel,
+                        a,
+                        stride,
+                        dst,
+                        dst_stride,
+                        columns,
+                        start: (!held).then_some(&start),
+                        scale: sum.scale,
+                    })
+                };
+            }
+            match m - first {
+                1 => tile!(1),
+                2 => tile!(2),
+                3 => tile!(3),
+                4 => tile!(4),
+                5 => tile!(5),
+                _ => tile!(6),
+            }
+        }
+    }
+}
+
+/// Puts the rows `row..` and the columns `column..column + columns` of `b` into a panel, zeros behind them.
+struct Arrange<'a, S> {
+    simd: S,
+    panel: &'a mut [f32],
+    b: Matrix<'a, f32>,
+    column: usize,
+    columns: usize,
+    row: usize,
+}
+
+impl<S: Lanes> NullaryFnOnce for Arrange<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            simd,
+            panel,
+            b,
+            column,
+            columns,
+            row,
+        } = self;
+        let lanes = S::F32_LANES;
+        let width = columns.next_multiple_of(lanes);
+        let rows = panel.len() / width;
+        for left in (0..columns).step_by(lanes) {
+            for first in (0..rows).step_by(lanes) {
+                let source = &b.data[(column + left) * b.col_stride + row + first..];
+                let panel = &mut panel[first * width + left..];
+                let (high, wide) = (lanes.min(rows - first), lanes.min(columns - left));
+                if high == lanes && wide == lanes {
+                    for j in 0..lanes {
+                        let next = j * b.col_stride + AHEAD * lanes;
+                        prefetch(source.as_ptr().wrapping_add(next));
+                    }
+                    simd.turn(panel, width, source, b.col_stride);
+                    continue;
+                }
+                // At the edges by way of a square with zeros in it.
+                let (mut square, mut turned) = ([0.0; LINE * LINE], [0.0; LINE * LINE]);
+                for j in 0..wide {
+                    let part = &source[j * b.col_stride..][..high];
+                    *vector_mut::<S>(&mut square[j * lanes..]) = simd.partial_load_f32s(part);
+                }
+                simd.turn(&mut turned, lanes, &square, lanes);
+                for i in 0..high {
+                    *vector_mut::<S>(&mut panel[i * width..]) = *vector::<S>(&turned[i * lanes..]);
+                }
+            }
+        }
+    }
+}
+
+/// `R` rows by a panel of `V` vectors.
+struct Tile<'a, S: Simd, const V: usize, const R: usize> {
+    simd: S,
+    /// `[depth][V]`.
+    panel: &'a [[S::f32s; V]],
+    /// Rows of the left factor from the first of the tile on, at the panel's first row.
+    a: &'a [f32],
+    stride: usize,
+    /// Rows of the destination from the first of the tile on, at the panel's first column.
+    dst: &'a mut [f32],
+    dst_stride: usize,
+    columns: usize,
+    /// What the sums begin with; `None`: what the destination holds.
+    start: Option<&'a [S::f32s; V]>,
+    scale: f32,
+}
+
+impl<S: Simd, const V: usize, const R: usize> NullaryFnOnce for Tile<'_, S, V, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            simd,
+            panel,
+            a,
+            stride,
+            dst,
+            dst_stride,
+            columns,
+            start,
+            scale,
+        } = self;
+        let rows: [&[f32]; R] = std::array::from_fn(|r| &a[r * stride..][..panel.len()]);
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        for (k, line) in panel.iter().enumerate() {
+            if k % LINE == 0 {
+                for row in rows {
+                    prefetch(row.as_ptr().wrapping_add(R * stride + k));
+                }
+            }
+            for r in 0..R {
+                let value = simd.splat_f32s(rows[r][k]);
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_f32s(value, line[v], sums[r][v]);
+                }
+            }
+        }
+        let scale = simd.splat_f32s(scale);
+        if columns == V * S::F32_LANES {
+            for r in 0..R {
+                let (dst, _) = S::as_mut_simd_f32s(&mut dst[r * dst_stride..][..columns]);
+                for v in 0..V {
+                    let from = match start {
+                        Some(start) => start[v],
+                        None => dst[v],
+                    };
+                    dst[v] = simd.mul_add_f32s(scale, sums[r][v], from);
+                }
+            }
+            return;
+        }
+        // A copy for indices that are not known beforehand: `sums` could not be registers with them.
+        let mut copy = [[simd.splat_f32s(0.0); V]; R];
+        for r in 0..R {
+            for v in 0..V {
+                copy[r][v] = sums[r][v];
+            }
+        }
+        for (r, sums) in copy.iter().enumerate() {
+            let dst = dst[r * dst_stride..][..columns].chunks_mut(S::F32_LANES);
+            for (v, (dst, sum)) in dst.zip(sums).enumerate() {
+                let from = match start {
+                    Some(start) => start[v],
+                    None => simd.partial_load_f32s(dst),
+                };
+                simd.partial_store_f32s(dst, simd.mul_add_f32s(scale, *sum, from));
+            }
+        }
+    }
+}
+
+/// Asks for a cache line of the rows that come next.
+#[inline(always)]
+#[allow(unsafe_code, reason = "a hint to the processor is an intrinsic")]
+fn prefetch(address: *const f32) {
+    // SAFETY: a prefetch reads nothing that the program could see and cannot fault, whatever the address; every
+    // processor with AVX has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels() -> Vec<Level> {
+        let avx512 = V4::try_new().map(Level::Avx512);
+        let avx2 = V3::try_new().map(Level::Avx2);
+        avx512.into_iter().chain(avx2).collect()
+    }
+
+    /// Small whole numbers: sums of their products are exact in f32, in whatever order.
+    fn whole(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7919 + seed) % 17) as f32 - 8.0)
+            .collect()
+    }
+
+    /// Judge: the definition in whole numbers, where every order of summation gives the same.
+    #[test]
+    fn products_follow_the_definition() {
+        let shapes = [
+            (1, 1, 1),
+            (2, 16, 16),
+            (5, 17, 15),
+            (6, 40, 64),
+            (7, 33, 65),
+            (13, 512, 63),
+            (12, 513, 80),
+            (100, 1100, 130),
+        ];
+        for level in levels() {
+            for (m, k, n) in shapes {
+                // Wider than the matrices, so that what lies between their rows is seen to be left alone.
+                let (a_stride, b_stride, stride) = (k + 3, k + 1, n + 2);
+                let (a, b) = (whole(m * a_stride, 1), whole(n * b_stride, 5));
+                let (bias, before) = (whole(n, 3), whole(m * stride, 2));
+                for (start, threads) in [
+                    (Start::Nothing, 1),
+                    (Start::Held, 1),
+                    (Start::Row(&bias[..]), 2),
+                ] {
+                    let mut got = before.clone();
+                    let sum = Sum {
+                        dst: MatrixMut::strided(&mut got, m, n, stride),
+                        start,
+                        scale: 0.5,
+                        a: Matrix::strided(&a, m, k, a_stride),
+                        b: Matrix::strided(&b, n, k, b_stride).transposed(),
+                    };
+                    split(sum, level, threads);
+                    for (place, got) in got.iter().enumerate() {
+                        let (i, j) = (place / stride, place % stride);
+                        if j >= n {
+                            assert_eq!(*got, before[place], "between rows");
+                            continue;
+                        }
+                        let terms = (0..k).map(|p| a[i * a_stride + p] * b[j * b_stride + p]);
+                        let from = match start {
+                            Start::Nothing => 0.0,
+                            Start::Held => before[place],
+                            Start::Row(bias) => bias[j],
+                        };
+                        let expected = from + 0.5 * terms.sum::<f32>();
+                        assert_eq!(*got, expected, "{level:?} [{m}, {k}, {n}] at {i}, {j}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A row of the result is the same to the bit whatever rows are computed with it, on however many threads.
+    #[test]
+    fn rows_do_not_depend_on_their_neighbours() {
+        let (m, k, n) = (197, 700, 90);
+        let a: Vec<f32> = whole(m * k, 4).iter().map(|x| x / 7.0).collect();
+        let b: Vec<f32> = whole(n * k, 9).iter().map(|x| x / 3.0).collect();
+        for level in levels() {
+            let product = |rows: std::ops::Range<usize>, threads| {
+                let mut out = vec![0.0; rows.len() * n];
+                let sum = Sum {
+                    dst: MatrixMut::new(&mut out, rows.len(), n),
+                    start: Start::Nothing,
+                    scale: 1.0,
+                    a: Matrix::new(&a, m, k).slice_rows(rows),
+                    b: Matrix::new(&b, n, k).transposed(),
+                };
+                split(sum, level, threads);
+                out
+            };
+            let all = product(0..m, 1);
+            assert_eq!(product(0..m, 4), all);
+            for rows in [0..1, 3..8, 100..197] {
+                let part = &all[rows.start * n..rows.end * n];
+                assert_eq!(product(rows, 1), part);
+            }
+        }
+    }
+}
