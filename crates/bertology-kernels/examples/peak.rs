@@ -4,7 +4,8 @@
 //! Measures the four products of a block (queries, keys and values in one; output; up; down) on `rows`
 //! tokens in both layouts, `x · wᵀ` of the forward and `dy · w` of the backward pass. Every thread has
 //! activations of its own and works on its own, as the engine does; all read the same weights. Prints one
-//! JSON object: GFLOP/s of all threads together, of each product and weighted by their FLOPs.
+//! JSON object: GFLOP/s of all threads together, of fused multiply-adds on registers (which no product can pass),
+//! of each product and weighted by their FLOPs.
 //! `benches/peers/compare.py` divides what a pass reaches by it.
 
 use std::error::Error;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bertology_kernels::Matrix;
 use bertology_kernels::product::{linear, linear_backward_input};
+use pulp::{Arch, Simd, WithSimd};
 
 /// A linear map of the block: its name and weight `[outputs, inputs]`.
 struct Map {
@@ -100,6 +102,52 @@ fn rate(map: &Map, layout: Layout, rows: usize, threads: usize, span: Duration) 
     })
 }
 
+/// Fused multiply-adds on registers alone, [`SUMS`] independent ones at a time.
+struct MultiplyAdds;
+
+/// More than any processor has multiply-adds in flight, fewer than AVX2 has registers.
+const SUMS: usize = 12;
+const ROUNDS: usize = 100_000;
+
+impl WithSimd for MultiplyAdds {
+    type Output = f64;
+
+    /// FLOPs of a call.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        let a = std::hint::black_box(simd.splat_f32s(0.5));
+        let b = std::hint::black_box(simd.splat_f32s(0.25));
+        let mut sums = [simd.splat_f32s(0.0); SUMS];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = simd.mul_add_f32s(a, b, *sum);
+            }
+        }
+        std::hint::black_box(sums);
+        (2 * SUMS * ROUNDS * S::F32_LANES) as f64
+    }
+}
+
+/// FLOP/s of all threads together.
+fn multiply_adds(threads: usize, span: Duration) -> f64 {
+    let thread = || {
+        let arch = Arch::new();
+        arch.dispatch(MultiplyAdds);
+        let (start, mut flops) = (Instant::now(), 0.0);
+        while start.elapsed() < span {
+            flops += arch.dispatch(MultiplyAdds);
+        }
+        flops / start.elapsed().as_secs_f64()
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(thread)).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("nothing in it can fail"))
+            .sum()
+    })
+}
+
 fn flops(map: &Map, rows: usize) -> f64 {
     2.0 * rows as f64 * map.outputs as f64 * map.inputs as f64
 }
@@ -137,7 +185,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         map("down", hidden, inner),
     ];
     let total: f64 = maps.iter().map(|map| flops(map, rows)).sum();
-    let mut fields = Vec::new();
+    let adds = multiply_adds(threads, span) / 1e9;
+    let mut fields = vec![format!("\"multiply_adds\": {adds:.2}")];
     let mut times = Vec::new();
     for (name, layout) in [("forward", Layout::Forward), ("backward", Layout::Backward)] {
         let mut time = 0.0;
