@@ -9,7 +9,7 @@
 //! An element is one sum in ascending order of `k`, in parts of at most [`DEPTH`] terms: it depends neither on the
 //! other rows and columns nor on the number of threads.
 
-use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _MM_HINT_T0, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::ops::Range;
 
 use pulp::x86::{V3, V4};
@@ -97,6 +97,12 @@ trait Lanes: Simd {
     /// Vectors of a panel's width.
     const VECTORS: usize;
 
+    /// In every four lanes: those of `a` and `b` by turns, of the lower two and of the upper two.
+    fn mix(self, a: Self::f32s, b: Self::f32s) -> [Self::f32s; 2];
+
+    /// [`Self::mix`] with two lanes as one.
+    fn mix_pairs(self, a: Self::f32s, b: Self::f32s) -> [Self::f32s; 2];
+
     /// Turns a square of [`Simd::F32_LANES`] by as many: `source[i · stride + j]` to `panel[j · width + i]`.
     fn turn(self, panel: &mut [f32], width: usize, source: &[f32], stride: usize);
 }
@@ -105,29 +111,34 @@ impl Lanes for V4 {
     const VECTORS: usize = 4;
 
     #[inline(always)]
+    fn mix(self, a: Self::f32s, b: Self::f32s) -> [Self::f32s; 2] {
+        let (f, a, b) = (self.avx512f, bytemuck::cast(a), bytemuck::cast(b));
+        bytemuck::cast([f._mm512_unpacklo_ps(a, b), f._mm512_unpackhi_ps(a, b)])
+    }
+
+    #[inline(always)]
+    fn mix_pairs(self, a: Self::f32s, b: Self::f32s) -> [Self::f32s; 2] {
+        let (f, a, b) = (self.avx512f, bytemuck::cast(a), bytemuck::cast(b));
+        bytemuck::cast([f._mm512_unpacklo_pd(a, b), f._mm512_unpackhi_pd(a, b)])
+    }
+
+    #[inline(always)]
     fn turn(self, panel: &mut [f32], width: usize, source: &[f32], stride: usize) {
+        const EVEN: i32 = 0b10_00_10_00;
+        const ODD: i32 = 0b11_01_11_01;
         let f = self.avx512f;
-        // Four rows at a time within quarters of vectors: `[column of every quarter][four]`.
+        // `[column of every quarter][four rows]`
         let mut turned = [[f._mm512_setzero_ps(); 4]; 4];
         for four in 0..4 {
-            let source = &source[4 * four * stride..];
-            let a: __m512 = bytemuck::cast(*vector::<Self>(source));
-            let b: __m512 = bytemuck::cast(*vector::<Self>(&source[stride..]));
-            let c: __m512 = bytemuck::cast(*vector::<Self>(&source[2 * stride..]));
-            let d: __m512 = bytemuck::cast(*vector::<Self>(&source[3 * stride..]));
-            let low = [f._mm512_unpacklo_ps(a, b), f._mm512_unpacklo_ps(c, d)];
-            let high = [f._mm512_unpackhi_ps(a, b), f._mm512_unpackhi_ps(c, d)];
-            let low: [__m512d; 2] = bytemuck::cast(low);
-            let high: [__m512d; 2] = bytemuck::cast(high);
-            turned[0][four] = bytemuck::cast(f._mm512_unpacklo_pd(low[0], low[1]));
-            turned[1][four] = bytemuck::cast(f._mm512_unpackhi_pd(low[0], low[1]));
-            turned[2][four] = bytemuck::cast(f._mm512_unpacklo_pd(high[0], high[1]));
-            turned[3][four] = bytemuck::cast(f._mm512_unpackhi_pd(high[0], high[1]));
+            let [first, second, third, fourth] =
+                turn_four(self, &source[4 * four * stride..], stride);
+            turned[0][four] = bytemuck::cast(first);
+            turned[1][four] = bytemuck::cast(second);
+            turned[2][four] = bytemuck::cast(third);
+            turned[3][four] = bytemuck::cast(fourth);
         }
         // Then the quarters of four vectors.
         for (column, [a, b, c, d]) in turned.into_iter().enumerate() {
-            const EVEN: i32 = 0b10_00_10_00;
-            const ODD: i32 = 0b11_01_11_01;
             let even_ab = f._mm512_shuffle_f32x4::<EVEN>(a, b);
             let even_cd = f._mm512_shuffle_f32x4::<EVEN>(c, d);
             let odd_ab = f._mm512_shuffle_f32x4::<ODD>(a, b);
@@ -150,30 +161,30 @@ impl Lanes for V3 {
     const VECTORS: usize = 2;
 
     #[inline(always)]
+    fn mix(self, a: Self::f32s, b: Self::f32s) -> [Self::f32s; 2] {
+        let (f, a, b) = (self.avx, bytemuck::cast(a), bytemuck::cast(b));
+        bytemuck::cast([f._mm256_unpacklo_ps(a, b), f._mm256_unpackhi_ps(a, b)])
+    }
+
+    #[inline(always)]
+    fn mix_pairs(self, a: Self::f32s, b: Self::f32s) -> [Self::f32s; 2] {
+        let (f, a, b) = (self.avx, bytemuck::cast(a), bytemuck::cast(b));
+        bytemuck::cast([f._mm256_unpacklo_pd(a, b), f._mm256_unpackhi_pd(a, b)])
+    }
+
+    #[inline(always)]
     fn turn(self, panel: &mut [f32], width: usize, source: &[f32], stride: usize) {
+        const LOWER: i32 = 0x20;
+        const UPPER: i32 = 0x31;
         let f = self.avx;
-        // Four rows at a time within halves of vectors: `[column of both halves][four]`.
-        let mut turned = [[f._mm256_setzero_ps(); 2]; 4];
-        for four in 0..2 {
-            let source = &source[4 * four * stride..];
-            let a: __m256 = bytemuck::cast(*vector::<Self>(source));
-            let b: __m256 = bytemuck::cast(*vector::<Self>(&source[stride..]));
-            let c: __m256 = bytemuck::cast(*vector::<Self>(&source[2 * stride..]));
-            let d: __m256 = bytemuck::cast(*vector::<Self>(&source[3 * stride..]));
-            let low = [f._mm256_unpacklo_ps(a, b), f._mm256_unpacklo_ps(c, d)];
-            let high = [f._mm256_unpackhi_ps(a, b), f._mm256_unpackhi_ps(c, d)];
-            let low: [__m256d; 2] = bytemuck::cast(low);
-            let high: [__m256d; 2] = bytemuck::cast(high);
-            turned[0][four] = bytemuck::cast(f._mm256_unpacklo_pd(low[0], low[1]));
-            turned[1][four] = bytemuck::cast(f._mm256_unpackhi_pd(low[0], low[1]));
-            turned[2][four] = bytemuck::cast(f._mm256_unpacklo_pd(high[0], high[1]));
-            turned[3][four] = bytemuck::cast(f._mm256_unpackhi_pd(high[0], high[1]));
-        }
+        let upper_rows = turn_four(self, source, stride);
+        let lower_rows = turn_four(self, &source[4 * stride..], stride);
         // Then the halves of two vectors.
-        for (column, [a, b]) in turned.into_iter().enumerate() {
+        for (column, (a, b)) in upper_rows.into_iter().zip(lower_rows).enumerate() {
+            let (a, b) = (bytemuck::cast(a), bytemuck::cast(b));
             let halves = [
-                f._mm256_permute2f128_ps::<0x20>(a, b),
-                f._mm256_permute2f128_ps::<0x31>(a, b),
+                f._mm256_permute2f128_ps::<LOWER>(a, b),
+                f._mm256_permute2f128_ps::<UPPER>(a, b),
             ];
             for (half, value) in halves.into_iter().enumerate() {
                 let place = (4 * half + column) * width;
@@ -181,6 +192,20 @@ impl Lanes for V3 {
             }
         }
     }
+}
+
+/// Turns every four columns of four rows: column `c` of each of them is in vector `c`.
+#[inline(always)]
+fn turn_four<S: Lanes>(simd: S, source: &[f32], stride: usize) -> [S::f32s; 4] {
+    let a = *vector::<S>(source);
+    let b = *vector::<S>(&source[stride..]);
+    let c = *vector::<S>(&source[2 * stride..]);
+    let d = *vector::<S>(&source[3 * stride..]);
+    let [low_ab, high_ab] = simd.mix(a, b);
+    let [low_cd, high_cd] = simd.mix(c, d);
+    let [first, second] = simd.mix_pairs(low_ab, low_cd);
+    let [third, fourth] = simd.mix_pairs(high_ab, high_cd);
+    [first, second, third, fourth]
 }
 
 /// The vector that a slice begins with.

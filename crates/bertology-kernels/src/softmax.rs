@@ -40,9 +40,11 @@ pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
         return;
     }
     assert_eq!(scores.len(), width * width);
-    for (i, row) in scores.chunks_exact_mut(width).enumerate() {
-        softmax_seen(row, i + 1);
-    }
+    vectorized!({
+        for (i, row) in scores.chunks_exact_mut(width).enumerate() {
+            softmax_until(row, i + 1);
+        }
+    });
 }
 
 /// Replaces the first `seen` entries of a row by their softmax, the others by 0.
@@ -51,8 +53,13 @@ pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
 /// If the row is shorter than `seen`.
 #[track_caller]
 pub fn softmax_seen<T: Real>(row: &mut [T], seen: usize) {
+    vectorized!(softmax_until(row, seen));
+}
+
+#[inline(always)]
+fn softmax_until<T: Real>(row: &mut [T], seen: usize) {
     let (seen, behind) = row.split_at_mut(seen);
-    vectorized!(softmax(seen));
+    softmax(seen);
     behind.fill(T::ZERO);
 }
 
@@ -93,12 +100,14 @@ pub fn softmax_rows_backward<T: Real>(gradient: &mut [T], probs: &[T], width: us
     }
     assert_eq!(gradient.len(), probs.len());
     assert_eq!(gradient.len() % width, 0);
-    for (d, p) in gradient
+    let mut rows = gradient
         .chunks_exact_mut(width)
-        .zip(probs.chunks_exact(width))
-    {
-        softmax_backward(d, p);
-    }
+        .zip(probs.chunks_exact(width));
+    vectorized!({
+        for (d, p) in rows.by_ref() {
+            softmax_backward(d, p);
+        }
+    });
 }
 
 /// Gradient of [`softmax_causal`]: entries behind the diagonal become 0, whatever they were.
@@ -115,24 +124,26 @@ pub fn softmax_causal_backward<T: Real>(gradient: &mut [T], probs: &[T], width: 
     }
     assert_eq!(gradient.len(), width * width);
     assert_eq!(probs.len(), width * width);
-    let rows = gradient
+    let mut rows = gradient
         .chunks_exact_mut(width)
-        .zip(probs.chunks_exact(width));
-    for (i, (d, p)) in rows.enumerate() {
-        let (seen, behind) = d.split_at_mut(i + 1);
-        softmax_backward(seen, &p[..=i]);
-        behind.fill(T::ZERO);
-    }
-}
-
-fn softmax_backward<T: Real>(d: &mut [T], p: &[T]) {
-    let width = d.len().min(p.len());
+        .zip(probs.chunks_exact(width))
+        .enumerate();
     vectorized!({
-        let projection = sum_by(width, |i| d[i] * p[i]);
-        for i in 0..width {
-            d[i] = p[i] * (d[i] - projection);
+        for (i, (d, p)) in rows.by_ref() {
+            let (seen, behind) = d.split_at_mut(i + 1);
+            softmax_backward(seen, &p[..=i]);
+            behind.fill(T::ZERO);
         }
     });
+}
+
+#[inline(always)]
+fn softmax_backward<T: Real>(d: &mut [T], p: &[T]) {
+    let width = d.len().min(p.len());
+    let projection = sum_by(width, |i| d[i] * p[i]);
+    for i in 0..width {
+        d[i] = p[i] * (d[i] - projection);
+    }
 }
 
 /// `-Σ_j p_j ln p_j` of one row, in nats, with `0 ln 0 = 0`.

@@ -14,7 +14,7 @@ const LANES: usize = 8;
 #[derive(Debug, Default, Clone)]
 pub struct Strongest {
     n: usize,
-    /// `[n, n]`, zeros behind each row up to a multiple of [`LANES`].
+    /// `[n, n]`, each row up to a multiple of [`LANES`]: of what lies behind it nothing is named.
     weights: Vec<f64>,
     /// The same with rows and columns exchanged.
     turned: Vec<f64>,
@@ -28,9 +28,7 @@ impl Strongest {
     pub fn find(&mut self, n: usize, mut row: impl FnMut(usize, &mut [f64])) {
         let width = n.next_multiple_of(LANES);
         self.n = n;
-        self.turned.clear();
         self.turned.resize(n * width, 0.0);
-        self.weights.clear();
         self.weights.resize(n * width, 0.0);
         for named in [&mut self.by_row, &mut self.by_column, &mut self.by_both] {
             named.resize(width, NONE);
