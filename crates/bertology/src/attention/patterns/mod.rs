@@ -170,8 +170,8 @@ pub enum Gradients {
     /// And `|α · ∂L/∂α|`, which the paper does not have.
     ///
     /// # Cost
-    /// The maps of a batch are kept until its backward pass: at most
-    /// `4 · layers · heads · tokens in the batch · longest sequence` bytes a thread.
+    /// One sequence is put through the model at a time, so that only its maps are kept until their gradients
+    /// are there: `4 · layers · heads · tokens²` bytes a thread.
     TimesAttention,
 }
 

@@ -249,7 +249,14 @@ impl PatternsState {
     ) -> Result<(), Error> {
         self.check(model)?;
         let study = self.study();
-        survey(model, supply, &study, options, self.done(), watch, |fate| {
+        // A map waits for its gradient, but not for the other sequences of a batch.
+        let maps_wait = self.options.gradients == Gradients::TimesAttention;
+        let options = SurveyOptions {
+            one_at_a_time: options.one_at_a_time || maps_wait,
+            ..*options
+        };
+        let done = self.done();
+        survey(model, supply, &study, &options, done, watch, |fate| {
             self.add(fate);
         })
     }
