@@ -31,10 +31,10 @@ pub enum Error {
     Model(#[from] bertology_model::Error),
     /// A reference file cannot be compared with the model.
     #[error(transparent)]
-    Reference(#[from] crate::verify::ReferenceError),
+    Reference(#[from] crate::model::verify::ReferenceError),
     /// Nothing can be extracted.
     #[error(transparent)]
-    Extract(Box<crate::extract::ExtractError>),
+    Extract(Box<crate::studies::extract::ExtractError>),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {

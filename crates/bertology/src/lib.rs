@@ -28,32 +28,25 @@
 pub use bertology_checkpoint as checkpoint;
 pub use bertology_data as data;
 pub use bertology_hub as hub;
-pub use bertology_model as model;
 pub use bertology_store as store;
 pub use bertology_tokenizer as tokenizer;
 
-pub mod ablation;
-pub mod attention;
-pub mod attribution;
-pub mod corpus;
-pub mod evaluate;
-pub mod experiment;
-pub mod extract;
-pub mod importance;
-pub mod left_out;
-pub mod loaded;
-pub mod masking;
-pub mod normalize;
-pub mod objective;
-pub mod pruning;
+pub mod drive;
+pub mod input;
+pub mod model;
 pub mod random;
-pub mod verify;
+pub mod studies;
 pub mod watch;
-pub mod windows;
 
 mod error;
-mod sweep;
 mod table;
+
+pub use input::{corpus, objective, windows};
+pub use model::{experiment, loaded, verify};
+pub use studies::{
+    ablation, attention, attribution, evaluate, extract, importance, left_out, masking, normalize,
+    pruning,
+};
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};
 pub use bertology_data::{Source, Split, Task};

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use bertology_data as data;
 
-use crate::ablation::AblationState;
-use crate::masking::{MaskingState, Step};
+use crate::studies::ablation::AblationState;
+use crate::studies::masking::{MaskingState, Step};
 
 /// Someone who looks on: a progress bar, a log, a file of predictions, Ctrl-C.
 ///
@@ -53,7 +53,7 @@ pub trait Watch {
         ControlFlow::Continue(())
     }
 
-    /// The masking loop has finished a step; `state` is what [`crate::masking`] needs to go on from
+    /// The masking loop has finished a step; `state` is what [`crate::studies::masking`] needs to go on from
     /// here. `Break` ends the loop with [`Error::Interrupted`](crate::Error::Interrupted).
     fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
         let _ = (step, state);

@@ -1,0 +1,79 @@
+//! What a study asks of an input, whatever it is.
+
+use std::path::Path;
+
+use bertology_model::{Sequence, Target};
+
+use crate::Error;
+
+/// A sequence on its way into a study.
+#[derive(Debug, Clone)]
+pub struct Passage<I> {
+    /// The model's input.
+    pub sequence: Sequence,
+    /// What gradients are of.
+    pub target: Option<Target>,
+    /// What the study knows of it.
+    pub item: I,
+}
+
+/// What became of a unit of the input.
+#[derive(Debug, Clone)]
+pub enum Fate<T> {
+    /// It is studied.
+    Studied(T),
+    /// It is not.
+    LeftOut(LeftOut),
+}
+
+/// Why a unit of the input is not studied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeftOut {
+    /// It has more tokens than may be.
+    TooLong {
+        /// So many.
+        tokens: usize,
+    },
+    /// It has no token.
+    Empty,
+    /// Its sentences cannot be packed into a pair.
+    Unpaired,
+    /// The loss has nothing to predict in it.
+    NothingToPredict,
+}
+
+/// The units of an input in order.
+pub type Units<'a, R> = Box<dyn Iterator<Item = Result<R, Error>> + Send + 'a>;
+
+/// Where the sequences of a study come from. Opening it again gives the same again.
+pub trait Supply: Sync {
+    /// One unit of the input as it is read.
+    type Raw: Send;
+    /// What is known of a sequence.
+    type Item: Send;
+
+    /// The file, for messages.
+    fn path(&self) -> &Path;
+
+    /// Number of units.
+    fn total(&self) -> u64;
+
+    /// All units in order.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    fn open(&self) -> Result<Units<'_, Self::Raw>, Error>;
+
+    /// About how many tokens a unit has.
+    fn size(&self, raw: &Self::Raw) -> usize;
+
+    /// The line of a unit, from 1.
+    fn line(&self, raw: &Self::Raw) -> u64;
+
+    /// Encodes a unit; this happens on the workers.
+    ///
+    /// # Errors
+    /// A unit that the model cannot take.
+    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<Self::Item>>, Error>;
+}

@@ -1,0 +1,245 @@
+//! Sentences of a treebank as sequences, every token with the word that it is a piece of.
+//!
+//! Clark et al. 2019 give a model a sentence's words with single spaces between them ([`InputMode::Words`]).
+//! That is not how people write (`do n't`, a space before every comma), and byte-level tokenizers, for which
+//! a space is a part of the word behind it, make other tokens of it than those that the model knows best;
+//! [`InputMode::Text`] is the sentence as it was written. The two give a model different tokens, so that numbers
+//! of one are not those of the other.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use bertology_checkpoint::Family;
+use bertology_data::conllu::{Sentence, SpannedText, Treebank, TreebankInfo};
+use bertology_tokenizer::Encoding;
+use serde::{Deserialize, Serialize};
+
+use super::passages::{bos_of, put_bos};
+use super::words::{Alignment, Words};
+use crate::input::supply::{Fate, LeftOut, Passage, Supply};
+use crate::{Error, LoadedModel};
+
+/// What of a sentence the model reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputMode {
+    /// Its words with single spaces between them: the paper.
+    Words,
+    /// Its text as it was written.
+    Text,
+}
+
+impl InputMode {
+    /// Words for models whose tokenizer splits at spaces and forgets them (BERT, DistilBERT), text for those
+    /// for which a space is a part of the word behind it (RoBERTa, GPT-2) and for GPT, whose words were pieces of
+    /// running text too.
+    #[must_use]
+    pub fn of(model: &LoadedModel) -> Self {
+        match model.architecture().family {
+            Family::Bert | Family::DistilBert => Self::Words,
+            Family::Roberta | Family::OpenAiGpt | Family::Gpt2 => Self::Text,
+        }
+    }
+}
+
+/// How a treebank's sentences are prepared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TreebankOptions {
+    /// `None`: [`InputMode::of`] the model.
+    pub input: Option<InputMode>,
+    /// Longest sequence in tokens, special ones included; `None`: the model's limit, for documents 128 if that
+    /// is less.
+    pub max_length: Option<usize>,
+    /// Put the model's beginning-of-text token before texts whose tokenizer does not (GPT-2).
+    pub bos: bool,
+}
+
+/// Turns texts whose words are known into tokens whose words are known.
+#[derive(Debug)]
+pub(crate) struct Encoder<'a> {
+    model: &'a LoadedModel,
+    input: InputMode,
+    bos: Option<u32>,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(model: &'a LoadedModel, options: &TreebankOptions) -> Result<Self, Error> {
+        model.tokenizer()?;
+        Ok(Self {
+            model,
+            input: options.input.unwrap_or_else(|| InputMode::of(model)),
+            bos: options.bos.then(|| bos_of(model)).transpose()?,
+        })
+    }
+
+    pub(crate) fn model(&self) -> &'a LoadedModel {
+        self.model
+    }
+
+    pub(crate) fn input(&self) -> InputMode {
+        self.input
+    }
+
+    /// The text of a sentence and the place of its words in it.
+    pub(crate) fn text(&self, sentence: &Sentence, path: &Path) -> Result<SpannedText, Error> {
+        Ok(match self.input {
+            InputMode::Words => sentence.spaced_text(),
+            InputMode::Text => sentence.written_text(path)?,
+        })
+    }
+
+    pub(crate) fn encode(&self, text: &str) -> Result<Encoding, Error> {
+        let mut encoding = self.model.tokenizer()?.encode(text, None, None)?;
+        if let Some(bos) = self.bos {
+            put_bos(&mut encoding, bos);
+        }
+        Ok(encoding)
+    }
+}
+
+/// What a study knows of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentenceItem {
+    /// The sentence.
+    pub sentence: Sentence,
+    /// The tokens of its words.
+    pub words: Words,
+    /// Where a word has its tokens from if not from itself: words of the same number are written as one (French
+    /// `du` for `de` + `le`) and have the same tokens.
+    pub shared: Vec<Option<usize>>,
+    /// Words without any token.
+    pub without_tokens: usize,
+    /// Tokens with characters of two words.
+    pub straddling: usize,
+}
+
+/// The sentences of a treebank as sequences of one model, each a sequence of its own.
+#[derive(Debug)]
+pub struct SentencePassages<'a> {
+    encoder: Encoder<'a>,
+    treebank: Treebank,
+    max_length: usize,
+    info: TreebankInfo,
+    relations: BTreeMap<String, u64>,
+}
+
+impl<'a> SentencePassages<'a> {
+    /// Reads the treebank once to the end: every sentence is checked and counted before any model runs.
+    ///
+    /// # Errors
+    /// Sentences that are wrong, a maximum length out of range, a model without tokenizer, or without
+    /// beginning-of-text token where one is asked for.
+    pub fn new(
+        model: &'a LoadedModel,
+        treebank: Treebank,
+        options: TreebankOptions,
+    ) -> Result<Self, Error> {
+        let encoder = Encoder::new(model, &options)?;
+        let max_length = model.checked_length(options.max_length)?;
+        let mut reader = treebank.open()?;
+        let mut relations: BTreeMap<String, u64> = BTreeMap::new();
+        for sentence in reader.by_ref() {
+            let sentence = sentence?;
+            // A text that is not that of the words is found before the work begins.
+            encoder.text(&sentence, treebank.path())?;
+            for word in &sentence.words {
+                match relations.get_mut(&word.relation) {
+                    Some(count) => *count += 1,
+                    None => drop(relations.insert(word.relation.clone(), 1)),
+                }
+            }
+        }
+        let info = reader.finish()?;
+        Ok(Self {
+            encoder,
+            treebank,
+            max_length,
+            info,
+            relations,
+        })
+    }
+
+    /// The account of the file.
+    #[must_use]
+    pub fn info(&self) -> &TreebankInfo {
+        &self.info
+    }
+
+    /// How often each relation occurs, by its full label.
+    #[must_use]
+    pub fn relations(&self) -> &BTreeMap<String, u64> {
+        &self.relations
+    }
+
+    /// What of a sentence the model reads.
+    #[must_use]
+    pub fn input(&self) -> InputMode {
+        self.encoder.input()
+    }
+
+    /// The longest sequence in tokens.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The model whose sequences these are.
+    #[must_use]
+    pub fn model(&self) -> &'a LoadedModel {
+        self.encoder.model()
+    }
+}
+
+impl Supply for SentencePassages<'_> {
+    type Raw = Sentence;
+    type Item = SentenceItem;
+
+    fn path(&self) -> &Path {
+        self.treebank.path()
+    }
+
+    fn total(&self) -> u64 {
+        self.info.counts.sentences
+    }
+
+    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<Sentence, Error>> + Send + '_>, Error> {
+        let reader = self.treebank.open()?;
+        Ok(Box::new(reader.map(|sentence| Ok(sentence?))))
+    }
+
+    fn size(&self, sentence: &Sentence) -> usize {
+        // English has about four tokens for three words.
+        (2 + sentence.len() * 4 / 3).min(self.max_length)
+    }
+
+    fn line(&self, sentence: &Sentence) -> u64 {
+        sentence.line
+    }
+
+    fn prepare(&self, sentence: Sentence) -> Result<Fate<Passage<SentenceItem>>, Error> {
+        let text = self.encoder.text(&sentence, self.treebank.path())?;
+        let encoding = self.encoder.encode(&text.text)?;
+        let tokens = encoding.len();
+        if tokens > self.max_length {
+            return Ok(Fate::LeftOut(LeftOut::TooLong { tokens }));
+        }
+        let spans: Vec<Range<usize>> = text.spans.iter().map(|s| s.characters.clone()).collect();
+        let Alignment {
+            words,
+            without_tokens,
+            straddling,
+        } = Words::align(&encoding, &spans);
+        Ok(Fate::Studied(Passage {
+            sequence: LoadedModel::sequence(encoding),
+            target: None,
+            item: SentenceItem {
+                sentence,
+                words,
+                shared: text.spans.iter().map(|span| span.shared).collect(),
+                without_tokens,
+                straddling,
+            },
+        }))
+    }
+}

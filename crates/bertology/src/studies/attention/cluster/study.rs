@@ -1,0 +1,401 @@
+//! The distances of heads over a corpus: a state that can be saved and continued.
+
+use std::path::Path;
+
+use bertology_model::{HeadId, Sequence};
+use serde::{Deserialize, Serialize};
+
+use super::distances::JsSums;
+use super::maps::{PackedMaps, RowChoice, Smoothing};
+use crate::drive::survey::{MapStudy, MapView, SurveyOptions, survey};
+use crate::input::supply::{Fate, Passage, Supply};
+use crate::studies::attention::SequenceCounts;
+use crate::studies::attention::{TextItem, TextPassages};
+use crate::{Error, HeadTable, LoadedModel, Watch};
+
+/// Bytes that the maps of one sequence may take, for each thread, unless told otherwise: 4 GiB.
+pub const DEFAULT_MEMORY: u64 = 4 << 30;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DistanceOptions {
+    /// What is done to a row before it is compared; the paper's smoothing by default.
+    pub smoothing: Smoothing,
+    /// Which source tokens are compared; all by default.
+    pub rows: RowChoice,
+    /// Of the rows that are drawn.
+    pub seed: u64,
+}
+
+impl DistanceOptions {
+    /// With this smoothing.
+    #[must_use]
+    pub fn smoothing(mut self, smoothing: Smoothing) -> Self {
+        self.smoothing = smoothing;
+        self
+    }
+
+    /// Of these rows, drawn by this seed.
+    #[must_use]
+    pub fn rows(mut self, rows: RowChoice, seed: u64) -> Self {
+        (self.rows, self.seed) = (rows, seed);
+        self
+    }
+}
+
+/// Divergences summed so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DistanceState {
+    /// Zeros; says which heads there are.
+    heads: HeadTable,
+    options: DistanceOptions,
+    counts: SequenceCounts,
+    sums: JsSums,
+}
+
+impl DistanceState {
+    /// Nothing summed yet.
+    ///
+    /// # Errors
+    /// A model without heads; rows that cannot be drawn.
+    pub fn new(model: &LoadedModel, options: &DistanceOptions) -> Result<Self, Error> {
+        options.rows.check()?;
+        let heads = HeadTable::zeros(model.model());
+        let count = heads.live().count();
+        if count == 0 {
+            return Err(Error::NoHeads {
+                path: model.checkpoint().folder().to_owned(),
+                action: "compare",
+            });
+        }
+        Ok(Self {
+            heads,
+            options: *options,
+            counts: SequenceCounts::default(),
+            sums: JsSums::new(count),
+        })
+    }
+
+    /// Goes on after the units of `passages` that were seen before, one sequence of a thread at a time:
+    /// the maps of all heads are kept until the sequence ends, and no longer. `memory` is what they may
+    /// take, in bytes for each thread. The sums do not depend on the number of threads.
+    ///
+    /// # Errors
+    /// A sequence whose maps would take more; whatever [`survey`] refuses; an interruption; a state of
+    /// another model.
+    pub fn run(
+        &mut self,
+        passages: &TextPassages<'_>,
+        work: &SurveyOptions,
+        memory: u64,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Error> {
+        let model = passages.model();
+        if self.heads != HeadTable::zeros(model.model()) || self.sums.heads() != self.heads().len()
+        {
+            let (was, is) = (self.sums.heads(), model.model().heads().count());
+            let say = |count: usize| format!("{count} heads");
+            return Error::state_mismatch("the set of heads that the model has", say(was), say(is));
+        }
+        let study = Comparing::new(model, &self.heads, &self.options);
+        let bounded = Bounded {
+            passages,
+            study: &study,
+            memory,
+        };
+        let work = SurveyOptions {
+            one_at_a_time: true,
+            ..*work
+        };
+        let (counts, sums) = (&mut self.counts, &mut self.sums);
+        let done = counts.units();
+        survey(
+            model,
+            &bounded,
+            &study,
+            &work,
+            done,
+            watch,
+            |fate| match fate {
+                Fate::Studied(found) => {
+                    counts.study(found.tokens, found.item.cut);
+                    sums.add_counted(&found.part.sums);
+                }
+                Fate::LeftOut(why) => counts.leave_out(why),
+            },
+        )
+    }
+
+    /// What was read, and what was left out.
+    #[must_use]
+    pub fn counts(&self) -> &SequenceCounts {
+        &self.counts
+    }
+
+    /// What is compared.
+    #[must_use]
+    pub fn options(&self) -> &DistanceOptions {
+        &self.options
+    }
+
+    /// The heads compared, in the order of the sums.
+    #[must_use]
+    pub fn heads(&self) -> Vec<HeadId> {
+        self.heads.live().collect()
+    }
+
+    /// The sums.
+    #[must_use]
+    pub fn sums(&self) -> &JsSums {
+        &self.sums
+    }
+
+    /// Adds what was summed over the units that follow, apart.
+    ///
+    /// # Errors
+    /// [`Error::Merge`] for another model or other options.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        if self.heads != other.heads || self.options != other.options {
+            return Err(Error::Merge {
+                reason: "they compare different heads, or by other options",
+            });
+        }
+        self.counts = self.counts.and(other.counts);
+        self.sums.merge(&other.sums)
+    }
+}
+
+/// Keeps a sequence's maps, compares them, and lets them go.
+struct Comparing {
+    options: DistanceOptions,
+    causal: bool,
+    width: usize,
+    /// Of every head of the unpruned model, its number among those that there are.
+    places: Vec<Option<usize>>,
+    count: usize,
+}
+
+/// Of one sequence.
+struct Compared {
+    maps: Option<PackedMaps>,
+    sums: JsSums,
+}
+
+impl Comparing {
+    fn new(model: &LoadedModel, heads: &HeadTable, options: &DistanceOptions) -> Self {
+        let mut count = 0;
+        let mut next = || {
+            count += 1;
+            count - 1
+        };
+        Self {
+            options: *options,
+            causal: model.architecture().causal,
+            width: heads.heads(),
+            places: heads
+                .live_flags()
+                .iter()
+                .map(|live| live.then(&mut next))
+                .collect(),
+            count,
+        }
+    }
+
+    /// Bytes of the maps of a sequence of so many tokens.
+    fn bytes(&self, tokens: usize) -> u64 {
+        let rows = self.options.rows.count(tokens) as u64;
+        let (count, tokens) = (self.count as u64, tokens as u64);
+        // Causal rows are half as long in the mean; which ones are drawn is not known before.
+        let cells = if self.causal && rows == tokens {
+            tokens.saturating_mul(tokens + 1) / 2
+        } else {
+            rows.saturating_mul(tokens)
+        };
+        count
+            .saturating_mul(cells)
+            .saturating_mul(size_of::<f32>() as u64)
+    }
+}
+
+impl MapStudy for Comparing {
+    type Item = TextItem;
+    type Part = Compared;
+
+    fn begin(&self, _: &TextItem, sequence: &Sequence) -> Compared {
+        let DistanceOptions {
+            smoothing,
+            rows,
+            seed,
+        } = self.options;
+        let rows = rows.choose(&sequence.ids, seed);
+        let tokens = sequence.len();
+        Compared {
+            maps: Some(PackedMaps::new(
+                self.count,
+                tokens,
+                rows,
+                self.causal,
+                smoothing,
+            )),
+            sums: JsSums::new(self.count),
+        }
+    }
+
+    fn see(&self, _: &TextItem, part: &mut Compared, view: &MapView<'_>) {
+        let place = self
+            .places
+            .get(view.head.layer * self.width + view.head.head);
+        if let (Some(maps), Some(Some(place))) = (&mut part.maps, place) {
+            maps.put(*place, view.map);
+        }
+    }
+
+    fn close(&self, _: &TextItem, part: &mut Compared) {
+        if let Some(maps) = part.maps.take() {
+            part.sums.add(&maps);
+        }
+    }
+}
+
+/// Texts whose maps fit into memory.
+struct Bounded<'a> {
+    passages: &'a TextPassages<'a>,
+    study: &'a Comparing,
+    memory: u64,
+}
+
+impl<'a> Supply for Bounded<'a> {
+    type Raw = <TextPassages<'a> as Supply>::Raw;
+    type Item = TextItem;
+
+    fn path(&self) -> &Path {
+        self.passages.path()
+    }
+
+    fn total(&self) -> u64 {
+        self.passages.total()
+    }
+
+    fn open(
+        &self,
+    ) -> Result<Box<dyn Iterator<Item = Result<Self::Raw, Error>> + Send + '_>, Error> {
+        self.passages.open()
+    }
+
+    fn size(&self, raw: &Self::Raw) -> usize {
+        self.passages.size(raw)
+    }
+
+    fn line(&self, raw: &Self::Raw) -> u64 {
+        self.passages.line(raw)
+    }
+
+    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<TextItem>>, Error> {
+        let fate = self.passages.prepare(raw)?;
+        if let Fate::Studied(passage) = &fate {
+            let tokens = passage.sequence.len();
+            let bytes = self.study.bytes(tokens);
+            if bytes > self.memory {
+                return Err(Error::MapsTooLarge {
+                    tokens,
+                    heads: self.study.count,
+                    bytes,
+                    limit: self.memory,
+                });
+            }
+        }
+        Ok(fate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::studies::attention::cluster::{ClusterCount, Clusters, Scale};
+    use bertology_model::{LayerSite, Matrix, Pass};
+    use std::f64::consts::LN_2;
+
+    /// One layer of heads that look at themselves, one of heads that look at the next token, and uniform
+    /// ones, each mixed with a little of the uniform; the head that is pruned away is never seen.
+    #[test]
+    fn planted_kinds_of_heads_become_clusters() {
+        let live = [true, true, true, true, true, true, true, false, true];
+        let study = Comparing {
+            options: DistanceOptions::default(),
+            causal: false,
+            width: 3,
+            places: vec![
+                Some(0),
+                Some(1),
+                Some(2),
+                Some(3),
+                Some(4),
+                Some(5),
+                Some(6),
+                None,
+                Some(7),
+            ],
+            count: 8,
+        };
+        let n = 10;
+        let item = TextItem {
+            ids: Vec::new(),
+            special: Vec::new(),
+            cut: 0,
+        };
+        let mut state = JsSums::new(8);
+        for _ in 0..2 {
+            let mut part = study.begin(&item, &Sequence::new((0..n as u32).collect()));
+            for (at, _) in live.iter().enumerate().filter(|(_, live)| **live) {
+                let (kind, share) = (at / 3, 0.02 * (at % 3) as f32);
+                let mut map = vec![(if kind == 2 { 1.0 } else { share }) / n as f32; n * n];
+                for i in 0..n {
+                    match kind {
+                        0 => map[i * n + i] += 1.0 - share,
+                        1 => map[i * n + (i + 1) % n] += 1.0 - share,
+                        _ => {}
+                    }
+                }
+                let view = MapView {
+                    pass: Pass::Forward,
+                    site: LayerSite::AttentionProbs,
+                    head: HeadId {
+                        layer: at / 3,
+                        head: at % 3,
+                    },
+                    map: Matrix::new(&map, n, n),
+                };
+                study.see(&item, &mut part, &view);
+            }
+            study.close(&item, &mut part);
+            assert!(part.maps.is_none(), "maps are let go");
+            state.add_counted(&part.sums);
+        }
+        assert_eq!((state.sequences(), state.tokens()), (2, 20));
+        let distances = state.distances(Scale::Mean).expect("sums");
+        assert!(distances.values().iter().all(|d| (0.0..LN_2).contains(d)));
+        // The two uniform heads are the same head.
+        assert_eq!(distances.get(6, 7), 0.0);
+        let found = Clusters::new(&distances, ClusterCount::Auto).expect("a cut");
+        assert_eq!(found.labels, [0, 0, 0, 1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn the_size_of_maps_is_known_before() {
+        let mut study = Comparing {
+            options: DistanceOptions::default(),
+            causal: false,
+            width: 25,
+            places: Vec::new(),
+            count: 48 * 25,
+        };
+        assert_eq!(study.bytes(1024), 4 * 1200 * 1024 * 1024);
+        study.options.rows = RowChoice::Count(10);
+        assert_eq!(study.bytes(1024), 4 * 1200 * 1024 * 10);
+        study.options.rows = RowChoice::All;
+        study.causal = true;
+        assert_eq!(study.bytes(1024), 4 * 1200 * 1024 * 1025 / 2);
+        assert!(study.bytes(usize::MAX / 2) > DEFAULT_MEMORY);
+    }
+}

@@ -1,0 +1,235 @@
+//! The beginnings of a treebank's documents as sequences of one model.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bertology_data::conllu::{Document, Treebank, TreebankInfo};
+use bertology_tokenizer::Encoding;
+
+use super::PAPER_LENGTH;
+use super::mentions::MentionsIn;
+use crate::input::supply::{Fate, Passage, Supply};
+use crate::input::treebank::{Encoder, InputMode, TreebankOptions};
+use crate::input::words::{Alignment, Words};
+use crate::{Error, LoadedModel};
+
+/// What a study knows of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentItem {
+    /// Mentions in the window.
+    pub mentions: MentionsIn,
+    /// The tokens of the words in the window.
+    pub words: Words,
+    /// For each word of the window, words of the same number have the same tokens.
+    pub shared: Vec<Option<usize>>,
+    /// Words beyond the window.
+    pub words_beyond: usize,
+    /// Words of the window without any token.
+    pub without_tokens: usize,
+    /// Tokens with characters of two words.
+    pub straddling: usize,
+}
+
+/// The documents of a treebank, sentence after sentence with a space between, each cut to what fits the longest
+/// sequence.
+#[derive(Debug)]
+pub struct DocumentPassages<'a> {
+    encoder: Encoder<'a>,
+    treebank: Treebank,
+    max_length: usize,
+    info: TreebankInfo,
+    mentions: u64,
+    discontinuous: u64,
+    without_words: u64,
+}
+
+impl<'a> DocumentPassages<'a> {
+    /// Reads the treebank once to the end: every sentence and mention is checked and counted before any model runs.
+    ///
+    /// # Errors
+    /// Sentences or mentions that are wrong, no mention at all, a maximum length out of range, a model without
+    /// tokenizer, or without beginning-of-text token where one is asked for.
+    pub fn new(
+        model: &'a LoadedModel,
+        treebank: Treebank,
+        options: TreebankOptions,
+    ) -> Result<Self, Error> {
+        let encoder = Encoder::new(model, &options)?;
+        let max_length = match options.max_length {
+            None => model.max_length().min(PAPER_LENGTH),
+            given => model.checked_length(given)?,
+        };
+        let mut reader = treebank.open_documents()?;
+        let (mut mentions, mut discontinuous, mut without_words) = (0, 0, 0);
+        for document in reader.by_ref() {
+            let document = document?;
+            for sentence in &document.sentences {
+                encoder.text(sentence, treebank.path())?;
+            }
+            let found = document.mentions(treebank.path())?;
+            mentions += found.mentions.len() as u64;
+            discontinuous += found.discontinuous;
+            without_words += found.without_words;
+        }
+        let info = reader.finish()?;
+        if mentions == 0 {
+            return Err(Error::NoMentions {
+                path: treebank.path().to_owned(),
+            });
+        }
+        Ok(Self {
+            encoder,
+            treebank,
+            max_length,
+            info,
+            mentions,
+            discontinuous,
+            without_words,
+        })
+    }
+
+    /// The account of the file.
+    #[must_use]
+    pub fn info(&self) -> &TreebankInfo {
+        &self.info
+    }
+
+    /// Mentions of the whole file that are spans of words.
+    #[must_use]
+    pub fn mentions(&self) -> u64 {
+        self.mentions
+    }
+
+    /// Mentions of the whole file that are passed over: those in several parts, and those without words.
+    #[must_use]
+    pub fn passed_over(&self) -> (u64, u64) {
+        (self.discontinuous, self.without_words)
+    }
+
+    /// What of a document the model reads.
+    #[must_use]
+    pub fn input(&self) -> InputMode {
+        self.encoder.input()
+    }
+
+    /// The longest sequence in tokens.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The model whose sequences these are.
+    #[must_use]
+    pub fn model(&self) -> &'a LoadedModel {
+        self.encoder.model()
+    }
+
+    /// The longest beginning of a text, up to the end of a word, that has at most so many tokens, and its words.
+    fn window(&self, text: &str, spans: &[Range<usize>]) -> Result<(Encoding, usize), Error> {
+        let whole = self.encoder.encode(text)?;
+        if whole.len() <= self.max_length {
+            return Ok((whole, spans.len()));
+        }
+        let special = whole.special.iter().filter(|special| **special).count();
+        let room = self.max_length.saturating_sub(special);
+        let text_tokens = (0..whole.len()).filter(|at| !whole.special[*at]);
+        let end = text_tokens
+            .take(room)
+            .last()
+            .map_or(0, |at| whole.offsets[at].1);
+        let mut words = spans.partition_point(|span| span.end <= end);
+        loop {
+            let characters = match words.checked_sub(1) {
+                None => 0,
+                Some(last) => spans[last].end,
+            };
+            let end = text
+                .char_indices()
+                .nth(characters)
+                .map_or(text.len(), |(at, _)| at);
+            let encoding = self.encoder.encode(&text[..end])?;
+            if encoding.len() <= self.max_length || words == 0 {
+                return Ok((encoding, words));
+            }
+            words -= 1;
+        }
+    }
+}
+
+impl Supply for DocumentPassages<'_> {
+    type Raw = Document;
+    type Item = DocumentItem;
+
+    fn path(&self) -> &Path {
+        self.treebank.path()
+    }
+
+    fn total(&self) -> u64 {
+        self.info.counts.documents
+    }
+
+    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<Document, Error>> + Send + '_>, Error> {
+        let reader = self.treebank.open_documents()?;
+        Ok(Box::new(reader.map(|document| Ok(document?))))
+    }
+
+    fn size(&self, document: &Document) -> usize {
+        let words: usize = document
+            .sentences
+            .iter()
+            .map(|sentence| sentence.len())
+            .sum();
+        (2 + words * 4 / 3).min(self.max_length)
+    }
+
+    fn line(&self, document: &Document) -> u64 {
+        document
+            .sentences
+            .first()
+            .map_or(1, |sentence| sentence.line)
+    }
+
+    fn prepare(&self, document: Document) -> Result<Fate<Passage<DocumentItem>>, Error> {
+        let path = self.treebank.path();
+        let mut text = String::new();
+        let mut characters = 0;
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        let mut shared: Vec<Option<usize>> = Vec::new();
+        let mut ranges = 0;
+        for sentence in &document.sentences {
+            if !text.is_empty() {
+                text.push(' ');
+                characters += 1;
+            }
+            let written = self.encoder.text(sentence, path)?;
+            text.push_str(&written.text);
+            for span in written.spans {
+                let place = span.characters;
+                spans.push(characters + place.start..characters + place.end);
+                shared.push(span.shared.map(|range| ranges + range));
+            }
+            characters += written.text.chars().count();
+            ranges += sentence.ranges.len();
+        }
+        let (encoding, window) = self.window(&text, &spans)?;
+        let Alignment {
+            words,
+            without_tokens,
+            straddling,
+        } = Words::align(&encoding, &spans[..window]);
+        shared.truncate(window);
+        let mentions = document.mentions(path)?;
+        Ok(Fate::Studied(Passage {
+            sequence: LoadedModel::sequence(encoding),
+            target: None,
+            item: DocumentItem {
+                mentions: MentionsIn::new(&document, &mentions.mentions, window),
+                words,
+                shared,
+                words_beyond: spans.len() - window,
+                without_tokens,
+                straddling,
+            },
+        }))
+    }
+}

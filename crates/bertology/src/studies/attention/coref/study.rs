@@ -1,0 +1,132 @@
+//! To which word every mention attends most.
+
+use bertology_model::Sequence;
+
+use super::documents::DocumentItem;
+use super::{Candidates, Category};
+use crate::drive::survey::{MapStudy, MapView};
+use crate::input::words::RowMode;
+
+/// The number of readings.
+pub(super) const READINGS: usize = Candidates::ALL.len();
+
+/// Asks every head for an antecedent of every mention that has one; see [the module](super).
+#[derive(Debug, Clone)]
+pub struct CorefStudy {
+    rows: RowMode,
+    layers: usize,
+    heads: usize,
+}
+
+impl CorefStudy {
+    /// For a model of this shape, pruned heads included.
+    #[must_use]
+    pub fn new(rows: RowMode, layers: usize, heads: usize) -> Self {
+        Self {
+            rows,
+            layers,
+            heads,
+        }
+    }
+}
+
+/// What a document contributes.
+#[derive(Debug)]
+pub struct CorefPart {
+    pub(super) scored: Vec<ScoredMention>,
+    /// What the answers are, `[layers · heads, readings, scored]`.
+    pub(super) answers: Vec<Answer>,
+    /// Which words are head words of mentions.
+    heads: Vec<bool>,
+    row: Vec<f64>,
+}
+
+/// A mention that has antecedents.
+#[derive(Debug)]
+pub(super) struct ScoredMention {
+    /// Which of the document's mentions it is.
+    pub(super) mention: usize,
+    pub(super) category: Category,
+    head: usize,
+    /// Head words of its antecedents.
+    antecedents: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Right,
+    Wrong,
+    None,
+}
+
+impl MapStudy for CorefStudy {
+    type Item = DocumentItem;
+    type Part = CorefPart;
+
+    fn begin(&self, item: &DocumentItem, _: &Sequence) -> CorefPart {
+        let mentions = &item.mentions;
+        let scored: Vec<ScoredMention> = mentions
+            .scored()
+            .map(|at| ScoredMention {
+                mention: at,
+                category: mentions.mentions[at].category,
+                head: mentions.mentions[at].head,
+                antecedents: mentions.antecedents(at).map(|other| other.head).collect(),
+            })
+            .collect();
+        let mut heads = vec![false; item.words.len()];
+        for mention in &mentions.mentions {
+            heads[mention.head] = true;
+        }
+        CorefPart {
+            answers: vec![Answer::None; self.layers * self.heads * READINGS * scored.len()],
+            scored,
+            heads,
+            row: vec![0.0; item.words.len()],
+        }
+    }
+
+    fn see(&self, item: &DocumentItem, part: &mut CorefPart, view: &MapView<'_>) {
+        let count = part.scored.len();
+        let head = view.head.layer * self.heads + view.head.head;
+        for (at, mention) in part.scored.iter().enumerate() {
+            let row = &mut part.row;
+            item.words
+                .attention_from(view.map, mention.head, self.rows, row);
+            row[mention.head] = 0.0;
+            if let Some(range) = item.shared[mention.head] {
+                for (weight, other) in row.iter_mut().zip(&item.shared) {
+                    if *other == Some(range) {
+                        *weight = 0.0;
+                    }
+                }
+            }
+            let heads = &part.heads;
+            let named = [
+                greatest(row, |_| true),
+                greatest(&row[..mention.head], |_| true),
+                greatest(row, |word| heads[word]),
+            ];
+            for (reading, named) in named.into_iter().enumerate() {
+                part.answers[(head * READINGS + reading) * count + at] = match named {
+                    None => Answer::None,
+                    Some(word) if mention.antecedents.contains(&word) => Answer::Right,
+                    Some(_) => Answer::Wrong,
+                };
+            }
+        }
+    }
+}
+
+/// The first of the greatest weights above 0 among those that may be.
+fn greatest(row: &[f64], may_be: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut best = 0.0;
+    let mut named = None;
+    for (word, weight) in row.iter().enumerate() {
+        if *weight > best && may_be(word) {
+            best = *weight;
+            named = Some(word);
+        }
+    }
+    named
+}

@@ -1,0 +1,36 @@
+//! What do heads look at? Studies of attention maps over whole corpora (Clark, Khandelwal, Levy and Manning
+//! 2019, *What Does BERT Look At?*).
+//!
+//! | module | question |
+//! | --- | --- |
+//! | [`passages`] | which sequences does a file of texts give? |
+//! | [`words`] | which tokens are a word, and what is attention between words? |
+//! | [`treebank`] | and a treebank? |
+//! | [`survey`](mod@survey) | how does every map of a corpus come by a study? |
+//! | [`patterns`] | does a head look at neighbours, at special tokens, at punctuation, or everywhere? |
+//! | [`cluster`] | which heads look at the same things? |
+//! | [`syntax`] | which head finds the syntactic heads of words? |
+//! | [`coref`] | which head finds what a pronoun or name refers back to? |
+//! | [`proportion`] | what does so many of so many tell? |
+//!
+//! A map is handed to the study while it is hot and then gone; studies keep sums, in f64 and in file order, or
+//! counts. Layers and heads are zero-based. Maps are those of transformers with eager attention in f32; the
+//! paper's released code stored f16, so that its numbers can be repeated to three digits.
+
+pub mod cluster;
+pub mod coref;
+pub mod patterns;
+pub mod proportion;
+pub mod syntax;
+
+pub use crate::drive::survey;
+pub use crate::drive::survey::{Contribution, MapStudy, MapView, SurveyOptions};
+pub use crate::input::account::SequenceCounts;
+pub use crate::input::passages::{self, Long, Packing, TextItem, TextOptions, TextPassages};
+pub use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units};
+pub use crate::input::treebank::{
+    self, InputMode, SentenceItem, SentencePassages, TreebankOptions,
+};
+pub use crate::input::words::{self, Alignment, RowMode, WordMap, Words};
+pub use proportion::Proportion;
+pub use survey::survey;

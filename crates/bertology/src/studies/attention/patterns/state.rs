@@ -1,0 +1,481 @@
+//! The study: documents in, averages out.
+
+use bertology_model::{HeadId, Interests, LayerSite, Pass, Sequence};
+use serde::{Deserialize, Serialize};
+
+use super::average::{Average, Ratios};
+use super::behaviour::{Behaviour, Thresholds};
+use super::classes::{Places, TokenClasses};
+use super::document::{
+    entropies, key_denominator, key_sums, pairs, sums_by_target, target_of, uniform,
+};
+use super::{Gradients, Key, PatternOptions, Target};
+use crate::drive::survey::{Contribution, MapStudy, MapView, SurveyOptions, survey};
+use crate::input::account::SequenceCounts;
+use crate::input::passages::TextItem;
+use crate::input::supply::{Fate, Supply};
+use crate::studies::importance::heads_of;
+use crate::{Error, HeadTable, LoadedModel, Watch};
+
+/// Kinds of entropy that are averaged: of all rows, of one row, as a share of what is possible.
+const ENTROPIES: usize = 3;
+
+/// The patterns of every map; see the [module](super).
+#[derive(Debug, Clone)]
+pub struct PatternStudy {
+    classes: TokenClasses,
+    options: PatternOptions,
+    /// Heads of a layer of the unpruned model.
+    heads: usize,
+    cells: usize,
+}
+
+impl PatternStudy {
+    fn keys(&self) -> &'static [Key] {
+        Key::of(self.classes.is_causal())
+    }
+
+    fn targets(&self) -> &'static [Target] {
+        Target::of(self.classes.is_causal())
+    }
+}
+
+/// What one document contributes.
+#[derive(Debug, Clone)]
+pub struct DocumentPatterns {
+    places: Places,
+    /// Class of each token.
+    target_of: Vec<usize>,
+    /// Per key, then per kind of entropy, a cell a head.
+    sums: Vec<Vec<f64>>,
+    /// Per class of key, of `|∂L/∂α|`.
+    gradients: Vec<Vec<f64>>,
+    /// Per class of key, of `|α · ∂L/∂α|`.
+    weighted: Vec<Vec<f64>>,
+    /// Maps that wait for their gradients.
+    maps: Vec<Vec<f32>>,
+    scratch: Vec<f64>,
+}
+
+impl MapStudy for PatternStudy {
+    type Item = TextItem;
+    type Part = DocumentPatterns;
+
+    fn interests(&self) -> Interests {
+        let site = LayerSite::AttentionProbs;
+        let values = Interests::none().value(site);
+        match self.options.gradients {
+            Gradients::None => values,
+            Gradients::Plain | Gradients::TimesAttention => values.gradient(site),
+        }
+    }
+
+    fn begin(&self, item: &TextItem, _sequence: &Sequence) -> DocumentPatterns {
+        let places = self.classes.places(&item.ids);
+        let classes = self.targets().len();
+        let zeros = |rows: usize| vec![vec![0.0; self.cells]; rows];
+        let (plain, weighted) = match self.options.gradients {
+            Gradients::None => (0, 0),
+            Gradients::Plain => (classes, 0),
+            Gradients::TimesAttention => (classes, classes),
+        };
+        DocumentPatterns {
+            target_of: target_of(&places, self.targets()),
+            places,
+            sums: zeros(self.keys().len() + ENTROPIES),
+            gradients: zeros(plain),
+            weighted: zeros(weighted),
+            maps: vec![Vec::new(); if weighted > 0 { self.cells } else { 0 }],
+            scratch: Vec::new(),
+        }
+    }
+
+    fn see(&self, _item: &TextItem, part: &mut DocumentPatterns, view: &MapView<'_>) {
+        let cell = view.head.layer * self.heads + view.head.head;
+        let causal = self.classes.is_causal();
+        if view.pass == Pass::Forward {
+            let keys = key_sums(view.map, &part.places, self.keys());
+            let smoothing = self.options.entropy_smoothing;
+            let nats = entropies(view.map, causal, smoothing, &mut part.scratch);
+            let found = keys
+                .into_iter()
+                .chain([nats.all, nats.one, nats.normalized]);
+            for (sums, value) in part.sums.iter_mut().zip(found) {
+                sums[cell] = value;
+            }
+            if let Some(map) = part.maps.get_mut(cell) {
+                *map = view.map.to_vec();
+            }
+            return;
+        }
+        let map = part.maps.get_mut(cell).map(std::mem::take);
+        for (sums, weights) in [
+            (&mut part.gradients, None),
+            (&mut part.weighted, map.as_deref()),
+        ] {
+            if sums.is_empty() {
+                continue;
+            }
+            let found = sums_by_target(
+                view.map,
+                weights,
+                &part.target_of,
+                sums.len(),
+                causal,
+                &mut part.scratch,
+            );
+            for (sums, value) in sums.iter_mut().zip(found) {
+                sums[cell] = value;
+            }
+        }
+    }
+
+    fn check(&self, _item: &TextItem, part: &DocumentPatterns) -> Result<(), Error> {
+        for (what, all) in [
+            ("attention", &part.sums),
+            ("gradient of the attention", &part.gradients),
+            ("gradient of the attention", &part.weighted),
+        ] {
+            for sums in all {
+                if let Some(cell) = sums.iter().position(|value| !value.is_finite()) {
+                    let id = HeadId {
+                        layer: cell / self.heads,
+                        head: cell % self.heads,
+                    };
+                    return Err(Error::NotFinite {
+                        what: format!("{what} of {id}"),
+                        value: sums[cell],
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Averages on their way: they can be saved, loaded and continued.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PatternsState {
+    classes: TokenClasses,
+    options: PatternOptions,
+    /// Zeros; says which heads there are.
+    table: HeadTable,
+    counts: SequenceCounts,
+    keys: Vec<Ratios>,
+    entropies: Vec<Ratios>,
+    /// One cell: what is possible is the same for all heads.
+    uniform: Ratios,
+    /// Per class: over pairs, over rows.
+    gradients: Vec<[Ratios; 2]>,
+    weighted: Vec<[Ratios; 2]>,
+}
+
+impl PatternsState {
+    /// Nothing seen yet.
+    ///
+    /// # Errors
+    /// A model without heads.
+    pub fn new(
+        model: &LoadedModel,
+        classes: TokenClasses,
+        options: PatternOptions,
+    ) -> Result<Self, Error> {
+        let table = HeadTable::zeros(model.model());
+        if table.live().next().is_none() {
+            return Err(Error::NoHeads {
+                path: model.checkpoint().folder().to_owned(),
+                action: "study",
+            });
+        }
+        Ok(Self::over(table, classes, options))
+    }
+
+    fn over(table: HeadTable, classes: TokenClasses, options: PatternOptions) -> Self {
+        let fresh = Ratios::new(table.values().len());
+        let causal = classes.is_causal();
+        let by_target = |wanted: bool| {
+            let count = if wanted { Target::of(causal).len() } else { 0 };
+            vec![[fresh.clone(), fresh.clone()]; count]
+        };
+        Self {
+            keys: vec![fresh.clone(); Key::of(causal).len()],
+            entropies: vec![fresh.clone(); ENTROPIES],
+            uniform: Ratios::new(1),
+            gradients: by_target(options.gradients != Gradients::None),
+            weighted: by_target(options.gradients == Gradients::TimesAttention),
+            counts: SequenceCounts::default(),
+            classes,
+            options,
+            table,
+        }
+    }
+
+    /// Units of the input that are accounted for.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.counts.units()
+    }
+
+    /// What became of them.
+    #[must_use]
+    pub fn counts(&self) -> &SequenceCounts {
+        &self.counts
+    }
+
+    /// What sees the maps.
+    #[must_use]
+    pub fn study(&self) -> PatternStudy {
+        PatternStudy {
+            classes: self.classes.clone(),
+            options: self.options,
+            heads: self.table.heads(),
+            cells: self.table.values().len(),
+        }
+    }
+
+    /// Accounts for every unit of `supply` after the first [`Self::done`]. After an error,
+    /// [`Error::Interrupted`] among them, the state holds all units reported as done.
+    ///
+    /// # Errors
+    /// As [`survey`]; attention or gradients that are not finite; gradients of sequences without a loss; a
+    /// state of another model.
+    pub fn run<P: Supply<Item = TextItem>>(
+        &mut self,
+        model: &LoadedModel,
+        supply: &P,
+        options: &SurveyOptions,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Error> {
+        self.check(model)?;
+        let study = self.study();
+        // A map waits for its gradient, but not for the other sequences of a batch.
+        let maps_wait = self.options.gradients == Gradients::TimesAttention;
+        let options = SurveyOptions {
+            one_at_a_time: options.one_at_a_time || maps_wait,
+            ..*options
+        };
+        let done = self.done();
+        survey(model, supply, &study, &options, done, watch, |fate| {
+            self.add(fate);
+        })
+    }
+
+    fn check(&self, model: &LoadedModel) -> Result<(), Error> {
+        let table = HeadTable::zeros(model.model());
+        let empty = Self::over(table.clone(), self.classes.clone(), self.options);
+        let cells = table.values().len();
+        let both = |all: &[[Ratios; 2]]| all.iter().flatten().all(|r| r.has_cells(cells));
+        let fits = self.table == table
+            && self.keys.len() == empty.keys.len()
+            && self.entropies.len() == empty.entropies.len()
+            && self.gradients.len() == empty.gradients.len()
+            && self.weighted.len() == empty.weighted.len()
+            && self
+                .keys
+                .iter()
+                .chain(&self.entropies)
+                .all(|r| r.has_cells(cells))
+            && both(&self.gradients)
+            && both(&self.weighted)
+            && self.uniform.has_cells(1);
+        if fits {
+            return Ok(());
+        }
+        Error::state_mismatch("the set of heads", heads_of(&self.table), heads_of(&table))
+    }
+
+    /// Adds what became of one unit of the input.
+    pub fn add(&mut self, fate: Fate<Contribution<TextItem, DocumentPatterns>>) {
+        let Contribution { item, part, tokens } = match fate {
+            Fate::Studied(contribution) => contribution,
+            Fate::LeftOut(why) => return self.counts.leave_out(why),
+        };
+        self.counts.study(tokens, item.cut);
+        let causal = self.classes.is_causal();
+        let (keys, entropies) = part.sums.split_at(self.keys.len());
+        let all = Key::of(causal).iter().zip(&mut self.keys).zip(keys);
+        for ((key, ratios), sums) in all {
+            ratios.add(
+                sums,
+                key_denominator(*key, &part.places, self.options.denominators),
+            );
+        }
+        let (possible, spread) = uniform(tokens, causal);
+        let rows = [tokens as f64, 1.0, spread as f64];
+        for ((ratios, sums), rows) in self.entropies.iter_mut().zip(entropies).zip(rows) {
+            ratios.add(sums, rows);
+        }
+        self.uniform.add(&[possible], tokens as f64);
+        let pairs = pairs(&part.target_of, Target::of(causal).len(), causal);
+        for (all, sums) in [
+            (&mut self.gradients, &part.gradients),
+            (&mut self.weighted, &part.weighted),
+        ] {
+            for (([by_pair, by_row], sums), pairs) in all.iter_mut().zip(sums).zip(&pairs) {
+                if *pairs > 0 {
+                    by_pair.add(sums, *pairs as f64);
+                    by_row.add(sums, tokens as f64);
+                }
+            }
+        }
+    }
+
+    /// Adds units that were accounted for apart, with the same model and options.
+    ///
+    /// # Errors
+    /// [`Error::Merge`] for parts of different studies.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        if self.table != other.table {
+            return Err(Error::Merge {
+                reason: "they are of different heads",
+            });
+        }
+        if self.classes != other.classes || self.options != other.options {
+            return Err(Error::Merge {
+                reason: "they have different options",
+            });
+        }
+        let ours = self.keys.iter_mut().chain(&mut self.entropies);
+        for (ours, theirs) in ours.zip(other.keys.iter().chain(&other.entropies)) {
+            ours.merge(theirs);
+        }
+        let ours = self
+            .gradients
+            .iter_mut()
+            .chain(&mut self.weighted)
+            .flatten();
+        let theirs = other.gradients.iter().chain(&other.weighted).flatten();
+        for (ours, theirs) in ours.zip(theirs) {
+            ours.merge(theirs);
+        }
+        self.uniform.merge(&other.uniform);
+        self.counts = self.counts.and(other.counts);
+        Ok(())
+    }
+
+    /// The averages so far; the state can go on afterwards.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`].
+    pub fn finish(&self) -> Result<Patterns, Error> {
+        let Some(uniform) = self.uniform.mean_of_first() else {
+            return Err(Error::NoExamples);
+        };
+        let causal = self.classes.is_causal();
+        let average = |ratios: &Ratios| ratios.finish(&self.table);
+        let [all, one, normalized] = [0, 1, 2].map(|kind| average(&self.entropies[kind]));
+        let of_targets = Target::of(causal).iter().zip(&self.gradients);
+        let gradients = of_targets
+            .enumerate()
+            .map(|(at, (target, [by_pair, by_row]))| {
+                let weighted = self.weighted.get(at);
+                GradientAverages {
+                    target: *target,
+                    mean: average(by_pair),
+                    row_sum: average(by_row),
+                    times_attention: weighted
+                        .map(|[by_pair, by_row]| [average(by_pair), average(by_row)]),
+                }
+            });
+        Ok(Patterns {
+            classes: self.classes.clone(),
+            options: self.options,
+            counts: self.counts,
+            keys: Key::of(causal)
+                .iter()
+                .zip(&self.keys)
+                .map(|(key, ratios)| (*key, average(ratios)))
+                .collect(),
+            entropy: EntropyAverages {
+                all,
+                one,
+                normalized,
+                uniform,
+            },
+            gradients: gradients.collect(),
+        })
+    }
+}
+
+/// What all heads look at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Patterns {
+    /// The tokens of each class.
+    pub classes: TokenClasses,
+    /// How it was measured.
+    pub options: PatternOptions,
+    /// What became of the texts.
+    pub counts: SequenceCounts,
+    /// Mean attention by what it goes to, in the order of [`Key::of`].
+    pub keys: Vec<(Key, Average)>,
+    /// How spread attention is.
+    pub entropy: EntropyAverages,
+    /// How much the loss depends on attention, in the order of [`Target::of`]; empty without
+    /// [`PatternOptions::gradients`].
+    pub gradients: Vec<GradientAverages>,
+}
+
+/// Entropy of attention in nats.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EntropyAverages {
+    /// Mean over all rows.
+    pub all: Average,
+    /// Of the first row, from `[CLS]`; of causal models of the last row, the only one that sees everything.
+    pub one: Average,
+    /// Mean share of what is possible, `E / ln(keys that the row sees)`, over rows that see more than one.
+    pub normalized: Average,
+    /// What a head that looks everywhere alike would have over all rows: mean over documents of `ln n`, of causal
+    /// models of `ln(n!)/n`.
+    pub uniform: f64,
+}
+
+/// `|∂L/∂α|` where the key is of one class: `α` is the softmax, taken as free (its rows need not sum to 1), `L`
+/// the mean loss of a document.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GradientAverages {
+    /// The class of the key.
+    pub target: Target,
+    /// Mean over the pairs of a query and a key of the class, in causal models those that the query sees.
+    pub mean: Average,
+    /// Summed over the keys of the class, mean over queries.
+    pub row_sum: Average,
+    /// Both of `|α · ∂L/∂α|`.
+    pub times_attention: Option<[Average; 2]>,
+}
+
+impl Patterns {
+    /// The average of a key; `None` for one that the model does not have.
+    #[must_use]
+    pub fn key(&self, key: Key) -> Option<&Average> {
+        let found = self.keys.iter().find(|(of, _)| *of == key);
+        found.map(|(_, average)| average)
+    }
+
+    /// What each head does, in a word, in order; `None` for a head to which no rule applies.
+    #[must_use]
+    pub fn behaviours(&self, thresholds: &Thresholds) -> Vec<(HeadId, Option<Behaviour>)> {
+        let Thresholds {
+            neighbour,
+            broad,
+            class,
+        } = *thresholds;
+        let of = |key: Key| self.key(key).map(|average| &average.mean);
+        let rules = [
+            (of(Key::Next), neighbour, Behaviour::Next),
+            (of(Key::Previous), neighbour, Behaviour::Previous),
+            (Some(&self.entropy.all.mean), broad, Behaviour::Broad),
+            (of(Key::First), class, Behaviour::First),
+            (of(Key::Cls), class, Behaviour::Cls),
+            (of(Key::Sep), class, Behaviour::Sep),
+            (of(Key::Punctuation), class, Behaviour::Punctuation),
+        ];
+        let name = |id: HeadId| {
+            let applies = rules.iter().rev().find(|(table, threshold, _)| {
+                let value = table.and_then(|table| table.get(id));
+                value.is_some_and(|value| value > *threshold)
+            });
+            (id, applies.map(|(_, _, behaviour)| *behaviour))
+        };
+        self.entropy.all.mean.live().map(name).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! What every head names as the head of every word.
+
+use bertology_model::kernels::strongest::{NONE, Strongest};
+use bertology_model::{Matrix, Sequence};
+
+use super::arcs::{Questions, Rows};
+use super::{Direction, SyntaxOptions};
+use crate::drive::survey::{MapStudy, MapView};
+use crate::input::treebank::SentenceItem;
+use crate::input::words::{RowMode, Words};
+
+/// The number of directions.
+pub(super) const DIRECTIONS: usize = Direction::ALL.len();
+
+/// Asks every head for the head of every word; see [the module](super).
+#[derive(Debug, Clone)]
+pub struct SyntaxStudy {
+    options: SyntaxOptions,
+    rows: Rows,
+    layers: usize,
+    heads: usize,
+}
+
+impl SyntaxStudy {
+    /// For a model of this shape, pruned heads included.
+    #[must_use]
+    pub fn new(options: SyntaxOptions, rows: Rows, layers: usize, heads: usize) -> Self {
+        Self {
+            options,
+            rows,
+            layers,
+            heads,
+        }
+    }
+}
+
+/// What a sentence contributes.
+#[derive(Debug)]
+pub struct SyntaxPart {
+    pub(super) questions: Questions,
+    /// Whether the answer is right, `[layers · heads, directions, questions]`.
+    pub(super) right: Vec<bool>,
+    /// For how many words nobody was named, `[layers · heads, directions]`.
+    pub(super) abstained: Vec<u32>,
+    found: Strongest,
+}
+
+impl MapStudy for SyntaxStudy {
+    type Item = SentenceItem;
+    type Part = SyntaxPart;
+
+    fn begin(&self, item: &SentenceItem, _: &Sequence) -> SyntaxPart {
+        let questions = Questions::new(&item.sentence, &item.shared, &self.rows, &self.options);
+        let cells = self.layers * self.heads * DIRECTIONS;
+        SyntaxPart {
+            right: vec![false; cells * questions.list.len()],
+            abstained: vec![0; cells],
+            questions,
+            found: Strongest::default(),
+        }
+    }
+
+    fn see(&self, item: &SentenceItem, part: &mut SyntaxPart, view: &MapView<'_>) {
+        let (words, shared) = (&item.words, &item.shared);
+        ask(&mut part.found, view.map, words, shared, self.options.rows);
+        let head = view.head.layer * self.heads + view.head.head;
+        let count = part.questions.list.len();
+        for (place, direction) in Direction::ALL.into_iter().enumerate() {
+            let named = named(&part.found, direction);
+            let cell = head * DIRECTIONS + place;
+            let right = &mut part.right[cell * count..(cell + 1) * count];
+            for (right, question) in right.iter_mut().zip(&part.questions.list) {
+                *right = question.head == Some(named[question.asked]);
+            }
+            let abstained = named.iter().filter(|word| **word == NONE).count();
+            part.abstained[cell] = abstained as u32;
+        }
+    }
+
+    fn close(&self, _: &SentenceItem, part: &mut SyntaxPart) {
+        part.found = Strongest::default();
+    }
+}
+
+/// Finds the word that each word names.
+fn ask(
+    named: &mut Strongest,
+    map: Matrix<'_, f32>,
+    words: &Words,
+    shared: &[Option<usize>],
+    rows: RowMode,
+) {
+    named.find(words.len(), |word, row| {
+        words.attention_from(map, word, rows, row);
+        row[word] = 0.0;
+        if let Some(range) = shared[word] {
+            // Those that have the same tokens are the word itself.
+            for (weight, other) in row.iter_mut().zip(shared) {
+                if *other == Some(range) {
+                    *weight = 0.0;
+                }
+            }
+        }
+    });
+}
+
+/// What was found in a direction, `[words]`.
+fn named(found: &Strongest, direction: Direction) -> &[usize] {
+    match direction {
+        Direction::DependentToHead => found.by_row(),
+        Direction::HeadToDependent => found.by_column(),
+        Direction::Both => found.by_both(),
+    }
+}

@@ -1,0 +1,380 @@
+//! The first reading: everything is checked and counted, nothing is written.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use bertology_data::{DatasetInfo, Example};
+use bertology_model::parallel;
+use bertology_store::{npz, shard, space};
+use serde::{Deserialize, Serialize};
+
+use super::layout::{Layout, Sizes};
+use super::texts::{Preparer, Reading, Texts};
+use super::{ExtractError, ExtractOptions, Format, Request};
+use crate::model::loaded::all_threads;
+use crate::watch::Pass;
+use crate::{Error, LoadedModel, Watch};
+
+/// Bytes of values that a job may produce, if one example does not produce more.
+const JOB_BYTES: u64 = 8 << 20;
+
+/// What the texts are, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Texts, or pairs of texts.
+    pub examples: u64,
+    /// Sequences put through the model: examples, or their windows.
+    pub sequences: u64,
+    /// Tokens of all sequences, special ones included.
+    pub tokens: u64,
+    /// Words of all sequences.
+    pub words: u64,
+    /// Tokens that belong to no word: special ones.
+    pub tokens_without_word: u64,
+    /// Examples that were cut.
+    pub cut_examples: u64,
+    /// Tokens cut from them.
+    pub cut_tokens: u64,
+    /// Examples that were taken in windows.
+    pub windowed_examples: u64,
+    /// Tokens of the longest sequence.
+    pub longest: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.examples += other.examples;
+        self.sequences += other.sequences;
+        self.tokens += other.tokens;
+        self.words += other.words;
+        self.tokens_without_word += other.tokens_without_word;
+        self.cut_examples += other.cut_examples;
+        self.cut_tokens += other.cut_tokens;
+        self.windowed_examples += other.windowed_examples;
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+/// A corpus, a model, and what shall be written: counted, checked, ready.
+#[derive(Debug, Clone)]
+pub struct Extraction {
+    pub(super) model: LoadedModel,
+    pub(super) texts: Texts,
+    pub(super) options: ExtractOptions,
+    pub(super) preparer: Preparer,
+    pub(super) layout: Layout,
+    pub(super) shards: Vec<Sizes>,
+    pub(super) counts: Counts,
+    info: Option<DatasetInfo>,
+}
+
+/// Examples for one worker, all of one shard.
+pub(super) struct Job {
+    pub(super) shard: usize,
+    pub(super) examples: Vec<(u64, Example)>,
+    /// Bytes of the file read so far.
+    pub(super) read: u64,
+}
+
+/// Examples in jobs that never reach over the end of a shard.
+pub(super) struct Jobs<'a> {
+    reading: &'a mut Reading,
+    options: ExtractOptions,
+    layout: &'a Layout,
+    max_length: u64,
+    next: u64,
+    failed: bool,
+}
+
+impl Iterator for Jobs<'_> {
+    type Item = Result<Job, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let size = self.options.shard_size as u64;
+        let shard = self.next / size;
+        let mut examples = Vec::new();
+        let (mut tokens, mut bytes) = (0, 0);
+        while tokens < self.options.batch_tokens as u64 && bytes < JOB_BYTES {
+            if self.next / size != shard {
+                break;
+            }
+            match self.reading.next() {
+                None => break,
+                Some(Err(error)) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+                Some(Ok(example)) => {
+                    let about = about_tokens(&example).min(self.max_length);
+                    tokens += about;
+                    bytes += self.layout.bytes_of(about);
+                    examples.push((self.next, example));
+                    self.next += 1;
+                }
+            }
+        }
+        (!examples.is_empty()).then(|| {
+            Ok(Job {
+                shard: shard as usize,
+                examples,
+                read: self.reading.bytes_read(),
+            })
+        })
+    }
+}
+
+/// English has about four bytes a token.
+fn about_tokens(example: &Example) -> u64 {
+    match &example.token_ids {
+        Some(ids) => ids.len() as u64,
+        None => {
+            let bytes = example.text.len() + example.pair.as_ref().map_or(0, String::len);
+            3 + bytes as u64 / 4
+        }
+    }
+}
+
+impl Extraction {
+    /// Reads all texts once: encodes, checks and counts them. Nothing is written.
+    ///
+    /// # Errors
+    /// Layers or heads that do not exist, an objective that the model's head does not have, numbers
+    /// that the format does not have; a text that cannot be read or encoded, or is too long; labels
+    /// that the model does not know. Interruptions by the one who looks on.
+    pub fn new(
+        model: &LoadedModel,
+        texts: Texts,
+        request: &Request,
+        options: ExtractOptions,
+        watch: &mut dyn Watch,
+    ) -> Result<Self, Error> {
+        check(&options)?;
+        let slots = request.resolve(model, options.pool)?;
+        let layout = Layout::new(slots, &options, request.objective);
+        let mut extraction = Self {
+            preparer: Preparer::new(model, &texts, request.objective, &options)?,
+            model: model.clone(),
+            texts,
+            options,
+            layout,
+            shards: Vec::new(),
+            counts: Counts::default(),
+            info: None,
+        };
+        extraction.count(watch)?;
+        Ok(extraction)
+    }
+
+    /// What the texts are.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The account of the file; nothing for texts in memory.
+    #[must_use]
+    pub fn info(&self) -> Option<&DatasetInfo> {
+        self.info.as_ref()
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn num_shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The limit in tokens, special ones included.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.preparer.max_length
+    }
+
+    /// Bytes on disk of the shards from `first` on: exact for safetensors, nearly so for npz, about
+    /// right for Parquet.
+    #[must_use]
+    pub fn bytes(&self, first: usize) -> u64 {
+        let rest = self.shards.get(first..).unwrap_or_default();
+        rest.iter().map(|sizes| self.shard_bytes(*sizes)).sum()
+    }
+
+    pub(super) fn shard_bytes(&self, sizes: Sizes) -> u64 {
+        let specs = self.layout.specs(sizes);
+        match self.options.format {
+            Format::Safetensors => shard::safetensors_bytes(&specs),
+            Format::Npz => npz::npz_bytes(&specs),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => super::tables::bytes(&self.layout, sizes),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => 0,
+        }
+    }
+
+    /// Bytes that the disk must have free for the shards from `first` on: they themselves, and one
+    /// more at a time where a shard is gathered first and then put in its format.
+    #[must_use]
+    pub fn bytes_needed(&self, first: usize) -> u64 {
+        let rest = self.shards.get(first..).unwrap_or_default();
+        let twice = match self.options.format {
+            Format::Safetensors => 0,
+            Format::Npz | Format::Parquet => rest
+                .iter()
+                .map(|sizes| shard::safetensors_bytes(&self.layout.specs(*sizes)))
+                .max()
+                .unwrap_or(0),
+        };
+        self.bytes(first) + twice
+    }
+
+    /// Refuses a disk that is too small for the shards from `first` on; gives the bytes that are
+    /// free.
+    ///
+    /// # Errors
+    /// [`ExtractError::NoRoom`], [`ExtractError::Space`].
+    pub fn check_room(&self, folder: &Path, first: usize) -> Result<u64, Error> {
+        self.check_room_with(folder, first, space::available)
+    }
+
+    /// [`Extraction::check_room`] with another way to find out what is free.
+    ///
+    /// # Errors
+    /// As [`Extraction::check_room`].
+    pub fn check_room_with(
+        &self,
+        folder: &Path,
+        first: usize,
+        available: impl FnOnce(&Path) -> io::Result<u64>,
+    ) -> Result<u64, Error> {
+        let available = available(folder).map_err(|source| ExtractError::Space { source })?;
+        let needed = self.bytes_needed(first);
+        if needed > available {
+            return Err(ExtractError::NoRoom { needed, available }.into());
+        }
+        Ok(available)
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        match self.options.threads {
+            0 => all_threads(),
+            threads => threads,
+        }
+    }
+
+    pub(super) fn jobs<'a>(&'a self, reading: &'a mut Reading, next: u64) -> Jobs<'a> {
+        Jobs {
+            reading,
+            options: self.options,
+            layout: &self.layout,
+            max_length: self.preparer.max_length as u64,
+            next,
+            failed: false,
+        }
+    }
+
+    fn count(&mut self, watch: &mut dyn Watch) -> Result<(), Error> {
+        let total = self.texts.bytes();
+        watch.begin(Pass::Counting, 0, total);
+        let mut reading = self.texts.open()?;
+        let (mut shards, mut counts) = (Vec::new(), Counts::default());
+        let mut failure = None;
+        let mut take = |found: Result<Counted, Error>| -> Result<(), Error> {
+            let found = found?;
+            if shards.len() <= found.shard {
+                shards.resize(found.shard + 1, Sizes::default());
+            }
+            shards[found.shard].add(found.sizes);
+            counts.add(&found.counts);
+            match watch.advance(found.read.min(total), total) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(Error::Interrupted { done: 0, total: 0 }),
+            }
+        };
+        let this = &*self;
+        parallel::in_order::<f32, _, _, _, _, _>(
+            self.threads(),
+            self.jobs(&mut reading, 0),
+            |_, job| this.counted(&job?),
+            |found| match take(found) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        );
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        self.info = reading.finish()?;
+        self.shards = shards;
+        self.counts = counts;
+        if self.counts.examples == 0 {
+            return Err(Error::NoExamples);
+        }
+        Ok(())
+    }
+
+    fn counted(&self, job: &Job) -> Result<Counted, Error> {
+        let mut found = Counted {
+            shard: job.shard,
+            sizes: Sizes::default(),
+            counts: Counts::default(),
+            read: job.read,
+        };
+        for (index, example) in &job.examples {
+            let items = self.preparer.items(*index, example)?;
+            let counts = &mut found.counts;
+            counts.examples += 1;
+            counts.windowed_examples += u64::from(items.len() > 1);
+            for item in &items {
+                found.sizes.add(Sizes::of(item));
+                let tokens = item.sequence.len() as u64;
+                counts.sequences += 1;
+                counts.tokens += tokens;
+                counts.words += item.words.len() as u64;
+                let wordless = item.word.iter().filter(|word| **word < 0).count();
+                counts.tokens_without_word += wordless as u64;
+                counts.cut_examples += u64::from(item.cut > 0);
+                counts.cut_tokens += item.cut as u64;
+                counts.longest = counts.longest.max(tokens);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a worker counted.
+struct Counted {
+    shard: usize,
+    sizes: Sizes,
+    counts: Counts,
+    read: u64,
+}
+
+/// Refuses options that mean nothing, whatever the model and the texts.
+fn check(options: &ExtractOptions) -> Result<(), Error> {
+    for (option, value) in [
+        ("the number of examples in a shard", options.shard_size),
+        ("the number of tokens in a batch", options.batch_tokens),
+    ] {
+        if value == 0 {
+            return Err(Error::Option {
+                option,
+                value: "0".to_owned(),
+                reason: "give at least 1",
+            });
+        }
+    }
+    match options.format {
+        Format::Safetensors => Ok(()),
+        Format::Npz => npz::check(options.float).map_err(ExtractError::from),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => super::tables::check(options.float).map_err(ExtractError::from),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => Err(ExtractError::NoParquet),
+    }
+    .map_err(Error::from)
+}

@@ -1,0 +1,220 @@
+//! What the masking loop is told: how much to mask, by which order, and when to stop.
+
+use bertology_data::MetricError;
+use serde::{Deserialize, Serialize};
+
+use crate::studies::evaluate::{LOSS, token_metrics};
+use crate::studies::importance::Granularity;
+use crate::studies::normalize::Normalization;
+use crate::{Corpus, Error};
+
+/// When the score has fallen too far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "value")]
+pub enum Threshold {
+    /// Below (for a loss: above) this multiple of the first score. The first score must be above 0.
+    /// Between 0 and 1; for a loss at least 1.
+    Relative(f64),
+    /// Below (for a loss: above) this value.
+    Absolute(f64),
+    /// Worse than the first score by more than this amount, at least 0.
+    Drop(f64),
+}
+
+impl std::fmt::Display for Threshold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Relative(factor) => write!(f, "relative:{factor}"),
+            Self::Absolute(value) => write!(f, "absolute:{value}"),
+            Self::Drop(amount) => write!(f, "drop:{amount}"),
+        }
+    }
+}
+
+/// Which way a metric improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Every metric of the GLUE tasks.
+    Higher,
+    /// The loss, and what language models are scored with.
+    Lower,
+}
+
+/// When heads are ranked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// At every step, under the mask of that step, as `run_bertology.py`.
+    #[default]
+    Each,
+    /// Once, with all heads, as the paper's released code.
+    Once,
+}
+
+/// How heads are masked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MaskingOptions {
+    /// When to stop.
+    pub threshold: Threshold,
+    /// Share of all heads to mask at a step, between 0 and 1, rounded down, at least one head.
+    pub amount: f64,
+    /// When to rank.
+    pub recompute: Recompute,
+    /// A layer never has fewer heads than this (or than it has at the start).
+    pub min_heads_per_layer: usize,
+    /// Stop after so many steps.
+    pub max_steps: Option<usize>,
+    /// Name of the metric, or `loss`; `None`: the default of the data.
+    pub metric: Option<String>,
+    /// How scores are made comparable before they are ranked.
+    pub normalization: Normalization,
+    /// What importance sums before the absolute value.
+    pub granularity: Granularity,
+    /// As the reference script: masked heads are computed, have scores, and take part in the
+    /// normalisation of the others.
+    pub reference: bool,
+    /// 0: all that the machine offers. The result does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for MaskingOptions {
+    fn default() -> Self {
+        Self {
+            threshold: Threshold::Relative(0.9),
+            amount: 0.1,
+            recompute: Recompute::Each,
+            min_heads_per_layer: 0,
+            max_steps: None,
+            metric: None,
+            normalization: Normalization::default(),
+            granularity: Granularity::Example,
+            reference: false,
+            threads: 0,
+        }
+    }
+}
+
+impl MaskingOptions {
+    /// The reference script's loop with its gradients cleared between examples: masked heads are
+    /// computed and take part in the normalisation. For what the script does with gradients that are
+    /// never cleared, set `granularity` to [`Granularity::Script`] as well.
+    #[must_use]
+    pub fn reference() -> Self {
+        Self {
+            reference: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// The metric that decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Which way it improves.
+    pub direction: Direction,
+}
+
+impl Metric {
+    /// The metric of this name that `corpus` is scored with; the mean loss for `loss`. `None`: the
+    /// default of the data, which is the loss for language models.
+    ///
+    /// # Errors
+    /// A name that the data are not scored with, and the names that they are.
+    pub fn of(corpus: &Corpus, name: Option<&str>) -> Result<Self, Error> {
+        let (name, direction) = match (name, corpus.metrics()) {
+            (Some(LOSS), _) | (None, None) => (LOSS, Direction::Lower),
+            (Some(name), Some(metrics)) => (metrics.key(name)?, Direction::Higher),
+            (None, Some(metrics)) => (metrics.default_key(), Direction::Higher),
+            (Some(name), None) => {
+                let all = token_metrics(corpus);
+                let found = all.iter().find(|key| **key == name);
+                let found = found.ok_or_else(|| MetricError::UnknownMetric {
+                    name: name.to_owned(),
+                    available: all,
+                })?;
+                (*found, Direction::Lower)
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            direction,
+        })
+    }
+
+    pub(super) fn passes(&self, score: f64, bound: f64) -> bool {
+        match self.direction {
+            Direction::Higher => score >= bound,
+            Direction::Lower => score <= bound,
+        }
+    }
+
+    /// The value that the score must not cross.
+    pub(super) fn bound(&self, threshold: Threshold, base: f64) -> Result<f64, Error> {
+        if base.is_nan() {
+            return Err(Error::MetricUndefined {
+                metric: self.name.clone(),
+            });
+        }
+        let bound = match (threshold, self.direction) {
+            (Threshold::Relative(_), _) if base <= 0.0 => {
+                return Err(Error::RelativeThreshold {
+                    metric: self.name.clone(),
+                    score: base,
+                });
+            }
+            (Threshold::Relative(factor), _) => base * factor,
+            (Threshold::Absolute(value), _) => value,
+            (Threshold::Drop(amount), Direction::Higher) => base - amount,
+            (Threshold::Drop(amount), Direction::Lower) => base + amount,
+        };
+        if self.passes(base, bound) {
+            Ok(bound)
+        } else {
+            Err(Error::BaseFails {
+                metric: self.name.clone(),
+                score: base,
+                bound,
+            })
+        }
+    }
+}
+
+impl MaskingOptions {
+    pub(super) fn check(&self, direction: Direction) -> Result<(), Error> {
+        let refuse = |option, value: String, reason| {
+            Err(Error::Option {
+                option,
+                value,
+                reason,
+            })
+        };
+        if !(0.0..=1.0).contains(&self.amount) {
+            let reason = "give a share of all heads between 0 and 1";
+            return refuse("the masking amount", self.amount.to_string(), reason);
+        }
+        let option = "the threshold";
+        match (self.threshold, direction) {
+            (Threshold::Relative(f), Direction::Higher) if !(f > 0.0 && f <= 1.0) => {
+                let reason = "give a factor above 0 and at most 1";
+                refuse(option, f.to_string(), reason)
+            }
+            (Threshold::Relative(f), Direction::Lower) if !(f >= 1.0 && f.is_finite()) => {
+                let reason = "a loss (or perplexity) gets worse as it grows, so give a factor of \
+                              at least 1, such as 1.1";
+                refuse(option, f.to_string(), reason)
+            }
+            (Threshold::Drop(d), _) if !(d >= 0.0 && d.is_finite()) => {
+                let reason = "give the amount that the score may lose, at least 0";
+                refuse(option, d.to_string(), reason)
+            }
+            (Threshold::Absolute(v), _) if !v.is_finite() => {
+                refuse(option, v.to_string(), "give a number")
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What does it mean?
+
+pub mod ablation;
+pub mod attention;
+pub mod attribution;
+pub mod evaluate;
+pub mod extract;
+pub mod importance;
+pub mod left_out;
+pub mod masking;
+pub mod normalize;
+pub mod pruning;
