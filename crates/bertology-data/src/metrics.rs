@@ -44,7 +44,8 @@ pub fn argmax(logits: &[f32]) -> Result<usize, MetricError> {
 }
 
 /// Which metrics are computed together, and how they are named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MetricSet {
     /// `acc`: the share of right predictions.

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Condvar, Mutex, PoisonError};
-
-use bertology_kernels::Real;
-
-use crate::Workspace;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Jobs that may be finished but not yet consumed, per thread: bounds memory when an early job is
 /// slow.
 const LOOKAHEAD: usize = 2;
+
+/// How often a raised signal is looked for.
+const POLL: Duration = Duration::from_millis(20);
 
 struct State<I, T> {
     jobs: I,
@@ -19,29 +20,55 @@ struct State<I, T> {
     stop: bool,
     consumed: usize,
     done: BTreeMap<usize, T>,
-    running: usize,
+    /// Jobs under way, each with what tells it to give up.
+    running: BTreeMap<usize, Arc<AtomicBool>>,
 }
 
-/// Runs `work` on every job, each thread with a workspace of its own, and hands the results to
-/// `consume` in the order of the jobs, on the calling thread.
+impl<I, T> State<I, T> {
+    /// No further job is taken, and those are given up behind which nothing is finished: what they would
+    /// have been needed for is not lost.
+    fn wind_up(&mut self) {
+        self.stop = true;
+        let last = self.done.last_key_value().map(|(index, _)| *index);
+        for (index, give_up) in &self.running {
+            if last.is_none_or(|last| *index > last) {
+                give_up.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// Runs `work` on every job, each thread on a lane of its own (a [`Workspace`](crate::Workspace) or what
+/// another engine works on), and hands the results to `consume` in the order of the jobs, on the calling
+/// thread.
 ///
 /// The order of consumption, and so every sum that `consume` makes, does not depend on the number
 /// of threads. Memory holds at most three jobs per thread. `Break` from `consume` stops the run:
-/// jobs not yet begun are not taken.
-pub fn in_order<R, J, T, I, W, C>(threads: usize, jobs: I, work: W, mut consume: C)
-where
-    R: Real,
+/// jobs not yet begun are not taken. When `stop` is raised by anyone, no further job is taken; a job
+/// is told to give up by the flag that `work` receives, unless a later one is finished already, so that no
+/// more than one job a thread is lost.
+pub fn in_order<L, J, T, I, W, C>(
+    threads: usize,
+    jobs: I,
+    stop: Option<&AtomicBool>,
+    lane: impl Fn() -> L + Sync,
+    work: W,
+    mut consume: C,
+) where
     T: Send,
     I: Iterator<Item = J> + Send,
     J: Send,
-    W: Fn(&mut Workspace<R>, J) -> T + Sync,
+    W: Fn(&mut L, J, &AtomicBool) -> T + Sync,
     C: FnMut(T) -> ControlFlow<()>,
 {
     let threads = threads.max(1);
+    let raised = || stop.is_some_and(|stop| stop.load(Ordering::SeqCst));
     if threads == 1 {
-        let mut workspace = Workspace::new();
+        let never = AtomicBool::new(false);
+        let mut lane = lane();
         for job in jobs {
-            if consume(work(&mut workspace, job)).is_break() {
+            let flow = consume(work(&mut lane, job, stop.unwrap_or(&never)));
+            if flow.is_break() || raised() {
                 return;
             }
         }
@@ -54,7 +81,7 @@ where
         stop: false,
         consumed: 0,
         done: BTreeMap::new(),
-        running: 0,
+        running: BTreeMap::new(),
     });
     let changed = Condvar::new();
     let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,14 +95,16 @@ where
         }
     }
     let abort = || {
-        lock().stop = true;
+        let mut guard = lock();
+        guard.stop = true;
+        guard.running.clear();
         changed.notify_all();
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let _guard = Worker(&abort);
-                let mut workspace = Workspace::new();
+                let mut lane = lane();
                 let mut guard = lock();
                 loop {
                     while !guard.stop
@@ -94,11 +123,12 @@ where
                     };
                     let index = guard.next;
                     guard.next += 1;
-                    guard.running += 1;
+                    let give_up = Arc::new(AtomicBool::new(false));
+                    guard.running.insert(index, Arc::clone(&give_up));
                     drop(guard);
-                    let result = work(&mut workspace, job);
+                    let result = work(&mut lane, job, &give_up);
                     guard = lock();
-                    guard.running -= 1;
+                    guard.running.remove(&index);
                     guard.done.insert(index, result);
                     changed.notify_all();
                 }
@@ -107,18 +137,27 @@ where
         let mut guard = lock();
         loop {
             let index = guard.consumed;
+            if raised() && !guard.stop {
+                guard.wind_up();
+            }
             if let Some(result) = guard.done.remove(&index) {
                 drop(guard);
                 let flow = consume(result);
                 guard = lock();
                 guard.consumed += 1;
-                guard.stop |= flow.is_break();
+                if flow.is_break() {
+                    guard.done.clear();
+                    guard.wind_up();
+                }
                 changed.notify_all();
                 if flow.is_break() {
                     return;
                 }
-            } else if guard.stop || (guard.exhausted && guard.running == 0) {
+            } else if (guard.stop || guard.exhausted) && guard.running.is_empty() {
                 return;
+            } else if stop.is_some() {
+                let waited = changed.wait_timeout(guard, POLL);
+                guard = waited.unwrap_or_else(PoisonError::into_inner).0;
             } else {
                 guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
             }
@@ -134,10 +173,12 @@ mod tests {
     fn results_come_in_order_whatever_the_threads() {
         for threads in 1..6 {
             let mut seen = Vec::new();
-            in_order::<f32, _, _, _, _, _>(
+            in_order(
                 threads,
                 0..100_u64,
-                |_, job| {
+                None,
+                || (),
+                |(), job: u64, _| {
                     // Uneven work: early jobs of each block are the slowest.
                     let rounds = (10 - job % 10) * 20_000;
                     (
@@ -158,10 +199,12 @@ mod tests {
     fn a_break_stops_taking_jobs() {
         for threads in [1, 4] {
             let mut seen = 0;
-            in_order::<f32, _, _, _, _, _>(
+            in_order(
                 threads,
                 0..,
-                |_, job: u64| job,
+                None,
+                || (),
+                |(), job: u64, _| job,
                 |_| {
                     seen += 1;
                     if seen == 7 {
@@ -178,11 +221,62 @@ mod tests {
     #[test]
     #[should_panic(expected = "panicked")]
     fn a_panicking_job_does_not_hang() {
-        in_order::<f32, _, _, _, _, _>(
+        in_order(
             2,
             0..10_u64,
-            |_, job| assert!(job != 3, "job 3"),
+            None,
+            || (),
+            |(), job, _| assert!(job != 3, "job 3"),
             |()| ControlFlow::Continue(()),
         );
+    }
+
+    /// Two threads; job 0 is slow, and 1 is finished when the signal comes: 0 must not be given up, what is
+    /// under way behind it may be.
+    #[test]
+    fn a_signal_loses_no_more_than_one_job_a_thread() {
+        let stop = AtomicBool::new(false);
+        let finished = Mutex::new(false);
+        let woken = Condvar::new();
+        let mut kept = Vec::new();
+        let given_up = Mutex::new(Vec::new());
+        in_order(
+            2,
+            0..10_u64,
+            Some(&stop),
+            || (),
+            |(), job, give_up| {
+                match job {
+                    0 => {
+                        let mut done = finished.lock().unwrap();
+                        while !*done {
+                            done = woken.wait(done).unwrap();
+                        }
+                        stop.store(true, Ordering::SeqCst);
+                    }
+                    1 => {}
+                    _ => {
+                        // What came before is in its place when this one begins.
+                        *finished.lock().unwrap() = true;
+                        woken.notify_all();
+                        while !give_up.load(Ordering::SeqCst) {
+                            std::thread::yield_now();
+                        }
+                        given_up.lock().unwrap().push(job);
+                        return None;
+                    }
+                }
+                Some(job)
+            },
+            |result| match result {
+                Some(job) => {
+                    kept.push(job);
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
+            },
+        );
+        assert_eq!(kept, [0, 1]);
+        assert!(given_up.lock().unwrap().len() <= 2);
     }
 }

@@ -224,6 +224,17 @@ pub struct Event<'a, R> {
     pub value: Matrix<'a, R>,
 }
 
+impl<R> Event<'_, R> {
+    /// The head, at sites of a layer that are per head.
+    #[must_use]
+    pub fn head_id(&self) -> Option<HeadId> {
+        match (self.tap, self.head) {
+            (Tap::Layer(layer, _), Some(head)) => Some(HeadId { layer, head }),
+            _ => None,
+        }
+    }
+}
+
 /// Someone who looks.
 pub trait Observer<R: Real> {
     /// The sites that [`Observer::observe`] wants to see. Asked once per pass.

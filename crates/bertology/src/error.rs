@@ -299,6 +299,24 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// A saved state cannot be written or read back.
+    #[error("the saved state cannot be used: {source}")]
+    State {
+        /// Where, and what is wrong.
+        source: serde_json::Error,
+    },
+    /// A study that cannot be made part by part.
+    #[error("this study cannot be made in parts: {reason}; make it whole")]
+    NotInParts {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Two studies that cannot share a pass.
+    #[error("these studies cannot share a pass: {reason}; make them one after the other")]
+    Apart {
+        /// Why not.
+        reason: &'static str,
+    },
     /// A value was asked for that the experiment did not keep.
     #[error("{what} was not observed; {remedy}")]
     NotObserved {

@@ -54,6 +54,12 @@ impl TryFrom<Unchecked> for HeadTable {
 }
 
 impl HeadTable {
+    /// How many heads have numbers, for messages.
+    pub(crate) fn describe(&self) -> String {
+        let count = self.live().count();
+        format!("{count} of [{}, {}]", self.layers, self.heads)
+    }
+
     /// Zeros for every head that `model` has.
     #[must_use]
     pub fn zeros<R: Real>(model: &Model<R>) -> Self {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bertology_data as data;
+use serde_json::Value;
 
-use crate::studies::ablation::AblationState;
-use crate::studies::masking::{MaskingState, Step};
+use crate::Error;
 
 /// Someone who looks on: a progress bar, a log, a file of predictions, Ctrl-C.
 ///
@@ -38,27 +38,21 @@ pub trait Watch {
         let _ = outcome;
     }
 
-    /// The first `finished` shards of an extraction are on disk; in the last of them, `overflows`
-    /// finite values became infinite because their type on disk cannot hold them. `Break` ends the
-    /// extraction with [`Error::Interrupted`](crate::Error::Interrupted).
-    fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
-        let _ = (finished, overflows);
-        ControlFlow::Continue(())
-    }
-
-    /// A batch of an ablation is accumulated; `state` is what can be saved to go on from here. `Break`
-    /// ends the study with [`Error::Interrupted`](crate::Error::Interrupted).
-    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
+    /// `state` is what can be saved to go on from here; nothing waits for it and nothing is thrown away.
+    /// `Break` ends the study with [`Error::Interrupted`](crate::Error::Interrupted).
+    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
         let _ = state;
         ControlFlow::Continue(())
     }
+}
 
-    /// The masking loop has finished a step; `state` is what [`crate::studies::masking`] needs to go on from
-    /// here. `Break` ends the loop with [`Error::Interrupted`](crate::Error::Interrupted).
-    fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
-        let _ = (step, state);
-        ControlFlow::Continue(())
-    }
+/// What can be saved at any time, to go on from there.
+pub trait Savable {
+    /// The state.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    fn save(&self) -> Result<Value, Error>;
 }
 
 impl Watch for () {}

@@ -13,28 +13,22 @@ use bertology_data::{
 use bertology_model::{PackedBatch, Sequence, Target};
 use bertology_tokenizer::Tokenizer;
 
-use crate::input::objective::Objective;
+use crate::input::supply::{Fate, Passage, Supply, Units, after};
+
+use crate::input::objective::{LOSS, Objective};
 use crate::input::windows::TooLong;
-use crate::studies::evaluate::{LOSS, token_metrics};
 use crate::{Error, LoadedModel};
 
 pub use counts::{DocumentCounts, Truncation};
 pub(crate) use documents::{hiding, never_predicted, special};
-pub(crate) use jobs::{Job, Jobs};
 
 mod counts;
 mod documents;
-mod jobs;
 
 use documents::{TokenPlan, WindowReader};
 
 /// The reference script's maximum length for labelled examples.
 pub const DEFAULT_MAX_LENGTH: usize = 128;
-
-/// Tokens put through the model at once, per thread: more make the products a little faster (measured: 2 % at
-/// 1024, 6 % less at 512) and cost memory, for a backward pass about 40 bytes a token for every number of the
-/// hidden size and every layer.
-pub const DEFAULT_BATCH_TOKENS: usize = 704;
 
 /// How data become inputs and targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,8 +47,6 @@ pub struct CorpusOptions {
     pub stride: Option<usize>,
     /// The order of MNLI's labels in a model that does not name them.
     pub label_order: LabelOrder,
-    /// Tokens put through the model at once. Only speed and memory depend on it.
-    pub batch_tokens: usize,
 }
 
 impl Default for CorpusOptions {
@@ -65,7 +57,6 @@ impl Default for CorpusOptions {
             too_long: None,
             stride: None,
             label_order: LabelOrder::Task,
-            batch_tokens: DEFAULT_BATCH_TOKENS,
         }
     }
 }
@@ -76,6 +67,8 @@ impl Default for CorpusOptions {
 /// before any model runs. Nothing but the account of it is kept; each study reads the file again.
 #[derive(Debug, Clone)]
 pub struct Corpus {
+    /// For its tokenizer.
+    model: LoadedModel,
     source: Source,
     objective: Objective,
     scoring: Scoring,
@@ -83,7 +76,6 @@ pub struct Corpus {
     examples: u64,
     max_length: usize,
     too_long: TooLong,
-    batch_tokens: usize,
 }
 
 /// What the answers are compared with.
@@ -124,13 +116,6 @@ impl Corpus {
                 });
             }
         };
-        if options.batch_tokens == 0 {
-            return Err(Error::Option {
-                option: "the number of tokens in a batch",
-                value: "0".to_owned(),
-                reason: "give at least 1",
-            });
-        }
         match objective {
             Objective::Labels => Self::labelled(model, source, options),
             _ => Self::unlabelled(model, source, objective, options),
@@ -217,6 +202,7 @@ impl Corpus {
         Ok(Self {
             examples: info.examples,
             info,
+            model: model.clone(),
             source,
             objective: Objective::Labels,
             scoring: Scoring::Labels {
@@ -226,7 +212,6 @@ impl Corpus {
             },
             max_length,
             too_long,
-            batch_tokens: options.batch_tokens,
         })
     }
 
@@ -274,12 +259,12 @@ impl Corpus {
         Ok(Self {
             info: windows.into_reader().finish()?,
             examples: counts.windows,
+            model: model.clone(),
             source,
             objective,
             scoring: Scoring::Tokens { plan, counts },
             max_length,
             too_long,
-            batch_tokens: options.batch_tokens,
         })
     }
 
@@ -340,7 +325,7 @@ impl Corpus {
     #[must_use]
     pub fn metric_names(&self) -> Vec<&'static str> {
         let Some(metrics) = self.metrics() else {
-            return token_metrics(self).to_vec();
+            return self.token_metrics().to_vec();
         };
         let mut names = metrics.keys().to_vec();
         names.sort_by_key(|name| *name != metrics.default_key());
@@ -382,95 +367,116 @@ impl Corpus {
     ///
     /// # Errors
     /// What reading and encoding refuse.
-    pub fn sequences(&self, model: &LoadedModel, count: usize) -> Result<Vec<Sequence>, Error> {
-        match &self.scoring {
-            Scoring::Labels { .. } => {
-                let tokenizer = model.tokenizer()?;
-                let examples = self.source.open()?.take(count).enumerate();
-                examples
-                    .map(|(index, example)| {
-                        Ok(self.prepare(tokenizer, index as u64, &example?)?.sequence)
-                    })
-                    .collect()
-            }
-            Scoring::Tokens { plan, .. } => WindowReader::new(&self.source, plan, model)?
-                .take(count)
-                .map(|window| Ok(window?.sequence))
-                .collect(),
-        }
-    }
-
-    /// An empty score of labelled data.
-    pub(crate) fn metric_state(&self) -> Result<Option<MetricState>, Error> {
-        let Scoring::Labels {
-            labels,
-            metrics,
-            classes,
-        } = &self.scoring
-        else {
-            return Ok(None);
-        };
-        let state = MetricState::new(*metrics, *classes, labels.positive())?;
-        Ok(Some(state))
-    }
-
-    /// Jobs for the workers, from example `skip` on.
-    pub(crate) fn jobs<'a>(&'a self, model: &'a LoadedModel, skip: u64) -> Result<Jobs<'a>, Error> {
-        let (tokens, length) = (self.batch_tokens, self.max_length);
-        match &self.scoring {
-            Scoring::Labels { .. } => Jobs::of_rows(self.source.open()?, skip, tokens, length),
-            Scoring::Tokens { plan, .. } => {
-                let windows = WindowReader::new(&self.source, plan, model)?;
-                Jobs::of_windows(windows, skip, tokens, length)
+    pub fn sequences(&self, count: usize) -> Result<Vec<Sequence>, Error> {
+        let mut sequences = Vec::new();
+        for raw in self.open(0)?.take(count) {
+            if let Fate::Studied(passages) = self.prepare(raw?)? {
+                sequences.extend(passages.into_iter().map(|passage| passage.sequence));
             }
         }
+        Ok(sequences)
+    }
+
+    /// What a language model is scored with, in order, the loss first.
+    pub(crate) fn token_metrics(&self) -> &'static [&'static str] {
+        self.objective.token_metrics(!self.source.has_token_ids())
     }
 
     /// Encodes a labelled example and maps its label.
-    pub(crate) fn prepare(
+    fn labelled_passage(
         &self,
-        tokenizer: &Tokenizer,
         index: u64,
         example: &Example,
-    ) -> Result<Prepared, Error> {
-        let encoding = tokenizer
-            .encode(
-                &example.text,
-                example.pair.as_deref(),
-                Some(self.max_length),
-            )
-            .map_err(|error| self.blame(example.line, error))?;
+    ) -> Result<Passage<ExampleItem>, Error> {
+        let (text, pair) = (&example.text, example.pair.as_deref());
+        let tokenizer = self.model.tokenizer()?;
+        let encoding = tokenizer.encode(text, pair, Some(self.max_length))?;
         let label = match &self.scoring {
             Scoring::Labels { labels, .. } => Some(labels.target(example, self.source.path())?),
             Scoring::Tokens { .. } => None,
         };
-        Ok(Prepared {
-            index,
-            line: example.line,
-            window: 0,
-            truncated: encoding.truncated,
+        let truncated = encoding.truncated;
+        Ok(Passage {
             sequence: LoadedModel::sequence(encoding),
-            target: match label {
-                Some(label) => scored(label),
-                None => Target::Tokens(Vec::new()),
+            target: label.map(scored),
+            item: ExampleItem {
+                index,
+                line: example.line,
+                window: 0,
+                label,
+                targets: 1,
+                bytes: 0,
+                truncated,
             },
-            label,
-            targets: 1,
-            bytes: 0,
         })
     }
+}
 
-    /// Says in which line of the file something went wrong.
-    pub(crate) fn blame(&self, line: u64, error: impl Into<Error>) -> Error {
-        blame(&self.source, line, error)
-    }
+/// A row or a window as it is read.
+#[derive(Debug)]
+pub enum RawExample {
+    /// A row and its place in the file, not yet encoded: that is for the workers.
+    Row(u64, Example),
+    /// A window. A document is encoded before it is divided, so that a long one is shared between the
+    /// workers.
+    Window(Box<Passage<ExampleItem>>),
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl Supply for Corpus {
+    type Raw = RawExample;
+    type Item = ExampleItem;
+
+    fn path(&self) -> &Path {
         self.source.path()
     }
 
-    pub(crate) fn batch_tokens(&self) -> usize {
-        self.batch_tokens
+    fn total(&self) -> u64 {
+        self.examples
+    }
+
+    fn open(&self, first: u64) -> Result<Units<'_, RawExample>, Error> {
+        match &self.scoring {
+            Scoring::Labels { .. } => {
+                let rows = (0..).zip(self.source.open()?);
+                after(
+                    first,
+                    rows.map(|(index, row)| Ok(RawExample::Row(index, row?))),
+                )
+            }
+            Scoring::Tokens { plan, .. } => {
+                let windows = WindowReader::new(&self.source, plan, &self.model)?;
+                after(
+                    first,
+                    windows.map(|window| Ok(RawExample::Window(Box::new(window?)))),
+                )
+            }
+        }
+    }
+
+    fn size(&self, raw: &RawExample) -> usize {
+        match raw {
+            RawExample::Row(_, example) => {
+                // English has about four bytes a token; a worker splits what was more.
+                let bytes = example.text.len() + example.pair.as_ref().map_or(0, String::len);
+                (3 + bytes / 4).min(self.max_length)
+            }
+            RawExample::Window(window) => window.sequence.len(),
+        }
+    }
+
+    fn line(&self, raw: &RawExample) -> u64 {
+        match raw {
+            RawExample::Row(_, example) => example.line,
+            RawExample::Window(window) => window.item.line,
+        }
+    }
+
+    fn prepare(&self, raw: RawExample) -> Result<Fate<Vec<Passage<ExampleItem>>>, Error> {
+        let passage = match raw {
+            RawExample::Row(index, example) => self.labelled_passage(index, &example)?,
+            RawExample::Window(window) => *window,
+        };
+        Ok(Fate::one(passage))
     }
 }
 
@@ -516,21 +522,21 @@ fn check_length(tokenizer: &Tokenizer, example: &Example, limit: usize) -> Resul
     Ok(())
 }
 
-/// An example as the model takes it.
+/// What is known of an example.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    /// Place of the row or document in the file.
-    pub(crate) index: u64,
-    pub(crate) line: u64,
-    /// Number of the window in its document.
-    pub(crate) window: usize,
-    pub(crate) sequence: Sequence,
-    pub(crate) target: Target,
+pub struct ExampleItem {
+    /// Place of the row or document in the file, zero-based.
+    pub index: u64,
+    /// Its (first) line, from 1.
+    pub line: u64,
+    /// Number of the window in its document, zero-based; 0 for labelled examples.
+    pub window: usize,
     /// For labelled examples.
-    pub(crate) label: Option<bertology_data::Target>,
+    pub label: Option<bertology_data::Target>,
     /// What is predicted: 1 label, or so many tokens.
-    pub(crate) targets: usize,
+    pub targets: usize,
     /// Bytes of text that the predicted tokens stand for; 0 where that is not known.
-    pub(crate) bytes: usize,
-    pub(crate) truncated: usize,
+    pub bytes: usize,
+    /// Tokens cut off to fit the maximum length (of a document: told with its first window).
+    pub truncated: usize,
 }

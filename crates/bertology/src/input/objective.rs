@@ -74,7 +74,31 @@ impl Default for TokenMasking {
     }
 }
 
+/// The name under which the mean loss can be asked for like a metric.
+pub const LOSS: &str = "loss";
+
+/// `exp` of the loss of a causal language model: the perplexity of its text.
+pub const PERPLEXITY: &str = "perplexity";
+
+/// `exp` of the loss of a masked language model: over the tokens selected, each given a text of which
+/// parts are hidden. It is no probability of the text, and comparable only under one masking.
+pub const PSEUDO_PERPLEXITY: &str = "pseudo_perplexity";
+
+/// The loss of all tokens predicted by a causal language model in bits, over the bytes of text that
+/// they stand for: comparable between vocabularies.
+pub const BITS_PER_BYTE: &str = "bits_per_byte";
+
 impl Objective {
+    /// What a language model is scored with, in order, the loss first; `text`: where the bytes are known that
+    /// the tokens stand for.
+    pub(crate) fn token_metrics(self, text: bool) -> &'static [&'static str] {
+        match self {
+            Self::CausalLm { .. } if text => &[LOSS, PERPLEXITY, BITS_PER_BYTE],
+            Self::CausalLm { .. } => &[LOSS, PERPLEXITY],
+            _ => &[LOSS, PSEUDO_PERPLEXITY],
+        }
+    }
+
     /// The objective that a head was made for; none for a bare encoder or a next-sentence head.
     #[must_use]
     pub fn of(head: &TaskHead) -> Option<Self> {

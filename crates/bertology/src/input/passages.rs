@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::pairs::{Frame, Pairs};
 use crate::input::corpus::{hiding, never_predicted, scored, special};
 use crate::input::objective::Hiding;
-use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units};
+use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units, after};
 use crate::random::Draws;
 use crate::{Error, LoadedModel, Objective};
 
@@ -87,8 +87,8 @@ pub struct TextItem {
 
 /// The texts of a file as sequences of one model.
 #[derive(Debug)]
-pub struct TextPassages<'a> {
-    model: &'a LoadedModel,
+pub struct TextPassages {
+    model: LoadedModel,
     source: Source,
     options: TextOptions,
     max_length: usize,
@@ -131,17 +131,13 @@ enum Content {
     Unpaired,
 }
 
-impl<'a> TextPassages<'a> {
+impl TextPassages {
     /// Reads the file once to the end: every row is checked and counted before any model runs.
     ///
     /// # Errors
     /// Rows that are wrong, a maximum length out of range, a model without tokenizer for texts or without
     /// beginning-of-text token where one is asked for; a file without a single text.
-    pub fn new(
-        model: &'a LoadedModel,
-        source: Source,
-        options: TextOptions,
-    ) -> Result<Self, Error> {
+    pub fn new(model: &LoadedModel, source: Source, options: TextOptions) -> Result<Self, Error> {
         let max_length = match (options.max_length, options.packing) {
             (None, Packing::Pairs { .. }) => model.max_length().min(PAPER_LENGTH),
             (given, _) => model.checked_length(given)?,
@@ -178,7 +174,7 @@ impl<'a> TextPassages<'a> {
             });
         }
         Ok(Self {
-            model,
+            model: model.clone(),
             source,
             options,
             max_length,
@@ -218,7 +214,7 @@ impl<'a> TextPassages<'a> {
             }
             Objective::CausalLm { .. } => Targets::Next,
             Objective::MaskedLm { masking } => Targets::Tokens {
-                hiding: hiding(self.model, masking)?,
+                hiding: hiding(&self.model, masking)?,
                 special: never_predicted(self.model.tokenizer()?),
             },
         };
@@ -245,8 +241,8 @@ impl<'a> TextPassages<'a> {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &'a LoadedModel {
-        self.model
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
     }
 
     fn encoded(&self, content: Content) -> Result<Result<Encoding, LeftOut>, Error> {
@@ -348,7 +344,7 @@ fn ready(mut ids: Vec<u32>, most: Option<usize>) -> Encoding {
     }
 }
 
-impl Supply for TextPassages<'_> {
+impl Supply for TextPassages {
     type Raw = RawText;
     type Item = TextItem;
 
@@ -360,9 +356,9 @@ impl Supply for TextPassages<'_> {
         self.total
     }
 
-    fn open(&self) -> Result<Units<'_, RawText>, Error> {
+    fn open(&self, first: u64) -> Result<Units<'_, RawText>, Error> {
         let pairs = self.pairs.as_ref();
-        Ok(Box::new(Reading::new(self.model, &self.source, pairs)?))
+        after(first, Reading::new(&self.model, &self.source, pairs)?)
     }
 
     fn size(&self, raw: &RawText) -> usize {
@@ -384,7 +380,7 @@ impl Supply for TextPassages<'_> {
         raw.line
     }
 
-    fn prepare(&self, raw: RawText) -> Result<Fate<Passage<TextItem>>, Error> {
+    fn prepare(&self, raw: RawText) -> Result<Fate<Vec<Passage<TextItem>>>, Error> {
         let label = match (&self.targets, &raw.content) {
             (Targets::Labels(labels), Content::Example(example)) => {
                 Some(scored(labels.target(example, self.source.path())?))
@@ -403,7 +399,7 @@ impl Supply for TextPassages<'_> {
         {
             return Ok(Fate::LeftOut(LeftOut::NothingToPredict));
         }
-        Ok(Fate::Studied(Passage {
+        Ok(Fate::one(Passage {
             item: TextItem {
                 ids: sequence.ids.clone(),
                 special,

@@ -26,6 +26,14 @@ pub enum Fate<T> {
     LeftOut(LeftOut),
 }
 
+impl<I> Fate<Vec<Passage<I>>> {
+    /// A unit that is one sequence.
+    #[must_use]
+    pub fn one(passage: Passage<I>) -> Self {
+        Self::Studied(vec![passage])
+    }
+}
+
 /// Why a unit of the input is not studied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,8 +55,11 @@ pub enum LeftOut {
 pub type Units<'a, R> = Box<dyn Iterator<Item = Result<R, Error>> + Send + 'a>;
 
 /// Where the sequences of a study come from. Opening it again gives the same again.
+///
+/// A supply owns what it needs (a clone of a [`LoadedModel`](crate::LoadedModel) shares its weights), so that
+/// it can live as long as anyone wants.
 pub trait Supply: Sync {
-    /// One unit of the input as it is read.
+    /// One unit of the input as it is read: a row, a window, a sentence, a document.
     type Raw: Send;
     /// What is known of a sequence.
     type Item: Send;
@@ -59,11 +70,12 @@ pub trait Supply: Sync {
     /// Number of units.
     fn total(&self) -> u64;
 
-    /// All units in order.
+    /// The units from number `first` (zero-based) on, in order, numbered as those of the whole: their lines,
+    /// seeds and places are the same wherever the reading begins.
     ///
     /// # Errors
     /// A file that cannot be read.
-    fn open(&self) -> Result<Units<'_, Self::Raw>, Error>;
+    fn open(&self, first: u64) -> Result<Units<'_, Self::Raw>, Error>;
 
     /// About how many tokens a unit has.
     fn size(&self, raw: &Self::Raw) -> usize;
@@ -71,9 +83,24 @@ pub trait Supply: Sync {
     /// The line of a unit, from 1.
     fn line(&self, raw: &Self::Raw) -> u64;
 
-    /// Encodes a unit; this happens on the workers.
+    /// Encodes a unit; this happens on the workers. Most give one sequence; a text read through windows gives
+    /// several, none of them empty.
     ///
     /// # Errors
     /// A unit that the model cannot take.
-    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<Self::Item>>, Error>;
+    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Vec<Passage<Self::Item>>>, Error>;
+}
+
+/// The units behind the first ones, which are read and dropped: for inputs in which no place can be sought.
+pub(crate) fn after<'a, R: 'a>(
+    first: u64,
+    mut units: impl Iterator<Item = Result<R, Error>> + Send + 'a,
+) -> Result<Units<'a, R>, Error> {
+    for unit in units
+        .by_ref()
+        .take(usize::try_from(first).unwrap_or(usize::MAX))
+    {
+        unit?;
+    }
+    Ok(Box::new(units))
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::passages::{bos_of, put_bos};
 use super::words::{Alignment, Words};
-use crate::input::supply::{Fate, LeftOut, Passage, Supply};
+use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units, after};
 use crate::{Error, LoadedModel};
 
 /// What of a sentence the model reads.
@@ -57,24 +57,24 @@ pub struct TreebankOptions {
 
 /// Turns texts whose words are known into tokens whose words are known.
 #[derive(Debug)]
-pub(crate) struct Encoder<'a> {
-    model: &'a LoadedModel,
+pub(crate) struct Encoder {
+    model: LoadedModel,
     input: InputMode,
     bos: Option<u32>,
 }
 
-impl<'a> Encoder<'a> {
-    pub(crate) fn new(model: &'a LoadedModel, options: &TreebankOptions) -> Result<Self, Error> {
+impl Encoder {
+    pub(crate) fn new(model: &LoadedModel, options: &TreebankOptions) -> Result<Self, Error> {
         model.tokenizer()?;
         Ok(Self {
-            model,
+            model: model.clone(),
             input: options.input.unwrap_or_else(|| InputMode::of(model)),
             bos: options.bos.then(|| bos_of(model)).transpose()?,
         })
     }
 
-    pub(crate) fn model(&self) -> &'a LoadedModel {
-        self.model
+    pub(crate) fn model(&self) -> &LoadedModel {
+        &self.model
     }
 
     pub(crate) fn input(&self) -> InputMode {
@@ -116,22 +116,22 @@ pub struct SentenceItem {
 
 /// The sentences of a treebank as sequences of one model, each a sequence of its own.
 #[derive(Debug)]
-pub struct SentencePassages<'a> {
-    encoder: Encoder<'a>,
+pub struct SentencePassages {
+    encoder: Encoder,
     treebank: Treebank,
     max_length: usize,
     info: TreebankInfo,
     relations: BTreeMap<String, u64>,
 }
 
-impl<'a> SentencePassages<'a> {
+impl SentencePassages {
     /// Reads the treebank once to the end: every sentence is checked and counted before any model runs.
     ///
     /// # Errors
     /// Sentences that are wrong, a maximum length out of range, a model without tokenizer, or without
     /// beginning-of-text token where one is asked for.
     pub fn new(
-        model: &'a LoadedModel,
+        model: &LoadedModel,
         treebank: Treebank,
         options: TreebankOptions,
     ) -> Result<Self, Error> {
@@ -186,12 +186,12 @@ impl<'a> SentencePassages<'a> {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &'a LoadedModel {
+    pub fn model(&self) -> &LoadedModel {
         self.encoder.model()
     }
 }
 
-impl Supply for SentencePassages<'_> {
+impl Supply for SentencePassages {
     type Raw = Sentence;
     type Item = SentenceItem;
 
@@ -203,9 +203,9 @@ impl Supply for SentencePassages<'_> {
         self.info.counts.sentences
     }
 
-    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<Sentence, Error>> + Send + '_>, Error> {
+    fn open(&self, first: u64) -> Result<Units<'_, Sentence>, Error> {
         let reader = self.treebank.open()?;
-        Ok(Box::new(reader.map(|sentence| Ok(sentence?))))
+        after(first, reader.map(|sentence| Ok(sentence?)))
     }
 
     fn size(&self, sentence: &Sentence) -> usize {
@@ -217,7 +217,7 @@ impl Supply for SentencePassages<'_> {
         sentence.line
     }
 
-    fn prepare(&self, sentence: Sentence) -> Result<Fate<Passage<SentenceItem>>, Error> {
+    fn prepare(&self, sentence: Sentence) -> Result<Fate<Vec<Passage<SentenceItem>>>, Error> {
         let text = self.encoder.text(&sentence, self.treebank.path())?;
         let encoding = self.encoder.encode(&text.text)?;
         let tokens = encoding.len();
@@ -230,7 +230,7 @@ impl Supply for SentencePassages<'_> {
             without_tokens,
             straddling,
         } = Words::align(&encoding, &spans);
-        Ok(Fate::Studied(Passage {
+        Ok(Fate::one(Passage {
             sequence: LoadedModel::sequence(encoding),
             target: None,
             item: SentenceItem {

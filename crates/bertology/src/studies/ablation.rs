@@ -32,19 +32,19 @@
 
 mod paired;
 
-use std::ops::ControlFlow;
-
 use serde::{Deserialize, Serialize};
 
-use bertology_model::{HeadId, HeadMask};
+use bertology_model::{HeadId, HeadMask, Sequence, SequenceOutput};
 
 pub use paired::{Paired, sign_test};
 
-use crate::drive::sweep::{Accumulate, Answer, Sweep, Wanted};
-use crate::studies::evaluate::{Evaluation, LOSS, Masked, Tally};
-use crate::studies::importance::heads_of;
+use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
+use crate::input::corpus::ExampleItem;
+use crate::input::objective::LOSS;
+use crate::input::supply::Fate;
+use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Said, Scorer, Tally};
 use crate::studies::masking::Metric;
-use crate::watch::Pass;
+use crate::watch::{Outcome, Pass};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 use paired::PairedSums;
 
@@ -56,8 +56,6 @@ pub struct AblationOptions<'a> {
     pub heads: Option<&'a [HeadId]>,
     /// A head mask under which all this happens; `None` keeps every head.
     pub mask: Option<&'a HeadMask>,
-    /// 0: all that the machine offers. The result does not depend on it.
-    pub threads: usize,
 }
 
 impl<'a> AblationOptions<'a> {
@@ -72,13 +70,6 @@ impl<'a> AblationOptions<'a> {
     #[must_use]
     pub fn mask(mut self, mask: &'a HeadMask) -> Self {
         self.mask = Some(mask);
-        self
-    }
-
-    /// With so many threads.
-    #[must_use]
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
         self
     }
 }
@@ -151,6 +142,7 @@ impl Ablation {
 /// A partial result: it can be saved, loaded and continued.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AblationState {
+    factors: Factors,
     /// Zeros; says which heads are left out in turn.
     table: HeadTable,
     /// Zeros; says which heads there are.
@@ -161,118 +153,158 @@ pub struct AblationState {
 }
 
 /// What is summed for one head.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Sums {
     tally: Tally,
     paired: PairedSums,
 }
 
 impl AblationState {
-    /// Nothing accumulated yet.
+    /// Nothing accumulated yet: of `model` under its mask, which was made of `whole`, without each of `heads`
+    /// (`None`: every head that there is).
     ///
     /// # Errors
-    /// A mask that does not fit; a head that does not exist, is pruned away or masked; no head at all.
-    pub fn new(model: &LoadedModel, options: &AblationOptions<'_>) -> Result<Self, Error> {
-        let masked = Masked::new(model, options.mask, false)?;
-        let (table, present) = tables(model, &masked.model, options)?;
-        Ok(Self {
-            without: vec![Sums::default(); table.live().count()],
+    /// A head that does not exist, is pruned away or masked; no head at all.
+    pub fn new(
+        whole: &LoadedModel,
+        model: &MaskedModel,
+        corpus: &Corpus,
+        heads: Option<&[HeadId]>,
+    ) -> Result<Self, Error> {
+        let (table, present) = tables(whole, model.model(), heads)?;
+        let tally = Tally::new(Scorer::of(corpus));
+        Ok(Self::zeros(model.factors().clone(), table, present, tally))
+    }
+
+    fn zeros(factors: Factors, table: HeadTable, present: HeadTable, tally: Tally) -> Self {
+        let sums = Sums {
+            tally: tally.clone(),
+            paired: PairedSums::default(),
+        };
+        Self {
+            factors,
+            without: vec![sums; table.live().count()],
             table,
             present,
-            whole: Tally::default(),
-        })
+            whole: tally,
+        }
+    }
+}
+
+/// Hears what the model says with all heads and without each.
+#[derive(Debug)]
+pub struct AblationLens {
+    factors: Factors,
+    heads: Vec<HeadId>,
+}
+
+/// What one example contributes.
+#[derive(Debug, Default)]
+pub struct ExampleAnswers {
+    whole: Said,
+    without: Vec<Answer>,
+}
+
+impl Lens for AblationLens {
+    type Item = ExampleItem;
+    type Part = ExampleAnswers;
+
+    fn wants(&self) -> Wants<'_> {
+        Wants {
+            outputs: true,
+            masking: self.factors.get(),
+            without: Some(&self.heads),
+            ..Wants::default()
+        }
     }
 
-    /// Examples accumulated.
-    #[must_use]
-    pub fn examples_done(&self) -> u64 {
-        self.whole.examples
+    fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<ExampleAnswers, Error> {
+        Ok(ExampleAnswers::default())
     }
 
-    /// Accumulates every example of `corpus` after the first [`Self::examples_done`]. After an
-    /// error, [`Error::Interrupted`] among them, the state holds all examples reported as done.
-    ///
-    /// # Errors
-    /// An example that cannot be put through the model or gives a number that is not finite; a state
-    /// that was made for other heads or another mask; an interruption.
-    pub fn run(
-        &mut self,
-        model: &LoadedModel,
-        corpus: &Corpus,
-        options: &AblationOptions<'_>,
-        watch: &mut dyn Watch,
+    fn output(
+        &self,
+        item: &ExampleItem,
+        part: &mut ExampleAnswers,
+        without: Option<HeadId>,
+        output: &SequenceOutput<f32>,
     ) -> Result<(), Error> {
-        watch.begin(Pass::Ablation, self.examples_done(), corpus.examples());
-        let masked = Masked::new(model, options.mask, false)?;
-        self.check(tables(model, &masked.model, options)?, corpus)?;
-        let heads: Vec<HeadId> = self.table.live().collect();
-        let sweep = Sweep {
-            model: &masked.model,
-            corpus,
-            masking: masked.masking(),
-            wanted: Wanted::WithoutEach(&heads),
-            threads: options.threads,
-            skip: self.examples_done(),
-        };
-        let classes = corpus.classes();
-        sweep.run(
-            watch,
-            &mut Filling {
-                state: self,
-                classes,
-            },
-        )
+        if without.is_none() {
+            return part.whole.hear(item, output);
+        }
+        part.without.push(Answer::of(output, item.label, without)?);
+        Ok(())
+    }
+}
+
+impl Study for AblationState {
+    type Lens = AblationLens;
+    type Found = Ablation;
+
+    const PASS: Pass = Pass::Ablation;
+
+    fn lens(&self) -> AblationLens {
+        AblationLens {
+            factors: self.factors.clone(),
+            heads: self.table.live().collect(),
+        }
     }
 
-    fn check(&self, wanted: (HeadTable, HeadTable), corpus: &Corpus) -> Result<(), Error> {
-        let (table, present) = wanted;
-        if self.present != present {
-            let (was, is) = (heads_of(&self.present), heads_of(&present));
+    fn empty(&self) -> Self {
+        let (table, present) = (self.table.clone(), self.present.clone());
+        Self::zeros(self.factors.clone(), table, present, self.whole.empty())
+    }
+
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        if self.present != fresh.present {
+            let (was, is) = (self.present.describe(), fresh.present.describe());
             return Error::state_mismatch("the set of heads that the model has", was, is);
         }
-        if self.table != table || self.without.len() != table.live().count() {
-            let (was, is) = (heads_of(&self.table), heads_of(&table));
+        if self.table != fresh.table || self.without.len() != fresh.without.len() {
+            let (was, is) = (self.table.describe(), fresh.table.describe());
             return Error::state_mismatch("the set of heads to leave out", was, is);
         }
-        self.whole.check_fits(corpus)
+        self.factors.agrees(&fresh.factors)?;
+        self.whole.agrees(&fresh.whole)
     }
 
-    fn observe(&mut self, answer: &Answer, classes: usize) {
-        self.whole.observe(answer, classes);
-        for (sums, said) in self.without.iter_mut().zip(&answer.without) {
-            sums.tally.observe_as(answer, said, classes);
-            sums.paired.observe(&answer.said, said, answer.targets);
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        let Fate::Studied(Contribution { item, part, tokens }) = fate else {
+            return Ok(());
+        };
+        let whole = part.whole.answer();
+        self.whole.observe(item, tokens, &whole);
+        for (sums, answer) in self.without.iter_mut().zip(&part.without) {
+            sums.tally.observe(item, tokens, answer);
+            sums.paired.observe(&whole, answer, item.targets);
         }
+        Ok(())
     }
 
-    /// Adds the result of the examples that follow, computed apart.
-    ///
-    /// # Errors
-    /// [`Error::Merge`] for parts of different studies.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
-        if self.table != other.table || self.present != other.present {
+    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
+        Some(found.part.whole.outcome(found.item, found.tokens))
+    }
+
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        if self.table != next.table || self.present != next.present {
             return Err(Error::Merge {
                 reason: "they leave out different heads, or from different models",
             });
         }
-        self.whole.merge(&other.whole);
-        for (mine, theirs) in self.without.iter_mut().zip(&other.without) {
+        self.whole.merge(&next.whole);
+        for (mine, theirs) in self.without.iter_mut().zip(&next.without) {
             mine.tally.merge(&theirs.tally);
             mine.paired.merge(&theirs.paired);
         }
         Ok(())
     }
 
-    /// The result so far; the state can go on afterwards.
-    ///
-    /// # Errors
-    /// [`Error::NoExamples`].
-    pub fn finish(&self, corpus: &Corpus) -> Result<Ablation, Error> {
-        let whole = self.whole.finish(corpus)?;
+    fn finish(&self) -> Result<Ablation, Error> {
+        let whole = self.whole.finish()?;
         let without = self.table.live().zip(&self.without).map(|(head, sums)| {
             Ok(WithoutHead {
                 head,
-                evaluation: sums.tally.finish(corpus)?,
+                evaluation: sums.tally.finish()?,
                 loss_change: sums.paired.loss_change(),
                 paired: sums.paired.finish(),
             })
@@ -285,27 +317,11 @@ impl AblationState {
     }
 }
 
-/// A state while a pass fills it.
-struct Filling<'a> {
-    state: &'a mut AblationState,
-    classes: usize,
-}
-
-impl Accumulate for Filling<'_> {
-    fn add(&mut self, answer: &Answer) {
-        self.state.observe(answer, self.classes);
-    }
-
-    fn show(&self, watch: &mut dyn Watch) -> ControlFlow<()> {
-        watch.ablation(self.state)
-    }
-}
-
 /// Zeros for the heads to leave out, and for those that are there.
 fn tables(
     model: &LoadedModel,
     masked: &LoadedModel,
-    options: &AblationOptions<'_>,
+    heads: Option<&[HeadId]>,
 ) -> Result<(HeadTable, HeadTable), Error> {
     let present = HeadTable::zeros(masked.model());
     if present.live().next().is_none() {
@@ -314,7 +330,7 @@ fn tables(
             action: "leave out",
         });
     }
-    let Some(heads) = options.heads else {
+    let Some(heads) = heads else {
         return Ok((present.clone(), present));
     };
     if heads.is_empty() {
@@ -345,14 +361,17 @@ fn tables(
 /// The score with all heads and without each in turn, over all examples.
 ///
 /// # Errors
-/// As [`AblationState::new`] and [`AblationState::run`].
+/// A mask that does not fit; as [`AblationState::new`] and [`drive`].
 pub fn ablate(
     model: &LoadedModel,
     corpus: &Corpus,
     options: &AblationOptions<'_>,
+    work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Ablation, Error> {
-    let mut state = AblationState::new(model, options)?;
-    state.run(model, corpus, options, watch)?;
-    state.finish(corpus)
+    let masked = MaskedModel::new(model, options.mask, false)?;
+    let state = AblationState::new(model, &masked, corpus, options.heads)?;
+    let mut progress = Progress::new(state);
+    drive(masked.model(), corpus, &mut progress, work, watch)?;
+    progress.study().finish()
 }

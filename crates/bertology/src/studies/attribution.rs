@@ -16,7 +16,7 @@
 
 use bertology_model::{HeadMask, Masking, PackedBatch, PassOptions, Sequence, Target, Workspace};
 
-use crate::input::corpus::DEFAULT_BATCH_TOKENS;
+use crate::drive::run::DEFAULT_BATCH_TOKENS;
 use crate::model::loaded::Input;
 use crate::{Error, HeadTable, LoadedModel};
 

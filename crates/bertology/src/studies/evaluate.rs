@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bertology_data::{MetricState, Target};
-use bertology_model::{HeadMask, Masking};
+use bertology_data::{MetricError, MetricSet, MetricState, Target, argmax};
+use bertology_model::{HeadId, HeadMask, Sequence, SequenceOutput};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::drive::sweep::{Accumulate, Answer, Said, Sweep, Wanted};
-use crate::input::corpus::Truncation;
+use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
+use crate::input::corpus::{ExampleItem, Truncation};
 use crate::input::objective::Objective;
+use crate::input::supply::Fate;
 use crate::studies::masking::Metric;
-use crate::watch::Pass;
+use crate::watch::{Outcome, Pass, Verdict};
 use crate::{Corpus, Error, LoadedModel, Watch};
+
+pub use crate::input::objective::{BITS_PER_BYTE, LOSS, PERPLEXITY, PSEUDO_PERPLEXITY};
 
 /// Metrics by name, in the order of the reference scripts. Serialises as an object; a metric that
 /// is not a number (a correlation of constants) as `null`.
@@ -72,9 +75,130 @@ impl<'de> Deserialize<'de> for Metrics {
     }
 }
 
+/// How predictions and losses become metrics; a part of the state, so that a result needs no data.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Scorer {
+    Labels {
+        metrics: MetricSet,
+        classes: usize,
+        positive: Option<usize>,
+    },
+    Tokens {
+        objective: Objective,
+        /// Whether the tokens stand for bytes of text.
+        text: bool,
+    },
+}
+
+impl Scorer {
+    pub(crate) fn of(corpus: &Corpus) -> Self {
+        match (corpus.metrics(), corpus.labels()) {
+            (Some(metrics), Some(labels)) => Self::Labels {
+                metrics,
+                classes: corpus.classes(),
+                positive: labels.positive(),
+            },
+            _ => Self::Tokens {
+                objective: corpus.objective(),
+                text: !corpus.source().has_token_ids(),
+            },
+        }
+    }
+}
+
+/// Prediction and loss of one example.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    /// For labelled examples.
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) loss: f64,
+}
+
+impl Answer {
+    /// With the prediction for a label, if every number is finite.
+    pub(crate) fn of(
+        output: &SequenceOutput<f32>,
+        label: Option<Target>,
+        without: Option<HeadId>,
+    ) -> Result<Self, Error> {
+        let not_finite = |what: String, value: f64| {
+            let what = match without {
+                Some(head) => format!("{what} without {head}"),
+                None => what,
+            };
+            Err(Error::NotFinite { what, value })
+        };
+        let (logits, loss) = (&output.logits, output.loss.unwrap_or(f64::NAN));
+        if let Some(i) = logits.iter().position(|z| !z.is_finite()) {
+            return not_finite(format!("logit {i}"), f64::from(logits[i]));
+        }
+        if !loss.is_finite() {
+            return not_finite("loss".to_owned(), loss);
+        }
+        let prediction = match label {
+            None => {
+                return Ok(Self {
+                    verdict: None,
+                    loss,
+                });
+            }
+            Some(Target::Class(_)) => Target::Class(argmax(logits)?),
+            Some(Target::Value(_)) => {
+                let value = logits.first();
+                Target::Value(f64::from(*value.ok_or(MetricError::NoLogits)?))
+            }
+        };
+        let verdict = label.map(|label| Verdict { label, prediction });
+        Ok(Self { verdict, loss })
+    }
+}
+
+/// What the model said to one example.
+#[derive(Debug, Default)]
+pub struct Said {
+    answer: Option<Answer>,
+    logits: Vec<f32>,
+}
+
+impl Said {
+    pub(crate) fn hear(
+        &mut self,
+        item: &ExampleItem,
+        output: &SequenceOutput<f32>,
+    ) -> Result<(), Error> {
+        self.answer = Some(Answer::of(output, item.label, None)?);
+        self.logits.clone_from(&output.logits);
+        Ok(())
+    }
+
+    /// Without an output, which no pass leaves out, nothing was said.
+    pub(crate) fn answer(&self) -> Answer {
+        self.answer.unwrap_or(Answer {
+            verdict: None,
+            loss: f64::NAN,
+        })
+    }
+
+    pub(crate) fn outcome(&self, item: &ExampleItem, tokens: usize) -> Outcome<'_> {
+        let Answer { verdict, loss } = self.answer();
+        Outcome {
+            index: item.index,
+            line: item.line,
+            window: item.window,
+            verdict,
+            logits: &self.logits,
+            loss,
+            targets: item.targets,
+            tokens,
+            truncated: item.truncated,
+        }
+    }
+}
+
 /// Predictions against labels, losses, and the counts of a pass: a partial result that can be saved.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
+    scorer: Scorer,
     pub(crate) examples: u64,
     pub(crate) tokens: u64,
     pub(crate) truncation: Truncation,
@@ -91,47 +215,58 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn observe(&mut self, answer: &Answer, classes: usize) {
-        self.observe_as(answer, &answer.said, classes);
+    /// Nothing seen yet.
+    pub(crate) fn new(scorer: Scorer) -> Self {
+        Self {
+            scorer,
+            examples: 0,
+            tokens: 0,
+            truncation: Truncation::default(),
+            targets: 0,
+            loss: 0.0,
+            bytes: 0,
+            classes: BTreeMap::new(),
+            values: Vec::new(),
+        }
     }
 
-    /// An answer with another prediction and loss.
-    pub(crate) fn observe_as(&mut self, answer: &Answer, said: &Said, classes: usize) {
-        self.examples += 1;
-        self.tokens += answer.tokens as u64;
-        if answer.truncated > 0 {
-            self.truncation.examples += 1;
-            self.truncation.tokens += answer.truncated as u64;
+    pub(crate) fn empty(&self) -> Self {
+        Self::new(self.scorer)
+    }
+
+    /// Refuses a saved part that was scored otherwise.
+    pub(crate) fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        if self.scorer == fresh.scorer {
+            return Ok(());
         }
-        self.targets += answer.targets as u64;
-        self.loss += said.loss * answer.targets as f64;
-        self.bytes += answer.bytes as u64;
-        let Some(verdict) = said.verdict else {
+        let say = |tally: &Self| format!("{:?}", tally.scorer);
+        Error::state_mismatch("what the model is scored for", say(self), say(fresh))
+    }
+
+    pub(crate) fn observe(&mut self, item: &ExampleItem, tokens: usize, answer: &Answer) {
+        self.examples += 1;
+        self.tokens += tokens as u64;
+        if item.truncated > 0 {
+            self.truncation.examples += 1;
+            self.truncation.tokens += item.truncated as u64;
+        }
+        self.targets += item.targets as u64;
+        self.loss += answer.loss * item.targets as f64;
+        self.bytes += item.bytes as u64;
+        let Some(verdict) = answer.verdict else {
             return;
         };
-        match (verdict.prediction, verdict.label) {
-            (Target::Class(prediction), Target::Class(label)) => {
+        match (verdict.prediction, verdict.label, self.scorer) {
+            (Target::Class(prediction), Target::Class(label), Scorer::Labels { classes, .. }) => {
                 let cell = (label * classes + prediction) as u64;
                 *self.classes.entry(cell).or_default() += 1;
             }
-            (Target::Value(prediction), Target::Value(label)) => {
+            (Target::Value(prediction), Target::Value(label), _) => {
                 self.values.push((prediction, label));
             }
             // A prediction is made of the label's kind.
             _ => {}
         }
-    }
-
-    /// Refuses a saved part of more examples than there are.
-    pub(crate) fn check_fits(&self, corpus: &Corpus) -> Result<(), Error> {
-        if self.examples <= corpus.examples() {
-            return Ok(());
-        }
-        Error::state_mismatch(
-            "the number of examples",
-            format!("at least {}", self.examples),
-            corpus.examples().to_string(),
-        )
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -148,14 +283,23 @@ impl Tally {
         self.values.extend_from_slice(&other.values);
     }
 
-    pub(crate) fn finish(&self, corpus: &Corpus) -> Result<Evaluation, Error> {
+    pub(crate) fn finish(&self) -> Result<Evaluation, Error> {
         if self.examples == 0 {
             return Err(Error::NoExamples);
         }
         let loss = self.loss / self.targets as f64;
-        let metrics = match corpus.metric_state()? {
-            Some(state) => self.label_metrics(state, corpus.classes())?,
-            None => self.token_metrics(loss, corpus),
+        let metrics = match self.scorer {
+            Scorer::Labels {
+                metrics,
+                classes,
+                positive,
+            } => {
+                let state = MetricState::new(metrics, classes, positive)?;
+                self.label_metrics(state, classes)?
+            }
+            Scorer::Tokens { objective, text } => {
+                self.token_metrics(loss, objective.token_metrics(text))
+            }
         };
         Ok(Evaluation {
             metrics,
@@ -167,8 +311,8 @@ impl Tally {
         })
     }
 
-    fn token_metrics(&self, loss: f64, corpus: &Corpus) -> Metrics {
-        let values = token_metrics(corpus).iter().skip(1).map(|name| {
+    fn token_metrics(&self, loss: f64, names: &[&'static str]) -> Metrics {
+        let values = names.iter().skip(1).map(|name| {
             let value = match *name {
                 BITS_PER_BYTE => self.loss / std::f64::consts::LN_2 / self.bytes as f64,
                 _ => loss.exp(),
@@ -229,45 +373,32 @@ impl Evaluation {
     }
 }
 
-/// The name under which the mean loss can be asked for like a metric.
-pub const LOSS: &str = "loss";
-
-/// `exp` of the loss of a causal language model: the perplexity of its text.
-pub const PERPLEXITY: &str = "perplexity";
-
-/// `exp` of the loss of a masked language model: over the tokens selected, each given a text of which
-/// parts are hidden. It is no probability of the text, and comparable only under one masking.
-pub const PSEUDO_PERPLEXITY: &str = "pseudo_perplexity";
-
-/// The loss of all tokens predicted by a causal language model in bits, over the bytes of text that
-/// they stand for: comparable between vocabularies.
-pub const BITS_PER_BYTE: &str = "bits_per_byte";
-
-/// What a language model is scored with, in order, the loss first.
-pub(crate) fn token_metrics(corpus: &Corpus) -> &'static [&'static str] {
-    match corpus.objective() {
-        Objective::CausalLm { .. } if corpus.source().has_token_ids() => &[LOSS, PERPLEXITY],
-        Objective::CausalLm { .. } => &[LOSS, PERPLEXITY, BITS_PER_BYTE],
-        _ => &[LOSS, PSEUDO_PERPLEXITY],
-    }
+/// A model ready for a mask: masked heads taken out of its weights, other factors left for the pass.
+#[derive(Debug, Clone)]
+pub struct MaskedModel {
+    model: LoadedModel,
+    factors: Factors,
 }
 
-/// A model ready for a mask: masked heads taken out, other factors applied in the pass.
-pub(crate) struct Masked<'a> {
-    pub(crate) model: LoadedModel,
-    mask: Option<&'a HeadMask>,
-}
+/// Factors of heads that a pass applies; none where every head counts as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Factors(Option<HeadMask>);
 
-impl<'a> Masked<'a> {
-    pub(crate) fn new(
+impl MaskedModel {
+    /// Under a mask, if there is one. With `compute_masked` masked heads are computed: their output counts for
+    /// nothing, but they have a gradient.
+    ///
+    /// # Errors
+    /// A mask that does not fit.
+    pub fn new(
         model: &LoadedModel,
-        mask: Option<&'a HeadMask>,
+        mask: Option<&HeadMask>,
         compute_masked: bool,
     ) -> Result<Self, Error> {
         let Some(mask) = mask else {
             return Ok(Self {
                 model: model.clone(),
-                mask: None,
+                factors: Factors::default(),
             });
         };
         mask.check(model.model())?;
@@ -279,18 +410,158 @@ impl<'a> Masked<'a> {
         let trivial = model.model().heads().all(|id| mask.get(id) == 1.0);
         Ok(Self {
             model,
-            mask: (!trivial).then_some(mask),
+            factors: Factors((!trivial).then(|| mask.clone())),
         })
     }
 
-    pub(crate) fn masking(&self) -> Masking<'_> {
-        self.mask.map_or(Masking::None, Masking::Shared)
+    /// What runs.
+    #[must_use]
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
+    }
+
+    pub(crate) fn factors(&self) -> &Factors {
+        &self.factors
+    }
+}
+
+impl Factors {
+    pub(crate) fn get(&self) -> Option<&HeadMask> {
+        self.0.as_ref()
+    }
+
+    /// Refuses a state of another mask.
+    pub(crate) fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        if self == fresh {
+            return Ok(());
+        }
+        let say = |factors: &Self| match &factors.0 {
+            None => "none".to_owned(),
+            Some(mask) => format!("{:?}", mask.values()),
+        };
+        Error::state_mismatch("the head mask", say(self), say(fresh))
+    }
+}
+
+/// As a file may hold them: layers, heads, values.
+type Written = Option<(usize, usize, Vec<f64>)>;
+
+impl Serialize for Factors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = self.0.as_ref();
+        let written: Written =
+            written.map(|mask| (mask.layers(), mask.heads(), mask.values().to_vec()));
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Factors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let mask =
+            written.map(|(layers, heads, values)| HeadMask::from_values(layers, heads, values));
+        mask.transpose().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Scores on their way: they can be saved, loaded and continued.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationState {
+    factors: Factors,
+    tally: Tally,
+}
+
+impl EvaluationState {
+    /// Nothing scored yet.
+    #[must_use]
+    pub fn new(model: &MaskedModel, corpus: &Corpus) -> Self {
+        Self {
+            factors: model.factors.clone(),
+            tally: Tally::new(Scorer::of(corpus)),
+        }
+    }
+}
+
+/// Hears what the model says.
+#[derive(Debug)]
+pub struct EvaluationLens {
+    factors: Factors,
+}
+
+impl Lens for EvaluationLens {
+    type Item = ExampleItem;
+    type Part = Said;
+
+    fn wants(&self) -> Wants<'_> {
+        Wants {
+            outputs: true,
+            masking: self.factors.get(),
+            ..Wants::default()
+        }
+    }
+
+    fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<Said, Error> {
+        Ok(Said::default())
+    }
+
+    fn output(
+        &self,
+        item: &ExampleItem,
+        part: &mut Said,
+        _: Option<HeadId>,
+        output: &SequenceOutput<f32>,
+    ) -> Result<(), Error> {
+        part.hear(item, output)
+    }
+}
+
+impl Study for EvaluationState {
+    type Lens = EvaluationLens;
+    type Found = Evaluation;
+
+    const PASS: Pass = Pass::Evaluation;
+
+    fn lens(&self) -> EvaluationLens {
+        EvaluationLens {
+            factors: self.factors.clone(),
+        }
+    }
+
+    fn empty(&self) -> Self {
+        Self {
+            factors: self.factors.clone(),
+            tally: self.tally.empty(),
+        }
+    }
+
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        self.factors.agrees(&fresh.factors)?;
+        self.tally.agrees(&fresh.tally)
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        if let Fate::Studied(found) = fate {
+            self.tally
+                .observe(found.item, found.tokens, &found.part.answer());
+        }
+        Ok(())
+    }
+
+    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
+        Some(found.part.outcome(found.item, found.tokens))
+    }
+
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        self.tally.merge(&next.tally);
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Evaluation, Error> {
+        self.tally.finish()
     }
 }
 
 /// Scores a model, with a head mask or without; masked heads are not computed.
-///
-/// `threads` 0 means all that the machine offers; the result does not depend on it.
 ///
 /// # Errors
 /// A mask that does not fit; an example that cannot be put through the model; an interruption.
@@ -298,45 +569,11 @@ pub fn evaluate(
     model: &LoadedModel,
     corpus: &Corpus,
     mask: Option<&HeadMask>,
-    threads: usize,
+    work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Evaluation, Error> {
-    let masked = Masked::new(model, mask, false)?;
-    watch.begin(Pass::Evaluation, 0, corpus.examples());
-    evaluate_quietly(&masked, corpus, threads, watch)
-}
-
-/// [`evaluate`] without announcing the pass.
-pub(crate) fn evaluate_quietly(
-    masked: &Masked<'_>,
-    corpus: &Corpus,
-    threads: usize,
-    watch: &mut dyn Watch,
-) -> Result<Evaluation, Error> {
-    let sweep = Sweep {
-        model: &masked.model,
-        corpus,
-        masking: masked.masking(),
-        wanted: Wanted::Answers,
-        threads,
-        skip: 0,
-    };
-    let mut tallied = Tallied {
-        tally: Tally::default(),
-        classes: corpus.classes(),
-    };
-    sweep.run(watch, &mut tallied)?;
-    tallied.tally.finish(corpus)
-}
-
-/// A tally while a pass fills it.
-struct Tallied {
-    tally: Tally,
-    classes: usize,
-}
-
-impl Accumulate for Tallied {
-    fn add(&mut self, answer: &Answer) {
-        self.tally.observe(answer, self.classes);
-    }
+    let masked = MaskedModel::new(model, mask, false)?;
+    let mut progress = Progress::new(EvaluationState::new(&masked, corpus));
+    drive(masked.model(), corpus, &mut progress, work, watch)?;
+    progress.study().finish()
 }

@@ -24,13 +24,17 @@
 //! One f32 pass per example; sums in f64, in file order. Sums do not depend on threads; which
 //! examples share a batch changes an example's numbers by rounding at most.
 
+use bertology_model::kernels::softmax::entropy;
+use bertology_model::{
+    Event, HeadId, HeadMask, Interests, LayerSite, Sequence, SequenceOutput, Tap,
+};
 use serde::{Deserialize, Serialize};
 
-use bertology_model::HeadMask;
-
-use crate::drive::sweep::{Accumulate, Answer, Sweep, Wanted};
-use crate::studies::evaluate::{Evaluation, Masked, Tally};
-use crate::watch::Pass;
+use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
+use crate::input::corpus::ExampleItem;
+use crate::input::supply::Fate;
+use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Said, Scorer, Tally};
+use crate::watch::{Outcome, Pass};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
 /// What is summed before the absolute value is taken; see the [module](self).
@@ -85,8 +89,6 @@ pub struct ImportanceOptions<'a> {
     /// Compute masked heads too: their output counts for nothing, but they have a gradient and so a
     /// score, as in the reference script. By default they are not computed and have no score.
     pub compute_masked: bool,
-    /// 0: all that the machine offers. The result does not depend on it.
-    pub threads: usize,
 }
 
 impl<'a> ImportanceOptions<'a> {
@@ -112,13 +114,6 @@ impl<'a> ImportanceOptions<'a> {
         self.compute_masked = compute;
         self
     }
-
-    /// With so many threads.
-    #[must_use]
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
-        self
-    }
 }
 
 /// Importance and entropy of every head, and the scores of the same pass.
@@ -138,6 +133,7 @@ pub struct Importance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImportanceState {
     granularity: Granularity,
+    factors: Factors,
     /// Zeros; says which heads are computed.
     table: HeadTable,
     tally: Tally,
@@ -152,130 +148,50 @@ pub struct ImportanceState {
 }
 
 impl ImportanceState {
-    /// Nothing accumulated yet.
+    /// Nothing accumulated yet of a model under its mask.
     ///
     /// # Errors
-    /// A mask that does not fit, a batch size of 0, a model or mask without heads.
-    pub fn new(model: &LoadedModel, options: &ImportanceOptions<'_>) -> Result<Self, Error> {
-        if options.granularity.batch_size() == Some(0) {
+    /// A batch size of 0, a model or mask without heads.
+    pub fn new(
+        model: &MaskedModel,
+        corpus: &Corpus,
+        granularity: Granularity,
+    ) -> Result<Self, Error> {
+        if granularity.batch_size() == Some(0) {
             return Err(Error::Option {
                 option: "the batch size",
                 value: "0".to_owned(),
                 reason: "give at least 1 example a batch",
             });
         }
-        let masked = Masked::new(model, options.mask, options.compute_masked)?;
-        let table = HeadTable::zeros(masked.model.model());
+        let table = HeadTable::zeros(model.model().model());
         if table.live().next().is_none() {
             return Err(Error::NoHeads {
-                path: model.checkpoint().folder().to_owned(),
+                path: model.model().checkpoint().folder().to_owned(),
                 action: "score",
             });
         }
-        let zeros = table.values().to_vec();
-        Ok(Self {
-            granularity: options.granularity,
+        let tally = Tally::new(Scorer::of(corpus));
+        Ok(Self::zeros(
+            granularity,
+            model.factors().clone(),
             table,
-            tally: Tally::default(),
+            tally,
+        ))
+    }
+
+    fn zeros(granularity: Granularity, factors: Factors, table: HeadTable, tally: Tally) -> Self {
+        let zeros = table.values().to_vec();
+        Self {
+            granularity,
+            factors,
+            table,
+            tally,
             scores: zeros.clone(),
             entropy: zeros.clone(),
             batch: zeros.clone(),
             in_batch: 0,
             running: zeros,
-        })
-    }
-
-    /// Examples accumulated.
-    #[must_use]
-    pub fn examples_done(&self) -> u64 {
-        self.tally.examples
-    }
-
-    /// Accumulates every example of `corpus` after the first [`Self::examples_done`]. After an
-    /// error, [`Error::Interrupted`] among them, the state holds all examples reported as done.
-    ///
-    /// # Errors
-    /// An example that cannot be put through the model or gives a number that is not finite; a state
-    /// that was made for another granularity or mask; an interruption.
-    pub fn run(
-        &mut self,
-        model: &LoadedModel,
-        corpus: &Corpus,
-        options: &ImportanceOptions<'_>,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Error> {
-        watch.begin(Pass::Importance, self.examples_done(), corpus.examples());
-        self.run_quietly(model, corpus, options, watch)
-    }
-
-    pub(crate) fn run_quietly(
-        &mut self,
-        model: &LoadedModel,
-        corpus: &Corpus,
-        options: &ImportanceOptions<'_>,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Error> {
-        let masked = Masked::new(model, options.mask, options.compute_masked)?;
-        self.check(&masked.model, corpus, options)?;
-        let sweep = Sweep {
-            model: &masked.model,
-            corpus,
-            masking: masked.masking(),
-            wanted: Wanted::Scores {
-                positions: self.granularity == Granularity::Token,
-            },
-            threads: options.threads,
-            skip: self.examples_done(),
-        };
-        let classes = corpus.classes();
-        sweep.run(
-            watch,
-            &mut Filling {
-                state: self,
-                classes,
-            },
-        )
-    }
-
-    fn check(
-        &self,
-        model: &LoadedModel,
-        corpus: &Corpus,
-        options: &ImportanceOptions<'_>,
-    ) -> Result<(), Error> {
-        if self.granularity != options.granularity {
-            return Error::state_mismatch(
-                "the granularity",
-                self.granularity.to_string(),
-                options.granularity.to_string(),
-            );
-        }
-        let table = HeadTable::zeros(model.model());
-        let cells = table.values().len();
-        let lengths = [&self.scores, &self.entropy, &self.batch, &self.running];
-        if self.table != table || lengths.iter().any(|values| values.len() != cells) {
-            return Error::state_mismatch(
-                "the set of heads",
-                heads_of(&self.table),
-                heads_of(&table),
-            );
-        }
-        self.tally.check_fits(corpus)
-    }
-
-    fn observe(&mut self, answer: &Answer, classes: usize) {
-        self.tally.observe(answer, classes);
-        add(&mut self.entropy, &answer.entropy);
-        match self.granularity {
-            Granularity::Example => add_absolute(&mut self.scores, &answer.gradient, 1.0),
-            Granularity::Token => add_absolute(&mut self.scores, &answer.positions, 1.0),
-            Granularity::Batch { size } | Granularity::Script { size } => {
-                add(&mut self.batch, &answer.gradient);
-                self.in_batch += 1;
-                if self.in_batch == size {
-                    self.close_batch();
-                }
-            }
         }
     }
 
@@ -295,20 +211,178 @@ impl ImportanceState {
         self.batch.fill(0.0);
         self.in_batch = 0;
     }
+}
 
-    /// Adds the result of the examples that follow, computed apart. For batches the first part must
-    /// end with a whole batch.
-    ///
-    /// # Errors
-    /// [`Error::Merge`] for `Script`, whose parts depend on all before them, and for parts of
-    /// different studies.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+/// Sees how spread attention is, and hears what the model says.
+#[derive(Debug)]
+pub struct ImportanceLens {
+    factors: Factors,
+    /// Contributions of positions, too.
+    positions: bool,
+    layers: usize,
+    heads: usize,
+}
+
+/// What one example contributes; tables are row-major `[layers, heads]`.
+#[derive(Debug)]
+pub struct ExampleScores {
+    said: Said,
+    /// Of the loss with respect to the mask factors.
+    gradient: Vec<f64>,
+    /// Sums over positions of absolute contributions to it; empty unless wanted.
+    positions: Vec<f64>,
+    /// Sums over queries, in nats.
+    entropy: Vec<f64>,
+}
+
+impl Lens for ImportanceLens {
+    type Item = ExampleItem;
+    type Part = ExampleScores;
+
+    fn wants(&self) -> Wants<'_> {
+        let mut interests = Interests::none().value(LayerSite::AttentionProbs);
+        if self.positions {
+            interests = interests.gradient(LayerSite::HeadMask);
+        }
+        Wants {
+            interests,
+            outputs: true,
+            mask_gradients: true,
+            masking: self.factors.get(),
+            ..Wants::default()
+        }
+    }
+
+    fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<ExampleScores, Error> {
+        let cells = self.layers * self.heads;
+        Ok(ExampleScores {
+            said: Said::default(),
+            gradient: Vec::new(),
+            positions: vec![0.0; if self.positions { cells } else { 0 }],
+            entropy: vec![0.0; cells],
+        })
+    }
+
+    fn see(&self, _: &ExampleItem, part: &mut ExampleScores, event: &Event<'_, f32>) {
+        let (Tap::Layer(layer, site), Some(head)) = (event.tap, event.head) else {
+            return;
+        };
+        let cell = layer * self.heads + head;
+        let rows = event.value.iter_rows();
+        if site == LayerSite::HeadMask {
+            part.positions[cell] = rows.flatten().map(|v| f64::from(v.abs())).sum();
+        } else {
+            part.entropy[cell] = rows.map(|row| f64::from(entropy(row))).sum();
+        }
+    }
+
+    fn output(
+        &self,
+        item: &ExampleItem,
+        part: &mut ExampleScores,
+        _: Option<HeadId>,
+        output: &SequenceOutput<f32>,
+    ) -> Result<(), Error> {
+        part.said.hear(item, output)?;
+        part.gradient = output.mask_gradient.clone().unwrap_or_default();
+        Ok(())
+    }
+
+    fn close(&self, _: &ExampleItem, part: &mut ExampleScores) -> Result<(), Error> {
+        check_finite("gradient", &part.gradient, self.heads)?;
+        check_finite("gradient", &part.positions, self.heads)?;
+        check_finite("entropy", &part.entropy, self.heads)
+    }
+}
+
+impl Study for ImportanceState {
+    type Lens = ImportanceLens;
+    type Found = Importance;
+
+    const PASS: Pass = Pass::Importance;
+
+    fn lens(&self) -> ImportanceLens {
+        ImportanceLens {
+            factors: self.factors.clone(),
+            positions: self.granularity == Granularity::Token,
+            layers: self.table.layers(),
+            heads: self.table.heads(),
+        }
+    }
+
+    fn empty(&self) -> Self {
+        let (factors, table) = (self.factors.clone(), self.table.clone());
+        Self::zeros(self.granularity, factors, table, self.tally.empty())
+    }
+
+    /// Whole batches; with [`Granularity::Script`] the whole corpus.
+    fn chunk(&self, wanted: u64) -> u64 {
+        match self.granularity {
+            Granularity::Example | Granularity::Token => wanted,
+            Granularity::Batch { size } => wanted
+                .checked_next_multiple_of(size as u64)
+                .unwrap_or(u64::MAX),
+            Granularity::Script { .. } => u64::MAX,
+        }
+    }
+
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        if self.granularity != fresh.granularity {
+            return Error::state_mismatch(
+                "the granularity",
+                self.granularity.to_string(),
+                fresh.granularity.to_string(),
+            );
+        }
+        let cells = fresh.table.values().len();
+        let lengths = [&self.scores, &self.entropy, &self.batch, &self.running];
+        if self.table != fresh.table || lengths.iter().any(|values| values.len() != cells) {
+            return Error::state_mismatch(
+                "the set of heads",
+                self.table.describe(),
+                fresh.table.describe(),
+            );
+        }
+        self.factors.agrees(&fresh.factors)?;
+        self.tally.agrees(&fresh.tally)
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        let Fate::Studied(Contribution { item, part, tokens }) = fate else {
+            return Ok(());
+        };
+        self.tally.observe(item, tokens, &part.said.answer());
+        add(&mut self.entropy, &part.entropy);
+        match self.granularity {
+            Granularity::Example => add_absolute(&mut self.scores, &part.gradient, 1.0),
+            Granularity::Token => add_absolute(&mut self.scores, &part.positions, 1.0),
+            Granularity::Batch { size } | Granularity::Script { size } => {
+                add(&mut self.batch, &part.gradient);
+                self.in_batch += 1;
+                if self.in_batch == size {
+                    self.close_batch();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
+        Some(found.part.said.outcome(found.item, found.tokens))
+    }
+
+    /// For batches the first part must end with a whole batch; `Script` has no parts.
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
         let refuse = |reason| Err(Error::Merge { reason });
-        if self.granularity != other.granularity {
+        if self.granularity != next.granularity {
             return refuse("they have different granularities");
         }
-        if self.table != other.table {
+        if self.table != next.table {
             return refuse("they score different heads");
+        }
+        if self.tally.examples == 0 {
+            *self = next;
+            return Ok(());
         }
         if let Granularity::Script { .. } = self.granularity {
             return refuse("with granularity script every batch depends on all before it");
@@ -316,20 +390,15 @@ impl ImportanceState {
         if self.in_batch > 0 {
             return refuse("the first part ends within a batch; end it with a whole batch");
         }
-        self.tally.merge(&other.tally);
-        add(&mut self.scores, &other.scores);
-        add(&mut self.entropy, &other.entropy);
-        self.batch.clone_from(&other.batch);
-        self.in_batch = other.in_batch;
+        self.tally.merge(&next.tally);
+        add(&mut self.scores, &next.scores);
+        add(&mut self.entropy, &next.entropy);
+        (self.batch, self.in_batch) = (next.batch, next.in_batch);
         Ok(())
     }
 
-    /// The result so far; the state can go on afterwards.
-    ///
-    /// # Errors
-    /// [`Error::NoExamples`].
-    pub fn finish(&self, corpus: &Corpus) -> Result<Importance, Error> {
-        let evaluation = self.tally.finish(corpus)?;
+    fn finish(&self) -> Result<Importance, Error> {
+        let evaluation = self.tally.finish()?;
         let mut whole = self.clone();
         whole.close_batch();
         let (examples, tokens) = (evaluation.examples as f64, evaluation.tokens as f64);
@@ -351,25 +420,20 @@ impl ImportanceState {
     }
 }
 
-/// How many heads a table has numbers for.
-pub(crate) fn heads_of(table: &HeadTable) -> String {
-    format!(
-        "{} of [{}, {}]",
-        table.live().count(),
-        table.layers(),
-        table.heads()
-    )
-}
-
-/// A state while a pass fills it.
-struct Filling<'a> {
-    state: &'a mut ImportanceState,
-    classes: usize,
-}
-
-impl Accumulate for Filling<'_> {
-    fn add(&mut self, answer: &Answer) {
-        self.state.observe(answer, self.classes);
+/// Refuses a number of a head that is not finite; `values` are `[layers, heads]`, or nothing.
+pub(crate) fn check_finite(what: &str, values: &[f64], heads: usize) -> Result<(), Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let id = HeadId {
+                layer: at / heads,
+                head: at % heads,
+            };
+            Err(Error::NotFinite {
+                what: format!("{what} of {id}"),
+                value: values[at],
+            })
+        }
     }
 }
 
@@ -388,14 +452,17 @@ fn add_absolute(sums: &mut [f64], values: &[f64], factor: f64) {
 /// Importance and entropy of every head over all examples.
 ///
 /// # Errors
-/// As [`ImportanceState::new`] and [`ImportanceState::run`].
+/// A mask that does not fit; as [`ImportanceState::new`] and [`drive`].
 pub fn importance(
     model: &LoadedModel,
     corpus: &Corpus,
     options: &ImportanceOptions<'_>,
+    work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Importance, Error> {
-    let mut state = ImportanceState::new(model, options)?;
-    state.run(model, corpus, options, watch)?;
-    state.finish(corpus)
+    let masked = MaskedModel::new(model, options.mask, options.compute_masked)?;
+    let state = ImportanceState::new(&masked, corpus, options.granularity)?;
+    let mut progress = Progress::new(state);
+    drive(masked.model(), corpus, &mut progress, work, watch)?;
+    progress.study().finish()
 }

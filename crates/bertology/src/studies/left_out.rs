@@ -17,13 +17,10 @@
 //! # }
 //! ```
 
-use std::ops::ControlFlow;
-
 use bertology_checkpoint::TaskHead;
-use bertology_model::{
-    HeadId, PackedBatch, PassOptions, Sequence, SequenceOutput, Target, parallel,
-};
+use bertology_model::{HeadId, PackedBatch, PassOptions, Sequence, SequenceOutput, Target};
 
+use crate::drive::{Work, each};
 use crate::{Error, LoadedModel};
 
 /// What a model says about one input.
@@ -80,18 +77,13 @@ pub fn leave_out_each(
     if layers.is_empty() {
         layers.push(Vec::new());
     }
-    let threads = match threads {
-        0 => crate::model::loaded::all_threads(),
-        threads => threads,
-    };
     let vocab = engine.architecture().vocab_size;
     let mut result = LeftOut {
         whole: Said::default(),
         without: Vec::new(),
     };
-    let mut failure = None;
-    parallel::in_order(
-        threads.min(layers.len()),
+    each(
+        Work::threads(threads).all().min(layers.len()),
         layers.into_iter(),
         |workspace, heads| {
             let options = PassOptions {
@@ -103,29 +95,20 @@ pub fn leave_out_each(
             engine.run_without_each(&batch, &options, workspace, &heads, |head, mut outputs| {
                 found.push((head, said(outputs.pop().unwrap_or_default(), vocab)));
             })?;
-            Ok::<_, bertology_model::Error>(found)
+            Ok(found)
         },
-        |found| match found {
-            Ok(found) => {
-                for (head, said) in found {
-                    match head {
-                        None => result.whole = said,
-                        Some(head) => result.without.push((head, said)),
-                    }
+        |found| {
+            for (head, said) in found {
+                match head {
+                    None => result.whole = said,
+                    Some(head) => result.without.push((head, said)),
                 }
-                advance(result.without.len());
-                ControlFlow::Continue(())
             }
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
+            advance(result.without.len());
+            Ok(())
         },
-    );
-    match failure {
-        Some(error) => Err(error.into()),
-        None => Ok(result),
-    }
+    )?;
+    Ok(result)
 }
 
 /// A target at the positions alone: which token it is changes no logits.

@@ -4,13 +4,19 @@
 //! heads, score again, go on while the score stays above the threshold; the result is the last mask
 //! that did. [`run`] knows no model: it asks an [`Evaluator`]. [`mask_heads`] brings the model.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use bertology_model::{HeadId, HeadMask};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::studies::evaluate::{self, Evaluation, Masked, Metrics};
-use crate::studies::importance::{ImportanceOptions, ImportanceState};
+use crate::drive::Work;
+use crate::studies::evaluate::{Evaluation, Metrics, evaluate};
+use crate::studies::importance::{ImportanceOptions, importance};
 use crate::studies::normalize::ranking;
-use crate::watch::Pass;
+use crate::watch::{Outcome, Pass, Savable};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
 pub use options::{Direction, MaskingOptions, Metric, Recompute, Threshold};
@@ -140,92 +146,160 @@ pub trait Evaluator {
     ) -> Result<Measured, Error>;
 }
 
-/// The masking loop over any evaluator. `start` keeps the heads that there are; `state` is the loop
-/// so far, or `None` to begin.
+/// The masking loop, a step at a time: between two steps its state can be shown, saved, and dropped.
 ///
 /// Equal scores are masked in the order of (layer, head). The set of live heads shrinks at every
 /// step, so the loop ends whatever the metric does.
-///
-/// # Errors
-/// Options out of range, a first score that the threshold cannot be compared with, a state of
-/// another loop, and whatever `evaluator` or `watch` say.
-pub fn run(
-    start: &HeadMask,
-    metric: &Metric,
-    options: &MaskingOptions,
-    evaluator: &mut dyn Evaluator,
-    state: Option<MaskingState>,
-    watch: &mut dyn Watch,
-) -> Result<MaskingOutcome, Error> {
-    options.check(metric.direction)?;
-    let (layers, heads) = (start.layers(), start.heads());
-    let mut state = state.unwrap_or_else(|| MaskingState {
-        layers,
-        heads,
-        options: options.clone(),
-        steps: Vec::new(),
-    });
-    state.check(start, options)?;
-    let total = start.live().count();
-    let per_step = ((total as f64 * options.amount) as usize).max(1);
-    let mut bound = match state.steps.first() {
-        Some(base) => metric.bound(options.threshold, base.score.unwrap_or(f64::NAN))?,
-        None => f64::NAN,
-    };
-    let mut stop = None;
-    while stop.is_none() {
-        let number = state.steps.len();
-        let (mask, masked) = match state.steps.last() {
-            None => (start.clone(), Vec::new()),
-            Some(last) => match next_heads(&state, last, options, per_step)? {
+#[derive(Debug)]
+pub struct Search<'a> {
+    start: HeadMask,
+    metric: &'a Metric,
+    options: &'a MaskingOptions,
+    state: MaskingState,
+    per_step: usize,
+    stop: Option<StopReason>,
+}
+
+impl<'a> Search<'a> {
+    /// `start` keeps the heads that there are; `state` is the loop so far, or `None` to begin.
+    ///
+    /// # Errors
+    /// Options out of range, a state of another loop.
+    pub fn new(
+        start: HeadMask,
+        metric: &'a Metric,
+        options: &'a MaskingOptions,
+        state: Option<MaskingState>,
+    ) -> Result<Self, Error> {
+        options.check(metric.direction)?;
+        let state = state.unwrap_or_else(|| MaskingState {
+            layers: start.layers(),
+            heads: start.heads(),
+            options: options.clone(),
+            steps: Vec::new(),
+        });
+        state.check(&start, options)?;
+        let total = start.live().count();
+        Ok(Self {
+            per_step: ((total as f64 * options.amount) as usize).max(1),
+            start,
+            metric,
+            options,
+            state,
+            stop: None,
+        })
+    }
+
+    /// The loop so far.
+    #[must_use]
+    pub fn state(&self) -> &MaskingState {
+        &self.state
+    }
+
+    fn bound(&self) -> Result<f64, Error> {
+        let base = self.state.steps.first().and_then(|base| base.score);
+        self.metric
+            .bound(self.options.threshold, base.unwrap_or(f64::NAN))
+    }
+
+    /// One more step; `None` when the loop has ended.
+    ///
+    /// # Errors
+    /// A first score that the threshold cannot be compared with, and whatever `evaluator` says.
+    pub fn step(
+        &mut self,
+        evaluator: &mut dyn Evaluator,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<&Step>, Error> {
+        let number = self.state.steps.len();
+        let (mask, masked) = match self.state.steps.last() {
+            None => (self.start.clone(), Vec::new()),
+            Some(last) => match next_heads(&self.state, last, self.options, self.per_step)? {
                 Ok(masked) => {
-                    let mut mask = mask_of(layers, heads, &last.keep);
+                    let mut mask = mask_of(self.state.layers, self.state.heads, &last.keep);
                     for id in &masked {
                         mask.set(*id, 0.0);
                     }
                     (mask, masked)
                 }
                 Err(reason) => {
-                    stop = Some(reason);
-                    continue;
+                    self.stop = Some(reason);
+                    return Ok(None);
                 }
             },
         };
         let live = mask.live().count();
-        let scores = live > 0 && (number == 0 || options.recompute == Recompute::Each);
+        let scores = live > 0 && (number == 0 || self.options.recompute == Recompute::Each);
         let found = evaluator.measure(number, &mask, scores, watch)?;
-        if number == 0 {
-            bound = metric.bound(options.threshold, found.score)?;
-        }
-        let step = Step {
+        let bound = match number {
+            0 => self.metric.bound(self.options.threshold, found.score)?,
+            _ => self.bound()?,
+        };
+        self.state.steps.push(Step {
             step: number,
             masked,
             live,
             score: (!found.score.is_nan()).then_some(found.score),
-            passed: metric.passes(found.score, bound),
+            passed: self.metric.passes(found.score, bound),
             metrics: found.metrics,
             loss: found.loss,
             raw: found.raw,
             keep: mask.values().iter().map(|v| *v != 0.0).collect(),
-        };
-        state.steps.push(step.clone());
-        if watch.step(&step, &state).is_break() {
-            return Err(Error::InterruptedLoop { step: number });
-        }
+        });
+        Ok(self.state.steps.last())
     }
-    let steps = state.steps;
-    Ok(MaskingOutcome {
-        metric: metric.name.clone(),
-        direction: metric.direction,
-        base_score: steps.first().and_then(|s| s.score).unwrap_or(f64::NAN),
-        bound,
-        heads_per_step: per_step,
-        last_passing: steps.iter().rposition(|s| s.passed).unwrap_or(0),
-        steps,
-        stop: stop.unwrap_or(StopReason::Exhausted),
-        layers,
-        heads,
-    })
+
+    /// What the loop came to.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`] before the first step.
+    pub fn finish(self) -> Result<MaskingOutcome, Error> {
+        let bound = match self.state.steps.is_empty() {
+            true => return Err(Error::NoExamples),
+            false => self.bound()?,
+        };
+        let MaskingState {
+            layers,
+            heads,
+            steps,
+            ..
+        } = self.state;
+        Ok(MaskingOutcome {
+            metric: self.metric.name.clone(),
+            direction: self.metric.direction,
+            base_score: steps.first().and_then(|s| s.score).unwrap_or(f64::NAN),
+            bound,
+            heads_per_step: self.per_step,
+            last_passing: steps.iter().rposition(|s| s.passed).unwrap_or(0),
+            steps,
+            stop: self.stop.unwrap_or(StopReason::Exhausted),
+            layers,
+            heads,
+        })
+    }
+}
+
+/// The masking loop over any evaluator, from its beginning to its end; see [`Search`].
+///
+/// # Errors
+/// As [`Search::new`] and [`Search::step`].
+pub fn run(
+    start: HeadMask,
+    metric: &Metric,
+    options: &MaskingOptions,
+    evaluator: &mut dyn Evaluator,
+    state: Option<MaskingState>,
+    watch: &mut dyn Watch,
+) -> Result<MaskingOutcome, Error> {
+    let mut search = Search::new(start, metric, options, state)?;
+    while search.step(evaluator, watch)?.is_some() {}
+    search.finish()
+}
+
+impl Savable for MaskingState {
+    fn save(&self) -> Result<Value, Error> {
+        serde_json::to_value(self).map_err(|source| Error::State { source })
+    }
 }
 
 impl MaskingState {
@@ -238,12 +312,8 @@ impl MaskingState {
     }
 
     fn check(&self, start: &HeadMask, options: &MaskingOptions) -> Result<(), Error> {
-        let comparable = MaskingOptions {
-            threads: self.options.threads,
-            ..options.clone()
-        };
-        if self.options != comparable {
-            let (saved, asked) = (&self.options, &comparable);
+        if self.options != *options {
+            let (saved, asked) = (&self.options, options);
             return Error::state_mismatch(
                 "the options",
                 format!("{saved:?}"),
@@ -335,36 +405,62 @@ fn least_important_first(table: &HeadTable) -> Vec<HeadId> {
 /// Masked heads are not computed, unless `options.reference`.
 ///
 /// # Errors
-/// As [`run`] and [`crate::studies::importance::importance`]; a metric that the data are not scored with.
+/// As [`run`] and [`drive`]; a metric that the data are not scored with.
 pub fn mask_heads(
     model: &LoadedModel,
     corpus: &Corpus,
     options: &MaskingOptions,
+    work: &Work,
     state: Option<MaskingState>,
     watch: &mut dyn Watch,
 ) -> Result<MaskingOutcome, Error> {
     let metric = Metric::of(corpus, options.metric.as_deref())?;
-    let start = HeadMask::ones(model.model());
-    if start.live().next().is_none() {
-        return Err(Error::NoHeads {
-            path: model.checkpoint().folder().to_owned(),
-            action: "mask",
-        });
-    }
-    let mut evaluator = ModelEvaluator {
-        model,
-        corpus,
-        options,
-        metric: &metric,
-    };
-    run(&start, &metric, options, &mut evaluator, state, watch)
+    let mut evaluator = ModelEvaluator::new(model, corpus, options, *work)?;
+    let start = evaluator.start();
+    run(start, &metric, options, &mut evaluator, state, watch)
 }
 
-struct ModelEvaluator<'a> {
+/// Asks a model.
+#[derive(Debug)]
+pub struct ModelEvaluator<'a> {
     model: &'a LoadedModel,
     corpus: &'a Corpus,
     options: &'a MaskingOptions,
-    metric: &'a Metric,
+    metric: Metric,
+    work: Work,
+}
+
+impl<'a> ModelEvaluator<'a> {
+    /// The model on these data.
+    ///
+    /// # Errors
+    /// A model without heads; a metric that the data are not scored with.
+    pub fn new(
+        model: &'a LoadedModel,
+        corpus: &'a Corpus,
+        options: &'a MaskingOptions,
+        work: Work,
+    ) -> Result<Self, Error> {
+        if model.model().heads().next().is_none() {
+            return Err(Error::NoHeads {
+                path: model.checkpoint().folder().to_owned(),
+                action: "mask",
+            });
+        }
+        Ok(Self {
+            model,
+            corpus,
+            options,
+            metric: Metric::of(corpus, options.metric.as_deref())?,
+            work,
+        })
+    }
+
+    /// Keeps every head of the model.
+    #[must_use]
+    pub fn start(&self) -> HeadMask {
+        HeadMask::ones(self.model.model())
+    }
 }
 
 impl Evaluator for ModelEvaluator<'_> {
@@ -375,34 +471,49 @@ impl Evaluator for ModelEvaluator<'_> {
         scores: bool,
         watch: &mut dyn Watch,
     ) -> Result<Measured, Error> {
-        let Self {
-            model,
-            corpus,
-            options,
-            metric,
-        } = *self;
-        watch.begin(Pass::MaskingStep(step), 0, corpus.examples());
+        let (corpus, options) = (self.corpus, self.options);
+        let mut watch = InStep { step, watch };
         let (evaluation, raw): (Evaluation, _) = if scores {
             let request = ImportanceOptions::new(options.granularity)
                 .mask(mask)
-                .compute_masked(options.reference)
-                .threads(options.threads);
-            let mut state = ImportanceState::new(model, &request)?;
-            state.run_quietly(model, corpus, &request, watch)?;
-            let found = state.finish(corpus)?;
+                .compute_masked(options.reference);
+            let found = importance(self.model, corpus, &request, &self.work, &mut watch)?;
             (found.evaluation, Some(found.raw))
         } else {
-            let masked = Masked::new(model, Some(mask), false)?;
-            let threads = options.threads;
-            let found = evaluate::evaluate_quietly(&masked, corpus, threads, watch)?;
+            let found = evaluate(self.model, corpus, Some(mask), &self.work, &mut watch)?;
             (found, None)
         };
         Ok(Measured {
-            score: evaluation.score(corpus, &metric.name)?,
+            score: evaluation.score(corpus, &self.metric.name)?,
             metrics: evaluation.metrics,
             loss: evaluation.loss,
             raw,
         })
+    }
+}
+
+/// Looks on during a step of the loop, whose passes bear its number. What a pass could save within a step is
+/// not kept: a loop goes on from its last finished step.
+struct InStep<'a> {
+    step: usize,
+    watch: &'a mut dyn Watch,
+}
+
+impl Watch for InStep<'_> {
+    fn begin(&mut self, _: Pass, done: u64, total: u64) {
+        self.watch.begin(Pass::MaskingStep(self.step), done, total);
+    }
+
+    fn stop_signal(&self) -> Option<Arc<AtomicBool>> {
+        self.watch.stop_signal()
+    }
+
+    fn advance(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        self.watch.advance(done, total)
+    }
+
+    fn example(&mut self, outcome: &Outcome<'_>) {
+        self.watch.example(outcome);
     }
 }
 

@@ -2,7 +2,6 @@
 //! score and its speed.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,12 +10,12 @@ use bertology_checkpoint::{
 };
 use bertology_model::{
     Capture, HeadId, HeadMask, Interests, LayerSite, ModelSite, Observer, PackedBatch, PassOptions,
-    Sequence, Target, Workspace, parallel,
+    Sequence, Target, Workspace,
 };
 use serde::Serialize;
 
+use crate::drive::{Work, each};
 use crate::input::objective::Objective;
-use crate::model::loaded::all_threads;
 use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
 
@@ -98,7 +97,7 @@ impl Default for TimingOptions {
     fn default() -> Self {
         Self {
             pairs: 7,
-            batch_tokens: crate::input::corpus::DEFAULT_BATCH_TOKENS,
+            batch_tokens: crate::drive::run::DEFAULT_BATCH_TOKENS,
             threads: 0,
         }
     }
@@ -152,10 +151,7 @@ pub fn compare_speed(
     if sequences.is_empty() {
         return refuse("the number of timed sequences", 0, "give at least 1");
     }
-    let threads = match options.threads {
-        0 => all_threads(),
-        threads => threads,
-    };
+    let threads = Work::threads(options.threads).all();
     let batches = batches(before.architecture(), sequences, options.batch_tokens)?;
     let total = options.pairs as u64;
     watch.begin(Pass::Timing, 0, total);
@@ -234,24 +230,14 @@ fn forward_seconds(
     threads: usize,
 ) -> Result<f64, Error> {
     let start = Instant::now();
-    let mut failure = None;
-    parallel::in_order(
+    let (model, options) = (model.model(), PassOptions::default());
+    each(
         threads,
         batches.iter(),
-        |workspace: &mut Workspace<f32>, batch| {
-            let model = model.model();
-            model.run(batch, &PassOptions::default(), workspace, &mut [])
-        },
-        |result| match result {
-            Ok(_) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        },
-    );
-    let seconds = start.elapsed().as_secs_f64();
-    failure.map_or(Ok(seconds), |error| Err(error.into()))
+        |workspace, batch| Ok(model.run(batch, &options, workspace, &mut [])?),
+        |_| Ok(()),
+    )?;
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// `count` sequences of `length` arbitrary tokens (at most the model's limit), the same at every

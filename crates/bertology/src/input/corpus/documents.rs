@@ -4,8 +4,9 @@ use bertology_data::{Example, ExampleReader, Source};
 use bertology_model::{Sequence, Target};
 use bertology_tokenizer::Tokenizer;
 
-use super::{DocumentCounts, Prepared, blame};
+use super::{DocumentCounts, ExampleItem, blame};
 use crate::input::objective::{Hiding, Objective, TokenMasking};
+use crate::input::supply::Passage;
 use crate::input::windows::{TooLong, Window, Windows, windows};
 use crate::random::Draws;
 use crate::{Error, LoadedModel};
@@ -240,7 +241,12 @@ impl TokenPlan {
     }
 
     /// A window as the model takes it, or nothing if no token of it is a target.
-    fn prepare(&self, document: &Document, window: Window, number: usize) -> Option<Prepared> {
+    fn prepare(
+        &self,
+        document: &Document,
+        window: Window,
+        number: usize,
+    ) -> Option<Passage<ExampleItem>> {
         let part = &document.ids[window.range()];
         let (ids, targets) = match &self.kind {
             Kind::Causal { .. } => {
@@ -279,16 +285,18 @@ impl TokenPlan {
             }
         };
         let count = targets.iter().flatten().count();
-        (count > 0).then(|| Prepared {
-            index: document.index,
-            line: document.line,
-            window: number,
+        (count > 0).then(|| Passage {
             sequence: Sequence::new(ids),
-            label: None,
-            target: Target::Tokens(targets),
-            targets: count,
-            bytes: document.bytes(window),
-            truncated: if number == 0 { document.cut } else { 0 },
+            target: Some(Target::Tokens(targets)),
+            item: ExampleItem {
+                index: document.index,
+                line: document.line,
+                window: number,
+                label: None,
+                targets: count,
+                bytes: document.bytes(window),
+                truncated: if number == 0 { document.cut } else { 0 },
+            },
         })
     }
 }
@@ -432,7 +440,7 @@ impl<'a> WindowReader<'a> {
     }
 
     /// The next window of the document at hand.
-    fn window(&mut self) -> Option<Prepared> {
+    fn window(&mut self) -> Option<Passage<ExampleItem>> {
         let document = self.document.as_mut()?;
         while let Some(window) = document.windows.next() {
             let number = document.number;
@@ -440,7 +448,7 @@ impl<'a> WindowReader<'a> {
             if let Some(prepared) = self.plan.prepare(document, window, number) {
                 document.given += 1;
                 self.counts.windows += 1;
-                self.counts.targets += prepared.targets as u64;
+                self.counts.targets += prepared.item.targets as u64;
                 return Some(prepared);
             }
         }
@@ -455,7 +463,7 @@ impl<'a> WindowReader<'a> {
 }
 
 impl Iterator for WindowReader<'_> {
-    type Item = Result<Prepared, Error>;
+    type Item = Result<Passage<ExampleItem>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -3,7 +3,7 @@
 use bertology_data::Target;
 use serde::{Deserialize, Serialize};
 
-use crate::drive::sweep::Said;
+use crate::studies::evaluate::Answer;
 
 /// The same examples before and after a change of the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub(super) struct PairedSums {
 }
 
 impl PairedSums {
-    pub(super) fn observe(&mut self, before: &Said, after: &Said, targets: usize) {
+    pub(super) fn observe(&mut self, before: &Answer, after: &Answer, targets: usize) {
         self.examples += 1;
         if let (Some(before), Some(after)) = (before.verdict, after.verdict)
             && matches!(before.label, Target::Class(_))

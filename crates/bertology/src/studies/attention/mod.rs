@@ -6,7 +6,6 @@
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`treebank`] | and a treebank? |
-//! | [`survey`](mod@survey) | how does every map of a corpus come by a study? |
 //! | [`patterns`] | does a head look at neighbours, at special tokens, at punctuation, or everywhere? |
 //! | [`cluster`] | which heads look at the same things? |
 //! | [`syntax`] | which head finds the syntactic heads of words? |
@@ -23,8 +22,6 @@ pub mod patterns;
 pub mod proportion;
 pub mod syntax;
 
-pub use crate::drive::survey;
-pub use crate::drive::survey::{Contribution, MapStudy, MapView, SurveyOptions};
 pub use crate::input::account::SequenceCounts;
 pub use crate::input::passages::{self, Long, Packing, TextItem, TextOptions, TextPassages};
 pub use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units};
@@ -33,4 +30,3 @@ pub use crate::input::treebank::{
 };
 pub use crate::input::words::{self, Alignment, RowMode, WordMap, Words};
 pub use proportion::Proportion;
-pub use survey::survey;

@@ -40,6 +40,13 @@ impl Proportion {
     }
 }
 
+/// Adds counts cell by cell.
+pub(crate) fn add_all(counts: &mut [u64], more: &[u64]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count += more;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

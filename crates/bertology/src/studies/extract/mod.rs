@@ -4,6 +4,7 @@
 //! ```
 //! use bertology::extract::{ExtractOptions, Extraction, Heads, Layers, Objective, Request, Texts};
 //! use bertology::LoadedModel;
+//! use bertology::drive::Work;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/tiny-bert");
@@ -16,9 +17,10 @@
 //!     .attentions(Heads::parse("2.0 L3H1", model.architecture())?)
 //!     .gradients(Objective::Class(1));
 //!
-//! let extraction = Extraction::new(&model, texts, &request, ExtractOptions::default(), &mut ())?;
+//! let (options, work) = (ExtractOptions::default(), Work::default());
+//! let extraction = Extraction::new(&model, texts, &request, options, &work, &mut ())?;
 //! assert_eq!(extraction.counts().tokens, 13); // counted before anything is written
-//! let summary = extraction.write(output, 0, &mut ())?;
+//! let summary = extraction.write(output, &work, &mut ())?;
 //! assert_eq!(summary.shards.len(), 1);
 //! assert!(output.join("shard-00000.safetensors").exists() && output.join("index.json").exists());
 //! # Ok(())
@@ -51,12 +53,12 @@ use serde::{Deserialize, Serialize};
 pub use bertology_store::Float;
 pub use error::ExtractError;
 pub use plan::{Counts, Extraction};
+pub use recorder::{Recorded, Recorder};
 pub use remove::remove;
 pub use request::{Heads, Layers, Objective, Request};
-pub use texts::Texts;
-pub use write::{ShardRecord, Summary};
+pub use texts::{Item, Texts};
+pub use write::{ExtractState, ShardRecord, Summary};
 
-use crate::input::corpus::DEFAULT_BATCH_TOKENS;
 use crate::input::windows::TooLong;
 
 /// Examples in a shard unless the options say otherwise.
@@ -131,10 +133,6 @@ pub struct ExtractOptions {
     pub max_length: Option<usize>,
     /// Examples in a shard.
     pub shard_size: usize,
-    /// Tokens put through the model at once. Speed, memory and the last digits depend on it.
-    pub batch_tokens: usize,
-    /// Threads; 0: all that the machine offers. The results do not depend on it.
-    pub threads: usize,
     /// The order of MNLI's labels in a model that does not name them.
     pub label_order: LabelOrder,
 }
@@ -149,8 +147,6 @@ impl Default for ExtractOptions {
             stride: None,
             max_length: None,
             shard_size: DEFAULT_SHARD_SIZE,
-            batch_tokens: DEFAULT_BATCH_TOKENS,
-            threads: 0,
             label_order: LabelOrder::Task,
         }
     }

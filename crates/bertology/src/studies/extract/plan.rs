@@ -3,21 +3,22 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use bertology_data::{DatasetInfo, Example};
-use bertology_model::parallel;
 use bertology_store::{npz, shard, space};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Sizes};
-use super::texts::{Preparer, Reading, Texts};
+use super::texts::{Item, Preparer, Reading, Texts};
 use super::{ExtractError, ExtractOptions, Format, Request};
-use crate::model::loaded::all_threads;
+use crate::drive::{Work, each};
+use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
 
-/// Bytes of values that a job may produce, if one example does not produce more.
-const JOB_BYTES: u64 = 8 << 20;
+/// Tokens counted at once by a worker.
+const COUNTED_TOKENS: u64 = 4096;
 
 /// What the texts are, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,67 +64,77 @@ pub struct Extraction {
     pub(super) texts: Texts,
     pub(super) options: ExtractOptions,
     pub(super) preparer: Preparer,
-    pub(super) layout: Layout,
+    pub(super) layout: Arc<Layout>,
     pub(super) shards: Vec<Sizes>,
     pub(super) counts: Counts,
     info: Option<DatasetInfo>,
 }
 
-/// Examples for one worker, all of one shard.
-pub(super) struct Job {
-    pub(super) shard: usize,
-    pub(super) examples: Vec<(u64, Example)>,
-    /// Bytes of the file read so far.
-    pub(super) read: u64,
-}
-
-/// Examples in jobs that never reach over the end of a shard.
-pub(super) struct Jobs<'a> {
+/// Examples with their places, about a batch at a time, to be counted.
+struct Jobs<'a> {
     reading: &'a mut Reading,
-    options: ExtractOptions,
-    layout: &'a Layout,
-    max_length: u64,
     next: u64,
-    failed: bool,
 }
 
 impl Iterator for Jobs<'_> {
-    type Item = Result<Job, Error>;
+    /// With the bytes of the file read so far.
+    type Item = Result<(Vec<(u64, Example)>, u64), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let size = self.options.shard_size as u64;
-        let shard = self.next / size;
         let mut examples = Vec::new();
-        let (mut tokens, mut bytes) = (0, 0);
-        while tokens < self.options.batch_tokens as u64 && bytes < JOB_BYTES {
-            if self.next / size != shard {
-                break;
-            }
+        let mut tokens = 0;
+        while tokens < COUNTED_TOKENS {
             match self.reading.next() {
                 None => break,
-                Some(Err(error)) => {
-                    self.failed = true;
-                    return Some(Err(error));
-                }
+                Some(Err(error)) => return Some(Err(error)),
                 Some(Ok(example)) => {
-                    let about = about_tokens(&example).min(self.max_length);
-                    tokens += about;
-                    bytes += self.layout.bytes_of(about);
+                    tokens += about_tokens(&example);
                     examples.push((self.next, example));
                     self.next += 1;
                 }
             }
         }
-        (!examples.is_empty()).then(|| {
-            Ok(Job {
-                shard: shard as usize,
-                examples,
-                read: self.reading.bytes_read(),
-            })
-        })
+        (!examples.is_empty()).then(|| Ok((examples, self.reading.bytes_read())))
+    }
+}
+
+impl Supply for Extraction {
+    type Raw = (u64, Example);
+    type Item = Item;
+
+    fn path(&self) -> &Path {
+        self.texts.path()
+    }
+
+    fn total(&self) -> u64 {
+        self.counts.examples
+    }
+
+    fn open(&self, first: u64) -> Result<Units<'_, (u64, Example)>, Error> {
+        let examples = (0..).zip(self.texts.open()?);
+        after(
+            first,
+            examples.map(|(index, example)| Ok((index, example?))),
+        )
+    }
+
+    fn size(&self, (_, example): &(u64, Example)) -> usize {
+        let most = self.preparer.max_length as u64;
+        about_tokens(example).min(most) as usize
+    }
+
+    fn line(&self, (_, example): &(u64, Example)) -> u64 {
+        example.line
+    }
+
+    fn prepare(&self, (index, example): (u64, Example)) -> Result<Fate<Vec<Passage<Item>>>, Error> {
+        let items = self.preparer.items(index, &example)?;
+        let passage = |item: Item| Passage {
+            sequence: item.sequence.clone(),
+            target: item.target.clone(),
+            item,
+        };
+        Ok(Fate::Studied(items.into_iter().map(passage).collect()))
     }
 }
 
@@ -150,6 +161,7 @@ impl Extraction {
         texts: Texts,
         request: &Request,
         options: ExtractOptions,
+        work: &Work,
         watch: &mut dyn Watch,
     ) -> Result<Self, Error> {
         check(&options)?;
@@ -160,13 +172,19 @@ impl Extraction {
             model: model.clone(),
             texts,
             options,
-            layout,
+            layout: Arc::new(layout),
             shards: Vec::new(),
             counts: Counts::default(),
             info: None,
         };
-        extraction.count(watch)?;
+        extraction.count(work, watch)?;
         Ok(extraction)
+    }
+
+    /// The model that is looked into.
+    #[must_use]
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
     }
 
     /// What the texts are.
@@ -256,58 +274,41 @@ impl Extraction {
         Ok(available)
     }
 
-    pub(super) fn threads(&self) -> usize {
-        match self.options.threads {
-            0 => all_threads(),
-            threads => threads,
-        }
-    }
-
-    pub(super) fn jobs<'a>(&'a self, reading: &'a mut Reading, next: u64) -> Jobs<'a> {
-        Jobs {
-            reading,
-            options: self.options,
-            layout: &self.layout,
-            max_length: self.preparer.max_length as u64,
-            next,
-            failed: false,
-        }
-    }
-
-    fn count(&mut self, watch: &mut dyn Watch) -> Result<(), Error> {
+    fn count(&mut self, work: &Work, watch: &mut dyn Watch) -> Result<(), Error> {
         let total = self.texts.bytes();
         watch.begin(Pass::Counting, 0, total);
         let mut reading = self.texts.open()?;
         let (mut shards, mut counts) = (Vec::new(), Counts::default());
-        let mut failure = None;
-        let mut take = |found: Result<Counted, Error>| -> Result<(), Error> {
-            let found = found?;
-            if shards.len() <= found.shard {
-                shards.resize(found.shard + 1, Sizes::default());
-            }
-            shards[found.shard].add(found.sizes);
-            counts.add(&found.counts);
-            match watch.advance(found.read.min(total), total) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Error::Interrupted { done: 0, total: 0 }),
-            }
-        };
         let this = &*self;
-        parallel::in_order::<f32, _, _, _, _, _>(
-            self.threads(),
-            self.jobs(&mut reading, 0),
-            |_, job| this.counted(&job?),
-            |found| match take(found) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
+        let jobs = Jobs {
+            reading: &mut reading,
+            next: 0,
+        };
+        each(
+            work.all(),
+            jobs,
+            |_, job| {
+                let (examples, read) = job?;
+                let counted = examples
+                    .iter()
+                    .map(|(index, example)| this.counted(*index, example));
+                Ok((counted.collect::<Result<Vec<_>, _>>()?, read))
+            },
+            |(counted, read)| {
+                for (sizes, more) in counted {
+                    let shard = counts.examples as usize / this.options.shard_size;
+                    if shards.len() <= shard {
+                        shards.resize(shard + 1, Sizes::default());
+                    }
+                    shards[shard].add(sizes);
+                    counts.add(&more);
+                }
+                match watch.advance(read.min(total), total) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Interrupted { done: 0, total: 0 }),
                 }
             },
-        );
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        )?;
         self.info = reading.finish()?;
         self.shards = shards;
         self.counts = counts;
@@ -317,56 +318,43 @@ impl Extraction {
         Ok(())
     }
 
-    fn counted(&self, job: &Job) -> Result<Counted, Error> {
-        let mut found = Counted {
-            shard: job.shard,
-            sizes: Sizes::default(),
-            counts: Counts::default(),
-            read: job.read,
+    fn counted(&self, index: u64, example: &Example) -> Result<(Sizes, Counts), Error> {
+        let items = self.preparer.items(index, example);
+        let items = items.map_err(|error| Error::Example {
+            path: self.texts.path().to_owned(),
+            line: example.line,
+            source: Box::new(error),
+        })?;
+        let mut sizes = Sizes::default();
+        let mut counts = Counts {
+            examples: 1,
+            windowed_examples: u64::from(items.len() > 1),
+            ..Counts::default()
         };
-        for (index, example) in &job.examples {
-            let items = self.preparer.items(*index, example)?;
-            let counts = &mut found.counts;
-            counts.examples += 1;
-            counts.windowed_examples += u64::from(items.len() > 1);
-            for item in &items {
-                found.sizes.add(Sizes::of(item));
-                let tokens = item.sequence.len() as u64;
-                counts.sequences += 1;
-                counts.tokens += tokens;
-                counts.words += item.words.len() as u64;
-                let wordless = item.word.iter().filter(|word| **word < 0).count();
-                counts.tokens_without_word += wordless as u64;
-                counts.cut_examples += u64::from(item.cut > 0);
-                counts.cut_tokens += item.cut as u64;
-                counts.longest = counts.longest.max(tokens);
-            }
+        for item in &items {
+            sizes.add(Sizes::of(item));
+            let tokens = item.sequence.len() as u64;
+            counts.sequences += 1;
+            counts.tokens += tokens;
+            counts.words += item.words.len() as u64;
+            let wordless = item.word.iter().filter(|word| **word < 0).count();
+            counts.tokens_without_word += wordless as u64;
+            counts.cut_examples += u64::from(item.cut > 0);
+            counts.cut_tokens += item.cut as u64;
+            counts.longest = counts.longest.max(tokens);
         }
-        Ok(found)
+        Ok((sizes, counts))
     }
-}
-
-/// What a worker counted.
-struct Counted {
-    shard: usize,
-    sizes: Sizes,
-    counts: Counts,
-    read: u64,
 }
 
 /// Refuses options that mean nothing, whatever the model and the texts.
 fn check(options: &ExtractOptions) -> Result<(), Error> {
-    for (option, value) in [
-        ("the number of examples in a shard", options.shard_size),
-        ("the number of tokens in a batch", options.batch_tokens),
-    ] {
-        if value == 0 {
-            return Err(Error::Option {
-                option,
-                value: "0".to_owned(),
-                reason: "give at least 1",
-            });
-        }
+    if options.shard_size == 0 {
+        return Err(Error::Option {
+            option: "the number of examples in a shard",
+            value: "0".to_owned(),
+            reason: "give at least 1",
+        });
     }
     match options.format {
         Format::Safetensors => Ok(()),

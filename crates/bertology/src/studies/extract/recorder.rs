@@ -1,81 +1,132 @@
-//! The observer that encodes what passes by.
+//! The lens that encodes what passes by.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bertology_model::kernels::Matrix;
-use bertology_model::{Event, Interests, Observer, Pass, Tap};
+use bertology_model::{Event, HeadId, Interests, Pass, Sequence, SequenceOutput, Tap, Target};
 use bertology_store::Float;
 
 use super::Pool;
-use super::request::{Rows, Slot};
+use super::layout::Layout;
+use super::request::Rows;
 use super::texts::{Item, Word};
+use crate::Error;
+use crate::drive::{Lens, Wants};
 
 type Key = (Pass, Tap, Option<usize>);
 
-/// Encodes the chosen values of a batch, each into the bytes of its array.
-pub(super) struct Recorder<'a> {
+/// Encodes the chosen values of a sequence, each into the bytes of its array.
+#[derive(Debug)]
+pub struct Recorder {
     places: HashMap<Key, usize>,
     interests: Interests,
-    slots: &'a [Slot],
-    items: &'a [Item],
+    layout: Arc<Layout>,
     float: Float,
     pool: Pool,
-    /// Bytes by slot, and sequences in them.
-    bytes: Vec<Vec<u8>>,
-    seen: Vec<usize>,
-    row: Vec<f32>,
-    /// Finite numbers that the type on disk cannot hold.
-    overflows: u64,
 }
 
-impl<'a> Recorder<'a> {
-    pub(super) fn new(slots: &'a [Slot], items: &'a [Item], float: Float, pool: Pool) -> Self {
-        let key = |slot: &Slot| (slot.pass, slot.tap, slot.head);
+/// What was recorded of a sequence.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Bytes by slot.
+    pub(super) values: Vec<Vec<u8>>,
+    pub(super) loss: Option<f64>,
+    /// Finite numbers that the type on disk cannot hold.
+    pub(super) overflows: u64,
+    row: Vec<f32>,
+}
+
+impl Recorder {
+    pub(super) fn new(layout: &Arc<Layout>, float: Float, pool: Pool) -> Self {
+        let slots = layout.slots.iter();
+        let key = |slot: &super::request::Slot| (slot.pass, slot.tap, slot.head);
         Self {
             places: slots
-                .iter()
+                .clone()
                 .enumerate()
                 .map(|(at, s)| (key(s), at))
                 .collect(),
-            interests: slots
-                .iter()
-                .fold(Interests::none(), |set, slot| slot.interest(set)),
-            slots,
-            items,
+            interests: slots.fold(Interests::none(), |set, slot| slot.interest(set)),
+            layout: Arc::clone(layout),
             float,
             pool,
-            bytes: vec![Vec::new(); slots.len()],
-            seen: vec![0; slots.len()],
-            row: Vec::new(),
-            overflows: 0,
         }
     }
 
-    /// The bytes by slot, and how many numbers were too large for their type.
-    ///
-    /// # Panics
-    /// If a sequence was not seen at every chosen place.
-    pub(super) fn finish(self) -> (Vec<Vec<u8>>, u64) {
-        for (slot, seen) in self.slots.iter().zip(&self.seen) {
-            let expected = self.items.len();
-            assert_eq!(*seen, expected, "sequences at {}", slot.name());
-        }
-        (self.bytes, self.overflows)
-    }
-
-    fn pooled(&mut self, slot: usize, value: Matrix<'_, f32>, words: &[Word]) {
+    fn pooled(&self, part: &mut Recorded, slot: usize, value: Matrix<'_, f32>, words: &[Word]) {
         for word in words {
             let row: &[f32] = match self.pool {
                 Pool::Last => value.row(word.end - 1),
                 Pool::Mean => {
-                    mean(&mut self.row, value, word);
-                    &self.row
+                    mean(&mut part.row, value, word);
+                    &part.row
                 }
                 Pool::First | Pool::None => value.row(word.first),
             };
-            self.overflows += self.float.encode(row, &mut self.bytes[slot]);
+            part.overflows += self.float.encode(row, &mut part.values[slot]);
         }
+    }
+}
+
+impl Lens for Recorder {
+    type Item = Item;
+    type Part = Recorded;
+
+    fn wants(&self) -> Wants<'_> {
+        Wants {
+            outputs: true,
+            ..Wants::sites(self.interests)
+        }
+    }
+
+    fn begin(&self, _: &Item, _: &Sequence) -> Result<Recorded, Error> {
+        Ok(Recorded {
+            values: vec![Vec::new(); self.layout.slots.len()],
+            loss: None,
+            overflows: 0,
+            row: Vec::new(),
+        })
+    }
+
+    fn see(&self, item: &Item, part: &mut Recorded, event: &Event<'_, f32>) {
+        let Some(&slot) = self.places.get(&(event.pass, event.tap, event.head)) else {
+            return;
+        };
+        if self.pool != Pool::None && self.layout.slots[slot].rows == Rows::Token {
+            self.pooled(part, slot, event.value, &item.words);
+        } else {
+            for row in event.value.iter_rows() {
+                part.overflows += self.float.encode(row, &mut part.values[slot]);
+            }
+        }
+    }
+
+    fn output(
+        &self,
+        item: &Item,
+        part: &mut Recorded,
+        _: Option<HeadId>,
+        output: &SequenceOutput<f32>,
+    ) -> Result<(), Error> {
+        part.loss = match output.loss {
+            // A mean over nothing.
+            Some(_) if matches!(item.target, Some(Target::Tokens(_))) && item.targets() == 0 => {
+                Some(f64::NAN)
+            }
+            Some(loss) if !loss.is_finite() => {
+                return Err(Error::NotFinite {
+                    what: "loss".to_owned(),
+                    value: loss,
+                });
+            }
+            loss => loss,
+        };
+        Ok(())
+    }
+
+    fn bytes(&self, tokens: u64) -> u64 {
+        self.layout.bytes_of(tokens)
     }
 }
 
@@ -88,34 +139,6 @@ fn mean(to: &mut Vec<f32>, value: Matrix<'_, f32>, word: &Word) {
         let sum: f64 = tokens.map(|at| f64::from(value.row(at)[column])).sum();
         (sum / count) as f32
     }));
-}
-
-impl Observer<f32> for Recorder<'_> {
-    fn interests(&self) -> Interests {
-        self.interests
-    }
-
-    fn observe(&mut self, event: &Event<'_, f32>) -> ControlFlow<()> {
-        let Some(&slot) = self.places.get(&(event.pass, event.tap, event.head)) else {
-            return ControlFlow::Continue(());
-        };
-        assert_eq!(
-            self.seen[slot],
-            event.sequence,
-            "order of sequences at {}",
-            self.slots[slot].name()
-        );
-        self.seen[slot] += 1;
-        if self.pool != Pool::None && self.slots[slot].rows == Rows::Token {
-            let items = self.items;
-            self.pooled(slot, event.value, &items[event.sequence].words);
-        } else {
-            for row in event.value.iter_rows() {
-                self.overflows += self.float.encode(row, &mut self.bytes[slot]);
-            }
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 #[cfg(test)]

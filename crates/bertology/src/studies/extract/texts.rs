@@ -48,10 +48,10 @@ impl Texts {
     }
 
     /// The file, or what stands in its place in a message.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> &Path {
         match &self.origin {
-            Origin::File(source) => source.path().to_owned(),
-            Origin::Given(_) => Path::new("the texts given").to_owned(),
+            Origin::File(source) => source.path(),
+            Origin::Given(_) => Path::new("the texts given"),
         }
     }
 
@@ -148,7 +148,7 @@ pub(super) struct Word {
 
 /// One sequence as it goes through the model: an example, or a window of one.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
+pub struct Item {
     pub(super) example: u64,
     pub(super) window: i32,
     pub(super) line: u64,
@@ -237,7 +237,7 @@ impl Preparer {
         };
         Ok(Self {
             model: model.clone(),
-            path: texts.path(),
+            path: texts.path().to_owned(),
             too_long: options.too_long,
             max_length,
             stride,
@@ -249,12 +249,7 @@ impl Preparer {
 
     /// The sequences of an example, checked against the model.
     pub(super) fn items(&self, index: u64, example: &Example) -> Result<Vec<Item>, Error> {
-        let blame = |error: Error| Error::Example {
-            path: self.path.clone(),
-            line: example.line,
-            source: Box::new(error),
-        };
-        let encodings = self.encodings(example).map_err(blame)?;
+        let encodings = self.encodings(example)?;
         let mut items = Vec::with_capacity(encodings.len());
         for (window, (encoding, context)) in (0..).zip(encodings) {
             let target = self.target(example, &encoding, context)?;
@@ -264,8 +259,7 @@ impl Preparer {
                 ..item(index, example.line, window, encoding)
             };
             let sequence = std::slice::from_ref(&item.sequence);
-            PackedBatch::new(self.model.architecture(), sequence)
-                .map_err(|error| blame(error.into()))?;
+            PackedBatch::new(self.model.architecture(), sequence)?;
             items.push(item);
         }
         Ok(items)
@@ -351,7 +345,7 @@ fn counted(encoding: &Encoding, context: usize) -> Vec<bool> {
 
 fn label_map(model: &LoadedModel, texts: &Texts, order: LabelOrder) -> Result<LabelMap, Error> {
     let no_labels = || Error::NoLabels {
-        path: texts.path(),
+        path: texts.path().to_owned(),
         model: model.checkpoint().folder().to_owned(),
         found: model.architecture().head.description(),
     };

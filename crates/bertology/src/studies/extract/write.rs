@@ -1,20 +1,23 @@
 //! The second reading: texts go through the model, values into shards.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bertology_model::{Observer, PackedBatch, PassOptions, Sequence, Target, Workspace, parallel};
-use bertology_store::{FullShard, ShardWriter, StoreError, write_whole};
+use bertology_store::{ShardWriter, StoreError, write_whole};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Content, PerSequence, PerToken, PerWord, Sizes, Span};
-use super::plan::{Extraction, Job};
-use super::recorder::Recorder;
+use super::plan::Extraction;
+use super::recorder::{Recorded, Recorder};
 use super::texts::Item;
 use super::{ExtractError, Format};
+use crate::drive::{Contribution, Progress, Study, Work, drive};
+use crate::input::supply::{Fate, Supply};
 use crate::watch::Pass;
 use crate::{Error, Watch};
+
+/// Bytes that are gathered before they are written.
+const BUFFER_BYTES: usize = 8 << 20;
 
 /// What is in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,52 +37,186 @@ pub struct ShardRecord {
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The shards, those of earlier runs included.
+    /// All shards.
     pub shards: Vec<ShardRecord>,
-    /// Bytes of the shards that this call wrote.
+    /// Bytes of the shards on disk.
     pub bytes: u64,
-    /// Finite values that became infinite because their type on disk cannot hold them, in the shards
-    /// that this call wrote.
+    /// Finite values that became infinite because their type on disk cannot hold them.
     pub overflows: u64,
 }
 
-/// What a worker made of its examples.
-struct Block {
-    shard: usize,
-    sizes: Sizes,
-    items: Vec<Item>,
-    losses: Vec<f64>,
-    /// Bytes by slot.
-    values: Vec<Vec<u8>>,
+/// Shards on their way to disk. A chunk is a shard, which appears whole or not at all.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ExtractState {
+    /// Shards written.
+    shards: u64,
+    bytes: u64,
     overflows: u64,
+    /// Where they go; not for those read back, which only count.
+    #[serde(skip)]
+    target: Option<Arc<Target>>,
+    #[serde(skip)]
+    open: Option<Open>,
+}
+
+/// What is written, and where.
+#[derive(Debug)]
+struct Target {
+    extraction: Extraction,
+    folder: PathBuf,
+    strings: Arc<[String]>,
 }
 
 /// A shard that is being filled.
+#[derive(Debug)]
 struct Open {
     shard: usize,
     writer: ShardWriter,
     sizes: Sizes,
-    overflows: u64,
+    /// By array: what waits to be written.
+    buffers: Vec<Vec<u8>>,
+    buffered: usize,
+}
+
+impl ExtractState {
+    /// Shards written.
+    #[must_use]
+    pub fn shards(&self) -> u64 {
+        self.shards
+    }
+
+    /// Bytes of the shards written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Finite values that became infinite because their type on disk cannot hold them.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.overflows
+    }
+}
+
+impl Study for ExtractState {
+    type Lens = Recorder;
+    type Found = Self;
+
+    const PASS: Pass = Pass::Extraction;
+    const RESUMES_WITHIN_CHUNKS: bool = false;
+
+    /// # Panics
+    /// Of a state that was read back: what was asked for is known to [`Extraction::study`] alone.
+    fn lens(&self) -> Recorder {
+        let target = self
+            .target
+            .as_ref()
+            .expect("a study of `Extraction::study`");
+        let Extraction {
+            layout, options, ..
+        } = &target.extraction;
+        Recorder::new(layout, options.float, options.pool)
+    }
+
+    fn empty(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// A shard.
+    fn chunk(&self, wanted: u64) -> u64 {
+        let target = self.target.as_ref();
+        target.map_or(wanted, |target| target.extraction.options.shard_size as u64)
+    }
+
+    /// What else would differ is in the files.
+    fn agrees(&self, _: &Self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        let (Fate::Studied(Contribution { item, part, .. }), Some(target)) = (fate, &self.target)
+        else {
+            return Ok(());
+        };
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(target.begin(item)?),
+        };
+        open.put(&target.extraction, item, &part)?;
+        self.overflows += part.overflows;
+        Ok(())
+    }
+
+    fn close_chunk(&mut self) -> Result<(), Error> {
+        if let (Some(open), Some(target)) = (self.open.take(), &self.target) {
+            self.bytes += target.save(open)?;
+            self.shards += 1;
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        self.shards += next.shards;
+        self.bytes += next.bytes;
+        self.overflows += next.overflows;
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Self, Error> {
+        Ok(Self {
+            shards: self.shards,
+            bytes: self.bytes,
+            overflows: self.overflows,
+            ..Self::default()
+        })
+    }
 }
 
 impl Extraction {
-    /// Writes the shards from number `first` on, then `index.json`, and for formats without strings
-    /// `tokens.json`, the strings of the vocabulary by id. The folder must exist.
+    /// The study that writes the shards into a folder, which must exist; drive this extraction through it and
+    /// then call [`Extraction::finish`].
+    #[must_use]
+    pub fn study(&self, folder: &Path) -> ExtractState {
+        ExtractState {
+            target: Some(Arc::new(Target {
+                extraction: self.clone(),
+                folder: folder.to_owned(),
+                strings: self.strings(),
+            })),
+            ..ExtractState::default()
+        }
+    }
+
+    /// Writes all shards, `index.json`, and for formats without strings `tokens.json`, the strings of the
+    /// vocabulary by id. The folder must exist.
     ///
-    /// Each shard appears whole or not at all and is reported to [`Watch::shard`]; after an
-    /// interruption the call can be repeated with the number of shards that are there, and the files
-    /// have the same bytes as without the interruption.
+    /// Each shard appears whole or not at all, with the same bytes whether or not the ones before it were
+    /// written by the same run.
     ///
     /// # Errors
-    /// [`ExtractError::MissingShard`] if one before `first` is not there; a disk that is full; texts
-    /// that have changed; an example that cannot be put through the model; an interruption.
+    /// A disk that is full; texts that have changed; an example that cannot be put through the model; an
+    /// interruption.
     pub fn write(
         &self,
         folder: &Path,
-        first: usize,
+        work: &Work,
         watch: &mut dyn Watch,
     ) -> Result<Summary, Error> {
-        for shard in 0..first.min(self.shards.len()) {
+        let mut progress = Progress::new(self.study(folder));
+        drive(self.model(), self, &mut progress, work, watch)?;
+        self.finish(folder, progress.study())
+    }
+
+    /// Refuses to go on after the shards that `state` counts where one of them is not there.
+    ///
+    /// # Errors
+    /// [`ExtractError::MissingShard`].
+    pub fn check_shards(&self, folder: &Path, shards: u64) -> Result<(), Error> {
+        let shards = usize::try_from(shards).unwrap_or(usize::MAX);
+        for shard in 0..shards.min(self.shards.len()) {
             for file in self.files(shard) {
                 let path = folder.join(file);
                 if !path.exists() {
@@ -87,36 +224,30 @@ impl Extraction {
                 }
             }
         }
-        let mut progress = Progress {
-            extraction: self,
-            folder,
-            strings: self.strings(),
-            open: None,
-            done: self.examples_before(first),
-            bytes: 0,
-            overflows: 0,
-        };
-        progress.run(first, watch)?;
+        Ok(())
+    }
+
+    /// Writes `index.json` and `tokens.json` beside all shards.
+    ///
+    /// # Errors
+    /// [`ExtractError::MissingShard`]; a disk that is full.
+    pub fn finish(&self, folder: &Path, state: &ExtractState) -> Result<Summary, Error> {
+        self.check_shards(folder, u64::MAX)?;
         let summary = Summary {
             shards: (0..self.shards.len())
                 .map(|shard| self.record(shard))
                 .collect(),
-            bytes: progress.bytes,
-            overflows: progress.overflows,
+            bytes: state.bytes,
+            overflows: state.overflows,
         };
         if self.options.format != Format::Parquet {
-            let strings = serde_json::to_vec(&*progress.strings).unwrap_or_default();
+            let strings = serde_json::to_vec(&*self.strings()).unwrap_or_default();
             write_whole(&folder.join("tokens.json"), &strings).map_err(ExtractError::from)?;
         }
         let mut index = serde_json::to_vec_pretty(&self.index(&summary)).unwrap_or_default();
         index.push(b'\n');
         write_whole(&folder.join("index.json"), &index).map_err(ExtractError::from)?;
         Ok(summary)
-    }
-
-    fn examples_before(&self, shard: usize) -> u64 {
-        let shards = self.shards.iter().take(shard);
-        shards.map(|sizes| sizes.examples).sum()
     }
 
     fn record(&self, shard: usize) -> ShardRecord {
@@ -155,203 +286,54 @@ impl Extraction {
             })
             .collect()
     }
-
-    fn work(&self, workspace: &mut Workspace<f32>, job: &Job) -> Result<Block, Error> {
-        let mut block = Block {
-            shard: job.shard,
-            sizes: Sizes::default(),
-            items: Vec::new(),
-            losses: Vec::new(),
-            values: vec![Vec::new(); self.layout.slots.len()],
-            overflows: 0,
-        };
-        for (index, example) in &job.examples {
-            block.items.extend(self.preparer.items(*index, example)?);
-        }
-        let items = std::mem::take(&mut block.items);
-        let mut rest = items.as_slice();
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fitting = rest.iter().take_while(|item| {
-                let first = tokens == 0;
-                tokens += item.sequence.len();
-                first || tokens <= self.options.batch_tokens
-            });
-            let (batch, after) = rest.split_at(fitting.count());
-            self.batch(workspace, batch, &mut block)?;
-            rest = after;
-        }
-        block.items = items;
-        for item in &block.items {
-            block.sizes.add(Sizes::of(item));
-        }
-        Ok(block)
-    }
-
-    fn batch(
-        &self,
-        workspace: &mut Workspace<f32>,
-        items: &[Item],
-        block: &mut Block,
-    ) -> Result<(), Error> {
-        let sequences: Vec<Sequence> = items.iter().map(|item| item.sequence.clone()).collect();
-        let batch = PackedBatch::new(self.model.architecture(), &sequences)?;
-        let targets: Option<Vec<Target>> = items.iter().map(|item| item.target.clone()).collect();
-        let options = PassOptions {
-            targets: targets.as_deref(),
-            ..PassOptions::default()
-        };
-        let (float, pool) = (self.options.float, self.options.pool);
-        let mut recorder = Recorder::new(&self.layout.slots, items, float, pool);
-        let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut recorder];
-        let output = self
-            .model
-            .model()
-            .run(&batch, &options, workspace, observers)?;
-        let (values, overflows) = recorder.finish();
-        for (all, more) in block.values.iter_mut().zip(values) {
-            if all.is_empty() {
-                *all = more;
-            } else {
-                all.extend(more);
-            }
-        }
-        block.overflows += overflows;
-        for (item, output) in items.iter().zip(output.sequences) {
-            let Some(mut loss) = output.loss else {
-                continue;
-            };
-            if matches!(item.target, Some(Target::Tokens(_))) && item.targets() == 0 {
-                // A mean over nothing.
-                loss = f64::NAN;
-            } else if !loss.is_finite() {
-                return Err(Error::Example {
-                    path: self.texts.path(),
-                    line: item.line,
-                    source: Box::new(Error::NotFinite {
-                        what: "loss".to_owned(),
-                        value: loss,
-                    }),
-                });
-            }
-            block.losses.push(loss);
-        }
-        Ok(())
-    }
 }
 
-/// The state of a run.
-struct Progress<'a> {
-    extraction: &'a Extraction,
-    folder: &'a Path,
-    strings: Arc<[String]>,
-    open: Option<Open>,
-    /// Examples in shards or on their way there.
-    done: u64,
-    bytes: u64,
-    overflows: u64,
-}
-
-impl Progress<'_> {
-    fn run(&mut self, first: usize, watch: &mut dyn Watch) -> Result<(), Error> {
-        let extraction = self.extraction;
-        let total = extraction.counts.examples;
-        watch.begin(Pass::Extraction, self.done, total);
-        let mut reading = extraction.texts.open()?;
-        for example in reading.by_ref().take(self.done as usize) {
-            example?;
-        }
-        if first >= extraction.shards.len() {
-            return Ok(());
-        }
-        let start = self.done;
-        let mut failure = None;
-        parallel::in_order(
-            extraction.threads(),
-            extraction.jobs(&mut reading, start),
-            |workspace, job| extraction.work(workspace, &job?),
-            |block| match block.and_then(|block| self.take(&block, watch)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        );
-        match failure {
-            Some(error) => Err(error),
-            None if self.done != total || self.open.is_some() => Err(self.changed()),
-            None => Ok(()),
-        }
-    }
-
-    fn changed(&self) -> Error {
-        Error::DataChanged {
-            path: self.extraction.texts.path(),
-            before: self.extraction.counts.examples,
-            now: self.done,
-        }
-    }
-
-    /// Puts a block in its shard, and the shard in its place when it is full.
-    fn take(&mut self, block: &Block, watch: &mut dyn Watch) -> Result<(), Error> {
-        let extraction = self.extraction;
-        let total = extraction.counts.examples;
-        let Some(planned) = extraction.shards.get(block.shard).copied() else {
-            return Err(self.changed());
+impl Target {
+    /// Begins the shard of an example.
+    fn begin(&self, item: &Item) -> Result<Open, Error> {
+        let Extraction {
+            options,
+            shards,
+            layout,
+            ..
+        } = &self.extraction;
+        let shard = item.example as usize / options.shard_size;
+        let Some(planned) = shards.get(shard) else {
+            return Err(self.changed(item.example + 1));
         };
-        let mut open = match self.open.take() {
-            Some(open) if open.shard == block.shard => open,
-            Some(_) => return Err(self.changed()),
-            None => self.begin(block.shard, planned)?,
-        };
-        put(extraction, &mut open, block)?;
-        open.overflows += block.overflows;
-        self.done += block.sizes.examples;
-        if open.sizes.examples == planned.examples {
-            let shard = open.writer.finish().map_err(ExtractError::from)?;
-            self.bytes += self.save(shard, block.shard)?;
-            self.overflows += open.overflows;
-            if watch.shard(block.shard + 1, open.overflows).is_break() {
-                return Err(self.interrupted());
-            }
-        } else {
-            self.open = Some(open);
-        }
-        match watch.advance(self.done, total) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(self.interrupted()),
-        }
-    }
-
-    fn interrupted(&self) -> Error {
-        Error::Interrupted {
-            done: self.done,
-            total: self.extraction.counts.examples,
-        }
-    }
-
-    fn begin(&self, shard: usize, sizes: Sizes) -> Result<Open, Error> {
-        let extraction = self.extraction;
-        let specs = extraction.layout.specs(sizes);
-        let writer = ShardWriter::create(self.folder, specs).map_err(ExtractError::from)?;
+        let writer = ShardWriter::create(&self.folder, layout.specs(*planned));
         let mut open = Open {
             shard,
-            writer,
+            writer: writer.map_err(ExtractError::from)?,
             sizes: Sizes::default(),
-            overflows: 0,
+            buffers: vec![Vec::new(); layout.arrays.len()],
+            buffered: 0,
         };
-        for (at, array) in extraction.layout.arrays.iter().enumerate() {
+        for (array, buffer) in layout.arrays.iter().zip(&mut open.buffers) {
             if matches!(array.content, Content::Offsets(_)) {
-                let zero = 0_i64.to_le_bytes();
-                open.writer.append(at, &zero).map_err(ExtractError::from)?;
+                buffer.extend(0_i64.to_le_bytes());
             }
         }
         Ok(open)
     }
 
+    fn changed(&self, now: u64) -> Error {
+        Error::DataChanged {
+            path: self.extraction.path().to_owned(),
+            before: self.extraction.counts.examples,
+            now,
+        }
+    }
+
     /// Gives a full shard its format and its name; gives its bytes on disk.
-    fn save(&self, shard: FullShard, number: usize) -> Result<u64, Error> {
+    fn save(&self, mut open: Open) -> Result<u64, Error> {
+        open.flush()?;
+        let number = open.shard;
+        if open.sizes != self.extraction.shards[number] {
+            let first = (number * self.extraction.options.shard_size) as u64;
+            return Err(self.changed(first + open.sizes.examples));
+        }
+        let shard = open.writer.finish().map_err(ExtractError::from)?;
         let files = self.extraction.files(number);
         let path = |at: usize| self.folder.join(&files[at]);
         let saved = match self.extraction.options.format {
@@ -365,7 +347,7 @@ impl Progress<'_> {
     #[cfg(feature = "parquet")]
     fn save_tables(
         &self,
-        shard: &FullShard,
+        shard: &bertology_store::FullShard,
         number: usize,
         files: &[PathBuf],
     ) -> Result<u64, StoreError> {
@@ -381,70 +363,69 @@ impl Progress<'_> {
             })?;
             bytes += named
                 .table
-                .save(shard, self.folder, &self.folder.join(file))?;
+                .save(shard, &self.folder, &self.folder.join(file))?;
         }
         Ok(bytes)
     }
 
     #[cfg(not(feature = "parquet"))]
-    fn save_tables(&self, _: &FullShard, _: usize, _: &[PathBuf]) -> Result<u64, StoreError> {
+    fn save_tables(
+        &self,
+        _: &bertology_store::FullShard,
+        _: usize,
+        _: &[PathBuf],
+    ) -> Result<u64, StoreError> {
         // Refused when the extraction was planned.
         Ok(0)
     }
 }
 
-/// Appends a block to every array of its shard.
-fn put(extraction: &Extraction, open: &mut Open, block: &Block) -> Result<(), Error> {
-    let mut bytes = Vec::new();
-    for (at, array) in extraction.layout.arrays.iter().enumerate() {
-        let bytes = match array.content {
-            Content::Values(slot) => &block.values[slot],
-            content => {
-                bytes.clear();
-                describe(content, block, open.sizes, &mut bytes);
-                &bytes
-            }
-        };
-        open.writer.append(at, bytes).map_err(ExtractError::from)?;
+impl Open {
+    /// Appends a sequence to every array.
+    fn put(&mut self, extraction: &Extraction, item: &Item, part: &Recorded) -> Result<(), Error> {
+        let arrays = &extraction.layout.arrays;
+        for (array, buffer) in arrays.iter().zip(&mut self.buffers) {
+            let before = buffer.len();
+            describe(array.content, item, part, self.sizes, buffer);
+            self.buffered += buffer.len() - before;
+        }
+        self.sizes.add(Sizes::of(item));
+        if self.buffered >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(())
     }
-    open.sizes.add(block.sizes);
-    Ok(())
+
+    fn flush(&mut self) -> Result<(), Error> {
+        for (at, buffer) in self.buffers.iter_mut().enumerate() {
+            self.writer.append(at, buffer).map_err(ExtractError::from)?;
+            buffer.clear();
+        }
+        self.buffered = 0;
+        Ok(())
+    }
 }
 
-/// The numbers that say what the values belong to.
-fn describe(content: Content, block: &Block, before: Sizes, to: &mut Vec<u8>) {
+/// The values of a sequence, and the numbers that say what they belong to.
+fn describe(content: Content, item: &Item, part: &Recorded, before: Sizes, to: &mut Vec<u8>) {
     match content {
-        Content::Values(_) => {}
+        Content::Values(slot) => to.extend_from_slice(&part.values[slot]),
         Content::PerSequence(PerSequence::Loss) => {
-            to.extend(block.losses.iter().flat_map(|loss| loss.to_le_bytes()));
+            to.extend(part.loss.iter().flat_map(|loss| loss.to_le_bytes()));
         }
-        Content::PerSequence(what) => {
-            for item in &block.items {
-                per_sequence(what, item, to);
-            }
-        }
+        Content::PerSequence(what) => per_sequence(what, item, to),
         Content::Offsets(span) => {
             let mut sizes = before;
-            for item in &block.items {
-                sizes.add(Sizes::of(item));
-                let end = match span {
-                    Span::Tokens => sizes.tokens,
-                    Span::Pairs => sizes.pairs,
-                    Span::Words => sizes.words,
-                };
-                to.extend((end as i64).to_le_bytes());
-            }
+            sizes.add(Sizes::of(item));
+            let end = match span {
+                Span::Tokens => sizes.tokens,
+                Span::Pairs => sizes.pairs,
+                Span::Words => sizes.words,
+            };
+            to.extend((end as i64).to_le_bytes());
         }
-        Content::PerToken(what) => {
-            for item in &block.items {
-                per_token(what, item, to);
-            }
-        }
-        Content::PerWord(what) => {
-            for item in &block.items {
-                per_word(what, item, to);
-            }
-        }
+        Content::PerToken(what) => per_token(what, item, to),
+        Content::PerWord(what) => per_word(what, item, to),
     }
 }
 

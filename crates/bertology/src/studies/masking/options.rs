@@ -3,7 +3,7 @@
 use bertology_data::MetricError;
 use serde::{Deserialize, Serialize};
 
-use crate::studies::evaluate::{LOSS, token_metrics};
+use crate::input::objective::LOSS;
 use crate::studies::importance::Granularity;
 use crate::studies::normalize::Normalization;
 use crate::{Corpus, Error};
@@ -75,8 +75,6 @@ pub struct MaskingOptions {
     /// As the reference script: masked heads are computed, have scores, and take part in the
     /// normalisation of the others.
     pub reference: bool,
-    /// 0: all that the machine offers. The result does not depend on it.
-    pub threads: usize,
 }
 
 impl Default for MaskingOptions {
@@ -91,7 +89,6 @@ impl Default for MaskingOptions {
             normalization: Normalization::default(),
             granularity: Granularity::Example,
             reference: false,
-            threads: 0,
         }
     }
 }
@@ -130,7 +127,7 @@ impl Metric {
             (Some(name), Some(metrics)) => (metrics.key(name)?, Direction::Higher),
             (None, Some(metrics)) => (metrics.default_key(), Direction::Higher),
             (Some(name), None) => {
-                let all = token_metrics(corpus);
+                let all = corpus.token_metrics();
                 let found = all.iter().find(|key| **key == name);
                 let found = found.ok_or_else(|| MetricError::UnknownMetric {
                     name: name.to_owned(),

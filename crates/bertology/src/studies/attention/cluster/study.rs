@@ -1,23 +1,22 @@
 //! The distances of heads over a corpus: a state that can be saved and continued.
 
-use std::path::Path;
-
-use bertology_model::{HeadId, Sequence};
+use bertology_model::{Event, HeadId, Interests, LayerSite, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::distances::JsSums;
 use super::maps::{PackedMaps, RowChoice, Smoothing};
-use crate::drive::survey::{MapStudy, MapView, SurveyOptions, survey};
-use crate::input::supply::{Fate, Passage, Supply};
-use crate::studies::attention::SequenceCounts;
-use crate::studies::attention::{TextItem, TextPassages};
-use crate::{Error, HeadTable, LoadedModel, Watch};
+use crate::drive::{Contribution, Lens, Study, Wants};
+use crate::input::account::SequenceCounts;
+use crate::input::passages::TextItem;
+use crate::input::supply::Fate;
+use crate::watch::Pass;
+use crate::{Error, HeadTable, LoadedModel};
 
 /// Bytes that the maps of one sequence may take, for each thread, unless told otherwise: 4 GiB.
 pub const DEFAULT_MEMORY: u64 = 4 << 30;
 
 /// What is compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DistanceOptions {
     /// What is done to a row before it is compared; the paper's smoothing by default.
@@ -26,6 +25,24 @@ pub struct DistanceOptions {
     pub rows: RowChoice,
     /// Of the rows that are drawn.
     pub seed: u64,
+    /// Bytes that the maps of one sequence may take, for each thread. No result depends on it.
+    #[serde(skip, default = "default_memory")]
+    pub memory: u64,
+}
+
+fn default_memory() -> u64 {
+    DEFAULT_MEMORY
+}
+
+impl Default for DistanceOptions {
+    fn default() -> Self {
+        Self {
+            smoothing: Smoothing::default(),
+            rows: RowChoice::default(),
+            seed: 0,
+            memory: DEFAULT_MEMORY,
+        }
+    }
 }
 
 impl DistanceOptions {
@@ -33,6 +50,13 @@ impl DistanceOptions {
     #[must_use]
     pub fn smoothing(mut self, smoothing: Smoothing) -> Self {
         self.smoothing = smoothing;
+        self
+    }
+
+    /// With maps of at most so many bytes at a time, for each thread.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
         self
     }
 
@@ -49,6 +73,8 @@ impl DistanceOptions {
 pub struct DistanceState {
     /// Zeros; says which heads there are.
     heads: HeadTable,
+    /// Whether no token sees those behind it.
+    causal: bool,
     options: DistanceOptions,
     counts: SequenceCounts,
     sums: JsSums,
@@ -71,60 +97,11 @@ impl DistanceState {
         }
         Ok(Self {
             heads,
+            causal: model.architecture().causal,
             options: *options,
             counts: SequenceCounts::default(),
             sums: JsSums::new(count),
         })
-    }
-
-    /// Goes on after the units of `passages` that were seen before, one sequence of a thread at a time:
-    /// the maps of all heads are kept until the sequence ends, and no longer. `memory` is what they may
-    /// take, in bytes for each thread. The sums do not depend on the number of threads.
-    ///
-    /// # Errors
-    /// A sequence whose maps would take more; whatever [`survey`] refuses; an interruption; a state of
-    /// another model.
-    pub fn run(
-        &mut self,
-        passages: &TextPassages<'_>,
-        work: &SurveyOptions,
-        memory: u64,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Error> {
-        let model = passages.model();
-        if self.heads != HeadTable::zeros(model.model()) || self.sums.heads() != self.heads().len()
-        {
-            let (was, is) = (self.sums.heads(), model.model().heads().count());
-            let say = |count: usize| format!("{count} heads");
-            return Error::state_mismatch("the set of heads that the model has", say(was), say(is));
-        }
-        let study = Comparing::new(model, &self.heads, &self.options);
-        let bounded = Bounded {
-            passages,
-            study: &study,
-            memory,
-        };
-        let work = SurveyOptions {
-            one_at_a_time: true,
-            ..*work
-        };
-        let (counts, sums) = (&mut self.counts, &mut self.sums);
-        let done = counts.units();
-        survey(
-            model,
-            &bounded,
-            &study,
-            &work,
-            done,
-            watch,
-            |fate| match fate {
-                Fate::Studied(found) => {
-                    counts.study(found.tokens, found.item.cut);
-                    sums.add_counted(&found.part.sums);
-                }
-                Fate::LeftOut(why) => counts.leave_out(why),
-            },
-        )
     }
 
     /// What was read, and what was left out.
@@ -150,24 +127,74 @@ impl DistanceState {
     pub fn sums(&self) -> &JsSums {
         &self.sums
     }
+}
 
-    /// Adds what was summed over the units that follow, apart.
-    ///
-    /// # Errors
-    /// [`Error::Merge`] for another model or other options.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
-        if self.heads != other.heads || self.options != other.options {
-            return Err(Error::Merge {
-                reason: "they compare different heads, or by other options",
-            });
+impl Study for DistanceState {
+    type Lens = Comparing;
+    type Found = JsSums;
+
+    const PASS: Pass = Pass::Attention;
+
+    fn lens(&self) -> Comparing {
+        Comparing::new(self.causal, &self.heads, &self.options)
+    }
+
+    fn empty(&self) -> Self {
+        Self {
+            heads: self.heads.clone(),
+            causal: self.causal,
+            options: self.options,
+            counts: SequenceCounts::default(),
+            sums: JsSums::new(self.sums.heads()),
         }
-        self.counts = self.counts.and(other.counts);
-        self.sums.merge(&other.sums)
+    }
+
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        if self.heads != fresh.heads || self.sums.heads() != fresh.sums.heads() {
+            let (was, is) = (self.heads.describe(), fresh.heads.describe());
+            return Error::state_mismatch("the set of heads that the model has", was, is);
+        }
+        let options = |state: &Self| {
+            let DistanceOptions {
+                smoothing,
+                rows,
+                seed,
+                ..
+            } = state.options;
+            (state.causal, smoothing, rows, seed)
+        };
+        if options(self) != options(fresh) {
+            let say = |state: &Self| format!("{:?}", options(state));
+            return Error::state_mismatch("the options", say(self), say(fresh));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        match fate {
+            Fate::Studied(found) => {
+                self.counts.study(found.tokens, found.item.cut);
+                self.sums.add_counted(&found.part.sums);
+            }
+            Fate::LeftOut(why) => self.counts.leave_out(why),
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        next.agrees(self)?;
+        self.counts = self.counts.and(next.counts);
+        self.sums.merge(&next.sums)
+    }
+
+    fn finish(&self) -> Result<JsSums, Error> {
+        Ok(self.sums.clone())
     }
 }
 
 /// Keeps a sequence's maps, compares them, and lets them go.
-struct Comparing {
+#[derive(Debug)]
+pub struct Comparing {
     options: DistanceOptions,
     causal: bool,
     width: usize,
@@ -177,13 +204,14 @@ struct Comparing {
 }
 
 /// Of one sequence.
-struct Compared {
+#[derive(Debug)]
+pub struct Compared {
     maps: Option<PackedMaps>,
     sums: JsSums,
 }
 
 impl Comparing {
-    fn new(model: &LoadedModel, heads: &HeadTable, options: &DistanceOptions) -> Self {
+    fn new(causal: bool, heads: &HeadTable, options: &DistanceOptions) -> Self {
         let mut count = 0;
         let mut next = || {
             count += 1;
@@ -191,7 +219,7 @@ impl Comparing {
         };
         Self {
             options: *options,
-            causal: model.architecture().causal,
+            causal,
             width: heads.heads(),
             places: heads
                 .live_flags()
@@ -218,19 +246,36 @@ impl Comparing {
     }
 }
 
-impl MapStudy for Comparing {
+impl Lens for Comparing {
     type Item = TextItem;
     type Part = Compared;
 
-    fn begin(&self, _: &TextItem, sequence: &Sequence) -> Compared {
+    fn wants(&self) -> Wants<'_> {
+        Wants {
+            one_at_a_time: true,
+            ..Wants::sites(Interests::none().value(LayerSite::AttentionProbs))
+        }
+    }
+
+    fn begin(&self, _: &TextItem, sequence: &Sequence) -> Result<Compared, Error> {
         let DistanceOptions {
             smoothing,
             rows,
             seed,
+            memory,
         } = self.options;
-        let rows = rows.choose(&sequence.ids, seed);
         let tokens = sequence.len();
-        Compared {
+        let bytes = self.bytes(tokens);
+        if bytes > memory {
+            return Err(Error::MapsTooLarge {
+                tokens,
+                heads: self.count,
+                bytes,
+                limit: memory,
+            });
+        }
+        let rows = rows.choose(&sequence.ids, seed);
+        Ok(Compared {
             maps: Some(PackedMaps::new(
                 self.count,
                 tokens,
@@ -239,73 +284,24 @@ impl MapStudy for Comparing {
                 smoothing,
             )),
             sums: JsSums::new(self.count),
-        }
+        })
     }
 
-    fn see(&self, _: &TextItem, part: &mut Compared, view: &MapView<'_>) {
-        let place = self
-            .places
-            .get(view.head.layer * self.width + view.head.head);
+    fn see(&self, _: &TextItem, part: &mut Compared, event: &Event<'_, f32>) {
+        let Some(head) = event.head_id() else {
+            return;
+        };
+        let place = self.places.get(head.layer * self.width + head.head);
         if let (Some(maps), Some(Some(place))) = (&mut part.maps, place) {
-            maps.put(*place, view.map);
+            maps.put(*place, event.value);
         }
     }
 
-    fn close(&self, _: &TextItem, part: &mut Compared) {
+    fn close(&self, _: &TextItem, part: &mut Compared) -> Result<(), Error> {
         if let Some(maps) = part.maps.take() {
             part.sums.add(&maps);
         }
-    }
-}
-
-/// Texts whose maps fit into memory.
-struct Bounded<'a> {
-    passages: &'a TextPassages<'a>,
-    study: &'a Comparing,
-    memory: u64,
-}
-
-impl<'a> Supply for Bounded<'a> {
-    type Raw = <TextPassages<'a> as Supply>::Raw;
-    type Item = TextItem;
-
-    fn path(&self) -> &Path {
-        self.passages.path()
-    }
-
-    fn total(&self) -> u64 {
-        self.passages.total()
-    }
-
-    fn open(
-        &self,
-    ) -> Result<Box<dyn Iterator<Item = Result<Self::Raw, Error>> + Send + '_>, Error> {
-        self.passages.open()
-    }
-
-    fn size(&self, raw: &Self::Raw) -> usize {
-        self.passages.size(raw)
-    }
-
-    fn line(&self, raw: &Self::Raw) -> u64 {
-        self.passages.line(raw)
-    }
-
-    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<TextItem>>, Error> {
-        let fate = self.passages.prepare(raw)?;
-        if let Fate::Studied(passage) = &fate {
-            let tokens = passage.sequence.len();
-            let bytes = self.study.bytes(tokens);
-            if bytes > self.memory {
-                return Err(Error::MapsTooLarge {
-                    tokens,
-                    heads: self.study.count,
-                    bytes,
-                    limit: self.memory,
-                });
-            }
-        }
-        Ok(fate)
+        Ok(())
     }
 }
 

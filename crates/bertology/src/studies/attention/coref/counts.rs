@@ -3,14 +3,15 @@
 use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
-use super::documents::{DocumentItem, DocumentPassages};
-use super::study::{Answer, CorefPart, CorefStudy, READINGS};
+use super::documents::DocumentPassages;
+use super::study::{Answer, CorefLens, READINGS};
 use super::{AntecedentRule, Candidates, Category};
-use crate::drive::survey::{Contribution, SurveyOptions, survey};
+use crate::Error;
+use crate::drive::{Contribution, Study};
 use crate::input::supply::Fate;
 use crate::input::words::RowMode;
-use crate::studies::attention::proportion::Proportion;
-use crate::{Error, Watch};
+use crate::studies::attention::proportion::{Proportion, add_all};
+use crate::watch::Pass;
 
 const CATEGORIES: usize = Category::ALL.len();
 const RULES: usize = AntecedentRule::ALL.len();
@@ -66,7 +67,7 @@ pub struct CorefCounts {
 impl CorefCounts {
     /// Nothing counted yet of a treebank.
     #[must_use]
-    pub fn new(passages: &DocumentPassages<'_>, rows: RowMode) -> Self {
+    pub fn new(passages: &DocumentPassages, rows: RowMode) -> Self {
         let model = passages.model();
         let arch = model.architecture();
         let live: Vec<HeadId> = model.model().heads().collect();
@@ -90,90 +91,9 @@ impl CorefCounts {
         }
     }
 
-    /// The study whose parts are added here.
-    #[must_use]
-    pub fn study(&self) -> CorefStudy {
-        CorefStudy::new(self.row_mode, self.layers, self.heads)
-    }
-
-    /// Goes through the treebank from where these counts end.
-    ///
-    /// # Errors
-    /// Counts that are of another model; documents that cannot be read or taken; an interruption, after which these
-    /// counts are those of the documents done.
-    pub fn run(
-        &mut self,
-        passages: &DocumentPassages<'_>,
-        options: &SurveyOptions,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Error> {
-        let fresh = Self::new(passages, self.row_mode);
-        if (fresh.layers, fresh.heads, &fresh.live) != (self.layers, self.heads, &self.live) {
-            return Error::state_mismatch("the model", self.shape(), fresh.shape());
-        }
-        let study = self.study();
-        let done = self.tally.documents;
-        survey(
-            passages.model(),
-            passages,
-            &study,
-            options,
-            done,
-            watch,
-            |fate| self.add(fate),
-        )
-    }
-
     fn shape(&self) -> String {
         let (layers, heads, live) = (self.layers, self.heads, self.live.len());
         format!("{layers} layers of {heads} heads, {live} of them present")
-    }
-
-    /// Adds what became of a document.
-    pub fn add(&mut self, fate: Fate<Contribution<DocumentItem, CorefPart>>) {
-        self.tally.documents += 1;
-        let Fate::Studied(Contribution { item, part, tokens }) = fate else {
-            self.tally.empty += 1;
-            return;
-        };
-        let tally = &mut self.tally;
-        tally.cut += u64::from(item.words_beyond > 0);
-        tally.words_beyond += item.words_beyond as u64;
-        tally.words += item.words.len() as u64;
-        tally.tokens += tokens as u64;
-        tally.without_tokens += item.without_tokens as u64;
-        tally.straddling += item.straddling as u64;
-        tally.mentions += item.mentions.mentions.len() as u64;
-        tally.same_head += item.mentions.same_head;
-        tally.outside += item.mentions.outside;
-        tally.first += (item.mentions.mentions.len() - part.scored.len()) as u64;
-        for mention in &part.scored {
-            for category in [Category::All, mention.category] {
-                self.total[category as usize] += 1;
-                for (at, rule) in AntecedentRule::ALL.into_iter().enumerate() {
-                    let right = rule.is_right(&item.mentions, mention.mention);
-                    self.rules[at * CATEGORIES + category as usize] += u64::from(right);
-                }
-            }
-        }
-        if part.scored.is_empty() {
-            return;
-        }
-        let all = self.layers * self.heads;
-        for (cell, answers) in part.answers.chunks_exact(part.scored.len()).enumerate() {
-            let (head, reading) = (cell / READINGS, cell % READINGS);
-            let place = reading * all + head;
-            for (answer, mention) in answers.iter().zip(&part.scored) {
-                match answer {
-                    Answer::None => self.abstained[place] += 1,
-                    Answer::Wrong => {}
-                    Answer::Right => {
-                        self.correct[place * CATEGORIES] += 1;
-                        self.correct[place * CATEGORIES + mention.category as usize] += 1;
-                    }
-                }
-            }
-        }
     }
 
     /// What was read.
@@ -235,5 +155,123 @@ impl CorefCounts {
 
     fn place(&self, candidates: Candidates, head: HeadId) -> usize {
         (candidates as usize * self.layers + head.layer) * self.heads + head.head
+    }
+}
+
+impl CorefTally {
+    fn add(&mut self, other: &Self) {
+        self.documents += other.documents;
+        self.empty += other.empty;
+        self.cut += other.cut;
+        self.words_beyond += other.words_beyond;
+        self.words += other.words;
+        self.tokens += other.tokens;
+        self.without_tokens += other.without_tokens;
+        self.straddling += other.straddling;
+        self.mentions += other.mentions;
+        self.same_head += other.same_head;
+        self.outside += other.outside;
+        self.first += other.first;
+    }
+}
+
+impl Study for CorefCounts {
+    type Lens = CorefLens;
+    type Found = Self;
+
+    const PASS: Pass = Pass::Attention;
+
+    fn lens(&self) -> CorefLens {
+        CorefLens::new(self.row_mode, self.layers, self.heads)
+    }
+
+    fn empty(&self) -> Self {
+        Self::of_shape(self.row_mode, (self.layers, self.heads), &self.live())
+    }
+
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        let sizes = |counts: &Self| {
+            let all = [
+                &counts.total,
+                &counts.correct,
+                &counts.abstained,
+                &counts.rules,
+            ];
+            all.map(Vec::len)
+        };
+        let model = |counts: &Self| (counts.layers, counts.heads, counts.live.clone());
+        if model(self) != model(fresh) || sizes(self) != sizes(fresh) {
+            return Error::state_mismatch("the model", self.shape(), fresh.shape());
+        }
+        if self.row_mode != fresh.row_mode {
+            let say = |counts: &Self| format!("{:?}", counts.row_mode);
+            return Error::state_mismatch("what attention from a word is", say(self), say(fresh));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        self.tally.documents += 1;
+        let Fate::Studied(Contribution { item, part, tokens }) = fate else {
+            self.tally.empty += 1;
+            return Ok(());
+        };
+        let tally = &mut self.tally;
+        tally.cut += u64::from(item.words_beyond > 0);
+        tally.words_beyond += item.words_beyond as u64;
+        tally.words += item.words.len() as u64;
+        tally.tokens += tokens as u64;
+        tally.without_tokens += item.without_tokens as u64;
+        tally.straddling += item.straddling as u64;
+        tally.mentions += item.mentions.mentions.len() as u64;
+        tally.same_head += item.mentions.same_head;
+        tally.outside += item.mentions.outside;
+        tally.first += (item.mentions.mentions.len() - part.scored.len()) as u64;
+        for mention in &part.scored {
+            for category in [Category::All, mention.category] {
+                self.total[category as usize] += 1;
+                for (at, rule) in AntecedentRule::ALL.into_iter().enumerate() {
+                    let right = rule.is_right(&item.mentions, mention.mention);
+                    self.rules[at * CATEGORIES + category as usize] += u64::from(right);
+                }
+            }
+        }
+        if part.scored.is_empty() {
+            return Ok(());
+        }
+        let all = self.layers * self.heads;
+        for (cell, answers) in part.answers.chunks_exact(part.scored.len()).enumerate() {
+            let (head, reading) = (cell / READINGS, cell % READINGS);
+            let place = reading * all + head;
+            for (answer, mention) in answers.iter().zip(&part.scored) {
+                match answer {
+                    Answer::None => self.abstained[place] += 1,
+                    Answer::Wrong => {}
+                    Answer::Right => {
+                        self.correct[place * CATEGORIES] += 1;
+                        self.correct[place * CATEGORIES + mention.category as usize] += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        next.agrees(self)?;
+        self.tally.add(&next.tally);
+        for (mine, theirs) in [
+            (&mut self.total, &next.total),
+            (&mut self.correct, &next.correct),
+            (&mut self.abstained, &next.abstained),
+            (&mut self.rules, &next.rules),
+        ] {
+            add_all(mine, theirs);
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Self, Error> {
+        Ok(self.clone())
     }
 }

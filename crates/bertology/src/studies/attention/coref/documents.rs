@@ -8,7 +8,7 @@ use bertology_tokenizer::Encoding;
 
 use super::PAPER_LENGTH;
 use super::mentions::MentionsIn;
-use crate::input::supply::{Fate, Passage, Supply};
+use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::input::treebank::{Encoder, InputMode, TreebankOptions};
 use crate::input::words::{Alignment, Words};
 use crate::{Error, LoadedModel};
@@ -33,8 +33,8 @@ pub struct DocumentItem {
 /// The documents of a treebank, sentence after sentence with a space between, each cut to what fits the longest
 /// sequence.
 #[derive(Debug)]
-pub struct DocumentPassages<'a> {
-    encoder: Encoder<'a>,
+pub struct DocumentPassages {
+    encoder: Encoder,
     treebank: Treebank,
     max_length: usize,
     info: TreebankInfo,
@@ -43,14 +43,14 @@ pub struct DocumentPassages<'a> {
     without_words: u64,
 }
 
-impl<'a> DocumentPassages<'a> {
+impl DocumentPassages {
     /// Reads the treebank once to the end: every sentence and mention is checked and counted before any model runs.
     ///
     /// # Errors
     /// Sentences or mentions that are wrong, no mention at all, a maximum length out of range, a model without
     /// tokenizer, or without beginning-of-text token where one is asked for.
     pub fn new(
-        model: &'a LoadedModel,
+        model: &LoadedModel,
         treebank: Treebank,
         options: TreebankOptions,
     ) -> Result<Self, Error> {
@@ -120,7 +120,7 @@ impl<'a> DocumentPassages<'a> {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &'a LoadedModel {
+    pub fn model(&self) -> &LoadedModel {
         self.encoder.model()
     }
 
@@ -156,7 +156,7 @@ impl<'a> DocumentPassages<'a> {
     }
 }
 
-impl Supply for DocumentPassages<'_> {
+impl Supply for DocumentPassages {
     type Raw = Document;
     type Item = DocumentItem;
 
@@ -168,9 +168,9 @@ impl Supply for DocumentPassages<'_> {
         self.info.counts.documents
     }
 
-    fn open(&self) -> Result<Box<dyn Iterator<Item = Result<Document, Error>> + Send + '_>, Error> {
+    fn open(&self, first: u64) -> Result<Units<'_, Document>, Error> {
         let reader = self.treebank.open_documents()?;
-        Ok(Box::new(reader.map(|document| Ok(document?))))
+        after(first, reader.map(|document| Ok(document?)))
     }
 
     fn size(&self, document: &Document) -> usize {
@@ -189,7 +189,7 @@ impl Supply for DocumentPassages<'_> {
             .map_or(1, |sentence| sentence.line)
     }
 
-    fn prepare(&self, document: Document) -> Result<Fate<Passage<DocumentItem>>, Error> {
+    fn prepare(&self, document: Document) -> Result<Fate<Vec<Passage<DocumentItem>>>, Error> {
         let path = self.treebank.path();
         let mut text = String::new();
         let mut characters = 0;
@@ -219,7 +219,7 @@ impl Supply for DocumentPassages<'_> {
         } = Words::align(&encoding, &spans[..window]);
         shared.truncate(window);
         let mentions = document.mentions(path)?;
-        Ok(Fate::Studied(Passage {
+        Ok(Fate::one(Passage {
             sequence: LoadedModel::sequence(encoding),
             target: None,
             item: DocumentItem {

@@ -24,7 +24,7 @@ pub use baselines::AntecedentRule;
 pub use counts::{CorefCounts, CorefTally};
 pub use documents::{DocumentItem, DocumentPassages};
 pub use mentions::{DocumentMention, MentionsIn};
-pub use study::{CorefPart, CorefStudy};
+pub use study::{CorefLens, CorefPart};
 
 /// The longest sequence of the paper.
 pub const PAPER_LENGTH: usize = 128;

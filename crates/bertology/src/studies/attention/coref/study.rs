@@ -1,10 +1,11 @@
 //! To which word every mention attends most.
 
-use bertology_model::Sequence;
+use bertology_model::{Event, Interests, LayerSite, Sequence};
 
 use super::documents::DocumentItem;
 use super::{Candidates, Category};
-use crate::drive::survey::{MapStudy, MapView};
+use crate::Error;
+use crate::drive::{Lens, Wants};
 use crate::input::words::RowMode;
 
 /// The number of readings.
@@ -12,13 +13,13 @@ pub(super) const READINGS: usize = Candidates::ALL.len();
 
 /// Asks every head for an antecedent of every mention that has one; see [the module](super).
 #[derive(Debug, Clone)]
-pub struct CorefStudy {
+pub struct CorefLens {
     rows: RowMode,
     layers: usize,
     heads: usize,
 }
 
-impl CorefStudy {
+impl CorefLens {
     /// For a model of this shape, pruned heads included.
     #[must_use]
     pub fn new(rows: RowMode, layers: usize, heads: usize) -> Self {
@@ -59,11 +60,15 @@ pub(super) enum Answer {
     None,
 }
 
-impl MapStudy for CorefStudy {
+impl Lens for CorefLens {
     type Item = DocumentItem;
     type Part = CorefPart;
 
-    fn begin(&self, item: &DocumentItem, _: &Sequence) -> CorefPart {
+    fn wants(&self) -> Wants<'_> {
+        Wants::sites(Interests::none().value(LayerSite::AttentionProbs))
+    }
+
+    fn begin(&self, item: &DocumentItem, _: &Sequence) -> Result<CorefPart, Error> {
         let mentions = &item.mentions;
         let scored: Vec<ScoredMention> = mentions
             .scored()
@@ -78,21 +83,24 @@ impl MapStudy for CorefStudy {
         for mention in &mentions.mentions {
             heads[mention.head] = true;
         }
-        CorefPart {
+        Ok(CorefPart {
             answers: vec![Answer::None; self.layers * self.heads * READINGS * scored.len()],
             scored,
             heads,
             row: vec![0.0; item.words.len()],
-        }
+        })
     }
 
-    fn see(&self, item: &DocumentItem, part: &mut CorefPart, view: &MapView<'_>) {
+    fn see(&self, item: &DocumentItem, part: &mut CorefPart, event: &Event<'_, f32>) {
+        let Some(head) = event.head_id() else {
+            return;
+        };
         let count = part.scored.len();
-        let head = view.head.layer * self.heads + view.head.head;
+        let head = head.layer * self.heads + head.head;
         for (at, mention) in part.scored.iter().enumerate() {
             let row = &mut part.row;
             item.words
-                .attention_from(view.map, mention.head, self.rows, row);
+                .attention_from(event.value, mention.head, self.rows, row);
             row[mention.head] = 0.0;
             if let Some(range) = item.shared[mention.head] {
                 for (weight, other) in row.iter_mut().zip(&item.shared) {

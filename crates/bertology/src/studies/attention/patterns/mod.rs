@@ -31,7 +31,7 @@ pub use average::Average;
 pub use behaviour::{Behaviour, Thresholds};
 pub use classes::{Anchors, PUNCTUATION, TokenClasses};
 pub use state::{
-    DocumentPatterns, EntropyAverages, GradientAverages, PatternStudy, Patterns, PatternsState,
+    DocumentPatterns, EntropyAverages, GradientAverages, PatternLens, Patterns, PatternsState,
 };
 
 /// Weight of the uniform distribution in the smoothed rows whose entropy the paper's code takes.

@@ -1,6 +1,6 @@
 //! The study: documents in, averages out.
 
-use bertology_model::{HeadId, Interests, LayerSite, Pass, Sequence};
+use bertology_model::{Event, HeadId, Interests, LayerSite, Pass as Way, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::average::{Average, Ratios};
@@ -10,19 +10,20 @@ use super::document::{
     entropies, key_denominator, key_sums, pairs, sums_by_target, target_of, uniform,
 };
 use super::{Gradients, Key, PatternOptions, Target};
-use crate::drive::survey::{Contribution, MapStudy, MapView, SurveyOptions, survey};
+use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
 use crate::input::passages::TextItem;
-use crate::input::supply::{Fate, Supply};
-use crate::studies::importance::heads_of;
-use crate::{Error, HeadTable, LoadedModel, Watch};
+use crate::input::supply::Fate;
+use crate::studies::importance::check_finite;
+use crate::watch::Pass;
+use crate::{Error, HeadTable, LoadedModel};
 
 /// Kinds of entropy that are averaged: of all rows, of one row, as a share of what is possible.
 const ENTROPIES: usize = 3;
 
 /// The patterns of every map; see the [module](super).
 #[derive(Debug, Clone)]
-pub struct PatternStudy {
+pub struct PatternLens {
     classes: TokenClasses,
     options: PatternOptions,
     /// Heads of a layer of the unpruned model.
@@ -30,7 +31,7 @@ pub struct PatternStudy {
     cells: usize,
 }
 
-impl PatternStudy {
+impl PatternLens {
     fn keys(&self) -> &'static [Key] {
         Key::of(self.classes.is_causal())
     }
@@ -57,20 +58,25 @@ pub struct DocumentPatterns {
     scratch: Vec<f64>,
 }
 
-impl MapStudy for PatternStudy {
+impl Lens for PatternLens {
     type Item = TextItem;
     type Part = DocumentPatterns;
 
-    fn interests(&self) -> Interests {
+    fn wants(&self) -> Wants<'_> {
         let site = LayerSite::AttentionProbs;
         let values = Interests::none().value(site);
-        match self.options.gradients {
+        let interests = match self.options.gradients {
             Gradients::None => values,
             Gradients::Plain | Gradients::TimesAttention => values.gradient(site),
+        };
+        Wants {
+            // A map waits for its gradient, but not for the other sequences of a batch.
+            one_at_a_time: self.options.gradients == Gradients::TimesAttention,
+            ..Wants::sites(interests)
         }
     }
 
-    fn begin(&self, item: &TextItem, _sequence: &Sequence) -> DocumentPatterns {
+    fn begin(&self, item: &TextItem, _: &Sequence) -> Result<DocumentPatterns, Error> {
         let places = self.classes.places(&item.ids);
         let classes = self.targets().len();
         let zeros = |rows: usize| vec![vec![0.0; self.cells]; rows];
@@ -79,7 +85,7 @@ impl MapStudy for PatternStudy {
             Gradients::Plain => (classes, 0),
             Gradients::TimesAttention => (classes, classes),
         };
-        DocumentPatterns {
+        Ok(DocumentPatterns {
             target_of: target_of(&places, self.targets()),
             places,
             sums: zeros(self.keys().len() + ENTROPIES),
@@ -87,16 +93,19 @@ impl MapStudy for PatternStudy {
             weighted: zeros(weighted),
             maps: vec![Vec::new(); if weighted > 0 { self.cells } else { 0 }],
             scratch: Vec::new(),
-        }
+        })
     }
 
-    fn see(&self, _item: &TextItem, part: &mut DocumentPatterns, view: &MapView<'_>) {
-        let cell = view.head.layer * self.heads + view.head.head;
+    fn see(&self, _: &TextItem, part: &mut DocumentPatterns, event: &Event<'_, f32>) {
+        let Some(head) = event.head_id() else {
+            return;
+        };
+        let cell = head.layer * self.heads + head.head;
         let causal = self.classes.is_causal();
-        if view.pass == Pass::Forward {
-            let keys = key_sums(view.map, &part.places, self.keys());
+        if event.pass == Way::Forward {
+            let keys = key_sums(event.value, &part.places, self.keys());
             let smoothing = self.options.entropy_smoothing;
-            let nats = entropies(view.map, causal, smoothing, &mut part.scratch);
+            let nats = entropies(event.value, causal, smoothing, &mut part.scratch);
             let found = keys
                 .into_iter()
                 .chain([nats.all, nats.one, nats.normalized]);
@@ -104,7 +113,7 @@ impl MapStudy for PatternStudy {
                 sums[cell] = value;
             }
             if let Some(map) = part.maps.get_mut(cell) {
-                *map = view.map.to_vec();
+                *map = event.value.to_vec();
             }
             return;
         }
@@ -117,7 +126,7 @@ impl MapStudy for PatternStudy {
                 continue;
             }
             let found = sums_by_target(
-                view.map,
+                event.value,
                 weights,
                 &part.target_of,
                 sums.len(),
@@ -130,24 +139,12 @@ impl MapStudy for PatternStudy {
         }
     }
 
-    fn check(&self, _item: &TextItem, part: &DocumentPatterns) -> Result<(), Error> {
-        for (what, all) in [
-            ("attention", &part.sums),
-            ("gradient of the attention", &part.gradients),
-            ("gradient of the attention", &part.weighted),
-        ] {
-            for sums in all {
-                if let Some(cell) = sums.iter().position(|value| !value.is_finite()) {
-                    let id = HeadId {
-                        layer: cell / self.heads,
-                        head: cell % self.heads,
-                    };
-                    return Err(Error::NotFinite {
-                        what: format!("{what} of {id}"),
-                        value: sums[cell],
-                    });
-                }
-            }
+    fn close(&self, _: &TextItem, part: &mut DocumentPatterns) -> Result<(), Error> {
+        let sums = part.sums.iter().map(|sums| ("attention", sums));
+        let gradients = part.gradients.iter().chain(&part.weighted);
+        let gradients = gradients.map(|sums| ("gradient of the attention", sums));
+        for (what, sums) in sums.chain(gradients) {
+            check_finite(what, sums, self.heads)?;
         }
         Ok(())
     }
@@ -221,11 +218,16 @@ impl PatternsState {
     pub fn counts(&self) -> &SequenceCounts {
         &self.counts
     }
+}
 
-    /// What sees the maps.
-    #[must_use]
-    pub fn study(&self) -> PatternStudy {
-        PatternStudy {
+impl Study for PatternsState {
+    type Lens = PatternLens;
+    type Found = Patterns;
+
+    const PASS: Pass = Pass::Attention;
+
+    fn lens(&self) -> PatternLens {
+        PatternLens {
             classes: self.classes.clone(),
             options: self.options,
             heads: self.table.heads(),
@@ -233,43 +235,18 @@ impl PatternsState {
         }
     }
 
-    /// Accounts for every unit of `supply` after the first [`Self::done`]. After an error,
-    /// [`Error::Interrupted`] among them, the state holds all units reported as done.
-    ///
-    /// # Errors
-    /// As [`survey`]; attention or gradients that are not finite; gradients of sequences without a loss; a
-    /// state of another model.
-    pub fn run<P: Supply<Item = TextItem>>(
-        &mut self,
-        model: &LoadedModel,
-        supply: &P,
-        options: &SurveyOptions,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Error> {
-        self.check(model)?;
-        let study = self.study();
-        // A map waits for its gradient, but not for the other sequences of a batch.
-        let maps_wait = self.options.gradients == Gradients::TimesAttention;
-        let options = SurveyOptions {
-            one_at_a_time: options.one_at_a_time || maps_wait,
-            ..*options
-        };
-        let done = self.done();
-        survey(model, supply, &study, &options, done, watch, |fate| {
-            self.add(fate);
-        })
+    fn empty(&self) -> Self {
+        Self::over(self.table.clone(), self.classes.clone(), self.options)
     }
 
-    fn check(&self, model: &LoadedModel) -> Result<(), Error> {
-        let table = HeadTable::zeros(model.model());
-        let empty = Self::over(table.clone(), self.classes.clone(), self.options);
-        let cells = table.values().len();
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        let cells = fresh.table.values().len();
         let both = |all: &[[Ratios; 2]]| all.iter().flatten().all(|r| r.has_cells(cells));
-        let fits = self.table == table
-            && self.keys.len() == empty.keys.len()
-            && self.entropies.len() == empty.entropies.len()
-            && self.gradients.len() == empty.gradients.len()
-            && self.weighted.len() == empty.weighted.len()
+        let fits = self.table == fresh.table
+            && self.keys.len() == fresh.keys.len()
+            && self.entropies.len() == fresh.entropies.len()
+            && self.gradients.len() == fresh.gradients.len()
+            && self.weighted.len() == fresh.weighted.len()
             && self
                 .keys
                 .iter()
@@ -278,17 +255,24 @@ impl PatternsState {
             && both(&self.gradients)
             && both(&self.weighted)
             && self.uniform.has_cells(1);
-        if fits {
-            return Ok(());
+        if !fits {
+            let (was, is) = (self.table.describe(), fresh.table.describe());
+            return Error::state_mismatch("the set of heads", was, is);
         }
-        Error::state_mismatch("the set of heads", heads_of(&self.table), heads_of(&table))
+        if (&self.classes, self.options) != (&fresh.classes, fresh.options) {
+            let say = |state: &Self| format!("{:?}, {:?}", state.options, state.classes);
+            return Error::state_mismatch("the options", say(self), say(fresh));
+        }
+        Ok(())
     }
 
-    /// Adds what became of one unit of the input.
-    pub fn add(&mut self, fate: Fate<Contribution<TextItem, DocumentPatterns>>) {
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
         let Contribution { item, part, tokens } = match fate {
             Fate::Studied(contribution) => contribution,
-            Fate::LeftOut(why) => return self.counts.leave_out(why),
+            Fate::LeftOut(why) => {
+                self.counts.leave_out(why);
+                return Ok(());
+            }
         };
         self.counts.study(tokens, item.cut);
         let causal = self.classes.is_causal();
@@ -318,25 +302,22 @@ impl PatternsState {
                 }
             }
         }
+        Ok(())
     }
 
-    /// Adds units that were accounted for apart, with the same model and options.
-    ///
-    /// # Errors
-    /// [`Error::Merge`] for parts of different studies.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
-        if self.table != other.table {
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        if self.table != next.table {
             return Err(Error::Merge {
                 reason: "they are of different heads",
             });
         }
-        if self.classes != other.classes || self.options != other.options {
+        if self.classes != next.classes || self.options != next.options {
             return Err(Error::Merge {
                 reason: "they have different options",
             });
         }
         let ours = self.keys.iter_mut().chain(&mut self.entropies);
-        for (ours, theirs) in ours.zip(other.keys.iter().chain(&other.entropies)) {
+        for (ours, theirs) in ours.zip(next.keys.iter().chain(&next.entropies)) {
             ours.merge(theirs);
         }
         let ours = self
@@ -344,20 +325,16 @@ impl PatternsState {
             .iter_mut()
             .chain(&mut self.weighted)
             .flatten();
-        let theirs = other.gradients.iter().chain(&other.weighted).flatten();
+        let theirs = next.gradients.iter().chain(&next.weighted).flatten();
         for (ours, theirs) in ours.zip(theirs) {
             ours.merge(theirs);
         }
-        self.uniform.merge(&other.uniform);
-        self.counts = self.counts.and(other.counts);
+        self.uniform.merge(&next.uniform);
+        self.counts = self.counts.and(next.counts);
         Ok(())
     }
 
-    /// The averages so far; the state can go on afterwards.
-    ///
-    /// # Errors
-    /// [`Error::NoExamples`].
-    pub fn finish(&self) -> Result<Patterns, Error> {
+    fn finish(&self) -> Result<Patterns, Error> {
         let Some(uniform) = self.uniform.mean_of_first() else {
             return Err(Error::NoExamples);
         };

@@ -4,13 +4,14 @@ use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
 use super::arcs::{Question, Rows};
-use super::study::{DIRECTIONS, SyntaxPart, SyntaxStudy};
+use super::study::{DIRECTIONS, SyntaxLens, SyntaxPart};
 use super::{Direction, SyntaxOptions};
-use crate::drive::survey::{Contribution, SurveyOptions, survey};
+use crate::Error;
+use crate::drive::{Contribution, Study};
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::treebank::{SentenceItem, SentencePassages};
-use crate::studies::attention::proportion::Proportion;
-use crate::{Error, Watch};
+use crate::studies::attention::proportion::{Proportion, add_all};
+use crate::watch::Pass;
 
 /// What was read, and what was made of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.sentences += other.sentences;
+        self.too_long += other.too_long;
+        self.empty += other.empty;
+        self.tokens += other.tokens;
+        self.words += other.words;
+        self.without_tokens += other.without_tokens;
+        self.straddling += other.straddling;
+        self.shared += other.shared;
+        self.internal += other.internal;
+    }
+
     /// Sentences that were studied.
     #[must_use]
     pub fn studied(&self) -> u64 {
@@ -69,7 +82,7 @@ pub struct SyntaxCounts {
 impl SyntaxCounts {
     /// Nothing counted yet of a treebank.
     #[must_use]
-    pub fn new(passages: &SentencePassages<'_>, options: &SyntaxOptions) -> Self {
+    pub fn new(passages: &SentencePassages, options: &SyntaxOptions) -> Self {
         let model = passages.model();
         let arch = model.architecture();
         let live: Vec<HeadId> = model.model().heads().collect();
@@ -111,77 +124,29 @@ impl SyntaxCounts {
         }
     }
 
-    /// The study whose parts are added here.
-    #[must_use]
-    pub fn study(&self) -> SyntaxStudy {
-        SyntaxStudy::new(self.options, self.rows.clone(), self.layers, self.heads)
-    }
-
-    /// Goes through the treebank from where these counts end.
-    ///
-    /// # Errors
-    /// Counts that are of another study; sentences that cannot be read or taken; an interruption, after which these
-    /// counts are those of the sentences done.
-    pub fn run(
-        &mut self,
-        passages: &SentencePassages<'_>,
-        options: &SurveyOptions,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Error> {
-        let fresh = Self::new(passages, &self.options);
-        let what = if fresh.rows != self.rows {
-            Some((
-                "the treebank",
-                format!("{:?}", self.rows),
-                format!("{:?}", fresh.rows),
-            ))
-        } else if !fresh.same_model(self) {
-            Some(("the model", self.shape(), fresh.shape()))
-        } else {
-            None
-        };
-        if let Some((what, saved, requested)) = what {
-            return Error::state_mismatch(what, saved, requested);
-        }
-        let study = self.study();
-        let done = self.tally.sentences;
-        survey(
-            passages.model(),
-            passages,
-            &study,
-            options,
-            done,
-            watch,
-            |fate| self.add(fate),
-        )
-    }
-
     fn same_model(&self, other: &Self) -> bool {
         (self.layers, self.heads, self.causal) == (other.layers, other.heads, other.causal)
             && self.live == other.live
+    }
+
+    fn same_sizes(&self, other: &Self) -> bool {
+        let sizes = |counts: &Self| {
+            [
+                &counts.total,
+                &counts.reachable,
+                &counts.correct,
+                &counts.abstained,
+                &counts.baselines,
+            ]
+            .map(Vec::len)
+        };
+        sizes(self) == sizes(other)
     }
 
     fn shape(&self) -> String {
         let (layers, heads, live) = (self.layers, self.heads, self.live.len());
         let causal = if self.causal { "causal, " } else { "" };
         format!("{causal}{layers} layers of {heads} heads, {live} of them present")
-    }
-
-    /// Adds what became of a sentence.
-    pub fn add(&mut self, fate: Fate<Contribution<SentenceItem, SyntaxPart>>) {
-        self.tally.sentences += 1;
-        match fate {
-            Fate::LeftOut(LeftOut::TooLong { .. }) => self.tally.too_long += 1,
-            Fate::LeftOut(_) => self.tally.empty += 1,
-            Fate::Studied(found) => {
-                self.tally.tokens += found.tokens as u64;
-                self.count_words(&found.item, &found.part);
-                self.count_answers(&found.part);
-                for question in &found.part.questions.list {
-                    self.count_question(question, found.item.sentence.len());
-                }
-            }
-        }
     }
 
     fn count_words(&mut self, item: &SentenceItem, part: &SyntaxPart) {
@@ -319,6 +284,77 @@ impl SyntaxCounts {
 
     fn place(&self, direction: Direction, head: HeadId) -> usize {
         (direction as usize * self.layers + head.layer) * self.heads + head.head
+    }
+}
+
+impl Study for SyntaxCounts {
+    type Lens = SyntaxLens;
+    type Found = Self;
+
+    const PASS: Pass = Pass::Attention;
+
+    fn lens(&self) -> SyntaxLens {
+        SyntaxLens::new(self.options, self.rows.clone(), self.layers, self.heads)
+    }
+
+    fn empty(&self) -> Self {
+        let (options, rows) = (self.options, self.rows.clone());
+        let shape = (self.layers, self.heads);
+        Self::of_shape(options, rows, shape, &self.live(), self.causal)
+    }
+
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        let differs = if fresh.rows != self.rows {
+            let say = |counts: &Self| format!("{:?}", counts.rows);
+            Some(("the treebank", say(self), say(fresh)))
+        } else if fresh.options != self.options {
+            let say = |counts: &Self| format!("{:?}", counts.options);
+            Some(("the options", say(self), say(fresh)))
+        } else if !fresh.same_model(self) || !fresh.same_sizes(self) {
+            Some(("the model", self.shape(), fresh.shape()))
+        } else {
+            None
+        };
+        match differs {
+            None => Ok(()),
+            Some((what, saved, requested)) => Error::state_mismatch(what, saved, requested),
+        }
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        self.tally.sentences += 1;
+        match fate {
+            Fate::LeftOut(LeftOut::TooLong { .. }) => self.tally.too_long += 1,
+            Fate::LeftOut(_) => self.tally.empty += 1,
+            Fate::Studied(found) => {
+                self.tally.tokens += found.tokens as u64;
+                self.count_words(found.item, &found.part);
+                self.count_answers(&found.part);
+                for question in &found.part.questions.list {
+                    self.count_question(question, found.item.sentence.len());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, next: Self) -> Result<(), Error> {
+        next.agrees(self)?;
+        self.tally.add(&next.tally);
+        for (mine, theirs) in [
+            (&mut self.total, &next.total),
+            (&mut self.reachable, &next.reachable),
+            (&mut self.correct, &next.correct),
+            (&mut self.abstained, &next.abstained),
+            (&mut self.baselines, &next.baselines),
+        ] {
+            add_all(mine, theirs);
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Self, Error> {
+        Ok(self.clone())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::input::words::RowMode;
 
 pub use arcs::{ALL, ALL_WITHOUT_PUNCT, Rows, SD_OBJECT, SD_PREPOSITION};
 pub use counts::{SyntaxCounts, Tally};
-pub use study::{SyntaxPart, SyntaxStudy};
+pub use study::{SyntaxLens, SyntaxPart};
 pub use table::{Baseline, BestHead, RelationScores};
 
 /// Who attends to whom.

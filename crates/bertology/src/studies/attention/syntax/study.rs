@@ -1,11 +1,12 @@
 //! What every head names as the head of every word.
 
 use bertology_model::kernels::strongest::{NONE, Strongest};
-use bertology_model::{Matrix, Sequence};
+use bertology_model::{Event, Interests, LayerSite, Matrix, Sequence};
 
 use super::arcs::{Questions, Rows};
 use super::{Direction, SyntaxOptions};
-use crate::drive::survey::{MapStudy, MapView};
+use crate::Error;
+use crate::drive::{Lens, Wants};
 use crate::input::treebank::SentenceItem;
 use crate::input::words::{RowMode, Words};
 
@@ -14,14 +15,14 @@ pub(super) const DIRECTIONS: usize = Direction::ALL.len();
 
 /// Asks every head for the head of every word; see [the module](super).
 #[derive(Debug, Clone)]
-pub struct SyntaxStudy {
+pub struct SyntaxLens {
     options: SyntaxOptions,
     rows: Rows,
     layers: usize,
     heads: usize,
 }
 
-impl SyntaxStudy {
+impl SyntaxLens {
     /// For a model of this shape, pruned heads included.
     #[must_use]
     pub fn new(options: SyntaxOptions, rows: Rows, layers: usize, heads: usize) -> Self {
@@ -45,25 +46,38 @@ pub struct SyntaxPart {
     found: Strongest,
 }
 
-impl MapStudy for SyntaxStudy {
+impl Lens for SyntaxLens {
     type Item = SentenceItem;
     type Part = SyntaxPart;
 
-    fn begin(&self, item: &SentenceItem, _: &Sequence) -> SyntaxPart {
+    fn wants(&self) -> Wants<'_> {
+        Wants::sites(Interests::none().value(LayerSite::AttentionProbs))
+    }
+
+    fn begin(&self, item: &SentenceItem, _: &Sequence) -> Result<SyntaxPart, Error> {
         let questions = Questions::new(&item.sentence, &item.shared, &self.rows, &self.options);
         let cells = self.layers * self.heads * DIRECTIONS;
-        SyntaxPart {
+        Ok(SyntaxPart {
             right: vec![false; cells * questions.list.len()],
             abstained: vec![0; cells],
             questions,
             found: Strongest::default(),
-        }
+        })
     }
 
-    fn see(&self, item: &SentenceItem, part: &mut SyntaxPart, view: &MapView<'_>) {
+    fn see(&self, item: &SentenceItem, part: &mut SyntaxPart, event: &Event<'_, f32>) {
+        let Some(head) = event.head_id() else {
+            return;
+        };
         let (words, shared) = (&item.words, &item.shared);
-        ask(&mut part.found, view.map, words, shared, self.options.rows);
-        let head = view.head.layer * self.heads + view.head.head;
+        ask(
+            &mut part.found,
+            event.value,
+            words,
+            shared,
+            self.options.rows,
+        );
+        let head = head.layer * self.heads + head.head;
         let count = part.questions.list.len();
         for (place, direction) in Direction::ALL.into_iter().enumerate() {
             let named = named(&part.found, direction);
@@ -77,8 +91,9 @@ impl MapStudy for SyntaxStudy {
         }
     }
 
-    fn close(&self, _: &SentenceItem, part: &mut SyntaxPart) {
+    fn close(&self, _: &SentenceItem, part: &mut SyntaxPart) -> Result<(), Error> {
         part.found = Strongest::default();
+        Ok(())
     }
 }
 

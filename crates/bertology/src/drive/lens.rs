@@ -1,0 +1,125 @@
+//! What a study wants of a pass, and what it sees of one sequence.
+
+use bertology_model::{Event, HeadId, HeadMask, Interests, Sequence, SequenceOutput};
+
+use crate::Error;
+
+/// What a study sees of one input. Stateless, shared by all workers.
+pub trait Lens: Sync {
+    /// What is known of an input: words, label, leaves ...
+    type Item: Send;
+    /// What one input contributes.
+    type Part: Send;
+
+    /// Sites, gradients, heads to leave out.
+    fn wants(&self) -> Wants<'_>;
+
+    /// Nothing seen yet of a sequence.
+    ///
+    /// # Errors
+    /// A sequence that cannot be studied; the message names its line.
+    fn begin(&self, item: &Self::Item, sequence: &Sequence) -> Result<Self::Part, Error>;
+
+    /// Sees what passes by at a site of [`Wants::interests`]: layers and heads ascending in the forward pass,
+    /// layers descending in the backward pass.
+    fn see(&self, item: &Self::Item, part: &mut Self::Part, event: &Event<'_, f32>) {
+        let _ = (item, part, event);
+    }
+
+    /// What came out for the sequence; with [`Wants::without`] also without each of those heads, in the order of
+    /// (layer, head) behind the whole.
+    ///
+    /// # Errors
+    /// Results that cannot be trusted; the message names the sequence's line.
+    fn output(
+        &self,
+        item: &Self::Item,
+        part: &mut Self::Part,
+        without: Option<HeadId>,
+        output: &SequenceOutput<f32>,
+    ) -> Result<(), Error> {
+        let _ = (item, part, without, output);
+        Ok(())
+    }
+
+    /// Everything of the sequence was seen; still on the thread of a worker.
+    ///
+    /// # Errors
+    /// A contribution that cannot be trusted; the message names the sequence's line.
+    fn close(&self, item: &Self::Item, part: &mut Self::Part) -> Result<(), Error> {
+        let _ = (item, part);
+        Ok(())
+    }
+
+    /// About how many bytes a sequence of so many tokens contributes. Little for sums; studies that keep values
+    /// say it, so that a job ends before it holds too much.
+    fn bytes(&self, tokens: u64) -> u64 {
+        let _ = tokens;
+        0
+    }
+}
+
+/// What a lens wants of a pass.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Wants<'a> {
+    /// Sites whose values or gradients are seen.
+    pub interests: Interests,
+    /// Whether logits and losses are looked at ([`Lens::output`]); what nobody looks at is not computed.
+    pub outputs: bool,
+    /// Gradients with respect to the mask factor of every head.
+    pub mask_gradients: bool,
+    /// Factors of the heads.
+    pub masking: Option<&'a HeadMask>,
+    /// Results without each of these heads in turn, too. Nothing inside such passes can be seen.
+    pub without: Option<&'a [HeadId]>,
+    /// One sequence at a time, for studies that keep maps until a sequence is closed.
+    pub one_at_a_time: bool,
+    /// Why this is more than a pass can give.
+    pub(crate) apart: Option<&'static str>,
+}
+
+impl<'a> Wants<'a> {
+    /// These sites and nothing else.
+    #[must_use]
+    pub fn sites(interests: Interests) -> Self {
+        Self {
+            interests,
+            ..Self::default()
+        }
+    }
+
+    /// What two studies want of the same pass. Studies of masks, or with heads left out, want passes of their
+    /// own; that is refused when the pass is made, with [`Error::Apart`].
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let reason = if self.without.or(other.without).is_some() {
+            Some("one of them leaves heads out, which is not one pass but many")
+        } else if self.masking.or(other.masking).is_some() {
+            Some("one of them weighs heads by a mask")
+        } else {
+            None
+        };
+        Self {
+            interests: self.interests.union(other.interests),
+            outputs: self.outputs || other.outputs,
+            mask_gradients: self.mask_gradients || other.mask_gradients,
+            one_at_a_time: self.one_at_a_time || other.one_at_a_time,
+            apart: reason.or(self.apart).or(other.apart),
+            ..Self::default()
+        }
+    }
+
+    /// Refuses what no single pass can give.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.apart {
+            None => Ok(()),
+            Some(reason) => Err(Error::Apart { reason }),
+        }
+    }
+
+    /// Whether there is a backward pass.
+    pub(crate) fn any_gradient(&self) -> bool {
+        self.mask_gradients || self.interests.any_gradient()
+    }
+}

@@ -1,0 +1,307 @@
+//! How far a study is, chunk by chunk.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::study::Study;
+use crate::Error;
+use crate::watch::Savable;
+
+/// Units in a chunk unless told otherwise.
+pub const DEFAULT_CHUNK: u64 = 1024;
+
+/// One of so many parts of a corpus, from 1: a share of its chunks that lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// From 1.
+    pub number: u64,
+    /// Of so many.
+    pub of: u64,
+}
+
+impl Part {
+    /// The units of this part, of `total` in chunks of `chunk`.
+    fn units(self, total: u64, chunk: u64) -> (u64, u64) {
+        let chunks = total.div_ceil(chunk);
+        // The product of two 64-bit numbers fits 128.
+        let begin =
+            |part: u64| (u128::from(chunks) * u128::from(part) / u128::from(self.of)) as u64;
+        let unit = |part: u64| begin(part).saturating_mul(chunk).min(total);
+        (unit(self.number - 1), unit(self.number))
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+impl FromStr for Part {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "give K/N, the K-th of N parts, from 1: 2/8";
+        let (number, of) = text.split_once('/').ok_or(wrong)?;
+        match (number.parse(), of.parse()) {
+            (Ok(number), Ok(of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err(wrong),
+        }
+    }
+}
+
+/// A study on its way through a corpus.
+#[derive(Debug)]
+pub struct Progress<S> {
+    /// With nothing added.
+    fresh: S,
+    chunk: u64,
+    part: Option<Part>,
+    saved: Saved<S>,
+}
+
+/// What a state file holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved<S> {
+    /// Units in a chunk.
+    chunk: u64,
+    /// The first unit that is not accounted for; `None`: nothing was begun.
+    next: Option<u64>,
+    /// All finished chunks; of a part nothing.
+    total: S,
+    /// The unfinished chunk.
+    open: Option<S>,
+    /// The finished chunks of a part one by one: they are folded when all parts are there.
+    chunks: Vec<S>,
+}
+
+/// What a part of a corpus came to: the units from `first` to `end`, a state a chunk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartState {
+    /// The first unit, zero-based.
+    pub first: u64,
+    /// The unit behind the last.
+    pub end: u64,
+    /// Units of the whole corpus.
+    pub total: u64,
+    /// Units in a chunk.
+    pub chunk: u64,
+    /// A state a chunk, in order.
+    pub chunks: Vec<Value>,
+}
+
+impl<S: Study> Progress<S> {
+    /// Nothing done yet of a whole corpus, in chunks of [`DEFAULT_CHUNK`].
+    pub fn new(study: S) -> Self {
+        let saved = Saved {
+            chunk: 0,
+            next: None,
+            total: study.empty(),
+            open: None,
+            chunks: Vec::new(),
+        };
+        let mut progress = Self {
+            chunk: 0,
+            part: None,
+            fresh: study,
+            saved,
+        };
+        progress.chunk = progress.fresh.chunk(DEFAULT_CHUNK);
+        progress.saved.chunk = progress.chunk;
+        progress
+    }
+
+    /// In chunks of about so many units: as many as the study can take.
+    ///
+    /// # Errors
+    /// No unit.
+    pub fn chunks_of(mut self, units: u64) -> Result<Self, Error> {
+        if units == 0 {
+            return Err(Error::Option {
+                option: "the number of units in a chunk",
+                value: "0".to_owned(),
+                reason: "give at least 1",
+            });
+        }
+        self.chunk = self.fresh.chunk(units);
+        self.saved.chunk = self.chunk;
+        Ok(self)
+    }
+
+    /// Only this part of the corpus.
+    ///
+    /// # Errors
+    /// [`Error::NotInParts`] if every input of the study depends on all before it.
+    pub fn part(mut self, part: Option<Part>) -> Result<Self, Error> {
+        if part.is_some() && self.chunk == u64::MAX {
+            return Err(Error::NotInParts {
+                reason: "every batch depends on all before it",
+            });
+        }
+        self.part = part;
+        Ok(self)
+    }
+
+    /// Goes on from what was saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] for what is no such state, [`Error::StateMismatch`] for one of another study.
+    pub fn resume(mut self, saved: Value) -> Result<Self, Error> {
+        let saved: Saved<S> =
+            serde_json::from_value(saved).map_err(|source| Error::State { source })?;
+        for state in std::iter::once(&saved.total)
+            .chain(&saved.open)
+            .chain(&saved.chunks)
+        {
+            state.agrees(&self.fresh)?;
+        }
+        if saved.chunk != self.chunk {
+            let say = |units: u64| units.to_string();
+            return Error::state_mismatch("the size of chunks", say(saved.chunk), say(self.chunk));
+        }
+        self.saved = saved;
+        Ok(self)
+    }
+
+    /// Units in a chunk; `u64::MAX`: there is one.
+    #[must_use]
+    pub fn chunk(&self) -> u64 {
+        self.chunk
+    }
+
+    /// The study with nothing added.
+    #[must_use]
+    pub fn fresh(&self) -> &S {
+        &self.fresh
+    }
+
+    /// The units of a corpus of `total` that are to be gone through: the first, and the one behind the last.
+    #[must_use]
+    pub fn bounds(&self, total: u64) -> (u64, u64) {
+        match self.part {
+            None => (0, total),
+            Some(part) => part.units(total, self.chunk),
+        }
+    }
+
+    /// The first unit that is not accounted for.
+    #[must_use]
+    pub fn next(&self, total: u64) -> u64 {
+        self.saved.next.unwrap_or(self.bounds(total).0)
+    }
+
+    /// Units that are accounted for.
+    #[must_use]
+    pub fn done(&self, total: u64) -> u64 {
+        self.next(total).saturating_sub(self.bounds(total).0)
+    }
+
+    /// The chunk that is being filled.
+    pub(super) fn open(&mut self) -> &mut S {
+        let fresh = &self.fresh;
+        self.saved.open.get_or_insert_with(|| fresh.empty())
+    }
+
+    /// `next` units are accounted for; at the end of a chunk it is folded.
+    pub(super) fn advance(&mut self, next: u64, last: bool) -> Result<(), Error> {
+        self.saved.next = Some(next);
+        if !last && !next.is_multiple_of(self.chunk) {
+            return Ok(());
+        }
+        let Some(mut open) = self.saved.open.take() else {
+            return Ok(());
+        };
+        open.close_chunk()?;
+        if self.part.is_some() {
+            self.saved.chunks.push(open);
+            Ok(())
+        } else {
+            self.saved.total.merge(open)
+        }
+    }
+
+    /// All finished chunks together.
+    #[must_use]
+    pub fn study(&self) -> &S {
+        &self.saved.total
+    }
+
+    /// All finished chunks together.
+    #[must_use]
+    pub fn into_study(self) -> S {
+        self.saved.total
+    }
+
+    /// What a finished part is, to be sent to where the parts are merged.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    pub fn into_part(self, total: u64) -> Result<PartState, Error> {
+        let (first, end) = self.bounds(total);
+        let chunks = self
+            .saved
+            .chunks
+            .iter()
+            .map(to_value)
+            .collect::<Result<_, _>>()?;
+        Ok(PartState {
+            first,
+            end,
+            total,
+            chunk: self.chunk,
+            chunks,
+        })
+    }
+
+    /// Folds parts that lie side by side and make up the whole, in whatever order they are given.
+    ///
+    /// # Errors
+    /// [`Error::Merge`] for parts with a gap or an overlap, or of different grids; states that are none.
+    pub fn merge(mut self, mut parts: Vec<PartState>) -> Result<Self, Error> {
+        let refuse = |reason| Err(Error::Merge { reason });
+        parts.sort_by_key(|part| (part.first, part.end));
+        let mut next = 0;
+        let mut total = 0;
+        for part in parts {
+            if part.chunk != self.chunk {
+                return refuse("they have chunks of different sizes");
+            }
+            if part.first != next {
+                return refuse("they do not lie side by side");
+            }
+            (next, total) = (part.end, part.total);
+            for chunk in part.chunks {
+                let chunk: S =
+                    serde_json::from_value(chunk).map_err(|source| Error::State { source })?;
+                chunk.agrees(&self.fresh)?;
+                self.saved.total.merge(chunk)?;
+            }
+        }
+        if next != total {
+            return refuse("the last part is not there");
+        }
+        self.saved.next = Some(next);
+        Ok(self)
+    }
+}
+
+fn to_value<S: Serialize>(state: &S) -> Result<Value, Error> {
+    serde_json::to_value(state).map_err(|source| Error::State { source })
+}
+
+impl<S: Study> Savable for Progress<S> {
+    fn save(&self) -> Result<Value, Error> {
+        let mut value = to_value(&self.saved)?;
+        if !S::RESUMES_WITHIN_CHUNKS
+            && let (Some(next), Some(state)) = (self.saved.next, value.as_object_mut())
+            && self.saved.open.is_some()
+        {
+            state.insert("open".into(), Value::Null);
+            state.insert("next".into(), (next / self.chunk * self.chunk).into());
+        }
+        Ok(value)
+    }
+}

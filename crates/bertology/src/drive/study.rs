@@ -1,0 +1,99 @@
+//! What adds up.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::lens::Lens;
+use crate::Error;
+use crate::input::supply::Fate;
+use crate::watch::{Outcome, Pass};
+
+/// What adds up over a corpus. It can be saved, resumed, sent and merged.
+pub trait Study: Serialize + DeserializeOwned + Sized {
+    /// What sees one input.
+    type Lens: Lens;
+    /// What comes out.
+    type Found;
+
+    /// What the pass is for.
+    const PASS: Pass;
+
+    /// Whether its state holds what was done of an unfinished chunk. Where it does not, a study goes on from
+    /// the beginning of the chunk.
+    const RESUMES_WITHIN_CHUNKS: bool = true;
+
+    /// What sees one input.
+    fn lens(&self) -> Self::Lens;
+
+    /// The same study with nothing added.
+    #[must_use]
+    fn empty(&self) -> Self;
+
+    /// The size of chunks that this study can take, when `wanted` units are asked for; `u64::MAX` if every
+    /// input depends on all before it, so that there is one chunk.
+    fn chunk(&self, wanted: u64) -> u64 {
+        wanted
+    }
+
+    /// Refuses a state that was made for something else: another model, other options, other data.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] with what differs.
+    fn agrees(&self, fresh: &Self) -> Result<(), Error>;
+
+    /// One more sequence, in file order.
+    ///
+    /// # Errors
+    /// A contribution that cannot be taken (a disk that is full).
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error>;
+
+    /// The chunk is complete: a moment to write what it holds.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    fn close_chunk(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What the model said to one example, for those who look on.
+    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
+        let _ = found;
+        None
+    }
+
+    /// Adds the units that follow, added up apart.
+    ///
+    /// # Errors
+    /// [`Error::Merge`] for parts of different studies; what closing a chunk may bring.
+    fn merge(&mut self, next: Self) -> Result<(), Error>;
+
+    /// The result.
+    ///
+    /// # Errors
+    /// Nothing to average, and the like.
+    fn finish(&self) -> Result<Self::Found, Error>;
+}
+
+/// What a study's lens knows of an input.
+pub type ItemOf<S> = <<S as Study>::Lens as Lens>::Item;
+/// What an input contributes to a study.
+pub type PartOf<S> = <<S as Study>::Lens as Lens>::Part;
+
+/// What one sequence contributed.
+pub struct Contribution<'a, S: Study> {
+    /// What was known of it.
+    pub item: &'a ItemOf<S>,
+    /// What the lens found.
+    pub part: PartOf<S>,
+    /// Its length in tokens.
+    pub tokens: usize,
+}
+
+impl<S: Study> fmt::Debug for Contribution<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Contribution");
+        shown.field("tokens", &self.tokens).finish_non_exhaustive()
+    }
+}
