@@ -107,7 +107,7 @@ def tiny_bert(t):
     t.add("tiny-bert/importance-printed", f"importance {model} {cola} --limit 50", quick=True)
     run("ablate", f"{cola} --limit 80", quick=True)
     run("ablate-heads", f"{cola} --limit 100 --metric loss --heads", "0:1,3 2.0", quick=True)
-    run("ablate-mask", f"{cola} --limit 60 {mask} --heads 1:0-3")
+    run("ablate-mask", f"{cola} --limit 60 {mask} --heads 1:0,1,3")
     run("ablate-long", f"{cola} --split train --limit 1300 --heads 3.1 --heads 0.2")
     run("mask", f"{cola} --limit 100", quick=True)
     run("mask-reference", f"{cola} --limit 60 --reference --granularity script --batch-size 2 --amount 0.2 --metric mcc")

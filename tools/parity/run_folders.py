@@ -40,7 +40,11 @@ class Comparison:
         self.files = 0
 
     def differ(self, place, text):
-        self.different.append(f"{place}: {text}")
+        line = f"{place}: {text}"
+        if "any" in (self.limit(place), self.limit(line)):
+            self.note(f"{line} (may differ)")
+        else:
+            self.different.append(line)
 
     def note(self, text):
         self.notes.append(text)
@@ -52,7 +56,7 @@ class Comparison:
         return text
 
     def limit(self, place):
-        """The absolute difference that passes at this place beside the relative one: None, a number, or "any"."""
+        """The absolute difference that passes at this place in place of the relative one: None, a number, or "any"."""
         return next((limit for pattern, limit in self.looser if pattern.search(place)), None)
 
     def numbers(self, place, before, after, exact=False):
@@ -60,12 +64,10 @@ class Comparison:
         if before == after or (before != before and after != after):
             return True
         limit = self.limit(place)
-        if limit == "any":
-            return True
         if before != before or after != after or math.isinf(before) or math.isinf(after):
             return False
         difference = abs(before - after)
-        if limit is not None:
+        if limit not in (None, "any"):
             if difference > limit:
                 return False
         elif exact or difference > self.tolerance * max(abs(before), abs(after)):
@@ -189,8 +191,13 @@ def names(found, place, before, after, what):
 # --- tables and texts ---------------------------------------------------------------------------------
 
 
+def rows(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
 def compare_tables(found, name, before, after):
-    before, after = (list(csv.reader(p.open(encoding="utf-8", newline=""))) for p in (before, after))
+    before, after = rows(before), rows(after)
     if not before or not after:
         return found.differ(name, "an empty table")
     names(found, name, before[0], after[0], "column")
@@ -201,7 +208,7 @@ def compare_tables(found, name, before, after):
         old, new = before[0].index(column), after[0].index(column)
         for row, (b, a) in enumerate(zip(before[1:], after[1:]), 1):
             if b[old] != a[new] and not cells(found, f"{name}:{column}", b[old], a[new]):
-                found.differ(f"{name}: row {row}, {column}", f"{b[old]!r} became {a[new]!r}")
+                found.differ(f"{name}:{column}, row {row}", f"{b[old]!r} became {a[new]!r}")
                 break
     if len(found.different) == failed and before == after:
         found.note(f"{name}: other bytes around the same cells")
@@ -209,7 +216,7 @@ def compare_tables(found, name, before, after):
 
 def cells(found, place, before, after):
     if not (NUMBER.fullmatch(before) and NUMBER.fullmatch(after)):
-        return found.limit(place) == "any"
+        return False
     whole = before.lstrip("+-").isdigit() and after.lstrip("+-").isdigit()
     return found.numbers(place, float(before), float(after), whole)
 
@@ -273,7 +280,7 @@ def compare_values(found, place, before, after, path="", volatile=None):
             found.differ(here, f"{before!r} became {after!r}")
     elif isinstance(before, str) and isinstance(after, str):
         before, after = found.path(before), found.path(after)
-        if before != after and found.limit(here) != "any":
+        if before != after:
             found.differ(here, f"{before!r} became {after!r}")
     elif type(before) is not type(after) or before != after:
         found.differ(here, f"{brief(before)} became {brief(after)}")
