@@ -31,6 +31,7 @@ VOLATILE = re.compile(run_folders.VOLATILE.pattern + r"|^options\.(output|part|r
 INPUTS = cases.INPUTS
 MODEL, GPT2 = f"{INPUTS}/tiny-bert", f"{INPUTS}/tiny-gpt2"
 COLA = f"--task cola --data {INPUTS}/grammar --split train"
+PACKED = f"--text {INPUTS}/packed.txt --packing pairs"
 TEXT, TREES = f"--text {INPUTS}/texts.txt", f"--conllu {INPUTS}/documents.conllu"
 
 # Chunks are small, so that five parts have several each; none divides its corpus evenly.
@@ -40,7 +41,7 @@ LINES = {
     "importance-lm": f"importance {GPT2} {TEXT} --limit 700 --chunk 64 --granularity token",
     "ablate": f"ablate {MODEL} {COLA} --limit 700 --chunk 64",
     "patterns": f"patterns {MODEL} {COLA} --limit 1200 --gradients --gradient-times-attention --chunk 100",
-    "patterns-pairs": f"patterns {MODEL} --text {INPUTS}/packed.txt --packing pairs --max-length 14 --too-long cut --chunk 32",
+    "patterns-pairs": f"patterns {MODEL} {PACKED} --max-length 14 --too-long cut --chunk 32",
     "syntax": f"syntax {MODEL} {TREES} --sd-view --chunk 128",
     "syntax-select": f"syntax {MODEL} {TREES} --select {INPUTS}/grammar/dev.conllu --chunk 128",
     "coref": f"coref {MODEL} {TREES} --chunk 128",
@@ -49,7 +50,7 @@ LINES = {
     "evaluate": f"evaluate {MODEL} {COLA} --limit 5000 --chunk 300",
     "evaluate-lm": f"evaluate {GPT2} {TEXT} --documents file --max-length 32 --stride 20 --chunk 64",
     "extract": f"extract {MODEL} {TEXT} --hidden-states --attentions 1 --shard-size 64 --chunk 128",
-    "extract-parquet": f"extract {MODEL} {TEXT} --hidden-states 4 --pool mean --format parquet --shard-size 64 --chunk 128",
+    "extract-parquet": f"extract {MODEL} {TEXT} --queries 1 --pool mean --format parquet --shard-size 64 --chunk 128",
 }
 
 
@@ -104,9 +105,10 @@ class Runner:
             arguments = [*line, "--part", f"{k + 1}/{count}", "--output", folders[k]]
             if k == killed:
                 caught = self.kill(arguments, folders[k], seconds / count)
-                self.call("status", *folders[: k + 1], expect=None)
-                if caught:
-                    self.call(*arguments, "--resume")
+                self.call("status", *folders, expect=None)
+                if not caught:
+                    shutil.rmtree(self.work / folders[k], ignore_errors=True)
+                self.call(*arguments, *(["--resume"] if caught else []))
             else:
                 self.call(*arguments)
         self.call("status", *folders)
@@ -117,7 +119,8 @@ class Runner:
                 raise Failed(f"merge took the parts without number {killed + 1}")
         rng.shuffle(folders)
         self.call("merge", *folders, "--output", merged)
-        return merged, f"order {' '.join(str(k + 1) for k in order)}, {killed + 1} {'killed and resumed' if caught else 'ended before it was killed'}"
+        fate = "killed and resumed" if caught else "was never caught at work"
+        return merged, f"order {' '.join(str(k + 1) for k in order)}, {killed + 1} {fate}"
 
 
 def options():
@@ -140,7 +143,8 @@ def main():
     lines = {name: line.split() for name, line in LINES.items() if not asked.only or re.search(asked.only, name)}
     if asked.line:
         # The runs work in a folder of their own.
-        lines = {asked.line[0]: [str(Path(a).resolve()) if Path(a).exists() else a for a in asked.line]}
+        command, *rest = asked.line
+        lines = {command: [command, *(str(Path(a).resolve()) if Path(a).exists() else a for a in rest)]}
     if not lines:
         raise SystemExit("no study has such a name")
     runner, rng, failures = Runner(asked.binary, work / "runs", asked.verbose), random.Random(asked.seed), 0

@@ -223,7 +223,10 @@ def cells(found, place, before, after):
 
 def compare_texts(found, name, before, after):
     """Texts such as SVG files: the words are equal, the numbers close."""
-    before, after = (found.path(p.read_text(encoding="utf-8", errors="replace")) for p in (before, after))
+    try:
+        before, after = (found.path(path.read_text(encoding="utf-8")) for path in (before, after))
+    except UnicodeDecodeError:
+        return found.differ(name, "other bytes")
     if before == after:
         return
     if NUMBER.sub("#", before) != NUMBER.sub("#", after):

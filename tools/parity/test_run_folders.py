@@ -124,6 +124,9 @@ class Folders(unittest.TestCase):
         self.assertEqual(len(self.compare("f.svg", '<rect x="1.5"/>', '<rect x="1.6"/>').different), 1)
         self.assertEqual(len(self.compare("f.svg", '<rect x="1.5"/>', '<line x="1.5"/>').different), 1)
 
+    def test_bytes_that_nobody_can_read(self):
+        self.assertEqual(self.compare("x.bin", b"\xff1", b"\xff2").different, ["x.bin: other bytes"])
+
     def test_looser_places(self):
         before, after = "probe,uas\nwords,0.61\n", "probe,uas\nwords,0.612\n"
         self.assertEqual(self.compare("probes.csv", before, after, looser=[("uas", 0.003)]).different, [])
