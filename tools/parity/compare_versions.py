@@ -135,12 +135,12 @@ def compare(case, versions, records, tolerance):
     elif before["exit"] != 0:
         found.differ("exit code", f"{before['exit']} in both: {last_line(after['stderr'])}")
     else:
+        run_folders.compare_folders(found, *(v.folder / case.name for v in versions))
         try:
             documents = [json.loads(record["stdout"]) for record in records]
             run_folders.compare_values(found, "stdout", *documents, volatile=run_folders.VOLATILE)
         except ValueError as error:
             found.differ("stdout", f"no JSON document: {error}")
-        run_folders.compare_folders(found, *(v.folder / case.name for v in versions))
     return found
 
 

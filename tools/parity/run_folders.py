@@ -166,7 +166,7 @@ def compare_arrays(found, name, before, after):
     before, after = arrays(before), arrays(after)
     names(found, name, before, after, "array")
     equal = True
-    for key in before.keys() & after.keys():
+    for key in [key for key in before if key in after]:
         place = f"{name}:{key}" if key else name
         (kind, shape, data), (new_kind, new_shape, new_data) = before[key], after[key]
         if (kind, shape) != (new_kind, new_shape):
@@ -262,7 +262,7 @@ def compare_values(found, place, before, after, path="", volatile=None):
     if volatile and volatile.search(path):
         return
     if isinstance(before, dict) and isinstance(after, dict):
-        for key in before.keys() | after.keys():
+        for key in [*before, *(key for key in after if key not in before)]:
             inner = f"{path}.{key}" if path else key
             if volatile and volatile.search(inner):
                 continue
