@@ -136,6 +136,8 @@ def compare(case, versions, records, tolerance):
         found.differ("exit code", f"{before['exit']} in both: {last_line(after['stderr'])}")
     else:
         run_folders.compare_folders(found, *(v.folder / case.name for v in versions))
+        if "{out}" in case.arguments and not found.files and not found.different:
+            found.differ("folder", "neither version wrote a file")
         try:
             documents = [json.loads(record["stdout"]) for record in records]
             run_folders.compare_values(found, "stdout", *documents, volatile=run_folders.VOLATILE)
