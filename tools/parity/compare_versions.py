@@ -85,15 +85,19 @@ class Version:
             arguments = [RENAMED.get(argument, argument) for argument in arguments]
         return arguments + ([] if case.fails else ["--json"])
 
-    def record(self, case):
-        return self.records / f"{case.name.replace('/', '+')}.json"
+    def record(self, name):
+        return self.records / f"{name.replace('/', '+')}.json"
 
     def run(self, case, reuse=False):
         """The record of the case: exit code, both streams, seconds."""
-        arguments, path = self.arguments(case), self.record(case)
+        path = self.record(case.name)
+        # A record is as good as those of the folders that its case read.
+        reads = case.needs + (case.old if self.side == "before" else [])
+        read = {name: json.loads(self.record(name).read_text())["made"] for name in reads}
+        key = {"stamp": self.stamp, "arguments": self.arguments(case), "read": read}
         if reuse and path.is_file():
             record = json.loads(path.read_text())
-            if record["stamp"] == self.stamp and record["arguments"] == arguments:
+            if all(record.get(name) == value for name, value in key.items()):
                 return record
         shutil.rmtree(self.folder / case.name, ignore_errors=True)
         shutil.rmtree(self.folder / "old" / case.name, ignore_errors=True)
@@ -104,14 +108,12 @@ class Version:
         streams = {"capture_output": True, "stdin": subprocess.DEVNULL}
         started = time.monotonic()
         try:
-            done = subprocess.run([self.binary, *arguments], **streams, cwd=self.folder, timeout=TIMEOUT)
+            done = subprocess.run([self.binary, *key["arguments"]], **streams, cwd=self.folder, timeout=TIMEOUT)
             code, out, err = done.returncode, done.stdout, done.stderr
         except subprocess.TimeoutExpired:
             code, out, err = "timeout", b"", b""
-        record = {
-            "stamp": self.stamp, "arguments": arguments, "exit": code, "seconds": time.monotonic() - started,
-            "stdout": out.decode(errors="replace"), "stderr": err.decode(errors="replace"),
-        }  # fmt: skip
+        record = key | {"made": time.time_ns(), "exit": code, "seconds": time.monotonic() - started}
+        record |= {"stdout": out.decode(errors="replace"), "stderr": err.decode(errors="replace")}
         path.write_text(json.dumps(record))
         return record
 
