@@ -29,9 +29,7 @@ pub(crate) struct Located {
 
 /// Finds the model's folder, fetching the model if it is one of the hub's.
 pub(crate) fn locate(args: &ModelArgs, screen: &Screen) -> Result<Located, Failure> {
-    let name = args.model.clone().ok_or_else(|| {
-        Failure::input("no MODEL given: name a folder in Hugging Face layout or a hub id")
-    })?;
+    let name = args.name()?.to_owned();
     let mut options = HubOptions::from_env(|name| std::env::var(name).ok());
     options.revision.clone_from(&args.revision);
     if let Some(folder) = &args.cache_dir {
