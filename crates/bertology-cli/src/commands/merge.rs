@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use super::Done;
-use crate::args::{Cli, Command, GridArgs, MergeArgs, OutputArgs, ResumeArgs};
+use crate::args::{Cli, MergeArgs};
 use crate::command::Start;
 use crate::failure::Failure;
 use crate::parts::Parts;
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
             directory.display()
         ))
     })?;
-    let Some((grid, resume, to)) = written(&mut command) else {
+    let Some((grid, resume, to)) = super::written(&mut command) else {
         return Err(Failure::input(
             "the command that made the parts has no parts in this version",
         ));
@@ -47,21 +47,4 @@ pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
     resume.resume = false;
     (to.output, to.overwrite) = (Some(output), args.overwrite);
     super::run(command, Start::Parts(&parts), screen)
-}
-
-/// Where a study's options say which part is made, and where it goes.
-fn written(command: &mut Command) -> Option<(&mut GridArgs, &mut ResumeArgs, &mut OutputArgs)> {
-    macro_rules! of {
-        ($($study:ident),*) => {
-            match command {
-                $(Command::$study(args) => {
-                    Some((&mut args.grid, &mut args.resume, &mut args.output))
-                })*
-                _ => None,
-            }
-        };
-    }
-    of!(
-        Importance, Ablate, Evaluate, Extract, Patterns, Cluster, Syntax, Coref
-    )
 }

@@ -16,10 +16,7 @@ use crate::session::{self, Opened};
 use crate::show::Screen;
 use crate::show::text::plural;
 
-pub(crate) fn run(mut args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
-    if let Some(name) = args.model.model_name_or_path.take() {
-        args.model.model = Some(name);
-    }
+pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
     let reference = Reference::open(&args.reference).map_err(|e| failure(&e))?;
     let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
     let options = VerifyOptions {

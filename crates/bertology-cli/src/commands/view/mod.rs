@@ -35,9 +35,7 @@ const LONG: usize = 128;
 const REST: u64 = 200_000;
 
 pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> {
-    if let Some(name) = args.model.model_name_or_path.take() {
-        args.model.model = Some(name);
-    }
+    args.model.give_back(&mut args.texts);
     let (text, pair) = match args.texts.as_slice() {
         [] => {
             return Err(Failure::input(
