@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bertology_data::{DataError, MetricError};
+use bertology_error::Kind;
 use bertology_model::HeadId;
 use bertology_tokenizer::TokenizerError;
 
@@ -392,6 +393,53 @@ fn gib(bytes: u64) -> f64 {
 }
 
 impl Error {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Checkpoint(error) => error.kind(),
+            Self::Hub(error) => error.kind(),
+            Self::Tokenizer(error) => error.kind(),
+            Self::Data(error) => error.kind(),
+            Self::Metric(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Reference(error) => error.kind(),
+            Self::Extract(error) => error.kind(),
+            Self::Example { source, .. } => source.kind(),
+            Self::DataChanged { .. } | Self::NoTokenizer { .. } => Kind::Environment,
+            Self::NotFinite { .. } => Kind::Numeric,
+            Self::InterruptedLoop { .. } | Self::Interrupted { .. } => Kind::Interrupted,
+            Self::Verification { .. } | Self::Unscored { .. } => Kind::Internal,
+            Self::NoClassifier { .. }
+            | Self::WrongProblem { .. }
+            | Self::NoTexts { .. }
+            | Self::NoMentions { .. }
+            | Self::NoLabels { .. }
+            | Self::LabelsForLm { .. }
+            | Self::NoObjective { .. }
+            | Self::WrongObjective { .. }
+            | Self::NoSpecialToken { .. }
+            | Self::PairOfTexts
+            | Self::TooLong { .. }
+            | Self::Stride { .. }
+            | Self::TokenId { .. }
+            | Self::NoTargets { .. }
+            | Self::MaxLength { .. }
+            | Self::Option { .. }
+            | Self::RelativeThreshold { .. }
+            | Self::MetricUndefined { .. }
+            | Self::BaseFails { .. }
+            | Self::StateMismatch { .. }
+            | Self::Merge { .. }
+            | Self::NotObserved { .. }
+            | Self::Distances { .. }
+            | Self::MapsTooLarge { .. }
+            | Self::NoExamples
+            | Self::HeadMasked { .. }
+            | Self::NoHeads { .. } => Kind::Input,
+        }
+    }
+
     /// A saved state that belongs to another study.
     pub(crate) fn state_mismatch<T>(
         what: &'static str,
@@ -403,5 +451,73 @@ impl Error {
             saved,
             requested,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_error_keeps_its_kind() {
+        let blamed = |source: Error| Error::Example {
+            path: PathBuf::from("dev.tsv"),
+            line: 2,
+            source: Box::new(source),
+        };
+        let wrapped = [
+            (
+                bertology_checkpoint::Error::NoWeights {
+                    path: PathBuf::new(),
+                }
+                .into(),
+                Kind::Environment,
+            ),
+            (
+                bertology_hub::HubError::NoCacheFolder.into(),
+                Kind::Environment,
+            ),
+            (DataError::ZeroLimit.into(), Kind::Input),
+            (MetricError::NotANumber { index: 0 }.into(), Kind::Numeric),
+            (bertology_model::Error::Stopped.into(), Kind::Interrupted),
+            (crate::extract::ExtractError::NoValues.into(), Kind::Input),
+            (
+                crate::extract::ExtractError::NoRoom {
+                    needed: 2,
+                    available: 1,
+                }
+                .into(),
+                Kind::Environment,
+            ),
+            (
+                crate::verify::ReferenceError::AllZero {
+                    name: "logits".to_owned(),
+                }
+                .into(),
+                Kind::Input,
+            ),
+        ];
+        for (error, kind) in wrapped {
+            let error: Error = error;
+            assert_eq!(error.kind(), kind, "{error}");
+            let error = blamed(error);
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+
+    #[test]
+    fn own_errors_say_whose_fault_they_are() {
+        let what = "loss".to_owned();
+        let value = f64::NAN;
+        assert_eq!(Error::NotFinite { what, value }.kind(), Kind::Numeric);
+        assert_eq!(Error::PairOfTexts.kind(), Kind::Input);
+        let step = 3;
+        assert_eq!(Error::InterruptedLoop { step }.kind(), Kind::Interrupted);
+        let changed = Error::DataChanged {
+            path: PathBuf::from("dev.tsv"),
+            before: 2,
+            now: 1,
+        };
+        assert_eq!(changed.kind(), Kind::Environment);
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use bertology_data::CsvError;
+use bertology_error::Kind;
 use bertology_store::npy::NpyError;
 use thiserror::Error;
 
@@ -105,4 +106,23 @@ pub enum RunError {
         /// What should stand there.
         expected: &'static str,
     },
+}
+
+impl RunError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Npy { source, .. } => source.kind(),
+            Self::Csv { source, .. } => source.kind(),
+            Self::Io { .. } => Kind::Environment,
+            Self::NotARun { .. }
+            | Self::Json { .. }
+            | Self::Format { .. }
+            | Self::Lacks { .. }
+            | Self::Shape { .. }
+            | Self::Column { .. }
+            | Self::Field { .. } => Kind::Input,
+        }
+    }
 }
