@@ -10,6 +10,7 @@ mod interrupt;
 mod npy;
 mod pages;
 mod record;
+mod remedy;
 mod run_folder;
 mod saved;
 mod session;

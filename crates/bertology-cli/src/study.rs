@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::head_choice;
 use crate::record::Run;
 use crate::run_folder::{Earlier, RunFolder};
-use crate::session::{Opened, checkpoint_failure, failure};
+use crate::session::{Opened, failure};
 use crate::show::text::{count, plural};
 use crate::show::{Screen, heat::Grid};
 use crate::tables::cells;
@@ -79,7 +79,7 @@ pub(crate) fn named_heads(
 ) -> Result<HeadSet, Failure> {
     let mut set = HeadSet::new();
     for text in heads {
-        let named = HeadSet::parse(text, layers, width).map_err(|e| checkpoint_failure(&e))?;
+        let named = HeadSet::parse(text, layers, width).map_err(|e| failure(&e.into()))?;
         if named.is_empty() {
             return Err(Failure::input(
                 "--heads names no head; write 3.5, L3H5, 3:5 or 5:0-4",

@@ -17,7 +17,7 @@ pub enum DataError {
     /// No GLUE task has this name.
     #[error(
         "unknown GLUE task `{name}`; expected one of cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, \
-         qnli, rte, wnli (for other data name its columns with --text-column and --label-column)"
+         qnli, rte, wnli (of other data, name the columns)"
     )]
     UnknownTask {
         /// The name as given.
@@ -38,7 +38,7 @@ pub enum DataError {
     /// A file was given where GLUE's folder is expected.
     #[error(
         "{path} is a file, but GLUE data is read from a folder; give the folder, or name the \
-         file's columns with --text-column and --label-column", path = path.display()
+         file's columns", path = path.display()
     )]
     NotAFolder {
         /// The path as given.
@@ -340,7 +340,7 @@ pub enum DataError {
     /// A label is needed but the example has none.
     #[error(
         "{path}, line {line}: the example has no label; use the dev split (GLUE publishes no test \
-         labels), or name the column with --label-column", path = path.display()
+         labels), or name the column that holds it", path = path.display()
     )]
     Unlabelled {
         /// The file.
@@ -378,7 +378,7 @@ pub enum DataError {
     /// The model has another number of outputs than the task.
     #[error(
         "the model has {found} outputs, but {task} needs {expected}; use a model fine-tuned on \
-         {task}, or another --task"
+         {task}, or another task"
     )]
     LabelCount {
         /// The task.

@@ -73,8 +73,7 @@ pub enum Error {
     /// The model has no head that gives a loss for labelled examples.
     #[error(
         "{}: the model has {found}, but labelled examples need a sequence classifier (or a \
-         regression head); take a fine-tuned checkpoint, or score a language model on plain text \
-         (--text FILE)", path.display()
+         regression head); take a fine-tuned checkpoint, or score a language model on plain text", path.display()
     )]
     NoClassifier {
         /// The model's folder.
@@ -112,9 +111,8 @@ pub enum Error {
     },
     /// The data have no labels.
     #[error(
-        "{}: these data have no labels, which {found} needs; take --split dev, name the column with \
-         --label-column, or score a language model: --objective mlm or lm, if {} holds the head for \
-         it", path.display(), model.display()
+        "{}: these data have no labels, which {found} needs; take a split with labels, name the \
+         column that holds them, or score a language model, if {} holds the head for it", path.display(), model.display()
     )]
     NoLabels {
         /// The data file.
@@ -127,8 +125,7 @@ pub enum Error {
     /// The data have labels, but a language model is scored on text alone.
     #[error(
         "{}: these data are read with labels, but the model has {found}, which is scored on text \
-         alone; leave --task or --label-column out and name the text (--text FILE, or --data FILE \
-         --text-column COLUMN), or take a fine-tuned classifier to use the labels", path.display()
+         alone; give the text without labels, or take a fine-tuned classifier to use the labels", path.display()
     )]
     LabelsForLm {
         /// The data file.
@@ -139,8 +136,8 @@ pub enum Error {
     /// The model has no head that gives a loss for any data.
     #[error(
         "{}: the model has {found}, which gives no loss for texts or labels; take a checkpoint with a \
-         classifier or a language-model head, or name the objective (--objective label, lm or mlm) if \
-         the checkpoint holds another head", path.display()
+         classifier or a language-model head, or name the objective if the checkpoint holds \
+         another head", path.display()
     )]
     NoObjective {
         /// The model's folder.
@@ -151,7 +148,7 @@ pub enum Error {
     /// The head gives no loss for the objective.
     #[error(
         "{}: the model has {found}, which gives no loss for {objective}; take another checkpoint or \
-         another --objective", path.display()
+         another objective", path.display()
     )]
     WrongObjective {
         /// The model's folder.
@@ -172,18 +169,27 @@ pub enum Error {
         hint: &'static str,
     },
     /// A language model was given pairs of texts.
-    #[error("a language model reads one text at a time; leave the second text (--pair-column) out")]
+    #[error("a language model reads one text at a time; leave the second text out")]
     PairOfTexts,
     /// An input is longer than allowed, and that was to be an error.
     #[error(
-        "{tokens} tokens, but the longest input is {limit}; raise --max-length if the model admits it, \
-         or say what is done with long inputs (--too-long cut, for language models also window)"
+        "{tokens} tokens, but the longest input is {limit}; raise the maximum length if the model \
+         admits it, or let long inputs be cut or, for language models, taken in windows"
     )]
     TooLong {
         /// Tokens of the input.
         tokens: usize,
         /// The most allowed.
         limit: usize,
+    },
+    /// A stride where nothing is taken in windows.
+    #[error(
+        "the stride is {stride}, but windows alone have a stride; let inputs that are too long be taken in \
+         windows, or give no stride"
+    )]
+    StrideOfNothing {
+        /// As asked for.
+        stride: usize,
     },
     /// The stride is out of range.
     #[error(
@@ -214,7 +220,7 @@ pub enum Error {
     /// No document has a token to predict.
     #[error(
         "{}: none of the documents ({documents}) has a token to predict; a document needs two tokens \
-         (one, with --bos or a masked language model)", path.display()
+         (one, behind a beginning-of-text token or for a masked language model)", path.display()
     )]
     NoTargets {
         /// The data file.
@@ -317,8 +323,8 @@ pub enum Error {
     /// The maps of one sequence do not fit into memory.
     #[error(
         "{tokens} tokens: to compare {heads} heads, their attention maps must be in memory at the same \
-         time, {:.1} GiB for each thread where {:.1} are allowed; take shorter sequences (--max-length), \
-         compare some rows of each (--rows N), or allow more (--memory)", gib(*bytes), gib(*limit)
+         time, {:.1} GiB for each thread where {:.1} are allowed; take shorter sequences, compare \
+         some rows of each, or allow more memory", gib(*bytes), gib(*limit)
     )]
     MapsTooLarge {
         /// Tokens of the sequence.
@@ -421,6 +427,7 @@ impl Error {
             | Self::NoSpecialToken { .. }
             | Self::PairOfTexts
             | Self::TooLong { .. }
+            | Self::StrideOfNothing { .. }
             | Self::Stride { .. }
             | Self::TokenId { .. }
             | Self::NoTargets { .. }

@@ -45,7 +45,7 @@ pub(crate) fn run(mut args: AblateArgs, screen: &Screen) -> Result<Done, Failure
     if let Some(heads) = &heads {
         options = options.heads(heads);
     }
-    let fresh = AblationState::new(&opened.model, &options).map_err(|e| head_failure(&e))?;
+    let fresh = AblationState::new(&opened.model, &options).map_err(|e| failure(&e))?;
     let mut run = Run::new(
         "ablate",
         &args,
@@ -117,14 +117,6 @@ fn heads(args: &AblateArgs, opened: &Opened) -> Result<Option<Vec<HeadId>>, Fail
             .map(|(layer, head)| HeadId { layer, head })
             .collect(),
     ))
-}
-
-/// A head that is not there was named by the user.
-fn head_failure(error: &Error) -> Failure {
-    match error {
-        Error::Model(_) => Failure::input(error.to_string()),
-        _ => failure(error),
-    }
 }
 
 /// What a run of the study needs.

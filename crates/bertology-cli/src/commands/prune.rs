@@ -206,8 +206,7 @@ fn heads_given(opened: &Opened, args: &PruneArgs) -> Result<HeadSet, Failure> {
     if let Some(file) = &args.mask {
         let values = head_choice::read_mask(file, layers, width)?;
         let keep = head_choice::as_switches(file, &values, width)?;
-        return HeadSet::from_mask(&keep, layers, width)
-            .map_err(|e| session::checkpoint_failure(&e));
+        return HeadSet::from_mask(&keep, layers, width).map_err(|e| failure(&e.into()));
     }
     study::named_heads(&args.heads, layers, width)
 }

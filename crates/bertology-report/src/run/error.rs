@@ -14,7 +14,7 @@ use thiserror::Error;
 pub enum RunError {
     /// There is no `run.json`.
     #[error(
-        "{}: not the folder of a complete run: it has no run.json; finish the run with --resume, or give \
+        "{}: not the folder of a complete run: it has no run.json; finish the run, or give \
          another folder", folder.display()
     )]
     NotARun {

@@ -139,7 +139,7 @@ pub enum ExtractError {
     /// A pair that is too long for a window.
     #[error(
         "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
-         cut it with --too-long cut"
+         let it be cut"
     )]
     LongPair {
         /// Tokens of the pair.
