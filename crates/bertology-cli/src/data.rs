@@ -8,7 +8,7 @@ use bertology::attention::{
 };
 use bertology::corpus::CorpusOptions;
 use bertology::data::conllu::Treebank;
-use bertology::data::{Columns, Documents, LabelOrder, TableFormat};
+use bertology::data::{Columns, DataError, Documents, LabelOrder, TableFormat};
 use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
@@ -17,7 +17,7 @@ use crate::args::{
     SourceArgs, TooLongArg, TreebankArgs,
 };
 use crate::failure::Failure;
-use crate::session::{Opened, data_failure, failure};
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 
 /// Whether the options name data at all.
@@ -224,7 +224,7 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
                 if let Some(label) = &args.label_column {
                     columns = columns.with_label(label);
                 }
-                Source::table(path, columns).map_err(|e| data_failure(&e))?
+                Source::table(path, columns).map_err(|e| failure(&e.into()))?
             }
         }
     };
@@ -232,12 +232,10 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
 }
 
 fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure> {
-    let task: Task = task.parse().map_err(|e| data_failure(&e))?;
-    let split: Split = split
-        .unwrap_or("dev")
-        .parse()
-        .map_err(|e| data_failure(&e))?;
-    Source::glue(path, task, split).map_err(|e| data_failure(&e))
+    let unknown = |error: DataError| failure(&error.into());
+    let task: Task = task.parse().map_err(unknown)?;
+    let split: Split = split.unwrap_or("dev").parse().map_err(unknown)?;
+    Source::glue(path, task, split).map_err(|e| failure(&e.into()))
 }
 
 /// The texts of a study of attention, read once to the end.

@@ -12,6 +12,7 @@ mod npy;
 mod pages;
 mod parts;
 mod record;
+mod remedy;
 mod run_folder;
 mod session;
 mod show;

@@ -11,7 +11,7 @@ use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable, Objective, TokenMa
 use crate::args::{GranularityArg, ScoreArgs};
 use crate::failure::Failure;
 use crate::head_choice;
-use crate::session::{Opened, checkpoint_failure, failure};
+use crate::session::{Opened, failure};
 use crate::show::text::{count, plural};
 use crate::show::{Screen, heat::Grid};
 use crate::tables::cells;
@@ -77,7 +77,7 @@ pub(crate) fn named_heads(
 ) -> Result<HeadSet, Failure> {
     let mut set = HeadSet::new();
     for text in heads {
-        let named = HeadSet::parse(text, layers, width).map_err(|e| checkpoint_failure(&e))?;
+        let named = HeadSet::parse(text, layers, width).map_err(|e| failure(&e.into()))?;
         if named.is_empty() {
             return Err(Failure::input(
                 "--heads names no head; write 3.5, L3H5, 3:5 or 5:0-4",

@@ -4,7 +4,7 @@ use bertology::ablation::AblationState;
 use bertology::drive::Study;
 use bertology::evaluate::MaskedModel;
 use bertology::masking::Metric;
-use bertology::{Corpus, Error, HeadId, HeadMask, OpenAs};
+use bertology::{Corpus, HeadId, HeadMask, OpenAs};
 use serde_json::{Value, json};
 
 use super::importance::rows;
@@ -79,7 +79,7 @@ impl StudyCommand for AblateArgs {
             ..
         } = input;
         let state = AblationState::new(&opened.model, model, corpus, heads.as_deref());
-        let state = state.map_err(|e| head_failure(&e))?;
+        let state = state.map_err(|e| failure(&e))?;
         Ok(vec![Stage::new(model.model(), corpus, state)])
     }
 
@@ -134,14 +134,6 @@ fn heads(args: &AblateArgs, opened: &Opened) -> Result<Option<Vec<HeadId>>, Fail
     let named = study::named_heads(&args.own.heads, layers, width)?;
     let named = named.iter().map(|(layer, head)| HeadId { layer, head });
     Ok(Some(named.collect()))
-}
-
-/// A head that is not there was named by the user.
-fn head_failure(error: &Error) -> Failure {
-    match error {
-        Error::Model(_) => Failure::input(error.to_string()),
-        _ => failure(error),
-    }
 }
 
 fn results(removals: Removals<'_>, metric: &Metric) -> Value {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::args::InspectArgs;
 use crate::failure::{Failure, sentence};
-use crate::session::{self, checkpoint_failure};
+use crate::session::{self, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, percent, plural};
 
@@ -23,7 +23,7 @@ const LISTED: usize = 8;
 
 pub(crate) fn run(args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
     let located = session::locate(&args.model, screen)?;
-    let inspection = Checkpoint::inspect(&located.folder).map_err(|e| checkpoint_failure(&e))?;
+    let inspection = Checkpoint::inspect(&located.folder).map_err(|e| failure(&e.into()))?;
     screen.say(&report(&located.folder, &inspection, args.tensors))?;
     let failure = match inspection.problems.as_slice() {
         [] => None,

@@ -18,7 +18,7 @@ use crate::head_choice;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
 use crate::run_folder::{Earlier, MODEL};
-use crate::session::{self, Opened, failure};
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, percent, plural};
 use crate::study;
@@ -199,8 +199,7 @@ fn heads_given(opened: &Opened, args: &PruneArgs) -> Result<HeadSet, Failure> {
     if let Some(file) = &args.mask {
         let values = head_choice::read_mask(file, layers, width)?;
         let keep = head_choice::as_switches(file, &values, width)?;
-        return HeadSet::from_mask(&keep, layers, width)
-            .map_err(|e| session::checkpoint_failure(&e));
+        return HeadSet::from_mask(&keep, layers, width).map_err(|e| failure(&e.into()));
     }
     study::named_heads(&args.heads, layers, width)
 }

@@ -13,6 +13,7 @@ mod inputs;
 mod interrupted;
 mod language;
 mod legacy;
+mod library_messages;
 mod pages;
 mod patterns;
 mod prune;

@@ -312,7 +312,7 @@ const PAPER_LENGTH: usize = 128;
 /// The token that a model knows as the beginning of a text.
 pub(super) fn bos_of(model: &LoadedModel) -> Result<u32, Error> {
     let id = model.tokenizer()?.bos_id();
-    special(model, id, "beginning-of-text", "leave --bos out")
+    special(model, id, "beginning-of-text", "take the texts without it")
 }
 
 /// Puts it before a text whose tokenizer did not.

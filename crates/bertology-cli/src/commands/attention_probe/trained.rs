@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::args::{AttentionProbeArgs, CacheDtypeArg, ProbeArg, TreebankArgs};
 use crate::commands::Done;
 use crate::data;
-use crate::failure::{Failure, sentence};
+use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::npy;
 use crate::record::{Clock, Run};
@@ -341,11 +341,7 @@ impl Maps {
 fn failure(error: &Error) -> Failure {
     match error {
         Error::Study(error) => session::failure(error),
-        Error::Vectors { .. } | Error::NoVectors { .. } | Error::NoSentences { .. } => {
-            Failure::Input(sentence(error))
-        }
-        Error::Interrupted { .. } => Failure::Interrupted(sentence(error)),
-        _ => Failure::Work(sentence(error)),
+        _ => Failure::found(error.kind(), error, None),
     }
 }
 

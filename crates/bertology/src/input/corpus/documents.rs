@@ -83,7 +83,7 @@ impl TokenPlan {
                 let bos = bos
                     .then(|| {
                         let id = model.tokenizer()?.bos_id();
-                        special(model, id, "beginning-of-text", "leave --bos out")
+                        special(model, id, "beginning-of-text", "score the texts without it")
                     })
                     .transpose()?;
                 // A window that begins with a token that counts would have no context for it.
@@ -110,13 +110,8 @@ impl TokenPlan {
         }
         let stride = match stride {
             None => (room / 2).max(1),
-            Some(_) if too_long != TooLong::Window => {
-                return Err(Error::Option {
-                    option: "the stride",
-                    value: stride.unwrap_or_default().to_string(),
-                    reason: "windows alone have a stride; let inputs that are too long be windowed, \
-                             or give no stride",
-                });
+            Some(stride) if too_long != TooLong::Window => {
+                return Err(Error::StrideOfNothing { stride });
             }
             Some(stride) if (1..=most).contains(&stride) => stride,
             Some(stride) => {
@@ -338,7 +333,7 @@ pub(crate) fn hiding(
             model,
             tokenizer.mask_id(),
             "mask",
-            "predict all tokens unmasked instead (--unmasked)",
+            "predict all tokens unmasked instead",
         )?,
         vocabulary: tokenizer.vocab_size().clamp(1, rows),
     };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bertology_error::Kind;
 use bertology_model::HeadId;
 use bertology_store::StoreError;
 
@@ -138,7 +139,7 @@ pub enum ExtractError {
     /// A pair that is too long for a window.
     #[error(
         "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
-         cut it with --too-long cut"
+         let it be cut"
     )]
     LongPair {
         /// Tokens of the pair.
@@ -176,4 +177,33 @@ pub enum ExtractError {
         /// The file.
         path: std::path::PathBuf,
     },
+}
+
+impl ExtractError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            #[cfg(not(feature = "parquet"))]
+            Self::NoParquet => Kind::Input,
+            Self::NoRoom { .. } | Self::Space { .. } | Self::MissingShard { .. } => {
+                Kind::Environment
+            }
+            Self::NoSuchState { .. }
+            | Self::NoSuchLayer { .. }
+            | Self::LayerSyntax { .. }
+            | Self::NoSuchHead { .. }
+            | Self::PrunedHead { .. }
+            | Self::NotPerHead { .. }
+            | Self::NoHeads { .. }
+            | Self::NoLogits { .. }
+            | Self::NoValues
+            | Self::Objective { .. }
+            | Self::ObjectiveSyntax { .. }
+            | Self::NoSuchClass { .. }
+            | Self::PooledMaps { .. }
+            | Self::LongPair { .. } => Kind::Input,
+        }
+    }
 }

@@ -216,11 +216,7 @@ impl Preparer {
         let stride = match options.stride {
             None => room,
             Some(stride) if options.too_long != TooLong::Window => {
-                return Err(Error::Option {
-                    option: "the stride",
-                    value: stride.to_string(),
-                    reason: "windows alone have a stride; give --too-long window with it",
-                });
+                return Err(Error::StrideOfNothing { stride });
             }
             Some(stride) if (1..=room).contains(&stride) => stride,
             Some(stride) => {
