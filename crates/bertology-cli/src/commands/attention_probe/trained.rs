@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bertology::attention::{Proportion, SentencePassages, Supply};
 use bertology::{HeadId, OpenAs};
-use bertology_probes::experiment::{self, Options, Outcome, Row, Weights};
-use bertology_probes::probe::{Adam, Alignment, Kind};
-use bertology_probes::{Error, MapCache, Precision, Sentences, Vectors, WordVectors};
+use bertology_train::experiment::{self, Options, Outcome, Row, Weights};
+use bertology_train::probe::{Adam, Alignment, Kind};
+use bertology_train::{Error, MapCache, Precision, Sentences, Vectors, WordVectors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
