@@ -10,9 +10,6 @@ pub enum Error {
     /// The model or the driver refused.
     #[error(transparent)]
     Study(#[from] bertology::Error),
-    /// The tensor library refused.
-    #[error("the arithmetic of the probes failed: {0}")]
-    Tensor(#[from] candle_core::Error),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

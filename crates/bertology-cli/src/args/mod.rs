@@ -18,9 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub(crate) use attention_probe::AttentionProbeArgs;
-#[cfg(feature = "probes")]
-pub(crate) use attention_probe::{CacheDtypeArg, ProbeArg};
+pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
