@@ -6,6 +6,16 @@ use crate::{Features, Layout};
 const TOLERANCE: f32 = 1e-5;
 const HEADS: usize = 4;
 const DIM: usize = 3;
+/// The probes of the file.
+const NAMES: [&str; 7] = [
+    "attention",
+    "attention_causal",
+    "words",
+    "words_legacy",
+    "words_causal",
+    "distance",
+    "distance_legacy",
+];
 /// That of the file.
 const ADAM: Adam = Adam {
     learning_rate: 0.002,
@@ -56,21 +66,13 @@ impl Golden {
             "legacy" => Alignment::Legacy,
             _ => Alignment::Correct,
         };
+        let mut values = Vec::new();
         for (key, sizes) in layout(kind, shape) {
-            let found = self.f32(&format!("{name}.before.{key}")).0;
+            let (found, array) = self.f32(&format!("{name}.before.{key}"));
             assert_eq!(found, sizes, "{name} {key}");
+            values.extend(array.into_iter().map(T::from_f32));
         }
-        let values = self.row(name, "before", kind, shape);
-        let values = values.into_iter().map(T::from_f32).collect();
         Probe::with(kind, shape, alignment, ADAM, values)
-    }
-
-    /// All arrays of a probe in one row.
-    fn row(&self, name: &str, what: &str, kind: Kind, shape: Shape) -> Vec<f32> {
-        let arrays = layout(kind, shape).into_iter();
-        arrays
-            .flat_map(|(key, _)| self.f32(&format!("{name}.{what}.{key}")).1)
-            .collect()
     }
 }
 
@@ -109,9 +111,9 @@ fn close(what: &str, found: &[f32], expected: &[f32]) {
 
 /// Compares the arrays of a probe one by one: each has a scale of its own.
 #[track_caller]
-fn close_arrays(golden: &Golden, name: &str, what: &str, shape: &Probe, found: &[f32]) {
+fn close_arrays(golden: &Golden, name: &str, what: &str, probe: &Probe, found: &[f32]) {
     let mut rest = found;
-    for (key, sizes) in layout(shape.kind, shape.shape) {
+    for (key, sizes) in layout(probe.kind, probe.shape) {
         let (array, behind) = rest.split_at(sizes.iter().product());
         rest = behind;
         let expected = golden.f32(&format!("{name}.{what}.{key}")).1;
@@ -123,15 +125,7 @@ fn close_arrays(golden: &Golden, name: &str, what: &str, shape: &Probe, found: &
 #[test]
 fn training_is_torchs() {
     let golden = golden();
-    for name in [
-        "attention",
-        "attention_causal",
-        "words",
-        "words_legacy",
-        "words_causal",
-        "distance",
-        "distance_legacy",
-    ] {
+    for name in NAMES {
         let examples = golden.examples(name.ends_with("causal"));
         let mut probe: Probe = golden.probe(name);
         let logits = probe.forward(&examples[0]).unwrap().logits;
@@ -152,15 +146,7 @@ fn training_is_torchs() {
 fn gradients_are_differences_of_the_loss() {
     let golden = golden();
     let step = 1e-5;
-    for name in [
-        "attention",
-        "attention_causal",
-        "words",
-        "words_legacy",
-        "words_causal",
-        "distance",
-        "distance_legacy",
-    ] {
+    for name in NAMES {
         let example = widened(&golden.examples(name.ends_with("causal"))[0]);
         let mut probe: Probe<f64> = golden.probe(name);
         let gradient = probe.gradient(&example).unwrap().1;
