@@ -23,9 +23,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-pub(crate) use attention_probe::AttentionProbeArgs;
-#[cfg(feature = "probes")]
-pub(crate) use attention_probe::{CacheDtypeArg, ProbeArg};
+pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
-#[cfg(feature = "probes")]
 mod attention_probe;
 mod cluster;
 mod extract;

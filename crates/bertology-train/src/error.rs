@@ -12,9 +12,6 @@ pub enum Error {
     /// The model or the driver refused.
     #[error(transparent)]
     Study(#[from] bertology::Error),
-    /// The tensor library refused.
-    #[error("the arithmetic of the probes failed: {0}")]
-    Tensor(#[from] candle_core::Error),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -95,7 +92,7 @@ impl Error {
             Self::NotFinite { .. } => Kind::Numeric,
             Self::Interrupted { .. } => Kind::Interrupted,
             // Probes and their inputs are cut from one sentence.
-            Self::Tensor(_) | Self::Shape { .. } => Kind::Internal,
+            Self::Shape { .. } => Kind::Internal,
             Self::Vectors { .. }
             | Self::NoVectors { .. }
             | Self::NoEmbeddings
