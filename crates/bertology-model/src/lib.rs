@@ -29,9 +29,10 @@ mod ablation;
 mod attention;
 mod attention_rows;
 mod block;
-mod head;
+mod embedding;
 mod lm_head;
 mod rows;
+mod task_head;
 mod workspace;
 
 pub use batch::{PackedBatch, Sequence};
