@@ -12,7 +12,7 @@ use crate::taps::Taps;
 use crate::workspace::{LayerTrace, sized};
 use crate::{Error, HeadId, Model, PackedBatch, PassOptions, SequenceOutput, Workspace};
 
-impl<R: Real> Model<R> {
+impl<R: crate::Real> Model<R> {
     /// Runs a batch as it is, then without each of `heads` in turn: the result that
     /// [`Model::without_heads`] with that one head gives (to rounding), at about half the cost.
     ///
@@ -32,6 +32,20 @@ impl<R: Real> Model<R> {
         workspace: &mut Workspace<R>,
         heads: &[HeadId],
         mut each: impl FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
+    ) -> Result<(), Error> {
+        R::without_each(self, batch, options, workspace, heads, &mut each)
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::run_without_each`].
+    pub(crate) fn without_each(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        heads: &[HeadId],
+        each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
     ) -> Result<(), Error> {
         // 1. Heads that are there and options that make sense here; each head once, in order.
         let arch = self.architecture();

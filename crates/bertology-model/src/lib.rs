@@ -29,6 +29,7 @@ mod ablation;
 mod attention;
 mod attention_rows;
 mod block;
+mod compiled;
 mod embedding;
 mod lm_head;
 mod rows;
@@ -37,7 +38,8 @@ mod workspace;
 
 pub use batch::{PackedBatch, Sequence};
 pub use bertology_kernels as kernels;
-pub use bertology_kernels::{Matrix, MatrixMut, Real};
+pub use bertology_kernels::{Matrix, MatrixMut};
+pub use compiled::Real;
 pub use error::Error;
 pub use intervention::{Intervention, Place, Replaced, Replacements};
 pub use mask::{HeadId, HeadMask, Masking};

@@ -88,7 +88,7 @@ pub struct PassOutput<R> {
     pub sequences: Vec<SequenceOutput<R>>,
 }
 
-impl<R: Real> Model<R> {
+impl<R: crate::Real> Model<R> {
     /// Runs a batch through the model.
     ///
     /// Gradients are those of each sequence's own loss: sequences never mix, so a batch of one and
@@ -117,6 +117,20 @@ impl<R: Real> Model<R> {
     /// # Errors
     /// As [`Model::run`]; interventions at sites where nothing can be changed, or that do not fit.
     pub fn run_with(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        observers: &mut [&mut dyn Observer<R>],
+        interventions: &mut [&mut dyn Intervention<R>],
+    ) -> Result<PassOutput<R>, Error> {
+        R::pass(self, batch, options, workspace, observers, interventions)
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::run_with`].
+    pub(crate) fn pass(
         &self,
         batch: &PackedBatch,
         options: &PassOptions<'_>,
