@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bertology_report::{Document, Run, RunError};
+use bertology_report::Document;
+use bertology_run::{Run, RunError};
 
 use crate::failure::{Failure, sentence};
 use crate::run_folder::TEMPORARY;
@@ -18,6 +19,10 @@ pub(crate) fn failure(error: &dyn Error) -> Failure {
 pub(crate) fn open(path: &Path) -> Result<Run, Failure> {
     Run::open(path).map_err(|error| match &error {
         RunError::Io { .. } => Failure::Work(sentence(&error)),
+        RunError::NotARun { .. } => Failure::Input(format!(
+            "{}; finish the run with --resume, or give another folder",
+            sentence(&error)
+        )),
         _ => failure(&error),
     })
 }

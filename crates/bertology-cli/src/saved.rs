@@ -82,6 +82,6 @@ impl Saved<'_> {
         };
         let state = serde_json::to_value(state)
             .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
-        folder.save_state(&self.run.identity, state)
+        Ok(folder.save_state(&self.run.identity, state)?)
     }
 }

@@ -12,7 +12,7 @@ use crate::args::{GranularityArg, OutputArgs, ScoreArgs};
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::record::Run;
-use crate::run_folder::{Earlier, RunFolder};
+use crate::run_folder::{self, Earlier, RunFolder};
 use crate::session::{Opened, checkpoint_failure, failure};
 use crate::show::text::{count, plural};
 use crate::show::{Screen, heat::Grid};
@@ -93,7 +93,7 @@ pub(crate) fn named_heads(
 /// Verifies early, before anything is loaded, that the output folder may be used.
 pub(crate) fn check_output(output: &OutputArgs, resume: bool) -> Result<(), Failure> {
     match &output.output {
-        Some(path) => RunFolder::check(path, output.overwrite, resume),
+        Some(path) => Ok(RunFolder::check(path, output.overwrite, resume)?),
         None => Ok(()),
     }
 }
@@ -107,7 +107,7 @@ pub(crate) fn open_output(
     let Some(path) = &output.output else {
         return Ok((None, Earlier::Nothing));
     };
-    let folder = RunFolder::open(path, output.overwrite)?;
+    let folder = run_folder::open(path, output.overwrite, run.model_folder())?;
     let earlier = if resume {
         folder.earlier(&run.identity)?
     } else {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::RunError;
+use bertology_run::RunError;
 
 /// Why a page was not made.
 #[derive(Debug, Error)]

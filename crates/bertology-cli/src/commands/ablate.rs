@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 use bertology::ablation::{Ablation, AblationOptions, AblationState};
 use bertology::masking::Metric;
 use bertology::{Corpus, Error, HeadId};
-use serde_json::{Value, json};
+use bertology_run::results::{AblateResults, AblatedHead, finite};
+use serde_json::json;
 
 use super::Done;
-use super::importance::rows;
 use crate::args::{AblateArgs, Masks};
 use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
+use crate::run_folder::{self, Earlier, RunFolder};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::removals::removals_text;
 use crate::show::text::{plural, seconds};
 use crate::study;
-use crate::tables::Removals;
+use crate::tables::{Removals, grid};
 use crate::watcher::Watcher;
 
 /// Time between two savings of the state.
@@ -89,9 +89,9 @@ pub(crate) fn run(mut args: AblateArgs, screen: &Screen) -> Result<Done, Failure
     if let Some(folder) = &folder {
         removals.write(folder)?;
     }
-    let document = run.document(results(removals, &metric));
+    let document = run.document(&results(removals, &metric));
     if let Some(folder) = &folder {
-        folder.complete(&document)?;
+        run_folder::complete(folder, &document)?;
     }
     screen.say(&format!("\n{}", removals_text(removals, &metric, screen)))?;
     screen.say(&format!(
@@ -187,41 +187,37 @@ impl Work<'_> {
         };
         let saved = serde_json::to_value(state)
             .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
-        folder.save_state(&self.run.identity, saved)
+        Ok(folder.save_state(&self.run.identity, saved)?)
     }
 }
 
-fn results(removals: Removals<'_>, metric: &Metric) -> Value {
+fn results(removals: Removals<'_>, metric: &Metric) -> AblateResults {
     let Removals {
         found,
         change,
         classes,
     } = removals;
-    let heads: Vec<Value> = found
-        .without
-        .iter()
-        .map(|without| {
-            let paired = without.paired;
-            json!({
-                "head": without.head.to_string(),
-                "change": change.get(without.head),
-                "loss_change": without.loss_change,
-                "loss_standard_error": paired.loss_standard_error,
-                "changed": classes.then_some(paired.changed),
-                "right_to_wrong": classes.then_some(paired.right_to_wrong),
-                "wrong_to_right": classes.then_some(paired.wrong_to_right),
-                "p_value": classes.then(|| paired.p_value()),
-                "metrics": without.evaluation.metrics,
-                "loss": without.evaluation.loss,
-            })
-        })
-        .collect();
-    json!({
-        "metric": metric.name,
-        "direction": metric.direction,
-        "evaluation": record::evaluation(&found.whole),
-        "heads": heads,
-        "head_ablation": rows(change),
-        "head_ablation_loss": rows(&found.loss_change()),
-    })
+    let heads = found.without.iter().map(|without| {
+        let paired = without.paired;
+        AblatedHead {
+            head: without.head.to_string(),
+            change: change.get(without.head),
+            loss_change: finite(without.loss_change),
+            loss_standard_error: finite(paired.loss_standard_error),
+            changed: classes.then_some(paired.changed),
+            right_to_wrong: classes.then_some(paired.right_to_wrong),
+            wrong_to_right: classes.then_some(paired.wrong_to_right),
+            p_value: classes.then(|| paired.p_value()),
+            metrics: record::metrics(&without.evaluation.metrics),
+            loss: finite(without.evaluation.loss),
+        }
+    });
+    AblateResults {
+        metric: Some(metric.name.clone()),
+        direction: record::name_of(&metric.direction),
+        evaluation: Some(record::evaluation(&found.whole)),
+        heads: heads.collect(),
+        head_ablation: grid(change),
+        head_ablation_loss: grid(&found.loss_change()),
+    }
 }

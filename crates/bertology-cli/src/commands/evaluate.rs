@@ -1,7 +1,7 @@
 //! `bertology evaluate`: the task's metrics.
 
 use bertology::evaluate::evaluate;
-use serde_json::json;
+use bertology_run::results::EvaluateResults;
 
 use super::Done;
 use crate::args::{EvaluateArgs, Masks};
@@ -9,7 +9,7 @@ use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
-use crate::run_folder::TEMPORARY;
+use crate::run_folder::{self, PREDICTIONS, TEMPORARY};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
@@ -43,7 +43,7 @@ pub(crate) fn run(mut args: EvaluateArgs, screen: &Screen) -> Result<Done, Failu
     let mut predictions = folder
         .as_ref()
         .map(|folder| {
-            let path = folder.path().join(format!("{TEMPORARY}predictions.csv"));
+            let path = folder.path().join(format!("{TEMPORARY}{PREDICTIONS}"));
             Predictions::open(&path, &corpus, None)
         })
         .transpose()?;
@@ -73,7 +73,7 @@ pub(crate) fn run(mut args: EvaluateArgs, screen: &Screen) -> Result<Done, Failu
     };
     let time = run.clock.lap("evaluation");
     if let (Some(folder), Some(predictions)) = (&folder, predictions) {
-        predictions.finish(&folder.path().join("predictions.csv"))?;
+        predictions.finish(&folder.path().join(PREDICTIONS))?;
         if let Some(mask) = &mask {
             write_mask(folder, mask)?;
         }
@@ -85,12 +85,12 @@ pub(crate) fn run(mut args: EvaluateArgs, screen: &Screen) -> Result<Done, Failu
             .map(|id| id.to_string())
             .collect::<Vec<_>>()
     });
-    let document = run.document(json!({
-        "evaluation": record::evaluation(&found),
-        "masked_heads": masked,
-    }));
+    let document = run.document(&EvaluateResults {
+        evaluation: Some(record::evaluation(&found)),
+        masked_heads: masked.clone(),
+    });
     if let Some(folder) = &folder {
-        folder.complete(&document)?;
+        run_folder::complete(folder, &document)?;
     }
     if let Some(masked) = &masked {
         let all = opened.model.model().heads().count() as u64;

@@ -10,8 +10,10 @@ use bertology::extract::{
 use bertology::model::LayerSite;
 use bertology::windows::TooLong;
 use bertology::{Architecture, Error, OpenAs};
+use bertology_run::registry::INDEX;
+use bertology_run::results::{ExtractCounts, ExtractResults};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Done;
@@ -21,7 +23,7 @@ use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
+use crate::run_folder::{self, Earlier, RunFolder};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, plural, seconds};
@@ -63,7 +65,7 @@ pub(crate) fn run(args: ExtractArgs, screen: &Screen) -> Result<Done, Failure> {
         screen.say(&estimate(&plan, 0, None))?;
         let shards = plan.num_shards();
         return Ok(run
-            .document(json!({
+            .document(&json!({
                 "counts": plan.counts(),
                 "bytes": plan.bytes(0),
                 "num_shards": shards,
@@ -108,8 +110,8 @@ pub(crate) fn run(args: ExtractArgs, screen: &Screen) -> Result<Done, Failure> {
             plural(overflows, "value")
         ));
     }
-    let document = run.document(results(&plan, &summary, overflows));
-    folder.complete(&document)?;
+    let document = run.document(&results(&plan, &summary, overflows));
+    run_folder::complete(&folder, &document)?;
     let counts = plan.counts();
     screen.say(&format!(
         "{}, {} in {}\n{}",
@@ -141,7 +143,7 @@ fn write(
     let save = |state: State| {
         let state = serde_json::to_value(state)
             .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
-        folder.save_state(&run.identity, state)
+        Ok(folder.save_state(&run.identity, state)?)
     };
     save(first)?;
     let mut finished = first;
@@ -378,11 +380,22 @@ fn estimate(plan: &Extraction, first: usize, room: Option<u64>) -> String {
     )
 }
 
-fn results(plan: &Extraction, summary: &Summary, overflows: u64) -> Value {
-    json!({
-        "counts": plan.counts(),
-        "num_shards": summary.shards.len(),
-        "values_beyond_dtype": overflows,
-        "index": "index.json",
-    })
+fn results(plan: &Extraction, summary: &Summary, overflows: u64) -> ExtractResults {
+    let counts = plan.counts();
+    ExtractResults {
+        counts: Some(ExtractCounts {
+            examples: counts.examples,
+            sequences: counts.sequences,
+            tokens: counts.tokens,
+            words: counts.words,
+            tokens_without_word: counts.tokens_without_word,
+            cut_examples: counts.cut_examples,
+            cut_tokens: counts.cut_tokens,
+            windowed_examples: counts.windowed_examples,
+            longest: counts.longest,
+        }),
+        num_shards: summary.shards.len() as u64,
+        values_beyond_dtype: overflows,
+        index: INDEX.into(),
+    }
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use bertology::importance::{Importance, ImportanceOptions, ImportanceState};
 use bertology::{Corpus, Error};
+use bertology_run::results::ImportanceResults;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Done;
 use crate::args::{ImportanceArgs, Masks};
@@ -13,12 +14,12 @@ use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
-use crate::run_folder::{Earlier, RunFolder, STATE_PREDICTIONS};
+use crate::run_folder::{self, Earlier, PREDICTIONS, RunFolder, STATE_PREDICTIONS};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
 use crate::study;
-use crate::tables::Scores;
+use crate::tables::{Scores, grid};
 use crate::watcher::{Predictions, Watcher};
 
 /// Time between two savings of the state.
@@ -83,15 +84,15 @@ pub(crate) fn run(mut args: ImportanceArgs, screen: &Screen) -> Result<Done, Fai
         };
         scores.write(folder)?;
     }
-    let document = run.document(json!({
-        "granularity": granularity.to_string(),
-        "evaluation": record::evaluation(&found.evaluation),
-        "head_importance": rows(&normalized),
-        "head_importance_raw": rows(&found.raw),
-        "attn_entropy": rows(&found.entropy),
-    }));
+    let document = run.document(&ImportanceResults {
+        granularity: granularity.to_string(),
+        evaluation: Some(record::evaluation(&found.evaluation)),
+        head_importance: grid(&normalized),
+        head_importance_raw: grid(&found.raw),
+        attn_entropy: grid(&found.entropy),
+    });
     if let Some(folder) = &folder {
-        folder.complete(&document)?;
+        run_folder::complete(folder, &document)?;
     }
 
     screen.say(&format!(
@@ -108,12 +109,6 @@ pub(crate) fn run(mut args: ImportanceArgs, screen: &Screen) -> Result<Done, Fai
     ))?;
     super::say_folder(folder.as_ref(), screen)?;
     Ok(document.into())
-}
-
-/// A number per head, or nothing, layer by layer.
-pub(crate) fn rows(table: &bertology::HeadTable) -> Value {
-    let cells = crate::tables::cells(table);
-    json!(cells.chunks(table.heads().max(1)).collect::<Vec<_>>())
 }
 
 /// What is saved of an unfinished run.
@@ -199,7 +194,7 @@ fn score(
     }
     screen.stop();
     if let (Some(folder), Some(predictions)) = (folder, predictions) {
-        predictions.finish(&folder.path().join("predictions.csv"))?;
+        predictions.finish(&folder.path().join(PREDICTIONS))?;
     }
     state.finish(corpus).map_err(|e| failure(&e))
 }
