@@ -16,6 +16,7 @@ mod legacy;
 mod pages;
 mod patterns;
 mod prune;
+mod registry;
 mod runs;
 mod screen;
 mod treebanks;
