@@ -184,6 +184,17 @@ pub enum Error {
         /// The most allowed.
         limit: usize,
     },
+    /// A pair that would have to be read through windows.
+    #[error(
+        "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
+         cut it with --too-long cut"
+    )]
+    LongPair {
+        /// Tokens of the pair.
+        tokens: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The stride is out of range.
     #[error(
         "a stride of {stride} tokens would pass over tokens or leave them without context in windows of \

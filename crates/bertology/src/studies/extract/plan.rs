@@ -10,7 +10,7 @@ use bertology_store::{npz, shard, space};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Sizes};
-use super::texts::{Item, Preparer, Reading, Texts};
+use super::texts::{Item, ItemMaker, Reading, Texts};
 use super::{ExtractError, ExtractOptions, Format, Request};
 use crate::drive::{Work, each};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
@@ -63,7 +63,7 @@ pub struct Extraction {
     pub(super) model: LoadedModel,
     pub(super) texts: Texts,
     pub(super) options: ExtractOptions,
-    pub(super) preparer: Preparer,
+    pub(super) maker: ItemMaker,
     pub(super) layout: Arc<Layout>,
     pub(super) shards: Vec<Sizes>,
     pub(super) counts: Counts,
@@ -119,7 +119,7 @@ impl Supply for Extraction {
     }
 
     fn size(&self, (_, example): &(u64, Example)) -> usize {
-        let most = self.preparer.max_length as u64;
+        let most = self.maker.max_length() as u64;
         about_tokens(example).min(most) as usize
     }
 
@@ -128,7 +128,7 @@ impl Supply for Extraction {
     }
 
     fn prepare(&self, (index, example): (u64, Example)) -> Result<Fate<Vec<Passage<Item>>>, Error> {
-        let items = self.preparer.items(index, &example)?;
+        let items = self.maker.items(index, &example)?;
         let passage = |item: Item| Passage {
             sequence: item.sequence.clone(),
             target: item.target.clone(),
@@ -168,7 +168,7 @@ impl Extraction {
         let slots = request.resolve(model, options.pool)?;
         let layout = Layout::new(slots, &options, request.objective);
         let mut extraction = Self {
-            preparer: Preparer::new(model, &texts, request.objective, &options)?,
+            maker: ItemMaker::new(model, &texts, request.objective, &options)?,
             model: model.clone(),
             texts,
             options,
@@ -208,7 +208,7 @@ impl Extraction {
     /// The limit in tokens, special ones included.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.preparer.max_length
+        self.maker.max_length()
     }
 
     /// Bytes on disk of the shards from `first` on: exact for safetensors, nearly so for npz, about
@@ -319,7 +319,7 @@ impl Extraction {
     }
 
     fn counted(&self, index: u64, example: &Example) -> Result<(Sizes, Counts), Error> {
-        let items = self.preparer.items(index, example);
+        let items = self.maker.items(index, example);
         let items = items.map_err(|error| Error::Example {
             path: self.texts.path().to_owned(),
             line: example.line,
