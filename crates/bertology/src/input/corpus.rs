@@ -7,9 +7,12 @@
 use std::path::Path;
 
 use bertology_checkpoint::{Architecture, TaskHead};
-use bertology_data::{DatasetInfo, Example, LabelMap, LabelOrder, MetricSet, MetricState, Source};
+use bertology_data::{
+    DatasetInfo, Example, LabelMap, LabelOrder, Mark, MetricSet, MetricState, Source,
+};
 use bertology_model::{PackedBatch, Sequence};
 
+use crate::input::marks::Marks;
 use crate::input::objective::{LOSS, Objective};
 use crate::input::prepare::{Piece, PrepareOptions, Preparer};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
@@ -70,6 +73,8 @@ pub struct Corpus {
     scoring: Scoring,
     info: DatasetInfo,
     examples: u64,
+    /// Places to go on from, by examples.
+    marks: Marks<Mark>,
 }
 
 /// Why no row is left out.
@@ -169,8 +174,10 @@ impl Corpus {
             .map_or_else(|| MetricSet::for_outputs(classes), MetricSet::for_task);
         MetricState::new(metrics, classes, labels.positive())?;
         let mut reader = source.open()?;
-        for example in reader.by_ref() {
+        let mut marks = Marks::default();
+        while let Some(example) = reader.next() {
             let example = example?;
+            marks.offer(reader.examples(), || reader.mark());
             labels.target(&example, source.path())?;
             if too_long == TooLong::Error {
                 let pieces = preparer.pieces(&example);
@@ -181,6 +188,7 @@ impl Corpus {
         Ok(Self {
             examples: info.examples,
             info,
+            marks,
             preparer,
             source,
             objective: Objective::Labels,
@@ -219,7 +227,7 @@ impl Corpus {
         }
         let (preparer, targets) =
             documents::plan(model, &source, objective, max_length, too_long, options)?;
-        let mut windows = WindowReader::new(&source, &preparer, &targets)?;
+        let mut windows = WindowReader::new(&source, &preparer, &targets, None)?;
         for window in windows.by_ref() {
             window?;
         }
@@ -230,8 +238,10 @@ impl Corpus {
                 documents: counts.documents,
             });
         }
+        let (reader, marks) = windows.into_parts();
         Ok(Self {
-            info: windows.into_reader().finish()?,
+            info: reader.finish()?,
+            marks,
             examples: counts.windows,
             preparer,
             source,
@@ -405,18 +415,24 @@ impl Supply for Corpus {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, RawExample>, Error> {
+        let place = self.marks.before(first);
+        let begun = place.map_or(0, |(unit, _)| unit);
         match &self.scoring {
             Scoring::Labels { .. } => {
-                let rows = (0..).zip(self.source.open()?);
+                let rows = match place {
+                    Some((_, mark)) => self.source.open_at(mark)?,
+                    None => self.source.open()?,
+                };
+                let rows = (begun..).zip(rows);
                 after(
-                    first,
+                    first - begun,
                     rows.map(|(index, row)| Ok(RawExample::Row(index, row?))),
                 )
             }
             Scoring::Tokens { targets, .. } => {
-                let windows = WindowReader::new(&self.source, &self.preparer, targets)?;
+                let windows = WindowReader::new(&self.source, &self.preparer, targets, place)?;
                 after(
-                    first,
+                    first - begun,
                     windows.map(|window| Ok(RawExample::Window(Box::new(window?)))),
                 )
             }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bertology_data::conllu::{Document, Treebank, TreebankInfo};
+use bertology_data::conllu::{Document, Treebank, TreebankInfo, TreebankMark};
 
 use crate::input::align::Aligner;
+use crate::input::marks::Marks;
 use crate::input::mentions::MentionsIn;
 use crate::input::passages::PAPER_LENGTH;
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
@@ -42,6 +43,8 @@ pub struct DocumentPassages {
     mentions: u64,
     discontinuous: u64,
     without_words: u64,
+    /// Places to go on from, by documents.
+    marks: Marks<TreebankMark>,
 }
 
 impl DocumentPassages {
@@ -63,8 +66,10 @@ impl DocumentPassages {
         let aligner = options.aligner(model, Some(max_length), TooLong::Cut)?;
         let mut reader = treebank.open_documents()?;
         let (mut mentions, mut discontinuous, mut without_words) = (0, 0, 0);
-        for document in reader.by_ref() {
+        let mut marks = Marks::default();
+        while let Some(document) = reader.next() {
             let document = document?;
+            marks.offer(reader.counts().documents, || reader.mark());
             for sentence in &document.sentences {
                 input.text(sentence, treebank.path())?;
             }
@@ -87,6 +92,7 @@ impl DocumentPassages {
             mentions,
             discontinuous,
             without_words,
+            marks,
         })
     }
 
@@ -140,8 +146,11 @@ impl Supply for DocumentPassages {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, Document>, Error> {
-        let reader = self.treebank.open_documents()?;
-        after(first, reader.map(|document| Ok(document?)))
+        let (begun, reader) = match self.marks.before(first) {
+            Some((unit, mark)) => (unit, self.treebank.open_documents_at(mark)?),
+            None => (0, self.treebank.open_documents()?),
+        };
+        after(first - begun, reader.map(|document| Ok(document?)))
     }
 
     fn size(&self, document: &Document) -> usize {

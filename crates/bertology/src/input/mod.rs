@@ -24,5 +24,6 @@ pub mod treebank;
 pub mod windows;
 pub mod words;
 
+pub(crate) mod marks;
 mod pairs;
 pub(crate) mod target;

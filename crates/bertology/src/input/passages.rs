@@ -9,12 +9,13 @@
 
 use std::path::Path;
 
-use bertology_data::{DatasetInfo, Example, ExampleReader, LabelOrder, Source};
+use bertology_data::{DatasetInfo, Example, ExampleReader, LabelOrder, Mark, Source};
 use bertology_model::Target;
 use bertology_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Frame, Pairs};
+use crate::input::marks::Marks;
 use crate::input::prepare::{Pieces, PrepareOptions, Preparer, bos_of};
 use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units, after};
 use crate::input::target::Targets;
@@ -85,6 +86,8 @@ pub struct TextPassages {
     targets: Option<Targets>,
     info: DatasetInfo,
     total: u64,
+    /// Places to go on from, by units.
+    marks: Marks<Mark>,
 }
 
 /// A text as it is read.
@@ -148,12 +151,13 @@ impl TextPassages {
                 Some(Pairs::new(frame, max_length, seed)?)
             }
         };
-        let mut reading = Reading::new(model, &source, pairs.as_ref())?;
+        let mut reading = Reading::new(model, &source, pairs.as_ref(), None)?;
         let mut total = 0;
         for raw in reading.by_ref() {
             raw?;
             total += 1;
         }
+        let marks = reading.marks;
         let info = reading.reader.finish()?;
         if total == 0 {
             return Err(Error::NoTexts {
@@ -168,6 +172,7 @@ impl TextPassages {
             targets: None,
             info,
             total,
+            marks,
         })
     }
 
@@ -236,7 +241,12 @@ impl Supply for TextPassages {
 
     fn open(&self, first: u64) -> Result<Units<'_, RawText>, Error> {
         let pairs = self.pairs.as_ref();
-        after(first, Reading::new(self.model(), &self.source, pairs)?)
+        let place = self.marks.before(first);
+        let begun = place.map_or(0, |(unit, _)| unit);
+        after(
+            first - begun,
+            Reading::new(self.model(), &self.source, pairs, place)?,
+        )
     }
 
     fn size(&self, raw: &RawText) -> usize {
@@ -302,6 +312,7 @@ struct Reading<'a> {
     ready: std::vec::IntoIter<RawText>,
     documents: u64,
     units: u64,
+    marks: Marks<Mark>,
 }
 
 impl Iterator for Reading<'_> {
@@ -314,6 +325,8 @@ impl Iterator for Reading<'_> {
                 self.units += 1;
                 return Some(Ok(raw));
             }
+            let reader = &self.reader;
+            self.marks.offer(self.units, || reader.mark());
             let example = match self.reader.next()? {
                 Ok(example) => example,
                 Err(error) => return Some(Err(error.into())),
@@ -346,19 +359,25 @@ impl Iterator for Reading<'_> {
 }
 
 impl<'a> Reading<'a> {
+    /// `place`: where to begin, and how many units there are before.
     fn new(
         model: &'a LoadedModel,
         source: &'a Source,
         pairs: Option<&'a Pairs>,
+        place: Option<(u64, &Mark)>,
     ) -> Result<Self, Error> {
         Ok(Self {
             model,
             source,
             pairs,
-            reader: source.open()?,
+            reader: match place {
+                Some((_, mark)) => source.open_at(mark)?,
+                None => source.open()?,
+            },
             ready: Vec::new().into_iter(),
-            documents: 0,
-            units: 0,
+            documents: place.map_or(0, |(_, mark)| mark.examples()),
+            units: place.map_or(0, |(unit, _)| unit),
+            marks: Marks::default(),
         })
     }
 

@@ -11,10 +11,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use bertology_checkpoint::Family;
-use bertology_data::conllu::{Sentence, SpannedText, Treebank, TreebankInfo};
+use bertology_data::conllu::{Sentence, SpannedText, Treebank, TreebankInfo, TreebankMark};
 use serde::{Deserialize, Serialize};
 
 use crate::input::align::Aligner;
+use crate::input::marks::Marks;
 use crate::input::prepare::{PrepareOptions, Preparer};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::input::windows::TooLong;
@@ -111,6 +112,8 @@ pub struct SentencePassages {
     treebank: Treebank,
     info: TreebankInfo,
     relations: BTreeMap<String, u64>,
+    /// Places to go on from, by sentences.
+    marks: Marks<TreebankMark>,
 }
 
 impl SentencePassages {
@@ -128,8 +131,10 @@ impl SentencePassages {
         let input = options.input(model);
         let mut reader = treebank.open()?;
         let mut relations: BTreeMap<String, u64> = BTreeMap::new();
-        for sentence in reader.by_ref() {
+        let mut marks = Marks::default();
+        while let Some(sentence) = reader.next() {
             let sentence = sentence?;
+            marks.offer(reader.counts().sentences, || reader.mark());
             // A text that is not that of the words is found before the work begins.
             input.text(&sentence, treebank.path())?;
             for word in &sentence.words {
@@ -146,6 +151,7 @@ impl SentencePassages {
             treebank,
             info,
             relations,
+            marks,
         })
     }
 
@@ -193,8 +199,11 @@ impl Supply for SentencePassages {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, Sentence>, Error> {
-        let reader = self.treebank.open()?;
-        after(first, reader.map(|sentence| Ok(sentence?)))
+        let (begun, reader) = match self.marks.before(first) {
+            Some((unit, mark)) => (unit, self.treebank.open_at(mark)?),
+            None => (0, self.treebank.open()?),
+        };
+        after(first - begun, reader.map(|sentence| Ok(sentence?)))
     }
 
     fn size(&self, sentence: &Sentence) -> usize {

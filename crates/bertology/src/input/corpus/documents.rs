@@ -1,9 +1,10 @@
 //! Documents for language models: tokenised, divided into windows, and given targets.
 
-use bertology_data::{Example, ExampleReader, Source};
+use bertology_data::{Example, ExampleReader, Mark, Source};
 use bertology_model::Target;
 
 use super::{CorpusOptions, DocumentCounts, ExampleItem, blame};
+use crate::input::marks::Marks;
 use crate::input::objective::Objective;
 use crate::input::prepare::{DocumentOptions, Piece, Pieces, Preparer, bos_of, special};
 use crate::input::supply::{Fate, Passage};
@@ -112,28 +113,41 @@ pub(super) struct WindowReader<'a> {
     targets: &'a Targets,
     reader: ExampleReader,
     document: Option<Document>,
+    marks: Marks<Mark>,
     pub(super) counts: DocumentCounts,
 }
 
 impl<'a> WindowReader<'a> {
+    /// `place`: where to begin, and how many windows there are before; those of documents alone are counted.
     pub(super) fn new(
         source: &'a Source,
         preparer: &'a Preparer,
         targets: &'a Targets,
+        place: Option<(u64, &Mark)>,
     ) -> Result<Self, Error> {
+        let mut counts = DocumentCounts::default();
+        let reader = match place {
+            Some((windows, mark)) => {
+                counts.windows = windows;
+                counts.documents = mark.examples();
+                source.open_at(mark)?
+            }
+            None => source.open()?,
+        };
         Ok(Self {
             source,
             preparer,
             targets,
-            reader: source.open()?,
+            reader,
             document: None,
-            counts: DocumentCounts::default(),
+            marks: Marks::default(),
+            counts,
         })
     }
 
-    /// The reader of the file, for its account at the end.
-    pub(super) fn into_reader(self) -> ExampleReader {
-        self.reader
+    /// The reader of the file, for its account at the end, and the places of documents by the windows before.
+    pub(super) fn into_parts(self) -> (ExampleReader, Marks<Mark>) {
+        (self.reader, self.marks)
     }
 
     fn begin(&mut self, example: &Example) -> Result<(), Error> {
@@ -200,6 +214,8 @@ impl Iterator for WindowReader<'_> {
             if let Some(prepared) = self.window().transpose() {
                 return Some(prepared);
             }
+            let reader = &self.reader;
+            self.marks.offer(self.counts.windows, || reader.mark());
             let begun = match self.reader.next()? {
                 Ok(example) => self.begin(&example),
                 Err(error) => Err(error.into()),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use bertology_data::{DatasetInfo, Example};
+use bertology_data::{DatasetInfo, Example, Mark};
 use bertology_store::{npz, shard, space};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use super::layout::{Layout, Sizes};
 use super::texts::{Item, ItemMaker, Reading, Texts};
 use super::{ExtractError, ExtractOptions, Format, Request};
 use crate::drive::{Work, each};
+use crate::input::marks::Marks;
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
@@ -68,12 +69,15 @@ pub struct Extraction {
     pub(super) shards: Vec<Sizes>,
     pub(super) counts: Counts,
     info: Option<DatasetInfo>,
+    /// Places to go on from, by examples.
+    marks: Marks<Mark>,
 }
 
 /// Examples with their places, about a batch at a time, to be counted.
 struct Jobs<'a> {
     reading: &'a mut Reading,
     next: u64,
+    marks: &'a mut Marks<Mark>,
 }
 
 impl Iterator for Jobs<'_> {
@@ -91,6 +95,7 @@ impl Iterator for Jobs<'_> {
                     tokens += about_tokens(&example);
                     examples.push((self.next, example));
                     self.next += 1;
+                    self.reading.offer(self.next, self.marks);
                 }
             }
         }
@@ -111,9 +116,10 @@ impl Supply for Extraction {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, (u64, Example)>, Error> {
-        let examples = (0..).zip(self.texts.open()?);
+        let (begun, reading) = self.texts.open(first, &self.marks)?;
+        let examples = (begun..).zip(reading);
         after(
-            first,
+            first - begun,
             examples.map(|(index, example)| Ok((index, example?))),
         )
     }
@@ -176,6 +182,7 @@ impl Extraction {
             shards: Vec::new(),
             counts: Counts::default(),
             info: None,
+            marks: Marks::default(),
         };
         extraction.count(work, watch)?;
         Ok(extraction)
@@ -277,12 +284,14 @@ impl Extraction {
     fn count(&mut self, work: &Work, watch: &mut dyn Watch) -> Result<(), Error> {
         let total = self.texts.bytes();
         watch.begin(Pass::Counting, 0, total);
-        let mut reading = self.texts.open()?;
+        let mut marks = Marks::default();
+        let (_, mut reading) = self.texts.open(0, &marks)?;
         let (mut shards, mut counts) = (Vec::new(), Counts::default());
         let this = &*self;
         let jobs = Jobs {
             reading: &mut reading,
             next: 0,
+            marks: &mut marks,
         };
         each(
             work.all(),
@@ -310,6 +319,7 @@ impl Extraction {
             },
         )?;
         self.info = reading.finish()?;
+        self.marks = marks;
         self.shards = shards;
         self.counts = counts;
         if self.counts.examples == 0 {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bertology_data::{DatasetInfo, Example, Source};
+use bertology_data::{DatasetInfo, Example, Mark, Source};
 use bertology_model::{PackedBatch, Sequence, Target};
 
 use super::ExtractOptions;
 use super::request::GradientOf;
+use crate::input::marks::Marks;
 use crate::input::prepare::{Piece, PrepareOptions, Preparer};
 use crate::input::supply::Fate;
 use crate::input::target::{Targets, label_map, never_predicted};
@@ -71,14 +72,22 @@ impl Texts {
         }
     }
 
-    pub(super) fn open(&self) -> Result<Reading, Error> {
-        Ok(match &self.origin {
-            Origin::File(source) => Reading::File(Box::new(source.open()?)),
-            Origin::Given(examples) => Reading::Given {
-                examples: Arc::clone(examples),
-                next: 0,
-                bytes: 0,
-            },
+    /// The examples from the last place of `marks` that is not behind number `first` on, and the number of the
+    /// first of them.
+    pub(super) fn open(&self, first: u64, marks: &Marks<Mark>) -> Result<(u64, Reading), Error> {
+        Ok(match (&self.origin, marks.before(first)) {
+            (Origin::File(source), Some((begun, mark))) => {
+                (begun, Reading::File(Box::new(source.open_at(mark)?)))
+            }
+            (Origin::File(source), None) => (0, Reading::File(Box::new(source.open()?))),
+            (Origin::Given(examples), _) => {
+                let reading = Reading::Given {
+                    examples: Arc::clone(examples),
+                    next: usize::try_from(first).unwrap_or(usize::MAX),
+                    bytes: 0,
+                };
+                (first, reading)
+            }
         })
     }
 }
@@ -99,6 +108,13 @@ impl Reading {
         match self {
             Self::File(reader) => reader.bytes_read(),
             Self::Given { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Remembers the place behind the last example, which has `examples` before it.
+    pub(super) fn offer(&self, examples: u64, marks: &mut Marks<Mark>) {
+        if let Self::File(reader) = self {
+            marks.offer(examples, || reader.mark());
         }
     }
 
