@@ -24,6 +24,15 @@ lint:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
+# Licences, sources, advisories and spelling; asks for cargo-deny and typos-cli, and for a network
+audit:
+    cargo deny --all-features check
+    typos
+
+# Each feature of each crate without the others
+features:
+    tools/features.py
+
 # The pages: build them from web/, compare with the committed ones, try them in Chromium
 pages:
     tools/web/check.sh

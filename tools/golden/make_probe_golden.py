@@ -1,9 +1,13 @@
-"""Attention probes as torch trains them: logits, gradients, losses and parameters after some steps of Adam.
+"""Attention probes as torch trains them: logits, gradients, losses and parameters after some steps of Adam; and the
+optimiser by itself, with weight decay and a schedule.
 
-Writes crates/bertology-probes/tests/golden/probes.safetensors. The sentences are random: maps whose rows
+Writes probes.safetensors and optim.safetensors in crates/bertology-train/tests/golden. In the first the sentences are random: maps whose rows
 are distributions, word vectors, heads. The features are formed here as the paper's formula says, with an
 explicit array over word, candidate and channel; gradients are autograd's, steps are torch.optim.Adam's.
 Float32. Nothing here is shared with the code under test.
+
+In the second the gradients are given, and parameters follow them by torch.optim.AdamW under transformers'
+get_linear_schedule_with_warmup. Float64.
 
     python tools/golden/make_probe_golden.py
 """
@@ -14,14 +18,18 @@ from pathlib import Path
 import numpy
 import torch
 from safetensors.torch import save_file
+from transformers import get_linear_schedule_with_warmup
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates" / "bertology-probes" / "tests" / "golden" / "probes.safetensors"
+OUT = ROOT / "crates" / "bertology-train" / "tests" / "golden"
 SEED = 20_190_611
 HEADS, DIM, HIDDEN = 4, 3, 256
 LENGTHS = [5, 1, 3]
 ROUNDS = 4
 ADAM = dict(lr=0.002, betas=(0.9, 0.999), eps=1e-8)
+ADAMW = dict(lr=0.05, betas=(0.8, 0.98), eps=1e-6, weight_decay=0.1)
+# Warm-up and all steps; one step more is taken.
+SCHEDULES = [(0, 10), (3, 10), (10, 10), (4, 4), (5, 3)]
 
 
 def sentences(random):
@@ -112,8 +120,7 @@ PROBES = {
 }
 
 
-def main():
-    torch.set_num_threads(1)
+def probes():
     random = numpy.random.default_rng(SEED)
     corpus = list(sentences(random))
     arrays = {f"sentence.{i}.{key}": value for i, s in enumerate(corpus) for key, value in s.items()}
@@ -138,10 +145,48 @@ def main():
             losses.append(loss.item())
         arrays[f"{name}.losses"] = torch.tensor(losses)
         arrays |= {f"{name}.after.{key}": value.detach() for key, value in parameters.items()}
+    return arrays
+
+
+def steps(random, name, warmup=None, total=11):
+    """Parameters after each step; without a warm-up the learning rate stays as it is."""
+    start = torch.tensor(random.normal(size=7))
+    gradients = torch.tensor(random.normal(size=(total, 7)) * [10, 1, 1, 1e-3, 1e-6, 0, 1])
+    parameter = torch.nn.Parameter(start.clone())
+    optimizer = torch.optim.AdamW([parameter], **ADAMW)
+    schedule = None if warmup is None else get_linear_schedule_with_warmup(optimizer, warmup, total)
+    after = []
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        if schedule:
+            schedule.step()
+        after.append(parameter.detach().clone())
+    return {f"{name}.before": start, f"{name}.gradients": gradients, f"{name}.after": torch.stack(after)}
+
+
+def optimiser():
+    random = numpy.random.default_rng(SEED)
+    arrays = steps(random, "constant") | steps(random, "linear", warmup=3)
+    for warmup, total in SCHEDULES:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = get_linear_schedule_with_warmup(optimizer, warmup, total)
+        factors = []
+        for _ in range(total + 1):
+            factors += schedule.get_last_lr()
+            optimizer.step()
+            schedule.step()
+        arrays[f"factors.{warmup}.{total}"] = torch.tensor(factors, dtype=torch.float64)
+    return arrays
+
+
+def main():
+    torch.set_num_threads(1)
+    OUT.mkdir(parents=True, exist_ok=True)
     provenance = {"torch": torch.__version__, "seed": SEED, "rounds": ROUNDS}
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {key: value.contiguous() for key, value in arrays.items()}
-    save_file(arrays, OUT, metadata={"provenance": json.dumps(provenance)})
+    for name, arrays in [("probes", probes()), ("optim", optimiser())]:
+        arrays = {key: value.contiguous() for key, value in arrays.items()}
+        save_file(arrays, OUT / f"{name}.safetensors", metadata={"provenance": json.dumps(provenance)})
 
 
 if __name__ == "__main__":

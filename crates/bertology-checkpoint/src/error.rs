@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bertology_error::Kind;
 use safetensors::Dtype;
 
 use crate::Parameter;
@@ -323,6 +324,44 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Io { .. }
+            | Self::MissingConfig { .. }
+            | Self::Json { .. }
+            | Self::Config { .. }
+            | Self::UnsupportedOption { .. }
+            | Self::UnsupportedTask { .. }
+            | Self::AmbiguousTask { .. }
+            | Self::NoWeights { .. }
+            | Self::ForeignWeights { .. }
+            | Self::LegacyPickle { .. }
+            | Self::PickleDisabled { .. }
+            | Self::UnsafePickle { .. }
+            | Self::NotAStateDict { .. }
+            | Self::Corrupt { .. }
+            | Self::LfsPointer { .. }
+            | Self::Index { .. }
+            | Self::Duplicate { .. }
+            | Self::DuplicateName { .. }
+            | Self::Shape { .. }
+            | Self::Dtype { .. }
+            | Self::Layers { .. }
+            | Self::Missing { .. }
+            | Self::MissingHead { .. }
+            | Self::Unexpected { .. }
+            | Self::Untied { .. } => Kind::Environment,
+            Self::NotAFolder { .. }
+            | Self::HeadSyntax { .. }
+            | Self::NoSuchHead { .. }
+            | Self::MaskSize { .. }
+            | Self::OutputExists { .. }
+            | Self::OutputIsSource { .. } => Kind::Input,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -357,4 +396,36 @@ fn list(names: &[String]) -> String {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_the_surroundings_and_a_request_is_the_input() {
+        let path = PathBuf::from("model");
+        let folder = [
+            Error::MissingConfig { path: path.clone() },
+            Error::Unexpected {
+                path: path.clone(),
+                names: Vec::new(),
+            },
+            Error::io("read", &path)(std::io::ErrorKind::NotFound.into()),
+        ];
+        for error in folder {
+            assert_eq!(error.kind(), Kind::Environment, "{error}");
+        }
+        let request = [
+            Error::MaskSize {
+                found: 3,
+                layers: 2,
+                heads: 2,
+            },
+            Error::OutputExists { path },
+        ];
+        for error in request {
+            assert_eq!(error.kind(), Kind::Input, "{error}");
+        }
+    }
 }

@@ -4,20 +4,20 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use bertology::attention::{
-    InputMode, Long, Packing, RowMode, SurveyOptions, TextOptions, TextPassages, TreebankOptions,
+    InputMode, Long, Packing, RowMode, TextOptions, TextPassages, TreebankOptions,
 };
 use bertology::corpus::CorpusOptions;
 use bertology::data::conllu::Treebank;
-use bertology::data::{Columns, Documents, LabelOrder, TableFormat};
+use bertology::data::{Columns, DataError, Documents, LabelOrder, TableFormat};
 use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
 use crate::args::{
     DataArgs, DocumentsArg, InputArg, LongArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
-    SourceArgs, TooLongArg, TreebankArgs, WorkArgs,
+    SourceArgs, TooLongArg, TreebankArgs,
 };
 use crate::failure::Failure;
-use crate::session::{self, Opened, data_failure, failure};
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 
 /// Whether the options name data at all.
@@ -58,12 +58,7 @@ pub(crate) fn refuse_objective(args: &DataArgs) -> Result<(), Failure> {
 }
 
 /// The data, read once to the end and checked against the model.
-pub(crate) fn corpus(
-    opened: &Opened,
-    data: &DataArgs,
-    work: &WorkArgs,
-    screen: &Screen,
-) -> Result<Corpus, Failure> {
+pub(crate) fn corpus(opened: &Opened, data: &DataArgs, screen: &Screen) -> Result<Corpus, Failure> {
     let mut options = CorpusOptions::default();
     options.objective = Wanted::of(data).objective(opened, screen)?;
     options.max_length = data.max_length.map(usize::from);
@@ -75,9 +70,6 @@ pub(crate) fn corpus(
     options.stride = data.stride.map(usize::from);
     if data.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;
-    }
-    if let Some(tokens) = work.tokens_per_batch {
-        options.batch_tokens = tokens.get();
     }
     let causal = matches!(options.objective, Some(Objective::CausalLm { .. }));
     let source = source(&data.source, causal, screen)?;
@@ -232,7 +224,7 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
                 if let Some(label) = &args.label_column {
                     columns = columns.with_label(label);
                 }
-                Source::table(path, columns).map_err(|e| data_failure(&e))?
+                Source::table(path, columns).map_err(|e| failure(&e.into()))?
             }
         }
     };
@@ -240,20 +232,18 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
 }
 
 fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure> {
-    let task: Task = task.parse().map_err(|e| data_failure(&e))?;
-    let split: Split = split
-        .unwrap_or("dev")
-        .parse()
-        .map_err(|e| data_failure(&e))?;
-    Source::glue(path, task, split).map_err(|e| data_failure(&e))
+    let unknown = |error: DataError| failure(&error.into());
+    let task: Task = task.parse().map_err(unknown)?;
+    let split: Split = split.unwrap_or("dev").parse().map_err(unknown)?;
+    Source::glue(path, task, split).map_err(|e| failure(&e.into()))
 }
 
 /// The texts of a study of attention, read once to the end.
-pub(crate) fn passages<'a>(
-    opened: &'a Opened,
+pub(crate) fn passages(
+    opened: &Opened,
     args: &PassageArgs,
     screen: &Screen,
-) -> Result<TextPassages<'a>, Failure> {
+) -> Result<TextPassages, Failure> {
     let mut source_args = args.source.clone();
     let packing = match args.packing {
         PackingArg::Single => Packing::Single,
@@ -281,15 +271,6 @@ pub(crate) fn passages<'a>(
         bos: args.bos,
     };
     TextPassages::new(&opened.model, source, options).map_err(|e| failure(&e))
-}
-
-/// How a survey's work is spread.
-pub(crate) fn survey_options(work: &WorkArgs) -> SurveyOptions {
-    SurveyOptions {
-        threads: session::threads(work),
-        batch_tokens: work.tokens_per_batch.map(usize::from),
-        ..SurveyOptions::default()
-    }
 }
 
 /// A treebank, or the beginning of it.

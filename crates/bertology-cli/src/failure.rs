@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use bertology::Kind;
+
 /// Why a command stopped, as one sentence, and the exit code that goes with it.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -25,6 +27,21 @@ impl Failure {
 
     pub(crate) fn work(message: impl Into<String>) -> Self {
         Self::Work(message.into())
+    }
+
+    /// A fault that the library found. Its kind decides how the command ends; the remedy names options, which the
+    /// library does not know.
+    pub(crate) fn found(kind: Kind, error: &dyn Error, remedy: Option<&str>) -> Self {
+        let mut message = sentence(error);
+        if let Some(remedy) = remedy {
+            message.push_str("; ");
+            message.push_str(remedy);
+        }
+        match kind {
+            Kind::Input => Self::Input(message),
+            Kind::Environment | Kind::Numeric | Kind::Internal => Self::Work(message),
+            Kind::Interrupted => Self::Interrupted(message),
+        }
     }
 
     /// A file operation that failed, as in "cannot write out/run.json: no space left on device".
@@ -66,4 +83,25 @@ pub(crate) fn sentence(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_decides_the_exit_code() {
+        let fault = io::Error::other("the disk is full");
+        for (kind, code) in [
+            (Kind::Input, 2),
+            (Kind::Environment, 1),
+            (Kind::Numeric, 1),
+            (Kind::Interrupted, 130),
+            (Kind::Internal, 1),
+        ] {
+            let failure = Failure::found(kind, &fault, Some("say --output DIR"));
+            assert_eq!(failure.exit_code(), code, "{kind:?}");
+            assert_eq!(failure.to_string(), "the disk is full; say --output DIR");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! which formula, is the library's part.
 
 mod args;
+mod command;
 mod commands;
 mod data;
 mod failure;
@@ -9,9 +10,10 @@ mod head_choice;
 mod interrupt;
 mod npy;
 mod pages;
+mod parts;
 mod record;
+mod remedy;
 mod run_folder;
-mod saved;
 mod session;
 mod show;
 mod study;
@@ -22,7 +24,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::Cli;
+use command::Start;
 use failure::Failure;
 use show::Screen;
 
@@ -36,26 +39,8 @@ fn main() -> ExitCode {
         }
     };
     let screen = Screen::new(cli.display);
-    let result = interrupt::install().and_then(|()| match cli.command {
-        Command::Importance(args) => commands::importance::run(args, &screen),
-        Command::Ablate(args) => commands::ablate::run(args, &screen),
-        Command::Mask(args) => commands::mask::run(args, &screen),
-        Command::Prune(args) => commands::prune::run(*args, &screen),
-        Command::Evaluate(args) => commands::evaluate::run(args, &screen),
-        Command::Extract(args) => commands::extract::run(*args, &screen),
-        Command::Patterns(args) => commands::patterns::run(&args, &screen),
-        Command::Cluster(args) => commands::cluster::run(*args, &screen),
-        Command::Syntax(args) => commands::syntax::run(&args, &screen),
-        Command::Coref(args) => commands::coref::run(&args, &screen),
-        Command::AttentionProbe(args) => commands::attention_probe::run(*args, &screen),
-        Command::Inspect(args) => commands::inspect::run(args, &screen),
-        Command::Verify(args) => commands::verify::run(args, &screen),
-        Command::View(args) => commands::view::run(*args, &screen),
-        Command::Report(args) => commands::report::run(&args, &screen),
-        Command::Heads(args) => commands::heads::run(&args, &screen),
-        Command::Compare(args) => commands::compare::run(&args, &screen),
-        Command::Demo(args) => commands::demo::run(&args, &screen),
-    });
+    let result =
+        interrupt::install().and_then(|()| commands::run(cli.command, Start::Corpus, &screen));
     screen.stop();
     let failure = match result {
         Ok(done) => screen.document(&done.document).err().or(done.failure),

@@ -1,25 +1,22 @@
 //! Files of pages and figures, each whole or not at all.
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bertology_report::{Document, Run, RunError};
+use bertology_report::{Document, Error, Run};
 
-use crate::failure::{Failure, sentence};
+use crate::failure::Failure;
+use crate::remedy;
 use crate::run_folder::TEMPORARY;
 
-/// A fault in a run folder is one of what the user gave.
-pub(crate) fn failure(error: &dyn Error) -> Failure {
-    Failure::Input(sentence(error))
+/// A fault in a run folder or in what is to be shown, as a failure.
+pub(crate) fn failure(error: &Error) -> Failure {
+    Failure::found(error.kind(), error, remedy::of_pages(error))
 }
 
 pub(crate) fn open(path: &Path) -> Result<Run, Failure> {
-    Run::open(path).map_err(|error| match &error {
-        RunError::Io { .. } => Failure::Work(sentence(&error)),
-        _ => failure(&error),
-    })
+    Run::open(path).map_err(|error| failure(&error.into()))
 }
 
 /// Refuses to replace a file unless that was asked for.
@@ -66,9 +63,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 pub(crate) fn write_page(path: &Path, document: &Document) -> Result<(), Failure> {
-    let html = document
-        .render()
-        .map_err(|error| Failure::work(sentence(&error)))?;
+    let html = document.render().map_err(|error| failure(&error))?;
     write(path, &html)
 }
 

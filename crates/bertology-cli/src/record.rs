@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bertology::data::LabelMap;
 use bertology::evaluate::Evaluation;
-use bertology::{Corpus, Objective, TokenMasking};
+use bertology::{Corpus, HeadMask, Objective, TokenMasking};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +35,7 @@ const NOT_IDENTITY: &[&str] = &[
     "overwrite",
     "resume",
     "dry_run",
+    "part",
 ];
 
 /// The time since the command began, and the stretches of it.
@@ -87,43 +88,23 @@ impl Run {
     pub(crate) fn new(
         command: &'static str,
         options: &impl Serialize,
-        seed: Option<u64>,
         clock: Clock,
         opened: &Opened,
-        corpus: Option<&Corpus>,
     ) -> Result<Self, Failure> {
-        let options = serde_json::to_value(options)
+        let mut options = serde_json::to_value(options)
             .map_err(|error| Failure::work(format!("cannot record the options: {error}")))?;
+        if let Value::Object(map) = &mut options {
+            // However it was given.
+            map.insert("model".into(), json!(opened.located.name));
+        }
         let mut of_identity = options.clone();
         if let Value::Object(map) = &mut of_identity {
             map.retain(|key, _| !NOT_IDENTITY.contains(&key.as_str()));
         }
-        let objective = corpus.map(Corpus::objective);
-        if let (Value::Object(map), Some(objective)) = (&mut of_identity, &objective) {
-            // With the seed, where it matters.
-            map.insert("objective".into(), json!(objective));
-        }
-        let data = corpus.map(|corpus| {
-            json!({
-                "file": corpus.info(),
-                "objective": corpus.objective(),
-                "max_length": corpus.max_length(),
-                "too_long": corpus.too_long(),
-                "stride": corpus.stride(),
-                "documents": corpus.documents(),
-                "labels": corpus.labels().map(LabelMap::names),
-            })
-        });
         Ok(Self {
             command,
             options,
-            seed: match objective {
-                Some(Objective::MaskedLm {
-                    masking: TokenMasking::Random { seed, .. },
-                }) => Some(seed),
-                // Of no effect, but given.
-                _ => seed,
-            },
+            seed: None,
             clock,
             identity: Identity {
                 command: command.into(),
@@ -131,11 +112,48 @@ impl Run {
                 options: of_identity,
                 model_sha256: opened.sha256()?,
                 tokenizer_sha256: opened.tokenizer_sha256()?,
-                data_sha256: corpus.map(|corpus| corpus.info().sha256.clone()),
+                data_sha256: None,
             },
             model: opened.record()?,
-            data,
+            data: None,
         })
+    }
+
+    /// The seed, of no effect perhaps, but given.
+    pub(crate) fn set_seed(&mut self, seed: Option<u64>) {
+        self.seed = seed;
+    }
+
+    /// Names the data that the model is scored on; `seed` is what was given.
+    pub(crate) fn set_corpus(&mut self, corpus: &Corpus, seed: Option<u64>) {
+        let objective = corpus.objective();
+        self.seed = match objective {
+            Objective::MaskedLm {
+                masking: TokenMasking::Random { seed, .. },
+            } => Some(seed),
+            _ => seed,
+        };
+        // With the seed, where it matters.
+        self.identity.set("objective", json!(objective));
+        self.set_data(
+            Some(corpus.info().sha256.clone()),
+            json!({
+                "file": corpus.info(),
+                "objective": objective,
+                "max_length": corpus.max_length(),
+                "too_long": corpus.too_long(),
+                "stride": corpus.stride(),
+                "documents": corpus.documents(),
+                "labels": corpus.labels().map(LabelMap::names),
+            }),
+        );
+    }
+
+    /// Names a head mask by its content: the name of its file says nothing.
+    pub(crate) fn set_mask(&mut self, mask: Option<&HeadMask>) {
+        if let Some(mask) = mask {
+            self.identity.set("mask", json!(mask.values()));
+        }
     }
 
     /// Names the texts of a run that has no labelled examples: their hash and their account.
@@ -156,7 +174,7 @@ impl Run {
             "format": 1,
             "command": self.command,
             "bertology": env!("CARGO_PKG_VERSION"),
-            "arguments": std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+            "arguments": arguments(),
             "options": self.options,
             "seed": self.seed,
             "started": timestamp(unix(self.clock.began)),
@@ -169,6 +187,14 @@ impl Run {
             "identity": self.identity,
         })
     }
+}
+
+/// What was typed behind the command's name.
+pub(crate) fn arguments() -> Vec<String> {
+    let words = std::env::args_os().skip(1);
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Metrics, loss and counts of a pass.

@@ -61,6 +61,8 @@ pub(crate) const OWN_FILES: &[&str] = &[
     "coref.csv",
     "coref_baselines.csv",
     STATE_PREDICTIONS,
+    "part.json",
+    "chunks.jsonl",
 ];
 /// The folder of the checkpoint that `prune` writes.
 pub(crate) const MODEL: &str = "model";
@@ -130,7 +132,10 @@ impl RunFolder {
             return Ok(());
         }
         if resume {
-            if path.join(RUN).exists() || path.join(STATE).exists() {
+            if [RUN, "part.json", STATE]
+                .iter()
+                .any(|name| path.join(name).exists())
+            {
                 return Ok(());
             }
             return Err(Failure::input(format!(
@@ -173,8 +178,8 @@ impl RunFolder {
 
     /// What an earlier run with this identity has left.
     pub(crate) fn earlier(&self, identity: &Identity) -> Result<Earlier, Failure> {
-        let run = self.path.join(RUN);
-        if run.exists() {
+        let complete = [RUN, "part.json"].map(|name| self.path.join(name));
+        if let Some(run) = complete.into_iter().find(|path| path.exists()) {
             let document = read_json(&run)?;
             let found: Identity = document
                 .get("identity")
@@ -203,6 +208,11 @@ impl RunFolder {
     /// Whether there is a saved state of an unfinished run.
     pub(crate) fn has_state(&self) -> bool {
         self.path.join(STATE).exists()
+    }
+
+    /// The run, or its part, is finished.
+    pub(crate) fn remove_state(&self) -> Result<(), Failure> {
+        self.remove(STATE)
     }
 
     /// Saves the state of an unfinished run.
@@ -358,14 +368,14 @@ fn is_temporary(name: &OsStr) -> bool {
         .is_some_and(|name| name.starts_with(TEMPORARY))
 }
 
-fn read_json(path: &Path) -> Result<Value, Failure> {
+pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Failure::input(format!("{} is not valid JSON: {error}", path.display())))
 }
 
 /// The first difference between two runs that should be the same.
-fn agree(path: &Path, found: &Identity, wanted: &Identity) -> Result<(), Failure> {
+pub(crate) fn agree(path: &Path, found: &Identity, wanted: &Identity) -> Result<(), Failure> {
     let differs = |what: &str, was: &str, is: &str| {
         Err(Failure::input(format!(
             "{}: this run cannot be resumed: {what} was {was}, now it is {is}; give the same again, \

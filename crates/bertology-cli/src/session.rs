@@ -4,17 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bertology::checkpoint::{self, OpenOptions};
-use bertology::data::DataError;
-use bertology::extract::ExtractError;
+use bertology::checkpoint::OpenOptions;
 use bertology::hub::{self, DownloadEvent, HubOptions};
-use bertology::store::StoreError;
 use bertology::{Error, LoadedModel, OpenAs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::args::{ModelArgs, WorkArgs};
-use crate::failure::{Failure, sentence};
+use crate::failure::Failure;
+use crate::remedy::remedy;
 use crate::show::{Screen, text};
 
 /// A model's folder on this disk.
@@ -29,9 +27,7 @@ pub(crate) struct Located {
 
 /// Finds the model's folder, fetching the model if it is one of the hub's.
 pub(crate) fn locate(args: &ModelArgs, screen: &Screen) -> Result<Located, Failure> {
-    let name = args.model.clone().ok_or_else(|| {
-        Failure::input("no MODEL given: name a folder in Hugging Face layout or a hub id")
-    })?;
+    let name = args.name()?.to_owned();
     let mut options = HubOptions::from_env(|name| std::env::var(name).ok());
     options.revision.clone_from(&args.revision);
     if let Some(folder) = &args.cache_dir {
@@ -41,7 +37,7 @@ pub(crate) fn locate(args: &ModelArgs, screen: &Screen) -> Result<Located, Failu
     if options.progress_bars {
         options.progress = Some(download_display(screen));
     }
-    let resolved = hub::resolve(&name, &options).map_err(|error| hub_failure(&error));
+    let resolved = hub::resolve(&name, &options).map_err(|error| failure(&error.into()));
     screen.stop();
     let resolved = resolved?;
     if let Some(reason) = &resolved.unreachable {
@@ -120,7 +116,7 @@ impl Opened {
 
     pub(crate) fn sha256(&self) -> Result<String, Failure> {
         let hash = self.model.checkpoint().content_hash();
-        hash.map(str::to_owned).map_err(|e| checkpoint_failure(&e))
+        hash.map(str::to_owned).map_err(|e| failure(&e.into()))
     }
 
     /// SHA-256 of the tokenizer's files, one after the other; nothing without a tokenizer.
@@ -161,66 +157,7 @@ pub(crate) fn threads(work: &WorkArgs) -> usize {
     work.threads.map_or(0, usize::from)
 }
 
-/// A fault that the library found, as a failure with its exit code.
+/// A fault that the library found, as a failure with its exit code and the options that would do.
 pub(crate) fn failure(error: &Error) -> Failure {
-    match error {
-        Error::Checkpoint(error) => checkpoint_failure(error),
-        Error::Data(error) => data_failure(error),
-        Error::Extract(inner) => match **inner {
-            ExtractError::Store(StoreError::NoSuchElement { .. }) => {
-                Failure::Input(sentence(error))
-            }
-            ExtractError::Store(_) | ExtractError::NoRoom { .. } | ExtractError::Space { .. } => {
-                Failure::Work(sentence(error))
-            }
-            _ => Failure::Input(sentence(error)),
-        },
-        Error::Interrupted { .. } | Error::InterruptedLoop { .. } => {
-            Failure::Interrupted(sentence(error))
-        }
-        Error::Tokenizer(_)
-        | Error::Model(_)
-        | Error::NotFinite { .. }
-        | Error::NoTokenizer { .. }
-        | Error::Verification { .. }
-        | Error::Unscored { .. }
-        | Error::Merge { .. } => Failure::Work(sentence(error)),
-        Error::Example { source, .. } => match &**source {
-            Error::NotFinite { .. } => Failure::Work(sentence(error)),
-            _ => Failure::Input(sentence(error)),
-        },
-        _ => Failure::Input(sentence(error)),
-    }
-}
-
-pub(crate) fn data_failure(error: &DataError) -> Failure {
-    match error {
-        DataError::Io { .. } => Failure::Work(sentence(error)),
-        _ => Failure::Input(sentence(error)),
-    }
-}
-
-/// A fault of the checkpoint, as a failure.
-pub(crate) fn checkpoint_failure(error: &checkpoint::Error) -> Failure {
-    use checkpoint::Error as E;
-    match error {
-        E::HeadSyntax { .. }
-        | E::NoSuchHead { .. }
-        | E::MaskSize { .. }
-        | E::OutputExists { .. }
-        | E::OutputIsSource { .. } => Failure::Input(sentence(error)),
-        _ => Failure::Work(sentence(error)),
-    }
-}
-
-fn hub_failure(error: &hub::HubError) -> Failure {
-    use hub::HubError as E;
-    match error {
-        E::FolderNotFound { .. }
-        | E::NotAFolder { .. }
-        | E::InvalidName { .. }
-        | E::InvalidRevision { .. }
-        | E::RevisionOfFolder { .. } => Failure::Input(sentence(error)),
-        _ => Failure::Work(sentence(error)),
-    }
+    Failure::found(error.kind(), error, remedy(error))
 }

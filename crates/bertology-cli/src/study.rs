@@ -8,12 +8,10 @@ use bertology::importance::Granularity;
 use bertology::normalize::{self, Normalization};
 use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable, Objective, TokenMasking};
 
-use crate::args::{GranularityArg, OutputArgs, ScoreArgs};
+use crate::args::{GranularityArg, ScoreArgs};
 use crate::failure::Failure;
 use crate::head_choice;
-use crate::record::Run;
-use crate::run_folder::{Earlier, RunFolder};
-use crate::session::{Opened, checkpoint_failure, failure};
+use crate::session::{Opened, failure};
 use crate::show::text::{count, plural};
 use crate::show::{Screen, heat::Grid};
 use crate::tables::cells;
@@ -79,7 +77,7 @@ pub(crate) fn named_heads(
 ) -> Result<HeadSet, Failure> {
     let mut set = HeadSet::new();
     for text in heads {
-        let named = HeadSet::parse(text, layers, width).map_err(|e| checkpoint_failure(&e))?;
+        let named = HeadSet::parse(text, layers, width).map_err(|e| failure(&e.into()))?;
         if named.is_empty() {
             return Err(Failure::input(
                 "--heads names no head; write 3.5, L3H5, 3:5 or 5:0-4",
@@ -88,46 +86,6 @@ pub(crate) fn named_heads(
         set.extend(named.iter());
     }
     Ok(set)
-}
-
-/// Verifies early, before anything is loaded, that the output folder may be used.
-pub(crate) fn check_output(output: &OutputArgs, resume: bool) -> Result<(), Failure> {
-    match &output.output {
-        Some(path) => RunFolder::check(path, output.overwrite, resume),
-        None => Ok(()),
-    }
-}
-
-/// The output folder, and what an earlier run left there for this one.
-pub(crate) fn open_output(
-    output: &OutputArgs,
-    resume: bool,
-    run: &Run,
-) -> Result<(Option<RunFolder>, Earlier), Failure> {
-    let Some(path) = &output.output else {
-        return Ok((None, Earlier::Nothing));
-    };
-    let folder = RunFolder::open(path, output.overwrite)?;
-    let earlier = if resume {
-        folder.earlier(&run.identity)?
-    } else {
-        Earlier::Nothing
-    };
-    Ok((Some(folder), earlier))
-}
-
-/// What an interruption means for the user.
-pub(crate) fn interrupted(what: &str, folder: Option<&RunFolder>) -> Failure {
-    Failure::Interrupted(match folder {
-        Some(folder) => format!(
-            "interrupted after {what}; continue with the same command and --resume (the state is \
-             in {})",
-            folder.path().display()
-        ),
-        None => format!(
-            "interrupted after {what}; nothing was saved, because there is no --output folder"
-        ),
-    })
 }
 
 /// Model and data in a line or two.

@@ -7,35 +7,39 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bertology::data::Target;
-use bertology::masking::{MaskingState, Step};
-use bertology::watch::Pass;
-use bertology::{AblationState, Corpus, Outcome, Watch};
+use bertology::watch::{Pass, Savable};
+use bertology::{Corpus, Outcome, Watch};
+use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::session::failure;
 use crate::show::Screen;
 use crate::tables::csv_field;
 
-type OnAblation<'a> = dyn FnMut(&AblationState) -> Result<(), Failure> + 'a;
-type OnStep<'a> = dyn FnMut(&Step, &MaskingState) -> Result<(), Failure> + 'a;
-type OnShard<'a> = dyn FnMut(usize, u64) -> Result<(), Failure> + 'a;
+/// Saving may take so small a share of the time: one part in this many.
+const SHARE: u32 = 100;
+/// And is not tried more often than this.
+const SAVE_EVERY: Duration = Duration::from_millis(250);
 
-/// Progress, predictions and interruptions of one study.
+/// Takes a state, how many bytes of predictions belong to it, and how many units it accounts for.
+type Save<'a> = dyn FnMut(Value, Option<u64>, u64) -> Result<(), Failure> + 'a;
+
+/// Progress, predictions, saving and interruptions of one study.
 pub(crate) struct Watcher<'a> {
     screen: &'a Screen,
     /// What is counted.
     unit: &'static str,
     predictions: Option<&'a mut Predictions>,
-    on_ablation: Option<&'a mut OnAblation<'a>>,
-    on_step: Option<&'a mut OnStep<'a>>,
-    on_shard: Option<&'a mut OnShard<'a>>,
-    /// When to pause, so that the state can be saved.
-    pause_at: Option<Instant>,
-    /// Whether this goes on after a pause, on the display that is there.
-    continued: bool,
+    save: Option<&'a mut Save<'a>>,
+    /// Units done.
+    done: u64,
+    /// When the state was saved last, and how long that took.
+    saved: Instant,
+    cost: Duration,
     failure: Option<Failure>,
 }
 
@@ -45,21 +49,12 @@ impl<'a> Watcher<'a> {
             screen,
             unit: "examples",
             predictions: None,
-            on_ablation: None,
-            on_step: None,
-            on_shard: None,
-            pause_at: None,
-            continued: false,
+            save: None,
+            done: 0,
+            saved: Instant::now(),
+            cost: Duration::ZERO,
             failure: None,
         }
-    }
-
-    /// Counts what the data consist of.
-    pub(crate) fn over(mut self, corpus: &Corpus) -> Self {
-        if corpus.documents().is_some() {
-            self.unit = "windows";
-        }
-        self
     }
 
     /// Counts these, named in the singular.
@@ -68,6 +63,8 @@ impl<'a> Watcher<'a> {
             "text" => "texts",
             "sentence" => "sentences",
             "document" => "documents",
+            "example" => "examples",
+            "window" => "windows",
             other => other,
         };
         self
@@ -78,29 +75,31 @@ impl<'a> Watcher<'a> {
         self
     }
 
-    pub(crate) fn on_ablation(mut self, on_ablation: &'a mut OnAblation<'a>) -> Self {
-        self.on_ablation = Some(on_ablation);
+    /// Saves the state now and then, as often as it costs next to nothing.
+    pub(crate) fn saving(mut self, save: &'a mut Save<'a>) -> Self {
+        self.save = Some(save);
         self
     }
 
-    pub(crate) fn on_step(mut self, on_step: &'a mut OnStep<'a>) -> Self {
-        self.on_step = Some(on_step);
-        self
-    }
-
-    pub(crate) fn on_shard(mut self, on_shard: &'a mut OnShard<'a>) -> Self {
-        self.on_shard = Some(on_shard);
-        self
-    }
-
-    pub(crate) fn pause_at(mut self, pause_at: Option<Instant>) -> Self {
-        self.pause_at = pause_at;
-        self
-    }
-
-    pub(crate) fn continued(mut self, continued: bool) -> Self {
-        self.continued = continued;
-        self
+    /// Saves the state.
+    pub(crate) fn save(&mut self, state: &dyn Savable) {
+        let (start, done) = (Instant::now(), self.done);
+        let Some(save) = &mut self.save else {
+            return;
+        };
+        let bytes = self
+            .predictions
+            .as_mut()
+            .map(|predictions| predictions.save());
+        let saved = bytes.transpose().and_then(|bytes| {
+            let state = state.save().map_err(|e| failure(&e))?;
+            save(state, bytes, done)
+        });
+        if let Err(failure) = saved {
+            self.failure.get_or_insert(failure);
+        }
+        self.saved = Instant::now();
+        self.cost = self.saved - start;
     }
 
     /// What went wrong while looking on, which is why the study stopped.
@@ -108,10 +107,7 @@ impl<'a> Watcher<'a> {
         self.failure
     }
 
-    fn keep_going(&mut self, result: Result<(), Failure>) -> ControlFlow<()> {
-        if let Err(failure) = result {
-            self.failure = Some(failure);
-        }
+    fn keep_going(&self) -> ControlFlow<()> {
         if self.failure.is_some() || interrupt::requested() {
             ControlFlow::Break(())
         } else {
@@ -126,9 +122,6 @@ impl Watch for Watcher<'_> {
     }
 
     fn begin(&mut self, pass: Pass, done: u64, total: u64) {
-        if self.continued {
-            return;
-        }
         let label = match pass {
             Pass::Importance => "importance".into(),
             Pass::Ablation => "ablation".into(),
@@ -145,17 +138,15 @@ impl Watch for Watcher<'_> {
             Pass::Counting => "bytes",
             _ => self.unit,
         };
+        self.done = done;
         self.screen.start(&label, unit, total);
         self.screen.advance_to(done);
     }
 
-    fn advance(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+    fn advance(&mut self, done: u64, _: u64) -> ControlFlow<()> {
+        self.done = done;
         self.screen.advance_to(done);
-        // At the end there is nothing left to pause for.
-        if done < total && self.pause_at.is_some_and(|time| Instant::now() >= time) {
-            return ControlFlow::Break(());
-        }
-        self.keep_going(Ok(()))
+        self.keep_going()
     }
 
     fn example(&mut self, outcome: &Outcome<'_>) {
@@ -167,28 +158,11 @@ impl Watch for Watcher<'_> {
         }
     }
 
-    fn shard(&mut self, finished: usize, overflows: u64) -> ControlFlow<()> {
-        let result = match &mut self.on_shard {
-            Some(on_shard) => on_shard(finished, overflows),
-            None => Ok(()),
-        };
-        self.keep_going(result)
-    }
-
-    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
-        let result = match &mut self.on_ablation {
-            Some(on_ablation) => on_ablation(state),
-            None => Ok(()),
-        };
-        self.keep_going(result)
-    }
-
-    fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
-        let result = match &mut self.on_step {
-            Some(on_step) => on_step(step, state),
-            None => Ok(()),
-        };
-        self.keep_going(result)
+    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
+        if self.save.is_some() && self.saved.elapsed() >= SAVE_EVERY.max(self.cost * SHARE) {
+            self.save(state);
+        }
+        self.keep_going()
     }
 }
 
@@ -292,6 +266,15 @@ impl Predictions {
         self.file
             .write_all(self.line.as_bytes())
             .map_err(|error| Failure::io("write", &self.path, &error))
+    }
+
+    /// Appends the rows of a finished file of the same columns.
+    pub(crate) fn append(&mut self, path: &Path) -> Result<(), Failure> {
+        let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+        // The line of names stands there already.
+        let rows = text.split_once('\n').map_or("", |(_, rows)| rows);
+        self.line = rows.to_owned();
+        self.write_line()
     }
 
     /// Everything is on disk; the number of bytes from which the file can be continued.

@@ -1,5 +1,6 @@
 //! A CSV table held whole: what a run folder's tables are read with.
 
+use bertology_error::Kind;
 use thiserror::Error;
 
 use crate::record::{CsvFault, CsvProgress, CsvSplitter};
@@ -44,6 +45,18 @@ pub enum CsvError {
         /// Fields of the row.
         found: usize,
     },
+}
+
+impl CsvError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Empty | Self::StrayQuote { .. } | Self::Unclosed { .. } | Self::Width { .. } => {
+                Kind::Input
+            }
+        }
+    }
 }
 
 impl CsvTable {

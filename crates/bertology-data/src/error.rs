@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use bertology_error::Kind;
+
 use crate::conllu::TreebankFault;
 use crate::task::{Split, Task};
 
@@ -15,7 +17,7 @@ pub enum DataError {
     /// No GLUE task has this name.
     #[error(
         "unknown GLUE task `{name}`; expected one of cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, \
-         qnli, rte, wnli (for other data name its columns with --text-column and --label-column)"
+         qnli, rte, wnli (of other data, name the columns)"
     )]
     UnknownTask {
         /// The name as given.
@@ -36,7 +38,7 @@ pub enum DataError {
     /// A file was given where GLUE's folder is expected.
     #[error(
         "{path} is a file, but GLUE data is read from a folder; give the folder, or name the \
-         file's columns with --text-column and --label-column", path = path.display()
+         file's columns", path = path.display()
     )]
     NotAFolder {
         /// The path as given.
@@ -338,7 +340,7 @@ pub enum DataError {
     /// A label is needed but the example has none.
     #[error(
         "{path}, line {line}: the example has no label; use the dev split (GLUE publishes no test \
-         labels), or name the column with --label-column", path = path.display()
+         labels), or name the column that holds it", path = path.display()
     )]
     Unlabelled {
         /// The file.
@@ -376,7 +378,7 @@ pub enum DataError {
     /// The model has another number of outputs than the task.
     #[error(
         "the model has {found} outputs, but {task} needs {expected}; use a model fine-tuned on \
-         {task}, or another --task"
+         {task}, or another task"
     )]
     LabelCount {
         /// The task.
@@ -407,6 +409,51 @@ pub enum DataError {
         /// Why.
         reason: String,
     },
+}
+
+impl DataError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            // The labels are those of the model's config.json.
+            Self::Io { .. } | Self::DuplicateModelLabel { .. } => Kind::Environment,
+            Self::UnknownTask { .. }
+            | Self::UnknownSplit { .. }
+            | Self::NoSuchFolder { .. }
+            | Self::NotAFolder { .. }
+            | Self::MissingFile { .. }
+            | Self::UnknownFormat { .. }
+            | Self::ZeroLimit
+            | Self::NotAFile { .. }
+            | Self::EmptyFile { .. }
+            | Self::OnlyHeader { .. }
+            | Self::AllSkipped { .. }
+            | Self::NoHeader { .. }
+            | Self::ColumnCount { .. }
+            | Self::LineTooLong { .. }
+            | Self::DocumentTooLong { .. }
+            | Self::NotATokenId { .. }
+            | Self::InvalidUtf8 { .. }
+            | Self::NulByte { .. }
+            | Self::Treebank { .. }
+            | Self::NoSentences { .. }
+            | Self::UnknownColumn { .. }
+            | Self::AmbiguousColumn { .. }
+            | Self::UnclosedQuote { .. }
+            | Self::StrayQuote { .. }
+            | Self::Json { .. }
+            | Self::MissingKey { .. }
+            | Self::JsonType { .. }
+            | Self::EmptyLabel { .. }
+            | Self::Unlabelled { .. }
+            | Self::UnknownLabel { .. }
+            | Self::NotANumber { .. }
+            | Self::LabelCount { .. }
+            | Self::NoModelLabels
+            | Self::SwapNotApplicable { .. } => Kind::Input,
+        }
+    }
 }
 
 /// A fault while scoring predictions.
@@ -474,6 +521,22 @@ pub enum MetricError {
     },
 }
 
+impl MetricError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotANumber { .. } => Kind::Numeric,
+            Self::NoLogits
+            | Self::Kind { .. }
+            | Self::ClassOutOfRange { .. }
+            | Self::NumClasses { .. }
+            | Self::Merge { .. }
+            | Self::UnknownMetric { .. } => Kind::Input,
+        }
+    }
+}
+
 fn of_sentence(id: Option<&str>) -> String {
     id.map_or_else(String::new, |id| format!(", sentence `{id}`"))
 }
@@ -502,4 +565,30 @@ fn list_names(names: &[String]) -> String {
         listed.push(format!("and {} more", names.len() - MAX_LISTED));
     }
     listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_are_the_input_and_the_disk_is_the_surroundings() {
+        let path = PathBuf::from("dev.tsv");
+        let source = io::ErrorKind::PermissionDenied.into();
+        let io = DataError::Io { path, source };
+        assert_eq!(io.kind(), Kind::Environment);
+        assert_eq!(DataError::ZeroLimit.kind(), Kind::Input);
+        let label = DataError::DuplicateModelLabel {
+            label: "yes".to_owned(),
+            first: 0,
+            second: 1,
+        };
+        assert_eq!(label.kind(), Kind::Environment);
+    }
+
+    #[test]
+    fn a_prediction_that_is_no_number_is_numeric() {
+        assert_eq!(MetricError::NotANumber { index: 0 }.kind(), Kind::Numeric);
+        assert_eq!(MetricError::NoLogits.kind(), Kind::Input);
+    }
 }

@@ -126,10 +126,10 @@ pub(crate) fn find(
         }
     }
     let hint = if task == Task::Mrpc && split == Split::Dev {
-        "; the original msr_paraphrase_*.txt files have no dev set, so use --split test or the \
+        "; the original msr_paraphrase_*.txt files have no dev set, so take the test split or the \
          GLUE files"
     } else {
-        "; give the task's folder or the GLUE folder above it, or another --split"
+        "; give the task's folder or the GLUE folder above it, or another split"
     };
     Err(DataError::MissingFile {
         task,

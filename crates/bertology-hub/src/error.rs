@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bertology_error::Kind;
+
 /// Why only the cache was looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -262,4 +264,57 @@ pub enum HubError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl HubError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoCacheFolder
+            | Self::RepositoryNotFound { .. }
+            | Self::RevisionNotFound { .. }
+            | Self::FileNotFound { .. }
+            | Self::ForeignWeights { .. }
+            | Self::Unauthorised { .. }
+            | Self::Gated { .. }
+            | Self::Interrupted { .. }
+            | Self::NotCached { .. }
+            | Self::Unreachable { .. }
+            | Self::Status { .. }
+            | Self::Protocol { .. }
+            | Self::Cache { .. }
+            | Self::Busy { .. }
+            | Self::Index { .. } => Kind::Environment,
+            Self::FolderNotFound { .. }
+            | Self::NotAFolder { .. }
+            | Self::InvalidName { .. }
+            | Self::InvalidRevision { .. }
+            | Self::RevisionOfFolder { .. } => Kind::Input,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_input_and_the_network_is_the_surroundings() {
+        let name = HubError::InvalidName {
+            name: "a b".to_owned(),
+            reason: "",
+        };
+        assert_eq!(name.kind(), Kind::Input);
+        assert_eq!(HubError::NoCacheFolder.kind(), Kind::Environment);
+        // Nobody asked for this interruption.
+        let broken = HubError::Interrupted {
+            name: "gpt2".to_owned(),
+            file: "model.safetensors".to_owned(),
+            received: 1,
+            expected: 2,
+            reason: String::new(),
+        };
+        assert_eq!(broken.kind(), Kind::Environment);
+    }
 }

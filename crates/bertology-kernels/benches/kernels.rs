@@ -59,11 +59,12 @@ mod linear_with_bias {
             }
             let (n, stride) = (HIDDEN, HIDDEN.cast_signed());
             let (to, x, w) = (y.as_mut_ptr(), black_box(&x).as_ptr(), w.as_ptr());
-            let one_thread = gemm::Parallelism::None;
+            let product = gemm_f32::gemm::f32::get_gemm_fn();
+            let one_thread = gemm_common::Parallelism::None;
             // SAFETY: the three arrays are as large as the shapes say, and `y` is nobody else's.
             unsafe {
-                gemm::gemm(
-                    rows, n, HIDDEN, to, 1, stride, true, x, 1, stride, w, stride, 1, 1.0, 1.0,
+                product(
+                    n, rows, HIDDEN, to, stride, 1, true, w, 1, stride, x, stride, 1, 1.0, 1.0,
                     false, false, false, one_thread,
                 );
             }

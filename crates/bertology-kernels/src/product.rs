@@ -1,7 +1,33 @@
 //! Products of matrices and the linear maps made of them.
 
+use gemm_common::Parallelism;
+
 use crate::Real;
 use crate::matrix::{Matrix, MatrixMut};
+
+/// `dst = [alpha · dst +] beta · lhs · rhs` on pointers: `m`, `n`, `k`, then each matrix with its column
+/// and row stride, whether to read `dst`, the two factors, which of the three to conjugate, and threads.
+pub(crate) type Library<T> = unsafe fn(
+    usize,
+    usize,
+    usize,
+    *mut T,
+    isize,
+    isize,
+    bool,
+    *const T,
+    isize,
+    isize,
+    *const T,
+    isize,
+    isize,
+    T,
+    T,
+    bool,
+    bool,
+    bool,
+    Parallelism,
+);
 
 /// How a product uses what the destination held and how many threads it may use.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +128,9 @@ impl<T: Real> Sum<'_, T> {
         }
     }
 
-    /// By the `gemm` crate, which knows every processor and layout.
+    /// By the crates under `gemm`, which know every processor and layout.
+    ///
+    /// `gemm` itself is left out: it would also build the products of complex numbers.
     #[allow(unsafe_code, reason = "the product crate takes raw pointers")]
     fn by_library(self, threads: usize) {
         let Self {
@@ -129,21 +157,28 @@ impl<T: Real> Sum<'_, T> {
             return;
         }
         let parallelism = if threads > 1 {
-            gemm::Parallelism::Rayon(threads)
+            Parallelism::Rayon(threads)
         } else {
-            gemm::Parallelism::None
+            Parallelism::None
+        };
+        // Its kernels like columns that lie together. Ours are rows, so it is asked for dstᵀ = bᵀ·aᵀ;
+        // a single column is both.
+        let (m, n, a, b, dst_col_stride, dst_row_stride) = if dst.row_stride > 1 {
+            (n, m, b.transposed(), a.transposed(), dst.row_stride, 1)
+        } else {
+            (m, n, a, b, 1, dst.row_stride)
         };
         // SAFETY: the views were checked at construction to span their slices (`span`), shapes fit
         // each other, `dst` is exclusively borrowed and its rows do not overlap, and all memory is
-        // initialised. `T` is f32 or f64, which the crate supports.
+        // initialised.
         unsafe {
-            gemm::gemm(
+            T::library()(
                 m,
                 n,
                 k,
                 dst.data.as_mut_ptr(),
-                1,
-                dst.row_stride.cast_signed(),
+                dst_col_stride.cast_signed(),
+                dst_row_stride.cast_signed(),
                 accumulate,
                 a.data.as_ptr(),
                 a.col_stride.cast_signed(),

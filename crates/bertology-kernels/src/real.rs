@@ -5,14 +5,21 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 mod sealed {
-    use crate::product::Sum;
+    use crate::product::{Library, Sum};
 
     pub trait Sealed: Sized {
+        /// The matrix library's product for this type and processor.
+        fn library() -> Library<Self>;
+
         /// Computes a product on `threads` threads if there is code of our own for it; gives it back if not.
         fn by_panels(sum: Sum<'_, Self>, threads: usize) -> Option<Sum<'_, Self>>;
     }
 
     impl Sealed for f32 {
+        fn library() -> Library<Self> {
+            gemm_f32::gemm::f32::get_gemm_fn()
+        }
+
         #[cfg(target_arch = "x86_64")]
         fn by_panels(sum: Sum<'_, Self>, threads: usize) -> Option<Sum<'_, Self>> {
             crate::panels::compute(sum, threads)
@@ -25,6 +32,10 @@ mod sealed {
     }
 
     impl Sealed for f64 {
+        fn library() -> Library<Self> {
+            gemm_f64::gemm::f64::get_gemm_fn()
+        }
+
         fn by_panels(sum: Sum<'_, Self>, _: usize) -> Option<Sum<'_, Self>> {
             Some(sum)
         }

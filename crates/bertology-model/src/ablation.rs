@@ -6,13 +6,13 @@
 
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
-use crate::head::embed;
+use crate::embedding::embed;
 use crate::rows::Rows;
 use crate::taps::Taps;
 use crate::workspace::{LayerTrace, sized};
 use crate::{Error, HeadId, Model, PackedBatch, PassOptions, SequenceOutput, Workspace};
 
-impl<R: Real> Model<R> {
+impl<R: crate::Real> Model<R> {
     /// Runs a batch as it is, then without each of `heads` in turn: the result that
     /// [`Model::without_heads`] with that one head gives (to rounding), at about half the cost.
     ///
@@ -33,6 +33,21 @@ impl<R: Real> Model<R> {
         heads: &[HeadId],
         mut each: impl FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
     ) -> Result<(), Error> {
+        R::without_each(self, batch, options, workspace, heads, &mut each)
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::run_without_each`].
+    pub(crate) fn without_each(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        heads: &[HeadId],
+        each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
+    ) -> Result<(), Error> {
+        // 1. Heads that are there and options that make sense here; each head once, in order.
         let arch = self.architecture();
         for head in heads {
             if head.layer >= arch.num_layers || head.head >= arch.num_heads {
@@ -64,6 +79,7 @@ impl<R: Real> Model<R> {
             return Ok(());
         }
 
+        // 2. `x` is the residual stream of the whole model. It rises one layer a turn.
         let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
         let mut x = Vec::new();
         embed(self, batch, &mut x, &mut workspace.scratch, &mut taps)?;
@@ -72,6 +88,7 @@ impl<R: Real> Model<R> {
         workspace.layers.resize_with(1, LayerTrace::default);
         for layer in 0..self.layers.len() {
             options.go_on()?;
+            // 3. The attention of this layer, once for all of its heads.
             let here = heads.iter().filter(|head| head.layer == layer);
             let block = self.block(layer, batch, &rows, options);
             let Workspace {
@@ -82,6 +99,8 @@ impl<R: Real> Model<R> {
             let context = block.attention().masked(&trace.context, &mut scratch.heads);
             shared.context.clear();
             shared.context.extend_from_slice(context);
+            // 4. For each head of this layer a stream `y` of its own: the attention output less what the
+            //    head adds, the rest of this block, the blocks above, the task heads.
             for head in here {
                 options.go_on()?;
                 let mut y = x.clone();
@@ -100,7 +119,7 @@ impl<R: Real> Model<R> {
                     )?;
                 }
                 self.final_norm(batch, &mut y, &mut workspace.last, &mut taps)?;
-                let found = self.heads_of(
+                let found = self.task_outputs(
                     batch,
                     &rows,
                     options,
@@ -111,6 +130,7 @@ impl<R: Real> Model<R> {
                 )?;
                 results.push((*head, found));
             }
+            // 5. With nothing taken away the block is finished, and `x` is ready for the next layer.
             let Workspace {
                 layers, scratch, ..
             } = &mut *workspace;
@@ -122,8 +142,9 @@ impl<R: Real> Model<R> {
                 &mut taps,
             )?;
         }
+        // 6. After the last layer `x` gives the result of the whole model, which callers see first.
         self.final_norm(batch, &mut x, &mut workspace.last, &mut taps)?;
-        let whole = self.heads_of(
+        let whole = self.task_outputs(
             batch,
             &rows,
             options,

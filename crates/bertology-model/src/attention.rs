@@ -420,6 +420,7 @@ impl<R: Real> AttentionPass<'_, R> {
             slice.read(&trace.qkv, 2),
         );
         let d_context = slice.context(heads);
+        // 1. The weights P = softmax(S) again, with the changes that were made on the way up.
         // Recomputed rather than stored: n² numbers per head would outgrow everything else.
         let at = |site| Self::place(site, sequence, id);
         let probs = self.probabilities(slice, &trace.qkv, scores, relative, |scores| {
@@ -429,6 +430,7 @@ impl<R: Real> AttentionPass<'_, R> {
         taps.edits().replay(&at(LayerSite::AttentionProbs), probs);
         let p = Matrix::new(probs, n, n);
         let d_scores = sized(score_gradient, n * n);
+        // 2. Context = P·V, so dV = Pᵀ·dContext and dP = dContext·Vᵀ. `d_scores` holds dP until step 3.
         // The first block reaches all keys and sets what the others add to.
         let watched = taps.changes() || taps.wants(pass, LayerSite::AttentionProbs);
         let blocks: Vec<_> = if watched {
@@ -454,6 +456,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 value.slice_rows(0..*keys).transposed(),
             );
         }
+        // 3. Through the softmax: dS = P ∘ (dP − rowsum(P ∘ dP)).
         let site = LayerSite::AttentionProbs;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
@@ -467,6 +470,7 @@ impl<R: Real> AttentionPass<'_, R> {
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
             .block(&at(site), MatrixMut::new(d_scores, n, n));
+        // 4. S = scale·Q·Kᵀ, so dQ = scale·dS·K and dK = scale·dSᵀ·Q.
         let d = Matrix::new(d_scores, n, n);
         for (block, (queries, keys)) in blocks.iter().enumerate() {
             let d = d.slice_rows(queries.clone()).first_cols(*keys);
@@ -483,6 +487,8 @@ impl<R: Real> AttentionPass<'_, R> {
                 query.slice_rows(queries.clone()),
             );
         }
+        // 5. Where positions are relative, S also holds Q·E and perhaps K·E, with one row of E a distance:
+        //    the scores of each distance are gathered, then multiplied by the table.
         if let Some(rel) = self.relative(n) {
             let add = Product {
                 scale: self.scale(),
@@ -506,6 +512,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 add.run(slice.write(d_qkv, part), spread, rel.table);
             }
         }
+        // 6. The gradients of the three projections are complete and can be seen.
         for (part, site) in PROJECTIONS.into_iter().enumerate() {
             taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
             taps.edits().block(&at(site), slice.write(d_qkv, part));

@@ -1,5 +1,7 @@
 //! What the engine refuses, with the evidence.
 
+use bertology_error::Kind;
+
 use crate::intervention::Place;
 use crate::mask::HeadId;
 
@@ -230,4 +232,65 @@ pub enum Error {
     /// An observer, or whoever raised the signal, ended the pass.
     #[error("an observer or a signal stopped the pass")]
     Stopped,
+}
+
+impl Error {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Checkpoint(error) => error.kind(),
+            Self::MissingParameter { .. } | Self::ParameterShape { .. } => Kind::Environment,
+            Self::Stopped => Kind::Interrupted,
+            Self::EmptySequence { .. }
+            | Self::SequenceTooLong { .. }
+            | Self::IdOutOfRange { .. }
+            | Self::SegmentCount { .. }
+            | Self::PositionCount { .. }
+            | Self::PositionsUnused { .. }
+            | Self::MaskShape { .. }
+            | Self::MaskValue { .. }
+            | Self::MaskCount { .. }
+            | Self::HeadPruned { .. }
+            | Self::NoSuchHead { .. }
+            | Self::TargetCount { .. }
+            | Self::TargetKind { .. }
+            | Self::TargetRange { .. }
+            | Self::NoGradients
+            | Self::NoTargets
+            | Self::NoSuchSite { .. }
+            | Self::NoIntervention { .. }
+            | Self::NoSuchSequence { .. }
+            | Self::HeadGone { .. }
+            | Self::ReplacementShape { .. }
+            | Self::ObservedOnly => Kind::Input,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_error_keeps_its_kind() {
+        let path = std::path::PathBuf::from("model");
+        let folder = bertology_checkpoint::Error::NoWeights { path };
+        assert_eq!(Error::from(folder).kind(), Kind::Environment);
+        let mask = bertology_checkpoint::Error::MaskSize {
+            found: 3,
+            layers: 2,
+            heads: 2,
+        };
+        assert_eq!(Error::from(mask).kind(), Kind::Input);
+    }
+
+    #[test]
+    fn a_pass_is_wrong_by_its_input_or_stopped() {
+        assert_eq!(Error::NoTargets.kind(), Kind::Input);
+        assert_eq!(Error::Stopped.kind(), Kind::Interrupted);
+        let parameter = "pooler.dense.weight".to_owned();
+        let missing = Error::MissingParameter { parameter };
+        assert_eq!(missing.kind(), Kind::Environment);
+    }
 }

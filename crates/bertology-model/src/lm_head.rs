@@ -7,11 +7,11 @@ use bertology_kernels::{Matrix, Real};
 
 use crate::Error;
 use crate::block::kernel_of;
-use crate::head::HeadPass;
 use crate::model::LmHead;
 use crate::objective::cross_entropy;
 use crate::pass::SequenceOutput;
 use crate::taps::{ModelSite, Pass, Taps};
+use crate::task_head::TaskHead;
 
 /// Positions whose logits are held at once where nobody reads them: 64 rows of GPT-2's vocabulary are
 /// 12 MiB, and products of that height are as fast as taller ones.
@@ -26,7 +26,7 @@ struct Chunk<R> {
     logits: Vec<R>,
 }
 
-impl<R: Real> HeadPass<'_, R> {
+impl<R: Real> TaskHead<'_, R> {
     /// Logits of all positions where someone reads them, else of those with a target. Adds to `loss`
     /// and, where it is given, to `gradient [n, hidden]`.
     #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Error, Model, Real};
+use bertology_kernels::Real;
+
+use crate::{Error, Model};
 
 /// One head: zero-based layer and zero-based number in the *unpruned* model. Prints as `L3H7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -353,12 +353,19 @@ impl Reader<'_> {
     }
 }
 
-impl<R: Real> Model<R> {
+impl<R: crate::Real> Model<R> {
     /// Takes the weights out of a checkpoint, converted to `R`.
     ///
     /// # Errors
     /// A parameter that is missing or has another size than the architecture says.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, Error> {
+        R::read(checkpoint)
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::from_checkpoint`].
+    pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let arch = checkpoint.architecture().clone();
         let reader = Reader { checkpoint };
         let layers = (0..arch.num_layers)

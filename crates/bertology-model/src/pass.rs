@@ -7,10 +7,11 @@ use bertology_kernels::Real;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 
 use crate::block::BlockPass;
-use crate::head::{HeadPass, embed, positions_read};
+use crate::embedding::embed;
 use crate::objective::{Parts, Target};
 use crate::rows::Rows;
 use crate::taps::{ATTENTION_SITES, LayerSite, ModelSite, Observer, Pass, Site, Tap, Taps};
+use crate::task_head::{TaskHead, positions_read};
 use crate::workspace::{FinalTrace, LayerTrace, Scratch, Workspace, sized};
 use crate::{Error, Interests, Intervention, Masking, Model, PackedBatch};
 
@@ -87,7 +88,7 @@ pub struct PassOutput<R> {
     pub sequences: Vec<SequenceOutput<R>>,
 }
 
-impl<R: Real> Model<R> {
+impl<R: crate::Real> Model<R> {
     /// Runs a batch through the model.
     ///
     /// Gradients are those of each sequence's own loss: sequences never mix, so a batch of one and
@@ -123,6 +124,21 @@ impl<R: Real> Model<R> {
         observers: &mut [&mut dyn Observer<R>],
         interventions: &mut [&mut dyn Intervention<R>],
     ) -> Result<PassOutput<R>, Error> {
+        R::pass(self, batch, options, workspace, observers, interventions)
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::run_with`].
+    pub(crate) fn pass(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        observers: &mut [&mut dyn Observer<R>],
+        interventions: &mut [&mut dyn Intervention<R>],
+    ) -> Result<PassOutput<R>, Error> {
+        // 1. Everything that can be refused is refused before anything is computed.
         for intervention in interventions.iter() {
             intervention.check(self, batch)?;
         }
@@ -148,6 +164,7 @@ impl<R: Real> Model<R> {
         if options.observed_only && wanted {
             return Err(Error::ObservedOnly);
         }
+        // 2. What nobody asked for is left out: the task heads, and rows of the last layer.
         let above = [
             Site::Model(ModelSite::Pooled),
             Site::Model(ModelSite::Logits),
@@ -157,6 +174,7 @@ impl<R: Real> Model<R> {
         let headless =
             options.observed_only && !above.iter().any(|site| taps.wants(Pass::Forward, *site));
 
+        // 3. Embeddings and blocks. `hidden` is the residual stream throughout.
         let Workspace {
             layers: traces,
             scratch,
@@ -181,6 +199,8 @@ impl<R: Real> Model<R> {
                 .forward(hidden, trace, scratch, &mut taps)?;
         }
 
+        // 4. The last norm, then the task heads. They give the loss, and with it its gradient with
+        //    respect to `hidden`.
         self.final_norm(batch, hidden, last, &mut taps)?;
         if headless {
             return Ok(PassOutput {
@@ -190,7 +210,7 @@ impl<R: Real> Model<R> {
 
         let mut gradient = vec![R::ZERO; if backward { hidden.len() } else { 0 }];
         let below = backward.then_some(gradient.as_mut_slice());
-        let mut sequences = self.heads_of(
+        let mut sequences = self.task_outputs(
             batch,
             &rows,
             options,
@@ -199,6 +219,7 @@ impl<R: Real> Model<R> {
             below,
             &mut taps,
         )?;
+        // 5. That gradient goes down the same path, block by block, into the results.
         if backward {
             self.final_norm_backward(batch, &mut gradient, last, &mut taps)?;
             self.backward(
@@ -218,7 +239,7 @@ impl<R: Real> Model<R> {
     /// Everything above the last block, sequence by sequence; `hidden` and `gradient` are
     /// `[rows, hidden]`, the gradient arrives as zeros.
     #[allow(clippy::too_many_arguments, reason = "two call sites, all of one pass")]
-    pub(crate) fn heads_of(
+    pub(crate) fn task_outputs(
         &self,
         batch: &PackedBatch,
         rows: &Rows,
@@ -233,7 +254,7 @@ impl<R: Real> Model<R> {
             .map(|sequence| {
                 let range = rows.range(batch, sequence);
                 let part = range.start * width..range.end * width;
-                let head = HeadPass {
+                let head = TaskHead {
                     model: self,
                     batch,
                     rows,

@@ -9,9 +9,11 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use bertology_kernels::Real;
+
 use crate::intervention::{Edits, Intervention, Place, check};
 use crate::mask::HeadId;
-use crate::{Error, Matrix, MatrixMut, Real};
+use crate::{Error, Matrix, MatrixMut};
 
 /// A site inside every block. `n` is the number of tokens of the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

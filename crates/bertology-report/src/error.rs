@@ -1,5 +1,6 @@
 //! What can be wrong with the numbers that a page is asked to show.
 
+use bertology_error::Kind;
 use thiserror::Error;
 
 use crate::RunError;
@@ -110,4 +111,50 @@ pub enum Error {
         /// In bytes.
         limit: u64,
     },
+}
+
+impl Error {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::NotFinite { .. } => Kind::Numeric,
+            // Counted by whoever computed the numbers, which no user did.
+            Self::Count { .. } | Self::Document { .. } => Kind::Internal,
+            Self::DifferentModels { .. }
+            | Self::NothingOfHeads { .. }
+            | Self::NoRuns
+            | Self::DifferentCommands { .. }
+            | Self::DifferentShapes { .. }
+            | Self::TooLarge { .. } => Kind::Input,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_run_is_the_input_and_a_wrong_count_is_a_fault_of_ours() {
+        let path = std::path::PathBuf::from("run.json");
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        let disk = RunError::Io {
+            path: path.clone(),
+            source,
+        };
+        assert_eq!(Error::from(disk).kind(), Kind::Environment);
+        let source = bertology_store::npy::NpyError::NotNpy;
+        let damaged = RunError::Npy { path, source };
+        assert_eq!(Error::from(damaged).kind(), Kind::Input);
+        let count = Error::Count {
+            what: "maps".to_owned(),
+            expected: 2,
+            found: 1,
+        };
+        assert_eq!(count.kind(), Kind::Internal);
+        let what = "a weight".to_owned();
+        assert_eq!(Error::NotFinite { what }.kind(), Kind::Numeric);
+    }
 }

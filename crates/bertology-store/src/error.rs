@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bertology_error::Kind;
+
 use crate::Element;
 
 /// Why a shard could not be written.
@@ -70,6 +72,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            #[cfg(feature = "parquet")]
+            Self::Parquet { .. } => Kind::Environment,
+            Self::Io { .. } | Self::Size { .. } | Self::Zip { .. } => Kind::Environment,
+            // Whoever writes a table made its columns and its arrays.
+            Self::Column { .. } => Kind::Internal,
+            Self::NoSuchElement { .. } => Kind::Input,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
@@ -77,5 +92,28 @@ impl StoreError {
             path,
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_is_the_surroundings_and_a_format_is_chosen() {
+        let full = StoreError::io("write", Path::new("a"))(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.kind(), Kind::Environment);
+        let format = StoreError::NoSuchElement {
+            format: "npz",
+            element: Element::Float(crate::Float::Bf16),
+            instead: "float32",
+        };
+        assert_eq!(format.kind(), Kind::Input);
+        let column = StoreError::Column {
+            column: "text".to_owned(),
+            reason: String::new(),
+        };
+        assert_eq!(column.kind(), Kind::Internal);
+        assert_eq!(crate::npy::NpyError::NotNpy.kind(), Kind::Input);
     }
 }

@@ -1,6 +1,7 @@
 //! NumPy's `.npy` files, version 1.0 written, 1.0 to 3.0 read
 //! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 
+use bertology_error::Kind;
 use thiserror::Error;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -91,6 +92,18 @@ pub enum NpyError {
         /// Bytes behind the header.
         found: usize,
     },
+}
+
+impl NpyError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotNpy | Self::Header { .. } | Self::Elements { .. } | Self::Size { .. } => {
+                Kind::Input
+            }
+        }
+    }
 }
 
 /// Reads a file.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bertology_error::Kind;
+
 /// Why a tokenizer could not be read or a text not be encoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -166,4 +168,45 @@ pub enum TokenizerError {
         /// What the tokenizer library said.
         reason: String,
     },
+}
+
+impl TokenizerError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoFiles { .. }
+            | Self::Incomplete { .. }
+            | Self::UnsupportedClass { .. }
+            | Self::Read { .. }
+            | Self::Utf8 { .. }
+            | Self::Json { .. }
+            | Self::Setting { .. }
+            | Self::Lacks { .. }
+            | Self::Merges { .. }
+            | Self::AddedTokenId { .. }
+            | Self::Build { .. } => Kind::Environment,
+            Self::NotAFolder { .. } | Self::MaxLength { .. } | Self::Encode { .. } => Kind::Input,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_the_surroundings_and_a_text_is_the_input() {
+        let folder = TokenizerError::Incomplete {
+            folder: PathBuf::from("model"),
+            present: "vocab.json",
+            missing: "merges.txt",
+        };
+        assert_eq!(folder.kind(), Kind::Environment);
+        let text = TokenizerError::Encode {
+            excerpt: "a".to_owned(),
+            reason: String::new(),
+        };
+        assert_eq!(text.kind(), Kind::Input);
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bertology_data::{DataError, MetricError};
+use bertology_error::Kind;
 use bertology_model::HeadId;
 use bertology_tokenizer::TokenizerError;
 
@@ -72,8 +73,7 @@ pub enum Error {
     /// The model has no head that gives a loss for labelled examples.
     #[error(
         "{}: the model has {found}, but labelled examples need a sequence classifier (or a \
-         regression head); take a fine-tuned checkpoint, or score a language model on plain text \
-         (--text FILE)", path.display()
+         regression head); take a fine-tuned checkpoint, or score a language model on plain text", path.display()
     )]
     NoClassifier {
         /// The model's folder.
@@ -111,9 +111,8 @@ pub enum Error {
     },
     /// The data have no labels.
     #[error(
-        "{}: these data have no labels, which {found} needs; take --split dev, name the column with \
-         --label-column, or score a language model: --objective mlm or lm, if {} holds the head for \
-         it", path.display(), model.display()
+        "{}: these data have no labels, which {found} needs; take a split with labels, name the \
+         column that holds them, or score a language model, if {} holds the head for it", path.display(), model.display()
     )]
     NoLabels {
         /// The data file.
@@ -126,8 +125,7 @@ pub enum Error {
     /// The data have labels, but a language model is scored on text alone.
     #[error(
         "{}: these data are read with labels, but the model has {found}, which is scored on text \
-         alone; leave --task or --label-column out and name the text (--text FILE, or --data FILE \
-         --text-column COLUMN), or take a fine-tuned classifier to use the labels", path.display()
+         alone; give the text without labels, or take a fine-tuned classifier to use the labels", path.display()
     )]
     LabelsForLm {
         /// The data file.
@@ -138,8 +136,8 @@ pub enum Error {
     /// The model has no head that gives a loss for any data.
     #[error(
         "{}: the model has {found}, which gives no loss for texts or labels; take a checkpoint with a \
-         classifier or a language-model head, or name the objective (--objective label, lm or mlm) if \
-         the checkpoint holds another head", path.display()
+         classifier or a language-model head, or name the objective if the checkpoint holds \
+         another head", path.display()
     )]
     NoObjective {
         /// The model's folder.
@@ -150,7 +148,7 @@ pub enum Error {
     /// The head gives no loss for the objective.
     #[error(
         "{}: the model has {found}, which gives no loss for {objective}; take another checkpoint or \
-         another --objective", path.display()
+         another objective", path.display()
     )]
     WrongObjective {
         /// The model's folder.
@@ -171,12 +169,12 @@ pub enum Error {
         hint: &'static str,
     },
     /// A language model was given pairs of texts.
-    #[error("a language model reads one text at a time; leave the second text (--pair-column) out")]
+    #[error("a language model reads one text at a time; leave the second text out")]
     PairOfTexts,
     /// An input is longer than allowed, and that was to be an error.
     #[error(
-        "{tokens} tokens, but the longest input is {limit}; raise --max-length if the model admits it, \
-         or say what is done with long inputs (--too-long cut, for language models also window)"
+        "{tokens} tokens, but the longest input is {limit}; raise the maximum length if the model \
+         admits it, or let long inputs be cut or, for language models, taken in windows"
     )]
     TooLong {
         /// Tokens of the input.
@@ -187,13 +185,22 @@ pub enum Error {
     /// A pair that would have to be read through windows.
     #[error(
         "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
-         cut it with --too-long cut"
+         let it be cut"
     )]
     LongPair {
         /// Tokens of the pair.
         tokens: usize,
         /// The limit.
         limit: usize,
+    },
+    /// A stride where nothing is taken in windows.
+    #[error(
+        "the stride is {stride}, but windows alone have a stride; let inputs that are too long be taken in \
+         windows, or give no stride"
+    )]
+    StrideOfNothing {
+        /// As asked for.
+        stride: usize,
     },
     /// The stride is out of range.
     #[error(
@@ -224,7 +231,7 @@ pub enum Error {
     /// No document has a token to predict.
     #[error(
         "{}: none of the documents ({documents}) has a token to predict; a document needs two tokens \
-         (one, with --bos or a masked language model)", path.display()
+         (one, behind a beginning-of-text token or for a masked language model)", path.display()
     )]
     NoTargets {
         /// The data file.
@@ -345,8 +352,8 @@ pub enum Error {
     /// The maps of one sequence do not fit into memory.
     #[error(
         "{tokens} tokens: to compare {heads} heads, their attention maps must be in memory at the same \
-         time, {:.1} GiB for each thread where {:.1} are allowed; take shorter sequences (--max-length), \
-         compare some rows of each (--rows N), or allow more (--memory)", gib(*bytes), gib(*limit)
+         time, {:.1} GiB for each thread where {:.1} are allowed; take shorter sequences, compare \
+         some rows of each, or allow more memory", gib(*bytes), gib(*limit)
     )]
     MapsTooLarge {
         /// Tokens of the sequence.
@@ -398,14 +405,6 @@ pub enum Error {
         /// The head.
         head: HeadId,
     },
-    /// The one who looks on asked to stop between two steps of the masking loop.
-    #[error(
-        "interrupted after step {step} of the masking loop; the steps that were finished are kept"
-    )]
-    InterruptedLoop {
-        /// The last finished step.
-        step: usize,
-    },
     /// The one who looks on asked to stop within a pass.
     #[error("interrupted after {done} of {total} examples; what was finished is kept")]
     Interrupted {
@@ -421,6 +420,58 @@ fn gib(bytes: u64) -> f64 {
 }
 
 impl Error {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Checkpoint(error) => error.kind(),
+            Self::Hub(error) => error.kind(),
+            Self::Tokenizer(error) => error.kind(),
+            Self::Data(error) => error.kind(),
+            Self::Metric(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Reference(error) => error.kind(),
+            Self::Extract(error) => error.kind(),
+            Self::Example { source, .. } => source.kind(),
+            Self::DataChanged { .. } | Self::NoTokenizer { .. } => Kind::Environment,
+            Self::NotFinite { .. } => Kind::Numeric,
+            Self::Interrupted { .. } => Kind::Interrupted,
+            Self::Verification { .. } | Self::Unscored { .. } => Kind::Internal,
+            Self::NoClassifier { .. }
+            | Self::WrongProblem { .. }
+            | Self::NoTexts { .. }
+            | Self::NoMentions { .. }
+            | Self::NoLabels { .. }
+            | Self::LabelsForLm { .. }
+            | Self::NoObjective { .. }
+            | Self::WrongObjective { .. }
+            | Self::NoSpecialToken { .. }
+            | Self::PairOfTexts
+            | Self::TooLong { .. }
+            | Self::LongPair { .. }
+            | Self::StrideOfNothing { .. }
+            | Self::Stride { .. }
+            | Self::TokenId { .. }
+            | Self::NoTargets { .. }
+            | Self::MaxLength { .. }
+            | Self::Option { .. }
+            | Self::RelativeThreshold { .. }
+            | Self::MetricUndefined { .. }
+            | Self::BaseFails { .. }
+            | Self::StateMismatch { .. }
+            | Self::Merge { .. }
+            | Self::State { .. }
+            | Self::NotInParts { .. }
+            | Self::Apart { .. }
+            | Self::NotObserved { .. }
+            | Self::Distances { .. }
+            | Self::MapsTooLarge { .. }
+            | Self::NoExamples
+            | Self::HeadMasked { .. }
+            | Self::NoHeads { .. } => Kind::Input,
+        }
+    }
+
     /// A saved state that belongs to another study.
     pub(crate) fn state_mismatch<T>(
         what: &'static str,
@@ -432,5 +483,74 @@ impl Error {
             saved,
             requested,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_error_keeps_its_kind() {
+        let blamed = |source: Error| Error::Example {
+            path: PathBuf::from("dev.tsv"),
+            line: 2,
+            source: Box::new(source),
+        };
+        let wrapped = [
+            (
+                bertology_checkpoint::Error::NoWeights {
+                    path: PathBuf::new(),
+                }
+                .into(),
+                Kind::Environment,
+            ),
+            (
+                bertology_hub::HubError::NoCacheFolder.into(),
+                Kind::Environment,
+            ),
+            (DataError::ZeroLimit.into(), Kind::Input),
+            (MetricError::NotANumber { index: 0 }.into(), Kind::Numeric),
+            (bertology_model::Error::Stopped.into(), Kind::Interrupted),
+            (crate::extract::ExtractError::NoValues.into(), Kind::Input),
+            (
+                crate::extract::ExtractError::NoRoom {
+                    needed: 2,
+                    available: 1,
+                }
+                .into(),
+                Kind::Environment,
+            ),
+            (
+                crate::verify::ReferenceError::AllZero {
+                    name: "logits".to_owned(),
+                }
+                .into(),
+                Kind::Input,
+            ),
+        ];
+        for (error, kind) in wrapped {
+            let error: Error = error;
+            assert_eq!(error.kind(), kind, "{error}");
+            let error = blamed(error);
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+
+    #[test]
+    fn own_errors_say_whose_fault_they_are() {
+        let what = "loss".to_owned();
+        let value = f64::NAN;
+        assert_eq!(Error::NotFinite { what, value }.kind(), Kind::Numeric);
+        assert_eq!(Error::PairOfTexts.kind(), Kind::Input);
+        let (done, total) = (1, 2);
+        let stopped = Error::Interrupted { done, total };
+        assert_eq!(stopped.kind(), Kind::Interrupted);
+        let changed = Error::DataChanged {
+            path: PathBuf::from("dev.tsv"),
+            before: 2,
+            now: 1,
+        };
+        assert_eq!(changed.kind(), Kind::Environment);
     }
 }

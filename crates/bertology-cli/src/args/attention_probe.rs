@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{InputArg, ModelArgs, OutputArgs, ResumeArgs, RowModeArg, WorkArgs};
+use super::{InputArg, ModelArgs, NoParts, OutputArgs, ResumeArgs, RowModeArg, WorkArgs};
 
 /// `bertology attention-probe`
 #[derive(Debug, Args, Serialize)]
@@ -107,6 +107,9 @@ pub(crate) struct AttentionProbeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) resume: ResumeArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) parts: NoParts,
 }
 
 /// What a probe reads.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{ModelArgs, OutputArgs, PassageArgs, ResumeArgs, WorkArgs};
+use super::{PassageArgs, StudyArgs};
 
 pub(crate) const ABOUT: &str = "\
 Which heads look at the same things: Jensen-Shannon distances between all heads, a map of them and \
@@ -15,14 +15,11 @@ The maps of all heads are compared row by row; one sequence's maps are kept at a
 thread) and nothing else.";
 
 /// `bertology cluster`
+pub(crate) type ClusterArgs = StudyArgs<PassageArgs, ClusterOwn>;
+
+/// What is asked.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct ClusterArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) passages: PassageArgs,
+pub(crate) struct ClusterOwn {
     /// What is done to attention before it is compared.
     #[arg(
         long,
@@ -84,15 +81,6 @@ pub(crate) struct ClusterArgs {
         help_heading = "Clusters and map"
     )]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) resume: ResumeArgs,
 }
 
 /// What is done to attention before it is compared.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::Legacy;
+
 /// Where the texts are.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct SourceArgs {
@@ -99,6 +101,9 @@ pub(crate) struct DataArgs {
     #[arg(long, value_name = "SEED", help_heading = "Objective")]
     #[serde(skip)]
     pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
 }
 
 /// What is one document of plain text.

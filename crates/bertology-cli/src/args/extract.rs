@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{ModelArgs, OutputArgs, ResumeArgs, SourceArgs, TooLongArg, WorkArgs};
+use super::{SourceArgs, StudyArgs, TooLongArg};
 
 pub(crate) const ABOUT: &str = "\
 Write down what goes on inside: hidden states, attention, outputs and contributions of heads, \
@@ -144,14 +144,11 @@ pub(crate) enum DtypeArg {
 }
 
 /// `bertology extract`
+pub(crate) type ExtractArgs = StudyArgs<TextArgs, ExtractOwn>;
+
+/// What is asked.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct ExtractArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) texts: TextArgs,
+pub(crate) struct ExtractOwn {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) wanted: ValueArgs,
@@ -182,13 +179,4 @@ pub(crate) struct ExtractArgs {
     /// Count the texts, print the size of the results, and write nothing.
     #[arg(long, help_heading = "Output", conflicts_with_all = ["resume", "overwrite"])]
     pub(crate) dry_run: bool,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) resume: ResumeArgs,
 }

@@ -42,18 +42,29 @@ pub(crate) enum Masks {
     No,
 }
 
-impl Legacy {
-    /// Moves what can be obeyed to its place and says what has no effect.
-    pub(crate) fn apply(
-        &self,
+impl DataArgs {
+    /// Moves the script's options that can be obeyed to their place and says what has no effect.
+    pub(crate) fn obey_legacy(
+        &mut self,
         masks: Masks,
-        model: &mut ModelArgs,
-        data: &mut DataArgs,
+        model: &ModelArgs,
         note: &mut dyn FnMut(&str),
     ) -> Result<(), Failure> {
-        if let Some(name) = model.model_name_or_path.take() {
-            model.model = Some(name);
-        }
+        let subset = self.legacy.check(masks, model, note)?;
+        self.source.limit = subset.or(self.source.limit);
+        Ok(())
+    }
+}
+
+impl Legacy {
+    /// The number of examples, if the script's option gives one.
+    fn check(
+        &self,
+        masks: Masks,
+        model: &ModelArgs,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Option<usize>, Failure> {
+        let name = model.name().ok();
         if self.try_masking && masks == Masks::No {
             return Err(Failure::input(
                 "--try_masking masks and prunes heads, which other commands do: give the same \
@@ -61,7 +72,7 @@ impl Legacy {
             ));
         }
         if let Some(config) = &self.config_name
-            && model.model.as_ref() != Some(config)
+            && name != Some(config.as_str())
         {
             return Err(Failure::input(format!(
                 "--config_name {config} differs from the model, but a model's config.json is read \
@@ -69,7 +80,7 @@ impl Legacy {
             )));
         }
         if let Some(tokenizer) = &self.tokenizer_name
-            && model.model.as_ref() != Some(tokenizer)
+            && name != Some(tokenizer.as_str())
         {
             return Err(Failure::input(format!(
                 "--tokenizer_name {tokenizer} differs from the model, but a model's tokenizer is \
@@ -92,22 +103,22 @@ impl Legacy {
             Some(_) => note("--local_rank -1 has no effect: the run is not distributed"),
             None => {}
         }
-        match self.data_subset {
-            Some(subset) if subset >= 1 => data.source.limit = usize::try_from(subset).ok(),
-            Some(-1) | None => {}
+        let subset = match self.data_subset {
+            Some(subset) if subset >= 1 => usize::try_from(subset).ok(),
+            Some(-1) | None => None,
             Some(subset) => {
                 return Err(Failure::input(format!(
                     "--data_subset {subset}: give a number of examples from 1 up, or -1 for all"
                 )));
             }
-        }
+        };
         if self.overwrite_cache {
             note("--overwrite_cache has no effect: encoded examples are not cached");
         }
         if self.no_cuda {
             note("--no_cuda has no effect: everything runs on the CPU");
         }
-        Ok(())
+        Ok(subset)
     }
 }
 

@@ -6,28 +6,33 @@ mod data;
 mod extract;
 mod legacy;
 mod pages;
+mod parts;
 mod passages;
 mod patterns;
+mod survey;
 mod treebank;
 mod verify;
 mod view;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
+use bertology::drive::Part;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub(crate) use attention_probe::AttentionProbeArgs;
-#[cfg(feature = "probes")]
-pub(crate) use attention_probe::{CacheDtypeArg, ProbeArg};
+use crate::failure::Failure;
+
+pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs, TooLongArg};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, Masks, normalise};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
+pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{LongArg, PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
+pub(crate) use survey::{StudyArg, SurveyArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
 pub(crate) use verify::VerifyArgs;
 pub(crate) use view::ViewArgs;
@@ -80,16 +85,16 @@ pub(crate) enum When {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Entropy and importance of every head.
-    Importance(ImportanceArgs),
+    Importance(Box<ImportanceArgs>),
     /// What the score loses without each head, one head at a time.
-    Ablate(AblateArgs),
+    Ablate(Box<AblateArgs>),
     /// Mask heads, least important first, until the score falls below a threshold.
     Mask(MaskArgs),
     /// Remove heads for good: compare score, size and speed, write the smaller checkpoint.
     #[command(long_about = PRUNE_ABOUT)]
     Prune(Box<PruneArgs>),
     /// The task's metrics or a text's perplexity, with or without a head mask.
-    Evaluate(EvaluateArgs),
+    Evaluate(Box<EvaluateArgs>),
     /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
     #[command(long_about = extract::ABOUT)]
     Extract(Box<ExtractArgs>),
@@ -112,6 +117,12 @@ pub(crate) enum Command {
     /// The attention of a text as a page for the browser.
     #[command(long_about = view::ABOUT)]
     View(Box<ViewArgs>),
+    /// Several studies of a treebank in one pass, a run folder each.
+    Survey(Box<SurveyArgs>),
+    /// Put the parts of a run (--part K/N) together.
+    Merge(MergeArgs),
+    /// What is done of the parts of a run, and what is missing.
+    Status(StatusArgs),
     /// Make the page of a run again, from its folder alone, and its figures as SVG files.
     Report(ReportArgs),
     /// One table of heads from several runs of one model: importance, entropy, behaviour, cost of removal.
@@ -136,7 +147,7 @@ pub(crate) struct ModelArgs {
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// Another way to give MODEL.
-    #[arg(long, value_name = "MODEL", conflicts_with = "model", hide = true)]
+    #[arg(long, value_name = "MODEL", hide = true)]
     #[serde(skip)]
     pub(crate) model_name_or_path: Option<String>,
     /// Branch, tag or commit on the hub.
@@ -151,6 +162,30 @@ pub(crate) struct ModelArgs {
     /// Leave out tensors that config.json does not explain, instead of refusing the checkpoint.
     #[arg(long, help_heading = "Model")]
     pub(crate) allow_unexpected: bool,
+}
+
+impl ModelArgs {
+    /// MODEL, however it was given.
+    pub(crate) fn name(&self) -> Result<&str, Failure> {
+        match (&self.model, &self.model_name_or_path) {
+            (Some(name), None) | (None, Some(name)) => Ok(name),
+            (None, None) => Err(Failure::input(
+                "no MODEL given: name a folder in Hugging Face layout or a hub id",
+            )),
+            (Some(first), Some(second)) => Err(Failure::input(format!(
+                "two models are given, {first} and {second}; leave one of them out"
+            ))),
+        }
+    }
+
+    /// Where texts stand behind MODEL: with --model-name-or-path the first of them was taken for it.
+    pub(crate) fn give_back(&mut self, texts: &mut Vec<String>) {
+        if self.model_name_or_path.is_some()
+            && let Some(text) = self.model.take()
+        {
+            texts.insert(0, text);
+        }
+    }
 }
 
 /// How the work is spread.
@@ -313,44 +348,82 @@ pub(crate) enum RecomputeArg {
     Once,
 }
 
-/// `bertology importance`
+/// The grid of chunks that a corpus is cut into.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct ImportanceArgs {
+pub(crate) struct GridArgs {
+    /// Units (rows, windows, sentences, documents) in a chunk; sums are made chunk by chunk, so that it
+    /// changes their last digits [default: 1024].
+    #[arg(long, value_name = "N", help_heading = "Work")]
+    pub(crate) chunk: Option<NonZeroU64>,
+    /// Only the K-th of N parts, from 1; `bertology merge` puts the parts together.
+    #[arg(long, value_name = "K/N", help_heading = "Work", requires = "output")]
+    pub(crate) part: Option<Part>,
+}
+
+/// A study of a corpus: `I` says which, `O` what is asked of it.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct StudyArgs<I: Args, O: Args> {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) data: DataArgs,
+    pub(crate) input: I,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) score: ScoreArgs,
-    /// Score the heads of the model with this head mask on: .npy or .json, 1 keeps, 0 masks.
-    #[arg(long, value_name = "FILE", help_heading = "Importance")]
-    pub(crate) mask: Option<PathBuf>,
+    pub(crate) own: O,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) grid: GridArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) resume: ResumeArgs,
+}
+
+/// A command whose steps depend on each other has no parts; asked for one, it says why.
+#[derive(Debug, Args)]
+pub(crate) struct NoParts {
+    #[arg(long, value_name = "K/N", hide = true)]
+    part: Option<String>,
+}
+
+impl NoParts {
+    pub(crate) fn refuse(&self, reason: &str) -> Result<(), Failure> {
+        match &self.part {
+            None => Ok(()),
+            Some(part) => Err(Failure::input(format!(
+                "--part {part}: {reason}; leave --part out"
+            ))),
+        }
+    }
+}
+
+/// `bertology importance`
+pub(crate) type ImportanceArgs = StudyArgs<DataArgs, ImportanceOwn>;
+
+/// What is asked of importance.
+#[derive(Debug, Args, Serialize)]
+pub(crate) struct ImportanceOwn {
     #[command(flatten)]
-    #[serde(skip)]
-    pub(crate) legacy: Legacy,
+    #[serde(flatten)]
+    pub(crate) score: ScoreArgs,
+    /// Score the heads of the model with this head mask on: .npy or .json, 1 keeps, 0 masks.
+    #[arg(long, value_name = "FILE", help_heading = "Importance")]
+    pub(crate) mask: Option<PathBuf>,
 }
 
 /// `bertology ablate`
+pub(crate) type AblateArgs = StudyArgs<DataArgs, AblateOwn>;
+
+/// What is left out.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct AblateArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) data: DataArgs,
+pub(crate) struct AblateOwn {
     /// Leave out only these heads, one at a time: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated
     /// [default: every head].
     #[arg(long, value_name = "HEADS", help_heading = "Ablation")]
@@ -367,18 +440,6 @@ pub(crate) struct AblateArgs {
         help_heading = "Ablation"
     )]
     pub(crate) metric: Option<String>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) resume: ResumeArgs,
-    #[command(flatten)]
-    #[serde(skip)]
-    pub(crate) legacy: Legacy,
 }
 
 /// `bertology mask`
@@ -407,7 +468,7 @@ pub(crate) struct MaskArgs {
     pub(crate) resume: ResumeArgs,
     #[command(flatten)]
     #[serde(skip)]
-    pub(crate) legacy: Legacy,
+    pub(crate) parts: NoParts,
 }
 
 /// `bertology prune`
@@ -451,33 +512,21 @@ pub(crate) struct PruneArgs {
     pub(crate) resume: ResumeArgs,
     #[command(flatten)]
     #[serde(skip)]
-    pub(crate) legacy: Legacy,
+    pub(crate) parts: NoParts,
 }
 
 /// `bertology evaluate`
+pub(crate) type EvaluateArgs = StudyArgs<DataArgs, EvaluateOwn>;
+
+/// Under which mask.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct EvaluateArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) data: DataArgs,
+pub(crate) struct EvaluateOwn {
     /// A head mask: .npy or .json, 1 keeps, 0 masks.
     #[arg(long, value_name = "FILE")]
     pub(crate) mask: Option<PathBuf>,
     /// Heads to mask: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated.
     #[arg(long, value_name = "HEADS", conflicts_with = "mask")]
     pub(crate) heads: Vec<String>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(skip)]
-    pub(crate) legacy: Legacy,
 }
 
 /// `bertology inspect`

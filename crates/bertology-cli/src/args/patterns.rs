@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{ModelArgs, ObjectiveArg, OutputArgs, PassageArgs, ResumeArgs, WorkArgs};
+use super::{ObjectiveArg, PassageArgs, StudyArgs};
 
 pub(crate) const ABOUT: &str = "\
 What every head looks at: itself, its neighbours, special tokens, punctuation, or everything alike.
@@ -13,14 +13,11 @@ Averages over documents, per head and layer, the entropy of attention, and a wor
 class of tokens.";
 
 /// `bertology patterns`
+pub(crate) type PatternsArgs = StudyArgs<PassageArgs, PatternsOwn>;
+
+/// What is asked.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct PatternsArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) passages: PassageArgs,
+pub(crate) struct PatternsOwn {
     /// What sums over rows of attention are divided by.
     #[arg(
         long,
@@ -38,15 +35,6 @@ pub(crate) struct PatternsArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) gradients: GradientArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) resume: ResumeArgs,
 }
 
 /// Gradients with respect to attention, and of which loss.

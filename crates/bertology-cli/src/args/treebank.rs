@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{ModelArgs, OutputArgs, ResumeArgs, WorkArgs};
+use super::StudyArgs;
 
 /// A treebank.
 #[derive(Debug, Args, Serialize)]
@@ -56,14 +56,11 @@ pub(crate) enum RowModeArg {
 }
 
 /// `bertology syntax`
+pub(crate) type SyntaxArgs = StudyArgs<TreebankArgs, SyntaxOwn>;
+
+/// What is asked.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct SyntaxArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) treebank: TreebankArgs,
+pub(crate) struct SyntaxOwn {
     /// Choose heads and offsets on this treebank, and score them on that of --conllu.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub(crate) select: Option<PathBuf>,
@@ -97,26 +94,14 @@ pub(crate) struct SyntaxArgs {
     /// files hold all.
     #[arg(long, value_name = "N", help_heading = "Syntax")]
     pub(crate) min_count: Option<u64>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) resume: ResumeArgs,
 }
 
 /// `bertology coref`
+pub(crate) type CorefArgs = StudyArgs<TreebankArgs, CorefOwn>;
+
+/// What is asked.
 #[derive(Debug, Args, Serialize)]
-pub(crate) struct CorefArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) treebank: TreebankArgs,
+pub(crate) struct CorefOwn {
     /// Read only the first N documents.
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub(crate) limit: Option<usize>,
@@ -129,13 +114,4 @@ pub(crate) struct CorefArgs {
         help_heading = "Data"
     )]
     pub(crate) max_length: Option<NonZeroUsize>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) work: WorkArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) resume: ResumeArgs,
 }

@@ -1,194 +1,139 @@
 //! `bertology ablate`: what the score loses without each head.
 
-use std::time::{Duration, Instant};
-
-use bertology::ablation::{Ablation, AblationOptions, AblationState};
+use bertology::ablation::AblationState;
+use bertology::drive::Study;
+use bertology::evaluate::MaskedModel;
 use bertology::masking::Metric;
-use bertology::{Corpus, Error, HeadId};
+use bertology::{Corpus, HeadId, HeadMask, OpenAs};
 use serde_json::{Value, json};
 
-use super::Done;
 use super::importance::rows;
 use crate::args::{AblateArgs, Masks};
+use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::interrupt::{self, Graceful};
-use crate::record::{self, Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
-use crate::session::{self, Opened, failure};
+use crate::record::{self, Run};
+use crate::run_folder::RunFolder;
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::removals::removals_text;
-use crate::show::text::{plural, seconds};
+use crate::show::text::seconds;
 use crate::study;
 use crate::tables::Removals;
-use crate::watcher::Watcher;
 
-/// Time between two savings of the state.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// What is opened besides the model.
+pub(crate) struct Input {
+    corpus: Corpus,
+    metric: Metric,
+    mask: Option<HeadMask>,
+    heads: Option<Vec<HeadId>>,
+    model: MaskedModel,
+}
 
-pub(crate) fn run(mut args: AblateArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    args.legacy
-        .apply(Masks::No, &mut args.model, &mut args.data, &mut |text| {
-            screen.note(text);
-        })?;
-    study::check_output(&args.output, args.resume.resume)?;
-    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
-    let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
-    let metric = Metric::of(&corpus, args.metric.as_deref()).map_err(|e| failure(&e))?;
-    let mask = study::chosen_mask(&opened, args.mask.as_deref(), &[])?;
-    let heads = heads(&args, &opened)?;
-    let mut options = AblationOptions::default().threads(session::threads(&args.work));
-    if let Some(mask) = &mask {
-        options = options.mask(mask);
-    }
-    if let Some(heads) = &heads {
-        options = options.heads(heads);
-    }
-    let fresh = AblationState::new(&opened.model, &options).map_err(|e| head_failure(&e))?;
-    let mut run = Run::new(
-        "ablate",
-        &args,
-        args.data.seed,
-        clock,
-        &opened,
-        Some(&corpus),
-    )?;
-    if let Some(mask) = &mask {
-        // The file's name says nothing; its content does.
-        run.identity.set("mask", json!(mask.values()));
-    }
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
-    if let Earlier::Complete(document) = earlier {
-        screen.note("this run is complete already; nothing to resume");
-        return Ok(document.into());
-    }
-    // From the first line printed on, Ctrl-C keeps what was computed.
-    let graceful = Graceful::begin();
-    screen.say(&study::headline(&opened, &corpus))?;
-    study::note_skipped(&corpus, screen);
-    run.clock.lap("load");
-    let work = Work {
-        opened: &opened,
-        corpus: &corpus,
-        options: &options,
-        run: &run,
-        folder: folder.as_ref(),
-        screen,
-    };
-    let found = work.finish(fresh, earlier)?;
-    drop(graceful);
-    let time = run.clock.lap("ablation");
+impl StudyCommand for AblateArgs {
+    const NAME: &'static str = "ablate";
+    const LAP: &'static str = "ablation";
 
-    let change = found.change(&corpus, &metric).map_err(|e| failure(&e))?;
-    let removals = Removals {
-        found: &found,
-        change: &change,
-        classes: corpus.metrics().is_some_and(|set| !set.is_regression()),
-    };
-    if let Some(folder) = &folder {
-        removals.write(folder)?;
+    type Input = Input;
+    type Supply = Corpus;
+    type Study = AblationState;
+
+    fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
+        let note = &mut |text: &str| screen.note(text);
+        self.input.obey_legacy(Masks::No, &self.model, note)
     }
-    let document = run.document(results(removals, &metric));
-    if let Some(folder) = &folder {
-        folder.complete(&document)?;
+
+    fn open_as(&self) -> OpenAs {
+        data::open_as(&self.input)
     }
-    screen.say(&format!("\n{}", removals_text(removals, &metric, screen)))?;
-    screen.say(&format!(
-        "\nWith all heads: {}\n{}\n{}",
-        study::metrics(&found.whole.metrics, found.whole.loss),
-        study::counts(&found.whole, &corpus),
-        seconds(time)
-    ))?;
-    super::say_folder(folder.as_ref(), screen)?;
-    Ok(document.into())
+
+    fn open(&self, opened: &Opened, screen: &Screen) -> Result<Input, Failure> {
+        let corpus = data::corpus(opened, &self.input, screen)?;
+        let metric = Metric::of(&corpus, self.own.metric.as_deref()).map_err(|e| failure(&e))?;
+        let mask = study::chosen_mask(opened, self.own.mask.as_deref(), &[])?;
+        let model = MaskedModel::new(&opened.model, mask.as_ref(), false);
+        Ok(Input {
+            heads: heads(self, opened)?,
+            model: model.map_err(|e| failure(&e))?,
+            corpus,
+            metric,
+            mask,
+        })
+    }
+
+    fn identity(&self, input: &Input, run: &mut Run) {
+        run.set_corpus(&input.corpus, self.input.seed);
+        run.set_mask(input.mask.as_ref());
+    }
+
+    fn stages<'a>(
+        &self,
+        opened: &'a Opened,
+        input: &'a Input,
+        _: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let Input {
+            corpus,
+            heads,
+            model,
+            ..
+        } = input;
+        let state = AblationState::new(&opened.model, model, corpus, heads.as_deref());
+        let state = state.map_err(|e| failure(&e))?;
+        Ok(vec![Stage::new(model.model(), corpus, state)])
+    }
+
+    fn unit(&self, input: &Input) -> &'static str {
+        study::unit(&input.corpus)
+    }
+
+    fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
+        Ok(study::headline(opened, &input.corpus))
+    }
+
+    fn notes(&self, input: &Input, screen: &Screen) {
+        study::note_skipped(&input.corpus, screen);
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        input: &Input,
+        studies: Vec<AblationState>,
+    ) -> Result<Shown, Failure> {
+        let Input { corpus, metric, .. } = input;
+        let found = super::only(studies)?.finish().map_err(|e| failure(&e))?;
+        let change = found.change(corpus, metric).map_err(|e| failure(&e))?;
+        let removals = Removals {
+            found: &found,
+            change: &change,
+            classes: corpus.metrics().is_some_and(|set| !set.is_regression()),
+        };
+        if let Some(folder) = ended.folder {
+            removals.write(folder)?;
+        }
+        Ok(Shown {
+            results: results(removals, metric),
+            text: format!(
+                "\n{}\n\nWith all heads: {}\n{}\n{}",
+                removals_text(removals, metric, ended.screen),
+                study::metrics(&found.whole.metrics, found.whole.loss),
+                study::counts(&found.whole, corpus),
+                seconds(ended.time)
+            ),
+        })
+    }
 }
 
 /// The heads named, if any were.
 fn heads(args: &AblateArgs, opened: &Opened) -> Result<Option<Vec<HeadId>>, Failure> {
-    if args.heads.is_empty() {
+    if args.own.heads.is_empty() {
         return Ok(None);
     }
     let (layers, width) = opened.shape();
-    let named = study::named_heads(&args.heads, layers, width)?;
-    Ok(Some(
-        named
-            .iter()
-            .map(|(layer, head)| HeadId { layer, head })
-            .collect(),
-    ))
-}
-
-/// A head that is not there was named by the user.
-fn head_failure(error: &Error) -> Failure {
-    match error {
-        Error::Model(_) => Failure::input(error.to_string()),
-        _ => failure(error),
-    }
-}
-
-/// What a run of the study needs.
-struct Work<'a> {
-    opened: &'a Opened,
-    corpus: &'a Corpus,
-    options: &'a AblationOptions<'a>,
-    run: &'a Run,
-    folder: Option<&'a RunFolder>,
-    screen: &'a Screen,
-}
-
-impl Work<'_> {
-    /// From the beginning, or from where an earlier run stopped, to the end.
-    fn finish(&self, fresh: AblationState, earlier: Earlier) -> Result<Ablation, Failure> {
-        let unit = study::unit(self.corpus);
-        let mut state = match earlier {
-            Earlier::Interrupted(value) => {
-                let state: AblationState = serde_json::from_value(value).map_err(|error| {
-                    Failure::input(format!(
-                        "the saved state cannot be read ({error}); start again with --overwrite"
-                    ))
-                })?;
-                let done = plural(state.examples_done(), unit);
-                self.screen.note(&format!("resuming after {done}"));
-                state
-            }
-            _ => fresh,
-        };
-        let mut saved = Instant::now();
-        let mut on_ablation = |state: &AblationState| {
-            if saved.elapsed() >= SAVE_EVERY {
-                self.save(state)?;
-                saved = Instant::now();
-            }
-            Ok(())
-        };
-        let mut watcher = Watcher::new(self.screen)
-            .over(self.corpus)
-            .on_ablation(&mut on_ablation);
-        let result = state.run(&self.opened.model, self.corpus, self.options, &mut watcher);
-        if let Some(failure) = watcher.into_failure() {
-            return Err(failure);
-        }
-        self.screen.stop();
-        match result {
-            Ok(()) => state.finish(self.corpus).map_err(|e| failure(&e)),
-            Err(Error::Interrupted { .. }) if interrupt::requested() => {
-                self.save(&state)?;
-                let what = plural(state.examples_done(), unit);
-                Err(study::interrupted(&what, self.folder))
-            }
-            Err(error) => Err(failure(&error)),
-        }
-    }
-
-    fn save(&self, state: &AblationState) -> Result<(), Failure> {
-        let Some(folder) = self.folder else {
-            return Ok(());
-        };
-        let saved = serde_json::to_value(state)
-            .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
-        folder.save_state(&self.run.identity, saved)
-    }
+    let named = study::named_heads(&args.own.heads, layers, width)?;
+    let named = named.iter().map(|(layer, head)| HeadId { layer, head });
+    Ok(Some(named.collect()))
 }
 
 fn results(removals: Removals<'_>, metric: &Metric) -> Value {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bertology::OpenAs;
+use bertology::attention::TextPassages;
 use bertology::attention::cluster::mds::scale_to_plane;
 use bertology::attention::cluster::{
     ClusterCount, Clusters, DistanceOptions, DistanceState, Layout, MdsOptions, RowChoice, Scale,
@@ -11,85 +11,107 @@ use bertology::attention::cluster::{
 use bertology::{Error, HeadId};
 use serde_json::{Value, json};
 
-use super::Done;
 use crate::args::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
+use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::interrupt::Graceful;
 use crate::npy;
-use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
-use crate::saved::Saved;
+use crate::record::Run;
+use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::{count, plural, seconds};
 use crate::show::{Screen, passages as texts, plane};
 use crate::study;
 
-pub(crate) fn run(args: ClusterArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    study::check_output(&args.output, args.resume.resume)?;
-    let memory = memory(args.memory)?;
-    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
-    let passages = data::passages(&opened, &args.passages, screen)?;
-    let options = distance_options(&args, screen);
-    let fresh = DistanceState::new(&opened.model, &options).map_err(|e| failure(&e))?;
-    let heads = fresh.heads();
-    check_clusters(args.clusters, heads.len())?;
-    let mut run = Run::new("cluster", &args, Some(args.seed), clock, &opened, None)?;
-    run.set_data(
-        Some(passages.info().sha256.clone()),
-        json!({ "file": passages.info(), "max_length": passages.max_length() }),
-    );
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
-    if let Earlier::Complete(document) = earlier {
-        screen.note("this run is complete already; nothing to resume");
-        return Ok(document.into());
-    }
-    // From the first line printed on, Ctrl-C keeps what was computed.
-    let graceful = Graceful::begin();
-    screen.say(&texts::headline(&opened, &passages))?;
-    study::note_skipped_lines(passages.info(), screen);
-    run.clock.lap("load");
-    let saved = Saved {
-        run: &run,
-        folder: folder.as_ref(),
-        screen,
-        unit: "text",
-    };
-    let work = data::survey_options(&args.work);
-    let state = saved.finish(
-        fresh,
-        earlier,
-        |state| state.counts().units(),
-        |state, watch| state.run(&passages, &work, memory, watch),
-    )?;
-    drop(graceful);
-    let time = run.clock.lap("distances");
-    if let Some(left_out) = texts::left_out(state.counts(), &passages) {
-        screen.note(&left_out);
+/// What is opened besides the model.
+pub(crate) struct Input {
+    passages: TextPassages,
+    options: DistanceOptions,
+}
+
+impl StudyCommand for ClusterArgs {
+    const NAME: &'static str = "cluster";
+    const LAP: &'static str = "distances";
+
+    type Input = Input;
+    type Supply = TextPassages;
+    type Study = DistanceState;
+
+    fn prepare(&mut self, _: &Screen) -> Result<(), Failure> {
+        memory(self.own.memory).map(drop)
     }
 
-    let found = Found::new(&state, &heads, &args).map_err(|e| failure(&e))?;
-    run.clock.lap("map");
-    if let Some(folder) = &folder {
-        found.write(folder)?;
+    fn open(&self, opened: &Opened, screen: &Screen) -> Result<Input, Failure> {
+        let heads = opened.model.model().heads().count();
+        check_clusters(self.own.clusters, heads)?;
+        Ok(Input {
+            passages: data::passages(opened, &self.input, screen)?,
+            options: distance_options(self, screen)?,
+        })
     }
-    let document = run.document(found.results());
-    if let Some(folder) = &folder {
-        folder.complete(&document)?;
+
+    fn identity(&self, input: &Input, run: &mut Run) {
+        let passages = &input.passages;
+        run.set_seed(Some(self.own.seed));
+        run.set_data(
+            Some(passages.info().sha256.clone()),
+            json!({ "file": passages.info(), "max_length": passages.max_length() }),
+        );
     }
-    screen.say(&format!("\n{}", found.text()))?;
-    screen.say(&format!(
-        "\n{}{}\n{}",
-        texts::studied(state.counts(), &passages),
-        match state.sums().rows() {
-            rows if rows == state.sums().tokens() => String::new(),
-            rows => format!(", of which {} compared", count(rows)),
-        },
-        seconds(time)
-    ))?;
-    super::say_folder(folder.as_ref(), screen)?;
-    Ok(document.into())
+
+    fn stages<'a>(
+        &self,
+        opened: &'a Opened,
+        input: &'a Input,
+        _: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let state = DistanceState::new(&opened.model, &input.options);
+        let state = state.map_err(|e| failure(&e))?;
+        Ok(vec![Stage::new(&opened.model, &input.passages, state)])
+    }
+
+    fn unit(&self, _: &Input) -> &'static str {
+        "text"
+    }
+
+    fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
+        Ok(texts::headline(opened, &input.passages))
+    }
+
+    fn notes(&self, input: &Input, screen: &Screen) {
+        study::note_skipped_lines(input.passages.info(), screen);
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        input: &Input,
+        studies: Vec<DistanceState>,
+    ) -> Result<Shown, Failure> {
+        let state = super::only(studies)?;
+        if let Some(left_out) = texts::left_out(state.counts(), &input.passages) {
+            ended.screen.note(&left_out);
+        }
+        let heads = state.heads();
+        let found = Found::new(&state, &heads, self).map_err(|e| failure(&e))?;
+        ended.run.clock.lap("map");
+        if let Some(folder) = ended.folder {
+            found.write(folder)?;
+        }
+        Ok(Shown {
+            results: found.results(),
+            text: format!(
+                "\n{}\n\n{}{}\n{}",
+                found.text(),
+                texts::studied(state.counts(), &input.passages),
+                match state.sums().rows() {
+                    rows if rows == state.sums().tokens() => String::new(),
+                    rows => format!(", of which {} compared", count(rows)),
+                },
+                seconds(ended.time)
+            ),
+        })
+    }
 }
 
 /// GiB as bytes.
@@ -103,7 +125,8 @@ fn memory(gib: f64) -> Result<u64, Failure> {
     }
 }
 
-fn distance_options(args: &ClusterArgs, screen: &Screen) -> DistanceOptions {
+fn distance_options(args: &ClusterArgs, screen: &Screen) -> Result<DistanceOptions, Failure> {
+    let args = &args.own;
     let rows = match (args.rows, args.row_fraction) {
         (Some(rows), _) => RowChoice::Count(rows.get()),
         (None, Some(share)) => RowChoice::Fraction(share),
@@ -112,12 +135,13 @@ fn distance_options(args: &ClusterArgs, screen: &Screen) -> DistanceOptions {
     if args.restarts == 0 && rows == RowChoice::All && args.seed != 42 {
         screen.note("--seed has no effect: nothing here is random");
     }
-    DistanceOptions::default()
+    Ok(DistanceOptions::default()
         .smoothing(match args.smoothing {
             SmoothingArg::Paper => Smoothing::Paper,
             SmoothingArg::None => Smoothing::None,
         })
         .rows(rows, args.seed)
+        .memory(memory(args.memory)?))
 }
 
 /// Before the work, not after it.
@@ -147,6 +171,7 @@ impl<'a> Found<'a> {
         heads: &'a [HeadId],
         args: &ClusterArgs,
     ) -> Result<Self, Error> {
+        let args = &args.own;
         let scale = match args.distance {
             DistanceArg::Mean => Scale::Mean,
             DistanceArg::Sqrt => Scale::Sqrt,

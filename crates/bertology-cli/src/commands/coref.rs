@@ -1,90 +1,96 @@
 //! `bertology coref`: every head as a finder of antecedents.
 
-use bertology::OpenAs;
 use bertology::attention::coref::{
     AntecedentRule, Candidates, Category, CorefCounts, CorefTally, DocumentPassages,
 };
 use bertology::attention::{InputMode, Proportion};
 use serde_json::{Map, Value, json};
 
-use super::Done;
 use crate::args::CorefArgs;
+use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::interrupt::Graceful;
-use crate::record::{Clock, Run};
-use crate::run_folder::Earlier;
-use crate::saved::Saved;
+use crate::record::Run;
+use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
-use crate::study;
 use crate::tables;
 
-pub(crate) fn run(args: &CorefArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    study::check_output(&args.output, args.resume.resume)?;
-    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
-    let treebank = data::treebank(&args.treebank.conllu, args.limit);
-    let options = data::treebank_options(&args.treebank, args.max_length);
-    let passages =
-        DocumentPassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))?;
-    let mut run = Run::new("coref", args, None, clock, &opened, None)?;
-    let (discontinuous, without_words) = passages.passed_over();
-    run.set_data(
-        Some(passages.info().sha256.clone()),
-        json!({
-            "file": passages.info(),
-            "mentions": passages.mentions(),
-            "mentions_in_parts": discontinuous,
-            "mentions_without_words": without_words,
-            "input": passages.input(),
-            "max_length": passages.max_length(),
-        }),
-    );
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
-    if let Earlier::Complete(document) = earlier {
-        screen.note("this run is complete already; nothing to resume");
-        return Ok(document.into());
+impl StudyCommand for CorefArgs {
+    const NAME: &'static str = "coref";
+
+    type Input = DocumentPassages;
+    type Supply = DocumentPassages;
+    type Study = CorefCounts;
+
+    fn open(&self, opened: &Opened, _: &Screen) -> Result<DocumentPassages, Failure> {
+        let treebank = data::treebank(&self.input.conllu, self.own.limit);
+        let options = data::treebank_options(&self.input, self.own.max_length);
+        DocumentPassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))
     }
-    let graceful = Graceful::begin();
-    screen.say(&headline(&opened, &passages))?;
-    run.clock.lap("load");
-    let spread = data::survey_options(&args.work);
-    let saved = Saved {
-        run: &run,
-        folder: folder.as_ref(),
-        screen,
-        unit: "document",
-    };
-    let fresh = CorefCounts::new(&passages, data::row_mode(&args.treebank));
-    let done = |counts: &CorefCounts| counts.tally().documents;
-    let counts = saved.finish(fresh, earlier, done, |counts, watch| {
-        counts.run(&passages, &spread, watch)
-    })?;
-    drop(graceful);
-    let time = run.clock.lap("attention");
-    if counts.total(Category::All) == 0 {
-        screen.note("no mention in these windows has an antecedent; longer ones need --max-length");
+
+    fn identity(&self, passages: &DocumentPassages, run: &mut Run) {
+        let (discontinuous, without_words) = passages.passed_over();
+        run.set_data(
+            Some(passages.info().sha256.clone()),
+            json!({
+                "file": passages.info(),
+                "mentions": passages.mentions(),
+                "mentions_in_parts": discontinuous,
+                "mentions_without_words": without_words,
+                "input": passages.input(),
+                "max_length": passages.max_length(),
+            }),
+        );
     }
-    if let Some(folder) = &folder {
-        tables::coref::write(folder, &counts)?;
+
+    fn stages<'a>(
+        &self,
+        opened: &'a Opened,
+        passages: &'a DocumentPassages,
+        _: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let counts = CorefCounts::new(passages, data::row_mode(&self.input));
+        Ok(vec![Stage::new(&opened.model, passages, counts)])
     }
-    let document = run.document(results(&counts, &passages));
-    if let Some(folder) = &folder {
-        folder.complete(&document)?;
+
+    fn unit(&self, _: &DocumentPassages) -> &'static str {
+        "document"
     }
-    screen.say(&format!("\n{}", crate::show::coref::text(&counts)))?;
-    screen.say(&format!(
-        "\n{}\n{}",
-        account(counts.tally(), &passages),
-        seconds(time)
-    ))?;
-    super::say_folder(folder.as_ref(), screen)?;
-    Ok(document.into())
+
+    fn headline(&self, opened: &Opened, passages: &DocumentPassages) -> Result<String, Failure> {
+        Ok(headline(opened, passages))
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        passages: &DocumentPassages,
+        studies: Vec<CorefCounts>,
+    ) -> Result<Shown, Failure> {
+        let counts = super::only(studies)?;
+        if counts.total(Category::All) == 0 {
+            ended.screen.note(
+                "no mention in these windows has an antecedent; longer ones need --max-length",
+            );
+        }
+        if let Some(folder) = ended.folder {
+            tables::coref::write(folder, &counts)?;
+        }
+        Ok(Shown {
+            results: results(&counts, passages),
+            text: format!(
+                "\n{}\n\n{}\n{}",
+                crate::show::coref::text(&counts),
+                account(counts.tally(), passages),
+                seconds(ended.time)
+            ),
+        })
+    }
 }
 
-fn headline(opened: &Opened, passages: &DocumentPassages<'_>) -> String {
+fn headline(opened: &Opened, passages: &DocumentPassages) -> String {
     let (layers, heads) = opened.shape();
     let info = passages.info();
     format!(
@@ -102,7 +108,7 @@ fn headline(opened: &Opened, passages: &DocumentPassages<'_>) -> String {
 }
 
 /// What was studied, and what was not.
-fn account(tally: &CorefTally, passages: &DocumentPassages<'_>) -> String {
+fn account(tally: &CorefTally, passages: &DocumentPassages) -> String {
     let (discontinuous, without_words) = passages.passed_over();
     let mut text = format!(
         "{} with {} and {}; {} cut to {} tokens",
@@ -148,7 +154,7 @@ fn by_category(score: impl Fn(Category) -> Proportion) -> Value {
     Value::Object(categories.collect::<Map<_, _>>())
 }
 
-fn results(counts: &CorefCounts, passages: &DocumentPassages<'_>) -> Value {
+fn results(counts: &CorefCounts, passages: &DocumentPassages) -> Value {
     let baselines = AntecedentRule::ALL.into_iter().map(|rule| {
         let score = by_category(|category| counts.rule(rule, category));
         (rule.name().to_owned(), score)

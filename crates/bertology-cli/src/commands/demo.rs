@@ -8,7 +8,8 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::Done;
-use crate::args::{Cli, Command, DemoArgs, DemoModel};
+use crate::args::{Cli, DemoArgs, DemoModel};
+use crate::command::Start;
 use crate::failure::Failure;
 use crate::run_folder::RunFolder;
 use crate::show::Screen;
@@ -226,12 +227,7 @@ impl Demo<'_> {
         }
         let cli = Cli::try_parse_from(words)
             .map_err(|error| Failure::work(format!("the demonstration is at fault: {error}")))?;
-        let done = match cli.command {
-            Command::Importance(args) => super::importance::run(args, self.screen)?,
-            Command::Mask(args) => super::mask::run(args, self.screen)?,
-            Command::Prune(args) => super::prune::run(*args, self.screen)?,
-            _ => return Err(Failure::work("the demonstration has no such step")),
-        };
+        let done = super::run(cli.command, Start::Corpus, self.screen)?;
         Ok(done.document)
     }
 }

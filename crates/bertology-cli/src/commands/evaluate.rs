@@ -1,111 +1,120 @@
 //! `bertology evaluate`: the task's metrics.
 
-use bertology::evaluate::evaluate;
+use bertology::drive::Study;
+use bertology::evaluate::{EvaluationState, MaskedModel};
+use bertology::{Corpus, HeadMask, OpenAs};
 use serde_json::json;
 
-use super::Done;
 use crate::args::{EvaluateArgs, Masks};
+use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::interrupt::{self, Graceful};
-use crate::record::{self, Clock, Run};
-use crate::run_folder::TEMPORARY;
-use crate::session::{self, Opened, failure};
+use crate::record::{self, Run};
+use crate::run_folder::RunFolder;
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
 use crate::study;
 use crate::tables::write_mask;
-use crate::watcher::{Predictions, Watcher};
 
-pub(crate) fn run(mut args: EvaluateArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    args.legacy
-        .apply(Masks::No, &mut args.model, &mut args.data, &mut |text| {
-            screen.note(text);
-        })?;
-    study::check_output(&args.output, false)?;
-    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
-    let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
-    let mask = study::chosen_mask(&opened, args.mask.as_deref(), &args.heads)?;
-    let mut run = Run::new(
-        "evaluate",
-        &args,
-        args.data.seed,
-        clock,
-        &opened,
-        Some(&corpus),
-    )?;
-    let (folder, _) = study::open_output(&args.output, false, &run)?;
-    screen.say(&study::headline(&opened, &corpus))?;
-    study::note_skipped(&corpus, screen);
-    run.clock.lap("load");
+/// What is opened besides the model.
+pub(crate) struct Input {
+    corpus: Corpus,
+    mask: Option<HeadMask>,
+    model: MaskedModel,
+}
 
-    let mut predictions = folder
-        .as_ref()
-        .map(|folder| {
-            let path = folder.path().join(format!("{TEMPORARY}predictions.csv"));
-            Predictions::open(&path, &corpus, None)
-        })
-        .transpose()?;
-    let graceful = Graceful::begin();
-    let mut watcher = Watcher::new(screen)
-        .over(&corpus)
-        .predictions(predictions.as_mut());
-    let threads = session::threads(&args.work);
-    let result = evaluate(&opened.model, &corpus, mask.as_ref(), threads, &mut watcher);
-    if let Some(failure) = watcher.into_failure() {
-        return Err(failure);
+impl StudyCommand for EvaluateArgs {
+    const NAME: &'static str = "evaluate";
+    const LAP: &'static str = "evaluation";
+
+    type Input = Input;
+    type Supply = Corpus;
+    type Study = EvaluationState;
+
+    fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
+        let note = &mut |text: &str| screen.note(text);
+        self.input.obey_legacy(Masks::No, &self.model, note)
     }
-    drop(graceful);
-    screen.stop();
-    let found = match result {
-        Ok(found) => found,
-        Err(error) => {
-            if let Some(predictions) = predictions {
-                predictions.discard()?;
-            }
-            return Err(if interrupt::requested() {
-                Failure::Interrupted("interrupted; an evaluation starts from the beginning".into())
-            } else {
-                failure(&error)
-            });
-        }
-    };
-    let time = run.clock.lap("evaluation");
-    if let (Some(folder), Some(predictions)) = (&folder, predictions) {
-        predictions.finish(&folder.path().join("predictions.csv"))?;
-        if let Some(mask) = &mask {
+
+    fn open_as(&self) -> OpenAs {
+        data::open_as(&self.input)
+    }
+
+    fn open(&self, opened: &Opened, screen: &Screen) -> Result<Input, Failure> {
+        let corpus = data::corpus(opened, &self.input, screen)?;
+        let mask = study::chosen_mask(opened, self.own.mask.as_deref(), &self.own.heads)?;
+        let model = MaskedModel::new(&opened.model, mask.as_ref(), false);
+        Ok(Input {
+            model: model.map_err(|e| failure(&e))?,
+            corpus,
+            mask,
+        })
+    }
+
+    fn identity(&self, input: &Input, run: &mut Run) {
+        run.set_corpus(&input.corpus, self.input.seed);
+        run.set_mask(input.mask.as_ref());
+    }
+
+    fn stages<'a>(
+        &self,
+        _: &'a Opened,
+        input: &'a Input,
+        _: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let state = EvaluationState::new(&input.model, &input.corpus);
+        Ok(vec![Stage::new(input.model.model(), &input.corpus, state)])
+    }
+
+    fn unit(&self, input: &Input) -> &'static str {
+        study::unit(&input.corpus)
+    }
+
+    fn predictions<'a>(&self, input: &'a Input) -> Option<&'a Corpus> {
+        Some(&input.corpus)
+    }
+
+    fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
+        Ok(study::headline(opened, &input.corpus))
+    }
+
+    fn notes(&self, input: &Input, screen: &Screen) {
+        study::note_skipped(&input.corpus, screen);
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        input: &Input,
+        studies: Vec<EvaluationState>,
+    ) -> Result<Shown, Failure> {
+        let found = super::only(studies)?.finish().map_err(|e| failure(&e))?;
+        if let (Some(folder), Some(mask)) = (ended.folder, &input.mask) {
             write_mask(folder, mask)?;
         }
+        let model = ended.opened.model.model();
+        let masked = input.mask.as_ref().map(|mask| {
+            let heads = mask.masked().filter(|id| model.has_head(*id));
+            heads.map(|id| id.to_string()).collect::<Vec<_>>()
+        });
+        let mut text = String::new();
+        if let Some(masked) = &masked {
+            let all = plural(model.heads().count() as u64, "head");
+            text = format!("{} of {all} masked\n", masked.len());
+        }
+        text.push_str(&format!(
+            "{}\n{}\n{}",
+            study::metrics(&found.metrics, found.loss),
+            study::counts(&found, &input.corpus),
+            seconds(ended.time)
+        ));
+        Ok(Shown {
+            results: json!({
+                "evaluation": record::evaluation(&found),
+                "masked_heads": masked,
+            }),
+            text,
+        })
     }
-    let masked = mask.as_ref().map(|mask| {
-        let heads = mask.masked();
-        heads
-            .filter(|id| opened.model.model().has_head(*id))
-            .map(|id| id.to_string())
-            .collect::<Vec<_>>()
-    });
-    let document = run.document(json!({
-        "evaluation": record::evaluation(&found),
-        "masked_heads": masked,
-    }));
-    if let Some(folder) = &folder {
-        folder.complete(&document)?;
-    }
-    if let Some(masked) = &masked {
-        let all = opened.model.model().heads().count() as u64;
-        screen.say(&format!(
-            "{} of {} masked",
-            masked.len(),
-            plural(all, "head")
-        ))?;
-    }
-    screen.say(&format!(
-        "{}\n{}\n{}",
-        study::metrics(&found.metrics, found.loss),
-        study::counts(&found, &corpus),
-        seconds(time)
-    ))?;
-    super::say_folder(folder.as_ref(), screen)?;
-    Ok(document.into())
 }

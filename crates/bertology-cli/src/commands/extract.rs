@@ -1,209 +1,244 @@
 //! `bertology extract`: what goes on inside, written down for a whole corpus.
 
-use std::path::Path;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use bertology::data::LabelOrder;
 use bertology::extract::{
-    Counts, ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request,
-    Summary, Texts,
+    Counts, ExtractOptions, ExtractState, Extraction, Float, Format, Heads, Layers, Objective,
+    Pool, Request, Summary, Texts,
 };
 use bertology::model::LayerSite;
 use bertology::windows::TooLong;
-use bertology::{Architecture, Error, OpenAs};
-use serde::{Deserialize, Serialize};
+use bertology::{Architecture, OpenAs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Done;
-use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg};
-use crate::args::{ValueArgs, WorkArgs};
+use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg, ValueArgs};
+use crate::command::{self, Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::interrupt::{self, Graceful};
-use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
-use crate::session::{self, Opened, failure};
+use crate::record::Run;
+use crate::run_folder::RunFolder;
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, plural, seconds};
-use crate::study;
 use crate::watcher::Watcher;
 
-pub(crate) fn run(args: ExtractArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    if args.output.output.is_none() && !args.dry_run {
-        return Err(Failure::input(
-            "no --output folder given; --dry-run tells how large the results would be",
-        ));
-    }
-    if !args.dry_run {
-        study::check_output(&args.output, args.resume.resume)?;
-    }
-    let options = options(&args)?;
-    let texts = texts(&args.texts, screen)?;
-    let (objective, open_as) = objective(&args.wanted)?;
-    let opened = Opened::new(&args.model, open_as, screen)?;
-    let request = request(&args.wanted, objective, opened.model.architecture())?;
-    let mut watcher = Watcher::new(screen);
-    let plan = Extraction::new(&opened.model, texts, &request, options, &mut watcher);
-    screen.stop();
-    let plan = plan.map_err(|e| failure(&e))?;
-    let mut run = Run::new("extract", &args, None, clock, &opened, None)?;
-    run.set_data(
-        match plan.info() {
-            Some(info) => Some(info.sha256.clone()),
-            None => hash_of(&args.texts.texts),
-        },
-        json!({ "file": plan.info(), "max_length": plan.max_length() }),
-    );
-    run.clock.lap("count");
-    screen.say(&headline(&opened, &plan))?;
-    note_texts(&plan, options, screen);
+impl StudyCommand for ExtractArgs {
+    const NAME: &'static str = "extract";
+    const LAP: &'static str = "extract";
 
-    if args.dry_run {
-        screen.say(&estimate(&plan, 0, None))?;
-        let shards = plan.num_shards();
-        return Ok(run
-            .document(json!({
-                "counts": plan.counts(),
-                "bytes": plan.bytes(0),
-                "num_shards": shards,
-            }))
-            .into());
-    }
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
-    let Some(folder) = folder else {
-        return Err(Failure::input("no --output folder given"));
-    };
-    let first = match earlier {
-        Earlier::Complete(document) => {
-            screen.note("this run is complete already; nothing to resume");
-            return Ok(document.into());
-        }
-        Earlier::Interrupted(state) => {
-            let saved: State = serde_json::from_value(state).map_err(|error| {
-                Failure::input(format!(
-                    "the saved state cannot be read ({error}); start again with --overwrite"
-                ))
-            })?;
-            screen.note(&format!(
-                "resuming after {}",
-                plural(saved.shards as u64, "shard")
+    type Input = Extraction;
+    type Supply = Extraction;
+    type Study = ExtractState;
+
+    fn prepare(&mut self, _: &Screen) -> Result<(), Failure> {
+        self.model.give_back(&mut self.input.texts);
+        if self.output.output.is_none() && !self.own.dry_run {
+            return Err(Failure::input(
+                "no --output folder given; --dry-run tells how large the results would be",
             ));
-            saved
         }
-        Earlier::Nothing => State::default(),
-    };
-    let room = plan.check_room(folder.path(), first.shards);
-    let room = room.map_err(|e| failure(&e))?;
-    // From the first line printed on, Ctrl-C keeps finished shards.
-    let graceful = Graceful::begin();
-    screen.say(&estimate(&plan, first.shards, Some(room)))?;
-    let (summary, overflows) = write(&plan, &folder, &run, first, screen)?;
-    drop(graceful);
-    let time = run.clock.lap("extract");
-    if overflows > 0 {
-        screen.note(&format!(
-            "{} beyond 65504, the largest that f16 holds, and infinite in the files; take --dtype \
-             f32, or bf16",
-            plural(overflows, "value")
+        objective(&self.own.wanted).map(drop)
+    }
+
+    fn open_as(&self) -> OpenAs {
+        objective(&self.own.wanted).map_or(OpenAs::Declared, |(_, open_as)| open_as)
+    }
+
+    fn writes(&self) -> bool {
+        !self.own.dry_run
+    }
+
+    fn open(&self, opened: &Opened, screen: &Screen) -> Result<Extraction, Failure> {
+        let texts = texts(&self.input, screen)?;
+        let (objective, _) = objective(&self.own.wanted)?;
+        let request = request(&self.own.wanted, objective, opened.model.architecture())?;
+        let mut watcher = Watcher::new(screen);
+        let (options, work) = (options(self), command::work(&self.work));
+        let plan = Extraction::new(&opened.model, texts, &request, options, &work, &mut watcher);
+        screen.stop();
+        plan.map_err(|e| failure(&e))
+    }
+
+    fn identity(&self, plan: &Extraction, run: &mut Run) {
+        run.set_data(
+            match plan.info() {
+                Some(info) => Some(info.sha256.clone()),
+                None => hash_of(&self.input.texts),
+            },
+            json!({ "file": plan.info(), "max_length": plan.max_length() }),
+        );
+        run.clock.lap("count");
+    }
+
+    fn instead(
+        &self,
+        opened: &Opened,
+        plan: &Extraction,
+        run: &Run,
+        screen: &Screen,
+    ) -> Result<Option<Done>, Failure> {
+        if !self.own.dry_run {
+            return Ok(None);
+        }
+        screen.say(&headline(opened, plan))?;
+        self.notes(plan, screen);
+        screen.say(&estimate(plan, 0..plan.num_shards(), None))?;
+        let document = run.document(json!({
+            "counts": plan.counts(),
+            "bytes": plan.bytes(0..plan.num_shards()),
+            "num_shards": plan.num_shards(),
+        }));
+        Ok(Some(document.into()))
+    }
+
+    fn stages<'a>(
+        &self,
+        opened: &'a Opened,
+        plan: &'a Extraction,
+        folder: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let study = plan.study(super::needed(folder)?.path());
+        Ok(vec![Stage::new(&opened.model, plan, study)])
+    }
+
+    fn unit(&self, _: &Extraction) -> &'static str {
+        "text"
+    }
+
+    fn headline(&self, opened: &Opened, plan: &Extraction) -> Result<String, Failure> {
+        Ok(headline(opened, plan))
+    }
+
+    fn notes(&self, plan: &Extraction, screen: &Screen) {
+        note_texts(plan, options(self), screen);
+    }
+
+    fn ready(
+        &self,
+        plan: &Extraction,
+        folder: Option<&RunFolder>,
+        stages: &[Stage<'_, Self>],
+        screen: &Screen,
+    ) -> Result<(), Failure> {
+        let folder = super::needed(folder)?.path();
+        for stage in stages {
+            let (total, progress) = (plan.counts().examples, &stage.progress);
+            let (first, end) = progress.bounds(total);
+            let next = progress.next(total);
+            let there = plan.check_shards(folder, plan.shards_of(first, next));
+            there.map_err(|e| failure(&e))?;
+            let rest = plan.shards_of(next, end);
+            let room = plan
+                .check_room(folder, rest.clone())
+                .map_err(|e| failure(&e))?;
+            screen.say(&estimate(plan, rest, Some(room)))?;
+        }
+        Ok(())
+    }
+
+    fn gather(&self, _: &Extraction, parts: &[PathBuf], folder: &RunFolder) -> Result<(), Failure> {
+        for part in parts {
+            gather(part, folder.path())?;
+        }
+        Ok(())
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        plan: &Extraction,
+        studies: Vec<ExtractState>,
+    ) -> Result<Shown, Failure> {
+        let state = super::only(studies)?;
+        let folder = super::needed(ended.folder)?;
+        let summary = plan
+            .finish(folder.path(), &state)
+            .map_err(|e| failure(&e))?;
+        if summary.overflows > 0 {
+            ended.screen.note(&format!(
+                "{} beyond 65504, the largest that f16 holds, and infinite in the files; take --dtype \
+                 f32, or bf16",
+                plural(summary.overflows, "value")
+            ));
+        }
+        let counts = plan.counts();
+        Ok(Shown {
+            text: format!(
+                "{}, {} in {}\n{}",
+                plural(counts.examples, "text"),
+                plural(counts.tokens, "token"),
+                plural(summary.shards.len() as u64, "shard"),
+                seconds(ended.time)
+            ),
+            results: results(plan, &summary),
+        })
+    }
+}
+
+/// Copies the shards of a part: files that begin with `shard-`, those of tables in the folders of their tables.
+fn gather(part: &Path, to: &Path) -> Result<(), Failure> {
+    let entries =
+        fs::read_dir(part).map_err(|error| Failure::io("read the folder", part, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| Failure::io("read the folder", part, &error))?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            fs::create_dir_all(&target)
+                .map_err(|error| Failure::io("create the folder", &target, &error))?;
+            gather(&path, &target)?;
+            continue;
+        }
+        if !entry.file_name().to_string_lossy().starts_with("shard-") {
+            continue;
+        }
+        let temporary = to.join(format!(
+            "{}{}",
+            crate::run_folder::TEMPORARY,
+            entry.file_name().to_string_lossy()
         ));
+        fs::copy(&path, &temporary)
+            .and_then(|_| fs::rename(&temporary, &target))
+            .map_err(|error| Failure::io("copy", &path, &error))?;
     }
-    let document = run.document(results(&plan, &summary, overflows));
-    folder.complete(&document)?;
-    let counts = plan.counts();
-    screen.say(&format!(
-        "{}, {} in {}\n{}",
-        plural(counts.examples, "text"),
-        plural(counts.tokens, "token"),
-        plural(summary.shards.len() as u64, "shard"),
-        seconds(time)
-    ))?;
-    super::say_folder(Some(&folder), screen)?;
-    Ok(document.into())
+    Ok(())
 }
 
-/// What is saved of an unfinished run.
-#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
-struct State {
-    /// Shards on disk.
-    shards: usize,
-    /// Values in them that their type cannot hold.
-    overflows: u64,
-}
-
-fn write(
-    plan: &Extraction,
-    folder: &RunFolder,
-    run: &Run,
-    first: State,
-    screen: &Screen,
-) -> Result<(Summary, u64), Failure> {
-    let save = |state: State| {
-        let state = serde_json::to_value(state)
-            .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
-        folder.save_state(&run.identity, state)
-    };
-    save(first)?;
-    let mut finished = first;
-    let mut on_shard = |shards: usize, overflows: u64| {
-        finished.shards = shards;
-        finished.overflows += overflows;
-        save(finished)
-    };
-    let mut watcher = Watcher::new(screen).on_shard(&mut on_shard);
-    let result = plan.write(folder.path(), first.shards, &mut watcher);
-    let wrong = watcher.into_failure();
-    screen.stop();
-    if let Some(wrong) = wrong {
-        return Err(wrong);
-    }
-    match result {
-        Ok(summary) => Ok((summary, finished.overflows)),
-        Err(Error::Interrupted { .. }) if interrupt::requested() => {
-            let what = plural(finished.shards as u64, "shard");
-            Err(study::interrupted(&what, Some(folder)))
-        }
-        Err(error) => Err(failure(&error)),
-    }
-}
-
-fn options(args: &ExtractArgs) -> Result<ExtractOptions, Failure> {
+fn options(args: &ExtractArgs) -> ExtractOptions {
+    let (own, input) = (&args.own, &args.input);
     let mut options = ExtractOptions::default();
-    options.format = match args.format {
+    options.format = match own.format {
         FormatArg::Safetensors => Format::Safetensors,
         FormatArg::Npz => Format::Npz,
         FormatArg::Parquet => Format::Parquet,
     };
-    options.float = match args.dtype {
+    options.float = match own.dtype {
         DtypeArg::F32 => Float::F32,
         DtypeArg::F16 => Float::F16,
         DtypeArg::Bf16 => Float::Bf16,
     };
-    options.pool = match args.wanted.pool {
+    options.pool = match own.wanted.pool {
         PoolArg::None => Pool::None,
         PoolArg::First => Pool::First,
         PoolArg::Last => Pool::Last,
         PoolArg::Mean => Pool::Mean,
     };
-    options.too_long = match args.texts.too_long {
+    options.too_long = match input.too_long {
         TooLongArg::Error => TooLong::Error,
         TooLongArg::Cut => TooLong::Cut,
         TooLongArg::Window => TooLong::Window,
     };
-    options.stride = args.texts.stride.map(usize::from);
-    options.max_length = args.texts.max_length.map(usize::from);
-    options.shard_size = args.shard_size.get();
-    let WorkArgs {
-        tokens_per_batch, ..
-    } = &args.work;
-    if let Some(tokens) = tokens_per_batch {
-        options.batch_tokens = tokens.get();
-    }
-    options.threads = session::threads(&args.work);
-    if args.texts.source.swapped_mnli_labels {
+    options.stride = input.stride.map(usize::from);
+    options.max_length = input.max_length.map(usize::from);
+    options.shard_size = own.shard_size.get();
+    if input.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;
     }
-    Ok(options)
+    options
 }
 
 fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
@@ -367,22 +402,21 @@ fn note_texts(plan: &Extraction, options: ExtractOptions, screen: &Screen) {
     }
 }
 
-fn estimate(plan: &Extraction, first: usize, room: Option<u64>) -> String {
-    let rest = plan.num_shards().saturating_sub(first);
+fn estimate(plan: &Extraction, shards: Range<usize>, room: Option<u64>) -> String {
     let free = room.map_or(String::new(), |room| format!("; {} free", bytes(room)));
     format!(
         "{} to write in {} of {}{free}",
-        bytes(plan.bytes(first)),
-        count(rest as u64),
+        bytes(plan.bytes(shards.clone())),
+        count(shards.len() as u64),
         plural(plan.num_shards() as u64, "shard"),
     )
 }
 
-fn results(plan: &Extraction, summary: &Summary, overflows: u64) -> Value {
+fn results(plan: &Extraction, summary: &Summary) -> Value {
     json!({
         "counts": plan.counts(),
         "num_shards": summary.shards.len(),
-        "values_beyond_dtype": overflows,
+        "values_beyond_dtype": summary.overflows,
         "index": "index.json",
     })
 }

@@ -14,19 +14,16 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::args::InspectArgs;
 use crate::failure::{Failure, sentence};
-use crate::session::{self, checkpoint_failure};
+use crate::session::{self, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, percent, plural};
 
 /// Tensors listed by name before the rest is only counted.
 const LISTED: usize = 8;
 
-pub(crate) fn run(mut args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
-    if let Some(name) = args.model.model_name_or_path.take() {
-        args.model.model = Some(name);
-    }
+pub(crate) fn run(args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
     let located = session::locate(&args.model, screen)?;
-    let inspection = Checkpoint::inspect(&located.folder).map_err(|e| checkpoint_failure(&e))?;
+    let inspection = Checkpoint::inspect(&located.folder).map_err(|e| failure(&e.into()))?;
     screen.say(&report(&located.folder, &inspection, args.tensors))?;
     let failure = match inspection.problems.as_slice() {
         [] => None,

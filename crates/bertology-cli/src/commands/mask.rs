@@ -1,24 +1,25 @@
 //! `bertology mask`: mask heads, least important first, until the score falls below a threshold.
 
+use bertology::drive::Work;
 use bertology::evaluate::LOSS;
 use bertology::masking::{
-    Direction, MaskingOptions, MaskingOutcome, MaskingState, Metric, Recompute, Step, StopReason,
-    Threshold, mask_heads,
+    Direction, MaskingOptions, MaskingOutcome, MaskingState, Metric, ModelEvaluator, Recompute,
+    Search, Step, StopReason, Threshold,
 };
+use bertology::watch::Savable;
 use bertology::{Corpus, Error, HeadTable};
 use serde_json::{Value, json};
 
 use super::Done;
 use super::importance::rows;
-use crate::args::{
-    MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg, WorkArgs,
-};
+use crate::args::{MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg};
+use crate::command;
 use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::record::{Clock, Run};
 use crate::run_folder::{Earlier, RunFolder};
-use crate::session::{self, Opened, failure};
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::heat::Grid;
 use crate::show::text::{plural, seconds};
@@ -28,23 +29,17 @@ use crate::watcher::Watcher;
 
 pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> {
     let clock = Clock::start();
-    args.legacy
-        .apply(Masks::Yes, &mut args.model, &mut args.data, &mut |text| {
-            screen.note(text);
-        })?;
-    study::check_output(&args.output, args.resume.resume)?;
+    args.parts.refuse(NOT_IN_PARTS)?;
+    let note = &mut |text: &str| screen.note(text);
+    args.data.obey_legacy(Masks::Yes, &args.model, note)?;
+    command::check_output(&args.output, args.resume.resume)?;
     check(&args.masking)?;
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
-    let corpus = data::corpus(&opened, &args.data, &args.work, screen)?;
-    let options = options(
-        &args.masking,
-        &args.score,
-        &args.work,
-        Some(&corpus),
-        screen,
-    )?;
-    let mut run = Run::new("mask", &args, args.data.seed, clock, &opened, Some(&corpus))?;
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    let corpus = data::corpus(&opened, &args.data, screen)?;
+    let options = options(&args.masking, &args.score, Some(&corpus), screen)?;
+    let mut run = Run::new("mask", &args, clock, &opened)?;
+    run.set_corpus(&corpus, args.data.seed);
+    let (folder, earlier) = command::open_output(&args.output, args.resume.resume, &run)?;
     if let Earlier::Complete(document) = earlier {
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
@@ -53,15 +48,15 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     study::note_skipped(&corpus, screen);
     run.clock.lap("load");
 
-    let outcome = search(
-        &opened,
-        &corpus,
-        &options,
-        &run,
-        folder.as_ref(),
-        earlier,
-        screen,
-    )?;
+    let search = Searching {
+        opened: &opened,
+        corpus: &corpus,
+        options: &options,
+        work: command::work(&args.work),
+        run: &run,
+        folder: folder.as_ref(),
+    };
+    let outcome = search.finish(earlier, screen)?;
     let time = run.clock.lap("masking");
     if let Some(folder) = &folder {
         write(folder, &outcome, &options)?;
@@ -75,6 +70,10 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     super::say_folder(folder.as_ref(), screen)?;
     Ok(document.into())
 }
+
+/// Why a search for heads is not made in parts.
+pub(crate) const NOT_IN_PARTS: &str =
+    "every step of the masking loop depends on the one before, which must have seen all examples";
 
 /// What can be wrong with the options before anything is loaded.
 pub(crate) fn check(masking: &MaskingArgs) -> Result<(), Failure> {
@@ -114,7 +113,6 @@ fn threshold(masking: &MaskingArgs, direction: Direction, screen: &Screen) -> f6
 pub(crate) fn options(
     masking: &MaskingArgs,
     score: &ScoreArgs,
-    work: &WorkArgs,
     corpus: Option<&Corpus>,
     screen: &Screen,
 ) -> Result<MaskingOptions, Failure> {
@@ -143,78 +141,92 @@ pub(crate) fn options(
     options.metric.clone_from(&masking.metric);
     options.normalization = study::normalization(score);
     options.granularity = study::granularity(score, screen);
-    options.threads = session::threads(work);
     Ok(options)
 }
 
-/// The masking loop, one line a step, its state saved after every step.
-pub(crate) fn search(
-    opened: &Opened,
-    corpus: &Corpus,
-    options: &MaskingOptions,
-    run: &Run,
-    folder: Option<&RunFolder>,
-    earlier: Earlier,
-    screen: &Screen,
-) -> Result<MaskingOutcome, Failure> {
-    let state: Option<MaskingState> = match earlier {
-        Earlier::Interrupted(value) => Some(serde_json::from_value(value).map_err(|error| {
-            Failure::input(format!(
-                "the saved state cannot be read ({error}); start again with --overwrite"
-            ))
-        })?),
-        _ => None,
-    };
-    let metric = Metric::of(corpus, options.metric.as_deref()).map_err(|e| failure(&e))?;
-    // The loss stands beside every metric; beside the loss stands what else there is.
-    let names = corpus.metric_names();
-    let beside = if metric.name == LOSS {
-        names.into_iter().find(|name| *name != LOSS).unwrap_or(LOSS)
-    } else {
-        LOSS
-    };
-    let line = |step: &Step| line(step, metric.direction, beside);
-    screen.say(&format!(
-        "\n  {:>4}  {:>10}  {:>12}  {beside:>9}",
-        "step", "heads left", metric.name
-    ))?;
-    let mut done = 0;
-    if let Some(state) = &state {
-        done = state.steps.len();
-        let finished = plural(done as u64, "finished step");
-        screen.note(&format!("resuming after {finished}"));
-        for step in &state.steps {
-            screen.say(&line(step))?;
+/// The masking loop over a model and its data.
+pub(crate) struct Searching<'a> {
+    pub(crate) opened: &'a Opened,
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) options: &'a MaskingOptions,
+    pub(crate) work: Work,
+    pub(crate) run: &'a Run,
+    pub(crate) folder: Option<&'a RunFolder>,
+}
+
+impl Searching<'_> {
+    /// One line a step, the state saved after every step.
+    pub(crate) fn finish(
+        &self,
+        earlier: Earlier,
+        screen: &Screen,
+    ) -> Result<MaskingOutcome, Failure> {
+        let Self {
+            corpus, options, ..
+        } = *self;
+        let state: Option<MaskingState> = match earlier {
+            Earlier::Interrupted(value) => Some(command::saved(value)?),
+            _ => None,
+        };
+        let metric = Metric::of(corpus, options.metric.as_deref()).map_err(|e| failure(&e))?;
+        // The loss stands beside every metric; beside the loss stands what else there is.
+        let names = corpus.metric_names();
+        let beside = if metric.name == LOSS {
+            names.into_iter().find(|name| *name != LOSS).unwrap_or(LOSS)
+        } else {
+            LOSS
+        };
+        let line = |step: &Step| line(step, metric.direction, beside);
+        screen.say(&format!(
+            "\n  {:>4}  {:>10}  {:>12}  {beside:>9}",
+            "step", "heads left", metric.name
+        ))?;
+        if let Some(state) = &state {
+            let finished = plural(state.steps.len() as u64, "finished step");
+            screen.note(&format!("resuming after {finished}"));
+            for step in &state.steps {
+                screen.say(&line(step))?;
+            }
         }
-    }
-    let graceful = Graceful::begin();
-    let mut on_step = |step: &Step, state: &MaskingState| {
-        done = state.steps.len();
-        if let Some(folder) = folder {
-            let saved = serde_json::to_value(state)
-                .map_err(|error| Failure::work(format!("cannot save the state: {error}")))?;
-            folder.save_state(&run.identity, saved)?;
+        let graceful = Graceful::begin();
+        let model = &self.opened.model;
+        let mut evaluator = ModelEvaluator::new(model, corpus, options, self.work);
+        let evaluator = evaluator.as_mut().map_err(|e| failure(e))?;
+        let search = Search::new(evaluator.start(), &metric, options, state);
+        let mut search = search.map_err(|e| failure(&e))?;
+        loop {
+            let mut watcher = Watcher::new(screen).of(study::unit(corpus));
+            let step = search.step(evaluator, &mut watcher);
+            if let Some(failure) = watcher.into_failure() {
+                return Err(failure);
+            }
+            screen.stop();
+            let done = match step {
+                Ok(None) => break,
+                Ok(Some(step)) => {
+                    let text = line(step);
+                    if let Some(folder) = self.folder {
+                        let state = search.state().save().map_err(|e| failure(&e))?;
+                        folder.save_state(&self.run.identity, state)?;
+                    }
+                    screen.say(&text)?;
+                    interrupt::requested()
+                }
+                Err(Error::Interrupted { .. }) if interrupt::requested() => true,
+                Err(error) => return Err(failure(&error)),
+            };
+            if done {
+                let steps = search.state().steps.len();
+                let what = plural(steps as u64, "finished step");
+                // Before the first step is finished there is no state to continue from.
+                return Err(command::interrupted(
+                    &what,
+                    self.folder.filter(|_| steps > 0),
+                ));
+            }
         }
-        screen.say(&line(step))
-    };
-    let mut watcher = Watcher::new(screen).over(corpus).on_step(&mut on_step);
-    let result = mask_heads(&opened.model, corpus, options, state, &mut watcher);
-    if let Some(failure) = watcher.into_failure() {
-        return Err(failure);
-    }
-    drop(graceful);
-    screen.stop();
-    match result {
-        Ok(outcome) => Ok(outcome),
-        Err(Error::Interrupted { .. } | Error::InterruptedLoop { .. })
-            if interrupt::requested() =>
-        {
-            let what = plural(done as u64, "finished step");
-            // Before the first step is finished there is no state to continue from.
-            let folder = folder.filter(|_| done > 0);
-            Err(study::interrupted(&what, folder))
-        }
-        Err(error) => Err(failure(&error)),
+        drop(graceful);
+        search.finish().map_err(|e| failure(&e))
     }
 }
 

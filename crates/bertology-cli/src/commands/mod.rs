@@ -1,29 +1,90 @@
 //! One module per command.
 
-pub(crate) mod ablate;
-pub(crate) mod attention_probe;
-pub(crate) mod cluster;
-pub(crate) mod compare;
-pub(crate) mod coref;
-pub(crate) mod demo;
-pub(crate) mod evaluate;
-pub(crate) mod extract;
-pub(crate) mod heads;
-pub(crate) mod importance;
-pub(crate) mod inspect;
-pub(crate) mod mask;
-pub(crate) mod patterns;
-pub(crate) mod prune;
-pub(crate) mod report;
-pub(crate) mod syntax;
-pub(crate) mod verify;
-pub(crate) mod view;
-
 use serde_json::Value;
 
+use crate::args::{Command, GridArgs, OutputArgs, ResumeArgs};
+use crate::command::{self, Start};
 use crate::failure::Failure;
 use crate::run_folder::RunFolder;
 use crate::show::Screen;
+
+type Written<'a> = (&'a mut GridArgs, &'a mut ResumeArgs, &'a mut OutputArgs);
+
+/// The commands that study a corpus, which the skeleton runs whole or in parts, and all others.
+macro_rules! commands {
+    (
+        ($start:ident, $screen:ident)
+        studies { $($study:ident $module:ident,)* }
+        others { $($other:pat => $run:expr,)* }
+    ) => {
+        $(pub(crate) mod $module;)*
+
+        /// Runs a command. Studies begin where `start` says, with their corpus or with its finished parts.
+        pub(crate) fn run(
+            command: Command,
+            $start: Start<'_>,
+            $screen: &Screen,
+        ) -> Result<Done, Failure> {
+            match command {
+                $(Command::$study(args) => command::run(*args, $start, $screen),)*
+                $($other => $run,)*
+            }
+        }
+
+        /// Where a study's options say which part is made, and where it goes.
+        fn written(command: &mut Command) -> Option<Written<'_>> {
+            match command {
+                $(Command::$study(args) => {
+                    Some((&mut args.grid, &mut args.resume, &mut args.output))
+                })*
+                _ => None,
+            }
+        }
+    };
+}
+
+commands! {
+    (start, screen)
+    studies {
+        Importance importance,
+        Ablate ablate,
+        Evaluate evaluate,
+        Extract extract,
+        Patterns patterns,
+        Cluster cluster,
+        Syntax syntax,
+        Coref coref,
+    }
+    others {
+        Command::Mask(args) => mask::run(args, screen),
+        Command::Prune(args) => prune::run(*args, screen),
+        Command::AttentionProbe(args) => attention_probe::run(*args, screen),
+        Command::Survey(args) => survey::run(*args, screen),
+        Command::Merge(args) => merge::run(&args, screen),
+        Command::Status(args) => status::run(&args, screen),
+        Command::Inspect(args) => inspect::run(args, screen),
+        Command::Verify(args) => verify::run(args, screen),
+        Command::View(args) => view::run(*args, screen),
+        Command::Report(args) => report::run(&args, screen),
+        Command::Heads(args) => heads::run(&args, screen),
+        Command::Compare(args) => compare::run(&args, screen),
+        Command::Demo(args) => demo::run(&args, screen),
+    }
+}
+
+pub(crate) mod attention_probe;
+pub(crate) mod compare;
+pub(crate) mod demo;
+pub(crate) mod heads;
+pub(crate) mod inspect;
+pub(crate) mod mask;
+pub(crate) mod merge;
+pub(crate) mod prune;
+pub(crate) mod report;
+pub(crate) mod status;
+pub(crate) mod survey;
+pub(crate) mod verify;
+pub(crate) mod view;
 
 /// What a command found: the document of `--json`, and the failure that it ends with all the same.
 #[derive(Debug)]
@@ -41,9 +102,20 @@ impl From<Value> for Done {
     }
 }
 
-fn say_folder(folder: Option<&RunFolder>, screen: &Screen) -> Result<(), Failure> {
+pub(crate) fn say_folder(folder: Option<&RunFolder>, screen: &Screen) -> Result<(), Failure> {
     match folder {
         Some(folder) => screen.say(&format!("Results are in {}", folder.path().display())),
         None => Ok(()),
     }
+}
+
+/// The state of a study that has one stage.
+fn only<S>(studies: Vec<S>) -> Result<S, Failure> {
+    let last = studies.into_iter().last();
+    last.ok_or_else(|| Failure::work("nothing was studied; please report this"))
+}
+
+/// The folder of a command that cannot do without one.
+fn needed(folder: Option<&RunFolder>) -> Result<&RunFolder, Failure> {
+    folder.ok_or_else(|| Failure::input("no --output folder given"))
 }

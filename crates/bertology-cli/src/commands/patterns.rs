@@ -8,117 +8,150 @@ use bertology::attention::patterns::{
     TokenClasses,
 };
 use bertology::data::LabelOrder;
+use bertology::drive::Study;
 use bertology::{HeadId, HeadTable, Objective, OpenAs, TokenMasking};
 use serde_json::{Map, Value, json};
 
-use super::Done;
 use crate::args::{DenominatorsArg, GradientArgs, ObjectiveArg, PatternsArgs};
+use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data::{self, Wanted};
 use crate::failure::Failure;
-use crate::interrupt::Graceful;
 use crate::npy;
-use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
-use crate::saved::Saved;
+use crate::record::Run;
+use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::seconds;
 use crate::show::{Screen, passages as texts, patterns as show};
 use crate::study;
 use crate::tables::cells;
 
-pub(crate) fn run(args: &PatternsArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    study::check_output(&args.output, args.resume.resume)?;
-    let opened = Opened::new(&args.model, open_as(&args.gradients), screen)?;
-    let objective = objective(&opened, args, screen)?;
-    let mut passages = data::passages(&opened, &args.passages, screen)?;
-    if let Some(objective) = objective {
-        let order = match args.passages.source.swapped_mnli_labels {
-            true => LabelOrder::SwappedMnli,
-            false => LabelOrder::Task,
-        };
-        let with_loss = passages.objective(objective, order);
-        passages = with_loss.map_err(|e| failure(&e))?;
-    }
-    let classes = TokenClasses::of_model(&opened.model, args.punctuation.as_deref());
-    let classes = classes.map_err(|e| failure(&e))?;
-    let seed = match objective {
-        Some(Objective::MaskedLm {
-            masking: TokenMasking::Random { seed, .. },
-        }) => Some(seed),
-        _ => None,
-    };
-    let mut run = Run::new("patterns", args, seed, clock, &opened, None)?;
-    run.set_data(
-        Some(passages.info().sha256.clone()),
-        json!({
-            "file": passages.info(),
-            "max_length": passages.max_length(),
-            "packing": passages.options().packing,
-            "objective": objective,
-        }),
-    );
-    // With their seeds, where these matter.
-    run.identity
-        .set("packing", json!(passages.options().packing));
-    run.identity.set("objective", json!(objective));
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
-    if let Earlier::Complete(document) = earlier {
-        screen.note("this run is complete already; nothing to resume");
-        return Ok(document.into());
-    }
-    // From the first line printed on, Ctrl-C keeps what was computed.
-    let graceful = Graceful::begin();
-    screen.say(&headline(&opened, &passages, objective))?;
-    study::note_skipped_lines(passages.info(), screen);
-    for mark in classes.missing() {
-        screen.note(&format!(
-            "the vocabulary has no token `{mark}`; --punctuation names other marks"
-        ));
-    }
-    run.clock.lap("load");
+/// What is opened besides the model.
+pub(crate) struct Input {
+    passages: TextPassages,
+    objective: Option<Objective>,
+    classes: TokenClasses,
+}
 
-    let fresh = PatternsState::new(&opened.model, classes, options(args));
-    let fresh = fresh.map_err(|e| failure(&e))?;
-    let spread = data::survey_options(&args.work);
-    let saved = Saved {
-        run: &run,
-        folder: folder.as_ref(),
-        screen,
-        unit: "text",
-    };
-    let state = saved.finish(fresh, earlier, PatternsState::done, |state, watch| {
-        state.run(&opened.model, &passages, &spread, watch)
-    })?;
-    drop(graceful);
-    let time = run.clock.lap("patterns");
-    if state.counts().sequences == 0 {
-        return Err(Failure::input(format!(
-            "{}: {}, so there is nothing to study",
-            passages.info().path.display(),
-            texts::left_out(state.counts(), &passages).unwrap_or_default()
-        )));
+impl StudyCommand for PatternsArgs {
+    const NAME: &'static str = "patterns";
+    const LAP: &'static str = "patterns";
+
+    type Input = Input;
+    type Supply = TextPassages;
+    type Study = PatternsState;
+
+    fn open_as(&self) -> OpenAs {
+        open_as(&self.own.gradients)
     }
-    let found = state.finish().map_err(|e| failure(&e))?;
-    let thresholds = Thresholds::default();
-    if let Some(folder) = &folder {
-        write(folder, &found, &thresholds)?;
+
+    fn open(&self, opened: &Opened, screen: &Screen) -> Result<Input, Failure> {
+        let objective = objective(opened, self, screen)?;
+        let mut passages = data::passages(opened, &self.input, screen)?;
+        if let Some(objective) = objective {
+            let order = match self.input.source.swapped_mnli_labels {
+                true => LabelOrder::SwappedMnli,
+                false => LabelOrder::Task,
+            };
+            let with_loss = passages.objective(objective, order);
+            passages = with_loss.map_err(|e| failure(&e))?;
+        }
+        let classes = TokenClasses::of_model(&opened.model, self.own.punctuation.as_deref());
+        Ok(Input {
+            passages,
+            objective,
+            classes: classes.map_err(|e| failure(&e))?,
+        })
     }
-    let document = run.document(record(&found, &thresholds));
-    if let Some(folder) = &folder {
-        folder.complete(&document)?;
+
+    fn identity(&self, input: &Input, run: &mut Run) {
+        let Input {
+            passages,
+            objective,
+            ..
+        } = input;
+        run.set_seed(match objective {
+            Some(Objective::MaskedLm {
+                masking: TokenMasking::Random { seed, .. },
+            }) => Some(*seed),
+            _ => None,
+        });
+        run.set_data(
+            Some(passages.info().sha256.clone()),
+            json!({
+                "file": passages.info(),
+                "max_length": passages.max_length(),
+                "packing": passages.options().packing,
+                "objective": objective,
+            }),
+        );
+        // With their seeds, where these matter.
+        run.identity
+            .set("packing", json!(passages.options().packing));
+        run.identity.set("objective", json!(objective));
     }
-    screen.say(&format!("\n{}", show::text(&found, &thresholds)))?;
-    if let Some(left_out) = texts::left_out(&found.counts, &passages) {
-        screen.note(&left_out);
+
+    fn stages<'a>(
+        &self,
+        opened: &'a Opened,
+        input: &'a Input,
+        _: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let classes = input.classes.clone();
+        let state = PatternsState::new(&opened.model, classes, options(self));
+        let state = state.map_err(|e| failure(&e))?;
+        Ok(vec![Stage::new(&opened.model, &input.passages, state)])
     }
-    screen.say(&format!(
-        "\n{}\n{}",
-        texts::studied(&found.counts, &passages),
-        seconds(time)
-    ))?;
-    super::say_folder(folder.as_ref(), screen)?;
-    Ok(document.into())
+
+    fn unit(&self, _: &Input) -> &'static str {
+        "text"
+    }
+
+    fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
+        Ok(headline(opened, &input.passages, input.objective))
+    }
+
+    fn notes(&self, input: &Input, screen: &Screen) {
+        study::note_skipped_lines(input.passages.info(), screen);
+        for mark in input.classes.missing() {
+            screen.note(&format!(
+                "the vocabulary has no token `{mark}`; --punctuation names other marks"
+            ));
+        }
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        input: &Input,
+        studies: Vec<PatternsState>,
+    ) -> Result<Shown, Failure> {
+        let passages = &input.passages;
+        let state = super::only(studies)?;
+        if state.counts().sequences == 0 {
+            return Err(Failure::input(format!(
+                "{}: {}, so there is nothing to study",
+                passages.info().path.display(),
+                texts::left_out(state.counts(), passages).unwrap_or_default()
+            )));
+        }
+        let found = state.finish().map_err(|e| failure(&e))?;
+        let thresholds = Thresholds::default();
+        if let Some(folder) = ended.folder {
+            write(folder, &found, &thresholds)?;
+        }
+        if let Some(left_out) = texts::left_out(&found.counts, passages) {
+            ended.screen.note(&left_out);
+        }
+        Ok(Shown {
+            results: record(&found, &thresholds),
+            text: format!(
+                "\n{}\n\n{}\n{}",
+                show::text(&found, &thresholds),
+                texts::studied(&found.counts, passages),
+                seconds(ended.time)
+            ),
+        })
+    }
 }
 
 /// The head that the loss needs; without gradients any will do.
@@ -136,9 +169,9 @@ fn objective(
     args: &PatternsArgs,
     screen: &Screen,
 ) -> Result<Option<Objective>, Failure> {
-    let gradients = &args.gradients;
+    let gradients = &args.own.gradients;
     if !gradients.gradients {
-        if args.passages.source.swapped_mnli_labels {
+        if args.input.source.swapped_mnli_labels {
             screen.note("--swapped-mnli-labels has no effect without --gradients");
         }
         return Ok(None);
@@ -153,7 +186,7 @@ fn objective(
     };
     let objective = match wanted.objective(opened, screen)? {
         Some(Objective::CausalLm { .. }) => Objective::CausalLm {
-            bos: args.passages.bos,
+            bos: args.input.bos,
         },
         Some(objective) => objective,
         None => {
@@ -168,12 +201,12 @@ fn objective(
 
 fn options(args: &PatternsArgs) -> PatternOptions {
     PatternOptions {
-        denominators: match args.denominators {
+        denominators: match args.own.denominators {
             DenominatorsArg::Paper => Denominators::Paper,
             DenominatorsArg::Exact => Denominators::Exact,
         },
-        entropy_smoothing: args.entropy_smoothing,
-        gradients: match &args.gradients {
+        entropy_smoothing: args.own.entropy_smoothing,
+        gradients: match &args.own.gradients {
             given if given.gradient_times_attention => Gradients::TimesAttention,
             given if given.gradients => Gradients::Plain,
             _ => Gradients::None,

@@ -1,7 +1,6 @@
 //! `bertology prune`: remove heads for good, compare, write the smaller checkpoint.
 
 use bertology::checkpoint::{Export, WriteOptions};
-use bertology::corpus::DEFAULT_BATCH_TOKENS;
 use bertology::evaluate::{Evaluation, evaluate};
 use bertology::pruning::{
     Pruned, Timing, TimingOptions, Written, compare_speed, masked_heads, prune,
@@ -12,13 +11,14 @@ use serde_json::{Value, json};
 
 use super::{Done, mask};
 use crate::args::{GranularityArg, Masks, PruneArgs};
+use crate::command;
 use crate::data;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
 use crate::run_folder::{Earlier, MODEL};
-use crate::session::{self, Opened, failure};
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, percent, plural};
 use crate::study;
@@ -36,16 +36,15 @@ const MANY: usize = 51;
 
 pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure> {
     let mut clock = Clock::start();
-    args.legacy
-        .apply(Masks::Yes, &mut args.model, &mut args.data, &mut |text| {
-            screen.note(text);
-        })?;
+    args.parts.refuse(mask::NOT_IN_PARTS)?;
+    let note = &mut |text: &str| screen.note(text);
+    args.data.obey_legacy(Masks::Yes, &args.model, note)?;
     let Some(path) = args.output.output.clone() else {
         return Err(Failure::input(
             "prune writes a checkpoint; say where with --output DIR (it goes to DIR/model)",
         ));
     };
-    study::check_output(&args.output, args.resume.resume)?;
+    command::check_output(&args.output, args.resume.resume)?;
     let given = args.mask.is_some() || !args.heads.is_empty();
     let scored = data::named(&args.data);
     if !given && !scored {
@@ -63,31 +62,22 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     mask::check(&args.masking)?;
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
     let corpus = if scored {
-        Some(data::corpus(&opened, &args.data, &args.work, screen)?)
+        Some(data::corpus(&opened, &args.data, screen)?)
     } else {
         None
     };
-    let options = mask::options(
-        &args.masking,
-        &args.score,
-        &args.work,
-        corpus.as_ref(),
-        screen,
-    )?;
+    let options = mask::options(&args.masking, &args.score, corpus.as_ref(), screen)?;
     let chosen = given.then(|| heads_given(&opened, &args)).transpose()?;
     clock.lap("load");
-    let mut run = Run::new(
-        "prune",
-        &args,
-        args.data.seed,
-        clock,
-        &opened,
-        corpus.as_ref(),
-    )?;
+    let mut run = Run::new("prune", &args, clock, &opened)?;
+    run.set_seed(args.data.seed);
+    if let Some(corpus) = &corpus {
+        run.set_corpus(corpus, args.data.seed);
+    }
     if let Some(heads) = &chosen {
         run.identity.set("mask", json!(heads.to_string()));
     }
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
+    let (folder, earlier) = command::open_output(&args.output, args.resume.resume, &run)?;
     let Some(folder) = folder else {
         return Err(Failure::input("no output folder"));
     };
@@ -104,15 +94,15 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     let heads = match (chosen, &corpus) {
         (Some(heads), _) => heads,
         (None, Some(corpus)) => {
-            let outcome = mask::search(
-                &opened,
+            let search = mask::Searching {
+                opened: &opened,
                 corpus,
-                &options,
-                &run,
-                Some(&folder),
-                earlier,
-                screen,
-            )?;
+                options: &options,
+                work: command::work(&args.work),
+                run: &run,
+                folder: Some(&folder),
+            };
+            let outcome = search.finish(earlier, screen)?;
             run.clock.lap("masking");
             mask::write(&folder, &outcome, &options)?;
             masking = mask::results(&outcome, &options);
@@ -147,7 +137,10 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     drop(graceful);
     screen.stop();
     if interrupt::requested() {
-        return Err(study::interrupted("writing the checkpoint", Some(&folder)));
+        return Err(command::interrupted(
+            "writing the checkpoint",
+            Some(&folder),
+        ));
     }
     run.clock.lap("write");
 
@@ -206,8 +199,7 @@ fn heads_given(opened: &Opened, args: &PruneArgs) -> Result<HeadSet, Failure> {
     if let Some(file) = &args.mask {
         let values = head_choice::read_mask(file, layers, width)?;
         let keep = head_choice::as_switches(file, &values, width)?;
-        return HeadSet::from_mask(&keep, layers, width)
-            .map_err(|e| session::checkpoint_failure(&e));
+        return HeadSet::from_mask(&keep, layers, width).map_err(|e| failure(&e.into()));
     }
     study::named_heads(&args.heads, layers, width)
 }
@@ -237,12 +229,12 @@ impl Comparison {
         args: &PruneArgs,
         screen: &Screen,
     ) -> Result<Self, Failure> {
-        let threads = session::threads(&args.work);
+        let work = command::work(&args.work);
         let score = |model: &LoadedModel| {
             corpus
                 .map(|corpus| {
-                    let mut watcher = Watcher::new(screen).over(corpus);
-                    let found = evaluate(model, corpus, None, threads, &mut watcher);
+                    let mut watcher = Watcher::new(screen).of(study::unit(corpus));
+                    let found = evaluate(model, corpus, None, &work, &mut watcher);
                     found.map_err(|e| stopped(&e))
                 })
                 .transpose()
@@ -251,7 +243,7 @@ impl Comparison {
         let after = score(&pruned.model)?;
         let sequences = match corpus {
             Some(corpus) => {
-                let sequences = corpus.sequences(&opened.model, SEQUENCES);
+                let sequences = corpus.sequences(SEQUENCES);
                 up_to_tokens(sequences.map_err(|e| failure(&e))?)
             }
             None => {
@@ -260,11 +252,8 @@ impl Comparison {
             }
         };
         let mut options = TimingOptions::default();
-        options.threads = threads;
-        options.batch_tokens = args
-            .work
-            .tokens_per_batch
-            .map_or(DEFAULT_BATCH_TOKENS, usize::from);
+        options.threads = work.threads;
+        options.batch_tokens = work.batch_tokens.unwrap_or(options.batch_tokens);
         let mut watcher = Watcher::new(screen);
         let (whole, smaller) = (&opened.model, &pruned.model);
         let mut timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)

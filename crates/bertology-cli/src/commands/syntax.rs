@@ -1,128 +1,140 @@
 //! `bertology syntax`: every head as a predictor of dependency relations.
 
-use bertology::OpenAs;
+use std::path::Path;
+
 use bertology::attention::syntax::{BestHead, RelationScores, SyntaxCounts, SyntaxOptions};
 use bertology::attention::{InputMode, Proportion, SentencePassages};
 use serde_json::{Value, json};
 
-use super::Done;
 use crate::args::SyntaxArgs;
+use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::interrupt::Graceful;
-use crate::record::{Clock, Run};
-use crate::run_folder::Earlier;
-use crate::saved::Saved;
+use crate::record::Run;
+use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
-use crate::show::syntax::Shown;
+use crate::show::syntax::Shown as Table;
 use crate::show::text::{count, plural, seconds};
-use crate::study;
 use crate::tables;
 
-/// The counts of the treebank on which heads are chosen, if that is another, and those of the one on which they are
-/// scored.
-type State = (Option<SyntaxCounts>, SyntaxCounts);
+/// What is opened besides the model.
+pub(crate) struct Input {
+    /// On which heads are chosen, if that is another treebank.
+    chosen: Option<SentencePassages>,
+    scored: SentencePassages,
+}
 
-pub(crate) fn run(args: &SyntaxArgs, screen: &Screen) -> Result<Done, Failure> {
-    let clock = Clock::start();
-    study::check_output(&args.output, args.resume.resume)?;
-    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
-    let open = |path: &std::path::Path| {
-        let treebank = data::treebank(path, args.limit);
-        let options = data::treebank_options(&args.treebank, args.max_length);
-        SentencePassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))
-    };
-    let scored = open(&args.treebank.conllu)?;
-    let chosen = args.select.as_deref().map(open).transpose()?;
-    let mut run = Run::new("syntax", args, None, clock, &opened, None)?;
-    let sha256 = |passages: &SentencePassages<'_>| passages.info().sha256.clone();
-    run.set_data(
-        Some(sha256(&scored)),
-        json!({
-            "file": scored.info(),
-            "chosen_on": chosen.as_ref().map(SentencePassages::info),
-            "input": scored.input(),
-            "max_length": scored.max_length(),
-        }),
-    );
-    // The file's name says nothing; its content does.
-    run.identity
-        .set("select", json!(chosen.as_ref().map(sha256)));
-    let (folder, earlier) = study::open_output(&args.output, args.resume.resume, &run)?;
-    if let Earlier::Complete(document) = earlier {
-        screen.note("this run is complete already; nothing to resume");
-        return Ok(document.into());
+impl StudyCommand for SyntaxArgs {
+    const NAME: &'static str = "syntax";
+
+    type Input = Input;
+    type Supply = SentencePassages;
+    type Study = SyntaxCounts;
+
+    fn open(&self, opened: &Opened, _: &Screen) -> Result<Input, Failure> {
+        let open = |path: &Path| {
+            let treebank = data::treebank(path, self.own.limit);
+            let options = data::treebank_options(&self.input, self.own.max_length);
+            SentencePassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))
+        };
+        Ok(Input {
+            scored: open(&self.input.conllu)?,
+            chosen: self.own.select.as_deref().map(open).transpose()?,
+        })
     }
-    let graceful = Graceful::begin();
-    screen.say(&headline(&opened, &scored, chosen.as_ref()))?;
-    run.clock.lap("load");
-    let options = SyntaxOptions {
-        rows: data::row_mode(&args.treebank),
-        base_relations: args.base_relations,
-        possessive_clitic: args.possessive_clitic,
-        sd_view: args.sd_view,
-        offsets: args.offsets,
-    };
-    let fresh = |passages: &SentencePassages<'_>| SyntaxCounts::new(passages, &options);
-    let spread = data::survey_options(&args.work);
-    let saved = Saved {
-        run: &run,
-        folder: folder.as_ref(),
-        screen,
-        unit: "sentence",
-    };
-    let done = |state: &State| {
-        let chosen = state
-            .0
-            .as_ref()
-            .map_or(0, |counts| counts.tally().sentences);
-        chosen + state.1.tally().sentences
-    };
-    let state: State = (chosen.as_ref().map(fresh), fresh(&scored));
-    let (choosing, counts) = saved.finish(state, earlier, done, |state, watch| {
-        if let (Some(counts), Some(passages)) = (&mut state.0, &chosen)
-            && counts.tally().sentences < passages.info().counts.sentences
-        {
-            counts.run(passages, &spread, watch)?;
+
+    fn identity(&self, input: &Input, run: &mut Run) {
+        let Input { chosen, scored } = input;
+        let sha256 = |passages: &SentencePassages| passages.info().sha256.clone();
+        run.set_data(
+            Some(sha256(scored)),
+            json!({
+                "file": scored.info(),
+                "chosen_on": chosen.as_ref().map(SentencePassages::info),
+                "input": scored.input(),
+                "max_length": scored.max_length(),
+            }),
+        );
+        // The file's name says nothing; its content does.
+        run.identity
+            .set("select", json!(chosen.as_ref().map(sha256)));
+    }
+
+    fn stages<'a>(
+        &self,
+        opened: &'a Opened,
+        input: &'a Input,
+        _: Option<&RunFolder>,
+    ) -> Result<Vec<Stage<'a, Self>>, Failure> {
+        let options = options(self);
+        let passages = input.chosen.iter().chain([&input.scored]);
+        let stage = |passages| {
+            let counts = SyntaxCounts::new(passages, &options);
+            Stage::new(&opened.model, passages, counts)
+        };
+        Ok(passages.map(stage).collect())
+    }
+
+    fn unit(&self, _: &Input) -> &'static str {
+        "sentence"
+    }
+
+    fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
+        Ok(headline(opened, &input.scored, input.chosen.as_ref()))
+    }
+
+    fn results(
+        &self,
+        ended: &mut Ended<'_>,
+        input: &Input,
+        mut studies: Vec<SyntaxCounts>,
+    ) -> Result<Shown, Failure> {
+        let choosing = match studies.len() {
+            2 => Some(studies.remove(0)),
+            _ => None,
+        };
+        let counts = super::only(studies)?;
+        let best = counts.best(choosing.as_ref().unwrap_or(&counts));
+        if let Some(folder) = ended.folder {
+            tables::syntax::write(folder, &counts, &best)?;
         }
-        state.1.run(&scored, &spread, watch)
-    })?;
-    drop(graceful);
-    let time = run.clock.lap("attention");
+        let table = Table::new(&best, counts.tally().words, self.own.min_count);
+        Ok(Shown {
+            results: json!({
+                "counts": counts.tally(),
+                "chosen_on_counts": choosing.as_ref().map(SyntaxCounts::tally),
+                "options": options(self),
+                "input": input.scored.input(),
+                "relations": best.iter().map(relation).collect::<Vec<_>>(),
+            }),
+            text: format!(
+                "\n{}\n\n{}\n{}",
+                table.text(&counts),
+                account(&counts, choosing.as_ref()),
+                seconds(ended.time)
+            ),
+        })
+    }
+}
 
-    let best = counts.best(choosing.as_ref().unwrap_or(&counts));
-    if let Some(folder) = &folder {
-        tables::syntax::write(folder, &counts, &best)?;
+fn options(args: &SyntaxArgs) -> SyntaxOptions {
+    SyntaxOptions {
+        rows: data::row_mode(&args.input),
+        base_relations: args.own.base_relations,
+        possessive_clitic: args.own.possessive_clitic,
+        sd_view: args.own.sd_view,
+        offsets: args.own.offsets,
     }
-    let document = run.document(json!({
-        "counts": counts.tally(),
-        "chosen_on_counts": choosing.as_ref().map(SyntaxCounts::tally),
-        "options": options,
-        "input": scored.input(),
-        "relations": best.iter().map(relation).collect::<Vec<_>>(),
-    }));
-    if let Some(folder) = &folder {
-        folder.complete(&document)?;
-    }
-    let shown = Shown::new(&best, counts.tally().words, args.min_count);
-    screen.say(&format!("\n{}", shown.text(&counts)))?;
-    screen.say(&format!(
-        "\n{}\n{}",
-        account(&counts, choosing.as_ref()),
-        seconds(time)
-    ))?;
-    super::say_folder(folder.as_ref(), screen)?;
-    Ok(document.into())
 }
 
 fn headline(
     opened: &Opened,
-    scored: &SentencePassages<'_>,
-    chosen: Option<&SentencePassages<'_>>,
+    scored: &SentencePassages,
+    chosen: Option<&SentencePassages>,
 ) -> String {
     let (layers, heads) = opened.shape();
-    let file = |passages: &SentencePassages<'_>, what: &str| {
+    let file = |passages: &SentencePassages, what: &str| {
         let info = passages.info();
         format!(
             "\n{}: {}, {}{what}",

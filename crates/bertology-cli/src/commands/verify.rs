@@ -3,23 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use bertology::OpenAs;
 use bertology::verify::{
-    Comparison, Reference, ReferenceError, Tolerances, Verification, VerifyOptions, Worst, verify,
+    Comparison, Reference, Tolerances, Verification, VerifyOptions, Worst, verify,
 };
-use bertology::{Error, OpenAs};
 use serde_json::{Value, json};
 
 use super::Done;
 use crate::args::VerifyArgs;
-use crate::failure::{Failure, sentence};
-use crate::session::{self, Opened};
+use crate::failure::Failure;
+use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::plural;
 
-pub(crate) fn run(mut args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
-    if let Some(name) = args.model.model_name_or_path.take() {
-        args.model.model = Some(name);
-    }
+pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
     let reference = Reference::open(&args.reference).map_err(|e| failure(&e))?;
     let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
     let options = VerifyOptions {
@@ -48,15 +45,6 @@ pub(crate) fn run(mut args: VerifyArgs, screen: &Screen) -> Result<Done, Failure
             .first_divergence()
             .map(|first| Failure::Work(divergence(&found, first))),
     })
-}
-
-fn failure(error: &Error) -> Failure {
-    match error {
-        Error::Reference(
-            ReferenceError::Unreadable { .. } | ReferenceError::NotSafetensors { .. },
-        ) => Failure::Work(sentence(error)),
-        error => session::failure(error),
-    }
 }
 
 fn document(found: &Verification) -> Result<Value, Failure> {

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
-#[cfg(feature = "probes")]
 mod attention_probe;
 mod cluster;
 mod extract;
@@ -13,6 +12,7 @@ mod inputs;
 mod interrupted;
 mod language;
 mod legacy;
+mod library_messages;
 mod pages;
 mod patterns;
 mod prune;

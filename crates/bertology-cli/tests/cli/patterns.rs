@@ -201,7 +201,7 @@ fn what_cannot_be_obeyed_is_refused() {
     };
     refused(&["--punctuation", ".§"], &["`§`", "leave it out"]);
     refused(&["--punctuation", ""], &["at least one mark"]);
-    refused(&["--bos"], &["beginning-of-text"]);
+    refused(&["--bos"], &["beginning-of-text", "leave --bos out"]);
     refused(
         &["--max-length", "4"],
         &["1 of more than 4 tokens", "nothing to study"],

@@ -247,7 +247,7 @@ fn missing_files_list_what_was_tried() {
         format!(
             "no dev file of mnli-mm found; tried {folder}/dev_mismatched.tsv, \
              {folder}/MNLI/dev_mismatched.tsv, {folder}/mnli/dev_mismatched.tsv; give the task's \
-             folder or the GLUE folder above it, or another --split"
+             folder or the GLUE folder above it, or another split"
         )
     );
     let error = fixture

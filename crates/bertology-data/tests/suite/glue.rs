@@ -215,7 +215,7 @@ fn the_original_mrpc_files_are_a_fallback() {
         .glue(Task::Mrpc, Split::Dev)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("--split test"), "{error}");
+    assert!(error.contains("take the test split"), "{error}");
     // GLUE's own file comes first.
     fixture.add("MRPC/train.tsv", "q\ta\tb\tc\td\n0\t1\t2\tE f.\tG h.\n");
     let data = fixture.glue(Task::Mrpc, Split::Train).unwrap();

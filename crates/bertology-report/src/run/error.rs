@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use bertology_data::CsvError;
+use bertology_error::Kind;
 use bertology_store::npy::NpyError;
 use thiserror::Error;
 
@@ -13,7 +14,7 @@ use thiserror::Error;
 pub enum RunError {
     /// There is no `run.json`.
     #[error(
-        "{}: not the folder of a complete run: it has no run.json; finish the run with --resume, or give \
+        "{}: not the folder of a complete run: it has no run.json; finish the run, or give \
          another folder", folder.display()
     )]
     NotARun {
@@ -105,4 +106,23 @@ pub enum RunError {
         /// What should stand there.
         expected: &'static str,
     },
+}
+
+impl RunError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Npy { source, .. } => source.kind(),
+            Self::Csv { source, .. } => source.kind(),
+            Self::Io { .. } => Kind::Environment,
+            Self::NotARun { .. }
+            | Self::Json { .. }
+            | Self::Format { .. }
+            | Self::Lacks { .. }
+            | Self::Shape { .. }
+            | Self::Column { .. }
+            | Self::Field { .. } => Kind::Input,
+        }
+    }
 }

@@ -145,6 +145,13 @@ impl<S: Study> Progress<S> {
         Ok(self)
     }
 
+    /// Goes on behind the first `units`, which are accounted for elsewhere.
+    #[must_use]
+    pub fn after(mut self, units: u64) -> Self {
+        self.saved.next = Some(units);
+        self
+    }
+
     /// Goes on from what was saved.
     ///
     /// # Errors

@@ -310,7 +310,7 @@ fn stride(
 ) -> Result<usize, Error> {
     match given {
         None => Ok(default),
-        Some(stride) if too_long != TooLong::Window => no_stride(stride),
+        Some(stride) if too_long != TooLong::Window => Err(Error::StrideOfNothing { stride }),
         Some(stride) if (1..=most).contains(&stride) => Ok(stride),
         Some(stride) => Err(Error::Stride {
             stride,
@@ -318,15 +318,6 @@ fn stride(
             length,
         }),
     }
-}
-
-/// Refuses a stride where there are no windows.
-pub(crate) fn no_stride<T>(stride: usize) -> Result<T, Error> {
-    Err(Error::Option {
-        option: "the stride",
-        value: stride.to_string(),
-        reason: "windows alone have a stride; give --too-long window with it, or no stride",
-    })
 }
 
 /// The pieces of a text in order, each made when it is asked for.
@@ -427,7 +418,7 @@ impl Iterator for Pieces {
 /// The token that a model knows as the beginning of a text.
 pub(crate) fn bos_of(model: &LoadedModel) -> Result<u32, Error> {
     let id = model.tokenizer()?.bos_id();
-    special(model, id, "beginning-of-text", "leave --bos out")
+    special(model, id, "beginning-of-text", "take the texts without it")
 }
 
 /// The id of a special token, if the model has a row for it.

@@ -188,7 +188,7 @@ fn hiding(model: &LoadedModel, masking: TokenMasking) -> Result<Option<(Hiding, 
             model,
             tokenizer.mask_id(),
             "mask",
-            "predict all tokens unmasked instead (--unmasked)",
+            "predict all tokens unmasked instead",
         )?,
         vocabulary: tokenizer.vocab_size().clamp(1, rows),
     };

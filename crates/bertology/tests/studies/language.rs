@@ -254,7 +254,10 @@ fn the_first_token_is_a_target_only_behind_a_beginning() {
     let mut options = CorpusOptions::default();
     options.objective = Some(Objective::CausalLm { bos: true });
     let error = Corpus::new(&none, Source::lines(&path), &options).unwrap_err();
-    assert!(error.to_string().contains("leave --bos out"), "{error}");
+    assert!(
+        error.to_string().contains("score the texts without it"),
+        "{error}"
+    );
 }
 
 /// The average over all tokens, from single passes over sequences made by hand.

@@ -144,13 +144,13 @@ fn what_does_not_fit_together_is_refused_with_the_way_out() {
     let none = |_: &mut CorpusOptions| {};
     says(
         refused(&classifier, &lines, &none),
-        &["no labels", "--objective mlm"],
+        &["no labels", "score a language model"],
     );
     let labelled = fixture.write("labelled.tsv", "text\tlabel\nw5\t0\n");
     let labelled = Source::table(&labelled, Columns::text("text").with_label("label")).unwrap();
     says(
         refused(&model, &labelled, &none),
-        &["masked-LM head", "--text FILE"],
+        &["masked-LM head", "give the text without labels"],
     );
     let labels = |options: &mut CorpusOptions| options.objective = Some(Objective::Labels);
     says(
@@ -166,7 +166,7 @@ fn what_does_not_fit_together_is_refused_with_the_way_out() {
     let pairs = Source::table(&pairs, Columns::text("a").with_pair("b")).unwrap();
     says(
         refused(&model, &pairs, &none),
-        &["pairs.tsv, line 2", "--pair-column"],
+        &["pairs.tsv, line 2", "leave the second text out"],
     );
     let chance = |p: f64| {
         move |o: &mut CorpusOptions| {

@@ -7,7 +7,8 @@ use bertology::model::{Event, Interests, LayerSite, Observer, Tap};
 use bertology::{Architecture, HeadId};
 use bertology_report::viewer::{LayerHeads, MapForm, Maps, Vectors, Viewer};
 
-use crate::failure::{Failure, sentence};
+use crate::failure::Failure;
+use crate::pages;
 use crate::show::Screen;
 
 /// The maps, queries and keys of the heads that are wanted.
@@ -48,7 +49,7 @@ impl<'a> Look<'a> {
     /// What was wrong with a value, if anything.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match &self.wrong {
-            Some(error) => Err(Failure::work(sentence(error))),
+            Some(error) => Err(pages::failure(error)),
             None => Ok(()),
         }
     }
@@ -68,7 +69,7 @@ impl<'a> Look<'a> {
             };
             viewer
                 .add_layer(shown, maps)
-                .map_err(|error| Failure::work(sentence(&error)))?;
+                .map_err(|error| pages::failure(&error))?;
         }
         Ok(self.vectors)
     }

@@ -19,8 +19,9 @@ use serde_json::json;
 
 use super::Done;
 use crate::args::ViewArgs;
-use crate::failure::{Failure, sentence};
+use crate::failure::Failure;
 use crate::head_choice;
+use crate::pages;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, plural};
@@ -35,9 +36,7 @@ const LONG: usize = 128;
 const REST: u64 = 200_000;
 
 pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> {
-    if let Some(name) = args.model.model_name_or_path.take() {
-        args.model.model = Some(name);
-    }
+    args.model.give_back(&mut args.texts);
     let (text, pair) = match args.texts.as_slice() {
         [] => {
             return Err(Failure::input(
@@ -67,7 +66,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
         None => LONG_LIMIT,
     };
     let form = MapForm::choose(n, arch.causal, heads.len(), limit.saturating_sub(REST))
-        .map_err(|error| too_large(&error))?;
+        .map_err(|error| pages::failure(&error))?;
 
     let mut viewer = Viewer::new(facts(&opened));
     viewer.texts = [Some(text), pair]
@@ -116,9 +115,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
             bytes(limit)
         ));
     }
-    let html = viewer
-        .render()
-        .map_err(|error| Failure::work(sentence(&error)))?;
+    let html = viewer.render().map_err(|error| pages::failure(&error))?;
     let loss = viewer.loss().clone();
     if let Some(kept) = form.kept() {
         screen.note(&format!(
@@ -174,7 +171,7 @@ fn encode(
             let tokenizer = model.tokenizer().map_err(|e| failure(&e))?;
             let whole = tokenizer
                 .encode(text, pair, None)
-                .map_err(|error| Failure::input(sentence(&error)))?;
+                .map_err(|error| failure(&error.into()))?;
             let limit = model.max_length();
             if whole.len() > limit {
                 return Err(Failure::input(format!(
@@ -220,7 +217,7 @@ fn heads(args: &ViewArgs, opened: &Opened) -> Result<BTreeSet<HeadId>, Failure> 
     let heads = Heads::parse(&chosen, opened.model.architecture()).map_err(|e| failure(&e))?;
     let found = heads
         .resolve(&opened.model)
-        .map_err(|error| Failure::input(sentence(&error)))?;
+        .map_err(|error| failure(&error.into()))?;
     if found.is_empty() {
         return Err(Failure::input(
             "no heads to show: all of those layers' were pruned",
@@ -300,13 +297,6 @@ fn facts(opened: &Opened) -> Facts {
     }
 }
 
-fn too_large(error: &bertology_report::Error) -> Failure {
-    Failure::input(format!(
-        "{}; choose fewer with --layers or --heads, cut the text with --max-length, or raise --size-limit",
-        sentence(error)
-    ))
-}
-
 /// One pass, in which every map is stored as soon as it is there.
 fn attention<'s>(
     opened: &Opened,
@@ -372,7 +362,7 @@ fn choose_vectors(
         if chosen.contains(&at) {
             viewer
                 .add_vectors(layer, packed)
-                .map_err(|error| Failure::work(sentence(&error)))?;
+                .map_err(|error| pages::failure(&error))?;
         } else {
             left_out.push(layer);
         }

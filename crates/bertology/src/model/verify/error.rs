@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bertology_error::Kind;
+
 use super::Place;
 
 /// Why a reference file cannot be compared. Each message says what to change in the file.
@@ -121,4 +123,24 @@ pub enum ReferenceError {
         /// Why, and what to do.
         reason: String,
     },
+}
+
+impl ReferenceError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unreadable { .. } | Self::NotSafetensors { .. } => Kind::Environment,
+            Self::UnknownTensors { .. }
+            | Self::NoSuchLayer { .. }
+            | Self::MissingInput { .. }
+            | Self::ElementType { .. }
+            | Self::Shape { .. }
+            | Self::Input { .. }
+            | Self::NotComputed { .. }
+            | Self::NotFinite { .. }
+            | Self::AllZero { .. }
+            | Self::NothingToCompare { .. } => Kind::Input,
+        }
+    }
 }

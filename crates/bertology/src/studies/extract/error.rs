@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bertology_error::Kind;
 use bertology_model::HeadId;
 use bertology_store::StoreError;
 
@@ -165,4 +166,32 @@ pub enum ExtractError {
         /// The file.
         path: std::path::PathBuf,
     },
+}
+
+impl ExtractError {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            #[cfg(not(feature = "parquet"))]
+            Self::NoParquet => Kind::Input,
+            Self::NoRoom { .. } | Self::Space { .. } | Self::MissingShard { .. } => {
+                Kind::Environment
+            }
+            Self::NoSuchState { .. }
+            | Self::NoSuchLayer { .. }
+            | Self::LayerSyntax { .. }
+            | Self::NoSuchHead { .. }
+            | Self::PrunedHead { .. }
+            | Self::NotPerHead { .. }
+            | Self::NoHeads { .. }
+            | Self::NoLogits { .. }
+            | Self::NoValues
+            | Self::Objective { .. }
+            | Self::ObjectiveSyntax { .. }
+            | Self::NoSuchClass { .. }
+            | Self::PooledMaps { .. } => Kind::Input,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The first reading: everything is checked and counted, nothing is written.
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -218,12 +218,19 @@ impl Extraction {
         self.maker.max_length()
     }
 
-    /// Bytes on disk of the shards from `first` on: exact for safetensors, nearly so for npz, about
-    /// right for Parquet.
+    /// The shards of so many units from unit `first` on, whole shards of them.
     #[must_use]
-    pub fn bytes(&self, first: usize) -> u64 {
-        let rest = self.shards.get(first..).unwrap_or_default();
-        rest.iter().map(|sizes| self.shard_bytes(*sizes)).sum()
+    pub fn shards_of(&self, first: u64, end: u64) -> Range<usize> {
+        let size = self.options.shard_size as u64;
+        let number = |unit: u64| usize::try_from(unit.div_ceil(size)).unwrap_or(usize::MAX);
+        number(first)..number(end)
+    }
+
+    /// Bytes on disk of some shards: exact for safetensors, nearly so for npz, about right for Parquet.
+    #[must_use]
+    pub fn bytes(&self, shards: Range<usize>) -> u64 {
+        let these = self.shards.get(shards).unwrap_or_default();
+        these.iter().map(|sizes| self.shard_bytes(*sizes)).sum()
     }
 
     pub(super) fn shard_bytes(&self, sizes: Sizes) -> u64 {
@@ -238,29 +245,28 @@ impl Extraction {
         }
     }
 
-    /// Bytes that the disk must have free for the shards from `first` on: they themselves, and one
-    /// more at a time where a shard is gathered first and then put in its format.
+    /// Bytes that the disk must have free for some shards: they themselves, and one more at a time where a
+    /// shard is gathered first and then put in its format.
     #[must_use]
-    pub fn bytes_needed(&self, first: usize) -> u64 {
-        let rest = self.shards.get(first..).unwrap_or_default();
+    pub fn bytes_needed(&self, shards: Range<usize>) -> u64 {
+        let these = self.shards.get(shards.clone()).unwrap_or_default();
         let twice = match self.options.format {
             Format::Safetensors => 0,
-            Format::Npz | Format::Parquet => rest
+            Format::Npz | Format::Parquet => these
                 .iter()
                 .map(|sizes| shard::safetensors_bytes(&self.layout.specs(*sizes)))
                 .max()
                 .unwrap_or(0),
         };
-        self.bytes(first) + twice
+        self.bytes(shards) + twice
     }
 
-    /// Refuses a disk that is too small for the shards from `first` on; gives the bytes that are
-    /// free.
+    /// Refuses a disk that is too small for some shards; gives the bytes that are free.
     ///
     /// # Errors
     /// [`ExtractError::NoRoom`], [`ExtractError::Space`].
-    pub fn check_room(&self, folder: &Path, first: usize) -> Result<u64, Error> {
-        self.check_room_with(folder, first, space::available)
+    pub fn check_room(&self, folder: &Path, shards: Range<usize>) -> Result<u64, Error> {
+        self.check_room_with(folder, shards, space::available)
     }
 
     /// [`Extraction::check_room`] with another way to find out what is free.
@@ -270,11 +276,11 @@ impl Extraction {
     pub fn check_room_with(
         &self,
         folder: &Path,
-        first: usize,
+        shards: Range<usize>,
         available: impl FnOnce(&Path) -> io::Result<u64>,
     ) -> Result<u64, Error> {
         let available = available(folder).map_err(|source| ExtractError::Space { source })?;
-        let needed = self.bytes_needed(first);
+        let needed = self.bytes_needed(shards);
         if needed > available {
             return Err(ExtractError::NoRoom { needed, available }.into());
         }

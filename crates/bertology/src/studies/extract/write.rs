@@ -1,5 +1,6 @@
 //! The second reading: texts go through the model, values into shards.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -210,13 +211,12 @@ impl Extraction {
         self.finish(folder, progress.study())
     }
 
-    /// Refuses to go on after the shards that `state` counts where one of them is not there.
+    /// Refuses to go on where one of these shards is not there.
     ///
     /// # Errors
     /// [`ExtractError::MissingShard`].
-    pub fn check_shards(&self, folder: &Path, shards: u64) -> Result<(), Error> {
-        let shards = usize::try_from(shards).unwrap_or(usize::MAX);
-        for shard in 0..shards.min(self.shards.len()) {
+    pub fn check_shards(&self, folder: &Path, shards: Range<usize>) -> Result<(), Error> {
+        for shard in shards.start..shards.end.min(self.shards.len()) {
             for file in self.files(shard) {
                 let path = folder.join(file);
                 if !path.exists() {
@@ -232,7 +232,7 @@ impl Extraction {
     /// # Errors
     /// [`ExtractError::MissingShard`]; a disk that is full.
     pub fn finish(&self, folder: &Path, state: &ExtractState) -> Result<Summary, Error> {
-        self.check_shards(folder, u64::MAX)?;
+        self.check_shards(folder, 0..self.shards.len())?;
         let summary = Summary {
             shards: (0..self.shards.len())
                 .map(|shard| self.record(shard))

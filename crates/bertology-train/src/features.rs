@@ -45,11 +45,11 @@ impl Layout {
 /// attention of head k from the word to the column (α_ij), channel `heads + k` that from the column to the
 /// word (α_ji): Clark et al. 2019, section 5.2.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Features {
+pub struct Features<T = f32> {
     pub(crate) words: usize,
     pub(crate) roots: usize,
     pub(crate) channels: usize,
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Vec<T>,
 }
 
 impl Features {
@@ -105,7 +105,9 @@ impl Features {
             values: Vec::new(),
         }
     }
+}
 
+impl<T> Features<T> {
     /// Number of words, m.
     #[must_use]
     pub fn words(&self) -> usize {
@@ -120,11 +122,11 @@ impl Features {
 
 /// A sentence with its features, the vectors of its words and its gold heads.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Example {
+pub struct Example<T = f32> {
     /// Attention from and to each word.
-    pub features: Features,
+    pub features: Features<T>,
     /// `[word, dim]`; empty where no probe reads words.
-    pub vectors: Vec<f32>,
+    pub vectors: Vec<T>,
     /// Head of each word: 0 for ROOT, else the word's number from 1.
     pub heads: Vec<u32>,
 }

@@ -1,5 +1,4 @@
-//! First values of parameters: the same on every machine, unlike those of candle's CPU generator, which takes
-//! no seed.
+//! First values of parameters: the same on every machine.
 
 use bertology::random::{self, mixed};
 

@@ -1,10 +1,8 @@
-//! Below and above the blocks: embeddings, and the sequence-level heads with their losses and gradients.
+//! Above the blocks: the heads of a task, on a sequence and on its tokens, with their losses and gradients.
 
 use std::collections::BTreeSet;
 
-use bertology_checkpoint::{Pooling, Segments};
-use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::layer_norm;
+use bertology_checkpoint::Pooling;
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Activation, Matrix, Real};
 
@@ -14,56 +12,11 @@ use crate::objective::Parts;
 use crate::pass::SequenceOutput;
 use crate::rows::Rows;
 use crate::taps::{Event, ModelSite, Pass, Tap, Taps};
-use crate::workspace::{Scratch, sized};
 use crate::{Error, Model, PackedBatch};
-
-/// `hidden [tokens, hidden]` ← norm(word + segment + position); the norm where the family has one.
-pub(crate) fn embed<R: Real>(
-    model: &Model<R>,
-    batch: &PackedBatch,
-    hidden: &mut Vec<R>,
-    scratch: &mut Scratch<R>,
-    taps: &mut Taps<'_, '_, '_, R>,
-) -> Result<(), Error> {
-    let shell = &model.shell;
-    let arch = model.architecture();
-    let width = arch.hidden_size;
-    let segments: &[R] = match arch.segments {
-        Segments::Words => &shell.words,
-        Segments::None | Segments::Table(_) => &shell.segments,
-    };
-    let row = |table: &[R], id: u32| -> std::ops::Range<usize> {
-        let first = id as usize * width;
-        debug_assert!(first + width <= table.len());
-        first..first + width
-    };
-    let hidden = sized(hidden, batch.tokens() * width);
-    let sum = sized(&mut scratch.hidden, batch.tokens() * width);
-    for (token, out) in sum.chunks_exact_mut(width).enumerate() {
-        out.copy_from_slice(&shell.words[row(&shell.words, batch.ids[token])]);
-        if let Some(segment) = batch.segments[token] {
-            add_assign(out, &segments[row(segments, segment)]);
-        }
-        if let Some(positions) = &shell.positions {
-            add_assign(out, &positions[row(positions, batch.positions[token])]);
-        }
-    }
-    match &shell.norm {
-        Some(norm) => {
-            let mut rstd = vec![R::ZERO; batch.tokens()];
-            let (weight, bias) = (&norm.weight, &norm.bias);
-            layer_norm(hidden, sum, &mut rstd, weight, bias, arch.norm_epsilon);
-        }
-        None => hidden.copy_from_slice(sum),
-    }
-    let tap = Tap::Model(ModelSite::Embeddings);
-    taps.edit_rows(tap, batch, hidden, width)?;
-    taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
-}
 
 /// Everything above the last block for one sequence: logits, loss and, where `gradient` is given,
 /// the gradient of the loss with respect to the last hidden state.
-pub(crate) struct HeadPass<'a, R> {
+pub(crate) struct TaskHead<'a, R> {
     pub(crate) model: &'a Model<R>,
     pub(crate) batch: &'a PackedBatch,
     /// The positions whose last hidden state there is.
@@ -76,7 +29,7 @@ pub(crate) struct HeadPass<'a, R> {
     pub(crate) keep_target_logits: bool,
 }
 
-impl<R: Real> HeadPass<'_, R> {
+impl<R: Real> TaskHead<'_, R> {
     pub(crate) fn emit(
         &self,
         taps: &mut Taps<'_, '_, '_, R>,

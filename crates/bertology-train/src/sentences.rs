@@ -1,17 +1,17 @@
 //! Sentences with their attention: from the model, or from the cache where they are there.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::attention::{
-    Contribution, Fate, LeftOut, MapStudy, MapView, Passage, RowMode, SentenceItem,
-    SentencePassages, Supply, SurveyOptions, WordMap, Words, survey,
+    Fate, LeftOut, Passage, RowMode, SentenceItem, SentencePassages, Supply, Units, WordMap, Words,
 };
 use bertology::data::conllu::Word;
+use bertology::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
+use bertology::model::{Event, Interests, LayerSite};
 use bertology::{HeadId, LoadedModel, Sequence, Watch, watch};
 use serde::{Deserialize, Serialize};
 
@@ -53,11 +53,8 @@ pub struct Account {
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     pub(crate) model: &'a LoadedModel,
-    /// Where each head's map is among the channels.
-    heads: BTreeMap<HeadId, usize>,
-    pub(crate) rows: RowMode,
-    pub(crate) precision: Precision,
-    pub(crate) options: SurveyOptions,
+    maps_of: Maps,
+    pub(crate) work: Work,
     causal: bool,
     /// Whether maps are wanted at all.
     pub(crate) maps: bool,
@@ -68,16 +65,18 @@ impl<'a> Reader<'a> {
         model: &'a LoadedModel,
         rows: RowMode,
         precision: Precision,
-        options: SurveyOptions,
+        work: Work,
         maps: bool,
     ) -> Self {
         let heads = model.model().heads().enumerate();
         Self {
             model,
-            heads: heads.map(|(at, head)| (head, at)).collect(),
-            rows,
-            precision,
-            options,
+            maps_of: Maps {
+                heads: heads.map(|(at, head)| (head, at)).collect(),
+                rows,
+                precision,
+            },
+            work,
             causal: model.architecture().causal,
             maps,
         }
@@ -85,12 +84,12 @@ impl<'a> Reader<'a> {
 
     /// The heads of the model in the order of the channels.
     pub(crate) fn heads(&self) -> impl Iterator<Item = HeadId> {
-        self.heads.keys().copied()
+        self.maps_of.heads.keys().copied()
     }
 
     /// Twice the heads.
     pub(crate) fn channels(&self) -> usize {
-        2 * self.heads.len()
+        2 * self.maps_of.heads.len()
     }
 
     /// Pieces of evidence for ROOT: the first and the last column, of a causal model the first alone.
@@ -110,7 +109,7 @@ impl<'a> Reader<'a> {
                 .collect(),
             roots: if self.causal { vec![0] } else { vec![0, last] },
         };
-        Features::from_maps(maps, self.heads.len(), &layout)
+        Features::from_maps(maps, self.maps_of.heads.len(), &layout)
     }
 
     /// Hands every sentence of a treebank over, in order, with its maps `[head, unit, unit]`.
@@ -136,7 +135,7 @@ impl<'a> Reader<'a> {
         };
         if kept > 0 {
             watch.begin(watch::Pass::Attention, 0, total);
-            for raw in supply.open()?.take(kept) {
+            for raw in supply.open(0)?.take(kept) {
                 let values = match &mut cache {
                     Some(cache) if self.maps => cache.get(done)?.unwrap_or_default(),
                     _ => Vec::new(),
@@ -151,9 +150,11 @@ impl<'a> Reader<'a> {
                         source: Box::new(error),
                     })?;
                 match fate {
-                    Fate::Studied(passage) => {
-                        account.add(&passage.item);
-                        each(done, &passage.item, &values)?;
+                    Fate::Studied(passages) => {
+                        for passage in passages {
+                            account.add(&passage.item);
+                            each(done, &passage.item, &values)?;
+                        }
                     }
                     Fate::LeftOut(why) => account.leave_out(why),
                 }
@@ -182,25 +183,21 @@ impl<'a> Reader<'a> {
         P: Supply<Item = Sentence>,
         F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>,
     {
-        let arrived = RefCell::new(Vec::new());
+        let arrivals = Arrivals {
+            maps: self.maps_of.clone(),
+            queue: Arc::default(),
+        };
         let mut groups = Groups {
             watch,
-            arrived: &arrived,
+            arrived: Arc::clone(&arrivals.queue),
             cache,
             account,
             each,
             done,
             failure: None,
         };
-        let result = survey(
-            self.model,
-            supply,
-            &Maps(self),
-            &self.options,
-            done as u64,
-            &mut groups,
-            |fate| arrived.borrow_mut().push(fate),
-        );
+        let mut progress = Progress::new(arrivals).after(done as u64);
+        let result = drive(self.model, supply, &mut progress, &self.work, &mut groups);
         let (failure, reached) = (groups.failure.take(), groups.done);
         let flushed = match groups.cache {
             Some(cache) => cache.flush(),
@@ -245,12 +242,65 @@ impl Account {
     }
 }
 
-type Arrived = Fate<Contribution<Sentence, Vec<f32>>>;
+type Arrived = Fate<(Sentence, Vec<f32>)>;
+type Queue = Arc<Mutex<Vec<Arrived>>>;
+
+fn lock(queue: &Queue) -> std::sync::MutexGuard<'_, Vec<Arrived>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds nothing up: what arrives is handed on when a batch is complete. It has no state of its own; that of
+/// training is in the cache.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Arrivals {
+    #[serde(skip)]
+    maps: Maps,
+    #[serde(skip)]
+    queue: Queue,
+}
+
+impl Study for Arrivals {
+    type Lens = Maps;
+    type Found = ();
+
+    const PASS: watch::Pass = watch::Pass::Attention;
+
+    fn lens(&self) -> Maps {
+        self.maps.clone()
+    }
+
+    fn empty(&self) -> Self {
+        Self {
+            maps: self.maps.clone(),
+            queue: Arc::clone(&self.queue),
+        }
+    }
+
+    fn agrees(&self, _: &Self) -> Result<(), bertology::Error> {
+        Ok(())
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), bertology::Error> {
+        lock(&self.queue).push(match fate {
+            Fate::Studied(found) => Fate::Studied((found.item.clone(), found.part)),
+            Fate::LeftOut(why) => Fate::LeftOut(why),
+        });
+        Ok(())
+    }
+
+    fn merge(&mut self, _: Self) -> Result<(), bertology::Error> {
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), bertology::Error> {
+        Ok(())
+    }
+}
 
 /// Deals with the sentences that the model computed together when all of them have arrived.
 struct Groups<'a, 'w, F> {
     watch: &'w mut dyn Watch,
-    arrived: &'a RefCell<Vec<Arrived>>,
+    arrived: Queue,
     cache: Option<&'a mut MapCache>,
     account: &'a mut Account,
     each: &'a mut F,
@@ -260,13 +310,14 @@ struct Groups<'a, 'w, F> {
 
 impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Groups<'_, '_, F> {
     fn take(&mut self) -> Result<(), Error> {
-        for fate in self.arrived.take() {
+        let arrived = std::mem::take(&mut *lock(&self.arrived));
+        for fate in arrived {
             let mut values = Vec::new();
             match fate {
-                Fate::Studied(contribution) => {
-                    values = contribution.part;
-                    self.account.add(&contribution.item);
-                    (self.each)(self.done, &contribution.item, &values)?;
+                Fate::Studied((sentence, maps)) => {
+                    values = maps;
+                    self.account.add(&sentence);
+                    (self.each)(self.done, &sentence, &values)?;
                 }
                 Fate::LeftOut(why) => self.account.leave_out(why),
             }
@@ -301,22 +352,33 @@ impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Watch for Groups<'
 }
 
 /// Word maps of a sequence, `[head, unit, unit]`.
-struct Maps<'a>(&'a Reader<'a>);
+#[derive(Debug, Clone, Default)]
+struct Maps {
+    /// Where each head's map is among the channels.
+    heads: BTreeMap<HeadId, usize>,
+    rows: RowMode,
+    precision: Precision,
+}
 
-impl MapStudy for Maps<'_> {
+impl Lens for Maps {
     type Item = Sentence;
     type Part = Vec<f32>;
 
-    fn begin(&self, sentence: &Sentence, _sequence: &Sequence) -> Vec<f32> {
-        vec![0.0; self.0.heads.len() * sentence.words.units().pow(2)]
+    fn wants(&self) -> Wants<'_> {
+        Wants::sites(Interests::none().value(LayerSite::AttentionProbs))
     }
 
-    fn see(&self, sentence: &Sentence, part: &mut Vec<f32>, view: &MapView<'_>) {
-        let Some(at) = self.0.heads.get(&view.head) else {
+    fn begin(&self, sentence: &Sentence, _: &Sequence) -> Result<Vec<f32>, bertology::Error> {
+        Ok(vec![0.0; self.heads.len() * sentence.words.units().pow(2)])
+    }
+
+    fn see(&self, sentence: &Sentence, part: &mut Vec<f32>, event: &Event<'_, f32>) {
+        let head = event.head_id();
+        let Some(at) = head.and_then(|head| self.heads.get(&head)) else {
             return;
         };
         let units = sentence.words.units();
-        let map = WordMap::new(view.map, &sentence.words, self.0.rows);
+        let map = WordMap::new(event.value, &sentence.words, self.rows);
         let room = &mut part[at * units * units..(at + 1) * units * units];
         for (unit, row) in room.chunks_exact_mut(units).enumerate() {
             for (to, value) in row.iter_mut().zip(map.row(unit)) {
@@ -325,31 +387,55 @@ impl MapStudy for Maps<'_> {
         }
     }
 
-    fn close(&self, _sentence: &Sentence, part: &mut Vec<f32>) {
-        self.0.precision.round(part);
+    fn close(&self, _: &Sentence, part: &mut Vec<f32>) -> Result<(), bertology::Error> {
+        self.precision.round(part);
+        Ok(())
     }
 }
 
 /// The sentences of a treebank as the probes take them.
 #[derive(Debug)]
-pub struct Sentences<'a>(SentencePassages<'a>);
+pub struct Sentences(SentencePassages);
 
-impl<'a> Sentences<'a> {
+impl Sentences {
     /// Of these sequences.
     #[must_use]
-    pub fn new(passages: SentencePassages<'a>) -> Self {
+    pub fn new(passages: SentencePassages) -> Self {
         Self(passages)
     }
 
     /// The sequences.
     #[must_use]
-    pub fn passages(&self) -> &SentencePassages<'a> {
+    pub fn passages(&self) -> &SentencePassages {
         &self.0
     }
 }
 
-impl Supply for Sentences<'_> {
-    type Raw = <SentencePassages<'static> as Supply>::Raw;
+/// What the probes need to know of it.
+fn passage(passage: Passage<SentenceItem>) -> Passage<Sentence> {
+    let SentenceItem {
+        sentence, words, ..
+    } = passage.item;
+    Passage {
+        target: passage.target,
+        item: Sentence {
+            words,
+            ids: passage.sequence.ids.clone(),
+            heads: sentence
+                .words
+                .iter()
+                // Sentences are far shorter than 2³².
+                .map(|word| word.head.map_or(0, |head| head as u32 + 1))
+                .collect(),
+            punct: sentence.words.iter().map(Word::is_punctuation).collect(),
+            forms: sentence.words.into_iter().map(|word| word.form).collect(),
+        },
+        sequence: passage.sequence,
+    }
+}
+
+impl Supply for Sentences {
+    type Raw = <SentencePassages as Supply>::Raw;
     type Item = Sentence;
 
     fn path(&self) -> &Path {
@@ -360,13 +446,8 @@ impl Supply for Sentences<'_> {
         self.0.total()
     }
 
-    fn open(
-        &self,
-    ) -> Result<
-        Box<dyn Iterator<Item = Result<Self::Raw, bertology::Error>> + Send + '_>,
-        bertology::Error,
-    > {
-        self.0.open()
+    fn open(&self, first: u64) -> Result<Units<'_, Self::Raw>, bertology::Error> {
+        self.0.open(first)
     }
 
     fn size(&self, raw: &Self::Raw) -> usize {
@@ -377,29 +458,10 @@ impl Supply for Sentences<'_> {
         self.0.line(raw)
     }
 
-    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Passage<Sentence>>, bertology::Error> {
-        let passage = match self.0.prepare(raw)? {
-            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
-            Fate::Studied(passage) => passage,
-        };
-        let SentenceItem {
-            sentence, words, ..
-        } = passage.item;
-        Ok(Fate::Studied(Passage {
-            target: passage.target,
-            item: Sentence {
-                words,
-                ids: passage.sequence.ids.clone(),
-                heads: sentence
-                    .words
-                    .iter()
-                    // Sentences are far shorter than 2³².
-                    .map(|word| word.head.map_or(0, |head| head as u32 + 1))
-                    .collect(),
-                punct: sentence.words.iter().map(Word::is_punctuation).collect(),
-                forms: sentence.words.into_iter().map(|word| word.form).collect(),
-            },
-            sequence: passage.sequence,
-        }))
+    fn prepare(&self, raw: Self::Raw) -> Result<Fate<Vec<Passage<Sentence>>>, bertology::Error> {
+        Ok(match self.0.prepare(raw)? {
+            Fate::LeftOut(why) => Fate::LeftOut(why),
+            Fate::Studied(passages) => Fate::Studied(passages.into_iter().map(passage).collect()),
+        })
     }
 }

@@ -2,15 +2,16 @@
 
 use std::ops::RangeInclusive;
 
-use bertology::attention::{RowMode, Supply, SurveyOptions};
+use bertology::attention::{RowMode, Supply};
+use bertology::drive::Work;
 use bertology::{HeadId, LoadedModel, Watch};
 use serde::Serialize;
 
-use crate::probe::{Adam, Alignment, Kind, Parameter, Probe, Shape};
+use crate::probe::{Alignment, Kind, Parameter, Probe, Shape};
 use crate::score::{Uas, at_offset};
 use crate::sentences::{Account, Reader, Sentence};
 use crate::vectors::Vectors;
-use crate::{Error, Example, Features, MapCache, Precision};
+use crate::{Adam, Error, Example, Features, MapCache, Precision};
 
 /// What is trained, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +33,7 @@ pub struct Options {
     /// Offsets among which the best one is searched on the training sentences; 0 is passed over.
     pub offsets: RangeInclusive<i32>,
     /// How the work is spread.
-    pub survey: SurveyOptions,
+    pub work: Work,
 }
 
 impl Default for Options {
@@ -41,13 +42,16 @@ impl Default for Options {
         Self {
             kinds: Kind::ALL.to_vec(),
             alignment: Alignment::Correct,
-            adam: Adam::default(),
+            adam: Adam {
+                learning_rate: 0.002,
+                ..Adam::default()
+            },
             epochs: 1,
             seed: 42,
             rows: RowMode::Mean,
             precision: Precision::F16,
             offsets: -3..=2,
-            survey: SurveyOptions::default(),
+            work: Work::default(),
         }
     }
 }
@@ -126,7 +130,7 @@ pub fn run<P: Supply<Item = Sentence>>(
         model,
         options.rows,
         options.precision,
-        options.survey,
+        options.work,
         options.kinds.iter().any(|kind| kind.reads_attention()),
     );
     let shape = Shape {
@@ -139,11 +143,11 @@ pub fn run<P: Supply<Item = Sentence>>(
         vectors,
         words: options.kinds.iter().any(|kind| kind.reads_words()),
     };
-    let mut probes = options
+    let mut probes: Vec<Probe> = options
         .kinds
         .iter()
         .map(|kind| Probe::new(*kind, shape, options.alignment, options.adam, options.seed))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect();
     let mut curves: Vec<Curve> = options
         .kinds
         .iter()
@@ -216,7 +220,7 @@ pub fn run<P: Supply<Item = Sentence>>(
         rows,
         curves,
         best_offset,
-        weights: weights(&probes, &reader)?,
+        weights: weights(&probes, &reader),
         train: train_account,
         dev: dev_account,
         unknown_words: unknown,
@@ -242,10 +246,9 @@ fn some<P: Supply>(account: Account, supply: &P) -> Result<(), Error> {
     })
 }
 
-fn weights(probes: &[Probe], reader: &Reader<'_>) -> Result<Option<Weights>, Error> {
-    let Some(probe) = probes.iter().find(|probe| probe.kind() == Kind::Attention) else {
-        return Ok(None);
-    };
+fn weights(probes: &[Probe], reader: &Reader<'_>) -> Option<Weights> {
+    let mut probes = probes.iter();
+    let probe = probes.find(|probe| probe.kind() == Kind::Attention)?;
     let heads: Vec<HeadId> = reader.heads().collect();
     let mut weights = Weights {
         to_candidate: Vec::new(),
@@ -253,7 +256,7 @@ fn weights(probes: &[Probe], reader: &Reader<'_>) -> Result<Option<Weights>, Err
         root: Vec::new(),
         heads,
     };
-    for Parameter { name, values, .. } in probe.parameters()? {
+    for Parameter { name, values, .. } in probe.parameters() {
         if name == "root" {
             weights.root = values;
         } else {
@@ -261,7 +264,7 @@ fn weights(probes: &[Probe], reader: &Reader<'_>) -> Result<Option<Weights>, Err
             (weights.to_candidate, weights.from_candidate) = (w.to_vec(), u.to_vec());
         }
     }
-    Ok(Some(weights))
+    Some(weights)
 }
 
 /// Makes of a sentence what the probes take.

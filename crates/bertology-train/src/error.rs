@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bertology::Kind;
+
 /// Why a probe could not be trained or scored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -10,9 +12,6 @@ pub enum Error {
     /// The model or the driver refused.
     #[error(transparent)]
     Study(#[from] bertology::Error),
-    /// The tensor library refused.
-    #[error("the arithmetic of the probes failed: {0}")]
-    Tensor(#[from] candle_core::Error),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -84,6 +83,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whose fault it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Study(error) => error.kind(),
+            Self::Io { .. } => Kind::Environment,
+            Self::NotFinite { .. } => Kind::Numeric,
+            Self::Interrupted { .. } => Kind::Interrupted,
+            // Probes and their inputs are cut from one sentence.
+            Self::Shape { .. } => Kind::Internal,
+            Self::Vectors { .. }
+            | Self::NoVectors { .. }
+            | Self::NoEmbeddings
+            | Self::NoSentences { .. } => Kind::Input,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
@@ -103,4 +119,23 @@ pub(crate) fn expect(what: &'static str, found: usize, expected: usize) -> Resul
         found,
         expected,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_error_keeps_its_kind() {
+        let study = bertology::Error::Interrupted { done: 1, total: 2 };
+        assert_eq!(Error::from(study).kind(), Kind::Interrupted);
+        let path = PathBuf::from("vectors.txt");
+        assert_eq!(Error::NoVectors { path }.kind(), Kind::Input);
+        let diverged = Error::NotFinite {
+            probe: "words",
+            sentence: 0,
+            loss: f64::NAN,
+        };
+        assert_eq!(diverged.kind(), Kind::Numeric);
+    }
 }

@@ -1,0 +1,50 @@
+//! `bertology merge`: the parts of a run put together.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use super::Done;
+use crate::args::{Cli, MergeArgs};
+use crate::command::Start;
+use crate::failure::Failure;
+use crate::parts::Parts;
+use crate::run_folder::RunFolder;
+use crate::show::Screen;
+
+pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
+    RunFolder::check(&args.output, args.overwrite, false)?;
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|error| Failure::io("find", path, &error));
+    let folders = args.parts.iter().map(|part| absolute(part));
+    let folders: Vec<PathBuf> = folders.collect::<Result<_, _>>()?;
+    let output = absolute(&args.output)?;
+    let parts = Parts::open(&folders)?;
+    let (arguments, directory) = parts.command_line();
+    let words = std::iter::once("bertology").chain(arguments.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(crate::args::normalise(words.map(Into::into)));
+    let mut command = cli
+        .map_err(|error| {
+            Failure::input(format!(
+                "the command that made the parts is none of this version: {error}"
+            ))
+        })?
+        .command;
+    // Its files are named as seen from there.
+    std::env::set_current_dir(directory).map_err(|error| {
+        Failure::input(format!(
+            "the parts were made in {}, which cannot be entered ({error}); merge where model and \
+             data lie as they did then",
+            directory.display()
+        ))
+    })?;
+    let Some((grid, resume, to)) = super::written(&mut command) else {
+        return Err(Failure::input(
+            "the command that made the parts has no parts in this version",
+        ));
+    };
+    grid.part = None;
+    resume.resume = false;
+    (to.output, to.overwrite) = (Some(output), args.overwrite);
+    super::run(command, Start::Parts(&parts), screen)
+}

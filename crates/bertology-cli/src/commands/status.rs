@@ -1,0 +1,61 @@
+//! `bertology status`: how far the parts of a run are.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::Done;
+use crate::args::StatusArgs;
+use crate::failure::Failure;
+use crate::parts::Standing;
+use crate::run_folder::agree;
+use crate::show::Screen;
+use crate::show::text::count;
+
+pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
+    let mut rows = Vec::new();
+    let mut there = BTreeSet::new();
+    let mut of = 0;
+    let mut first: Option<Standing> = None;
+    for folder in &args.parts {
+        let found = Standing::of(folder)?;
+        if let Some(first) = &first {
+            agree(folder, &found.identity, &first.identity)?;
+        }
+        let (done, total) = found.units;
+        let how = match found.finished {
+            true => "finished".to_owned(),
+            false => format!("{} of {} units", count(done), count(total)),
+        };
+        screen.say(&format!(
+            "part {:>7}  {how:<24}  {}",
+            found.part.to_string(),
+            folder.display()
+        ))?;
+        rows.push(json!({
+            "folder": folder,
+            "part": found.part.to_string(),
+            "finished": found.finished,
+            "done": done,
+            "total": total,
+        }));
+        of = of.max(found.part.of);
+        there.insert(found.part.number);
+        first.get_or_insert(found);
+    }
+    let missing: Vec<u64> = (1..=of).filter(|number| !there.contains(number)).collect();
+    let unfinished = rows.iter().filter(|row| row["finished"] != true).count();
+    let names: Vec<String> = missing
+        .iter()
+        .map(|number| format!("{number}/{of}"))
+        .collect();
+    screen.say(&match (names.is_empty(), unfinished) {
+        (true, 0) => "All parts are there; `bertology merge` puts them together".to_owned(),
+        (true, _) => format!("{unfinished} of {of} parts are not finished"),
+        (false, _) => format!(
+            "Missing: {}; {unfinished} more not finished",
+            names.join(" ")
+        ),
+    })?;
+    Ok(json!({ "command": "status", "parts": rows, "missing": names }).into())
+}

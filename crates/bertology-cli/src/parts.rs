@@ -1,0 +1,317 @@
+//! Parts of a run: written by `--part K/N`, put together by `bertology merge`.
+//!
+//! A finished part is a folder with `part.json`, which says what it is a part of, and `chunks.jsonl`, a saved
+//! state a chunk. To merge is to run the command once more with these states in the place of its corpus, so that a
+//! merged run is written by what writes a whole one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bertology::drive::{Part, PartState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::record::Run;
+use crate::run_folder::{Identity, RunFolder, agree, read_json};
+use crate::watcher::Predictions;
+
+/// What a folder is a part of.
+const PART: &str = "part.json";
+/// A saved state a chunk.
+const CHUNKS: &str = "chunks.jsonl";
+/// The layout of both.
+const FORMAT: u64 = 1;
+
+/// `part.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    format: u64,
+    part: Part,
+    /// What must be the same in all parts.
+    identity: Identity,
+    /// What was typed, and in which folder.
+    arguments: Vec<String>,
+    directory: PathBuf,
+    stages: Vec<Span>,
+}
+
+/// The units of a stage that a part holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Span {
+    first: u64,
+    end: u64,
+    total: u64,
+    chunk: u64,
+}
+
+/// A line of `chunks.jsonl`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Chunk {
+    stage: usize,
+    state: Value,
+}
+
+/// Writes what a part came to; `part.json` comes last. Gives it.
+pub(crate) fn write(
+    folder: &RunFolder,
+    run: &Run,
+    part: Part,
+    states: &[PartState],
+) -> Result<Value, Failure> {
+    let mut lines = folder.stream(CHUNKS)?;
+    for (stage, state) in states.iter().enumerate() {
+        for state in &state.chunks {
+            let mut line = json!({ "stage": stage, "state": state }).to_string();
+            line.push('\n');
+            lines.put(line.as_bytes())?;
+        }
+    }
+    lines.finish()?;
+    let directory = std::env::current_dir()
+        .map_err(|error| Failure::work(format!("there is no working directory: {error}")))?;
+    let record = json!(Record {
+        format: FORMAT,
+        part,
+        identity: run.identity.clone(),
+        arguments: crate::record::arguments(),
+        directory,
+        stages: states
+            .iter()
+            .map(|state| Span {
+                first: state.first,
+                end: state.end,
+                total: state.total,
+                chunk: state.chunk,
+            })
+            .collect(),
+    });
+    folder.write_json(PART, &record)?;
+    folder.remove_state()?;
+    Ok(record)
+}
+
+/// All parts of one run, finished.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    folders: Vec<PathBuf>,
+    records: Vec<Record>,
+}
+
+impl Parts {
+    /// Opens the parts of one run, in whatever order they are named.
+    pub(crate) fn open(folders: &[PathBuf]) -> Result<Self, Failure> {
+        let mut found = Vec::new();
+        for folder in folders {
+            found.push((folder.clone(), record(folder)?));
+        }
+        found.sort_by_key(|(_, record)| record.part.number);
+        let Some((first, of)) = found
+            .first()
+            .map(|(folder, record)| (folder.clone(), record.part.of))
+        else {
+            return Err(Failure::input("no part is named"));
+        };
+        let identity = found[0].1.identity.clone();
+        let mut next = 1;
+        for (folder, record) in &found {
+            if record.part.of != of {
+                return Err(Failure::input(format!(
+                    "{} is part {}, but {} is one of {of}; name the parts of one run",
+                    folder.display(),
+                    record.part,
+                    first.display()
+                )));
+            }
+            // Before gaps: the parts of two runs have gaps, too.
+            agree(&folder.join(PART), &record.identity, &identity)
+                .map_err(|failure| Failure::input(format!("{failure} (in {})", first.display())))?;
+            if record.part.number < next {
+                return Err(Failure::input(format!(
+                    "part {} is there twice, the second time in {}; name each part once",
+                    record.part,
+                    folder.display()
+                )));
+            }
+            if record.part.number > next {
+                return Err(missing(next, record.part.number - 1, of));
+            }
+            next += 1;
+        }
+        if next <= of {
+            return Err(missing(next, of, of));
+        }
+        let (folders, records) = found.into_iter().unzip();
+        Ok(Self { folders, records })
+    }
+
+    /// The folders, in the order of the parts.
+    pub(crate) fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// What was typed to make the first part, and where.
+    pub(crate) fn command_line(&self) -> (&[String], &Path) {
+        let record = &self.records[0];
+        (&record.arguments, &record.directory)
+    }
+
+    /// Refuses parts that were made of other things than those opened now.
+    pub(crate) fn agree(&self, identity: &Identity) -> Result<(), Failure> {
+        agree(
+            &self.folders[0].join(PART),
+            &self.records[0].identity,
+            identity,
+        )
+    }
+
+    /// The states of a stage.
+    pub(crate) fn states(&self, stage: usize) -> Result<Vec<PartState>, Failure> {
+        let parts = self.folders.iter().zip(&self.records);
+        parts
+            .map(|(folder, record)| {
+                let path = folder.join(CHUNKS);
+                let damaged = |why: &str| {
+                    Failure::input(format!(
+                        "{}: {why}, so it is not what `--part {}` wrote; make the part again",
+                        path.display(),
+                        record.part
+                    ))
+                };
+                let span = record
+                    .stages
+                    .get(stage)
+                    .ok_or_else(|| damaged("a stage is missing"))?;
+                let text = fs::read_to_string(&path)
+                    .map_err(|error| Failure::io("read", &path, &error))?;
+                let mut chunks = Vec::new();
+                for (at, line) in text.lines().enumerate() {
+                    let chunk: Chunk = serde_json::from_str(line)
+                        .map_err(|error| damaged(&format!("line {}: {error}", at + 1)))?;
+                    if chunk.stage == stage {
+                        chunks.push(chunk.state);
+                    }
+                }
+                if chunks.len() as u64 != (span.end - span.first).div_ceil(span.chunk) {
+                    return Err(damaged("chunks are missing"));
+                }
+                Ok(PartState {
+                    first: span.first,
+                    end: span.end,
+                    total: span.total,
+                    chunk: span.chunk,
+                    chunks,
+                })
+            })
+            .collect()
+    }
+
+    /// The predictions of all parts, one after the other.
+    pub(crate) fn predictions(&self, predictions: &mut Predictions) -> Result<(), Failure> {
+        for folder in &self.folders {
+            predictions.append(&folder.join("predictions.csv"))?;
+        }
+        Ok(())
+    }
+}
+
+fn missing(first: u64, last: u64, of: u64) -> Failure {
+    let which = if first == last {
+        format!("part {first}/{of} is")
+    } else {
+        format!("parts {first}/{of} to {last}/{of} are")
+    };
+    Failure::input(format!(
+        "{which} missing; make them with the same command and --part, then name all parts"
+    ))
+}
+
+/// What a folder says that it is a part of.
+fn record(folder: &Path) -> Result<Record, Failure> {
+    let path = folder.join(PART);
+    if !path.exists() {
+        let why = match state(folder) {
+            Some(_) => "a part that is not finished; continue it with its command and --resume",
+            None if folder.join(crate::run_folder::RUN).exists() => {
+                "a whole run, and no part of one (--part K/N)"
+            }
+            None => "not the folder of a part: it has no part.json",
+        };
+        return Err(Failure::input(format!("{}: {why}", folder.display())));
+    }
+    let value = read_json(&path)?;
+    match value.get("format").and_then(Value::as_u64) {
+        Some(FORMAT) => {}
+        Some(found) => {
+            return Err(Failure::input(format!(
+                "{}: its format is {found}, this version of bertology knows {FORMAT}; take the \
+                 version that wrote it",
+                path.display()
+            )));
+        }
+        None => {
+            return Err(Failure::input(format!(
+                "{}: not a part of a run",
+                path.display()
+            )));
+        }
+    }
+    let record: Record = serde_json::from_value(value).map_err(|error| {
+        Failure::input(format!("{}: not a part of a run ({error})", path.display()))
+    })?;
+    let well = |span: &Span| span.first <= span.end && span.end <= span.total && span.chunk > 0;
+    if !record.stages.iter().all(well) || !(1..=record.part.of).contains(&record.part.number) {
+        return Err(Failure::input(format!(
+            "{}: it claims units that cannot be; make the part again",
+            path.display()
+        )));
+    }
+    Ok(record)
+}
+
+/// `state.json` of an unfinished part.
+fn state(folder: &Path) -> Option<Value> {
+    let path = folder.join(crate::run_folder::STATE);
+    path.exists().then(|| read_json(&path).ok()).flatten()
+}
+
+/// How far the part in a folder is.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// Which part it is.
+    pub(crate) part: Part,
+    /// Units done, and units in all.
+    pub(crate) units: (u64, u64),
+    pub(crate) finished: bool,
+    pub(crate) identity: Identity,
+}
+
+impl Standing {
+    /// Of a finished part, or of one that was interrupted or is still going on.
+    pub(crate) fn of(folder: &Path) -> Result<Self, Failure> {
+        if let Some(state) = state(folder)
+            && !folder.join(PART).exists()
+        {
+            let read = |pointer: &str| state.pointer(pointer).cloned().unwrap_or_default();
+            let part = serde_json::from_value(read("/state/part")).ok().flatten();
+            let units = serde_json::from_value(read("/state/units"));
+            let identity = serde_json::from_value(read("/identity"));
+            if let (Some(part), Ok(units), Ok(identity)) = (part, units, identity) {
+                return Ok(Self {
+                    part,
+                    units,
+                    finished: false,
+                    identity,
+                });
+            }
+        }
+        let record = record(folder)?;
+        let units = record.stages.iter().map(|span| span.end - span.first).sum();
+        Ok(Self {
+            part: record.part,
+            units: (units, units),
+            finished: true,
+            identity: record.identity,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! What would do about a fault, in the options of this command.
+//!
+//! The library says what is wrong and what would do in its own terms, and knows no options: it is called from
+//! other programs, too.
+
+use bertology::checkpoint;
+use bertology::data::DataError;
+use bertology::extract::ExtractError;
+use bertology::hub::{HubError, NotCachedReason};
+use bertology::{Error, model};
+
+/// A clause for the end of the library's sentence, where an option is the way out.
+pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Example { source, .. } => remedy(source),
+        Error::Checkpoint(error) | Error::Model(model::Error::Checkpoint(error)) => {
+            of_checkpoint(error)
+        }
+        Error::Hub(error) => of_hub(error),
+        Error::Data(error) => of_data(error),
+        Error::NoClassifier { .. } => Some("plain text is named with --text FILE"),
+        Error::NoLabels { .. } => {
+            Some("say --split dev, --label-column COLUMN, or --objective mlm or lm")
+        }
+        Error::LabelsForLm { .. } => Some(
+            "leave --task or --label-column out and name the text with --text FILE, or with --data FILE \
+             --text-column COLUMN",
+        ),
+        Error::NoObjective { .. } => Some("--objective label, lm or mlm names it"),
+        Error::WrongObjective { .. } => Some("--objective chooses it"),
+        Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
+        Error::NoSpecialToken { .. } => Some("leave --bos out"),
+        Error::PairOfTexts => Some("leave --pair-column out"),
+        Error::TooLong { .. } => Some("say --max-length N, --too-long cut or --too-long window"),
+        Error::LongPair { .. } => Some("say --too-long cut"),
+        Error::StrideOfNothing { .. } => Some("say --too-long window, or leave --stride out"),
+        Error::NoTargets { .. } => Some("--bos puts such a token before each text"),
+        Error::MapsTooLarge { .. } => Some("say --max-length N, --rows N or --memory SIZE"),
+        _ => None,
+    }
+}
+
+fn of_checkpoint(error: &checkpoint::Error) -> Option<&'static str> {
+    use checkpoint::Error as E;
+    match error {
+        E::Unexpected { .. } | E::Untied { .. } => Some("say --allow-unexpected"),
+        E::OutputExists { .. } => Some("say --overwrite"),
+        _ => None,
+    }
+}
+
+fn of_hub(error: &HubError) -> Option<&'static str> {
+    match error {
+        HubError::RevisionOfFolder { .. } => Some("--revision is for models of the hub"),
+        HubError::NoCacheFolder => Some("--cache-dir DIR names one"),
+        HubError::NotCached {
+            reason: NotCachedReason::Offline,
+            ..
+        } => Some("--offline turns that mode on, too"),
+        _ => None,
+    }
+}
+
+fn of_data(error: &DataError) -> Option<&'static str> {
+    match error {
+        DataError::UnknownTask { .. } | DataError::NotAFolder { .. } => {
+            Some("--text-column and --label-column name them")
+        }
+        DataError::MissingFile { .. } => Some("--split chooses it"),
+        DataError::Unlabelled { .. } => Some("say --split dev or --label-column COLUMN"),
+        DataError::LabelCount { .. } => Some("--task names it"),
+        _ => None,
+    }
+}
+
+/// The same for what pages are made of.
+pub(crate) fn of_pages(error: &bertology_report::Error) -> Option<&'static str> {
+    use bertology_report::{Error as E, RunError};
+    match error {
+        E::Run(RunError::NotARun { .. }) => {
+            Some("the command that began the run finishes it with --resume")
+        }
+        E::TooLarge { .. } => Some(
+            "choose fewer with --layers or --heads, cut the text with --max-length, or raise --size-limit",
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn the_option_depends_on_what_is_missing() {
+        let lacks = |token| Error::NoSpecialToken {
+            path: PathBuf::new(),
+            token,
+            hint: "",
+        };
+        assert_eq!(remedy(&lacks("mask")), Some("say --unmasked"));
+        assert_eq!(remedy(&lacks("beginning-of-text")), Some("leave --bos out"));
+    }
+
+    #[test]
+    fn an_error_within_another_has_its_remedy() {
+        let path = PathBuf::new;
+        let unexpected = || checkpoint::Error::Unexpected {
+            path: path(),
+            names: Vec::new(),
+        };
+        let found = remedy(&unexpected().into()).unwrap();
+        assert!(found.contains("--allow-unexpected"), "{found}");
+        let inner = model::Error::from(unexpected());
+        assert_eq!(remedy(&inner.into()), Some(found));
+        let line = Error::Example {
+            path: path(),
+            line: 2,
+            source: Box::new(Error::PairOfTexts),
+        };
+        assert_eq!(remedy(&line), Some("leave --pair-column out"));
+        assert_eq!(remedy(&Error::NoExamples), None);
+    }
+}

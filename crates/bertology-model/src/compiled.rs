@@ -1,0 +1,81 @@
+//! The passes, compiled here once for the type that all studies compute in.
+//!
+//! Generic code is compiled in every crate that calls it, with that crate's optimisation. The engine is
+//! large and must be fast, so its `f32` form is compiled in this crate, and callers only link to it.
+
+use bertology_checkpoint::Checkpoint;
+
+use crate::{
+    Error, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions, PassOutput,
+    SequenceOutput, Workspace,
+};
+
+/// A floating-point type that the engine computes in: `f32` or `f64`.
+pub trait Real: bertology_kernels::Real + Passes {}
+
+impl<R: Passes> Real for R {}
+
+/// The entries of the engine for one type.
+pub trait Passes: bertology_kernels::Real {
+    /// [`Model::from_checkpoint`].
+    fn read(checkpoint: &Checkpoint) -> Result<Model<Self>, Error>;
+
+    /// [`Model::run_with`].
+    fn pass(
+        model: &Model<Self>,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<Self>,
+        observers: &mut [&mut dyn Observer<Self>],
+        interventions: &mut [&mut dyn Intervention<Self>],
+    ) -> Result<PassOutput<Self>, Error>;
+
+    /// [`Model::run_without_each`].
+    fn without_each(
+        model: &Model<Self>,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<Self>,
+        heads: &[HeadId],
+        each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<Self>>),
+    ) -> Result<(), Error>;
+}
+
+macro_rules! passes {
+    ($real:ty $(, $attribute:meta)?) => {
+        impl Passes for $real {
+            $(#[$attribute])?
+            fn read(checkpoint: &Checkpoint) -> Result<Model<Self>, Error> {
+                Model::read(checkpoint)
+            }
+
+            $(#[$attribute])?
+            fn pass(
+                model: &Model<Self>,
+                batch: &PackedBatch,
+                options: &PassOptions<'_>,
+                workspace: &mut Workspace<Self>,
+                observers: &mut [&mut dyn Observer<Self>],
+                interventions: &mut [&mut dyn Intervention<Self>],
+            ) -> Result<PassOutput<Self>, Error> {
+                model.pass(batch, options, workspace, observers, interventions)
+            }
+
+            $(#[$attribute])?
+            fn without_each(
+                model: &Model<Self>,
+                batch: &PackedBatch,
+                options: &PassOptions<'_>,
+                workspace: &mut Workspace<Self>,
+                heads: &[HeadId],
+                each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<Self>>),
+            ) -> Result<(), Error> {
+                model.without_each(batch, options, workspace, heads, each)
+            }
+        }
+    };
+}
+
+passes!(f32);
+// Only checks of gradients compute in f64; who does not run them need not compile it.
+passes!(f64, inline);

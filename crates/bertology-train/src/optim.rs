@@ -1,0 +1,132 @@
+//! Steps down a gradient: AdamW, and schedules of its learning rate.
+
+use bertology_kernels::Real;
+use serde::{Deserialize, Serialize};
+
+/// Constants of AdamW (Loshchilov and Hutter 2019); without decay it is Adam (Kingma and Ba 2015).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Decay of the mean gradient, in `[0, 1)`.
+    pub beta1: f64,
+    /// Decay of the mean squared gradient, in `[0, 1)`.
+    pub beta2: f64,
+    /// Added to the root of the mean square.
+    pub epsilon: f64,
+    /// How much of a parameter a step takes away, in units of the learning rate; apart from the gradient.
+    pub weight_decay: f64,
+}
+
+impl Default for Adam {
+    /// Those of Kingma and Ba, no decay.
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.001,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+/// AdamW for one row of parameters: its constants, its state and how many steps were taken.
+///
+/// With `g` the gradient, `r` the learning rate times the schedule's factor and `λ` the weight decay, step `t`
+/// (from 1) is
+///
+/// ```text
+/// m ← β₁ m + (1 - β₁) g        v ← β₂ v + (1 - β₂) g²
+/// x ← (1 - r λ) x - r m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε)
+/// ```
+///
+/// as torch.optim.AdamW's. Parameters that are not to decay, such as biases and norms, are a row of their own.
+#[derive(Debug, Clone)]
+pub struct Optimizer<T> {
+    adam: Adam,
+    steps: u64,
+    mean: Vec<T>,
+    square: Vec<T>,
+}
+
+impl<T: Real> Optimizer<T> {
+    /// For `size` parameters, before the first step.
+    #[must_use]
+    pub fn new(adam: Adam, size: usize) -> Self {
+        Self {
+            adam,
+            steps: 0,
+            mean: vec![T::ZERO; size],
+            square: vec![T::ZERO; size],
+        }
+    }
+
+    /// One step: moves `values` against `gradient`, the learning rate multiplied by `factor` ([`Schedule`]).
+    ///
+    /// # Panics
+    /// If there are not as many values, or not as many gradients, as the optimiser is for.
+    #[track_caller]
+    pub fn step(&mut self, values: &mut [T], gradient: &[T], factor: f64) {
+        assert_eq!(values.len(), self.mean.len());
+        assert_eq!(gradient.len(), self.mean.len());
+        self.steps += 1;
+        let Adam {
+            learning_rate,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+        } = self.adam;
+        let rate = learning_rate * factor;
+        // The means begin at zero; this is the share of true gradients in them.
+        let share = |beta: f64| 1.0 - beta.powf(self.steps as f64);
+        let size = T::from_f64(rate / share(beta1));
+        let scale = T::from_f64(share(beta2).sqrt().recip());
+        let kept = T::from_f64(1.0 - rate * weight_decay);
+        let (beta1, rest1) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
+        let (beta2, rest2) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
+        let epsilon = T::from_f64(epsilon);
+        let state = self.mean.iter_mut().zip(&mut self.square);
+        for ((x, g), (mean, square)) in values.iter_mut().zip(gradient).zip(state) {
+            *mean = beta1 * *mean + rest1 * *g;
+            *square = beta2 * *square + rest2 * *g * *g;
+            *x = kept * *x - size * *mean / (square.sqrt() * scale + epsilon);
+        }
+    }
+}
+
+/// What the learning rate is multiplied by as training goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// 1 throughout.
+    #[default]
+    Constant,
+    /// From 0 in a straight line to 1 within `warmup` steps, then in a straight line to 0 at `total`: that of
+    /// transformers' `get_linear_schedule_with_warmup`.
+    Linear {
+        /// Steps on the way up.
+        warmup: u64,
+        /// All steps.
+        total: u64,
+    },
+}
+
+impl Schedule {
+    /// The factor of a step; the first step is 0.
+    #[must_use]
+    pub fn factor(self, step: u64) -> f64 {
+        match self {
+            Self::Constant => 1.0,
+            Self::Linear { warmup, .. } if step < warmup => step as f64 / warmup as f64,
+            Self::Linear { warmup, total } => {
+                let left = total.saturating_sub(step) as f64;
+                left / total.saturating_sub(warmup).max(1) as f64
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
