@@ -11,20 +11,22 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use tempfile::TempDir;
 
-use super::fixture::{Fixture, rows};
+use super::fixture::{Fixture, rows, spread};
 
 const TEXTS: usize = 7;
 
 fn written(model: &LoadedModel, pool: Pool, request: &Request) -> TempDir {
     let mut options = ExtractOptions::default();
     // One sequence a batch, as the library runs them.
-    (options.format, options.pool, options.batch_tokens) = (Format::Parquet, pool, 1);
+    (options.format, options.pool) = (Format::Parquet, pool);
     options.shard_size = 4;
-    let extraction = Extraction::new(model, Texts::given(sentences()), request, options, &mut ());
+    let work = spread(0, 1);
+    let texts = Texts::given(sentences());
+    let extraction = Extraction::new(model, texts, request, options, &work, &mut ());
     let folder = tempfile::tempdir().unwrap();
     extraction
         .unwrap()
-        .write(folder.path(), 0, &mut ())
+        .write(folder.path(), &work, &mut ())
         .unwrap();
     folder
 }
