@@ -5,7 +5,6 @@
 
 use bertology::checkpoint;
 use bertology::data::DataError;
-use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::{Error, model};
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bertology::drive::{Progress, Work, drive};
 use bertology::extract::{
-    ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request, Summary,
+    ExtractOptions, Extraction, Float, Format, GradientOf, Heads, Layers, Pool, Request, Summary,
     Texts,
 };
 use bertology::model::LayerSite;
@@ -194,7 +194,7 @@ fn values_are_those_of_transformers() {
         .attentions(heads())
         .head_outputs(heads())
         .logits()
-        .gradients(Objective::Class(1));
+        .gradients(GradientOf::Class(1));
     let extraction = planned(
         &model,
         Texts::given(TEXTS),
@@ -253,7 +253,7 @@ fn values_are_those_of_the_library() {
     let model = fixture.model();
     let texts: Vec<String> = rows(7).into_iter().map(|(text, _)| text).collect();
     let targets = vec![Target::Label(2); 7];
-    let request = everything().gradients(Objective::Class(2));
+    let request = everything().gradients(GradientOf::Class(2));
     let options = options(|o| o.shard_size = 4);
     let extraction = planned(&model, Texts::given(&texts), &request, options);
     let (folder, summary) = written_by(&extraction, &spread(0, 1));
@@ -339,7 +339,7 @@ fn every_format_and_type_holds_the_same_numbers() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let texts: Vec<String> = rows(30).into_iter().map(|(text, _)| text).collect();
-    let request = everything().gradients(Objective::Class(0));
+    let request = everything().gradients(GradientOf::Class(0));
     let arrays = |format: Format, float: Float| {
         let options = options(|o| (o.format, o.float) = (format, float));
         let extraction = planned(&model, Texts::given(&texts), &request, options);
@@ -439,7 +439,7 @@ fn interruptions_and_threads_change_no_byte() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let texts: Vec<String> = rows(50).into_iter().map(|(text, _)| text).collect();
-    let request = everything().gradients(Objective::Class(0));
+    let request = everything().gradients(GradientOf::Class(0));
     for format in [Format::Safetensors, Format::Npz, Format::Parquet] {
         let options = options(|o| (o.format, o.shard_size) = (format, 12));
         let plan = planned(&model, Texts::given(&texts), &request, options);
@@ -502,8 +502,8 @@ fn interruptions_and_threads_change_no_byte() {
 #[test]
 fn losses_of_language_models_follow_from_their_logits() {
     for (folder, objective) in [
-        (assets().join("tiny-gpt2"), Objective::NextTokens),
-        (golden("bert-mlm"), Objective::Tokens),
+        (assets().join("tiny-gpt2"), GradientOf::NextTokens),
+        (golden("bert-mlm"), GradientOf::Tokens),
     ] {
         let model = LoadedModel::open(&folder).unwrap();
         let vocabulary = model.architecture().vocab_size;
@@ -525,7 +525,7 @@ fn losses_of_language_models_follow_from_their_logits() {
         let gradients: Vec<&[f64]> = values(&arrays, "gradients.token_logits")
             .chunks(vocabulary)
             .collect();
-        let next = usize::from(objective == Objective::NextTokens);
+        let next = usize::from(objective == GradientOf::NextTokens);
         for (text, range) in [0..6, 6..9, 9..10].into_iter().enumerate() {
             let places: Vec<usize> = (range.start..range.end - next).collect();
             assert_eq!(values(&arrays, "num_targets")[text], places.len() as f64);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bertology::drive::Work;
 use bertology::extract::{
-    ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request, Texts,
+    ExtractOptions, Extraction, Float, Format, GradientOf, Heads, Layers, Pool, Request, Texts,
 };
 use bertology::model::LayerSite;
 use bertology::windows::TooLong;
@@ -142,25 +142,25 @@ fn requests_that_cannot_be_met_say_what_would_do() {
     refused(&model, mask, plain(), &["HeadMask", "not a value per head"]);
     refused(
         &model,
-        Request::new().gradients(Objective::Class(0)),
+        Request::new().gradients(GradientOf::Class(0)),
         plain(),
         &["none is chosen"],
     );
     refused(
         &model,
-        states("1").gradients(Objective::Class(3)),
+        states("1").gradients(GradientOf::Class(3)),
         plain(),
         &["no class 3", "has 3"],
     );
     refused(
         &model,
-        states("1").gradients(Objective::Label),
+        states("1").gradients(GradientOf::Label),
         plain(),
         &["no labels"],
     );
     refused(
         &model,
-        states("1").gradients(Objective::NextTokens),
+        states("1").gradients(GradientOf::NextTokens),
         plain(),
         &["lm", "causal language model", "classifier"],
     );

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bertology::extract::{
-    ExtractOptions, Extraction, Format, Heads, Layers, Objective, Pool, Request, Texts,
+    ExtractOptions, Extraction, Format, GradientOf, Heads, Layers, Pool, Request, Texts,
 };
 use bertology::{HeadId, LoadedModel};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -89,7 +89,7 @@ fn a_row_is_a_token_or_a_token_and_head() {
         .attentions(Heads::parse("1 2.3", model.architecture()).unwrap())
         .head_outputs(Heads::parse("0.1", model.architecture()).unwrap())
         .logits()
-        .gradients(Objective::Class(1));
+        .gradients(GradientOf::Class(1));
     let folder = written(&model, Pool::None, &request);
     let sentences = sentences();
     let states = model.hidden_states(&sentences).unwrap();

@@ -5,11 +5,11 @@ use std::path::Path;
 use bertology::attention::patterns::{
     Anchors, Denominators, Gradients, Key, PatternOptions, Patterns, PatternsState, TokenClasses,
 };
-use bertology::attention::{Long, TextOptions, TextPassages};
+use bertology::attention::{TextOptions, TextPassages};
 use bertology::data::{Documents, LabelOrder};
 use bertology::drive::{Progress, Study, Work, drive};
 use bertology::watch::Savable;
-use bertology::{Error, HeadId, HeadTable, LoadedModel, Objective, Source};
+use bertology::{Error, HeadId, HeadTable, LoadedModel, Objective, Source, TooLong};
 
 use super::fixture::{
     Fixture, HEAD_DIM, HEADS, HIDDEN, difference, driven, rows, spread, stop_after, stopped,
@@ -214,9 +214,9 @@ fn long_texts_are_skipped_cut_or_refused() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let content = format!("w5 w6 w7\n{}\nw8\n", "w9 ".repeat(30));
-    let of = |long: Long| {
+    let of = |too_long: TooLong| {
         let options = TextOptions {
-            long,
+            too_long,
             ..TextOptions::default()
         };
         let source = lines(&fixture, "long.txt", &content);
@@ -225,15 +225,15 @@ fn long_texts_are_skipped_cut_or_refused() {
         drive(&model, &passages, &mut progress, &spread(1, 64), &mut ())?;
         Ok::<_, Error>(*progress.study().counts())
     };
-    let counts = of(Long::Skip).unwrap();
+    let counts = of(TooLong::Skip).unwrap();
     assert_eq!(
         (counts.sequences, counts.tokens, counts.too_long),
         (2, 8, 1)
     );
-    let counts = of(Long::Cut).unwrap();
+    let counts = of(TooLong::Cut).unwrap();
     assert_eq!((counts.sequences, counts.tokens), (3, 32));
     assert_eq!((counts.cut, counts.tokens_cut), (1, 8));
-    let error = of(Long::Error).unwrap_err().to_string();
+    let error = of(TooLong::Error).unwrap_err().to_string();
     assert!(
         error.contains("line 2") && error.contains("32 tokens"),
         "{error}"
