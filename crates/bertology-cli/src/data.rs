@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use bertology::attention::{
-    InputMode, Long, Packing, RowMode, TextOptions, TextPassages, TreebankOptions,
+    InputMode, Packing, RowMode, TextOptions, TextPassages, TreebankOptions,
 };
 use bertology::corpus::CorpusOptions;
 use bertology::data::conllu::Treebank;
@@ -263,10 +263,10 @@ pub(crate) fn passages(
     let options = TextOptions {
         packing,
         max_length: args.max_length.map(usize::from),
-        long: match args.too_long {
-            LongArg::Skip => Long::Skip,
-            LongArg::Cut => Long::Cut,
-            LongArg::Error => Long::Error,
+        too_long: match args.too_long {
+            LongArg::Skip => TooLong::Skip,
+            LongArg::Cut => TooLong::Cut,
+            LongArg::Error => TooLong::Error,
         },
         bos: args.bos,
     };

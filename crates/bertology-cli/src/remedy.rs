@@ -5,7 +5,6 @@
 
 use bertology::checkpoint;
 use bertology::data::DataError;
-use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::{Error, model};
 
@@ -18,10 +17,6 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         }
         Error::Hub(error) => of_hub(error),
         Error::Data(error) => of_data(error),
-        Error::Extract(error) => match **error {
-            ExtractError::LongPair { .. } => Some("say --too-long cut"),
-            _ => None,
-        },
         Error::NoClassifier { .. } => Some("plain text is named with --text FILE"),
         Error::NoLabels { .. } => {
             Some("say --split dev, --label-column COLUMN, or --objective mlm or lm")
@@ -36,6 +31,7 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
         Error::TooLong { .. } => Some("say --max-length N, --too-long cut or --too-long window"),
+        Error::LongPair { .. } => Some("say --too-long cut"),
         Error::StrideOfNothing { .. } => Some("say --too-long window, or leave --stride out"),
         Error::NoTargets { .. } => Some("--bos puts such a token before each text"),
         Error::MapsTooLarge { .. } => Some("say --max-length N, --rows N or --memory SIZE"),

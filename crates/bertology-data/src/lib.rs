@@ -60,7 +60,7 @@ pub use example::{Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, 
 pub use labels::{LabelMap, LabelOrder};
 pub use metrics::{MetricSet, MetricState, Target, argmax};
 pub use source::{
-    DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ExampleReader, ReadOptions, Source,
+    DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ExampleReader, Mark, ReadOptions, Source,
 };
 pub use table::{Columns, TableFormat};
 pub use task::{Mode, Split, Task};

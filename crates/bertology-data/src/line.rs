@@ -1,7 +1,7 @@
 //! Lines of a file: bounded in length, checked, counted, and hashed on the way.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -32,8 +32,19 @@ pub(crate) struct LineReader {
     path: PathBuf,
     inner: BufReader<HashingReader>,
     buffer: Vec<u8>,
-    line: u64,
+    at: LineMark,
+    /// Whether what is before was passed over, so that the hash is not that of the file.
+    sought: bool,
     limit: usize,
+}
+
+/// A place between two lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LineMark {
+    /// Bytes before it.
+    byte: u64,
+    /// Lines before it.
+    line: u64,
 }
 
 /// A line without its end.
@@ -69,7 +80,8 @@ impl LineReader {
             path: path.to_owned(),
             inner: BufReader::with_capacity(1 << 16, inner),
             buffer: Vec::new(),
-            line: 0,
+            at: LineMark::default(),
+            sought: false,
             limit,
         })
     }
@@ -103,8 +115,9 @@ impl LineReader {
         if read == 0 {
             return Ok(None);
         }
-        self.line += 1;
-        let number = self.line;
+        self.at.byte += read as u64;
+        self.at.line += 1;
+        let number = self.at.line;
         let mut bytes = self.buffer.as_slice();
         if number == 1 {
             bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
@@ -143,8 +156,32 @@ impl LineReader {
         }
     }
 
-    /// Reads the file to its end; gives its size and its SHA-256 in hex.
+    /// The place behind the last line.
+    pub(crate) fn mark(&self) -> LineMark {
+        self.at
+    }
+
+    /// Goes on from a place of the same file; what is before it is not read.
+    pub(crate) fn seek(&mut self, mark: LineMark) -> Result<(), DataError> {
+        let to = SeekFrom::Start(mark.byte);
+        // What was read ahead is dropped with the buffer.
+        self.inner.consume(self.inner.buffer().len());
+        let sought = self.inner.get_mut().file.seek(to);
+        sought.map_err(|source| DataError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.at = mark;
+        self.sought = true;
+        Ok(())
+    }
+
+    /// Reads the file to its end (after [`LineReader::seek`] anew from its start); gives its size and its
+    /// SHA-256 in hex.
     pub(crate) fn finish(mut self) -> Result<(u64, String), DataError> {
+        if self.sought {
+            return Self::open(&self.path, self.limit)?.finish();
+        }
         io::copy(&mut self.inner, &mut io::sink()).map_err(|source| DataError::Io {
             path: self.path.clone(),
             source,
@@ -162,7 +199,7 @@ impl std::fmt::Debug for LineReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LineReader")
             .field("path", &self.path)
-            .field("line", &self.line)
+            .field("line", &self.at.line)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }

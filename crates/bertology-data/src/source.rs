@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::DataError;
 use crate::example::{Dataset, DatasetInfo, Example, SkipReason, Skipped};
 use crate::glue::{self, GlueLayout};
-use crate::line::LineReader;
+use crate::line::{LineMark, LineReader};
 use crate::record::{CsvFault, CsvProgress, CsvSplitter, Record};
 use crate::table::{self, Columns, Fields, TableFormat};
 use crate::task::{Mode, Split, Task};
@@ -209,6 +209,20 @@ impl Source {
         Ok(reader)
     }
 
+    /// Opens the file at a place where a reader of it was; what is before it is not read, but for the
+    /// header. Lines, the limit and the account go on as if it had been.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::open`].
+    pub fn open_at(&self, mark: &Mark) -> Result<ExampleReader, DataError> {
+        let mut reader = self.open()?;
+        reader.rows.lines.seek(mark.lines)?;
+        reader.rows.skipped.clone_from(&mark.skipped);
+        reader.given = mark.given;
+        Ok(reader)
+    }
+
     /// Reads all examples (or as many as the limit allows) into memory.
     ///
     /// # Errors
@@ -261,6 +275,22 @@ pub(crate) struct Rows {
     record: Record,
 }
 
+/// A place between two examples of a file, to go on from; see [`Source::open_at`].
+#[derive(Debug, Clone)]
+pub struct Mark {
+    lines: LineMark,
+    given: u64,
+    skipped: Skipped,
+}
+
+impl Mark {
+    /// Examples before it.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.given
+    }
+}
+
 /// Hands out the examples of a file one by one, in constant memory.
 ///
 /// The first error ends the iteration. Call [`ExampleReader::finish`] at the end for the account of
@@ -288,6 +318,22 @@ impl ExampleReader {
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.rows.lines.bytes_read()
+    }
+
+    /// Examples handed out so far, those before the place where the reading began included.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.given
+    }
+
+    /// The place behind the last example.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            lines: self.rows.lines.mark(),
+            given: self.given,
+            skipped: self.rows.skipped.clone(),
+        }
     }
 
     /// The rows skipped so far.

@@ -276,7 +276,9 @@ fn pass(
     parallel::in_order(
         options.threads,
         batches.iter(),
-        |workspace, batch| run(model, batch, options.observe, workspace),
+        None,
+        Workspace::new,
+        |workspace, batch, _| run(model, batch, options.observe, workspace),
         |result| {
             let failed = result.is_err();
             results.push(result);

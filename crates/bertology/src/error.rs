@@ -188,6 +188,17 @@ pub enum Error {
         /// The most allowed.
         limit: usize,
     },
+    /// A pair that would have to be read through windows.
+    #[error(
+        "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
+         let it be cut"
+    )]
+    LongPair {
+        /// Tokens of the pair.
+        tokens: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A stride where nothing is taken in windows.
     #[error(
         "the stride is {stride}, but windows alone have a stride; let inputs that are too long be taken in \
@@ -443,6 +454,7 @@ impl Error {
             | Self::NoSpecialToken { .. }
             | Self::PairOfTexts
             | Self::TooLong { .. }
+            | Self::LongPair { .. }
             | Self::StrideOfNothing { .. }
             | Self::Stride { .. }
             | Self::TokenId { .. }

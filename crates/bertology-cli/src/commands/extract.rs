@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bertology::data::LabelOrder;
 use bertology::extract::{
-    Counts, ExtractOptions, ExtractState, Extraction, Float, Format, Heads, Layers, Objective,
+    Counts, ExtractOptions, ExtractState, Extraction, Float, Format, Heads, Layers, GradientOf,
     Pool, Request, Summary, Texts,
 };
 use bertology::model::LayerSite;
@@ -264,14 +264,14 @@ fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
 }
 
 /// The objective, and the head that it reads.
-fn objective(args: &ValueArgs) -> Result<(Option<Objective>, OpenAs), Failure> {
+fn objective(args: &ValueArgs) -> Result<(Option<GradientOf>, OpenAs), Failure> {
     let Some(text) = &args.objective else {
         return Ok((None, OpenAs::Declared));
     };
     let objective = text.parse().map_err(|e| failure(&e))?;
     let open_as = match objective {
-        Objective::NextTokens => OpenAs::CausalLm,
-        Objective::Tokens => OpenAs::MaskedLm,
+        GradientOf::NextTokens => OpenAs::CausalLm,
+        GradientOf::Tokens => OpenAs::MaskedLm,
         _ => OpenAs::Declared,
     };
     Ok((Some(objective), open_as))
@@ -293,7 +293,7 @@ fn hash_of(texts: &[String]) -> Option<String> {
 
 fn request(
     args: &ValueArgs,
-    objective: Option<Objective>,
+    objective: Option<GradientOf>,
     arch: &Architecture,
 ) -> Result<Request, Failure> {
     if args.gradients && objective.is_none() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::fault::TreebankFault;
-use super::reader::{TreebankCounts, TreebankInfo, TreebankReader};
+use super::reader::{TreebankCounts, TreebankInfo, TreebankMark, TreebankReader};
 use super::sentence::Sentence;
 use crate::error::DataError;
 use crate::source::DEFAULT_MAX_DOCUMENT_BYTES;
@@ -26,8 +26,8 @@ pub struct Document {
 #[derive(Debug)]
 pub struct DocumentReader {
     sentences: TreebankReader,
-    /// First sentence of the next document, and the bytes of its lines.
-    pending: Option<(Sentence, usize)>,
+    /// First sentence of the next document, the bytes of its lines, and the place before it.
+    pending: Option<(Sentence, usize, TreebankMark)>,
     limit: Option<usize>,
     max_bytes: usize,
     ended: bool,
@@ -56,6 +56,17 @@ impl DocumentReader {
         self.sentences.bytes_read()
     }
 
+    /// The place behind the last document.
+    #[must_use]
+    pub fn mark(&self) -> TreebankMark {
+        let now = self.sentences.mark();
+        match &self.pending {
+            // Its sentences are read, but not handed out.
+            Some((_, _, before)) => before.with_counts_of(&now),
+            None => now,
+        }
+    }
+
     /// What was handed out so far.
     #[must_use]
     pub fn counts(&self) -> &TreebankCounts {
@@ -73,7 +84,7 @@ impl DocumentReader {
 
     fn read(&mut self) -> Result<Option<Document>, DataError> {
         let first = match self.pending.take() {
-            Some(first) => Some(first),
+            Some((first, bytes, _)) => Some((first, bytes)),
             None => self.sentences.read()?,
         };
         let Some((first, mut bytes)) = first else {
@@ -84,9 +95,13 @@ impl DocumentReader {
             id: id.and_then(|start| start.id.clone()),
             sentences: vec![first],
         };
-        while let Some((sentence, more)) = self.sentences.read()? {
+        loop {
+            let before = self.sentences.mark();
+            let Some((sentence, more)) = self.sentences.read()? else {
+                break;
+            };
             if sentence.new_document.is_some() {
-                self.pending = Some((sentence, more));
+                self.pending = Some((sentence, more, before));
                 break;
             }
             document.sentences.push(sentence);

@@ -68,6 +68,6 @@ mod written;
 pub use document::{Document, DocumentReader};
 pub use entities::{DEFAULT_ENTITY_LAYOUT, Mention, Mentions};
 pub use fault::TreebankFault;
-pub use reader::{Treebank, TreebankCounts, TreebankInfo, TreebankReader};
+pub use reader::{Treebank, TreebankCounts, TreebankInfo, TreebankMark, TreebankReader};
 pub use sentence::{Boundary, EmptyNode, MultiwordToken, Sentence, SurfaceToken, Word};
 pub use written::{SpannedText, WordSpan};

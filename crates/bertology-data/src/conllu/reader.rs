@@ -9,7 +9,7 @@ use super::document::DocumentReader;
 use super::parse::{Draft, Fault};
 use super::sentence::Sentence;
 use crate::error::DataError;
-use crate::line::LineReader;
+use crate::line::{LineMark, LineReader};
 use crate::source::ReadOptions;
 
 /// A file of sentences in CoNLL-U. Opening it again reads it again from the start.
@@ -69,6 +69,31 @@ impl Treebank {
         })
     }
 
+    /// Opens the file at a place where a reader of its sentences was; what is before it is not read. Lines, the
+    /// limit and the counts go on as if it had been.
+    ///
+    /// # Errors
+    ///
+    /// As [`Treebank::open`].
+    pub fn open_at(&self, mark: &TreebankMark) -> Result<TreebankReader, DataError> {
+        let mut reader = self.open()?;
+        reader.lines.seek(mark.lines)?;
+        reader.layout.clone_from(&mark.layout);
+        reader.counts = mark.counts;
+        Ok(reader)
+    }
+
+    /// Opens the file at a place where a reader of its documents was, as [`Treebank::open_at`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Treebank::open`].
+    pub fn open_documents_at(&self, mark: &TreebankMark) -> Result<DocumentReader, DataError> {
+        let mut sentences = self.open_at(mark)?;
+        let limit = sentences.limit.take();
+        Ok(DocumentReader::new(sentences, limit))
+    }
+
     /// Opens the file to read document by document; see [`DocumentReader`].
     ///
     /// # Errors
@@ -78,6 +103,25 @@ impl Treebank {
         let mut sentences = self.open()?;
         let limit = sentences.limit.take();
         Ok(DocumentReader::new(sentences, limit))
+    }
+}
+
+/// A place between two sentences (or documents) of a treebank, to go on from; see [`Treebank::open_at`].
+#[derive(Debug, Clone)]
+pub struct TreebankMark {
+    lines: LineMark,
+    /// The `# global.Entity` in force.
+    layout: Option<Arc<str>>,
+    counts: TreebankCounts,
+}
+
+impl TreebankMark {
+    /// The same place, with what was handed out since.
+    pub(super) fn with_counts_of(&self, other: &Self) -> Self {
+        Self {
+            counts: other.counts,
+            ..self.clone()
+        }
     }
 }
 
@@ -174,6 +218,16 @@ impl TreebankReader {
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.lines.bytes_read()
+    }
+
+    /// The place behind the last sentence.
+    #[must_use]
+    pub fn mark(&self) -> TreebankMark {
+        TreebankMark {
+            lines: self.lines.mark(),
+            layout: self.layout.clone(),
+            counts: self.counts,
+        }
     }
 
     /// What was handed out so far.

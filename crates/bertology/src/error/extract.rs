@@ -136,17 +136,6 @@ pub enum ExtractError {
         /// The name of the site.
         what: &'static str,
     },
-    /// A pair that is too long for a window.
-    #[error(
-        "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
-         let it be cut"
-    )]
-    LongPair {
-        /// Tokens of the pair.
-        tokens: usize,
-        /// The limit.
-        limit: usize,
-    },
     /// The disk is too small.
     #[error(
         "the results need about {}, and {} are free; choose fewer layers or heads, a narrower type \
@@ -202,8 +191,7 @@ impl ExtractError {
             | Self::Objective { .. }
             | Self::ObjectiveSyntax { .. }
             | Self::NoSuchClass { .. }
-            | Self::PooledMaps { .. }
-            | Self::LongPair { .. } => Kind::Input,
+            | Self::PooledMaps { .. } => Kind::Input,
         }
     }
 }

@@ -6,26 +6,26 @@
 
 use std::path::Path;
 
-use bertology_checkpoint::{Architecture, Problem, TaskHead};
+use bertology_checkpoint::{Architecture, TaskHead};
 use bertology_data::{
-    DatasetInfo, Example, LabelMap, LabelOrder, MetricSet, MetricState, Mode, Source,
+    DatasetInfo, Example, LabelMap, LabelOrder, Mark, MetricSet, MetricState, Source,
 };
-use bertology_model::{PackedBatch, Sequence, Target};
-use bertology_tokenizer::Tokenizer;
+use bertology_model::{PackedBatch, Sequence};
 
-use crate::input::supply::{Fate, Passage, Supply, Units, after};
-
+use crate::input::marks::Marks;
 use crate::input::objective::{LOSS, Objective};
+use crate::input::prepare::{Piece, PrepareOptions, Preparer};
+use crate::input::supply::{Fate, Passage, Supply, Units, after};
+use crate::input::target::{Targets, label_map, scored};
 use crate::input::windows::TooLong;
 use crate::{Error, LoadedModel};
 
 pub use counts::{DocumentCounts, Truncation};
-pub(crate) use documents::{hiding, never_predicted, special};
 
 mod counts;
 mod documents;
 
-use documents::{TokenPlan, WindowReader};
+use documents::WindowReader;
 
 /// The reference script's maximum length for labelled examples.
 pub const DEFAULT_MAX_LENGTH: usize = 128;
@@ -67,16 +67,27 @@ impl Default for CorpusOptions {
 /// before any model runs. Nothing but the account of it is kept; each study reads the file again.
 #[derive(Debug, Clone)]
 pub struct Corpus {
-    /// For its tokenizer.
-    model: LoadedModel,
+    preparer: Preparer,
     source: Source,
     objective: Objective,
     scoring: Scoring,
     info: DatasetInfo,
     examples: u64,
-    max_length: usize,
-    too_long: TooLong,
+    /// Places to go on from, by examples.
+    marks: Marks<Mark>,
 }
+
+/// Why no row is left out.
+const EVERY_ROW: &str =
+    "every labelled text is scored; cut texts that are too long, or make them an error";
+
+/// Why labelled texts are not windowed.
+const NO_LABEL: &str = "a label belongs to a whole text, and its windows have none of their own; cut texts \
+                        that are too long, or make them an error";
+
+/// Why no document is left out.
+const EVERY_DOCUMENT: &str = "every document is scored; read documents that are too long through windows, cut \
+                              them, or make them an error";
 
 /// What the answers are compared with.
 #[derive(Debug, Clone)]
@@ -87,7 +98,7 @@ enum Scoring {
         classes: usize,
     },
     Tokens {
-        plan: TokenPlan,
+        targets: Targets,
         counts: DocumentCounts,
     },
 }
@@ -128,81 +139,57 @@ impl Corpus {
         options: &CorpusOptions,
     ) -> Result<Self, Error> {
         let arch = model.architecture();
-        let path = || model.checkpoint().folder().to_owned();
-        let (classes, problem) = match arch.head {
-            TaskHead::SequenceClassification {
-                num_labels,
-                problem,
-            } => (num_labels, problem),
+        let classes = match arch.head {
+            TaskHead::SequenceClassification { num_labels, .. } => num_labels,
             ref other => {
                 return Err(Error::NoClassifier {
-                    path: path(),
+                    path: model.checkpoint().folder().to_owned(),
                     found: other.description(),
                 });
             }
         };
-        let tokenizer = model.tokenizer()?;
         let max_length = match options.max_length {
             None => model.max_length().min(DEFAULT_MAX_LENGTH),
-            given => model.checked_length(given)?,
-        };
-        let refuse = |option, value: String, reason| {
-            Err(Error::Option {
-                option,
-                value,
-                reason,
-            })
+            Some(given) => given,
         };
         let too_long = options.too_long.unwrap_or(TooLong::Cut);
-        if too_long == TooLong::Window {
-            let reason = "a label belongs to a whole text, and its windows have none of their own; cut \
-                          texts that are too long, or make them an error";
-            return refuse("what is done with long texts", "window".to_owned(), reason);
+        match too_long {
+            TooLong::Error | TooLong::Cut => {}
+            TooLong::Skip => return too_long.refused(EVERY_ROW),
+            TooLong::Window => return too_long.refused(NO_LABEL),
         }
-        if let Some(stride) = options.stride {
-            let reason = "windows alone have a stride, and labelled texts are not read through windows; \
-                          give no stride";
-            return refuse("the stride", stride.to_string(), reason);
-        }
-        if !source.has_labels() {
-            return Err(Error::NoLabels {
-                path: source.path().to_owned(),
-                model: path(),
-                found: arch.head.description(),
-            });
-        }
-        let labels = LabelMap::new(&arch.labels, source.task(), options.label_order)?;
-        let data = match (labels.mode(), problem) {
-            (Mode::Classification, Problem::SingleLabel)
-            | (Mode::Regression, Problem::Regression) => None,
-            (Mode::Classification, _) => Some("class"),
-            (Mode::Regression, _) => Some("number"),
-        };
-        if let Some(data) = data {
-            return Err(Error::WrongProblem {
-                path: path(),
-                data,
-                found: arch.head.description(),
-            });
-        }
+        let preparer = Preparer::new(
+            model,
+            &PrepareOptions {
+                max_length: Some(max_length),
+                too_long,
+                stride: options.stride,
+                bos: false,
+                token_ids: false,
+            },
+        )?;
+        let labels = label_map(model, source.path(), Some(&source), options.label_order)?;
         let metrics = source
             .task()
             .map_or_else(|| MetricSet::for_outputs(classes), MetricSet::for_task);
         MetricState::new(metrics, classes, labels.positive())?;
         let mut reader = source.open()?;
-        for example in reader.by_ref() {
+        let mut marks = Marks::default();
+        while let Some(example) = reader.next() {
             let example = example?;
+            marks.offer(reader.examples(), || reader.mark());
             labels.target(&example, source.path())?;
             if too_long == TooLong::Error {
-                check_length(tokenizer, &example, max_length)
-                    .map_err(|error| blame(&source, example.line, error))?;
+                let pieces = preparer.pieces(&example);
+                pieces.map_err(|error| blame(&source, example.line, error))?;
             }
         }
         let info = reader.finish()?;
         Ok(Self {
             examples: info.examples,
             info,
-            model: model.clone(),
+            marks,
+            preparer,
             source,
             objective: Objective::Labels,
             scoring: Scoring::Labels {
@@ -210,8 +197,6 @@ impl Corpus {
                 metrics,
                 classes,
             },
-            max_length,
-            too_long,
         })
     }
 
@@ -237,15 +222,12 @@ impl Corpus {
         }
         let max_length = model.checked_length(options.max_length)?;
         let too_long = options.too_long.unwrap_or(TooLong::Window);
-        let plan = TokenPlan::new(
-            model,
-            &objective,
-            source.has_token_ids(),
-            max_length,
-            too_long,
-            options.stride,
-        )?;
-        let mut windows = WindowReader::new(&source, &plan, model)?;
+        if too_long == TooLong::Skip {
+            return too_long.refused(EVERY_DOCUMENT);
+        }
+        let (preparer, targets) =
+            documents::plan(model, &source, objective, max_length, too_long, options)?;
+        let mut windows = WindowReader::new(&source, &preparer, &targets, None)?;
         for window in windows.by_ref() {
             window?;
         }
@@ -256,15 +238,15 @@ impl Corpus {
                 documents: counts.documents,
             });
         }
+        let (reader, marks) = windows.into_parts();
         Ok(Self {
-            info: windows.into_reader().finish()?,
+            info: reader.finish()?,
+            marks,
             examples: counts.windows,
-            model: model.clone(),
+            preparer,
             source,
             objective,
-            scoring: Scoring::Tokens { plan, counts },
-            max_length,
-            too_long,
+            scoring: Scoring::Tokens { targets, counts },
         })
     }
 
@@ -345,22 +327,19 @@ impl Corpus {
     /// Longest input in tokens.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.preparer.max_length()
     }
 
     /// What is done with longer inputs.
     #[must_use]
     pub fn too_long(&self) -> TooLong {
-        self.too_long
+        self.preparer.too_long()
     }
 
     /// Tokens from the beginning of one window to that of the next, where there are windows.
     #[must_use]
     pub fn stride(&self) -> Option<usize> {
-        match &self.scoring {
-            Scoring::Tokens { plan, .. } if self.too_long == TooLong::Window => Some(plan.stride()),
-            _ => None,
-        }
+        (self.too_long() == TooLong::Window).then(|| self.preparer.stride())
     }
 
     /// The first `count` examples as inputs, for timing and comparison.
@@ -387,28 +366,29 @@ impl Corpus {
         &self,
         index: u64,
         example: &Example,
-    ) -> Result<Passage<ExampleItem>, Error> {
-        let (text, pair) = (&example.text, example.pair.as_deref());
-        let tokenizer = self.model.tokenizer()?;
-        let encoding = tokenizer.encode(text, pair, Some(self.max_length))?;
+    ) -> Result<Fate<Vec<Passage<ExampleItem>>>, Error> {
+        let pieces = match self.preparer.pieces(example)? {
+            Fate::Studied(pieces) => pieces,
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+        };
         let label = match &self.scoring {
             Scoring::Labels { labels, .. } => Some(labels.target(example, self.source.path())?),
             Scoring::Tokens { .. } => None,
         };
-        let truncated = encoding.truncated;
-        Ok(Passage {
-            sequence: LoadedModel::sequence(encoding),
-            target: label.map(scored),
+        let passage = |piece: Piece| Passage {
             item: ExampleItem {
                 index,
                 line: example.line,
-                window: 0,
+                window: piece.number,
                 label,
                 targets: 1,
                 bytes: 0,
-                truncated,
+                truncated: piece.encoding.truncated,
             },
-        })
+            sequence: LoadedModel::sequence(piece.encoding),
+            target: label.map(scored),
+        };
+        Ok(Fate::Studied(pieces.map(passage).collect()))
     }
 }
 
@@ -435,18 +415,24 @@ impl Supply for Corpus {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, RawExample>, Error> {
+        let place = self.marks.before(first);
+        let begun = place.map_or(0, |(unit, _)| unit);
         match &self.scoring {
             Scoring::Labels { .. } => {
-                let rows = (0..).zip(self.source.open()?);
+                let rows = match place {
+                    Some((_, mark)) => self.source.open_at(mark)?,
+                    None => self.source.open()?,
+                };
+                let rows = (begun..).zip(rows);
                 after(
-                    first,
+                    first - begun,
                     rows.map(|(index, row)| Ok(RawExample::Row(index, row?))),
                 )
             }
-            Scoring::Tokens { plan, .. } => {
-                let windows = WindowReader::new(&self.source, plan, &self.model)?;
+            Scoring::Tokens { targets, .. } => {
+                let windows = WindowReader::new(&self.source, &self.preparer, targets, place)?;
                 after(
-                    first,
+                    first - begun,
                     windows.map(|window| Ok(RawExample::Window(Box::new(window?)))),
                 )
             }
@@ -458,7 +444,7 @@ impl Supply for Corpus {
             RawExample::Row(_, example) => {
                 // English has about four bytes a token; a worker splits what was more.
                 let bytes = example.text.len() + example.pair.as_ref().map_or(0, String::len);
-                (3 + bytes / 4).min(self.max_length)
+                (3 + bytes / 4).min(self.max_length())
             }
             RawExample::Window(window) => window.sequence.len(),
         }
@@ -472,19 +458,10 @@ impl Supply for Corpus {
     }
 
     fn prepare(&self, raw: RawExample) -> Result<Fate<Vec<Passage<ExampleItem>>>, Error> {
-        let passage = match raw {
-            RawExample::Row(index, example) => self.labelled_passage(index, &example)?,
-            RawExample::Window(window) => *window,
-        };
-        Ok(Fate::one(passage))
-    }
-}
-
-/// A label as the engine's loss takes it.
-pub(crate) fn scored(label: bertology_data::Target) -> Target {
-    match label {
-        bertology_data::Target::Class(class) => Target::Label(class),
-        bertology_data::Target::Value(value) => Target::Value(value),
+        match raw {
+            RawExample::Row(index, example) => self.labelled_passage(index, &example),
+            RawExample::Window(window) => Ok(Fate::one(*window)),
+        }
     }
 }
 
@@ -509,17 +486,6 @@ fn blame(source: &Source, line: u64, error: impl Into<Error>) -> Error {
         line,
         source: Box::new(error.into()),
     }
-}
-
-fn check_length(tokenizer: &Tokenizer, example: &Example, limit: usize) -> Result<(), Error> {
-    let encoding = tokenizer.encode(&example.text, example.pair.as_deref(), None)?;
-    if encoding.len() > limit {
-        return Err(Error::TooLong {
-            tokens: encoding.len(),
-            limit,
-        });
-    }
-    Ok(())
 }
 
 /// What is known of an example.

@@ -12,12 +12,18 @@
 //! | [`account`] | what became of it all? |
 
 pub mod account;
+pub mod align;
 pub mod corpus;
+pub mod documents;
+pub mod mentions;
 pub mod objective;
 pub mod passages;
+pub mod prepare;
 pub mod supply;
 pub mod treebank;
 pub mod windows;
 pub mod words;
 
+pub(crate) mod marks;
 mod pairs;
+pub(crate) mod target;

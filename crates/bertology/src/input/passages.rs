@@ -9,16 +9,17 @@
 
 use std::path::Path;
 
-use bertology_data::{DatasetInfo, Example, ExampleReader, LabelMap, LabelOrder, Source};
+use bertology_data::{DatasetInfo, Example, ExampleReader, LabelOrder, Mark, Source};
 use bertology_model::Target;
-use bertology_tokenizer::{Encoding, Tokenizer};
+use bertology_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Frame, Pairs};
-use crate::input::corpus::{hiding, never_predicted, scored, special};
-use crate::input::objective::Hiding;
+use crate::input::marks::Marks;
+use crate::input::prepare::{Pieces, PrepareOptions, Preparer, bos_of};
 use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units, after};
-use crate::random::Draws;
+use crate::input::target::Targets;
+use crate::input::windows::TooLong;
 use crate::{Error, LoadedModel, Objective};
 
 /// How texts become sequences.
@@ -35,19 +36,6 @@ pub enum Packing {
     },
 }
 
-/// What is done with a text of more tokens than may be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Long {
-    /// It is left out and counted: the paper.
-    #[default]
-    Skip,
-    /// Its end is cut off; what was cut is counted.
-    Cut,
-    /// It is an error that names the line.
-    Error,
-}
-
 /// How a file's texts are prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextOptions {
@@ -56,8 +44,9 @@ pub struct TextOptions {
     /// Longest sequence in tokens, special ones included; `None`: the model's limit, with
     /// [`Packing::Pairs`] 128 if that is less.
     pub max_length: Option<usize>,
-    /// What is done with longer ones; packed pairs always fit.
-    pub long: Long,
+    /// What is done with longer ones; packed pairs always fit. Windows are refused: attention is studied in
+    /// whole texts.
+    pub too_long: TooLong,
     /// Put the model's beginning-of-text token before texts whose tokenizer does not (GPT-2). It receives
     /// much of the attention: say which when numbers are compared.
     pub bos: bool,
@@ -68,7 +57,7 @@ impl Default for TextOptions {
         Self {
             packing: Packing::Single,
             max_length: None,
-            long: Long::Skip,
+            too_long: TooLong::Skip,
             bos: false,
         }
     }
@@ -88,29 +77,17 @@ pub struct TextItem {
 /// The texts of a file as sequences of one model.
 #[derive(Debug)]
 pub struct TextPassages {
-    model: LoadedModel,
+    preparer: Preparer,
     source: Source,
     options: TextOptions,
-    max_length: usize,
-    bos: Option<u32>,
     /// With [`Packing::Pairs`].
     pairs: Option<Pairs>,
-    targets: Targets,
+    /// Where gradients are studied.
+    targets: Option<Targets>,
     info: DatasetInfo,
     total: u64,
-}
-
-/// What gradients are of.
-#[derive(Debug)]
-enum Targets {
-    None,
-    Labels(LabelMap),
-    Next,
-    /// Places that special tokens do not hold: all of them, or some, hidden.
-    Tokens {
-        hiding: Option<(Hiding, u64)>,
-        special: Vec<u32>,
-    },
+    /// Places to go on from, by units.
+    marks: Marks<Mark>,
 }
 
 /// A text as it is read.
@@ -142,7 +119,22 @@ impl TextPassages {
             (None, Packing::Pairs { .. }) => model.max_length().min(PAPER_LENGTH),
             (given, _) => model.checked_length(given)?,
         };
-        let bos = options.bos.then(|| bos_of(model)).transpose()?;
+        if options.too_long == TooLong::Window {
+            return options.too_long.refused(
+                "attention is studied in whole texts; leave texts that are too long out, cut them, or make \
+                 them an error",
+            );
+        }
+        let preparer = Preparer::new(
+            model,
+            &PrepareOptions {
+                max_length: Some(max_length),
+                too_long: options.too_long,
+                stride: None,
+                bos: options.bos,
+                token_ids: source.has_token_ids(),
+            },
+        )?;
         let pairs = match options.packing {
             Packing::Single => None,
             Packing::Pairs { .. } if source.has_token_ids() || source.has_labels() => {
@@ -154,19 +146,18 @@ impl TextPassages {
                 });
             }
             Packing::Pairs { seed } => {
+                let bos = options.bos.then(|| bos_of(model)).transpose()?;
                 let frame = Frame::of(model.tokenizer()?, bos)?;
                 Some(Pairs::new(frame, max_length, seed)?)
             }
         };
-        if !source.has_token_ids() {
-            model.tokenizer()?;
-        }
-        let mut reading = Reading::new(model, &source, pairs.as_ref())?;
+        let mut reading = Reading::new(model, &source, pairs.as_ref(), None)?;
         let mut total = 0;
         for raw in reading.by_ref() {
             raw?;
             total += 1;
         }
+        let marks = reading.marks;
         let info = reading.reader.finish()?;
         if total == 0 {
             return Err(Error::NoTexts {
@@ -174,15 +165,14 @@ impl TextPassages {
             });
         }
         Ok(Self {
-            model: model.clone(),
+            preparer,
             source,
             options,
-            max_length,
-            bos,
             pairs,
-            targets: Targets::None,
+            targets: None,
             info,
             total,
+            marks,
         })
     }
 
@@ -192,32 +182,8 @@ impl TextPassages {
     /// # Errors
     /// A model whose head does not give that loss, data without labels where labels are scored.
     pub fn objective(mut self, objective: Objective, order: LabelOrder) -> Result<Self, Error> {
-        let arch = self.model.architecture();
-        let path = || self.model.checkpoint().folder().to_owned();
-        if !objective.fits(&arch.head) {
-            return Err(Error::WrongObjective {
-                path: path(),
-                found: arch.head.description(),
-                objective: objective.description(),
-            });
-        }
-        self.targets = match objective {
-            Objective::Labels if !self.source.has_labels() => {
-                return Err(Error::NoLabels {
-                    path: self.source.path().to_owned(),
-                    model: path(),
-                    found: arch.head.description(),
-                });
-            }
-            Objective::Labels => {
-                Targets::Labels(LabelMap::new(&arch.labels, self.source.task(), order)?)
-            }
-            Objective::CausalLm { .. } => Targets::Next,
-            Objective::MaskedLm { masking } => Targets::Tokens {
-                hiding: hiding(&self.model, masking)?,
-                special: never_predicted(self.model.tokenizer()?),
-            },
-        };
+        let targets = Targets::new(self.model(), &self.source, objective, order)?;
+        self.targets = Some(targets);
         Ok(self)
     }
 
@@ -230,7 +196,7 @@ impl TextPassages {
     /// The longest sequence in tokens.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.preparer.max_length()
     }
 
     /// How the texts are prepared.
@@ -242,107 +208,24 @@ impl TextPassages {
     /// The model whose sequences these are.
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
-        &self.model
+        self.preparer.model()
     }
 
-    fn encoded(&self, content: Content) -> Result<Result<Encoding, LeftOut>, Error> {
-        let limit = self.max_length;
-        let room = limit.saturating_sub(usize::from(self.bos.is_some()));
-        let cut = self.options.long == Long::Cut;
-        let mut encoding = match content {
-            Content::Unpaired => return Ok(Err(LeftOut::Unpaired)),
-            Content::Pair(sides) => match &self.pairs {
-                Some(pairs) => return Ok(Ok(pairs.encoding(sides))),
-                // Made by it.
-                None => return Ok(Err(LeftOut::Unpaired)),
-            },
-            Content::Example(example) => match example.token_ids {
-                Some(ids) => ready(ids, cut.then_some(room)),
-                None => {
-                    let (text, pair) = (&example.text, example.pair.as_deref());
-                    self.model
-                        .tokenizer()?
-                        .encode(text, pair, cut.then_some(room))?
-                }
-            },
-        };
-        if let Some(bos) = self.bos {
-            put_bos(&mut encoding, bos);
-        }
-        let tokens = encoding.len();
-        if tokens <= limit {
-            return Ok(Ok(encoding));
-        }
-        match self.options.long {
-            Long::Skip => Ok(Err(LeftOut::TooLong { tokens })),
-            Long::Cut | Long::Error => Err(Error::TooLong { tokens, limit }),
-        }
-    }
-
-    /// What the loss of a sequence is; hides tokens.
-    fn target(&self, ids: &mut [u32], index: u64, label: Option<Target>) -> Option<Target> {
-        match &self.targets {
-            Targets::None => None,
-            Targets::Labels(_) => label,
-            Targets::Next => Some(Target::next_tokens(ids)),
-            Targets::Tokens { hiding, special } => {
-                let original = ids.to_vec();
-                let places: Vec<usize> = (0..ids.len())
-                    .filter(|at| !special.contains(&ids[*at]))
-                    .collect();
-                let selected = match hiding {
-                    None => places,
-                    Some((hiding, seed)) => {
-                        hiding.hide(ids, &places, &mut Draws::of_window(*seed, index, 0))
-                    }
-                };
-                let mut targets = vec![None; ids.len()];
-                for at in selected {
-                    targets[at] = Some(original[at]);
-                }
-                Some(Target::Tokens(targets))
+    fn pieces(&self, content: &mut Content) -> Result<Fate<Pieces>, Error> {
+        match (content, &self.pairs) {
+            (Content::Example(example), _) => self.preparer.pieces(example),
+            (Content::Pair(sides), Some(pairs)) => {
+                let sides = std::mem::take(sides);
+                Ok(Fate::Studied(Pieces::new(pairs.encoding(sides))))
             }
+            // Pairs are made by what packs them.
+            (Content::Unpaired | Content::Pair(_), _) => Ok(Fate::LeftOut(LeftOut::Unpaired)),
         }
     }
 }
 
 /// The paper's longest sequence.
-const PAPER_LENGTH: usize = 128;
-
-/// The token that a model knows as the beginning of a text.
-pub(super) fn bos_of(model: &LoadedModel) -> Result<u32, Error> {
-    let id = model.tokenizer()?.bos_id();
-    special(model, id, "beginning-of-text", "take the texts without it")
-}
-
-/// Puts it before a text whose tokenizer did not.
-pub(super) fn put_bos(encoding: &mut Encoding, bos: u32) {
-    if encoding.ids.first() == Some(&bos) {
-        return;
-    }
-    encoding.ids.insert(0, bos);
-    encoding.segment_ids.insert(0, 0);
-    encoding.offsets.insert(0, (0, 0));
-    encoding.sequence.insert(0, None);
-    encoding.special.insert(0, true);
-    encoding.words.insert(0, None);
-}
-
-/// Token ids that need no tokenizer.
-fn ready(mut ids: Vec<u32>, most: Option<usize>) -> Encoding {
-    let truncated = most.map_or(0, |most| ids.len().saturating_sub(most));
-    ids.truncate(ids.len() - truncated);
-    let n = ids.len();
-    Encoding {
-        ids,
-        segment_ids: vec![0; n],
-        offsets: vec![(0, 0); n],
-        sequence: vec![Some(0); n],
-        special: vec![false; n],
-        words: vec![None; n],
-        truncated,
-    }
-}
+pub const PAPER_LENGTH: usize = 128;
 
 impl Supply for TextPassages {
     type Raw = RawText;
@@ -358,7 +241,12 @@ impl Supply for TextPassages {
 
     fn open(&self, first: u64) -> Result<Units<'_, RawText>, Error> {
         let pairs = self.pairs.as_ref();
-        after(first, Reading::new(&self.model, &self.source, pairs)?)
+        let place = self.marks.before(first);
+        let begun = place.map_or(0, |(unit, _)| unit);
+        after(
+            first - begun,
+            Reading::new(self.model(), &self.source, pairs, place)?,
+        )
     }
 
     fn size(&self, raw: &RawText) -> usize {
@@ -370,7 +258,7 @@ impl Supply for TextPassages {
                 // English has about four bytes a token.
                 None => {
                     let bytes = example.text.len() + example.pair.as_ref().map_or(0, String::len);
-                    (3 + bytes / 4).min(self.max_length)
+                    (3 + bytes / 4).min(self.max_length())
                 }
             },
         }
@@ -380,34 +268,37 @@ impl Supply for TextPassages {
         raw.line
     }
 
-    fn prepare(&self, raw: RawText) -> Result<Fate<Vec<Passage<TextItem>>>, Error> {
-        let label = match (&self.targets, &raw.content) {
-            (Targets::Labels(labels), Content::Example(example)) => {
-                Some(scored(labels.target(example, self.source.path())?))
+    fn prepare(&self, mut raw: RawText) -> Result<Fate<Vec<Passage<TextItem>>>, Error> {
+        let pieces = match self.pieces(&mut raw.content)? {
+            Fate::Studied(pieces) => pieces,
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+        };
+        let example = match &raw.content {
+            Content::Example(example) => Some(example),
+            Content::Pair(_) | Content::Unpaired => None,
+        };
+        let mut passages = Vec::with_capacity(1);
+        for mut piece in pieces {
+            let target = match &self.targets {
+                Some(targets) => targets.of(&mut piece, example, self.path(), raw.index)?,
+                None => None,
+            };
+            if let Some(Target::Tokens(tokens)) = &target
+                && tokens.iter().all(Option::is_none)
+            {
+                return Ok(Fate::LeftOut(LeftOut::NothingToPredict));
             }
-            _ => None,
-        };
-        let encoding = match self.encoded(raw.content)? {
-            Ok(encoding) => encoding,
-            Err(why) => return Ok(Fate::LeftOut(why)),
-        };
-        let (special, cut) = (encoding.special.clone(), encoding.truncated);
-        let mut sequence = LoadedModel::sequence(encoding);
-        let target = self.target(&mut sequence.ids, raw.index, label);
-        if let Some(Target::Tokens(tokens)) = &target
-            && tokens.iter().all(Option::is_none)
-        {
-            return Ok(Fate::LeftOut(LeftOut::NothingToPredict));
+            passages.push(Passage {
+                target,
+                item: TextItem {
+                    ids: piece.encoding.ids.clone(),
+                    special: piece.encoding.special.clone(),
+                    cut: piece.encoding.truncated,
+                },
+                sequence: LoadedModel::sequence(piece.encoding),
+            });
         }
-        Ok(Fate::one(Passage {
-            item: TextItem {
-                ids: sequence.ids.clone(),
-                special,
-                cut,
-            },
-            sequence,
-            target,
-        }))
+        Ok(Fate::Studied(passages))
     }
 }
 
@@ -421,6 +312,7 @@ struct Reading<'a> {
     ready: std::vec::IntoIter<RawText>,
     documents: u64,
     units: u64,
+    marks: Marks<Mark>,
 }
 
 impl Iterator for Reading<'_> {
@@ -433,6 +325,8 @@ impl Iterator for Reading<'_> {
                 self.units += 1;
                 return Some(Ok(raw));
             }
+            let reader = &self.reader;
+            self.marks.offer(self.units, || reader.mark());
             let example = match self.reader.next()? {
                 Ok(example) => example,
                 Err(error) => return Some(Err(error.into())),
@@ -465,19 +359,25 @@ impl Iterator for Reading<'_> {
 }
 
 impl<'a> Reading<'a> {
+    /// `place`: where to begin, and how many units there are before.
     fn new(
         model: &'a LoadedModel,
         source: &'a Source,
         pairs: Option<&'a Pairs>,
+        place: Option<(u64, &Mark)>,
     ) -> Result<Self, Error> {
         Ok(Self {
             model,
             source,
             pairs,
-            reader: source.open()?,
+            reader: match place {
+                Some((_, mark)) => source.open_at(mark)?,
+                None => source.open()?,
+            },
             ready: Vec::new().into_iter(),
-            documents: 0,
-            units: 0,
+            documents: place.map_or(0, |(_, mark)| mark.examples()),
+            units: place.map_or(0, |(unit, _)| unit),
+            marks: Marks::default(),
         })
     }
 

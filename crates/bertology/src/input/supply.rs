@@ -91,7 +91,7 @@ pub trait Supply: Sync {
     fn prepare(&self, raw: Self::Raw) -> Result<Fate<Vec<Passage<Self::Item>>>, Error>;
 }
 
-/// The units behind the first ones, which are read and dropped: for inputs in which no place can be sought.
+/// The units behind the first ones, which are read and dropped: those from the place sought to the unit wanted.
 pub(crate) fn after<'a, R: 'a>(
     first: u64,
     mut units: impl Iterator<Item = Result<R, Error>> + Send + 'a,

@@ -11,13 +11,15 @@ use std::ops::Range;
 use std::path::Path;
 
 use bertology_checkpoint::Family;
-use bertology_data::conllu::{Sentence, SpannedText, Treebank, TreebankInfo};
-use bertology_tokenizer::Encoding;
+use bertology_data::conllu::{Sentence, SpannedText, Treebank, TreebankInfo, TreebankMark};
 use serde::{Deserialize, Serialize};
 
-use super::passages::{bos_of, put_bos};
-use super::words::{Alignment, Words};
-use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units, after};
+use crate::input::align::Aligner;
+use crate::input::marks::Marks;
+use crate::input::prepare::{PrepareOptions, Preparer};
+use crate::input::supply::{Fate, Passage, Supply, Units, after};
+use crate::input::windows::TooLong;
+use crate::input::words::Words;
 use crate::{Error, LoadedModel};
 
 /// What of a sentence the model reads.
@@ -41,6 +43,14 @@ impl InputMode {
             Family::Roberta | Family::OpenAiGpt | Family::Gpt2 => Self::Text,
         }
     }
+
+    /// The text of a sentence and the place of its words in it.
+    pub(crate) fn text(self, sentence: &Sentence, path: &Path) -> Result<SpannedText, Error> {
+        Ok(match self {
+            Self::Words => sentence.spaced_text(),
+            Self::Text => sentence.written_text(path)?,
+        })
+    }
 }
 
 /// How a treebank's sentences are prepared.
@@ -55,46 +65,26 @@ pub struct TreebankOptions {
     pub bos: bool,
 }
 
-/// Turns texts whose words are known into tokens whose words are known.
-#[derive(Debug)]
-pub(crate) struct Encoder {
-    model: LoadedModel,
-    input: InputMode,
-    bos: Option<u32>,
-}
-
-impl Encoder {
-    pub(crate) fn new(model: &LoadedModel, options: &TreebankOptions) -> Result<Self, Error> {
-        model.tokenizer()?;
-        Ok(Self {
-            model: model.clone(),
-            input: options.input.unwrap_or_else(|| InputMode::of(model)),
-            bos: options.bos.then(|| bos_of(model)).transpose()?,
-        })
+impl TreebankOptions {
+    /// What of a sentence the model reads.
+    pub(crate) fn input(&self, model: &LoadedModel) -> InputMode {
+        self.input.unwrap_or_else(|| InputMode::of(model))
     }
 
-    pub(crate) fn model(&self) -> &LoadedModel {
-        &self.model
-    }
-
-    pub(crate) fn input(&self) -> InputMode {
-        self.input
-    }
-
-    /// The text of a sentence and the place of its words in it.
-    pub(crate) fn text(&self, sentence: &Sentence, path: &Path) -> Result<SpannedText, Error> {
-        Ok(match self.input {
-            InputMode::Words => sentence.spaced_text(),
-            InputMode::Text => sentence.written_text(path)?,
-        })
-    }
-
-    pub(crate) fn encode(&self, text: &str) -> Result<Encoding, Error> {
-        let mut encoding = self.model.tokenizer()?.encode(text, None, None)?;
-        if let Some(bos) = self.bos {
-            put_bos(&mut encoding, bos);
-        }
-        Ok(encoding)
+    /// An aligner for texts of at most `max_length` tokens.
+    pub(crate) fn aligner(
+        &self,
+        model: &LoadedModel,
+        max_length: Option<usize>,
+        too_long: TooLong,
+    ) -> Result<Aligner, Error> {
+        let options = PrepareOptions {
+            max_length,
+            too_long,
+            bos: self.bos,
+            ..PrepareOptions::default()
+        };
+        Aligner::new(Preparer::new(model, &options)?)
     }
 }
 
@@ -117,11 +107,13 @@ pub struct SentenceItem {
 /// The sentences of a treebank as sequences of one model, each a sequence of its own.
 #[derive(Debug)]
 pub struct SentencePassages {
-    encoder: Encoder,
+    aligner: Aligner,
+    input: InputMode,
     treebank: Treebank,
-    max_length: usize,
     info: TreebankInfo,
     relations: BTreeMap<String, u64>,
+    /// Places to go on from, by sentences.
+    marks: Marks<TreebankMark>,
 }
 
 impl SentencePassages {
@@ -135,14 +127,16 @@ impl SentencePassages {
         treebank: Treebank,
         options: TreebankOptions,
     ) -> Result<Self, Error> {
-        let encoder = Encoder::new(model, &options)?;
-        let max_length = model.checked_length(options.max_length)?;
+        let aligner = options.aligner(model, options.max_length, TooLong::Skip)?;
+        let input = options.input(model);
         let mut reader = treebank.open()?;
         let mut relations: BTreeMap<String, u64> = BTreeMap::new();
-        for sentence in reader.by_ref() {
+        let mut marks = Marks::default();
+        while let Some(sentence) = reader.next() {
             let sentence = sentence?;
+            marks.offer(reader.counts().sentences, || reader.mark());
             // A text that is not that of the words is found before the work begins.
-            encoder.text(&sentence, treebank.path())?;
+            input.text(&sentence, treebank.path())?;
             for word in &sentence.words {
                 match relations.get_mut(&word.relation) {
                     Some(count) => *count += 1,
@@ -152,11 +146,12 @@ impl SentencePassages {
         }
         let info = reader.finish()?;
         Ok(Self {
-            encoder,
+            aligner,
+            input,
             treebank,
-            max_length,
             info,
             relations,
+            marks,
         })
     }
 
@@ -175,19 +170,19 @@ impl SentencePassages {
     /// What of a sentence the model reads.
     #[must_use]
     pub fn input(&self) -> InputMode {
-        self.encoder.input()
+        self.input
     }
 
     /// The longest sequence in tokens.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.aligner.preparer().max_length()
     }
 
     /// The model whose sequences these are.
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
-        self.encoder.model()
+        self.aligner.preparer().model()
     }
 }
 
@@ -204,13 +199,16 @@ impl Supply for SentencePassages {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, Sentence>, Error> {
-        let reader = self.treebank.open()?;
-        after(first, reader.map(|sentence| Ok(sentence?)))
+        let (begun, reader) = match self.marks.before(first) {
+            Some((unit, mark)) => (unit, self.treebank.open_at(mark)?),
+            None => (0, self.treebank.open()?),
+        };
+        after(first - begun, reader.map(|sentence| Ok(sentence?)))
     }
 
     fn size(&self, sentence: &Sentence) -> usize {
         // English has about four tokens for three words.
-        (2 + sentence.len() * 4 / 3).min(self.max_length)
+        (2 + sentence.len() * 4 / 3).min(self.max_length())
     }
 
     fn line(&self, sentence: &Sentence) -> u64 {
@@ -218,27 +216,21 @@ impl Supply for SentencePassages {
     }
 
     fn prepare(&self, sentence: Sentence) -> Result<Fate<Vec<Passage<SentenceItem>>>, Error> {
-        let text = self.encoder.text(&sentence, self.treebank.path())?;
-        let encoding = self.encoder.encode(&text.text)?;
-        let tokens = encoding.len();
-        if tokens > self.max_length {
-            return Ok(Fate::LeftOut(LeftOut::TooLong { tokens }));
-        }
+        let text = self.input.text(&sentence, self.path())?;
         let spans: Vec<Range<usize>> = text.spans.iter().map(|s| s.characters.clone()).collect();
-        let Alignment {
-            words,
-            without_tokens,
-            straddling,
-        } = Words::align(&encoding, &spans);
+        let aligned = match self.aligner.align(&text.text, &spans)? {
+            Fate::Studied(aligned) => aligned,
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+        };
         Ok(Fate::one(Passage {
-            sequence: LoadedModel::sequence(encoding),
+            sequence: LoadedModel::sequence(aligned.encoding),
             target: None,
             item: SentenceItem {
                 sentence,
-                words,
+                words: aligned.words,
                 shared: text.spans.iter().map(|span| span.shared).collect(),
-                without_tokens,
-                straddling,
+                without_tokens: aligned.without_tokens,
+                straddling: aligned.straddling,
             },
         }))
     }

@@ -18,17 +18,47 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 /// What is done with an input that is longer than the maximum length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TooLong {
     /// It is an error that names the line.
     Error,
+    /// It is left out and counted. The default for studies of attention, as in Clark et al. 2019; refused
+    /// where every example is scored or written.
+    Skip,
     /// Its end is cut off; what was cut is counted. The default for labelled examples.
     Cut,
     /// It is read through strided windows, see the [module](self). The default for language models;
     /// refused for labelled examples, because the label belongs to the whole.
     Window,
+}
+
+impl TooLong {
+    /// All, in the order of the options.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Skip, Self::Cut, Self::Window];
+
+    /// `error`, `skip`, `cut` or `window`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Skip => "skip",
+            Self::Cut => "cut",
+            Self::Window => "window",
+        }
+    }
+
+    /// That this means nothing to an input, and why.
+    pub(crate) fn refused<T>(self, reason: &'static str) -> Result<T, Error> {
+        Err(Error::Option {
+            option: "what is done with long texts",
+            value: self.name().to_owned(),
+            reason,
+        })
+    }
 }
 
 /// Part of a document, in tokens from 0.

@@ -165,6 +165,19 @@ impl Words {
         self.units[unit].clone()
     }
 
+    /// The word of each token, counted from the first word; `None` for special tokens. Of words that share
+    /// their tokens it is the first.
+    #[must_use]
+    pub fn of_tokens(&self) -> Vec<Option<usize>> {
+        let mut words = vec![None; self.tokens];
+        for (word, unit) in self.units[self.words.clone()].iter().enumerate() {
+            for token in unit.clone() {
+                words[token].get_or_insert(word);
+            }
+        }
+        words
+    }
+
     /// Whether word `word` (counted from the first word) has tokens.
     ///
     /// # Panics

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use bertology::ablation::{AblationOptions, ablate};
 use bertology::data::Target;
+use bertology::drive::{Progress, Study, Work, drive};
+use bertology::evaluate::MaskedModel;
 use bertology::masking::Metric;
+use bertology::watch::Savable;
 use bertology::{
     Ablation, AblationState, Corpus, CorpusOptions, Error, HeadId, HeadMask, LoadedModel, Outcome,
     Source, Split, Task, Watch, evaluate,
@@ -14,12 +17,30 @@ use bertology::{
 use serde_json::Value;
 
 use super::fixture::{
-    Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, StopAfter, budget, difference, rows,
+    Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, budget, difference, driven, rows, spread, stop_after,
+    stopped,
 };
 use super::language::{bert, evaluated, seeded, text};
 
 fn all(model: &LoadedModel, corpus: &Corpus) -> Ablation {
-    ablate(model, corpus, &AblationOptions::default(), &mut ()).unwrap()
+    ablate(
+        model,
+        corpus,
+        &AblationOptions::default(),
+        &Work::default(),
+        &mut (),
+    )
+    .unwrap()
+}
+
+/// Nothing added yet.
+fn fresh(
+    model: &LoadedModel,
+    corpus: &Corpus,
+    options: &AblationOptions<'_>,
+) -> Result<AblationState, Error> {
+    let masked = MaskedModel::new(model, options.mask, false)?;
+    AblationState::new(model, &masked, corpus, options.heads)
 }
 
 /// What a model predicts, example by example.
@@ -37,7 +58,7 @@ impl Watch for Predictions {
 
 fn predictions(model: &LoadedModel, corpus: &Corpus) -> Vec<usize> {
     let mut seen = Predictions::default();
-    evaluate::evaluate(model, corpus, None, 1, &mut seen).unwrap();
+    evaluate::evaluate(model, corpus, None, &Work::threads(1), &mut seen).unwrap();
     seen.0
 }
 
@@ -85,14 +106,14 @@ fn agrees(model: &LoadedModel, corpus: &Corpus) {
 fn it_is_an_evaluation_without_each_head() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    agrees(&model, &fixture.corpus(&model, &rows(23), &budget(60)));
+    agrees(&model, &fixture.corpus(&model, &rows(23)));
 }
 
 #[test]
 fn regressions_are_scored_too() {
     let fixture = Fixture::of("bert-regression", |_, _| {});
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(23), &budget(60));
+    let corpus = fixture.corpus(&model, &rows(23));
     agrees(&model, &corpus);
     let found = all(&model, &corpus);
     // Numbers are neither right nor wrong.
@@ -118,7 +139,10 @@ fn causal_language_models_are_scored_too() {
     let model = LoadedModel::open(assets().join("tiny-gpt")).unwrap();
     let source = Source::text(&assets().join("grammar/dev.txt"), Default::default());
     let source = source.with_limit(Some(30));
-    agrees(&model, &Corpus::new(&model, source, &budget(128)).unwrap());
+    agrees(
+        &model,
+        &Corpus::new(&model, source, &CorpusOptions::default()).unwrap(),
+    );
 }
 
 /// Labels are what the whole model says: without a head, just those examples are lost whose prediction
@@ -128,13 +152,13 @@ fn planted_predictions_are_counted() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let texts = rows(60);
-    let corpus = fixture.corpus(&model, &texts, &budget(200));
+    let corpus = fixture.corpus(&model, &texts);
     let labelled = |labels: &[usize]| {
         let pairs = texts.iter().zip(labels);
         let rows: Vec<_> = pairs
             .map(|((text, _), label)| (text.clone(), *label))
             .collect();
-        fixture.corpus(&model, &rows, &budget(200))
+        fixture.corpus(&model, &rows)
     };
     let whole = predictions(&model, &corpus);
     let lost = all(&model, &labelled(&whole));
@@ -158,7 +182,14 @@ fn planted_predictions_are_counted() {
 
         let corpus = labelled(&without);
         let options = AblationOptions::default();
-        let won = ablate(&model, &corpus, &options.heads(&[head]), &mut ()).unwrap();
+        let won = ablate(
+            &model,
+            &corpus,
+            &options.heads(&[head]),
+            &budget(200),
+            &mut (),
+        )
+        .unwrap();
         let paired = won.get(head).unwrap().paired;
         assert_eq!(
             (paired.changed, paired.wrong_to_right),
@@ -187,7 +218,7 @@ fn a_head_without_values_is_not_missed() {
         }
     });
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(19), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(19));
     let found = all(&model, &corpus);
     let without = found.get(dead).unwrap();
     assert_eq!(without.evaluation, found.whole);
@@ -210,10 +241,10 @@ fn threads_change_no_bit_and_batches_only_rounding() {
     let model = fixture.model();
     let mut first: Option<Ablation> = None;
     for tokens in [1, 40, 1000] {
-        let corpus = fixture.corpus(&model, &rows(29), &budget(tokens));
+        let corpus = fixture.corpus(&model, &rows(29));
         let options = AblationOptions::default();
-        let one = ablate(&model, &corpus, &options.threads(1), &mut ()).unwrap();
-        let many = ablate(&model, &corpus, &options.threads(3), &mut ()).unwrap();
+        let one = ablate(&model, &corpus, &options, &spread(1, tokens), &mut ()).unwrap();
+        let many = ablate(&model, &corpus, &options, &spread(3, tokens), &mut ()).unwrap();
         assert_eq!(one, many, "{tokens} tokens a batch");
         let first = first.get_or_insert_with(|| one.clone());
         let (a, b) = (first.loss_change(), one.loss_change());
@@ -225,39 +256,34 @@ fn threads_change_no_bit_and_batches_only_rounding() {
 fn it_goes_on_to_the_same_bits_and_merges() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(31), &budget(40));
+    let corpus = fixture.corpus(&model, &rows(31));
     let options = AblationOptions::default();
-    let whole = all(&model, &corpus);
-    let mut state = AblationState::new(&model, &options).unwrap();
+    let whole = ablate(&model, &corpus, &options, &budget(40), &mut ()).unwrap();
+    let mut progress = Progress::new(fresh(&model, &corpus, &options).unwrap());
     for stop in [7, 20] {
-        let mut watch = StopAfter {
-            examples: stop,
-            lines: Vec::new(),
-        };
-        let error = state
-            .run(&model, &corpus, &options, &mut watch)
-            .unwrap_err();
-        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
-        assert!(state.examples_done() >= stop && state.examples_done() < 31);
-        assert_eq!(
-            state.finish(&corpus).unwrap().whole.examples,
-            state.examples_done()
+        progress = stopped(
+            &model,
+            &corpus,
+            progress,
+            &budget(40),
+            &mut stop_after(stop),
         );
-        let saved = serde_json::to_string(&state).unwrap();
-        state = serde_json::from_str(&saved).unwrap();
+        assert!((stop..31).contains(&progress.done(31)));
     }
-    let first_part = state.clone();
-    state.run(&model, &corpus, &options, &mut ()).unwrap();
-    assert_eq!(state.finish(&corpus).unwrap(), whole);
+    let done = progress.done(31) as usize;
+    drive(&model, &corpus, &mut progress, &budget(40), &mut ()).unwrap();
+    assert_eq!(progress.study().finish().unwrap(), whole);
 
     // The rest, computed apart.
-    let done = first_part.examples_done() as usize;
-    let rest = fixture.corpus(&model, &rows(31)[done..], &budget(40));
-    let mut second = AblationState::new(&model, &options).unwrap();
-    second.run(&model, &rest, &options, &mut ()).unwrap();
-    let mut merged = first_part;
-    merged.merge(&second).unwrap();
-    let merged = merged.finish(&corpus).unwrap();
+    let part = |rows: &[(String, usize)]| {
+        let corpus = fixture.corpus(&model, rows);
+        let state = fresh(&model, &corpus, &options).unwrap();
+        driven(&model, &corpus, state, &budget(40))
+    };
+    let second = part(&rows(31)[done..]);
+    let mut merged = part(&rows(31)[..done]);
+    merged.merge(second.clone()).unwrap();
+    let merged = merged.finish().unwrap();
     assert_eq!(merged.whole.metrics, whole.whole.metrics);
     for (a, b) in merged.without.iter().zip(&whole.without) {
         assert_eq!(a.evaluation.metrics, b.evaluation.metrics);
@@ -266,24 +292,25 @@ fn it_goes_on_to_the_same_bits_and_merges() {
         assert!((errors.0 - errors.1).abs() < ROUNDING, "{errors:?}");
     }
     let some = [HeadId { layer: 0, head: 1 }];
-    let other = AblationState::new(&model, &options.heads(&some)).unwrap();
-    let error = second.merge(&other).unwrap_err().to_string();
+    let other = fresh(&model, &corpus, &options.heads(&some)).unwrap();
+    let error = second.clone().merge(other.clone()).unwrap_err().to_string();
     assert!(error.contains("different heads"), "{error}");
-    let error = second.run(&model, &corpus, &options.heads(&some), &mut ());
+    let error = Progress::new(other).resume(progress.save().unwrap());
     let error = error.unwrap_err().to_string();
     assert!(error.contains("12 of [3, 4], now 1 of [3, 4]"), "{error}");
 }
 
-/// Stops when the state that it is shown has so many examples.
+/// Stops when what it is shown accounts for so many examples.
 struct LooksOn {
     until: u64,
     shown: Vec<u64>,
 }
 
 impl Watch for LooksOn {
-    fn ablation(&mut self, state: &AblationState) -> ControlFlow<()> {
-        self.shown.push(state.examples_done());
-        if state.examples_done() < self.until {
+    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
+        let done = state.save().unwrap()["next"].as_u64().unwrap();
+        self.shown.push(done);
+        if done < self.until {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
@@ -296,24 +323,23 @@ impl Watch for LooksOn {
 fn the_state_is_shown_while_it_grows() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(31), &budget(40));
+    let corpus = fixture.corpus(&model, &rows(31));
     let options = AblationOptions::default();
-    let mut state = AblationState::new(&model, &options).unwrap();
+    let mut progress = Progress::new(fresh(&model, &corpus, &options).unwrap());
     let mut watch = LooksOn {
         until: 15,
         shown: Vec::new(),
     };
-    let error = state
-        .run(&model, &corpus, &options, &mut watch)
-        .unwrap_err();
+    let error = drive(&model, &corpus, &mut progress, &budget(40), &mut watch).unwrap_err();
     assert!(
         matches!(error, Error::Interrupted { total: 31, .. }),
         "{error}"
     );
     assert!(watch.shown.len() > 2 && watch.shown.is_sorted());
-    assert_eq!(watch.shown.last(), Some(&state.examples_done()));
-    state.run(&model, &corpus, &options, &mut ()).unwrap();
-    assert_eq!(state.finish(&corpus).unwrap(), all(&model, &corpus));
+    assert_eq!(watch.shown.last(), Some(&progress.done(31)));
+    drive(&model, &corpus, &mut progress, &budget(40), &mut ()).unwrap();
+    let whole = ablate(&model, &corpus, &options, &budget(40), &mut ()).unwrap();
+    assert_eq!(progress.study().finish().unwrap(), whole);
 }
 
 /// Under a mask it is the evaluation under the mask with one zero more, fractions and all.
@@ -321,22 +347,22 @@ fn the_state_is_shown_while_it_grows() {
 fn a_mask_stays_on() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(17), &budget(64));
+    let corpus = fixture.corpus(&model, &rows(17));
     let (gone, weak) = (HeadId { layer: 0, head: 3 }, HeadId { layer: 2, head: 1 });
     let mut mask = HeadMask::ones(model.model());
     mask.set(gone, 0.0);
     mask.set(weak, 0.4);
     let options = AblationOptions::default().mask(&mask);
-    let found = ablate(&model, &corpus, &options, &mut ()).unwrap();
+    let found = ablate(&model, &corpus, &options, &budget(64), &mut ()).unwrap();
     assert_eq!(found.without.len(), LAYERS * HEADS - 1);
     assert!(found.get(gone).is_none() && found.loss_change().get(gone).is_none());
     for without in &found.without {
         let mut mask = mask.clone();
         mask.set(without.head, 0.0);
-        let one = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
+        let one = evaluate::evaluate(&model, &corpus, Some(&mask), &budget(64), &mut ()).unwrap();
         assert!((without.evaluation.loss - one.loss).abs() < ROUNDING);
     }
-    let error = AblationState::new(&model, &options.heads(&[gone])).unwrap_err();
+    let error = fresh(&model, &corpus, &options.heads(&[gone])).unwrap_err();
     assert!(
         error.to_string().contains("L0H3 is masked already"),
         "{error}"
@@ -347,9 +373,10 @@ fn a_mask_stays_on() {
 fn heads_that_cannot_be_left_out_are_refused() {
     let fixture = Fixture::new();
     let model = fixture.model();
+    let corpus = fixture.corpus(&model, &rows(3));
     let refused = |model: &LoadedModel, heads: &[HeadId]| {
         let options = AblationOptions::default().heads(heads);
-        AblationState::new(model, &options).unwrap_err().to_string()
+        fresh(model, &corpus, &options).unwrap_err().to_string()
     };
     let outside = refused(&model, &[HeadId { layer: 3, head: 0 }]);
     assert!(outside.contains("L3H0"), "{outside}");
@@ -358,14 +385,13 @@ fn heads_that_cannot_be_left_out_are_refused() {
     let without = model.without_heads([gone]).unwrap();
     assert!(refused(&without, &[gone]).contains("pruned away"));
     let none = model.without_heads(model.model().heads()).unwrap();
-    let error = AblationState::new(&none, &AblationOptions::default()).unwrap_err();
+    let error = fresh(&none, &corpus, &AblationOptions::default()).unwrap_err();
     assert!(
         error.to_string().contains("nothing to leave out"),
         "{error}"
     );
-    let empty = AblationState::new(&model, &AblationOptions::default()).unwrap();
-    let corpus = fixture.corpus(&model, &rows(3), &budget(64));
-    assert!(matches!(empty.finish(&corpus), Err(Error::NoExamples)));
+    let empty = fresh(&model, &corpus, &AblationOptions::default()).unwrap();
+    assert!(matches!(empty.finish(), Err(Error::NoExamples)));
 }
 
 /// A head whose absence alone overflows: the head before it cancels it.
@@ -389,9 +415,16 @@ fn numbers_that_are_not_finite_name_the_head_left_out() {
         }
     });
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(3), &budget(64));
-    evaluate::evaluate(&model, &corpus, None, 1, &mut ()).unwrap();
-    let error = ablate(&model, &corpus, &AblationOptions::default(), &mut ()).unwrap_err();
+    let corpus = fixture.corpus(&model, &rows(3));
+    evaluate::evaluate(&model, &corpus, None, &budget(64), &mut ()).unwrap();
+    let error = ablate(
+        &model,
+        &corpus,
+        &AblationOptions::default(),
+        &budget(64),
+        &mut (),
+    )
+    .unwrap_err();
     let error = error.to_string();
     assert!(
         error.contains("line 2") && error.contains("without L2H0"),
@@ -492,7 +525,7 @@ fn the_recorded_masking_curve_is_a_chain_of_single_heads() {
         };
         let heads = [head];
         let options = AblationOptions::default().heads(&heads).mask(&mask);
-        let found = ablate(&model, &corpus, &options, &mut ()).unwrap();
+        let found = ablate(&model, &corpus, &options, &Work::default(), &mut ()).unwrap();
         let before = found.whole.metrics.get("mcc").unwrap();
         let after = found.without[0].evaluation.metrics.get("mcc").unwrap();
         assert!((before - number(&scores[step])).abs() < 6e-5, "step {step}");

@@ -10,13 +10,15 @@ use bertology::attention::cluster::{
     ClusterCount, Clusters, Dendrogram, DistanceOptions, DistanceState, Distances, JsSums,
     MdsOptions, PackedMaps, RowChoice, Scale, Smoothing,
 };
-use bertology::attention::{SurveyOptions, TextOptions, TextPassages};
+use bertology::attention::{TextOptions, TextPassages};
+use bertology::drive::{Progress, Study, Work, drive};
 use bertology::model::Matrix;
+use bertology::watch::Savable;
 use bertology::{Error, HeadId, LoadedModel, Source};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::fixture::{Fixture, StopAfter};
+use super::fixture::{Fixture, driven, spread, stop_after, stopped};
 
 /// Nats a token: f32 logarithms err by up to 3e-7 of a nat, three entropies are subtracted.
 const NATS: f64 = 1e-6;
@@ -180,19 +182,13 @@ fn embedded(name: &str) -> LoadedModel {
     .unwrap()
 }
 
-fn texts<'a>(model: &'a LoadedModel, path: &Path) -> TextPassages<'a> {
+fn texts(model: &LoadedModel, path: &Path) -> TextPassages {
     TextPassages::new(model, Source::lines(path), TextOptions::default()).unwrap()
 }
 
-fn threads(threads: usize) -> SurveyOptions {
-    SurveyOptions {
-        threads,
-        batch_tokens: Some(40),
-        ..SurveyOptions::default()
-    }
+fn threads(threads: usize) -> Work {
+    spread(threads, 40)
 }
-
-const MEMORY: u64 = 1 << 20;
 
 #[test]
 fn a_corpus_gives_what_its_maps_give_one_by_one() {
@@ -207,8 +203,8 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
         let model = embedded(name);
         let passages = texts(&model, &path);
         let plain = DistanceOptions::default().smoothing(Smoothing::None);
-        let mut state = DistanceState::new(&model, &plain).unwrap();
-        state.run(&passages, &threads(1), MEMORY, &mut ()).unwrap();
+        let fresh = DistanceState::new(&model, &plain).unwrap();
+        let state = driven(&model, &passages, fresh.clone(), &threads(1));
         let tokens = state.sums().tokens();
         assert_eq!(
             (state.counts().sequences, state.counts().tokens),
@@ -223,24 +219,13 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
             assert!(error < NATS, "{name}: {found} {expected}");
         }
         // Threads change no bit; neither does going on from a file after an interruption.
-        let mut many = DistanceState::new(&model, &plain).unwrap();
-        many.run(&passages, &threads(3), MEMORY, &mut ()).unwrap();
+        let many = driven(&model, &passages, fresh.clone(), &threads(3));
         assert_eq!(many, state);
-        let mut part = DistanceState::new(&model, &plain).unwrap();
-        let mut stop = StopAfter {
-            examples: 4,
-            lines: Vec::new(),
-        };
-        let stopped = part.run(&passages, &threads(2), MEMORY, &mut stop);
-        assert!(
-            matches!(stopped, Err(Error::Interrupted { .. })),
-            "{stopped:?}"
-        );
-        assert!((4..12).contains(&part.counts().units()));
-        let text = serde_json::to_string(&part).unwrap();
-        let mut part: DistanceState = serde_json::from_str(&text).unwrap();
-        part.run(&passages, &threads(1), MEMORY, &mut ()).unwrap();
-        assert_eq!(part, state);
+        let part = Progress::new(fresh);
+        let mut part = stopped(&model, &passages, part, &threads(2), &mut stop_after(4));
+        assert!((4..12).contains(&part.done(12)));
+        drive(&model, &passages, &mut part, &threads(1), &mut ()).unwrap();
+        assert_eq!(*part.study(), state);
     }
 }
 
@@ -273,8 +258,8 @@ fn embedded_models_have_the_distances_of_numpy() {
         let model = embedded(name);
         let source = Source::token_ids(&path);
         let passages = TextPassages::new(&model, source, TextOptions::default()).unwrap();
-        let mut state = DistanceState::new(&model, &DistanceOptions::default()).unwrap();
-        state.run(&passages, &threads(0), MEMORY, &mut ()).unwrap();
+        let state = DistanceState::new(&model, &DistanceOptions::default()).unwrap();
+        let state = driven(&model, &passages, state, &threads(0));
         assert_eq!(vec![state.sums().tokens()], whole("distances.tokens"));
         let found = state.sums().distances(Scale::Sum).unwrap();
         let expected = tensors.tensor("distances.sum").unwrap();
@@ -301,8 +286,8 @@ fn drawn_rows_give_the_sum_of_all_in_the_mean() {
     let path = fixture.write("one.txt", words.join(" "));
     let passages = texts(&model, &path);
     let sums = |options: DistanceOptions| {
-        let mut state = DistanceState::new(&model, &options).unwrap();
-        state.run(&passages, &threads(1), MEMORY, &mut ()).unwrap();
+        let state = DistanceState::new(&model, &options).unwrap();
+        let state = driven(&model, &passages, state, &threads(1));
         state.sums().clone()
     };
     let all = sums(DistanceOptions::default());
@@ -332,27 +317,27 @@ fn what_does_not_fit_is_refused() {
     let model = fixture.model();
     let path = fixture.write("texts.txt", "w5 w6\n\nw5 w6 w7 w8 w9 w10\n");
     let passages = texts(&model, &path);
-    let options = DistanceOptions::default();
-    let mut state = DistanceState::new(&model, &options).unwrap();
+    let options = DistanceOptions::default().memory(2000);
+    let state = DistanceState::new(&model, &options).unwrap();
+    let mut progress = Progress::new(state);
     // 12 heads: 4 tokens take 768 bytes, 8 take 3072.
-    let error = state
-        .run(&passages, &threads(1), 2000, &mut ())
-        .unwrap_err();
+    let error = drive(&model, &passages, &mut progress, &threads(1), &mut ()).unwrap_err();
     let message = error.to_string();
     assert!(
         message.contains("line 3") && message.contains("8 tokens"),
         "{message}"
     );
-    let few = DistanceOptions::default().rows(RowChoice::Count(4), 0);
-    let mut drawn = DistanceState::new(&model, &few).unwrap();
-    drawn.run(&passages, &threads(1), 2000, &mut ()).unwrap();
-    assert!(state.merge(&drawn).is_err());
+    let few = options.rows(RowChoice::Count(4), 0);
+    let drawn = DistanceState::new(&model, &few).unwrap();
+    let drawn = driven(&model, &passages, drawn, &threads(1));
+    let saved = progress.save().unwrap();
+    assert!(progress.into_study().merge(drawn).is_err());
     let none = DistanceOptions::default().rows(RowChoice::Count(0), 0);
     assert!(DistanceState::new(&model, &none).is_err());
     // The state of another model.
     let other = embedded("tiny-bert");
-    let passages = texts(&other, &path);
-    let refused = state.run(&passages, &threads(1), MEMORY, &mut ());
+    let other = DistanceState::new(&other, &options).unwrap();
+    let refused = Progress::new(other).resume(saved);
     assert!(
         matches!(refused, Err(Error::StateMismatch { .. })),
         "{refused:?}"

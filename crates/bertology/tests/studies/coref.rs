@@ -3,18 +3,19 @@
 use bertology::attention::coref::{
     AntecedentRule, Candidates, Category, CorefCounts, DocumentItem, DocumentPassages,
 };
-use bertology::attention::{
-    Contribution, Fate, MapStudy, MapView, RowMode, Supply, SurveyOptions, TreebankOptions,
-};
+use bertology::attention::{Fate, RowMode, Supply, TreebankOptions};
 use bertology::data::conllu::Treebank;
-use bertology::model::{LayerSite, Matrix, Pass};
+use bertology::drive::{Contribution, Lens, Progress, Study, drive};
+use bertology::model::{Matrix, Pass};
+use bertology::watch::Savable;
 use bertology::{Error, HeadId, LoadedModel};
 
+use super::fixture::{driven, seen, spread};
 use super::syntax::{Plan, Written, assets, model};
 
 const ONLY: HeadId = HeadId { layer: 0, head: 0 };
 
-fn grammar(model: &LoadedModel) -> DocumentPassages<'_> {
+fn grammar(model: &LoadedModel) -> DocumentPassages {
     let treebank = Treebank::new(&assets().join("grammar/dev.conllu"));
     DocumentPassages::new(model, treebank, TreebankOptions::default()).unwrap()
 }
@@ -24,30 +25,28 @@ fn tokens_of(item: &DocumentItem, word: usize) -> std::ops::Range<usize> {
 }
 
 /// The counts of one head that attends as planned.
-fn planted(
-    passages: &DocumentPassages<'_>,
-    plan: impl Fn(&DocumentItem, &mut Plan),
-) -> CorefCounts {
+fn planted(passages: &DocumentPassages, plan: impl Fn(&DocumentItem, &mut Plan)) -> CorefCounts {
     let mut counts = CorefCounts::of_shape(RowMode::Mean, (1, 1), &[ONLY]);
-    let study = counts.study();
-    for raw in passages.open().unwrap() {
-        let Fate::Studied(passage) = passages.prepare(raw.unwrap()).unwrap() else {
+    let lens = counts.lens();
+    for raw in passages.open(0).unwrap() {
+        let Fate::Studied(mut given) = passages.prepare(raw.unwrap()).unwrap() else {
             panic!("all are studied");
         };
+        let passage = given.remove(0);
         let tokens = passage.sequence.len();
         let mut weights = Plan::new(tokens);
         plan(&passage.item, &mut weights);
-        let mut part = study.begin(&passage.item, &passage.sequence);
-        let view = MapView {
-            pass: Pass::Forward,
-            site: LayerSite::AttentionProbs,
-            head: ONLY,
-            map: Matrix::new(&weights.weights, tokens, tokens),
-        };
-        study.see(&passage.item, &mut part, &view);
-        study.close(&passage.item, &mut part);
-        let item = passage.item;
-        counts.add(Fate::Studied(Contribution { item, part, tokens }));
+        let mut part = lens.begin(&passage.item, &passage.sequence).unwrap();
+        let event = seen(
+            Pass::Forward,
+            ONLY,
+            Matrix::new(&weights.weights, tokens, tokens),
+        );
+        lens.see(&passage.item, &mut part, &event);
+        lens.close(&passage.item, &mut part).unwrap();
+        let item = &passage.item;
+        let found = Contribution { item, part, tokens };
+        counts.add(Fate::Studied(found)).unwrap();
     }
     counts
 }
@@ -256,19 +255,16 @@ fn counts_go_on_from_where_they_end() {
     let model = model("tiny-bert");
     let treebank = Treebank::new(&assets().join("grammar/dev.conllu")).with_limit(Some(60));
     let passages = DocumentPassages::new(&model, treebank, TreebankOptions::default()).unwrap();
-    let spread = |threads| SurveyOptions {
-        threads,
-        batch_tokens: Some(64),
-        ..SurveyOptions::default()
-    };
-    let mut whole = CorefCounts::new(&passages, RowMode::Mean);
-    whole.run(&passages, &spread(1), &mut ()).unwrap();
-    let saved = serde_json::to_string(&whole).unwrap();
-    let mut again: CorefCounts = serde_json::from_str(&saved).unwrap();
-    again.run(&passages, &spread(2), &mut ()).unwrap();
-    assert_eq!(again, whole);
-    let mut other = CorefCounts::new(&passages, RowMode::Mean);
-    other.run(&passages, &spread(2), &mut ()).unwrap();
+    let counts = CorefCounts::new(&passages, RowMode::Mean);
+    let mut progress = Progress::new(counts.clone());
+    drive(&model, &passages, &mut progress, &spread(1, 64), &mut ()).unwrap();
+    let saved = progress.save().unwrap().to_string();
+    let whole = progress.into_study();
+    let again = Progress::new(counts.clone());
+    let mut again = again.resume(serde_json::from_str(&saved).unwrap()).unwrap();
+    drive(&model, &passages, &mut again, &spread(2, 64), &mut ()).unwrap();
+    assert_eq!(*again.study(), whole);
+    let other = driven(&model, &passages, counts, &spread(2, 64));
     assert_eq!(other, whole);
     assert!(whole.best(Candidates::All).is_some());
 }

@@ -8,7 +8,7 @@ use bertology::{
     Source, Watch, evaluate,
 };
 
-use super::fixture::{Fixture, budget, golden, rows};
+use super::fixture::{Fixture, budget, golden, rows, spread};
 
 fn refused(model: &LoadedModel, source: Source, options: &CorpusOptions) -> Error {
     Corpus::new(model, source, options).unwrap_err()
@@ -49,7 +49,8 @@ fn what_cannot_be_studied_is_refused_with_the_reason() {
         "{message}"
     );
 
-    let error = refused(&model, fixture.source(&rows(2)), &budget(0));
+    let corpus = fixture.corpus(&model, &rows(2));
+    let error = evaluate::evaluate(&model, &corpus, None, &budget(0), &mut ()).unwrap_err();
     assert!(matches!(error, Error::Option { .. }), "{error}");
 
     let encoder = OpenOptions::new().open_as(OpenAs::Encoder);
@@ -67,10 +68,10 @@ fn what_cannot_be_studied_is_refused_with_the_reason() {
 fn a_file_that_changes_between_passes_is_noticed() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(5), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(5));
     let path = corpus.info().path.clone();
     fs::write(&path, "text\tlabel\nw5\t0\n").unwrap();
-    let error = evaluate::evaluate(&model, &corpus, None, 1, &mut ()).unwrap_err();
+    let error = evaluate::evaluate(&model, &corpus, None, &budget(100), &mut ()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -111,12 +112,12 @@ fn every_example_is_seen_once_in_order_with_its_line_and_length() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let data = rows(40);
-    let mut options = budget(60);
+    let mut options = CorpusOptions::default();
     options.max_length = Some(10);
-    let corpus = fixture.corpus(&model, &data, &options);
+    let corpus = Corpus::new(&model, fixture.source(&data), &options).unwrap();
     assert_eq!((corpus.examples(), corpus.max_length()), (40, 10));
     let mut seen = Seen::default();
-    let found = evaluate::evaluate(&model, &corpus, None, 2, &mut seen).unwrap();
+    let found = evaluate::evaluate(&model, &corpus, None, &spread(2, 60), &mut seen).unwrap();
     let words = data.iter().map(|(text, _)| text.split(' ').count());
     let cut: Vec<usize> = words.clone().map(|n| n.saturating_sub(8)).collect();
     for (i, (words, cut)) in words.zip(&cut).enumerate() {
@@ -149,7 +150,7 @@ fn pairs_carry_segments_and_are_cut_longest_first() {
     options.max_length = Some(6);
     let source = Source::table(&path, columns).unwrap();
     let corpus = Corpus::new(&model, source, &options).unwrap();
-    let found = corpus.sequences(&model, 9).unwrap();
+    let found = corpus.sequences(9).unwrap();
     assert_eq!(found[0].ids, [2, 5, 6, 3, 9, 3]);
     assert_eq!(found[0].segments, [0, 0, 0, 0, 1, 1]);
     assert_eq!(found[1].ids, [2, 5, 3, 6, 3]);
@@ -160,12 +161,14 @@ fn pairs_carry_segments_and_are_cut_longest_first() {
 fn a_mask_that_does_not_fit_is_refused() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(2), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(2));
     let mask = HeadMask::from_values(2, 4, vec![1.0; 8]).unwrap();
-    let error = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap_err();
+    let error =
+        evaluate::evaluate(&model, &corpus, Some(&mask), &budget(100), &mut ()).unwrap_err();
     assert!(error.to_string().contains("[2, 4]"), "{error}");
     let ones = HeadMask::ones(model.model());
     let fewer = model.without_heads([HeadId { layer: 0, head: 1 }]).unwrap();
-    let error = evaluate::evaluate(&fewer, &corpus, Some(&ones), 1, &mut ()).unwrap_err();
+    let error =
+        evaluate::evaluate(&fewer, &corpus, Some(&ones), &budget(100), &mut ()).unwrap_err();
     assert!(error.to_string().contains("L0H1"), "{error}");
 }

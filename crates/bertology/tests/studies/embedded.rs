@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use bertology::drive::Work;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{Threshold, mask_heads};
 use bertology::normalize::Normalization;
@@ -28,7 +29,7 @@ fn importance_is_what_pytorch_found() {
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     let (model, corpus) = open(None);
     let options = ImportanceOptions::new(Granularity::Example);
-    let found = importance(&model, &corpus, &options, &mut ()).unwrap();
+    let found = importance(&model, &corpus, &options, &Work::default(), &mut ()).unwrap();
     assert_eq!(found.evaluation.examples, 1000);
     let mcc = record["dev"]["mcc"].as_f64().unwrap();
     assert!((found.evaluation.metrics.get("mcc").unwrap() - mcc).abs() < 1e-4);
@@ -54,14 +55,14 @@ fn some_heads_can_go() {
         by_layer: true,
         global: false,
     };
-    let found = mask_heads(&model, &corpus, &options, None, &mut ()).unwrap();
+    let found = mask_heads(&model, &corpus, &options, &Work::default(), None, &mut ()).unwrap();
     assert_eq!(found.metric, "mcc");
     assert!(found.kept().live <= 12, "{}", found.kept().live);
     assert!(found.kept().score.unwrap() >= 0.9 * found.base_score);
     // Min-max over all heads changes no ranking.
     options.normalization.global = true;
     assert_eq!(
-        mask_heads(&model, &corpus, &options, None, &mut ())
+        mask_heads(&model, &corpus, &options, &Work::default(), None, &mut ())
             .unwrap()
             .mask(),
         found.mask()
@@ -131,7 +132,7 @@ fn language_models_score_as_pytorch_found() {
         let source = Source::token_ids(&path);
         let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();
         let options = ImportanceOptions::new(Granularity::Example);
-        let found = importance(&model, &corpus, &options, &mut ()).unwrap();
+        let found = importance(&model, &corpus, &options, &Work::default(), &mut ()).unwrap();
         for (HeadId { layer, head }, score) in found.raw.iter() {
             let expected = record["importance"][layer][head].as_f64().unwrap();
             // Seven digits of two f32 computations.

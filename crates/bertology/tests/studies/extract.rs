@@ -7,18 +7,21 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use bertology::drive::{Progress, Work, drive};
 use bertology::extract::{
-    ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request, Summary,
+    ExtractOptions, Extraction, Float, Format, GradientOf, Heads, Layers, Pool, Request, Summary,
     Texts,
 };
 use bertology::model::LayerSite;
 use bertology::model::taps::Captured;
+use bertology::watch::Savable;
 use bertology::{Error, HeadId, HeadSet, LoadedModel, Source, Target, Watch};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::fixture::{Fixture, golden, rows};
+use super::fixture::{Fixture, golden, rows, spread, stop_after};
 
 /// The same list as in `tools/golden/make_extract_golden.py`.
 const TEXTS: [&str; 3] = [
@@ -137,13 +140,18 @@ pub(crate) fn planned(
     request: &Request,
     options: ExtractOptions,
 ) -> Extraction {
-    Extraction::new(model, texts, request, options, &mut ()).unwrap()
+    let work = Work::default();
+    Extraction::new(model, texts, request, options, &work, &mut ()).unwrap()
 }
 
 /// Writes to a folder of its own.
 pub(crate) fn written(extraction: &Extraction) -> (TempDir, Summary) {
+    written_by(extraction, &Work::default())
+}
+
+fn written_by(extraction: &Extraction, work: &Work) -> (TempDir, Summary) {
     let folder = tempfile::tempdir().unwrap();
-    let summary = extraction.write(folder.path(), 0, &mut ()).unwrap();
+    let summary = extraction.write(folder.path(), work, &mut ()).unwrap();
     (folder, summary)
 }
 
@@ -186,7 +194,7 @@ fn values_are_those_of_transformers() {
         .attentions(heads())
         .head_outputs(heads())
         .logits()
-        .gradients(Objective::Class(1));
+        .gradients(GradientOf::Class(1));
     let extraction = planned(
         &model,
         Texts::given(TEXTS),
@@ -245,10 +253,10 @@ fn values_are_those_of_the_library() {
     let model = fixture.model();
     let texts: Vec<String> = rows(7).into_iter().map(|(text, _)| text).collect();
     let targets = vec![Target::Label(2); 7];
-    let request = everything().gradients(Objective::Class(2));
-    let options = options(|o| (o.batch_tokens, o.shard_size) = (1, 4));
+    let request = everything().gradients(GradientOf::Class(2));
+    let options = options(|o| o.shard_size = 4);
     let extraction = planned(&model, Texts::given(&texts), &request, options);
-    let (folder, summary) = written(&extraction);
+    let (folder, summary) = written_by(&extraction, &spread(0, 1));
     assert_eq!(
         summary
             .shards
@@ -331,7 +339,7 @@ fn every_format_and_type_holds_the_same_numbers() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let texts: Vec<String> = rows(30).into_iter().map(|(text, _)| text).collect();
-    let request = everything().gradients(Objective::Class(0));
+    let request = everything().gradients(GradientOf::Class(0));
     let arrays = |format: Format, float: Float| {
         let options = options(|o| (o.format, o.float) = (format, float));
         let extraction = planned(&model, Texts::given(&texts), &request, options);
@@ -378,25 +386,14 @@ fn every_format_and_type_holds_the_same_numbers() {
     }
     for format in [Format::Npz, Format::Parquet] {
         let options = options(|o| (o.format, o.float) = (format, Float::Bf16));
-        let error = Extraction::new(&model, Texts::given(&texts), &request, options, &mut ());
+        let texts = Texts::given(&texts);
+        let work = Work::default();
+        let error = Extraction::new(&model, texts, &request, options, &work, &mut ());
         let error = error.unwrap_err().to_string();
         assert!(
             error.contains("bfloat16") && error.contains("float16"),
             "{error}"
         );
-    }
-}
-
-/// Stops after so many shards.
-struct StopAt(usize);
-
-impl Watch for StopAt {
-    fn shard(&mut self, finished: usize, _overflows: u64) -> ControlFlow<()> {
-        if finished == self.0 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
     }
 }
 
@@ -442,22 +439,25 @@ fn interruptions_and_threads_change_no_byte() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let texts: Vec<String> = rows(50).into_iter().map(|(text, _)| text).collect();
-    let request = everything().gradients(Objective::Class(0));
+    let request = everything().gradients(GradientOf::Class(0));
     for format in [Format::Safetensors, Format::Npz, Format::Parquet] {
-        let plan = |threads| {
-            let options = options(|o| {
-                (o.format, o.shard_size, o.batch_tokens) = (format, 12, 40);
-                o.threads = threads;
-            });
-            planned(&model, Texts::given(&texts), &request, options)
-        };
-        let (whole, summary) = written(&plan(1));
+        let options = options(|o| (o.format, o.shard_size) = (format, 12));
+        let plan = planned(&model, Texts::given(&texts), &request, options);
+        let (whole, summary) = written_by(&plan, &spread(1, 40));
         assert_eq!(summary.shards.len(), 5);
-        let (threaded, _) = written(&plan(3));
+        let (threaded, _) = written_by(&plan, &spread(3, 40));
         same_contents(whole.path(), threaded.path());
 
         let resumed = tempfile::tempdir().unwrap();
-        let stopped = plan(3).write(resumed.path(), 0, &mut StopAt(2));
+        let go_on = |saved: Option<Value>, threads, watch: &mut dyn Watch| {
+            let mut progress = Progress::new(plan.study(resumed.path()));
+            if let Some(saved) = saved {
+                progress = progress.resume(saved).unwrap();
+            }
+            let ended = drive(&model, &plan, &mut progress, &spread(threads, 40), watch);
+            (ended, progress)
+        };
+        let (stopped, progress) = go_on(None, 3, &mut stop_after(24));
         assert!(matches!(
             stopped,
             Err(Error::Interrupted {
@@ -465,13 +465,21 @@ fn interruptions_and_threads_change_no_byte() {
                 total: 50
             })
         ));
-        let stopped = plan(2).write(resumed.path(), 2, &mut StopPast(26));
+        let saved = progress.save().unwrap();
+        let (stopped, progress) = go_on(Some(saved), 2, &mut StopPast(26));
         assert!(matches!(stopped, Err(Error::Interrupted { done, total: 50 }) if done < 36));
+        assert_eq!(progress.study().shards(), 2);
+        let saved = progress.save().unwrap();
+        assert_eq!(saved["next"], 24);
+        // What waited to be written is let go with the progress.
+        drop(progress);
         let left = contents(resumed.path());
         assert!(left.keys().all(|name| !name.ends_with("index.json")));
         let number = |name: &PathBuf| name.to_str().unwrap().contains("shard-0000");
         assert!(left.keys().all(number), "{:?}", left.keys());
-        let summary = plan(2).write(resumed.path(), 2, &mut ()).unwrap();
+        let (ended, progress) = go_on(Some(saved), 2, &mut ());
+        ended.unwrap();
+        let summary = plan.finish(resumed.path(), progress.study()).unwrap();
         assert_eq!(summary.shards.len(), 5);
         same_contents(whole.path(), resumed.path());
 
@@ -482,10 +490,10 @@ fn interruptions_and_threads_change_no_byte() {
             PathBuf::from(format!("shard-00000.{}", format.extension()))
         };
         fs::remove_file(resumed.path().join(&name)).unwrap();
-        let error = plan(1)
-            .write(resumed.path(), 2, &mut ())
-            .unwrap_err()
-            .to_string();
+        let error = plan.check_shards(resumed.path(), 2).unwrap_err();
+        assert!(error.to_string().contains("is missing"), "{error}");
+        let error = plan.finish(resumed.path(), progress.study());
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("is missing"), "{error}");
     }
 }
@@ -494,8 +502,8 @@ fn interruptions_and_threads_change_no_byte() {
 #[test]
 fn losses_of_language_models_follow_from_their_logits() {
     for (folder, objective) in [
-        (assets().join("tiny-gpt2"), Objective::NextTokens),
-        (golden("bert-mlm"), Objective::Tokens),
+        (assets().join("tiny-gpt2"), GradientOf::NextTokens),
+        (golden("bert-mlm"), GradientOf::Tokens),
     ] {
         let model = LoadedModel::open(&folder).unwrap();
         let vocabulary = model.architecture().vocab_size;
@@ -517,7 +525,7 @@ fn losses_of_language_models_follow_from_their_logits() {
         let gradients: Vec<&[f64]> = values(&arrays, "gradients.token_logits")
             .chunks(vocabulary)
             .collect();
-        let next = usize::from(objective == Objective::NextTokens);
+        let next = usize::from(objective == GradientOf::NextTokens);
         for (text, range) in [0..6, 6..9, 9..10].into_iter().enumerate() {
             let places: Vec<usize> = (range.start..range.end - next).collect();
             assert_eq!(values(&arrays, "num_targets")[text], places.len() as f64);

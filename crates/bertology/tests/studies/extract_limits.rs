@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::Path;
 
+use bertology::drive::Work;
 use bertology::extract::{
-    ExtractOptions, Extraction, Float, Format, Heads, Layers, Objective, Pool, Request, Texts,
+    ExtractOptions, Extraction, Float, Format, GradientOf, Heads, Layers, Pool, Request, Texts,
 };
 use bertology::model::LayerSite;
 use bertology::windows::TooLong;
 use bertology::{HeadId, LoadedModel, Sequence, Source};
 
 use super::extract::{assert_near, options, planned, safetensors, shard, values, written};
-use super::fixture::{Fixture, rows};
+use super::fixture::{Fixture, rows, spread};
 
 #[test]
 fn long_texts_are_refused_cut_or_windowed() {
@@ -27,7 +28,8 @@ fn long_texts_are_refused_cut_or_windowed() {
         let options = options(|o| {
             (o.max_length, o.too_long, o.stride) = (Some(10), too_long, stride);
         });
-        Extraction::new(&model, Texts::given(&texts), &request, options, &mut ())
+        let texts = Texts::given(&texts);
+        Extraction::new(&model, texts, &request, options, &Work::default(), &mut ())
     };
     let error = plan(TooLong::Error, None).unwrap_err().to_string();
     for part in ["line 2", "22 tokens", "10", "long inputs be cut"] {
@@ -88,7 +90,8 @@ fn long_texts_are_refused_cut_or_windowed() {
     let columns = bertology::data::Columns::text("a").with_pair("b");
     let source = Source::table(&path, columns).unwrap();
     let options = options(|o| (o.max_length, o.too_long) = (Some(10), TooLong::Window));
-    let error = Extraction::new(&model, source.into(), &request, options, &mut ());
+    let work = Work::default();
+    let error = Extraction::new(&model, source.into(), &request, options, &work, &mut ());
     let error = error.unwrap_err().to_string();
     assert!(
         error.contains("pairs.tsv, line 2") && error.contains("let it be cut"),
@@ -106,7 +109,9 @@ fn requests_that_cannot_be_met_say_what_would_do() {
     let refused =
         |model: &LoadedModel, request: Request, options: ExtractOptions, parts: &[&str]| {
             let texts = Texts::given(["w5 w6"]);
-            let error = Extraction::new(model, texts, &request, options, &mut ()).unwrap_err();
+            let work = Work::default();
+            let error = Extraction::new(model, texts, &request, options, &work, &mut ());
+            let error = error.unwrap_err();
             let text = error.to_string();
             for part in parts {
                 assert!(text.contains(part), "no `{part}` in: {text}");
@@ -137,25 +142,25 @@ fn requests_that_cannot_be_met_say_what_would_do() {
     refused(&model, mask, plain(), &["HeadMask", "not a value per head"]);
     refused(
         &model,
-        Request::new().gradients(Objective::Class(0)),
+        Request::new().gradients(GradientOf::Class(0)),
         plain(),
         &["none is chosen"],
     );
     refused(
         &model,
-        states("1").gradients(Objective::Class(3)),
+        states("1").gradients(GradientOf::Class(3)),
         plain(),
         &["no class 3", "has 3"],
     );
     refused(
         &model,
-        states("1").gradients(Objective::Label),
+        states("1").gradients(GradientOf::Label),
         plain(),
         &["no labels"],
     );
     refused(
         &model,
-        states("1").gradients(Objective::NextTokens),
+        states("1").gradients(GradientOf::NextTokens),
         plain(),
         &["lm", "causal language model", "classifier"],
     );
@@ -168,11 +173,14 @@ fn requests_that_cannot_be_met_say_what_would_do() {
     );
     for (edit, part) in [
         (options(|o| o.shard_size = 0), "shard"),
-        (options(|o| o.batch_tokens = 0), "batch"),
         (options(|o| o.max_length = Some(10_000)), "10000"),
     ] {
         refused(&model, states("1"), edit, &[part]);
     }
+    let extraction = planned(&model, Texts::given(["w5 w6"]), &states("1"), plain());
+    let folder = tempfile::tempdir().unwrap();
+    let error = extraction.write(folder.path(), &spread(0, 0), &mut ());
+    assert!(error.unwrap_err().to_string().contains("batch"));
     // Heads named by their layer are those that are there.
     let request = Request::new().attentions(heads("0 2.3"));
     let (folder, _) = written(&planned(
@@ -269,7 +277,9 @@ fn a_table_that_changes_meanwhile_is_noticed() {
         let extraction = planned(&model, source.into(), &request, options);
         write(lines, more);
         let folder = tempfile::tempdir().unwrap();
-        let error = extraction.write(folder.path(), 0, &mut ()).unwrap_err();
+        let error = extraction
+            .write(folder.path(), &Work::default(), &mut ())
+            .unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("changed") || text.contains("not the ones"),

@@ -4,27 +4,29 @@ use std::fs;
 use std::path::Path;
 
 use bertology::extract::{
-    ExtractOptions, Extraction, Format, Heads, Layers, Objective, Pool, Request, Texts,
+    ExtractOptions, Extraction, Format, GradientOf, Heads, Layers, Pool, Request, Texts,
 };
 use bertology::{HeadId, LoadedModel};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use tempfile::TempDir;
 
-use super::fixture::{Fixture, rows};
+use super::fixture::{Fixture, rows, spread};
 
 const TEXTS: usize = 7;
 
 fn written(model: &LoadedModel, pool: Pool, request: &Request) -> TempDir {
     let mut options = ExtractOptions::default();
     // One sequence a batch, as the library runs them.
-    (options.format, options.pool, options.batch_tokens) = (Format::Parquet, pool, 1);
+    (options.format, options.pool) = (Format::Parquet, pool);
     options.shard_size = 4;
-    let extraction = Extraction::new(model, Texts::given(sentences()), request, options, &mut ());
+    let work = spread(0, 1);
+    let texts = Texts::given(sentences());
+    let extraction = Extraction::new(model, texts, request, options, &work, &mut ());
     let folder = tempfile::tempdir().unwrap();
     extraction
         .unwrap()
-        .write(folder.path(), 0, &mut ())
+        .write(folder.path(), &work, &mut ())
         .unwrap();
     folder
 }
@@ -87,7 +89,7 @@ fn a_row_is_a_token_or_a_token_and_head() {
         .attentions(Heads::parse("1 2.3", model.architecture()).unwrap())
         .head_outputs(Heads::parse("0.1", model.architecture()).unwrap())
         .logits()
-        .gradients(Objective::Class(1));
+        .gradients(GradientOf::Class(1));
     let folder = written(&model, Pool::None, &request);
     let sentences = sentences();
     let states = model.hidden_states(&sentences).unwrap();

@@ -5,8 +5,12 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use bertology::attention::Supply;
 use bertology::data::Columns;
-use bertology::{Corpus, CorpusOptions, LoadedModel, Outcome, Source, Watch};
+use bertology::drive::{Lens, Progress, Study, Work, drive};
+use bertology::model::{Event, LayerSite, Matrix, Pass, Tap};
+use bertology::watch::Savable;
+use bertology::{Corpus, CorpusOptions, Error, HeadId, LoadedModel, Outcome, Source, Watch};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tempfile::TempDir;
 
@@ -87,13 +91,8 @@ impl Fixture {
     }
 
     /// Writes rows of (text, label) and opens them for `model`.
-    pub(crate) fn corpus(
-        &self,
-        model: &LoadedModel,
-        rows: &[(String, usize)],
-        options: &CorpusOptions,
-    ) -> Corpus {
-        Corpus::new(model, self.source(rows), options).unwrap()
+    pub(crate) fn corpus(&self, model: &LoadedModel, rows: &[(String, usize)]) -> Corpus {
+        Corpus::new(model, self.source(rows), &CorpusOptions::default()).unwrap()
     }
 
     pub(crate) fn source(&self, rows: &[(String, usize)]) -> Source {
@@ -128,10 +127,69 @@ pub(crate) fn rows(count: usize) -> Vec<(String, usize)> {
         .collect()
 }
 
-pub(crate) fn budget(batch_tokens: usize) -> CorpusOptions {
-    let mut options = CorpusOptions::default();
-    options.batch_tokens = batch_tokens;
-    options
+pub(crate) fn budget(batch_tokens: usize) -> Work {
+    spread(0, batch_tokens)
+}
+
+pub(crate) fn spread(threads: usize, batch_tokens: usize) -> Work {
+    Work {
+        threads,
+        batch_tokens: Some(batch_tokens),
+    }
+}
+
+/// What a lens sees of the attention, or its gradient, of one head.
+pub(crate) fn seen(pass: Pass, head: HeadId, map: Matrix<'_, f32>) -> Event<'_, f32> {
+    Event {
+        pass,
+        tap: Tap::Layer(head.layer, LayerSite::AttentionProbs),
+        sequence: 0,
+        head: Some(head.head),
+        value: map,
+    }
+}
+
+/// The study after a pass over all there is.
+pub(crate) fn driven<P, S>(model: &LoadedModel, supply: &P, study: S, work: &Work) -> S
+where
+    P: Supply,
+    S: Study,
+    S::Lens: Lens<Item = P::Item>,
+{
+    let mut progress = Progress::new(study);
+    drive(model, supply, &mut progress, work, &mut ()).unwrap();
+    progress.into_study()
+}
+
+/// Goes on until `watch` stops it; gives what is read back from what was saved then.
+pub(crate) fn stopped<P, S>(
+    model: &LoadedModel,
+    supply: &P,
+    mut progress: Progress<S>,
+    work: &Work,
+    watch: &mut dyn Watch,
+) -> Progress<S>
+where
+    P: Supply,
+    S: Study,
+    S::Lens: Lens<Item = P::Item>,
+{
+    let error = drive(model, supply, &mut progress, work, watch).unwrap_err();
+    let Error::Interrupted { done, total } = error else {
+        panic!("{error}");
+    };
+    assert!(done == progress.done(supply.total()) && done < total);
+    let saved = progress.save().unwrap().to_string();
+    let fresh = Progress::new(progress.fresh().empty());
+    let fresh = fresh.chunks_of(progress.chunk()).unwrap();
+    fresh.resume(serde_json::from_str(&saved).unwrap()).unwrap()
+}
+
+pub(crate) fn stop_after(examples: u64) -> StopAfter {
+    StopAfter {
+        examples,
+        lines: Vec::new(),
+    }
 }
 
 /// Largest difference relative to the largest value.

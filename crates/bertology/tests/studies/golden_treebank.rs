@@ -8,14 +8,16 @@ use bertology::attention::coref::{
 };
 use bertology::attention::syntax::{Direction, SyntaxCounts, SyntaxOptions};
 use bertology::attention::{
-    Fate, InputMode, RowMode, SentencePassages, Supply, SurveyOptions, TreebankOptions, WordMap,
+    Fate, InputMode, RowMode, SentencePassages, Supply, TreebankOptions, WordMap,
 };
 use bertology::data::conllu::Treebank;
+use bertology::drive::Work;
 use bertology::model::Matrix;
 use bertology::{HeadId, LoadedModel};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+use super::fixture::driven;
 use super::syntax::{assets, model};
 
 /// Maps in f32 from two programs; both add in f64.
@@ -72,7 +74,7 @@ impl Golden {
     }
 }
 
-fn sentences(model: &LoadedModel) -> SentencePassages<'_> {
+fn sentences(model: &LoadedModel) -> SentencePassages {
     let treebank = Treebank::new(&assets().join("grammar/dev.conllu")).with_limit(Some(40));
     SentencePassages::new(model, treebank, OPTIONS).unwrap()
 }
@@ -83,10 +85,11 @@ fn word_maps_are_numpys() {
         let (golden, model) = (Golden::of(name), model(name));
         let passages = sentences(&model);
         let at = golden.names["word_map_of"].as_u64().unwrap() as usize;
-        let raw = passages.open().unwrap().nth(at).unwrap().unwrap();
-        let Fate::Studied(passage) = passages.prepare(raw).unwrap() else {
+        let raw = passages.open(0).unwrap().nth(at).unwrap().unwrap();
+        let Fate::Studied(mut given) = passages.prepare(raw).unwrap() else {
             panic!("it fits");
         };
+        let passage = given.remove(0);
         let maps = model
             .attentions(std::slice::from_ref(&passage.sequence))
             .unwrap();
@@ -121,10 +124,8 @@ fn syntax_counts_are_numpys() {
     for name in MODELS {
         let (golden, model) = (Golden::of(name), model(name));
         let passages = sentences(&model);
-        let mut counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
-        counts
-            .run(&passages, &SurveyOptions::default(), &mut ())
-            .unwrap();
+        let counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
+        let counts = driven(&model, &passages, counts, &Work::default());
         let relations = golden.list("relations");
         assert_eq!(counts.rows().names(), relations);
         assert_eq!(
@@ -181,10 +182,8 @@ fn coreference_counts_are_numpys() {
         let by_hand = Treebank::new(&self::golden().join("coreference.conllu"));
         let counts = [grammar, by_hand].map(|treebank| {
             let passages = DocumentPassages::new(&model, treebank, OPTIONS).unwrap();
-            let mut counts = CorefCounts::new(&passages, RowMode::Mean);
-            counts
-                .run(&passages, &SurveyOptions::default(), &mut ())
-                .unwrap();
+            let counts = CorefCounts::new(&passages, RowMode::Mean);
+            let counts = driven(&model, &passages, counts, &Work::default());
             assert_eq!(counts.tally().cut, 0);
             counts
         });

@@ -1,13 +1,17 @@
 //! Importance and entropy.
 
+use bertology::drive::{Progress, Study, drive};
+use bertology::evaluate::MaskedModel;
 use bertology::importance::{ImportanceOptions, importance};
+use bertology::watch::Savable;
 use bertology::{
-    Error, Granularity, HeadId, HeadMask, HeadTable, Importance, ImportanceState, LoadedModel,
-    Target, evaluate,
+    Corpus, Error, Granularity, HeadId, HeadMask, HeadTable, Importance, ImportanceState,
+    LoadedModel, Target, evaluate,
 };
 
 use super::fixture::{
-    Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, StopAfter, budget, difference, rows,
+    Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, budget, difference, driven, rows, spread, stop_after,
+    stopped,
 };
 
 const ALL: [Granularity; 4] = [
@@ -23,14 +27,19 @@ fn run(
     rows: &[(String, usize)],
     granularity: Granularity,
 ) -> Importance {
-    let corpus = fixture.corpus(model, rows, &budget(64));
-    importance(
-        model,
-        &corpus,
-        &ImportanceOptions::new(granularity),
-        &mut (),
-    )
-    .unwrap()
+    let corpus = fixture.corpus(model, rows);
+    let options = ImportanceOptions::new(granularity);
+    importance(model, &corpus, &options, &budget(64), &mut ()).unwrap()
+}
+
+/// Nothing added yet, of all heads.
+fn fresh(
+    model: &LoadedModel,
+    corpus: &Corpus,
+    granularity: Granularity,
+) -> Result<ImportanceState, Error> {
+    let whole = MaskedModel::new(model, None, false)?;
+    ImportanceState::new(&whole, corpus, granularity)
 }
 
 #[test]
@@ -40,10 +49,10 @@ fn threads_change_no_bit_and_batches_only_rounding() {
     for granularity in ALL {
         let mut first: Option<Importance> = None;
         for tokens in [1, 40, 1000] {
-            let corpus = fixture.corpus(&model, &rows(29), &budget(tokens));
+            let corpus = fixture.corpus(&model, &rows(29));
             let options = ImportanceOptions::new(granularity);
-            let one = importance(&model, &corpus, &options.threads(1), &mut ()).unwrap();
-            let many = importance(&model, &corpus, &options.threads(3), &mut ()).unwrap();
+            let one = importance(&model, &corpus, &options, &spread(1, tokens), &mut ()).unwrap();
+            let many = importance(&model, &corpus, &options, &spread(3, tokens), &mut ()).unwrap();
             assert_eq!(one, many, "{granularity}, {tokens} tokens a batch");
             let first = first.get_or_insert_with(|| one.clone());
             let raw = difference(first.raw.values(), one.raw.values());
@@ -200,7 +209,7 @@ fn a_score_is_the_slope_of_the_loss() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let data = rows(6);
-    let corpus = fixture.corpus(&model, &data, &budget(200));
+    let corpus = fixture.corpus(&model, &data);
     let texts: Vec<&str> = data.iter().map(|(text, _)| text.as_str()).collect();
     let targets: Vec<_> = data.iter().map(|(_, l)| Target::Label(*l)).collect();
     let gradients = model.mask_gradients(&texts, &targets).unwrap();
@@ -208,7 +217,8 @@ fn a_score_is_the_slope_of_the_loss() {
         let at = |factor: f64| {
             let mut mask = HeadMask::ones(model.model());
             mask.set(id, factor);
-            let found = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
+            let found =
+                evaluate::evaluate(&model, &corpus, Some(&mask), &budget(200), &mut ()).unwrap();
             found.loss
         };
         let slope = (at(1.05) - at(0.95)) / 0.1;
@@ -275,7 +285,7 @@ fn heads_that_look_everywhere_alike_have_the_largest_entropy() {
 fn entropy_is_of_the_attention_before_the_mask() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(9), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(9));
     let mut mask = HeadMask::ones(model.model());
     for head in 0..HEADS {
         mask.set(
@@ -287,9 +297,9 @@ fn entropy_is_of_the_attention_before_the_mask() {
         );
     }
     let options = ImportanceOptions::new(Granularity::Example);
-    let plain = importance(&model, &corpus, &options, &mut ()).unwrap();
+    let plain = importance(&model, &corpus, &options, &budget(100), &mut ()).unwrap();
     let request = options.mask(&mask).compute_masked(true);
-    let masked = importance(&model, &corpus, &request, &mut ()).unwrap();
+    let masked = importance(&model, &corpus, &request, &budget(100), &mut ()).unwrap();
     assert_eq!(plain.entropy, masked.entropy);
     // A masked head has a slope too, and counts only if asked for.
     let last = HeadId {
@@ -297,7 +307,7 @@ fn entropy_is_of_the_attention_before_the_mask() {
         head: 0,
     };
     assert!(masked.raw.get(last).unwrap() > 0.0);
-    let skipped = importance(&model, &corpus, &options.mask(&mask), &mut ()).unwrap();
+    let skipped = importance(&model, &corpus, &options.mask(&mask), &budget(100), &mut ()).unwrap();
     assert_eq!(skipped.raw.get(last), None);
     assert_eq!(skipped.entropy.get(last), None);
     assert_eq!(skipped.raw.live().count(), (LAYERS - 1) * HEADS);
@@ -321,10 +331,10 @@ fn a_head_without_values_has_score_zero_and_is_not_missed() {
         }
     });
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(9), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(9));
     for granularity in ALL {
         let options = ImportanceOptions::new(granularity);
-        let found = importance(&model, &corpus, &options, &mut ()).unwrap();
+        let found = importance(&model, &corpus, &options, &budget(100), &mut ()).unwrap();
         assert_eq!(found.raw.get(dead), Some(0.0), "{granularity}");
         assert!(
             found
@@ -333,9 +343,9 @@ fn a_head_without_values_has_score_zero_and_is_not_missed() {
                 .all(|(id, score)| id == dead || score > 0.0)
         );
     }
-    let whole = evaluate::evaluate(&model, &corpus, None, 1, &mut ()).unwrap();
+    let whole = evaluate::evaluate(&model, &corpus, None, &budget(100), &mut ()).unwrap();
     let without = model.without_heads([dead]).unwrap();
-    let without = evaluate::evaluate(&without, &corpus, None, 1, &mut ()).unwrap();
+    let without = evaluate::evaluate(&without, &corpus, None, &budget(100), &mut ()).unwrap();
     assert!((whole.loss - without.loss).abs() < 1e-6);
 }
 
@@ -428,29 +438,21 @@ fn signed_scores_are_those_of_transformers() {
 fn an_interrupted_run_goes_on_where_it_was_and_ends_with_the_same_bits() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(30), &budget(30));
+    let corpus = fixture.corpus(&model, &rows(30));
     for granularity in ALL {
         let options = ImportanceOptions::new(granularity);
-        let whole = importance(&model, &corpus, &options, &mut ()).unwrap();
-        let mut state = ImportanceState::new(&model, &options).unwrap();
-        assert!(matches!(state.finish(&corpus), Err(Error::NoExamples)));
-        let mut watch = StopAfter {
-            examples: 11,
-            lines: Vec::new(),
-        };
-        let stopped = state
-            .run(&model, &corpus, &options, &mut watch)
-            .unwrap_err();
-        let Error::Interrupted { done, total: 30 } = stopped else {
-            panic!("{stopped}");
-        };
-        assert!((11..30).contains(&done) && state.examples_done() == done);
+        let whole = importance(&model, &corpus, &options, &budget(30), &mut ()).unwrap();
+        let state = fresh(&model, &corpus, granularity).unwrap();
+        assert!(matches!(state.finish(), Err(Error::NoExamples)));
+        let mut watch = stop_after(11);
+        let progress = Progress::new(state);
+        let mut progress = stopped(&model, &corpus, progress, &budget(30), &mut watch);
+        let done = progress.done(30);
+        assert!((11..30).contains(&done));
         let expected: Vec<u64> = (2..2 + done).collect();
         assert_eq!(watch.lines, expected);
-        let saved = serde_json::to_string(&state).unwrap();
-        let mut state: ImportanceState = serde_json::from_str(&saved).unwrap();
-        state.run(&model, &corpus, &options, &mut ()).unwrap();
-        assert_eq!(state.finish(&corpus).unwrap(), whole, "{granularity}");
+        drive(&model, &corpus, &mut progress, &budget(30), &mut ()).unwrap();
+        assert_eq!(progress.study().finish().unwrap(), whole, "{granularity}");
     }
 }
 
@@ -459,50 +461,47 @@ fn parts_add_up_where_they_can() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let data = rows(17);
+    let part = |rows: &[(String, usize)], granularity| {
+        let corpus = fixture.corpus(&model, rows);
+        let state = fresh(&model, &corpus, granularity).unwrap();
+        driven(&model, &corpus, state, &budget(50))
+    };
     for granularity in ALL {
         let options = ImportanceOptions::new(granularity);
-        let part = |rows: &[(String, usize)]| {
-            let corpus = fixture.corpus(&model, rows, &budget(50));
-            let mut state = ImportanceState::new(&model, &options).unwrap();
-            state.run(&model, &corpus, &options, &mut ()).unwrap();
-            state
-        };
-        let corpus = fixture.corpus(&model, &data, &budget(50));
-        let whole = importance(&model, &corpus, &options, &mut ()).unwrap();
-        let mut sum = part(&data[..9]);
-        let merged = sum.merge(&part(&data[9..]));
+        let corpus = fixture.corpus(&model, &data);
+        let whole = importance(&model, &corpus, &options, &budget(50), &mut ()).unwrap();
+        let mut sum = part(&data[..9], granularity);
+        let merged = sum.merge(part(&data[9..], granularity));
         if matches!(granularity, Granularity::Script { .. }) {
             assert!(matches!(merged, Err(Error::Merge { .. })));
             continue;
         }
         merged.unwrap();
-        let sum = sum.finish(&corpus).unwrap();
+        let sum = sum.finish().unwrap();
         assert!(difference(whole.raw.values(), sum.raw.values()) < 1e-6);
         assert_eq!(whole.evaluation.metrics, sum.evaluation.metrics);
     }
     // Nine examples are three whole batches; ten are not.
-    let options = ImportanceOptions::new(Granularity::Batch { size: 3 });
-    let corpus = fixture.corpus(&model, &data[..10], &budget(50));
-    let mut state = ImportanceState::new(&model, &options).unwrap();
-    state.run(&model, &corpus, &options, &mut ()).unwrap();
+    let mut state = part(&data[..10], Granularity::Batch { size: 3 });
     let other = state.clone();
-    assert!(matches!(state.merge(&other), Err(Error::Merge { .. })));
+    assert!(matches!(state.merge(other), Err(Error::Merge { .. })));
 }
 
 #[test]
 fn a_state_is_only_continued_by_the_study_that_made_it() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(3), &budget(50));
-    let options = ImportanceOptions::new(Granularity::Example);
-    let mut state = ImportanceState::new(&model, &options).unwrap();
-    let other = ImportanceOptions::new(Granularity::Script { size: 4 });
-    let error = state.run(&model, &corpus, &other, &mut ()).unwrap_err();
+    let corpus = fixture.corpus(&model, &rows(3));
+    let state = fresh(&model, &corpus, Granularity::Example).unwrap();
+    let saved = Progress::new(state).save().unwrap();
+    let other = fresh(&model, &corpus, Granularity::Script { size: 4 }).unwrap();
+    let error = Progress::new(other).resume(saved.clone()).unwrap_err();
     let expected = "the saved state does not fit this request: the granularity was example, now \
                     script:4";
     assert_eq!(error.to_string(), expected);
     let fewer = model.without_heads([HeadId { layer: 0, head: 0 }]).unwrap();
-    let error = state.run(&fewer, &corpus, &options, &mut ()).unwrap_err();
+    let fewer = fresh(&fewer, &corpus, Granularity::Example).unwrap();
+    let error = Progress::new(fewer).resume(saved).unwrap_err();
     assert!(
         matches!(
             error,
@@ -513,11 +512,7 @@ fn a_state_is_only_continued_by_the_study_that_made_it() {
         ),
         "{error}"
     );
-    let error = ImportanceState::new(
-        &model,
-        &ImportanceOptions::new(Granularity::Batch { size: 0 }),
-    )
-    .unwrap_err();
+    let error = fresh(&model, &corpus, Granularity::Batch { size: 0 }).unwrap_err();
     assert!(error.to_string().contains("the batch size is 0"), "{error}");
 }
 
@@ -536,9 +531,9 @@ fn a_number_that_is_not_finite_names_its_line() {
             *text = text.replace("w30", "w31");
         }
         data[7].0 = "w6 w30".to_owned();
-        let corpus = fixture.corpus(&model, &data, &budget(40));
+        let corpus = fixture.corpus(&model, &data);
         let options = ImportanceOptions::new(Granularity::Example);
-        let error = importance(&model, &corpus, &options, &mut ()).unwrap_err();
+        let error = importance(&model, &corpus, &options, &budget(40), &mut ()).unwrap_err();
         let message = error.to_string();
         assert!(
             message.contains("line 9: the logit 0 is NaN"),
@@ -556,8 +551,8 @@ fn without_heads_there_is_nothing_to_score() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let none = model.without_heads(model.model().heads()).unwrap();
-    let options = ImportanceOptions::new(Granularity::Example);
-    let error = ImportanceState::new(&none, &options).unwrap_err();
+    let corpus = fixture.corpus(&model, &rows(3));
+    let error = fresh(&none, &corpus, Granularity::Example).unwrap_err();
     assert!(matches!(error, Error::NoHeads { .. }), "{error}");
     // A layer without heads is no obstacle for the others.
     let layer = (0..HEADS).map(|head| HeadId { layer: 1, head });

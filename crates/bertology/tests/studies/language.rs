@@ -4,15 +4,17 @@ use std::fs;
 use std::path::Path;
 
 use bertology::corpus::DocumentCounts;
+use bertology::drive::{Progress, Study, Work, drive};
+use bertology::evaluate::MaskedModel;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{Direction, Metric, mask_heads};
 use bertology::{
-    Corpus, CorpusOptions, Error, Evaluation, Granularity, HeadMask, ImportanceState, LoadedModel,
+    Corpus, CorpusOptions, Evaluation, Granularity, HeadMask, ImportanceState, LoadedModel,
     Objective, Outcome, Sequence, Source, TokenMasking, TooLong, Watch, evaluate,
 };
 use serde_json::Value;
 
-use super::fixture::{Fixture, StopAfter, difference, rows};
+use super::fixture::{Fixture, budget, difference, rows, spread, stop_after, stopped};
 
 /// The golden masked language model (2 layers, 3 heads, 60 tokens, 24 positions).
 pub(super) fn bert() -> Fixture {
@@ -47,7 +49,7 @@ pub(super) fn text(count: usize) -> String {
 }
 
 pub(super) fn evaluated(model: &LoadedModel, corpus: &Corpus) -> Evaluation {
-    evaluate::evaluate(model, corpus, None, 2, &mut ()).unwrap()
+    evaluate::evaluate(model, corpus, None, &Work::threads(2), &mut ()).unwrap()
 }
 
 /// Keeps what it is told.
@@ -123,14 +125,20 @@ fn windows_losses_and_importance_are_those_of_transformers() {
         if study["masked"] == false {
             options.objective = None;
         }
-        options.batch_tokens = 40;
         let corpus = Corpus::new(&model, Source::token_ids(&path), &options).unwrap();
         let counts = *corpus.documents().unwrap();
         assert_eq!(counts.windows, number("windows") as u64, "{name}");
         assert_eq!(counts.targets, number("targets") as u64, "{name}");
 
         let mut seen = Rows::default();
-        let found = importance(&model, &corpus, &ImportanceOptions::default(), &mut seen).unwrap();
+        let found = importance(
+            &model,
+            &corpus,
+            &ImportanceOptions::default(),
+            &budget(40),
+            &mut seen,
+        )
+        .unwrap();
         let losses: Vec<f64> = seen.0.iter().map(|row| row.5).collect();
         let expected = floats("window_losses");
         assert_eq!(losses.len(), expected.len());
@@ -215,7 +223,7 @@ fn bits_per_byte_and_perplexity_have_a_closed_form() {
             evaluated(&model, &corpus).metrics.get("bits_per_byte"),
             None
         );
-        let first = &corpus.sequences(&model, 1).unwrap()[0].ids;
+        let first = &corpus.sequences(1).unwrap()[0].ids;
         assert_eq!(first.first(), Some(&if bos { 0 } else { 9 }));
     }
 }
@@ -232,8 +240,8 @@ fn the_first_token_is_a_target_only_behind_a_beginning() {
     options.stride = Some(3);
     let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
     let mut seen = Rows::default();
-    evaluate::evaluate(&model, &corpus, None, 1, &mut seen).unwrap();
-    let sequences = corpus.sequences(&model, 9).unwrap();
+    evaluate::evaluate(&model, &corpus, None, &Work::threads(1), &mut seen).unwrap();
+    let sequences = corpus.sequences(9).unwrap();
     let ids: Vec<_> = sequences.iter().map(|s| s.ids.clone()).collect();
     assert_eq!(
         ids,
@@ -270,7 +278,7 @@ fn the_loss_is_averaged_over_tokens_and_not_over_windows() {
     let path = fixture.write("text.txt", format!("{}\n\nw7\n", words.join(" ")));
     let corpus = Corpus::new(&model, Source::lines(&path), &unmasked(8, Some(4))).unwrap();
     let mut seen = Rows::default();
-    let found = evaluate::evaluate(&model, &corpus, None, 1, &mut seen).unwrap();
+    let found = evaluate::evaluate(&model, &corpus, None, &Work::threads(1), &mut seen).unwrap();
     let keys: Vec<_> = seen.0.iter().map(|r| (r.0, r.1, r.2, r.3, r.4)).collect();
     assert_eq!(
         keys,
@@ -390,26 +398,21 @@ fn interrupted_in_the_middle_of_a_document_it_goes_on_to_the_same_bits() {
     let path = fixture.write("text.txt", text(40).replace('\n', " "));
     let mut options = seeded(5);
     options.max_length = Some(12);
-    options.batch_tokens = 24;
     let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
     let counts = corpus.documents().unwrap();
     assert_eq!((counts.documents, counts.windowed), (1, 1));
     assert_eq!(corpus.examples(), counts.windows);
     assert!(counts.windows > 40, "{counts:?}");
+    let work = spread(2, 24);
     for granularity in [Granularity::Example, Granularity::Batch { size: 4 }] {
-        let request = ImportanceOptions::new(granularity).threads(2);
-        let whole = importance(&model, &corpus, &request, &mut ()).unwrap();
-        let mut state = ImportanceState::new(&model, &request).unwrap();
-        let mut stop = StopAfter {
-            examples: 17,
-            lines: Vec::new(),
-        };
-        let error = state.run(&model, &corpus, &request, &mut stop).unwrap_err();
-        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
-        let saved = serde_json::to_string(&state).unwrap();
-        let mut state: ImportanceState = serde_json::from_str(&saved).unwrap();
-        state.run(&model, &corpus, &request, &mut ()).unwrap();
-        let resumed = state.finish(&corpus).unwrap();
+        let request = ImportanceOptions::new(granularity);
+        let whole = importance(&model, &corpus, &request, &work, &mut ()).unwrap();
+        let masked = MaskedModel::new(&model, None, false).unwrap();
+        let state = ImportanceState::new(&masked, &corpus, granularity).unwrap();
+        let progress = Progress::new(state);
+        let mut progress = stopped(&model, &corpus, progress, &work, &mut stop_after(17));
+        drive(&model, &corpus, &mut progress, &work, &mut ()).unwrap();
+        let resumed = progress.study().finish().unwrap();
         assert_eq!(resumed, whole);
     }
 }
@@ -434,7 +437,7 @@ fn the_masking_loop_lets_the_loss_rise_to_its_bound() {
         let mut options = bertology::MaskingOptions::default();
         options.threshold = bertology::masking::Threshold::Relative(1.001);
         options.metric = name.map(str::to_owned);
-        let found = mask_heads(&model, &corpus, &options, None, &mut ()).unwrap();
+        let found = mask_heads(&model, &corpus, &options, &Work::default(), None, &mut ()).unwrap();
         assert_eq!(found.direction, Direction::Lower);
         let base = &found.steps[0];
         let of = |step: &bertology::masking::Step| match name {
@@ -450,7 +453,8 @@ fn the_masking_loop_lets_the_loss_rise_to_its_bound() {
         );
         // The result is what an evaluation under the mask finds.
         let mask: HeadMask = found.mask();
-        let again = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
+        let again =
+            evaluate::evaluate(&model, &corpus, Some(&mask), &Work::threads(1), &mut ()).unwrap();
         assert!((again.loss - found.kept().loss).abs() < 1e-6);
     }
 }

@@ -6,7 +6,7 @@ use bertology::{
     TooLong, evaluate,
 };
 
-use super::fixture::{Fixture, golden};
+use super::fixture::{Fixture, golden, spread};
 use super::language::{bert, evaluated, seeded, text, unmasked};
 
 #[test]
@@ -17,12 +17,10 @@ fn masking_depends_on_the_seed_and_on_nothing_else() {
     let sequences = |options: &CorpusOptions, limit| {
         let source = Source::lines(&path).with_limit(limit);
         let corpus = Corpus::new(&model, source, options).unwrap();
-        corpus.sequences(&model, 999).unwrap()
+        corpus.sequences(999).unwrap()
     };
-    let mut options = seeded(7);
+    let options = seeded(7);
     let first = sequences(&options, None);
-    options.batch_tokens = 1;
-    assert_eq!(first, sequences(&options, None));
     assert_eq!(first[..11], sequences(&options, Some(11)));
     assert_ne!(first, sequences(&seeded(8), None));
     let mut other = CorpusOptions::default();
@@ -35,10 +33,9 @@ fn masking_depends_on_the_seed_and_on_nothing_else() {
 
     let mut losses = Vec::new();
     for (threads, batch_tokens) in [(1, 1024), (3, 1024), (2, 30)] {
-        let mut options = seeded(7);
-        options.batch_tokens = batch_tokens;
-        let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
-        losses.push(evaluate::evaluate(&model, &corpus, None, threads, &mut ()).unwrap());
+        let corpus = Corpus::new(&model, Source::lines(&path), &seeded(7)).unwrap();
+        let work = spread(threads, batch_tokens);
+        losses.push(evaluate::evaluate(&model, &corpus, None, &work, &mut ()).unwrap());
     }
     assert_eq!(
         losses[0], losses[1],
@@ -62,7 +59,7 @@ fn special_tokens_are_never_hidden_and_hidden_tokens_are_the_targets() {
     assert_eq!(counts.windows, 400);
     let original = [2, 1, 5, 4, 6, 7, 1, 8, 3];
     let mut changed = [0; 9];
-    for sequence in corpus.sequences(&model, 999).unwrap() {
+    for sequence in corpus.sequences(999).unwrap() {
         for (at, (found, original)) in sequence.ids.iter().zip(&original).enumerate() {
             changed[at] += u32::from(found != original);
         }
@@ -78,7 +75,7 @@ fn special_tokens_are_never_hidden_and_hidden_tokens_are_the_targets() {
         masking: TokenMasking::Unmasked,
     });
     let corpus = Corpus::new(&model, Source::lines(&path), &options).unwrap();
-    assert_eq!(corpus.sequences(&model, 1).unwrap()[0].ids, original);
+    assert_eq!(corpus.sequences(1).unwrap()[0].ids, original);
     assert_eq!(corpus.documents().unwrap().targets, 400 * 4);
 }
 
@@ -106,7 +103,7 @@ fn ids_and_texts_give_the_same_and_ids_may_bring_their_frame() {
         .into_iter()
         .map(|source| {
             let corpus = Corpus::new(&model, source, &options).unwrap();
-            let sequences = corpus.sequences(&model, 99).unwrap();
+            let sequences = corpus.sequences(99).unwrap();
             (sequences, evaluated(&model, &corpus))
         })
         .collect();

@@ -1,13 +1,14 @@
 //! The masking loop, over scripted evaluators and over a model.
 
-use std::ops::ControlFlow;
-
+use bertology::drive::Work;
 use bertology::evaluate::Metrics;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{
-    Direction, Evaluator, Measured, Metric, Recompute, Step, StopReason, Threshold, mask_heads, run,
+    Direction, Evaluator, Measured, Metric, ModelEvaluator, Recompute, Search, StopReason,
+    Threshold, mask_heads, run,
 };
 use bertology::normalize::Normalization;
+use bertology::watch::Savable;
 use bertology::{
     Error, Granularity, HeadId, HeadMask, HeadTable, MaskingOptions, MaskingOutcome, MaskingState,
     Watch, evaluate,
@@ -72,7 +73,7 @@ fn plain() -> MaskingOptions {
 
 fn outcome(options: &MaskingOptions, score: impl FnMut(usize) -> f64) -> MaskingOutcome {
     let found = run(
-        &ones(3, 4),
+        ones(3, 4),
         &accuracy(),
         options,
         &mut scripted(score),
@@ -169,7 +170,7 @@ fn a_loss_may_grow() {
     let rising = |live: usize| 1.0 + (12 - live) as f64 / 10.0;
     let go = |options: &MaskingOptions| {
         run(
-            &ones(3, 4),
+            ones(3, 4),
             &loss,
             options,
             &mut scripted(rising),
@@ -187,7 +188,7 @@ fn a_loss_may_grow() {
 
 fn refused(options: &MaskingOptions, score: f64) -> String {
     let found = run(
-        &ones(3, 4),
+        ones(3, 4),
         &accuracy(),
         options,
         &mut scripted(|_| score),
@@ -274,12 +275,12 @@ fn ranking_once_asks_for_scores_once() {
     let mut options = plain();
     options.amount = 0.25;
     let mut each = scripted(|_| 1.0);
-    run(&ones(3, 4), &accuracy(), &options, &mut each, None, &mut ()).unwrap();
+    run(ones(3, 4), &accuracy(), &options, &mut each, None, &mut ()).unwrap();
     // Nothing is left to score in the last pass.
     assert_eq!(each.asked, [true, true, true, true, false]);
     options.recompute = Recompute::Once;
     let mut once = scripted(|_| 1.0);
-    let found = run(&ones(3, 4), &accuracy(), &options, &mut once, None, &mut ()).unwrap();
+    let found = run(ones(3, 4), &accuracy(), &options, &mut once, None, &mut ()).unwrap();
     assert_eq!(once.asked, [true, false, false, false, false]);
     assert_eq!(
         found.steps[1].masked,
@@ -312,63 +313,45 @@ fn equal_scores_go_in_the_order_of_layer_and_head() {
     }
     let mut options = MaskingOptions::default();
     options.amount = 0.34;
-    let found = run(&ones(2, 3), &accuracy(), &options, &mut Flat, None, &mut ()).unwrap();
+    let found = run(ones(2, 3), &accuracy(), &options, &mut Flat, None, &mut ()).unwrap();
     let order: Vec<_> = found.steps.iter().flat_map(|s| s.masked.clone()).collect();
     let expected: Vec<_> = ones(2, 3).live().collect();
     assert_eq!(order, expected);
-}
-
-/// Saves the state as the command does, and stops at a step.
-struct Saving {
-    stop: usize,
-    saved: String,
-}
-
-impl Watch for Saving {
-    fn step(&mut self, step: &Step, state: &MaskingState) -> ControlFlow<()> {
-        self.saved = serde_json::to_string(state).unwrap();
-        if step.step == self.stop {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
 }
 
 #[test]
 fn an_interrupted_loop_goes_on_to_the_same_end() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(12), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(12));
+    let work = budget(100);
     let mut options = MaskingOptions::default();
     options.threshold = Threshold::Absolute(0.0);
     options.amount = 0.3;
-    let whole = mask_heads(&model, &corpus, &options, None, &mut ()).unwrap();
+    let whole = mask_heads(&model, &corpus, &options, &work, None, &mut ()).unwrap();
     assert_eq!(live(&whole), [12, 9, 6, 3, 0]);
+    // What a loop that is left after a step has saved.
+    let left = |stop: usize| -> MaskingState {
+        let metric = Metric::of(&corpus, None).unwrap();
+        let mut evaluator = ModelEvaluator::new(&model, &corpus, &options, work).unwrap();
+        let mut search = Search::new(evaluator.start(), &metric, &options, None).unwrap();
+        for step in 0..=stop {
+            let found = search.step(&mut evaluator, &mut ()).unwrap();
+            assert_eq!(found.unwrap().step, step);
+        }
+        let saved = search.state().save().unwrap().to_string();
+        serde_json::from_str(&saved).unwrap()
+    };
     for stop in 0..4 {
-        let mut watch = Saving {
-            stop,
-            saved: String::new(),
-        };
-        let error = mask_heads(&model, &corpus, &options, None, &mut watch).unwrap_err();
-        assert!(
-            matches!(error, Error::InterruptedLoop { step } if step == stop),
-            "{error}"
-        );
-        let state: MaskingState = serde_json::from_str(&watch.saved).unwrap();
+        let state = left(stop);
         assert_eq!(state.mask().unwrap().live().count(), 12 - 3 * stop);
-        let resumed = mask_heads(&model, &corpus, &options, Some(state), &mut ()).unwrap();
+        let resumed = mask_heads(&model, &corpus, &options, &work, Some(state), &mut ()).unwrap();
         assert_eq!(resumed, whole);
     }
     // Not with other options.
-    let mut watch = Saving {
-        stop: 1,
-        saved: String::new(),
-    };
-    mask_heads(&model, &corpus, &options, None, &mut watch).unwrap_err();
-    let state: MaskingState = serde_json::from_str(&watch.saved).unwrap();
+    let state = left(1);
     options.amount = 0.2;
-    let error = mask_heads(&model, &corpus, &options, Some(state), &mut ()).unwrap_err();
+    let error = mask_heads(&model, &corpus, &options, &work, Some(state), &mut ()).unwrap_err();
     assert!(matches!(error, Error::StateMismatch { .. }), "{error}");
 }
 
@@ -376,14 +359,14 @@ fn an_interrupted_loop_goes_on_to_the_same_end() {
 fn masked_heads_are_scored_only_for_the_reference() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(12), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(12));
     let mut options = MaskingOptions::default();
     options.threshold = Threshold::Absolute(0.0);
     options.amount = 0.25;
     options.max_steps = Some(2);
     for reference in [false, true] {
         options.reference = reference;
-        let found = mask_heads(&model, &corpus, &options, None, &mut ()).unwrap();
+        let found = mask_heads(&model, &corpus, &options, &budget(100), None, &mut ()).unwrap();
         for step in &found.steps {
             let table = step.raw.as_ref().unwrap();
             let scored = if reference { LAYERS * HEADS } else { step.live };
@@ -394,12 +377,13 @@ fn masked_heads_are_scored_only_for_the_reference() {
             let request = ImportanceOptions::new(Granularity::Example)
                 .mask(&mask)
                 .compute_masked(reference);
-            let again = importance(&model, &corpus, &request, &mut ()).unwrap();
+            let again = importance(&model, &corpus, &request, &budget(100), &mut ()).unwrap();
             assert_eq!(&again.raw, table);
             assert_eq!(again.evaluation.metrics, step.metrics);
         }
         let mask = found.mask();
-        let scored = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
+        let scored =
+            evaluate::evaluate(&model, &corpus, Some(&mask), &budget(100), &mut ()).unwrap();
         assert_eq!(
             Some(scored.score(&corpus, "acc").unwrap()),
             found.kept().score
@@ -414,7 +398,7 @@ fn masked_heads_are_scored_only_for_the_reference() {
 fn the_metric_is_checked_before_any_pass() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(4), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(4));
     assert_eq!(Metric::of(&corpus, None).unwrap(), accuracy());
     assert_eq!(
         Metric::of(&corpus, Some("loss")).unwrap().direction,
@@ -428,10 +412,26 @@ fn the_metric_is_checked_before_any_pass() {
             panic!("a pass was begun");
         }
     }
-    let error = mask_heads(&model, &corpus, &options, None, &mut NoPass).unwrap_err();
+    let error = mask_heads(
+        &model,
+        &corpus,
+        &options,
+        &Work::default(),
+        None,
+        &mut NoPass,
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("expected one of acc"), "{error}");
     let none = model.without_heads(model.model().heads()).unwrap();
     let options = MaskingOptions::default();
-    let error = mask_heads(&none, &corpus, &options, None, &mut NoPass).unwrap_err();
+    let error = mask_heads(
+        &none,
+        &corpus,
+        &options,
+        &Work::default(),
+        None,
+        &mut NoPass,
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::NoHeads { .. }), "{error}");
 }

@@ -6,12 +6,14 @@ use std::path::Path;
 use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, TokenClasses,
 };
-use bertology::attention::{Fate, Passage, Supply, SurveyOptions, TextItem, Units};
+use bertology::attention::{Fate, Passage, Supply, TextItem, Units};
+use bertology::drive::{Study, Work};
 use bertology::model::{Capture, Interests, LayerSite, PackedBatch, Pass, PassOptions, Workspace};
 use bertology::{Error, HeadId, HeadTable, LoadedModel, Sequence, Target};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+use super::fixture::driven;
 use super::pattern_runs::embedded;
 
 /// Of the largest value: maps are f32 on both sides and differ by about 1e-6 after some layers; the numpy
@@ -96,8 +98,8 @@ impl Supply for Ready {
         self.0.len() as u64
     }
 
-    fn open(&self) -> Result<Units<'_, usize>, Error> {
-        Ok(Box::new((0..self.0.len()).map(Ok)))
+    fn open(&self, first: u64) -> Result<Units<'_, usize>, Error> {
+        Ok(Box::new((first as usize..self.0.len()).map(Ok)))
     }
 
     fn size(&self, raw: &usize) -> usize {
@@ -108,9 +110,9 @@ impl Supply for Ready {
         *raw as u64 + 1
     }
 
-    fn prepare(&self, raw: usize) -> Result<Fate<Passage<TextItem>>, Error> {
+    fn prepare(&self, raw: usize) -> Result<Fate<Vec<Passage<TextItem>>>, Error> {
         let (ids, target) = self.0[raw].clone();
-        Ok(Fate::Studied(Passage {
+        Ok(Fate::one(Passage {
             item: TextItem {
                 special: vec![false; ids.len()],
                 ids: ids.clone(),
@@ -124,9 +126,8 @@ impl Supply for Ready {
 
 fn measured(model: &LoadedModel, supply: &Ready, options: PatternOptions) -> Patterns {
     let classes = TokenClasses::of_model(model, None).unwrap();
-    let mut state = PatternsState::new(model, classes, options).unwrap();
-    let spread = SurveyOptions::default();
-    state.run(model, supply, &spread, &mut ()).unwrap();
+    let state = PatternsState::new(model, classes, options).unwrap();
+    let state = driven(model, supply, state, &Work::default());
     state.finish().unwrap()
 }
 

@@ -5,16 +5,15 @@
 use bertology::attention::patterns::{
     Gradients, PatternOptions, PatternsState, Target as KeyClass, TokenClasses,
 };
-use bertology::attention::{
-    Contribution, Fate, MapStudy, MapView, SurveyOptions, TextItem, TextOptions, TextPassages,
-};
+use bertology::attention::{Fate, TextItem, TextOptions, TextPassages};
 use bertology::data::{Documents, LabelOrder};
+use bertology::drive::{Contribution, Lens, Study, Work};
 use bertology::model::{
     Capture, Captured, Interests, LayerSite, Matrix, PackedBatch, Pass, PassOptions,
 };
 use bertology::{HeadId, LoadedModel, Objective, Sequence, Source, Target};
 
-use super::fixture::{Fixture, HEAD_DIM, HIDDEN, golden};
+use super::fixture::{Fixture, HEAD_DIM, HIDDEN, driven, golden, seen};
 use super::patterns::classes;
 
 const FAMILIES: [&str; 5] = ["bert-absolute", "roberta", "distilbert", "gpt2", "gpt"];
@@ -156,13 +155,13 @@ fn the_study_adds_up_what_the_engine_gives() {
             ..PatternOptions::default()
         };
         let mut state = PatternsState::new(&model, classes(causal), options).unwrap();
-        let study = state.study();
+        let lens = state.lens();
         let item = TextItem {
             ids: ids.to_vec(),
             special: vec![false; n],
             cut: 0,
         };
-        let mut part = study.begin(&item, &Sequence::new(ids.to_vec()));
+        let mut part = lens.begin(&item, &Sequence::new(ids.to_vec())).unwrap();
         for pass in [Pass::Forward, Pass::Backward] {
             for id in model.model().heads() {
                 let head = head(&capture, id);
@@ -170,20 +169,16 @@ fn the_study_adds_up_what_the_engine_gives() {
                     Pass::Forward => head.probs,
                     Pass::Backward => head.gradient,
                 };
-                let view = MapView {
-                    pass,
-                    site: LayerSite::AttentionProbs,
-                    head: id,
-                    map: Matrix::new(&of.data, n, n),
-                };
-                study.see(&item, &mut part, &view);
+                let event = seen(pass, id, Matrix::new(&of.data, n, n));
+                lens.see(&item, &mut part, &event);
             }
         }
-        state.add(Fate::Studied(Contribution {
-            item,
+        let found = Contribution {
+            item: &item,
             part,
             tokens: n,
-        }));
+        };
+        state.add(Fate::Studied(found)).unwrap();
         let found = state.finish().unwrap();
         let class = |j: usize| match (causal, ids[j]) {
             (true, _) if j == 0 => KeyClass::First,
@@ -236,10 +231,8 @@ fn the_driver_hands_over_the_gradients_of_the_loss() {
         ..PatternOptions::default()
     };
     let classes = TokenClasses::of_model(&model, Some(".")).unwrap();
-    let mut state = PatternsState::new(&model, classes, options).unwrap();
-    state
-        .run(&model, &passages, &SurveyOptions::default(), &mut ())
-        .unwrap();
+    let state = PatternsState::new(&model, classes, options).unwrap();
+    let state = driven(&model, &passages, state, &Work::default());
     let found = state.finish().unwrap();
 
     let ids = model.encode(text, None, None).unwrap().ids;

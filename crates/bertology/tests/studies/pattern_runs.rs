@@ -5,11 +5,15 @@ use std::path::Path;
 use bertology::attention::patterns::{
     Anchors, Denominators, Gradients, Key, PatternOptions, Patterns, PatternsState, TokenClasses,
 };
-use bertology::attention::{Long, SurveyOptions, TextOptions, TextPassages};
+use bertology::attention::{TextOptions, TextPassages};
 use bertology::data::{Documents, LabelOrder};
-use bertology::{Error, HeadId, HeadTable, LoadedModel, Objective, Source};
+use bertology::drive::{Progress, Study, Work, drive};
+use bertology::watch::Savable;
+use bertology::{Error, HeadId, HeadTable, LoadedModel, Objective, Source, TooLong};
 
-use super::fixture::{Fixture, HEAD_DIM, HEADS, HIDDEN, StopAfter, difference, rows};
+use super::fixture::{
+    Fixture, HEAD_DIM, HEADS, HIDDEN, difference, driven, rows, spread, stop_after, stopped,
+};
 use super::language::text;
 
 pub(super) fn embedded(name: &str) -> LoadedModel {
@@ -33,18 +37,9 @@ fn state(model: &LoadedModel, options: PatternOptions) -> PatternsState {
     PatternsState::new(model, classes, options).unwrap()
 }
 
-fn measured(model: &LoadedModel, passages: &TextPassages<'_>, spread: &SurveyOptions) -> Patterns {
-    let mut state = state(model, exact());
-    state.run(model, passages, spread, &mut ()).unwrap();
+fn measured(model: &LoadedModel, passages: &TextPassages, work: &Work) -> Patterns {
+    let state = driven(model, passages, state(model, exact()), work);
     state.finish().unwrap()
-}
-
-fn spread(threads: usize, batch_tokens: usize) -> SurveyOptions {
-    SurveyOptions {
-        threads,
-        batch_tokens: Some(batch_tokens),
-        ..SurveyOptions::default()
-    }
 }
 
 /// `position · stretch` on a half circle, in the first two of a hidden state's numbers (and mirrored in the next
@@ -121,10 +116,8 @@ fn planted_heads_are_found() {
         Some(0.0)
     );
 
-    let mut paper = state(&model, PatternOptions::default());
-    paper
-        .run(&model, &passages, &spread(1, 64), &mut ())
-        .unwrap();
+    let paper = state(&model, PatternOptions::default());
+    let paper = driven(&model, &passages, paper, &spread(1, 64));
     let paper = paper.finish().unwrap();
     let lengths: Vec<f64> = rows(12)
         .iter()
@@ -188,38 +181,30 @@ fn an_interrupted_study_goes_on_to_the_same_numbers() {
             .objective(Objective::Labels, LabelOrder::Task)
             .unwrap()
     };
-    let spread = spread(2, 32);
-    let mut whole = state(&model, options);
-    whole.run(&model, &passages(), &spread, &mut ()).unwrap();
-    let mut parts = state(&model, options);
+    let work = spread(2, 32);
+    let fresh = || state(&model, options);
+    let whole = driven(&model, &passages(), fresh(), &work);
+    let mut progress = Progress::new(fresh());
     for examples in [1, 17] {
-        let mut watch = StopAfter {
-            examples,
-            lines: Vec::new(),
-        };
-        let error = parts
-            .run(&model, &passages(), &spread, &mut watch)
-            .unwrap_err();
-        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
-        assert!((examples..40).contains(&parts.done()));
-        let saved = serde_json::to_string(&parts).unwrap();
-        parts = serde_json::from_str(&saved).unwrap();
+        let watch = &mut stop_after(examples);
+        progress = stopped(&model, &passages(), progress, &work, watch);
+        assert!((examples..40).contains(&progress.done(40)));
     }
-    parts.run(&model, &passages(), &spread, &mut ()).unwrap();
+    drive(&model, &passages(), &mut progress, &work, &mut ()).unwrap();
+    let saved = progress.save().unwrap();
+    let mut parts = progress.into_study();
     assert_eq!(parts, whole);
     assert_eq!(parts.finish().unwrap(), whole.finish().unwrap());
 
     // A state of another model is refused, and so are parts of different studies.
     let fewer = model.without_heads([HeadId { layer: 0, head: 1 }]).unwrap();
-    let error = parts
-        .run(&fewer, &passages(), &spread, &mut ())
-        .unwrap_err();
+    let other = state(&fewer, options);
+    let error = Progress::new(other.clone()).resume(saved).unwrap_err();
     assert!(matches!(error, Error::StateMismatch { .. }), "{error}");
-    let error = parts.merge(&state(&model, exact())).unwrap_err();
+    let error = parts.merge(state(&model, exact())).unwrap_err();
     assert!(error.to_string().contains("different options"), "{error}");
-    let mut other = state(&fewer, options);
-    other.run(&fewer, &passages(), &spread, &mut ()).unwrap();
-    assert!(parts.merge(&other).is_err());
+    let other = driven(&fewer, &passages(), other, &work);
+    assert!(parts.merge(other.clone()).is_err());
     let found = other.finish().unwrap();
     assert_eq!(found.entropy.all.mean.live().count(), 11);
 }
@@ -229,26 +214,26 @@ fn long_texts_are_skipped_cut_or_refused() {
     let fixture = Fixture::new();
     let model = fixture.model();
     let content = format!("w5 w6 w7\n{}\nw8\n", "w9 ".repeat(30));
-    let of = |long: Long| {
+    let of = |too_long: TooLong| {
         let options = TextOptions {
-            long,
+            too_long,
             ..TextOptions::default()
         };
         let source = lines(&fixture, "long.txt", &content);
         let passages = TextPassages::new(&model, source, options).unwrap();
-        let mut state = state(&model, exact());
-        state.run(&model, &passages, &spread(1, 64), &mut ())?;
-        Ok::<_, Error>(*state.counts())
+        let mut progress = Progress::new(state(&model, exact()));
+        drive(&model, &passages, &mut progress, &spread(1, 64), &mut ())?;
+        Ok::<_, Error>(*progress.study().counts())
     };
-    let counts = of(Long::Skip).unwrap();
+    let counts = of(TooLong::Skip).unwrap();
     assert_eq!(
         (counts.sequences, counts.tokens, counts.too_long),
         (2, 8, 1)
     );
-    let counts = of(Long::Cut).unwrap();
+    let counts = of(TooLong::Cut).unwrap();
     assert_eq!((counts.sequences, counts.tokens), (3, 32));
     assert_eq!((counts.cut, counts.tokens_cut), (1, 8));
-    let error = of(Long::Error).unwrap_err().to_string();
+    let error = of(TooLong::Error).unwrap_err().to_string();
     assert!(
         error.contains("line 2") && error.contains("32 tokens"),
         "{error}"
@@ -275,9 +260,8 @@ fn gradients_need_a_loss() {
     };
     let source = lines(&fixture, "plain.txt", "w5 w6\n");
     let plain = TextPassages::new(&model, source, TextOptions::default()).unwrap();
-    let error = state(&model, options)
-        .run(&model, &plain, &spread(1, 64), &mut ())
-        .unwrap_err();
+    let mut progress = Progress::new(state(&model, options));
+    let error = drive(&model, &plain, &mut progress, &spread(1, 64), &mut ()).unwrap_err();
     assert!(matches!(error, Error::Model(_)), "{error}");
 }
 
@@ -317,7 +301,7 @@ fn classes_are_found_in_the_vocabulary() {
 fn masked_tokens_are_those_of_the_seed() {
     let fixture = super::language::bert();
     let model = fixture.model();
-    let of = |seed: u64, spread: &SurveyOptions| {
+    let of = |seed: u64, work: &Work| {
         let masking = bertology::TokenMasking::Random {
             probability: 0.15,
             seed,
@@ -331,8 +315,7 @@ fn masked_tokens_are_those_of_the_seed() {
             gradients: Gradients::Plain,
             ..exact()
         };
-        let mut state = state(&model, options);
-        state.run(&model, &passages, spread, &mut ()).unwrap();
+        let state = driven(&model, &passages, state(&model, options), work);
         state.finish().unwrap()
     };
     let one = of(7, &spread(1, 1));

@@ -4,13 +4,14 @@ use bertology::attention::patterns::{
     Anchors, Average, Behaviour, Denominators, Gradients, Key, PatternOptions, Patterns,
     PatternsState, Target, Thresholds, TokenClasses,
 };
-use bertology::attention::{Contribution, Fate, LeftOut, MapStudy, MapView, TextItem};
-use bertology::model::{LayerSite, Matrix, Pass};
+use bertology::attention::{Fate, LeftOut, TextItem};
+use bertology::drive::{Contribution, Lens, Study};
+use bertology::model::{Matrix, Pass};
 use bertology::{HeadId, Sequence};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use proptest::test_runner::TestCaseError;
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, seen};
 
 pub(super) const CLS: u32 = 2;
 pub(super) const SEP: u32 = 3;
@@ -61,36 +62,31 @@ impl Document {
     }
 }
 
-/// Puts planted maps of one head through the study.
+/// Puts planted maps of one head through the lens.
 fn planted(state: &mut PatternsState, document: &Document) {
-    let study = state.study();
+    let lens = state.lens();
     let item = TextItem {
         ids: document.ids.clone(),
         special: vec![false; document.ids.len()],
         cut: 0,
     };
     let n = item.ids.len();
-    let mut part = study.begin(&item, &Sequence::new(item.ids.clone()));
+    let mut part = lens.begin(&item, &Sequence::new(item.ids.clone())).unwrap();
     let mut see = |pass, values: &[f32]| {
-        let view = MapView {
-            pass,
-            site: LayerSite::AttentionProbs,
-            head: HEAD,
-            map: Matrix::new(values, n, n),
-        };
-        study.see(&item, &mut part, &view);
+        let event = seen(pass, HEAD, Matrix::new(values, n, n));
+        lens.see(&item, &mut part, &event);
     };
     see(Pass::Forward, &document.map);
     if let Some(gradient) = &document.gradient {
         see(Pass::Backward, gradient);
     }
-    study.close(&item, &mut part);
-    study.check(&item, &part).unwrap();
-    state.add(Fate::Studied(Contribution {
-        item,
+    lens.close(&item, &mut part).unwrap();
+    let found = Contribution {
+        item: &item,
         part,
         tokens: n,
-    }));
+    };
+    state.add(Fate::Studied(found)).unwrap();
 }
 
 fn measured(causal: bool, options: PatternOptions, documents: &[Document]) -> Patterns {
@@ -366,30 +362,27 @@ fn what_is_left_out_is_counted_and_what_is_not_finite_refused() {
     let model = Fixture::new().model();
     let mut state = PatternsState::new(&model, classes(false), exact()).unwrap();
     assert!(state.finish().is_err());
-    state.add(Fate::LeftOut(LeftOut::TooLong { tokens: 200 }));
-    state.add(Fate::LeftOut(LeftOut::Unpaired));
+    state
+        .add(Fate::LeftOut(LeftOut::TooLong { tokens: 200 }))
+        .unwrap();
+    state.add(Fate::LeftOut(LeftOut::Unpaired)).unwrap();
     planted(&mut state, &Document::new(&IDS, one_hot(|_| 0)));
     assert_eq!(state.done(), 3);
     let counts = state.finish().unwrap().counts;
     assert_eq!((counts.sequences, counts.tokens), (1, 8));
     assert_eq!((counts.too_long, counts.unpaired), (1, 1));
 
-    let study = state.study();
+    let lens = state.lens();
     let item = TextItem {
         ids: vec![CLS, SEP],
         special: vec![true; 2],
         cut: 0,
     };
-    let mut part = study.begin(&item, &Sequence::new(item.ids.clone()));
+    let mut part = lens.begin(&item, &Sequence::new(item.ids.clone())).unwrap();
     let map = [0.5, f32::NAN, 0.5, 0.5];
-    let view = MapView {
-        pass: Pass::Forward,
-        site: LayerSite::AttentionProbs,
-        head: HEAD,
-        map: Matrix::new(&map, 2, 2),
-    };
-    study.see(&item, &mut part, &view);
-    let error = study.check(&item, &part).unwrap_err();
+    let event = seen(Pass::Forward, HEAD, Matrix::new(&map, 2, 2));
+    lens.see(&item, &mut part, &event);
+    let error = lens.close(&item, &mut part).unwrap_err();
     assert!(error.to_string().contains("attention of L1H2"), "{error}");
 }
 
@@ -530,7 +523,7 @@ proptest! {
         let whole = of(&mut documents.iter()).finish().unwrap();
         let split = split.min(documents.len());
         let mut parts = of(&mut documents[split..].iter().rev());
-        parts.merge(&of(&mut documents[..split].iter())).unwrap();
+        parts.merge(of(&mut documents[..split].iter())).unwrap();
         let parts = parts.finish().unwrap();
         assert_eq!(whole.counts, parts.counts);
         let all = |found: &Patterns| {

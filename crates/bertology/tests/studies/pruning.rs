@@ -16,7 +16,7 @@ fn heads(text: &str) -> HeadSet {
 fn sizes_follow_the_formula_and_scores_those_of_the_mask() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let corpus = fixture.corpus(&model, &rows(15), &budget(100));
+    let corpus = fixture.corpus(&model, &rows(15));
     for (text, count) in [
         ("", 0),
         ("0:1", 1),
@@ -34,8 +34,10 @@ fn sizes_follow_the_formula_and_scores_those_of_the_mask() {
             mask.set(HeadId { layer, head }, 0.0);
         }
         assert_eq!(masked_heads(&mask), heads(text));
-        let smaller = evaluate::evaluate(&pruned.model, &corpus, None, 1, &mut ()).unwrap();
-        let masked = evaluate::evaluate(&model, &corpus, Some(&mask), 1, &mut ()).unwrap();
+        let smaller =
+            evaluate::evaluate(&pruned.model, &corpus, None, &budget(100), &mut ()).unwrap();
+        let masked =
+            evaluate::evaluate(&model, &corpus, Some(&mask), &budget(100), &mut ()).unwrap();
         assert_eq!(smaller, masked);
     }
     // Again changes nothing, and only what is new counts as removed.

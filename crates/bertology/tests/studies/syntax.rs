@@ -7,13 +7,16 @@ use bertology::attention::syntax::{
     ALL, ALL_WITHOUT_PUNCT, Direction, SyntaxCounts, SyntaxOptions,
 };
 use bertology::attention::{
-    Contribution, Fate, InputMode, MapStudy, MapView, RowMode, SentenceItem, SentencePassages,
-    Supply, SurveyOptions, TreebankOptions,
+    Fate, InputMode, RowMode, SentenceItem, SentencePassages, Supply, TreebankOptions,
 };
 use bertology::data::conllu::Treebank;
-use bertology::model::{LayerSite, Matrix, Pass};
+use bertology::drive::{Contribution, Lens, Progress, Study, Work, drive};
+use bertology::model::{Matrix, Pass};
+use bertology::watch::Savable;
 use bertology::{Error, HeadId, LoadedModel, Watch, watch};
 use tempfile::TempDir;
+
+use super::fixture::{driven, seen, spread, stopped};
 
 const ONLY: HeadId = HeadId { layer: 0, head: 0 };
 use Direction::{Both, DependentToHead, HeadToDependent};
@@ -26,7 +29,7 @@ pub(crate) fn model(name: &str) -> LoadedModel {
     LoadedModel::open(assets().join(name)).unwrap()
 }
 
-fn grammar(model: &LoadedModel) -> SentencePassages<'_> {
+fn grammar(model: &LoadedModel) -> SentencePassages {
     let treebank = Treebank::new(&assets().join("grammar/dev.conllu"));
     SentencePassages::new(model, treebank, TreebankOptions::default()).unwrap()
 }
@@ -92,31 +95,32 @@ fn tokens_of(item: &SentenceItem, word: usize) -> std::ops::Range<usize> {
 
 /// The counts of one head that attends as planned.
 fn planted(
-    passages: &SentencePassages<'_>,
+    passages: &SentencePassages,
     options: SyntaxOptions,
     plan: impl Fn(&SentenceItem, &mut Plan),
 ) -> SyntaxCounts {
     let rows = SyntaxCounts::new(passages, &options).rows().clone();
     let mut counts = SyntaxCounts::of_shape(options, rows, (1, 1), &[ONLY], false);
-    let study = counts.study();
-    for raw in passages.open().unwrap() {
-        let Fate::Studied(passage) = passages.prepare(raw.unwrap()).unwrap() else {
+    let lens = counts.lens();
+    for raw in passages.open(0).unwrap() {
+        let Fate::Studied(mut given) = passages.prepare(raw.unwrap()).unwrap() else {
             panic!("all fit");
         };
+        let passage = given.remove(0);
         let tokens = passage.sequence.len();
         let mut weights = Plan::new(tokens);
         plan(&passage.item, &mut weights);
-        let mut part = study.begin(&passage.item, &passage.sequence);
-        let view = MapView {
-            pass: Pass::Forward,
-            site: LayerSite::AttentionProbs,
-            head: ONLY,
-            map: Matrix::new(&weights.weights, tokens, tokens),
-        };
-        study.see(&passage.item, &mut part, &view);
-        study.close(&passage.item, &mut part);
-        let item = passage.item;
-        counts.add(Fate::Studied(Contribution { item, part, tokens }));
+        let mut part = lens.begin(&passage.item, &passage.sequence).unwrap();
+        let event = seen(
+            Pass::Forward,
+            ONLY,
+            Matrix::new(&weights.weights, tokens, tokens),
+        );
+        lens.see(&passage.item, &mut part, &event);
+        lens.close(&passage.item, &mut part).unwrap();
+        let item = &passage.item;
+        let found = Contribution { item, part, tokens };
+        counts.add(Fate::Studied(found)).unwrap();
     }
     counts
 }
@@ -379,10 +383,8 @@ fn a_causal_model_reaches_only_what_it_sees() {
     let model = model("tiny-gpt2");
     let passages = grammar(&model);
     assert_eq!(passages.input(), InputMode::Text);
-    let mut counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
-    counts
-        .run(&passages, &SurveyOptions::default(), &mut ())
-        .unwrap();
+    let counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
+    let counts = driven(&model, &passages, counts, &Work::default());
     assert!(counts.is_causal());
     for (row, name) in counts.rows().names().iter().enumerate() {
         let total = counts.total(row);
@@ -429,10 +431,8 @@ fn sentences_that_do_not_fit_are_counted() {
         ..TreebankOptions::default()
     };
     let passages = SentencePassages::new(&model, treebank.clone(), short).unwrap();
-    let mut counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
-    counts
-        .run(&passages, &SurveyOptions::default(), &mut ())
-        .unwrap();
+    let counts = SyntaxCounts::new(&passages, &SyntaxOptions::default());
+    let counts = driven(&model, &passages, counts, &Work::default());
     let tally = *counts.tally();
     assert_eq!(tally.sentences, 50);
     let long = treebank.open().unwrap().filter(|sentence| {
@@ -473,26 +473,19 @@ fn counts_go_on_and_depend_on_no_threads() {
         sd_view: true,
         ..SyntaxOptions::default()
     };
-    let spread = |threads, batch_tokens| SurveyOptions {
-        threads,
-        batch_tokens: Some(batch_tokens),
-        ..SurveyOptions::default()
-    };
-    let mut whole = SyntaxCounts::new(&passages, &options);
-    whole.run(&passages, &spread(1, 100), &mut ()).unwrap();
-    let mut counts = SyntaxCounts::new(&passages, &options);
-    let stopped = counts.run(&passages, &spread(2, 100), &mut Stop(2));
-    assert!(matches!(stopped, Err(Error::Interrupted { .. })));
-    let done = counts.tally().sentences;
+    let counts = SyntaxCounts::new(&passages, &options);
+    let whole = driven(&model, &passages, counts.clone(), &spread(1, 100));
+    let progress = Progress::new(counts);
+    let mut progress = stopped(&model, &passages, progress, &spread(2, 100), &mut Stop(2));
+    let done = progress.done(120);
     assert!(done > 0 && done < 120, "{done}");
-    let saved = serde_json::to_string(&counts).unwrap();
-    let mut counts: SyntaxCounts = serde_json::from_str(&saved).unwrap();
-    counts.run(&passages, &spread(3, 100), &mut ()).unwrap();
-    assert_eq!(counts, whole);
+    drive(&model, &passages, &mut progress, &spread(3, 100), &mut ()).unwrap();
+    assert_eq!(*progress.study(), whole);
     // Counts of another treebank do not go on here.
     let own = Written::new(&[POSSESSOR]);
     let other = SentencePassages::new(&model, own.treebank(), TreebankOptions::default()).unwrap();
-    let refused = counts.run(&other, &spread(1, 100), &mut ());
+    let other = SyntaxCounts::new(&other, &options);
+    let refused = Progress::new(other).resume(progress.save().unwrap());
     assert!(matches!(
         refused,
         Err(Error::StateMismatch {
@@ -510,12 +503,9 @@ fn heads_can_be_chosen_elsewhere() {
         let treebank = Treebank::new(&assets().join("grammar/dev.conllu")).with_limit(Some(limit));
         SentencePassages::new(&model, treebank, TreebankOptions::default()).unwrap()
     };
-    let count = |passages: &SentencePassages<'_>| {
-        let mut counts = SyntaxCounts::new(passages, &SyntaxOptions::default());
-        counts
-            .run(passages, &SurveyOptions::default(), &mut ())
-            .unwrap();
-        counts
+    let count = |passages: &SentencePassages| {
+        let counts = SyntaxCounts::new(passages, &SyntaxOptions::default());
+        driven(&model, passages, counts, &Work::default())
     };
     let (few, many) = (count(&open(30)), count(&open(200)));
     let honest = many.best(&few);

@@ -23,7 +23,7 @@ pub mod proportion;
 pub mod syntax;
 
 pub use crate::input::account::SequenceCounts;
-pub use crate::input::passages::{self, Long, Packing, TextItem, TextOptions, TextPassages};
+pub use crate::input::passages::{self, Packing, TextItem, TextOptions, TextPassages};
 pub use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units};
 pub use crate::input::treebank::{
     self, InputMode, SentenceItem, SentencePassages, TreebankOptions,

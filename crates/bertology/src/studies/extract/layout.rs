@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bertology_store::{ArraySpec, Element, Float};
 
-use super::request::{Objective, Rows, Slot};
+use super::request::{GradientOf, Rows, Slot};
 use super::texts::Item;
 use super::{ExtractOptions, Format, Pool};
 
@@ -128,7 +128,7 @@ impl Layout {
     pub(super) fn new(
         slots: Vec<Slot>,
         options: &ExtractOptions,
-        objective: Option<Objective>,
+        objective: Option<GradientOf>,
     ) -> Self {
         let ExtractOptions {
             format,
@@ -202,7 +202,7 @@ impl Layout {
         self.push(Content::Offsets(span), name, Element::I64);
     }
 
-    fn sequences(&mut self, objective: Option<Objective>) {
+    fn sequences(&mut self, objective: Option<GradientOf>) {
         let mut push = |content, name, element| {
             self.push(Content::PerSequence(content), name, element);
         };

@@ -2,7 +2,7 @@
 //! their gradients, in shards that NumPy, PyTorch and pandas read.
 //!
 //! ```
-//! use bertology::extract::{ExtractOptions, Extraction, Heads, Layers, Objective, Request, Texts};
+//! use bertology::extract::{ExtractOptions, Extraction, Heads, Layers, GradientOf, Request, Texts};
 //! use bertology::LoadedModel;
 //! use bertology::drive::Work;
 //!
@@ -15,7 +15,7 @@
 //! let request = Request::new()
 //!     .hidden_states(Layers::All)
 //!     .attentions(Heads::parse("2.0 L3H1", model.architecture())?)
-//!     .gradients(Objective::Class(1));
+//!     .gradients(GradientOf::Class(1));
 //!
 //! let (options, work) = (ExtractOptions::default(), Work::default());
 //! let extraction = Extraction::new(&model, texts, &request, options, &work, &mut ())?;
@@ -54,7 +54,7 @@ pub use bertology_store::Float;
 pub use plan::{Counts, Extraction};
 pub use recorder::{Recorded, Recorder};
 pub use remove::remove;
-pub use request::{Heads, Layers, Objective, Request};
+pub use request::{GradientOf, Heads, Layers, Request};
 pub use texts::{Item, Texts};
 pub use write::{ExtractState, ShardRecord, Summary};
 

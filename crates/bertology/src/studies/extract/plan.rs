@@ -5,14 +5,15 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
-use bertology_data::{DatasetInfo, Example};
+use bertology_data::{DatasetInfo, Example, Mark};
 use bertology_store::{npz, shard, space};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Sizes};
-use super::texts::{Item, Preparer, Reading, Texts};
+use super::texts::{Item, ItemMaker, Reading, Texts};
 use super::{ExtractError, ExtractOptions, Format, Request};
 use crate::drive::{Work, each};
+use crate::input::marks::Marks;
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::watch::Pass;
 use crate::{Error, LoadedModel, Watch};
@@ -63,17 +64,20 @@ pub struct Extraction {
     pub(super) model: LoadedModel,
     pub(super) texts: Texts,
     pub(super) options: ExtractOptions,
-    pub(super) preparer: Preparer,
+    pub(super) maker: ItemMaker,
     pub(super) layout: Arc<Layout>,
     pub(super) shards: Vec<Sizes>,
     pub(super) counts: Counts,
     info: Option<DatasetInfo>,
+    /// Places to go on from, by examples.
+    marks: Marks<Mark>,
 }
 
 /// Examples with their places, about a batch at a time, to be counted.
 struct Jobs<'a> {
     reading: &'a mut Reading,
     next: u64,
+    marks: &'a mut Marks<Mark>,
 }
 
 impl Iterator for Jobs<'_> {
@@ -91,6 +95,7 @@ impl Iterator for Jobs<'_> {
                     tokens += about_tokens(&example);
                     examples.push((self.next, example));
                     self.next += 1;
+                    self.reading.offer(self.next, self.marks);
                 }
             }
         }
@@ -111,15 +116,16 @@ impl Supply for Extraction {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, (u64, Example)>, Error> {
-        let examples = (0..).zip(self.texts.open()?);
+        let (begun, reading) = self.texts.open(first, &self.marks)?;
+        let examples = (begun..).zip(reading);
         after(
-            first,
+            first - begun,
             examples.map(|(index, example)| Ok((index, example?))),
         )
     }
 
     fn size(&self, (_, example): &(u64, Example)) -> usize {
-        let most = self.preparer.max_length as u64;
+        let most = self.maker.max_length() as u64;
         about_tokens(example).min(most) as usize
     }
 
@@ -128,7 +134,7 @@ impl Supply for Extraction {
     }
 
     fn prepare(&self, (index, example): (u64, Example)) -> Result<Fate<Vec<Passage<Item>>>, Error> {
-        let items = self.preparer.items(index, &example)?;
+        let items = self.maker.items(index, &example)?;
         let passage = |item: Item| Passage {
             sequence: item.sequence.clone(),
             target: item.target.clone(),
@@ -168,7 +174,7 @@ impl Extraction {
         let slots = request.resolve(model, options.pool)?;
         let layout = Layout::new(slots, &options, request.objective);
         let mut extraction = Self {
-            preparer: Preparer::new(model, &texts, request.objective, &options)?,
+            maker: ItemMaker::new(model, &texts, request.objective, &options)?,
             model: model.clone(),
             texts,
             options,
@@ -176,6 +182,7 @@ impl Extraction {
             shards: Vec::new(),
             counts: Counts::default(),
             info: None,
+            marks: Marks::default(),
         };
         extraction.count(work, watch)?;
         Ok(extraction)
@@ -208,7 +215,7 @@ impl Extraction {
     /// The limit in tokens, special ones included.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.preparer.max_length
+        self.maker.max_length()
     }
 
     /// The shards of so many units from unit `first` on, whole shards of them.
@@ -283,12 +290,14 @@ impl Extraction {
     fn count(&mut self, work: &Work, watch: &mut dyn Watch) -> Result<(), Error> {
         let total = self.texts.bytes();
         watch.begin(Pass::Counting, 0, total);
-        let mut reading = self.texts.open()?;
+        let mut marks = Marks::default();
+        let (_, mut reading) = self.texts.open(0, &marks)?;
         let (mut shards, mut counts) = (Vec::new(), Counts::default());
         let this = &*self;
         let jobs = Jobs {
             reading: &mut reading,
             next: 0,
+            marks: &mut marks,
         };
         each(
             work.all(),
@@ -316,6 +325,7 @@ impl Extraction {
             },
         )?;
         self.info = reading.finish()?;
+        self.marks = marks;
         self.shards = shards;
         self.counts = counts;
         if self.counts.examples == 0 {
@@ -325,7 +335,7 @@ impl Extraction {
     }
 
     fn counted(&self, index: u64, example: &Example) -> Result<(Sizes, Counts), Error> {
-        let items = self.preparer.items(index, example);
+        let items = self.maker.items(index, example);
         let items = items.map_err(|error| Error::Example {
             path: self.texts.path().to_owned(),
             line: example.line,

@@ -148,10 +148,10 @@ impl Heads {
     }
 }
 
-/// The loss whose gradients are taken.
+/// What gradients are taken of: a loss, or a logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Objective {
+pub enum GradientOf {
     /// The loss of each example's own label: cross-entropy in nats, or squared error.
     Label,
     /// The cross-entropy of this class for every text, `-ln p(class)`, whatever its label.
@@ -167,7 +167,7 @@ pub enum Objective {
     Tokens,
 }
 
-impl fmt::Display for Objective {
+impl fmt::Display for GradientOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Label => f.write_str("label"),
@@ -179,7 +179,7 @@ impl fmt::Display for Objective {
     }
 }
 
-impl FromStr for Objective {
+impl FromStr for GradientOf {
     type Err = Error;
 
     /// Reads `label`, `class:2`, `logit:2`, `lm` or `mlm`.
@@ -198,7 +198,7 @@ impl FromStr for Objective {
     }
 }
 
-impl Objective {
+impl GradientOf {
     /// Whether the loss is a mean over tokens.
     pub(super) fn counts_tokens(self) -> bool {
         matches!(self, Self::NextTokens | Self::Tokens)
@@ -264,7 +264,7 @@ pub struct Request {
     per_head: BTreeMap<LayerSite, Heads>,
     logits: bool,
     gradients: bool,
-    pub(super) objective: Option<Objective>,
+    pub(super) objective: Option<GradientOf>,
 }
 
 impl Request {
@@ -317,14 +317,14 @@ impl Request {
 
     /// Each example's loss.
     #[must_use]
-    pub fn objective(mut self, objective: Objective) -> Self {
+    pub fn objective(mut self, objective: GradientOf) -> Self {
         self.objective = Some(objective);
         self
     }
 
     /// Gradients of each example's loss with respect to everything chosen, besides the values.
     #[must_use]
-    pub fn gradients(mut self, objective: Objective) -> Self {
+    pub fn gradients(mut self, objective: GradientOf) -> Self {
         self.gradients = true;
         self.objective(objective)
     }

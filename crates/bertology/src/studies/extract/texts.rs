@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bertology_data::{DatasetInfo, Example, LabelMap, LabelOrder, Mode, Source};
+use bertology_data::{DatasetInfo, Example, Mark, Source};
 use bertology_model::{PackedBatch, Sequence, Target};
-use bertology_tokenizer::Encoding;
 
-use super::request::Objective;
-use super::{ExtractError, ExtractOptions};
-use crate::input::corpus::{never_predicted, scored};
-use crate::input::windows::{TooLong, windows};
+use super::ExtractOptions;
+use super::request::GradientOf;
+use crate::input::marks::Marks;
+use crate::input::prepare::{Piece, PrepareOptions, Preparer};
+use crate::input::supply::Fate;
+use crate::input::target::{Targets, label_map, never_predicted};
+use crate::input::windows::TooLong;
 use crate::{Error, LoadedModel};
 
 /// Texts to be extracted from: a file, or texts in memory.
@@ -70,14 +72,22 @@ impl Texts {
         }
     }
 
-    pub(super) fn open(&self) -> Result<Reading, Error> {
-        Ok(match &self.origin {
-            Origin::File(source) => Reading::File(Box::new(source.open()?)),
-            Origin::Given(examples) => Reading::Given {
-                examples: Arc::clone(examples),
-                next: 0,
-                bytes: 0,
-            },
+    /// The examples from the last place of `marks` that is not behind number `first` on, and the number of the
+    /// first of them.
+    pub(super) fn open(&self, first: u64, marks: &Marks<Mark>) -> Result<(u64, Reading), Error> {
+        Ok(match (&self.origin, marks.before(first)) {
+            (Origin::File(source), Some((begun, mark))) => {
+                (begun, Reading::File(Box::new(source.open_at(mark)?)))
+            }
+            (Origin::File(source), None) => (0, Reading::File(Box::new(source.open()?))),
+            (Origin::Given(examples), _) => {
+                let reading = Reading::Given {
+                    examples: Arc::clone(examples),
+                    next: usize::try_from(first).unwrap_or(usize::MAX),
+                    bytes: 0,
+                };
+                (first, reading)
+            }
         })
     }
 }
@@ -98,6 +108,13 @@ impl Reading {
         match self {
             Self::File(reader) => reader.bytes_read(),
             Self::Given { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Remembers the place behind the last example, which has `examples` before it.
+    pub(super) fn offer(&self, examples: u64, marks: &mut Marks<Mark>) {
+        if let Self::File(reader) = self {
+            marks.offer(examples, || reader.mark());
         }
     }
 
@@ -178,242 +195,98 @@ impl Item {
     }
 }
 
-/// Turns examples into sequences of one model.
+/// Turns examples into items.
 #[derive(Debug, Clone)]
-pub(super) struct Preparer {
-    model: LoadedModel,
+pub(super) struct ItemMaker {
+    preparer: Preparer,
     path: PathBuf,
-    too_long: TooLong,
-    pub(super) max_length: usize,
-    stride: usize,
-    objective: Option<Objective>,
-    labels: Option<LabelMap>,
-    /// Tokens that a masked language model is never asked for.
-    special_ids: Vec<u32>,
+    targets: Option<Targets>,
 }
 
-impl Preparer {
+impl ItemMaker {
     pub(super) fn new(
         model: &LoadedModel,
         texts: &Texts,
-        objective: Option<Objective>,
+        of: Option<GradientOf>,
         options: &ExtractOptions,
     ) -> Result<Self, Error> {
-        let max_length = model.checked_length(options.max_length)?;
-        let special = if texts.has_token_ids() {
-            0
-        } else {
-            model.tokenizer()?.special_tokens(false)
-        };
-        let room = max_length.saturating_sub(special);
-        if options.too_long == TooLong::Window && room == 0 {
-            return Err(Error::Option {
-                option: "the maximum length",
-                value: max_length.to_string(),
-                reason: "special tokens alone take that many; give more",
-            });
+        if options.too_long == TooLong::Skip {
+            return options.too_long.refused(
+                "every text has its place in the shards; cut texts that are too long, read them through windows, \
+                 or make them an error",
+            );
         }
-        let stride = match options.stride {
-            None => room,
-            Some(stride) if options.too_long != TooLong::Window => {
-                return Err(Error::StrideOfNothing { stride });
+        let preparer = Preparer::new(
+            model,
+            &PrepareOptions {
+                max_length: options.max_length,
+                too_long: options.too_long,
+                stride: options.stride,
+                bos: false,
+                token_ids: texts.has_token_ids(),
+            },
+        )?;
+        let targets = match of {
+            None => None,
+            Some(GradientOf::Class(class)) => Some(Targets::Class(class)),
+            Some(GradientOf::Logit(logit)) => Some(Targets::Logit(logit)),
+            Some(GradientOf::NextTokens) => Some(Targets::Next),
+            Some(GradientOf::Tokens) => Some(Targets::Tokens {
+                hiding: None,
+                special: model.tokenizer().map(never_predicted).unwrap_or_default(),
+            }),
+            Some(GradientOf::Label) => {
+                let source = match &texts.origin {
+                    Origin::File(source) => Some(source),
+                    Origin::Given(_) => None,
+                };
+                let labels = label_map(model, texts.path(), source, options.label_order)?;
+                Some(Targets::Labels(labels))
             }
-            Some(stride) if (1..=room).contains(&stride) => stride,
-            Some(stride) => {
-                return Err(Error::Stride {
-                    stride,
-                    most: room,
-                    length: max_length,
-                });
-            }
-        };
-        let labels = match objective {
-            Some(Objective::Label) => Some(label_map(model, texts, options.label_order)?),
-            _ => None,
         };
         Ok(Self {
-            model: model.clone(),
+            preparer,
             path: texts.path().to_owned(),
-            too_long: options.too_long,
-            max_length,
-            stride,
-            objective,
-            labels,
-            special_ids: model.tokenizer().map(never_predicted).unwrap_or_default(),
+            targets,
         })
+    }
+
+    pub(super) fn max_length(&self) -> usize {
+        self.preparer.max_length()
     }
 
     /// The sequences of an example, checked against the model.
     pub(super) fn items(&self, index: u64, example: &Example) -> Result<Vec<Item>, Error> {
-        let encodings = self.encodings(example)?;
-        let mut items = Vec::with_capacity(encodings.len());
-        for (window, (encoding, context)) in (0..).zip(encodings) {
-            let target = self.target(example, &encoding, context)?;
+        let pieces = match self.preparer.pieces(example)? {
+            Fate::Studied(pieces) => pieces,
+            // Skipping was refused.
+            Fate::LeftOut(_) => return Ok(Vec::new()),
+        };
+        let mut items = Vec::with_capacity(1);
+        for mut piece in pieces {
+            let target = match &self.targets {
+                Some(targets) => targets.of(&mut piece, Some(example), &self.path, index)?,
+                None => None,
+            };
             let item = Item {
                 target,
-                context,
-                ..item(index, example.line, window, encoding)
+                ..item(index, example.line, piece)
             };
             let sequence = std::slice::from_ref(&item.sequence);
-            PackedBatch::new(self.model.architecture(), sequence)?;
+            PackedBatch::new(self.preparer.model().architecture(), sequence)?;
             items.push(item);
         }
         Ok(items)
     }
-
-    fn target(
-        &self,
-        example: &Example,
-        encoding: &Encoding,
-        context: usize,
-    ) -> Result<Option<Target>, Error> {
-        let Some(objective) = self.objective else {
-            return Ok(None);
-        };
-        Ok(Some(match (objective, &self.labels) {
-            (Objective::Class(class), _) => Target::Label(class),
-            (Objective::Logit(logit), _) => Target::Logit(logit),
-            (Objective::Label, Some(labels)) => scored(labels.target(example, &self.path)?),
-            // Made together with the objective.
-            (Objective::Label, None) => return Ok(None),
-            (Objective::Tokens, _) => {
-                let counts = counted(encoding, context);
-                let ids = encoding.ids.iter().zip(counts);
-                let target = |(id, counts): (&u32, bool)| {
-                    (counts && !self.special_ids.contains(id)).then_some(*id)
-                };
-                Target::Tokens(ids.map(target).collect())
-            }
-            (Objective::NextTokens, _) => {
-                let counts = counted(encoding, context).into_iter();
-                let ids = encoding.ids.iter().zip(counts).skip(1);
-                let next = ids.map(|(id, counts)| counts.then_some(*id));
-                Target::Tokens(next.chain([None]).take(encoding.len()).collect())
-            }
-        }))
-    }
-
-    /// The sequences of an example, each with the number of its tokens that the one before has.
-    fn encodings(&self, example: &Example) -> Result<Vec<(Encoding, usize)>, Error> {
-        let limit = self.max_length;
-        let encoding = match &example.token_ids {
-            Some(ids) => ready(ids),
-            None => {
-                let tokenizer = self.model.tokenizer()?;
-                let most = (self.too_long == TooLong::Cut).then_some(limit);
-                tokenizer.encode(&example.text, example.pair.as_deref(), most)?
-            }
-        };
-        let tokens = encoding.len();
-        if tokens <= limit {
-            return Ok(vec![(encoding, 0)]);
-        }
-        match self.too_long {
-            TooLong::Error => Err(Error::TooLong { tokens, limit }),
-            // A text was cut when it was encoded.
-            TooLong::Cut => {
-                let rest = Encoding {
-                    truncated: tokens - limit,
-                    ..part(&encoding, 0..limit)
-                };
-                Ok(vec![(rest, 0)])
-            }
-            TooLong::Window if example.pair.is_some() => {
-                Err(ExtractError::LongPair { tokens, limit }.into())
-            }
-            TooLong::Window => Ok(in_windows(&encoding, limit, self.stride)),
-        }
-    }
-}
-
-/// Which tokens are of the text and not context.
-fn counted(encoding: &Encoding, context: usize) -> Vec<bool> {
-    let mut context = context;
-    let counts = encoding.special.iter().map(|special| {
-        if *special || context > 0 {
-            context -= usize::from(!*special);
-            return false;
-        }
-        true
-    });
-    counts.collect()
-}
-
-fn label_map(model: &LoadedModel, texts: &Texts, order: LabelOrder) -> Result<LabelMap, Error> {
-    let no_labels = || Error::NoLabels {
-        path: texts.path().to_owned(),
-        model: model.checkpoint().folder().to_owned(),
-        found: model.architecture().head.description(),
-    };
-    let Origin::File(source) = &texts.origin else {
-        return Err(no_labels());
-    };
-    if !source.has_labels() {
-        return Err(no_labels());
-    }
-    let arch = model.architecture();
-    let labels = LabelMap::new(&arch.labels, source.task(), order)?;
-    let regression = arch.labels.len() == 1;
-    if regression != (labels.mode() == Mode::Regression) {
-        return Err(Error::WrongProblem {
-            path: model.checkpoint().folder().to_owned(),
-            data: if regression { "class" } else { "number" },
-            found: arch.head.description(),
-        });
-    }
-    Ok(labels)
-}
-
-/// Token ids that need no tokenizer: no characters, no words, nothing special.
-fn ready(ids: &[u32]) -> Encoding {
-    let len = ids.len();
-    Encoding {
-        ids: ids.to_vec(),
-        segment_ids: vec![0; len],
-        offsets: vec![(0, 0); len],
-        sequence: vec![Some(0); len],
-        special: vec![false; len],
-        words: vec![None; len],
-        truncated: 0,
-    }
-}
-
-/// Some of the tokens, in order.
-fn part(all: &Encoding, tokens: impl IntoIterator<Item = usize>) -> Encoding {
-    let mut part = Encoding::default();
-    for at in tokens {
-        part.ids.push(all.ids[at]);
-        part.segment_ids.push(all.segment_ids[at]);
-        part.offsets.push(all.offsets[at]);
-        part.sequence.push(all.sequence[at]);
-        part.special.push(all.special[at]);
-        part.words.push(all.words[at]);
-    }
-    part
-}
-
-/// A text in windows of at most `limit` tokens, see [`crate::input::windows`]; each has the special tokens
-/// that stand before and behind the text.
-fn in_windows(all: &Encoding, limit: usize, stride: usize) -> Vec<(Encoding, usize)> {
-    let special = |flag: &&bool| **flag;
-    let before = all.special.iter().take_while(special).count();
-    let behind = all.special.iter().rev().take_while(special).count();
-    let end = all.len() - behind;
-    let room = limit.saturating_sub(before + behind);
-    windows(end - before, room, stride)
-        .map(|window| {
-            let text = before + window.start..before + window.end;
-            let tokens = (0..before).chain(text).chain(end..all.len());
-            (part(all, tokens), window.fresh - window.start)
-        })
-        .collect()
 }
 
 fn number(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn item(example: u64, line: u64, window: i32, encoding: Encoding) -> Item {
+fn item(example: u64, line: u64, piece: Piece) -> Item {
+    let (window, context) = (number(piece.number), piece.context());
+    let encoding = piece.encoding;
     let word = |at: usize| match (encoding.sequence[at], encoding.words[at]) {
         (Some(text), Some(word)) if !encoding.special[at] => {
             Some((i32::from(text), number(word as usize)))
@@ -466,7 +339,7 @@ fn item(example: u64, line: u64, window: i32, encoding: Encoding) -> Item {
         words,
         segments: encoding.segment_ids.clone(),
         cut: encoding.truncated,
-        context: 0,
+        context,
         sequence: LoadedModel::sequence(encoding),
         target: None,
     }
@@ -475,48 +348,27 @@ fn item(example: u64, line: u64, window: i32, encoding: Encoding) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bertology_tokenizer::Encoding;
 
-    /// `[CLS] 0 1 2 … [SEP]`, two tokens a word.
-    fn encoded(tokens: u32) -> Encoding {
-        let mut all = ready(&(0..tokens + 2).collect::<Vec<_>>());
-        let last = all.len() - 1;
-        for at in [0, last] {
-            (all.special[at], all.sequence[at]) = (true, None);
-        }
-        for at in 1..last {
-            all.words[at] = Some((at as u32 - 1) / 2);
-            all.offsets[at] = (at * 3, at * 3 + 2);
-        }
-        all
-    }
-
-    #[test]
-    fn windows_have_special_tokens_and_know_their_context() {
-        let found = |limit, stride| -> Vec<(Vec<u32>, usize)> {
-            let windows = in_windows(&encoded(7), limit, stride).into_iter();
-            windows
-                .map(|(window, context)| (window.ids, context))
-                .collect()
-        };
-        let expected = [
-            (vec![0, 1, 2, 3, 8], 0),
-            (vec![0, 4, 5, 6, 8], 0),
-            (vec![0, 7, 8], 0),
-        ];
-        assert_eq!(found(5, 3), expected);
-        let expected = [
-            (vec![0, 1, 2, 3, 8], 0),
-            (vec![0, 3, 4, 5, 8], 1),
-            (vec![0, 5, 6, 7, 8], 1),
-        ];
-        assert_eq!(found(5, 2), expected);
-        let (window, context) = &in_windows(&encoded(7), 5, 2)[1];
-        assert_eq!(counted(window, *context), [false, false, true, true, false]);
-    }
+    use crate::input::prepare::Pieces;
 
     #[test]
     fn words_are_runs_of_tokens_and_special_tokens_have_none() {
-        let item = item(4, 9, 0, encoded(3));
+        let special = vec![true, false, false, false, true];
+        let encoding = Encoding {
+            ids: (0..5).collect(),
+            segment_ids: vec![0; 5],
+            offsets: vec![(0, 0), (3, 5), (6, 8), (9, 11), (0, 0)],
+            sequence: special
+                .iter()
+                .map(|special| (!special).then_some(0))
+                .collect(),
+            words: vec![None, Some(0), Some(0), Some(1), None],
+            special,
+            truncated: 0,
+        };
+        let piece = Pieces::new(encoding).next().expect("one piece");
+        let item = item(4, 9, piece);
         assert_eq!(item.word, [-1, 0, 0, 1, -1]);
         assert_eq!(item.text, [-1, 0, 0, 0, -1]);
         let spans = item.words.iter();

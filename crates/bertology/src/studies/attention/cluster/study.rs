@@ -309,7 +309,7 @@ impl Lens for Comparing {
 mod tests {
     use super::*;
     use crate::studies::attention::cluster::{ClusterCount, Clusters, Scale};
-    use bertology_model::{LayerSite, Matrix, Pass};
+    use bertology_model::{LayerSite, Matrix, Pass, Tap};
     use std::f64::consts::LN_2;
 
     /// One layer of heads that look at themselves, one of heads that look at the next token, and uniform
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn planted_kinds_of_heads_become_clusters() {
         let live = [true, true, true, true, true, true, true, false, true];
-        let study = Comparing {
+        let lens = Comparing {
             options: DistanceOptions::default(),
             causal: false,
             width: 3,
@@ -342,7 +342,8 @@ mod tests {
         };
         let mut state = JsSums::new(8);
         for _ in 0..2 {
-            let mut part = study.begin(&item, &Sequence::new((0..n as u32).collect()));
+            let sequence = Sequence::new((0..n as u32).collect());
+            let mut part = lens.begin(&item, &sequence).expect("room");
             for (at, _) in live.iter().enumerate().filter(|(_, live)| **live) {
                 let (kind, share) = (at / 3, 0.02 * (at % 3) as f32);
                 let mut map = vec![(if kind == 2 { 1.0 } else { share }) / n as f32; n * n];
@@ -353,18 +354,16 @@ mod tests {
                         _ => {}
                     }
                 }
-                let view = MapView {
+                let event = Event {
                     pass: Pass::Forward,
-                    site: LayerSite::AttentionProbs,
-                    head: HeadId {
-                        layer: at / 3,
-                        head: at % 3,
-                    },
-                    map: Matrix::new(&map, n, n),
+                    tap: Tap::Layer(at / 3, LayerSite::AttentionProbs),
+                    sequence: 0,
+                    head: Some(at % 3),
+                    value: Matrix::new(&map, n, n),
                 };
-                study.see(&item, &mut part, &view);
+                lens.see(&item, &mut part, &event);
             }
-            study.close(&item, &mut part);
+            lens.close(&item, &mut part).expect("sums");
             assert!(part.maps.is_none(), "maps are let go");
             state.add_counted(&part.sums);
         }
@@ -379,19 +378,19 @@ mod tests {
 
     #[test]
     fn the_size_of_maps_is_known_before() {
-        let mut study = Comparing {
+        let mut lens = Comparing {
             options: DistanceOptions::default(),
             causal: false,
             width: 25,
             places: Vec::new(),
             count: 48 * 25,
         };
-        assert_eq!(study.bytes(1024), 4 * 1200 * 1024 * 1024);
-        study.options.rows = RowChoice::Count(10);
-        assert_eq!(study.bytes(1024), 4 * 1200 * 1024 * 10);
-        study.options.rows = RowChoice::All;
-        study.causal = true;
-        assert_eq!(study.bytes(1024), 4 * 1200 * 1024 * 1025 / 2);
-        assert!(study.bytes(usize::MAX / 2) > DEFAULT_MEMORY);
+        assert_eq!(lens.bytes(1024), 4 * 1200 * 1024 * 1024);
+        lens.options.rows = RowChoice::Count(10);
+        assert_eq!(lens.bytes(1024), 4 * 1200 * 1024 * 10);
+        lens.options.rows = RowChoice::All;
+        lens.causal = true;
+        assert_eq!(lens.bytes(1024), 4 * 1200 * 1024 * 1025 / 2);
+        assert!(lens.bytes(usize::MAX / 2) > DEFAULT_MEMORY);
     }
 }

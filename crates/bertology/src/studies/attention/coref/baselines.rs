@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::mentions::{DocumentMention, MentionsIn};
+use crate::input::mentions::{DocumentMention, MentionsIn};
 
 /// A rule of the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

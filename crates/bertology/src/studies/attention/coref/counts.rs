@@ -3,11 +3,11 @@
 use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
-use super::documents::DocumentPassages;
 use super::study::{Answer, CorefLens, READINGS};
 use super::{AntecedentRule, Candidates, Category};
 use crate::Error;
 use crate::drive::{Contribution, Study};
+use crate::input::documents::DocumentPassages;
 use crate::input::supply::Fate;
 use crate::input::words::RowMode;
 use crate::studies::attention::proportion::{Proportion, add_all};

@@ -14,20 +14,16 @@
 
 mod baselines;
 mod counts;
-mod documents;
-mod mentions;
 mod study;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::input::documents::{DocumentItem, DocumentPassages};
+pub use crate::input::mentions::{Category, DocumentMention, MentionsIn};
+pub use crate::input::passages::PAPER_LENGTH;
 pub use baselines::AntecedentRule;
 pub use counts::{CorefCounts, CorefTally};
-pub use documents::{DocumentItem, DocumentPassages};
-pub use mentions::{DocumentMention, MentionsIn};
 pub use study::{CorefLens, CorefPart};
-
-/// The longest sequence of the paper.
-pub const PAPER_LENGTH: usize = 128;
 
 /// Among which words the one is sought to which a mention attends most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,46 +48,6 @@ impl Candidates {
             Self::All => "all",
             Self::Preceding => "preceding",
             Self::MentionHeads => "mention-heads",
-        }
-    }
-}
-
-/// What a mention is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Category {
-    /// Of any kind: the column of all.
-    All,
-    /// `she`, `themselves`.
-    Pronoun,
-    /// `Marie Curie`.
-    Proper,
-    /// `the physicist`.
-    Nominal,
-}
-
-impl Category {
-    /// All, in the order of every table.
-    pub const ALL: [Self; 4] = [Self::All, Self::Pronoun, Self::Proper, Self::Nominal];
-
-    /// Its name in tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Pronoun => "pronoun",
-            Self::Proper => "proper",
-            Self::Nominal => "nominal",
-        }
-    }
-
-    /// By the tag (UPOS) of a head word.
-    #[must_use]
-    pub fn of(upos: &str) -> Self {
-        match upos {
-            "PRON" => Self::Pronoun,
-            "PROPN" => Self::Proper,
-            _ => Self::Nominal,
         }
     }
 }

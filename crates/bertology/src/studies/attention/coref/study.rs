@@ -2,10 +2,10 @@
 
 use bertology_model::{Event, Interests, LayerSite, Sequence};
 
-use super::documents::DocumentItem;
 use super::{Candidates, Category};
 use crate::Error;
 use crate::drive::{Lens, Wants};
+use crate::input::documents::DocumentItem;
 use crate::input::words::RowMode;
 
 /// The number of readings.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bertology_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::input::corpus::special;
+use crate::input::prepare::special;
 use crate::{Error, LoadedModel};
 
 /// The punctuation of Clark et al.

@@ -3,14 +3,16 @@
 use std::ops::Range;
 use std::path::Path;
 
-use bertology_data::conllu::{Document, Treebank, TreebankInfo};
-use bertology_tokenizer::Encoding;
+use bertology_data::conllu::{Document, Treebank, TreebankInfo, TreebankMark};
 
-use super::PAPER_LENGTH;
-use super::mentions::MentionsIn;
+use crate::input::align::Aligner;
+use crate::input::marks::Marks;
+use crate::input::mentions::MentionsIn;
+use crate::input::passages::PAPER_LENGTH;
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
-use crate::input::treebank::{Encoder, InputMode, TreebankOptions};
-use crate::input::words::{Alignment, Words};
+use crate::input::treebank::{InputMode, TreebankOptions};
+use crate::input::windows::TooLong;
+use crate::input::words::Words;
 use crate::{Error, LoadedModel};
 
 /// What a study knows of a document.
@@ -34,13 +36,15 @@ pub struct DocumentItem {
 /// sequence.
 #[derive(Debug)]
 pub struct DocumentPassages {
-    encoder: Encoder,
+    aligner: Aligner,
+    input: InputMode,
     treebank: Treebank,
-    max_length: usize,
     info: TreebankInfo,
     mentions: u64,
     discontinuous: u64,
     without_words: u64,
+    /// Places to go on from, by documents.
+    marks: Marks<TreebankMark>,
 }
 
 impl DocumentPassages {
@@ -54,17 +58,20 @@ impl DocumentPassages {
         treebank: Treebank,
         options: TreebankOptions,
     ) -> Result<Self, Error> {
-        let encoder = Encoder::new(model, &options)?;
+        let input = options.input(model);
         let max_length = match options.max_length {
             None => model.max_length().min(PAPER_LENGTH),
-            given => model.checked_length(given)?,
+            Some(given) => given,
         };
+        let aligner = options.aligner(model, Some(max_length), TooLong::Cut)?;
         let mut reader = treebank.open_documents()?;
         let (mut mentions, mut discontinuous, mut without_words) = (0, 0, 0);
-        for document in reader.by_ref() {
+        let mut marks = Marks::default();
+        while let Some(document) = reader.next() {
             let document = document?;
+            marks.offer(reader.counts().documents, || reader.mark());
             for sentence in &document.sentences {
-                encoder.text(sentence, treebank.path())?;
+                input.text(sentence, treebank.path())?;
             }
             let found = document.mentions(treebank.path())?;
             mentions += found.mentions.len() as u64;
@@ -78,13 +85,14 @@ impl DocumentPassages {
             });
         }
         Ok(Self {
-            encoder,
+            aligner,
+            input,
             treebank,
-            max_length,
             info,
             mentions,
             discontinuous,
             without_words,
+            marks,
         })
     }
 
@@ -109,50 +117,19 @@ impl DocumentPassages {
     /// What of a document the model reads.
     #[must_use]
     pub fn input(&self) -> InputMode {
-        self.encoder.input()
+        self.input
     }
 
     /// The longest sequence in tokens.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.aligner.preparer().max_length()
     }
 
     /// The model whose sequences these are.
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
-        self.encoder.model()
-    }
-
-    /// The longest beginning of a text, up to the end of a word, that has at most so many tokens, and its words.
-    fn window(&self, text: &str, spans: &[Range<usize>]) -> Result<(Encoding, usize), Error> {
-        let whole = self.encoder.encode(text)?;
-        if whole.len() <= self.max_length {
-            return Ok((whole, spans.len()));
-        }
-        let special = whole.special.iter().filter(|special| **special).count();
-        let room = self.max_length.saturating_sub(special);
-        let text_tokens = (0..whole.len()).filter(|at| !whole.special[*at]);
-        let end = text_tokens
-            .take(room)
-            .last()
-            .map_or(0, |at| whole.offsets[at].1);
-        let mut words = spans.partition_point(|span| span.end <= end);
-        loop {
-            let characters = match words.checked_sub(1) {
-                None => 0,
-                Some(last) => spans[last].end,
-            };
-            let end = text
-                .char_indices()
-                .nth(characters)
-                .map_or(text.len(), |(at, _)| at);
-            let encoding = self.encoder.encode(&text[..end])?;
-            if encoding.len() <= self.max_length || words == 0 {
-                return Ok((encoding, words));
-            }
-            words -= 1;
-        }
+        self.aligner.preparer().model()
     }
 }
 
@@ -169,8 +146,11 @@ impl Supply for DocumentPassages {
     }
 
     fn open(&self, first: u64) -> Result<Units<'_, Document>, Error> {
-        let reader = self.treebank.open_documents()?;
-        after(first, reader.map(|document| Ok(document?)))
+        let (begun, reader) = match self.marks.before(first) {
+            Some((unit, mark)) => (unit, self.treebank.open_documents_at(mark)?),
+            None => (0, self.treebank.open_documents()?),
+        };
+        after(first - begun, reader.map(|document| Ok(document?)))
     }
 
     fn size(&self, document: &Document) -> usize {
@@ -179,7 +159,7 @@ impl Supply for DocumentPassages {
             .iter()
             .map(|sentence| sentence.len())
             .sum();
-        (2 + words * 4 / 3).min(self.max_length)
+        (2 + words * 4 / 3).min(self.max_length())
     }
 
     fn line(&self, document: &Document) -> u64 {
@@ -201,7 +181,7 @@ impl Supply for DocumentPassages {
                 text.push(' ');
                 characters += 1;
             }
-            let written = self.encoder.text(sentence, path)?;
+            let written = self.input.text(sentence, path)?;
             text.push_str(&written.text);
             for span in written.spans {
                 let place = span.characters;
@@ -211,24 +191,23 @@ impl Supply for DocumentPassages {
             characters += written.text.chars().count();
             ranges += sentence.ranges.len();
         }
-        let (encoding, window) = self.window(&text, &spans)?;
-        let Alignment {
-            words,
-            without_tokens,
-            straddling,
-        } = Words::align(&encoding, &spans[..window]);
+        let aligned = match self.aligner.align(&text, &spans)? {
+            Fate::Studied(aligned) => aligned,
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+        };
+        let window = aligned.words.len();
         shared.truncate(window);
         let mentions = document.mentions(path)?;
         Ok(Fate::one(Passage {
-            sequence: LoadedModel::sequence(encoding),
+            sequence: LoadedModel::sequence(aligned.encoding),
             target: None,
             item: DocumentItem {
                 mentions: MentionsIn::new(&document, &mentions.mentions, window),
-                words,
+                words: aligned.words,
                 shared,
-                words_beyond: spans.len() - window,
-                without_tokens,
-                straddling,
+                words_beyond: aligned.beyond,
+                without_tokens: aligned.without_tokens,
+                straddling: aligned.straddling,
             },
         }))
     }

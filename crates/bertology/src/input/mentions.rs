@@ -4,8 +4,47 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bertology_data::conllu::{Document, Mention};
+use serde::{Deserialize, Serialize};
 
-use super::Category;
+/// What a mention is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    /// Of any kind: the column of all.
+    All,
+    /// `she`, `themselves`.
+    Pronoun,
+    /// `Marie Curie`.
+    Proper,
+    /// `the physicist`.
+    Nominal,
+}
+
+impl Category {
+    /// All, in the order of every table.
+    pub const ALL: [Self; 4] = [Self::All, Self::Pronoun, Self::Proper, Self::Nominal];
+
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Pronoun => "pronoun",
+            Self::Proper => "proper",
+            Self::Nominal => "nominal",
+        }
+    }
+
+    /// By the tag (UPOS) of a head word.
+    #[must_use]
+    pub fn of(upos: &str) -> Self {
+        match upos {
+            "PRON" => Self::Pronoun,
+            "PROPN" => Self::Proper,
+            _ => Self::Nominal,
+        }
+    }
+}
 
 /// A mention, its words counted over the whole document.
 #[derive(Debug, Clone, PartialEq, Eq)]
