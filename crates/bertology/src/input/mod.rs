@@ -8,6 +8,7 @@
 //! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`treebank`] | and a treebank? |
+//! | [`texts`] | either of the two |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`account`] | what became of it all? |
 
@@ -20,6 +21,7 @@ pub mod objective;
 pub mod passages;
 pub mod prepare;
 pub mod supply;
+pub mod texts;
 pub mod treebank;
 pub mod windows;
 pub mod words;
