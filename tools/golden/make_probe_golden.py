@@ -1,6 +1,6 @@
 """Attention probes as torch trains them: logits, gradients, losses and parameters after some steps of Adam.
 
-Writes crates/bertology-probes/tests/golden/probes.safetensors. The sentences are random: maps whose rows
+Writes golden/probes/probes.safetensors. The sentences are random: maps whose rows
 are distributions, word vectors, heads. The features are formed here as the paper's formula says, with an
 explicit array over word, candidate and channel; gradients are autograd's, steps are torch.optim.Adam's.
 Float32. Nothing here is shared with the code under test.
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates" / "bertology-probes" / "tests" / "golden" / "probes.safetensors"
+OUT = ROOT / "golden" / "probes" / "probes.safetensors"
 SEED = 20_190_611
 HEADS, DIM, HIDDEN = 4, 3, 256
 LENGTHS = [5, 1, 3]

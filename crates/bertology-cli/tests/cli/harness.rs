@@ -17,9 +17,7 @@ pub(crate) const LAYERS: usize = 3;
 pub(crate) const HEADS: usize = 4;
 
 pub(crate) fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../bertology-model/tests/golden")
-        .join(name)
+    bertology_testkit::golden(&format!("engine/{name}"))
 }
 
 /// What a command gave.

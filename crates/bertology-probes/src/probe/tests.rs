@@ -14,7 +14,8 @@ struct Golden(Vec<u8>);
 
 impl Golden {
     fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/probes.safetensors");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/probes/probes.safetensors");
         Self(std::fs::read(path).unwrap())
     }
 
