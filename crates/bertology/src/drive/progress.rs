@@ -152,6 +152,13 @@ impl<S: Study> Progress<S> {
         self
     }
 
+    /// Everything was added up elsewhere: this is what came of it.
+    #[must_use]
+    pub fn finished(mut self, study: S) -> Self {
+        self.saved.total = study;
+        self
+    }
+
     /// Goes on from what was saved.
     ///
     /// # Errors
