@@ -50,9 +50,10 @@ use std::fmt;
 use bertology_data::LabelOrder;
 use serde::{Deserialize, Serialize};
 
+pub use crate::input::account::TextCounts;
 pub use bertology_store::Float;
 pub use error::ExtractError;
-pub use plan::{Counts, Extraction};
+pub use plan::Extraction;
 pub use recorder::{Recorded, Recorder};
 pub use remove::remove;
 pub use request::{GradientOf, Heads, Layers, Request};
