@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { bertology, npy } from "./lib/bertology.mjs";
 import { NARROW, WIDE, open, shutdown } from "./lib/browser.mjs";
-import { MAKERS, importance } from "./lib/runs.mjs";
+import { CLUSTERS, COMMANDS, HEADS, LAYERS, makeAll, renamed, runOf } from "./lib/runs.mjs";
 
 const NASTY = `<img src=x onerror="alert(1)">&</script><script>alert(2)</script>`;
 let base;
@@ -16,15 +16,15 @@ const page = (name) => join(base, name, "report.html");
 
 before(() => {
   base = mkdtempSync(join(tmpdir(), "bertology-report-"));
-  for (const [name, make] of Object.entries(MAKERS)) {
-    make(base, name);
-    bertology("report", join(base, name), "--quiet");
-  }
-  importance(base, "pretrained", { seed: 8, sha: "77aa", model: "another made-up model", pruned: [5, 17, 40] });
+  makeAll(base);
+  // Another model: without some of the heads.
+  runOf(base, "prune", "fewer", undefined, ["--heads", "0.1", "--heads", "2.3"]);
+  runOf(base, "importance", "pruned", join(base, "fewer/model"));
   const run = (name) => join(base, name);
   const six = ["importance", "ablate", "patterns", "syntax", "cluster", "coref"].map(run);
   bertology("heads", ...six, "--html", join(base, "heads.html"), "--output", join(base, "heads.csv"), "--quiet");
-  bertology("compare", run("pretrained"), run("importance"), "--output", join(base, "compare.html"), "--quiet");
+  bertology("heads", run("cluster"), "--html", join(base, "kinds.html"), "--quiet");
+  bertology("compare", run("pruned"), run("importance"), "--output", join(base, "compare.html"), "--quiet");
 });
 
 after(async () => {
@@ -64,7 +64,7 @@ function laidOut(page) {
   });
 }
 
-const PAGES = [...Object.keys(MAKERS).map((name) => [name, () => page(name)]), ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
+const PAGES = [...COMMANDS.map((name) => [name, () => page(name)]), ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
 
 for (const [name, file] of PAGES) {
   test(`${name}: nothing is cut or covered, wide and narrow`, async () => {
@@ -91,18 +91,18 @@ test("numbers under the pointer are those of the arrays", async () => {
   const shown = await open(page("importance"));
   for (const [figure, file] of [["heat-importance", "head_importance.npy"], ["heat-entropy", "attn_entropy.npy"]]) {
     const { values } = npy(join(base, "importance", file));
-    for (const [layer, head] of [[0, 0], [5, 11], [11, 3], [7, 8]]) {
+    for (const [layer, head] of [[0, 0], [2, 3], [3, 1], [1, 2]]) {
       const text = await readAt(shown.page, `#${figure} [data-head="${layer}.${head}"]`);
       assert.match(text, new RegExp(`^layer ${layer}, head ${head}: `));
-      const value = values[layer * 12 + head];
+      const value = values[layer * HEADS + head];
       assert.ok(Math.abs(numberOf(text) - value) <= Math.abs(value) * 1e-5, `${text}, not ${value}`);
     }
     // And every other one, as it would be saved.
     const rows = await shown.page.$$eval(`#${figure} .mark`, (marks) => marks.map((mark) => mark.dataset.row));
-    assert.equal(rows.length, 144);
+    assert.equal(rows.length, LAYERS * HEADS);
     for (const row of rows) {
       const [layer, head, value] = row.split(",").map(Number);
-      assert.equal(Math.fround(value), values[layer * 12 + head]);
+      assert.equal(Math.fround(value), values[layer * HEADS + head]);
     }
   }
   await shown.close();
@@ -147,8 +147,8 @@ test("a heat map puts the heads of each layer in order, and back", async () => {
   const before = await rows();
   const button = shown.page.locator("#heat-importance button", { hasText: "Sort" });
   await button.click();
-  const layer = (await rows()).filter(({ head }) => head.startsWith("4.")).sort((a, b) => a.x - b.x);
-  const found = layer.map(({ head }) => values[4 * 12 + Number(head.split(".")[1])]);
+  const layer = (await rows()).filter(({ head }) => head.startsWith("2.")).sort((a, b) => a.x - b.x);
+  const found = layer.map(({ head }) => values[2 * HEADS + Number(head.split(".")[1])]);
   assert.deepEqual(found, [...found].sort((a, b) => b - a));
   assert.equal(await button.getAttribute("aria-pressed"), "true");
   assert.ok(await shown.page.locator("#heat-importance text", { hasText: "rank of the head" }).count());
@@ -159,11 +159,11 @@ test("a heat map puts the heads of each layer in order, and back", async () => {
 
 test("a head is lit in every figure and table at once", async () => {
   const shown = await open(page("importance"));
-  await shown.page.locator(`#heat-importance [data-head="5.11"]`).click();
+  await shown.page.locator(`#heat-importance [data-head="3.2"]`).click();
   const lit = () => shown.page.$$eval(".lit", (all) => all.map((one) => [one.tagName, one.dataset.head]));
   const found = await lit();
   assert.equal(found.length, 5);
-  assert.ok(found.every(([, head]) => head === "5.11"));
+  assert.ok(found.every(([, head]) => head === "3.2"));
   assert.ok(found.some(([tag]) => tag === "TR"));
   await shown.page.keyboard.press("Escape");
   assert.deepEqual(await lit(), []);
@@ -215,14 +215,14 @@ test("files are saved with all digits", async () => {
   const { values } = npy(join(base, "importance", "head_importance.npy"));
   // The page's order and light do not reach the files.
   await shown.page.locator("#heat-importance button", { hasText: "Sort" }).click();
-  await shown.page.locator(`#heat-importance [data-head="0.5"]`).click();
+  await shown.page.locator(`#heat-importance [data-head="0.3"]`).click();
   const csv = await save("#heat-importance button", "CSV");
   assert.equal(csv.name, "importance-heat-importance.csv");
   const lines = csv.text.trimEnd().split("\r\n");
   assert.equal(lines[0], "layer,head,importance");
   const cells = new Map(lines.slice(1).map((line) => [line.split(",").slice(0, 2).join("."), Number(line.split(",")[2])]));
-  assert.equal(cells.size, 144);
-  assert.equal(Math.fround(cells.get("5.11")), values[5 * 12 + 11]);
+  assert.equal(cells.size, LAYERS * HEADS);
+  assert.equal(Math.fround(cells.get("3.2")), values[3 * HEADS + 2]);
   const svg = await save("#heat-importance button", "SVG");
   assert.equal(svg.name, "importance-heat-importance.svg");
   // The same file as the command writes.
@@ -233,7 +233,7 @@ test("files are saved with all digits", async () => {
   assert.deepEqual(marks(svg.text), marks(written));
   const table = await save("#heads button.small", "CSV");
   assert.equal(table.name, "importance-heads.csv");
-  assert.equal(table.text.trimEnd().split("\r\n").length, 145);
+  assert.equal(table.text.trimEnd().split("\r\n").length, LAYERS * HEADS + 1);
   await shown.close();
 });
 
@@ -270,8 +270,7 @@ test("colours follow the system until the button says otherwise", async () => {
 });
 
 test("markup in names is text", async () => {
-  importance(base, "nasty", { model: NASTY, file: NASTY });
-  bertology("report", join(base, "nasty"), "--quiet");
+  renamed(base, "importance", "nasty", NASTY);
   const shown = await open(page("nasty"));
   assert.ok((await shown.page.locator(".facts").textContent()).includes(NASTY));
   await shown.page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
@@ -288,8 +287,8 @@ test("without a script everything can be read", async () => {
   assert.ok(body.includes("<title>layer 0, head 0: "), "browsers show titles by themselves");
 });
 
-test("the map of heads has a shape for each behaviour", async () => {
-  const shown = await open(join(base, "heads.html"));
+test("the map of heads has a shape for each kind", async () => {
+  const shown = await open(join(base, "kinds.html"));
   const shapes = await shown.page.$$eval("#map-of-heads .mark", (marks) => {
     const kinds = new Map();
     for (const mark of marks) {
@@ -299,7 +298,7 @@ test("the map of heads has a shape for each behaviour", async () => {
     }
     return [...kinds].map(([kind, shapes]) => [kind, [...shapes]]);
   });
-  assert.ok(shapes.length >= 5);
+  assert.equal(shapes.length, CLUSTERS);
   assert.ok(shapes.every(([, own]) => own.length === 1));
   assert.equal(new Set(shapes.map(([, own]) => own[0])).size, shapes.length);
   await shown.close();
@@ -307,13 +306,13 @@ test("the map of heads has a shape for each behaviour", async () => {
 
 test("a comparison shows heads that one run lacks as missing", async () => {
   const shown = await open(join(base, "compare.html"));
-  const a = npy(join(base, "pretrained", "head_importance.npy")).values;
+  const a = npy(join(base, "pruned", "head_importance.npy")).values;
   const b = npy(join(base, "importance", "head_importance.npy")).values;
-  const text = await readAt(shown.page, `#importance-difference [data-head="9.4"]`);
-  const value = b[9 * 12 + 4] - a[9 * 12 + 4];
+  const text = await readAt(shown.page, `#importance-difference [data-head="3.1"]`);
+  const value = b[3 * HEADS + 1] - a[3 * HEADS + 1];
   assert.ok(Math.abs(numberOf(text) - value) <= Math.abs(value) * 1e-4, `${text}, not ${value}`);
-  assert.equal(await readAt(shown.page, `#importance-difference [data-head="0.5"]`), "layer 0, head 5: not in both runs");
-  assert.ok((await shown.page.locator(`#importance-heads tr[data-head="0.5"]`).textContent()).includes("missing"));
+  assert.equal(await readAt(shown.page, `#importance-difference [data-head="0.1"]`), "layer 0, head 1: not in both runs");
+  assert.ok((await shown.page.locator(`#importance-heads tr[data-head="0.1"]`).textContent()).includes("missing"));
   await shown.close();
 });
 

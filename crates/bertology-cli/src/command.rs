@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::interrupt::Graceful;
 use crate::parts;
 use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, RunFolder, STATE_PREDICTIONS};
+use crate::run_folder::{self, Earlier, PREDICTIONS, RunFolder, STATE_PREDICTIONS};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::plural;
@@ -208,7 +208,7 @@ pub(crate) fn work(args: &crate::args::WorkArgs) -> Work {
 /// Verifies early, before anything is loaded, that the output folder may be used.
 pub(crate) fn check_output(output: &OutputArgs, resume: bool) -> Result<(), Failure> {
     match &output.output {
-        Some(path) => RunFolder::check(path, output.overwrite, resume),
+        Some(path) => Ok(RunFolder::check(path, output.overwrite, resume)?),
         None => Ok(()),
     }
 }
@@ -222,7 +222,7 @@ pub(crate) fn open_output(
     let Some(path) = &output.output else {
         return Ok((None, Earlier::Nothing));
     };
-    let folder = RunFolder::open(path, output.overwrite)?;
+    let folder = run_folder::open(path, output.overwrite, run.model_folder())?;
     let earlier = if resume {
         folder.earlier(&run.identity)?
     } else {
@@ -420,7 +420,7 @@ impl<C: StudyCommand> Begun<'_, C> {
                         part,
                         units: (before + done, total),
                     };
-                    folder.save_state(identity, json!(state))
+                    Ok(folder.save_state(identity, json!(state))?)
                 }
             };
             let mut watcher = Watcher::new(screen)
@@ -488,7 +488,7 @@ impl<C: StudyCommand> Begun<'_, C> {
     pub(crate) fn end(mut self, screen: &Screen) -> Result<Done, Failure> {
         let time = self.run.clock.lap(C::LAP);
         if let (Some(folder), Some(predictions)) = (&self.folder, self.predictions.take()) {
-            predictions.finish(&folder.path().join("predictions.csv"))?;
+            predictions.finish(&folder.path().join(PREDICTIONS))?;
         }
         if let (Some(part), Some(folder)) = (self.part, &self.folder) {
             let states = self.stages.into_iter().map(|stage| {
@@ -513,9 +513,9 @@ impl<C: StudyCommand> Begun<'_, C> {
             screen,
         };
         let Shown { results, text } = self.command.results(&mut ended, self.input, studies)?;
-        let document = self.run.document(results);
+        let document = self.run.document(&results);
         if let Some(folder) = &self.folder {
-            folder.complete(&document)?;
+            run_folder::complete(folder, &document)?;
         }
         screen.say(&text)?;
         crate::commands::say_folder(self.folder.as_ref(), screen)?;

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bertology_report::{Document, Error, Run};
+use bertology_report::{Document, Error};
+use bertology_run::Run;
 
 use crate::failure::Failure;
 use crate::remedy;

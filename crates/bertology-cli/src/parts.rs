@@ -8,19 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bertology::drive::{Part, PartState};
+use bertology_run::read_json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::record::Run;
-use crate::run_folder::{Identity, RunFolder, agree, read_json};
+use crate::run_folder::{CHUNKS, Identity, PART, PREDICTIONS, RUN, RunFolder, STATE, subject};
 use crate::watcher::Predictions;
 
-/// What a folder is a part of.
-const PART: &str = "part.json";
-/// A saved state a chunk.
-const CHUNKS: &str = "chunks.jsonl";
-/// The layout of both.
+/// The layout of `part.json` and `chunks.jsonl`.
 const FORMAT: u64 = 1;
 
 /// `part.json`.
@@ -124,8 +121,7 @@ impl Parts {
                 )));
             }
             // Before gaps: the parts of two runs have gaps, too.
-            agree(&folder.join(PART), &record.identity, &identity)
-                .map_err(|failure| Failure::input(format!("{failure} (in {})", first.display())))?;
+            same(folder, &record.identity, &first, &identity)?;
             if record.part.number < next {
                 return Err(Failure::input(format!(
                     "part {} is there twice, the second time in {}; name each part once",
@@ -158,11 +154,16 @@ impl Parts {
 
     /// Refuses parts that were made of other things than those opened now.
     pub(crate) fn agree(&self, identity: &Identity) -> Result<(), Failure> {
-        agree(
-            &self.folders[0].join(PART),
-            &self.records[0].identity,
-            identity,
-        )
+        match self.records[0].identity.difference(identity) {
+            None => Ok(()),
+            Some(found) => Err(Failure::input(format!(
+                "{}: when the part was made, {} was {}, now it is {}; merge with the same model and data",
+                self.folders[0].display(),
+                subject(&found.subject),
+                found.was,
+                found.is
+            ))),
+        }
     }
 
     /// The states of a stage.
@@ -209,9 +210,30 @@ impl Parts {
     /// The predictions of all parts, one after the other.
     pub(crate) fn predictions(&self, predictions: &mut Predictions) -> Result<(), Failure> {
         for folder in &self.folders {
-            predictions.append(&folder.join("predictions.csv"))?;
+            predictions.append(&folder.join(PREDICTIONS))?;
         }
         Ok(())
+    }
+}
+
+/// Refuses two parts of different runs.
+pub(crate) fn same(
+    folder: &Path,
+    found: &Identity,
+    first: &Path,
+    wanted: &Identity,
+) -> Result<(), Failure> {
+    match found.difference(wanted) {
+        None => Ok(()),
+        Some(differs) => Err(Failure::input(format!(
+            "{} and {} are parts of different runs: {} is {} in the first and {} in the second; name the \
+             parts of one run",
+            folder.display(),
+            first.display(),
+            subject(&differs.subject),
+            differs.was,
+            differs.is
+        ))),
     }
 }
 
@@ -232,9 +254,7 @@ fn record(folder: &Path) -> Result<Record, Failure> {
     if !path.exists() {
         let why = match state(folder) {
             Some(_) => "a part that is not finished; continue it with its command and --resume",
-            None if folder.join(crate::run_folder::RUN).exists() => {
-                "a whole run, and no part of one (--part K/N)"
-            }
+            None if folder.join(RUN).exists() => "a whole run, and no part of one (--part K/N)",
             None => "not the folder of a part: it has no part.json",
         };
         return Err(Failure::input(format!("{}: {why}", folder.display())));
@@ -271,7 +291,7 @@ fn record(folder: &Path) -> Result<Record, Failure> {
 
 /// `state.json` of an unfinished part.
 fn state(folder: &Path) -> Option<Value> {
-    let path = folder.join(crate::run_folder::STATE);
+    let path = folder.join(STATE);
     path.exists().then(|| read_json(&path).ok()).flatten()
 }
 

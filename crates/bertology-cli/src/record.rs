@@ -1,10 +1,14 @@
 //! `run.json`: what was asked, of what, and what came out.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bertology::attention::{Proportion, SequenceCounts};
 use bertology::data::LabelMap;
-use bertology::evaluate::Evaluation;
-use bertology::{Corpus, HeadMask, Objective, TokenMasking};
+use bertology::evaluate::{Evaluation, Metrics};
+use bertology::{Corpus, HeadId, HeadMask, Objective, TokenMasking};
+use bertology_run::FORMAT;
+use bertology_run::results::{self, finite};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -162,8 +166,13 @@ impl Run {
         self.data = Some(data);
     }
 
+    /// The folder of the model.
+    pub(crate) fn model_folder(&self) -> Option<&Path> {
+        self.model.get("folder")?.as_str().map(Path::new)
+    }
+
     /// The whole record.
-    pub(crate) fn document(&self, results: Value) -> Value {
+    pub(crate) fn document(&self, results: &impl Serialize) -> Value {
         let end = SystemTime::now();
         let mut seconds = self.clock.laps.clone();
         seconds.insert(
@@ -171,7 +180,7 @@ impl Run {
             json!(self.clock.start.elapsed().as_secs_f64()),
         );
         json!({
-            "format": 1,
+            "format": FORMAT,
             "command": self.command,
             "bertology": env!("CARGO_PKG_VERSION"),
             "arguments": arguments(),
@@ -198,14 +207,57 @@ pub(crate) fn arguments() -> Vec<String> {
 }
 
 /// Metrics, loss and counts of a pass.
-pub(crate) fn evaluation(evaluation: &Evaluation) -> Value {
-    json!({
-        "metrics": evaluation.metrics,
-        "loss": evaluation.loss,
-        "examples": evaluation.examples,
-        "targets": evaluation.targets,
-        "tokens": evaluation.tokens,
-        "truncated_examples": evaluation.truncation.examples,
-        "truncated_tokens": evaluation.truncation.tokens,
-    })
+pub(crate) fn evaluation(evaluation: &Evaluation) -> results::Evaluation {
+    results::Evaluation {
+        metrics: metrics(&evaluation.metrics),
+        loss: finite(evaluation.loss),
+        examples: evaluation.examples,
+        targets: evaluation.targets,
+        tokens: evaluation.tokens,
+        truncated_examples: evaluation.truncation.examples,
+        truncated_tokens: evaluation.truncation.tokens,
+    }
+}
+
+/// Metrics by name.
+pub(crate) fn metrics(metrics: &Metrics) -> results::Metrics {
+    let all = metrics.iter();
+    all.map(|(name, value)| (name, finite(value))).collect()
+}
+
+/// What became of texts.
+pub(crate) fn texts(counts: &SequenceCounts) -> results::TextCounts {
+    results::TextCounts {
+        sequences: counts.sequences,
+        tokens: counts.tokens,
+        cut: counts.cut,
+        tokens_cut: counts.tokens_cut,
+        too_long: counts.too_long,
+        empty: counts.empty,
+        unpaired: counts.unpaired,
+        nothing_to_predict: counts.nothing_to_predict,
+    }
+}
+
+/// How many of how many.
+pub(crate) fn score(score: Proportion) -> results::Score {
+    results::Score {
+        correct: score.part,
+        total: score.whole,
+        accuracy: score.share(),
+        interval: score.interval(),
+    }
+}
+
+/// Heads by name.
+pub(crate) fn names<'a>(heads: impl IntoIterator<Item = &'a HeadId>) -> Vec<String> {
+    heads.into_iter().map(ToString::to_string).collect()
+}
+
+/// The name under which the library records a choice.
+pub(crate) fn name_of(choice: &impl Serialize) -> String {
+    match json!(choice) {
+        Value::String(name) => name,
+        other => other.to_string(),
+    }
 }

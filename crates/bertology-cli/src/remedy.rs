@@ -74,7 +74,8 @@ fn of_data(error: &DataError) -> Option<&'static str> {
 
 /// The same for what pages are made of.
 pub(crate) fn of_pages(error: &bertology_report::Error) -> Option<&'static str> {
-    use bertology_report::{Error as E, RunError};
+    use bertology_report::Error as E;
+    use bertology_run::RunError;
     match error {
         E::Run(RunError::NotARun { .. }) => {
             Some("the command that began the run finishes it with --resume")

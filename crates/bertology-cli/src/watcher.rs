@@ -1,6 +1,5 @@
 //! Looks on while a study runs: progress, predictions, Ctrl-C.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
@@ -12,13 +11,14 @@ use std::time::{Duration, Instant};
 use bertology::data::Target;
 use bertology::watch::{Pass, Savable};
 use bertology::{Corpus, Outcome, Watch};
+use bertology_run::rows::{PredictionRow, WindowRow};
+use bertology_run::table::{self, More};
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::session::failure;
 use crate::show::Screen;
-use crate::tables::csv_field;
 
 /// Saving may take so small a share of the time: one part in this many.
 const SHARE: u32 = 100;
@@ -205,30 +205,25 @@ impl Predictions {
             bytes: bytes.unwrap_or(0),
             names: corpus.labels().map(|labels| {
                 let names = labels.names().iter();
-                names.map(|name| csv_field(name).into_owned()).collect()
+                names.cloned().collect()
             }),
             line: String::new(),
         };
         if bytes.is_none() {
-            let mut header = String::from("index,line,");
-            if predictions.names.is_some() {
-                header.push_str("label,prediction,loss,tokens");
-                for at in 0..corpus.classes() {
-                    let _ = write!(header, ",logit_{at}");
-                }
+            predictions.line = if predictions.names.is_some() {
+                let logits: Vec<String> = (0..corpus.classes())
+                    .map(|at| format!("logit_{at}"))
+                    .collect();
+                table::header::<PredictionRow>(&logits)
             } else {
-                header.push_str("window,tokens,targets,loss");
-            }
-            header.push('\n');
-            predictions.line = header;
+                table::header::<WindowRow>(&[])
+            };
             predictions.write_line()?;
         }
         Ok(predictions)
     }
 
     fn put(&mut self, outcome: &Outcome<'_>) -> Result<(), Failure> {
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
         let names = self.names.as_deref().unwrap_or_default();
         let name = |target: Target| match target {
             Target::Class(class) => match names.get(class) {
@@ -237,27 +232,32 @@ impl Predictions {
             },
             Target::Value(value) => value.to_string(),
         };
-        let _ = write!(line, "{},{},", outcome.index, outcome.line);
-        let _ = match &outcome.verdict {
-            Some(verdict) => write!(
-                line,
-                "{},{},{},{}",
-                name(verdict.label),
-                name(verdict.prediction),
-                outcome.loss,
-                outcome.tokens
-            ),
-            None => write!(
-                line,
-                "{},{},{},{}",
-                outcome.window, outcome.tokens, outcome.targets, outcome.loss
-            ),
-        };
-        for logit in outcome.logits {
-            let _ = write!(line, ",{logit}");
+        self.line.clear();
+        match &outcome.verdict {
+            Some(verdict) => {
+                let row = PredictionRow {
+                    index: outcome.index,
+                    line: outcome.line,
+                    label: name(verdict.label),
+                    prediction: name(verdict.prediction),
+                    loss: outcome.loss,
+                    tokens: outcome.tokens as u64,
+                    logits: More(outcome.logits.iter().copied().map(Some).collect()),
+                };
+                table::line(&mut self.line, &row);
+            }
+            None => {
+                let row = WindowRow {
+                    index: outcome.index,
+                    line: outcome.line,
+                    window: outcome.window as u64,
+                    tokens: outcome.tokens as u64,
+                    targets: outcome.targets as u64,
+                    loss: outcome.loss,
+                };
+                table::line(&mut self.line, &row);
+            }
         }
-        line.push('\n');
-        self.line = line;
         self.write_line()
     }
 

@@ -2,12 +2,14 @@
 
 use bertology_data::{kendall, spearman};
 
+use bertology_run::{HeadTable, Run, RunError, text_of};
+
 use crate::Error;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Heat, Place, Scale, Scatter};
 use crate::number::{change, plural, short, significant};
+use crate::quantities::{Quantity, numbers, overall, quantities};
 use crate::report::{capital, title};
-use crate::run::{HeadValues, Quantity, Run, numbers, overall, quantities, text_of};
 
 /// Heads that are named as having changed most.
 const NAMED: usize = 10;
@@ -32,7 +34,7 @@ pub struct Shift {
     /// The heads that changed most: layer and head, first, second.
     pub largest: Vec<((usize, usize), f64, f64)>,
     quantity: Quantity,
-    second: HeadValues,
+    second: HeadTable,
 }
 
 /// What two runs have in common and what not.
@@ -89,11 +91,13 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
     if runs[0] == runs[1] {
         runs = [folder(first), folder(second)];
     }
-    let after = all_overall(second);
-    let both = all_overall(first).into_iter().filter_map(|(name, before)| {
-        let (_, after) = after.iter().find(|(other, _)| *other == name)?;
-        Some((name, before, *after))
-    });
+    let after = all_overall(second)?;
+    let both = all_overall(first)?
+        .into_iter()
+        .filter_map(|(name, before)| {
+            let (_, after) = after.iter().find(|(other, _)| *other == name)?;
+            Some((name, before, *after))
+        });
     Ok(Comparison {
         runs,
         overall: both.collect(),
@@ -105,23 +109,20 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
 }
 
 /// Metrics and loss, and after pruning those of the smaller model.
-fn all_overall(run: &Run) -> Vec<(String, f64)> {
-    let mut found = overall(run);
-    let after = numbers(run.result("/evaluation_after/metrics")).into_iter();
+fn all_overall(run: &Run) -> Result<Vec<(String, f64)>, RunError> {
+    let summary = run.summary()?;
+    let mut found = overall(&summary);
+    let after = summary.evaluation_after.iter();
+    let after = after.flat_map(|evaluation| numbers(&evaluation.metrics));
     found.extend(after.map(|(name, value)| (format!("{name} after"), value)));
-    for (name, pointer) in [
-        ("heads left", "/heads_left"),
-        ("score after", "/score_after"),
-    ] {
-        found.extend(
-            run.result_number(pointer)
-                .map(|value| (name.to_owned(), value)),
-        );
+    let left = summary.heads_left.map(|heads| heads as f64);
+    for (name, value) in [("heads left", left), ("score after", summary.score_after)] {
+        found.extend(value.map(|value| (name.to_owned(), value)));
     }
-    found
+    Ok(found)
 }
 
-fn shift(quantity: Quantity, second: HeadValues) -> Shift {
+fn shift(quantity: Quantity, second: HeadTable) -> Shift {
     let mut pairs = Vec::new();
     let mut named = Vec::new();
     let (mut only_first, mut only_second) = (0, 0);
@@ -179,7 +180,7 @@ fn differences(first: &Run, second: &Run) -> Vec<(String, String, String)> {
     }
     let options = |run: &Run| {
         let options = run
-            .record
+            .record()
             .pointer("/identity/options")
             .and_then(|v| v.as_object());
         options.cloned().unwrap_or_default()
@@ -327,7 +328,7 @@ impl Comparison {
         let [first, second] = &self.runs;
         let id = quantity.key.replace('_', "-");
         let scale = self.common_scale(shift);
-        let one = |values: &HeadValues, run: &str, which: &str| {
+        let one = |values: &HeadTable, run: &str, which: &str| {
             let mut heat = Heat::new(values, &quantity.name, quantity.unit, scale);
             heat.absent = "not in this run";
             heat.draw().named(
@@ -493,9 +494,9 @@ impl Comparison {
     }
 }
 
-fn difference(first: &HeadValues, second: &HeadValues) -> HeadValues {
+fn difference(first: &HeadTable, second: &HeadTable) -> HeadTable {
     let pairs = first.values.iter().zip(&second.values);
-    HeadValues {
+    HeadTable {
         layers: first.layers,
         heads: first.heads,
         values: pairs.map(|(a, b)| Some((*b)? - (*a)?)).collect(),

@@ -3,7 +3,7 @@
 use bertology_error::Kind;
 use thiserror::Error;
 
-use crate::RunError;
+use bertology_run::RunError;
 
 /// Why a page was not made.
 #[derive(Debug, Error)]

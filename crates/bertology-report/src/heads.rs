@@ -4,13 +4,16 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use bertology_run::rows::ClusterRow;
+use bertology_run::{HeadTable, Run, RunError};
+
 use crate::Error;
 use crate::csv;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Place, Room, Scatter};
 use crate::number::{plural, short};
+use crate::quantities::{Quantity, SyntaxHeads, behaviours, quantities};
 use crate::report::{capital, clusters, heat};
-use crate::run::{Quantity, Run, RunError, behaviours, quantities};
 
 /// Relations with fewer words than this are no evidence of what a head does.
 const FEWEST: f64 = 20.0;
@@ -131,7 +134,7 @@ impl Joined {
                 name: "accuracy for it".into(),
                 unit: "",
                 signed: false,
-                values: crate::run::HeadValues::empty(self.layers, self.heads),
+                values: HeadTable::empty(self.layers, self.heads),
             };
             quantity.values.values = accuracies;
             self.push(
@@ -141,8 +144,8 @@ impl Joined {
                 Values::Number(quantity),
             );
         }
-        if let Some(table) = run.table("clusters.csv")? {
-            let places = clusters::places(&table)?;
+        if let Some(rows) = run.rows::<ClusterRow>()? {
+            let places = clusters::places(&rows.all);
             let most = places.iter().map(|place| place.kind + 1).max().unwrap_or(0);
             let kinds = (0..most).map(|kind| format!("cluster {kind}")).collect();
             self.map = Some((places, kinds));
@@ -430,47 +433,23 @@ type BestRelations = (Vec<Option<String>>, Vec<Option<f64>>);
 
 /// The relation for which each head beats the best fixed offset by most.
 fn best_relations(run: &Run) -> Result<Option<BestRelations>, RunError> {
-    let (Some(axes), Some(counts)) = (run.json("relations.json")?, run.array("syntax_heads.npy")?)
-    else {
+    let Some(counts) = SyntaxHeads::read(run)? else {
         return Ok(None);
     };
-    let relations = axes
-        .get("relations")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let (layers, heads) = (run.model().layers, run.model().heads);
-    let [directions, l, h, r] = counts.shape[..] else {
-        return Ok(None);
-    };
-    if (l, h, r) != (layers, heads, relations.len()) {
-        return Ok(None);
-    }
-    let mut names = vec![None; layers * heads];
-    let mut accuracies = vec![None; layers * heads];
-    let mut gains = vec![0.0; layers * heads];
-    for (row, relation) in relations.iter().enumerate() {
-        let name = relation
-            .get("relation")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let total = relation.get("total").and_then(Value::as_f64).unwrap_or(0.0);
-        if total < FEWEST
-            || matches!(name, "all" | "punct" | "root" | "")
-            || name.starts_with("all")
-        {
+    let heads = run.model().layers * run.model().heads;
+    let mut names = vec![None; heads];
+    let mut accuracies = vec![None; heads];
+    let mut gains = vec![0.0; heads];
+    for (row, relation) in counts.axes.relations.iter().enumerate() {
+        let (name, total) = (relation.relation.as_str(), relation.total as f64);
+        if total < FEWEST || matches!(name, "punct" | "root" | "") || name.starts_with("all") {
             continue;
         }
-        let baselines = relation.get("baseline_correct").and_then(Value::as_array);
-        let baseline = baselines
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_f64)
-            .fold(0.0, f64::max);
-        for direction in 0..directions {
-            for at in 0..layers * heads {
-                let place = (direction * layers * heads + at) * r + row;
-                let correct = counts.values.get(place).copied().unwrap_or(0.0);
+        let baselines = relation.baseline_correct.iter().flatten();
+        let baseline = baselines.copied().max().unwrap_or(0) as f64;
+        for direction in 0..counts.directions() {
+            for at in 0..heads {
+                let correct = counts.correct(direction, at, row);
                 let gain = (correct - baseline) / total;
                 if gain > gains[at] {
                     gains[at] = gain;

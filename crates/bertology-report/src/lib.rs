@@ -13,7 +13,7 @@
 //! | [`join`] | all that several runs say of each head of one model |
 //! | [`compare()`] | two runs of one command, head by head |
 //!
-//! The last three read run folders ([`Run`]) and give a [`Document`]: text, tables and figures that are whole
+//! The last three read run folders ([`bertology_run::Run`]) and give a [`Document`]: text, tables and figures that are whole
 //! without a script, and each figure as an SVG file of its own.
 
 pub mod number;
@@ -27,8 +27,8 @@ mod error;
 mod figure;
 mod heads;
 mod html;
+mod quantities;
 mod report;
-mod run;
 
 pub use compare::{Comparison, Shift, compare};
 pub use document::Document;
@@ -36,4 +36,3 @@ pub use error::Error;
 pub use figure::Figure;
 pub use heads::{Joined, join};
 pub use report::report;
-pub use run::{ModelFacts, Run, RunError};

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bertology_report::{Error, Run, RunError, compare, join, report};
+use bertology_report::{Error, compare, join, report};
+use bertology_run::{Run, RunError};
 use bertology_store::npy;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -7,6 +7,12 @@ use bertology_error::Kind;
 use bertology_model::HeadId;
 use bertology_tokenizer::TokenizerError;
 
+pub use extract::ExtractError;
+pub use reference::{Place, ReferenceError};
+
+mod extract;
+mod reference;
+
 /// Why a study could not be made. Each message is complete in itself; `source()` leads to the error
 /// beneath where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +38,10 @@ pub enum Error {
     Model(#[from] bertology_model::Error),
     /// A reference file cannot be compared with the model.
     #[error(transparent)]
-    Reference(#[from] crate::model::verify::ReferenceError),
+    Reference(#[from] ReferenceError),
     /// Nothing can be extracted.
     #[error(transparent)]
-    Extract(Box<crate::studies::extract::ExtractError>),
+    Extract(Box<ExtractError>),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {
@@ -512,9 +518,9 @@ mod tests {
             (DataError::ZeroLimit.into(), Kind::Input),
             (MetricError::NotANumber { index: 0 }.into(), Kind::Numeric),
             (bertology_model::Error::Stopped.into(), Kind::Interrupted),
-            (crate::extract::ExtractError::NoValues.into(), Kind::Input),
+            (ExtractError::NoValues.into(), Kind::Input),
             (
-                crate::extract::ExtractError::NoRoom {
+                ExtractError::NoRoom {
                     needed: 2,
                     available: 1,
                 }
@@ -522,7 +528,7 @@ mod tests {
                 Kind::Environment,
             ),
             (
-                crate::verify::ReferenceError::AllZero {
+                ReferenceError::AllZero {
                     name: "logits".to_owned(),
                 }
                 .into(),

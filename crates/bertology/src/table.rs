@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use bertology_model::{HeadId, Model, Real};
 
+use crate::Error;
+
 /// One number per head, `[layers, heads]`, and which heads have one.
 ///
 /// Heads without a number (pruned away, or masked and not computed) hold 0 and are never part of a
@@ -176,6 +178,23 @@ impl HeadTable {
         HeadId {
             layer: index / self.heads,
             head: index % self.heads,
+        }
+    }
+}
+
+/// Refuses a number of a head that is not finite; `values` are `[layers, heads]`, or nothing.
+pub(crate) fn check_finite(what: &str, values: &[f64], heads: usize) -> Result<(), Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let id = HeadId {
+                layer: at / heads,
+                head: at % heads,
+            };
+            Err(Error::NotFinite {
+                what: format!("{what} of {id}"),
+                value: values[at],
+            })
         }
     }
 }

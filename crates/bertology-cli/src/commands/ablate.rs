@@ -5,9 +5,9 @@ use bertology::drive::Study;
 use bertology::evaluate::MaskedModel;
 use bertology::masking::Metric;
 use bertology::{Corpus, HeadId, HeadMask, OpenAs};
-use serde_json::{Value, json};
+use bertology_run::results::{AblateResults, AblatedHead, finite};
+use serde_json::json;
 
-use super::importance::rows;
 use crate::args::{AblateArgs, Masks};
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
@@ -19,7 +19,7 @@ use crate::show::Screen;
 use crate::show::removals::removals_text;
 use crate::show::text::seconds;
 use crate::study;
-use crate::tables::Removals;
+use crate::tables::{Removals, grid};
 
 /// What is opened besides the model.
 pub(crate) struct Input {
@@ -113,7 +113,7 @@ impl StudyCommand for AblateArgs {
             removals.write(folder)?;
         }
         Ok(Shown {
-            results: results(removals, metric),
+            results: json!(results(removals, metric)),
             text: format!(
                 "\n{}\n\nWith all heads: {}\n{}\n{}",
                 removals_text(removals, metric, ended.screen),
@@ -136,37 +136,33 @@ fn heads(args: &AblateArgs, opened: &Opened) -> Result<Option<Vec<HeadId>>, Fail
     Ok(Some(named.collect()))
 }
 
-fn results(removals: Removals<'_>, metric: &Metric) -> Value {
+fn results(removals: Removals<'_>, metric: &Metric) -> AblateResults {
     let Removals {
         found,
         change,
         classes,
     } = removals;
-    let heads: Vec<Value> = found
-        .without
-        .iter()
-        .map(|without| {
-            let paired = without.paired;
-            json!({
-                "head": without.head.to_string(),
-                "change": change.get(without.head),
-                "loss_change": without.loss_change,
-                "loss_standard_error": paired.loss_standard_error,
-                "changed": classes.then_some(paired.changed),
-                "right_to_wrong": classes.then_some(paired.right_to_wrong),
-                "wrong_to_right": classes.then_some(paired.wrong_to_right),
-                "p_value": classes.then(|| paired.p_value()),
-                "metrics": without.evaluation.metrics,
-                "loss": without.evaluation.loss,
-            })
-        })
-        .collect();
-    json!({
-        "metric": metric.name,
-        "direction": metric.direction,
-        "evaluation": record::evaluation(&found.whole),
-        "heads": heads,
-        "head_ablation": rows(change),
-        "head_ablation_loss": rows(&found.loss_change()),
-    })
+    let heads = found.without.iter().map(|without| {
+        let paired = without.paired;
+        AblatedHead {
+            head: without.head.to_string(),
+            change: change.get(without.head),
+            loss_change: finite(without.loss_change),
+            loss_standard_error: finite(paired.loss_standard_error),
+            changed: classes.then_some(paired.changed),
+            right_to_wrong: classes.then_some(paired.right_to_wrong),
+            wrong_to_right: classes.then_some(paired.wrong_to_right),
+            p_value: classes.then(|| paired.p_value()),
+            metrics: record::metrics(&without.evaluation.metrics),
+            loss: finite(without.evaluation.loss),
+        }
+    });
+    AblateResults {
+        metric: Some(metric.name.clone()),
+        direction: record::name_of(&metric.direction),
+        evaluation: Some(record::evaluation(&found.whole)),
+        heads: heads.collect(),
+        head_ablation: grid(change),
+        head_ablation_loss: grid(&found.loss_change()),
+    }
 }

@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 
 use bertology::attention::{Proportion, SentencePassages, Supply};
 use bertology::{HeadId, OpenAs};
+use bertology_run::registry::PROBE_WEIGHTS;
+use bertology_run::results::{
+    CacheUse, ProbeAccount, ProbeResults, ProbeScore, UasScore, UnknownWords,
+};
+use bertology_run::rows::ProbeRow;
 use bertology_train::experiment::{self, Options, Outcome, Row, Weights};
 use bertology_train::probe::{Alignment, Kind};
-use bertology_train::{Adam, Error, MapCache, Precision, Sentences, Vectors, WordVectors};
+use bertology_train::{Account, Adam, Error, MapCache, Precision, Sentences, Vectors, WordVectors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -21,10 +26,11 @@ use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
 use crate::npy;
 use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, MAPS, RunFolder};
+use crate::run_folder::{self, Earlier, MAPS, RunFolder};
 use crate::session::{self, Opened};
 use crate::show::Screen;
 use crate::show::text::{count, plural, seconds};
+use crate::tables::ends;
 use crate::watcher::Watcher;
 
 /// `--vectors` for the model's own table.
@@ -104,17 +110,15 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
     let time = run.clock.lap("probes");
     let cached = maps.close(args.keep_cache)?;
     let (layers, heads) = opened.shape();
-    let document = run.document(results(&found, cached));
+    let document = run.document(&results(&found, cached));
     if let Some(folder) = &folder {
-        folder.write("probes.csv", csv(&found.rows).as_bytes())?;
+        folder.write_table(&[], found.rows.iter().map(row))?;
         if let Some(weights) = &found.weights {
             let array = weight_array(weights, layers, heads);
-            folder.write(
-                "probe_weights.npy",
-                &npy::encode(&[2, layers, heads], &array),
-            )?;
+            let array = npy::encode(&[2, layers, heads], &array);
+            folder.write(PROBE_WEIGHTS, &array)?;
         }
-        folder.complete(&document)?;
+        run_folder::complete(folder, &document)?;
     }
     screen.say(&format!("\n{}", text(&found)))?;
     screen.say(&format!("\n{}", seconds(time)))?;
@@ -313,21 +317,21 @@ impl Maps {
     }
 
     /// Removes the files unless they are to be kept; tells what they were.
-    fn close(self, keep: bool) -> Result<Value, Failure> {
+    fn close(self, keep: bool) -> Result<Option<CacheUse>, Failure> {
         let (Some(cache), Some(folder)) = (self.cache, self.folder) else {
-            return Ok(Value::Null);
+            return Ok(None);
         };
-        let record = json!({
-            "sentences": cache.len(),
-            "bytes": cache.bytes(),
-            "kept": keep,
-        });
+        let record = CacheUse {
+            sentences: cache.len() as u64,
+            bytes: cache.bytes(),
+            kept: keep,
+        };
         if !keep {
             cache.remove().map_err(|e| failure(&e))?;
             // Not empty: files of another run, which are not this one's to remove.
             let _ = std::fs::remove_dir(&folder);
         }
-        Ok(record)
+        Ok(Some(record))
     }
 }
 
@@ -354,34 +358,21 @@ fn headline(opened: &Opened, train: &Sentences, dev: &Sentences) -> String {
     text
 }
 
-fn csv(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "probe,parameters,correct,total,uas,low,high,correct_with_punct,total_with_punct,\
-         uas_with_punct\n",
-    );
-    for row in rows {
-        let (bare, all) = (row.uas.without_punct, row.uas.all);
-        let (low, high) = bare.interval().unzip();
-        let _ = writeln!(
-            text,
-            "{},{},{},{},{},{},{},{},{},{}",
-            row.name,
-            row.parameters,
-            bare.part,
-            bare.whole,
-            number(bare.share()),
-            number(low),
-            number(high),
-            all.part,
-            all.whole,
-            number(all.share()),
-        );
+fn row(row: &Row) -> ProbeRow {
+    let (bare, all) = (row.uas.without_punct, row.uas.all);
+    let (low, high) = ends(bare);
+    ProbeRow {
+        probe: row.name.clone(),
+        parameters: row.parameters,
+        correct: bare.part,
+        total: bare.whole,
+        uas: bare.share(),
+        low,
+        high,
+        correct_with_punct: all.part,
+        total_with_punct: all.whole,
+        uas_with_punct: all.share(),
     }
-    text
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// `[2, layer, head]`: weights of attention to the candidate, then from it; NaN for heads that are pruned away.
@@ -396,40 +387,38 @@ fn weight_array(weights: &Weights, layers: usize, heads: usize) -> Vec<f32> {
     array
 }
 
-fn results(found: &Outcome, cached: Value) -> Value {
-    let rows: Vec<Value> = found
-        .rows
-        .iter()
-        .map(|row| {
-            let of = |proportion: Proportion| {
-                json!({
-                    "correct": proportion.part,
-                    "total": proportion.whole,
-                    "uas": proportion.share(),
-                    "interval": proportion.interval(),
-                })
-            };
-            json!({
-                "probe": row.name,
-                "parameters": row.parameters,
-                "without_punct": of(row.uas.without_punct),
-                "all": of(row.uas.all),
-            })
-        })
-        .collect();
-    json!({
-        "probes": rows,
-        "best_offset": found.best_offset,
-        "training": found.curves,
-        "root_weights": found.weights.as_ref().map(|weights| &weights.root),
-        "train": found.train,
-        "dev": found.dev,
-        "words_without_vector": {
-            "train": found.unknown_words[0],
-            "dev": found.unknown_words[1],
-        },
-        "cache": cached,
-    })
+fn results(found: &Outcome, cache: Option<CacheUse>) -> ProbeResults {
+    let score = |score: Proportion| UasScore {
+        correct: score.part,
+        total: score.whole,
+        uas: score.share(),
+        interval: score.interval(),
+    };
+    let probes = found.rows.iter().map(|row| ProbeScore {
+        probe: row.name.clone(),
+        parameters: row.parameters as u64,
+        without_punct: score(row.uas.without_punct),
+        all: score(row.uas.all),
+    });
+    let account = |account: &Account| ProbeAccount {
+        sentences: account.sentences,
+        too_long: account.too_long,
+        left_out: account.left_out,
+        words: account.words,
+        without_tokens: account.without_tokens,
+        sentences_without_tokens: account.sentences_without_tokens,
+    };
+    let [train, dev] = found.unknown_words;
+    ProbeResults {
+        probes: probes.collect(),
+        best_offset: found.best_offset.into(),
+        training: json!(found.curves),
+        root_weights: json!(found.weights.as_ref().map(|weights| &weights.root)),
+        train: account(&found.train),
+        dev: account(&found.dev),
+        words_without_vector: UnknownWords { train, dev },
+        cache,
+    }
 }
 
 fn text(found: &Outcome) -> String {

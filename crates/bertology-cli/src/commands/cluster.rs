@@ -1,7 +1,5 @@
 //! `bertology cluster`: which heads look at the same things.
 
-use std::fmt::Write;
-
 use bertology::attention::TextPassages;
 use bertology::attention::cluster::mds::scale_to_plane;
 use bertology::attention::cluster::{
@@ -9,14 +7,17 @@ use bertology::attention::cluster::{
     Smoothing,
 };
 use bertology::{Error, HeadId};
-use serde_json::{Value, json};
+use bertology_run::registry::DISTANCES;
+use bertology_run::results::{ClusterResults, ClusterTrial, MapOfHeads, finite};
+use bertology_run::rows::ClusterRow;
+use serde_json::json;
 
 use crate::args::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
 use crate::npy;
-use crate::record::Run;
+use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::{count, plural, seconds};
@@ -99,7 +100,7 @@ impl StudyCommand for ClusterArgs {
             found.write(folder)?;
         }
         Ok(Shown {
-            results: found.results(),
+            results: json!(found.results()),
             text: format!(
                 "\n{}\n\n{}{}\n{}",
                 found.text(),
@@ -194,23 +195,25 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// `head_distances.npy` and `clusters.csv`.
+    /// The distances as an array, clusters and places on the map as a table.
     fn write(&self, folder: &RunFolder) -> Result<(), Failure> {
         let shape = [self.heads.len(); 2];
-        folder.write("head_distances.npy", &npy::encode(&shape, &self.sums))?;
-        let mut text = String::from("layer,head,cluster,x,y,silhouette\n");
-        for (at, id) in self.heads.iter().enumerate() {
+        folder.write(DISTANCES, &npy::encode(&shape, &self.sums))?;
+        let rows = self.heads.iter().enumerate().map(|(at, id)| {
             let [x, y] = self.layout.points[at];
-            let _ = writeln!(
-                text,
-                "{},{},{},{x},{y},{}",
-                id.layer, id.head, self.clusters.labels[at], self.clusters.silhouettes[at]
-            );
-        }
-        folder.write("clusters.csv", text.as_bytes())
+            ClusterRow {
+                layer: id.layer,
+                head: id.head,
+                cluster: self.clusters.labels[at],
+                x,
+                y,
+                silhouette: self.clusters.silhouettes[at],
+            }
+        });
+        Ok(folder.write_table(&[], rows)?)
     }
 
-    fn results(&self) -> Value {
+    fn results(&self) -> ClusterResults {
         let Self {
             state,
             layout,
@@ -218,31 +221,30 @@ impl<'a> Found<'a> {
             ..
         } = self;
         let members = clusters.members();
-        let named = members.iter().map(|members| {
-            let names = members.iter().map(|at| self.heads[*at].to_string());
-            names.collect::<Vec<_>>()
-        });
+        let members = members.iter();
         let tried = clusters.tried.iter();
-        json!({
-            "counts": state.counts(),
-            "heads": self.heads.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "tokens": state.sums().tokens(),
-            "rows": state.sums().rows(),
-            "distance": self.scale,
-            "map": {
-                "stress": layout.stress,
-                "relative_stress": layout.relative_stress,
-                "starts": layout.descents,
-            },
-            "clusters": named.collect::<Vec<_>>(),
-            "mean_silhouette": clusters.mean_silhouette(),
-            "tried": tried
-                .map(|(clusters, silhouette)| json!({
-                    "clusters": clusters,
-                    "mean_silhouette": silhouette,
-                }))
-                .collect::<Vec<_>>(),
-        })
+        ClusterResults {
+            counts: Some(record::texts(state.counts())),
+            heads: record::names(self.heads),
+            tokens: state.sums().tokens(),
+            rows: state.sums().rows(),
+            distance: record::name_of(&self.scale),
+            map: Some(MapOfHeads {
+                stress: finite(layout.stress),
+                relative_stress: finite(layout.relative_stress),
+                starts: json!(layout.descents),
+            }),
+            clusters: members
+                .map(|members| record::names(members.iter().map(|at| &self.heads[*at])))
+                .collect(),
+            mean_silhouette: finite(clusters.mean_silhouette()),
+            tried: tried
+                .map(|(clusters, silhouette)| ClusterTrial {
+                    clusters: *clusters as u64,
+                    mean_silhouette: finite(*silhouette),
+                })
+                .collect(),
+        }
     }
 
     fn text(&self) -> String {

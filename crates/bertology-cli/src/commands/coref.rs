@@ -4,13 +4,14 @@ use bertology::attention::coref::{
     AntecedentRule, Candidates, Category, CorefCounts, CorefTally, DocumentPassages,
 };
 use bertology::attention::{InputMode, Proportion};
-use serde_json::{Map, Value, json};
+use bertology_run::results::{self, BestAntecedents, CorefResults, Named, Score};
+use serde_json::json;
 
 use crate::args::CorefArgs;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::record::Run;
+use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
@@ -79,7 +80,7 @@ impl StudyCommand for CorefArgs {
             tables::coref::write(folder, &counts)?;
         }
         Ok(Shown {
-            results: results(&counts, passages),
+            results: json!(results(&counts, passages)),
             text: format!(
                 "\n{}\n\n{}\n{}",
                 crate::show::coref::text(&counts),
@@ -139,37 +140,45 @@ fn account(tally: &CorefTally, passages: &DocumentPassages) -> String {
     text
 }
 
-fn by_category(score: impl Fn(Category) -> Proportion) -> Value {
-    let categories = Category::ALL.into_iter().map(|category| {
-        let score = score(category);
-        let interval = score.interval().map(|(low, high)| [low, high]);
-        let value = json!({
-            "correct": score.part,
-            "total": score.whole,
-            "accuracy": score.share(),
-            "interval": interval,
-        });
-        (category.name().to_owned(), value)
-    });
-    Value::Object(categories.collect::<Map<_, _>>())
+fn by_category(score: impl Fn(Category) -> Proportion) -> Named<Score> {
+    let categories = Category::ALL.into_iter();
+    categories
+        .map(|category| (category.name(), record::score(score(category))))
+        .collect()
 }
 
-fn results(counts: &CorefCounts, passages: &DocumentPassages) -> Value {
+fn results(counts: &CorefCounts, passages: &DocumentPassages) -> CorefResults {
+    let tally = counts.tally();
     let baselines = AntecedentRule::ALL.into_iter().map(|rule| {
-        let score = by_category(|category| counts.rule(rule, category));
-        (rule.name().to_owned(), score)
+        let scores = by_category(|category| counts.rule(rule, category));
+        (rule.name(), scores)
     });
     let best = Candidates::ALL.into_iter().filter_map(|candidates| {
         let head = counts.best(candidates)?;
-        let score = by_category(|category| counts.score(candidates, head, category));
-        let found = json!({ "head": head.to_string(), "scores": score });
-        Some((candidates.name().to_owned(), found))
+        let found = BestAntecedents {
+            head: head.to_string(),
+            scores: by_category(|category| counts.score(candidates, head, category)),
+        };
+        Some((candidates.name(), found))
     });
-    json!({
-        "counts": counts.tally(),
-        "row_mode": counts.row_mode(),
-        "input": passages.input(),
-        "baselines": baselines.collect::<Map<_, _>>(),
-        "best": best.collect::<Map<_, _>>(),
-    })
+    CorefResults {
+        counts: Some(results::CorefCounts {
+            documents: tally.documents,
+            empty: tally.empty,
+            cut: tally.cut,
+            words_beyond: tally.words_beyond,
+            words: tally.words,
+            tokens: tally.tokens,
+            without_tokens: tally.without_tokens,
+            straddling: tally.straddling,
+            mentions: tally.mentions,
+            same_head: tally.same_head,
+            outside: tally.outside,
+            first: tally.first,
+        }),
+        row_mode: record::name_of(&counts.row_mode()),
+        input: record::name_of(&passages.input()),
+        baselines: baselines.collect(),
+        best: best.collect(),
+    }
 }

@@ -1,9 +1,10 @@
 //! `bertology demo`: importance, mask and prune on a built-in model, by the commands themselves.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use bertology_run::Rows;
+use bertology_run::rows::PredictionRow;
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -11,7 +12,8 @@ use super::Done;
 use crate::args::{Cli, DemoArgs, DemoModel};
 use crate::command::Start;
 use crate::failure::Failure;
-use crate::run_folder::RunFolder;
+use crate::pages;
+use crate::run_folder::{PREDICTIONS, RunFolder};
 use crate::show::Screen;
 use crate::show::text::{count, percent};
 
@@ -139,7 +141,7 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     };
     let importance = demo.step("importance")?;
     let verdicts = (args.model == DemoModel::TinyBert)
-        .then(|| right(&args.output.join("importance/predictions.csv")))
+        .then(|| right(&args.output.join("importance").join(PREDICTIONS)))
         .transpose()?;
     if let Some((right, all)) = verdicts {
         screen.say(&format!(
@@ -186,7 +188,7 @@ fn unpack(story: &Story, folder: &Path) -> Result<(), Failure> {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        RunFolder::open(parent, false)?.write(&name, bytes)?;
+        RunFolder::open(parent)?.write(&name, bytes)?;
     }
     Ok(())
 }
@@ -253,10 +255,7 @@ fn wrapped(words: &[impl AsRef<str>]) -> String {
 
 /// How many predictions are right, of how many.
 fn right(path: &Path) -> Result<(u64, u64), Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    let rows = text.lines().skip(1).map(|line| line.split(','));
-    let verdicts = rows.map(|mut fields| fields.nth(2) == fields.next());
-    Ok(verdicts.fold((0, 0), |(right, all), verdict| {
-        (right + u64::from(verdict), all + 1)
-    }))
+    let rows: Rows<PredictionRow> = Rows::read(path).map_err(|error| pages::failure(&error.into()))?;
+    let right = rows.all.iter().filter(|row| row.label == row.prediction);
+    Ok((right.count() as u64, rows.all.len() as u64))
 }

@@ -3,6 +3,7 @@
 use bertology::drive::Study;
 use bertology::evaluate::{EvaluationState, MaskedModel};
 use bertology::{Corpus, HeadMask, OpenAs};
+use bertology_run::results::EvaluateResults;
 use serde_json::json;
 
 use crate::args::{EvaluateArgs, Masks};
@@ -110,9 +111,9 @@ impl StudyCommand for EvaluateArgs {
             seconds(ended.time)
         ));
         Ok(Shown {
-            results: json!({
-                "evaluation": record::evaluation(&found),
-                "masked_heads": masked,
+            results: json!(EvaluateResults {
+                evaluation: Some(record::evaluation(&found)),
+                masked_heads: masked,
             }),
             text,
         })

@@ -12,7 +12,9 @@ use bertology::extract::{
 use bertology::model::LayerSite;
 use bertology::windows::TooLong;
 use bertology::{Architecture, OpenAs};
-use serde_json::{Value, json};
+use bertology_run::registry::INDEX;
+use bertology_run::results::{ExtractCounts, ExtractResults};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Done;
@@ -88,7 +90,7 @@ impl StudyCommand for ExtractArgs {
         screen.say(&headline(opened, plan))?;
         self.notes(plan, screen);
         screen.say(&estimate(plan, 0..plan.num_shards(), None))?;
-        let document = run.document(json!({
+        let document = run.document(&json!({
             "counts": plan.counts(),
             "bytes": plan.bytes(0..plan.num_shards()),
             "num_shards": plan.num_shards(),
@@ -175,7 +177,7 @@ impl StudyCommand for ExtractArgs {
                 plural(summary.shards.len() as u64, "shard"),
                 seconds(ended.time)
             ),
-            results: results(plan, &summary),
+            results: json!(results(plan, &summary)),
         })
     }
 }
@@ -412,11 +414,22 @@ fn estimate(plan: &Extraction, shards: Range<usize>, room: Option<u64>) -> Strin
     )
 }
 
-fn results(plan: &Extraction, summary: &Summary) -> Value {
-    json!({
-        "counts": plan.counts(),
-        "num_shards": summary.shards.len(),
-        "values_beyond_dtype": summary.overflows,
-        "index": "index.json",
-    })
+fn results(plan: &Extraction, summary: &Summary) -> ExtractResults {
+    let counts = plan.counts();
+    ExtractResults {
+        counts: Some(ExtractCounts {
+            examples: counts.examples,
+            sequences: counts.sequences,
+            tokens: counts.tokens,
+            words: counts.words,
+            tokens_without_word: counts.tokens_without_word,
+            cut_examples: counts.cut_examples,
+            cut_tokens: counts.cut_tokens,
+            windowed_examples: counts.windowed_examples,
+            longest: counts.longest,
+        }),
+        num_shards: summary.shards.len() as u64,
+        values_beyond_dtype: summary.overflows,
+        index: INDEX.into(),
+    }
 }

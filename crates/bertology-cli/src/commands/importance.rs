@@ -4,7 +4,8 @@ use bertology::drive::Study;
 use bertology::evaluate::MaskedModel;
 use bertology::importance::{Granularity, ImportanceState};
 use bertology::{Corpus, HeadMask, OpenAs};
-use serde_json::{Value, json};
+use bertology_run::results::ImportanceResults;
+use serde_json::json;
 
 use crate::args::{ImportanceArgs, Masks};
 use crate::command::{Ended, Shown, Stage, StudyCommand};
@@ -16,7 +17,7 @@ use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::seconds;
 use crate::study;
-use crate::tables::Scores;
+use crate::tables::{Scores, grid};
 
 /// What is opened besides the model.
 pub(crate) struct Input {
@@ -106,12 +107,12 @@ impl StudyCommand for ImportanceArgs {
         }
         let evaluation = &found.evaluation;
         Ok(Shown {
-            results: json!({
-                "granularity": input.granularity.to_string(),
-                "evaluation": record::evaluation(evaluation),
-                "head_importance": rows(&normalized),
-                "head_importance_raw": rows(&found.raw),
-                "attn_entropy": rows(&found.entropy),
+            results: json!(ImportanceResults {
+                granularity: input.granularity.to_string(),
+                evaluation: Some(record::evaluation(evaluation)),
+                head_importance: grid(&normalized),
+                head_importance_raw: grid(&found.raw),
+                attn_entropy: grid(&found.entropy),
             }),
             text: format!(
                 "\n{}\n\n{}\n\n{}\n{}\n{}",
@@ -123,10 +124,4 @@ impl StudyCommand for ImportanceArgs {
             ),
         })
     }
-}
-
-/// A number per head, or nothing, layer by layer.
-pub(crate) fn rows(table: &bertology::HeadTable) -> Value {
-    let cells = crate::tables::cells(table);
-    json!(cells.chunks(table.heads().max(1)).collect::<Vec<_>>())
 }

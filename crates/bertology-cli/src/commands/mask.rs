@@ -8,23 +8,22 @@ use bertology::masking::{
 };
 use bertology::watch::Savable;
 use bertology::{Corpus, Error, HeadTable};
-use serde_json::{Value, json};
+use bertology_run::results::{MaskResults, MaskStep, finite};
 
 use super::Done;
-use super::importance::rows;
 use crate::args::{MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg};
 use crate::command;
 use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
-use crate::record::{Clock, Run};
-use crate::run_folder::{Earlier, RunFolder};
+use crate::record::{self, Clock, Run};
+use crate::run_folder::{self, Earlier, RunFolder};
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::heat::Grid;
 use crate::show::text::{plural, seconds};
 use crate::study;
-use crate::tables::{Scores, cells, write_curve, write_mask};
+use crate::tables::{Scores, cells, grid, write_curve, write_mask};
 use crate::watcher::Watcher;
 
 pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> {
@@ -61,9 +60,9 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     if let Some(folder) = &folder {
         write(folder, &outcome, &options)?;
     }
-    let document = run.document(results(&outcome, &options));
+    let document = run.document(&results(&outcome, &options));
     if let Some(folder) = &folder {
-        folder.complete(&document)?;
+        run_folder::complete(folder, &document)?;
     }
     screen.say(&format!("\n{}", summary(&outcome, &options, screen)))?;
     screen.say(&seconds(time))?;
@@ -277,43 +276,39 @@ fn base_scores<'a>(
 }
 
 /// The loop as the run's record holds it.
-pub(crate) fn results(outcome: &MaskingOutcome, options: &MaskingOptions) -> Value {
+pub(crate) fn results(outcome: &MaskingOutcome, options: &MaskingOptions) -> MaskResults {
     let mask = outcome.mask();
     let keep: Vec<u8> = mask.values().iter().map(|v| u8::from(*v != 0.0)).collect();
-    let masked: Vec<String> = masked_by_loop(outcome).map(|id| id.to_string()).collect();
-    let steps: Vec<Value> = outcome
-        .steps
-        .iter()
-        .map(|step| {
-            json!({
-                "step": step.step,
-                "heads_left": step.live,
-                "score": step.score,
-                "passed": step.passed,
-                "loss": step.loss,
-                "metrics": step.metrics,
-                "masked_heads": step.masked.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
+    let steps = outcome.steps.iter().map(|step| MaskStep {
+        step: step.step as u64,
+        heads_left: step.live as u64,
+        score: step.score,
+        passed: step.passed,
+        loss: finite(step.loss),
+        metrics: record::metrics(&step.metrics),
+        masked_heads: record::names(&step.masked),
+    });
     let base = base_scores(outcome, options);
-    json!({
-        "granularity": options.granularity.to_string(),
-        "metric": outcome.metric,
-        "higher_is_better": outcome.direction == Direction::Higher,
-        "threshold": options.threshold.to_string(),
-        "bound": outcome.bound,
-        "score_before": outcome.base_score,
-        "score_after": outcome.kept().score,
-        "heads_before": outcome.steps.first().map(|step| step.live),
-        "heads_left": outcome.kept().live,
-        "heads_per_step": outcome.heads_per_step,
-        "stop": outcome.stop,
-        "masked_heads": masked,
-        "head_mask": keep.chunks(mask.heads().max(1)).collect::<Vec<_>>(),
-        "head_importance": base.map(|(_, normalized)| rows(&normalized)),
-        "steps": steps,
-    })
+    MaskResults {
+        granularity: options.granularity.to_string(),
+        metric: Some(outcome.metric.clone()),
+        higher_is_better: outcome.direction == Direction::Higher,
+        threshold: options.threshold.to_string(),
+        bound: finite(outcome.bound),
+        score_before: finite(outcome.base_score),
+        score_after: outcome.kept().score,
+        heads_before: outcome.steps.first().map(|step| step.live as u64),
+        heads_left: Some(outcome.kept().live as u64),
+        heads_per_step: outcome.heads_per_step as u64,
+        stop: Some(record::name_of(&outcome.stop)),
+        masked_heads: masked_by_loop(outcome).map(|id| id.to_string()).collect(),
+        head_mask: keep
+            .chunks(mask.heads().max(1))
+            .map(<[_]>::to_vec)
+            .collect(),
+        head_importance: base.map(|(_, normalized)| grid(&normalized)),
+        steps: steps.collect(),
+    }
 }
 
 fn masked_by_loop(outcome: &MaskingOutcome) -> impl Iterator<Item = bertology::HeadId> {

@@ -1,7 +1,5 @@
 //! `bertology patterns`: what every head looks at.
 
-use std::fmt::Write;
-
 use bertology::attention::TextPassages;
 use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, Thresholds,
@@ -9,21 +7,25 @@ use bertology::attention::patterns::{
 };
 use bertology::data::LabelOrder;
 use bertology::drive::Study;
-use bertology::{HeadId, HeadTable, Objective, OpenAs, TokenMasking};
-use serde_json::{Map, Value, json};
+use bertology::{Objective, OpenAs, TokenMasking};
+use bertology_run::registry::ENTROPY;
+use bertology_run::results::{AveragePattern, GradientPatterns, Named, PatternsResults, finite};
+use bertology_run::rows::{BehaviourRow, GradientRow, PatternRow, TIMES_ATTENTION};
+use bertology_run::table::More;
+use serde_json::json;
 
 use crate::args::{DenominatorsArg, GradientArgs, ObjectiveArg, PatternsArgs};
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data::{self, Wanted};
 use crate::failure::Failure;
 use crate::npy;
-use crate::record::Run;
+use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::seconds;
 use crate::show::{Screen, passages as texts, patterns as show};
 use crate::study;
-use crate::tables::cells;
+use crate::tables::{cells, grid};
 
 /// What is opened besides the model.
 pub(crate) struct Input {
@@ -143,7 +145,7 @@ impl StudyCommand for PatternsArgs {
             ended.screen.note(&left_out);
         }
         Ok(Shown {
-            results: record(&found, &thresholds),
+            results: json!(record(&found, &thresholds)),
             text: format!(
                 "\n{}\n\n{}\n{}",
                 show::text(&found, &thresholds),
@@ -247,18 +249,18 @@ fn one_row(found: &Patterns) -> &'static str {
     }
 }
 
-/// `attention_patterns.csv`, `behaviours.csv`, the arrays of entropies and, with gradients,
-/// `attention_gradients.csv`.
+/// Averages, behaviours and gradients as tables, entropies as arrays.
 fn write(folder: &RunFolder, found: &Patterns, thresholds: &Thresholds) -> Result<(), Failure> {
-    folder.write("attention_patterns.csv", patterns_csv(found).as_bytes())?;
-    let mut behaviours = String::from("layer,head,behaviour\n");
-    for (HeadId { layer, head }, behaviour) in found.behaviours(thresholds) {
-        let name = behaviour.map_or("", |behaviour| behaviour.name());
-        let _ = writeln!(behaviours, "{layer},{head},{name}");
-    }
-    folder.write("behaviours.csv", behaviours.as_bytes())?;
+    folder.write_table(&[], pattern_rows(found))?;
+    let behaviours = found.behaviours(thresholds).into_iter();
+    let behaviours = behaviours.map(|(id, behaviour)| BehaviourRow {
+        layer: id.layer,
+        head: id.head,
+        behaviour: behaviour.map_or("", |behaviour| behaviour.name()).into(),
+    });
+    folder.write_table(&[], behaviours)?;
     for (name, average) in [
-        ("attn_entropy.npy", &found.entropy.all),
+        (ENTROPY, &found.entropy.all),
         (&*format!("attn_{}.npy", one_row(found)), &found.entropy.one),
     ] {
         let table = &average.mean;
@@ -271,105 +273,83 @@ fn write(folder: &RunFolder, found: &Patterns, thresholds: &Thresholds) -> Resul
     if found.gradients.is_empty() {
         return Ok(());
     }
-    folder.write("attention_gradients.csv", gradients_csv(found).as_bytes())
-}
-
-fn number(table: &HeadTable, id: HeadId) -> String {
-    table
-        .get(id)
-        .map_or_else(String::new, |value| value.to_string())
-}
-
-fn patterns_csv(found: &Patterns) -> String {
-    let mut text = String::from("layer,head,key,mean,standard_error,micro,documents\n");
-    for id in found.entropy.all.mean.live() {
-        for (name, average) in named(found) {
-            let _ = writeln!(
-                text,
-                "{},{},{name},{},{},{},{}",
-                id.layer,
-                id.head,
-                number(&average.mean, id),
-                number(&average.standard_error, id),
-                number(&average.micro, id),
-                average.documents
-            );
-        }
-    }
-    text
-}
-
-fn gradients_csv(found: &Patterns) -> String {
-    let mut text = String::from("layer,head,class");
     let weighted = found.options.gradients == Gradients::TimesAttention;
-    let prefixes: &[&str] = if weighted {
-        &["", "times_attention_"]
-    } else {
-        &[""]
-    };
-    for prefix in prefixes {
-        for name in ["mean", "row_sum"] {
-            let _ = write!(text, ",{prefix}{name},{prefix}{name}_standard_error");
-        }
-    }
-    text.push_str(",documents\n");
-    for id in found.entropy.all.mean.live() {
-        for of in &found.gradients {
-            let _ = write!(text, "{},{},{}", id.layer, id.head, of.target.name());
-            let averages = [&of.mean, &of.row_sum];
-            for average in averages
-                .into_iter()
-                .chain(of.times_attention.iter().flatten())
-            {
-                let (mean, error) = (&average.mean, &average.standard_error);
-                let _ = write!(text, ",{},{}", number(mean, id), number(error, id));
-            }
-            let _ = writeln!(text, ",{}", of.mean.documents);
-        }
-    }
-    text
+    let more = if weighted { &TIMES_ATTENTION[..] } else { &[] };
+    let more: Vec<String> = more.iter().map(|name| (*name).to_owned()).collect();
+    Ok(folder.write_table(&more, gradient_rows(found))?)
 }
 
-fn record(found: &Patterns, thresholds: &Thresholds) -> Value {
-    let average = |average: &Average| {
-        json!({
-            "documents": average.documents,
-            "layers": average.layers(),
-            "heads": super::importance::rows(&average.mean),
+fn pattern_rows(found: &Patterns) -> impl Iterator<Item = PatternRow> {
+    let live = found.entropy.all.mean.live().into_iter();
+    live.flat_map(move |id| {
+        named(found).map(move |(name, average)| PatternRow {
+            layer: id.layer,
+            head: id.head,
+            key: name.into(),
+            mean: average.mean.get(id),
+            standard_error: average.standard_error.get(id),
+            micro: average.micro.get(id),
+            documents: average.documents,
         })
-    };
-    let averages: Map<String, Value> = named(found)
-        .map(|(name, of)| (name.to_owned(), average(of)))
-        .collect();
-    let gradients: Map<String, Value> = found
-        .gradients
-        .iter()
-        .map(|of| {
-            let mut value = json!({ "mean": average(&of.mean), "row_sum": average(&of.row_sum) });
-            if let (Value::Object(map), Some([mean, row_sum])) = (&mut value, &of.times_attention) {
-                map.insert("times_attention_mean".into(), average(mean));
-                map.insert("times_attention_row_sum".into(), average(row_sum));
+    })
+}
+
+fn gradient_rows(found: &Patterns) -> impl Iterator<Item = GradientRow> {
+    let live = found.entropy.all.mean.live().into_iter();
+    live.flat_map(move |id| {
+        let all = found.gradients.iter();
+        all.map(move |of| {
+            let weighted = of.times_attention.iter().flatten();
+            let weighted = weighted.flat_map(|of| [of.mean.get(id), of.standard_error.get(id)]);
+            GradientRow {
+                layer: id.layer,
+                head: id.head,
+                class: of.target.name().into(),
+                mean: of.mean.mean.get(id),
+                mean_standard_error: of.mean.standard_error.get(id),
+                row_sum: of.row_sum.mean.get(id),
+                row_sum_standard_error: of.row_sum.standard_error.get(id),
+                times_attention: More(weighted.collect()),
+                documents: of.mean.documents,
             }
-            (of.target.name().to_owned(), value)
         })
-        .collect();
-    let mut behaviours: Map<String, Value> = Map::new();
+    })
+}
+
+fn record(found: &Patterns, thresholds: &Thresholds) -> PatternsResults {
+    let average = |average: &Average| AveragePattern {
+        documents: average.documents,
+        layers: average.layers(),
+        heads: grid(&average.mean),
+    };
+    let gradients = found.gradients.iter().map(|of| {
+        let [mean, row_sum] = match &of.times_attention {
+            Some([mean, row_sum]) => [Some(mean), Some(row_sum)],
+            None => [None, None],
+        };
+        let found = GradientPatterns {
+            mean: average(&of.mean),
+            row_sum: average(&of.row_sum),
+            times_attention_mean: mean.map(average),
+            times_attention_row_sum: row_sum.map(average),
+        };
+        (of.target.name(), found)
+    });
+    let gradients: Named<GradientPatterns> = gradients.collect();
+    let mut behaviours: Named<Vec<String>> = Named::default();
     for (id, behaviour) in found.behaviours(thresholds) {
         let name = behaviour.map_or("none", |behaviour| behaviour.name());
-        let heads = behaviours.entry(name).or_insert_with(|| json!([]));
-        if let Value::Array(heads) = heads {
-            heads.push(json!(id.to_string()));
-        }
+        behaviours.entry(name).push(id.to_string());
     }
-    json!({
-        "denominators": found.options.denominators,
-        "entropy_smoothing": found.options.entropy_smoothing,
-        "classes": found.classes,
-        "counts": found.counts,
-        "averages": averages,
-        "uniform_entropy": found.entropy.uniform,
-        "gradients": (!gradients.is_empty()).then_some(gradients),
-        "thresholds": thresholds,
-        "behaviours": behaviours,
-    })
+    PatternsResults {
+        denominators: record::name_of(&found.options.denominators),
+        entropy_smoothing: found.options.entropy_smoothing,
+        classes: json!(found.classes),
+        counts: Some(record::texts(&found.counts)),
+        averages: named(found).map(|(name, of)| (name, average(of))).collect(),
+        uniform_entropy: finite(found.entropy.uniform),
+        gradients: (!gradients.0.is_empty()).then_some(gradients),
+        thresholds: json!(thresholds),
+        behaviours,
+    }
 }

@@ -3,11 +3,14 @@
 use bertology::checkpoint::{Export, WriteOptions};
 use bertology::evaluate::{Evaluation, evaluate};
 use bertology::pruning::{
-    Pruned, Timing, TimingOptions, Written, compare_speed, masked_heads, prune,
+    Pruned, Sizes, Timing, TimingOptions, Written, compare_speed, masked_heads, prune,
     synthetic_sequences, write,
 };
 use bertology::{Corpus, Error, HeadSet, LoadedModel, Sequence};
-use serde_json::{Value, json};
+use bertology_run::results::{
+    self, CheckpointReport, CheckpointWritten, PruneResults, WeightsSize, finite,
+};
+use serde_json::json;
 
 use super::{Done, mask};
 use crate::args::{GranularityArg, Masks, PruneArgs};
@@ -17,7 +20,7 @@ use crate::failure::Failure;
 use crate::head_choice;
 use crate::interrupt::{self, Graceful};
 use crate::record::{self, Clock, Run};
-use crate::run_folder::{Earlier, MODEL};
+use crate::run_folder::{self, Earlier, MODEL};
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, percent, plural};
@@ -90,7 +93,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         study::note_skipped(corpus, screen);
     }
 
-    let mut masking = Value::Null;
+    let mut masking = None;
     let heads = match (chosen, &corpus) {
         (Some(heads), _) => heads,
         (None, Some(corpus)) => {
@@ -105,7 +108,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
             let outcome = search.finish(earlier, screen)?;
             run.clock.lap("masking");
             mask::write(&folder, &outcome, &options)?;
-            masking = mask::results(&outcome, &options);
+            masking = Some(mask::results(&outcome, &options));
             screen.say(&format!("\n{}", mask::summary(&outcome, &options, screen)))?;
             masked_heads(&outcome.mask())
         }
@@ -144,18 +147,19 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     }
     run.clock.lap("write");
 
-    let document = run.document(json!({
-        "removed_heads": pruned.removed.iter().map(|(l, h)| format!("L{l}H{h}")).collect::<Vec<_>>(),
-        "sizes": pruned.sizes,
-        "checkpoint": written,
-        "export": if args.keep_shape { "zeroed" } else { "pruned" },
-        "folder": target,
-        "evaluation_before": comparison.before.as_ref().map(record::evaluation),
-        "evaluation_after": comparison.after.as_ref().map(record::evaluation),
-        "timing": comparison.timing,
-        "masking": masking,
-    }));
-    folder.complete(&document)?;
+    let removed = pruned.removed.iter();
+    let document = run.document(&PruneResults {
+        removed_heads: removed.map(|(l, h)| format!("L{l}H{h}")).collect(),
+        sizes: Some(sizes(&pruned.sizes)),
+        checkpoint: Some(checkpoint(&written)),
+        export: if args.keep_shape { "zeroed" } else { "pruned" }.into(),
+        folder: target.to_string_lossy().into_owned(),
+        evaluation_before: comparison.before.as_ref().map(record::evaluation),
+        evaluation_after: comparison.after.as_ref().map(record::evaluation),
+        timing: Some(timing(&comparison.timing)),
+        masking,
+    });
+    run_folder::complete(&folder, &document)?;
     screen.say(&format!(
         "\n{}",
         report(&pruned, &written, &comparison, args.keep_shape)
@@ -166,6 +170,49 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         path.display()
     ))?;
     Ok(document.into())
+}
+
+fn sizes(sizes: &Sizes) -> results::Sizes {
+    results::Sizes {
+        heads_before: sizes.heads_before as u64,
+        heads_after: sizes.heads_after as u64,
+        parameters_before: sizes.parameters_before as u64,
+        parameters_after: sizes.parameters_after as u64,
+    }
+}
+
+fn checkpoint(written: &Written) -> CheckpointWritten {
+    let report = &written.report;
+    let size = |parameters: u64, bytes: u64| WeightsSize { parameters, bytes };
+    let silent = report.silent_heads.iter();
+    CheckpointWritten {
+        report: CheckpointReport {
+            before: size(report.before.parameters, report.before.bytes),
+            after: size(report.after.parameters, report.after.bytes),
+            file_bytes_before: report.file_bytes_before,
+            file_bytes_after: report.file_bytes_after,
+            files: report.files.clone(),
+            silent_heads: silent
+                .map(|(layer, heads)| (*layer, heads.clone()))
+                .collect(),
+            zeroed_survivors: report.zeroed_survivors.clone(),
+            left_out: report.left_out.clone(),
+        },
+        compared: written.compared as u64,
+        largest_difference: finite(written.largest_difference),
+    }
+}
+
+fn timing(timing: &Timing) -> results::Timing {
+    results::Timing {
+        sequences: timing.sequences as u64,
+        tokens: timing.tokens as u64,
+        threads: timing.threads as u64,
+        before: timing.before.clone(),
+        after: timing.after.clone(),
+        speedup: finite(timing.speedup),
+        range: Some(timing.range),
+    }
 }
 
 /// With the heads given there is no search, so its options would do nothing.

@@ -1,14 +1,15 @@
 //! `bertology status`: how far the parts of a run are.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::Done;
 use crate::args::StatusArgs;
 use crate::failure::Failure;
-use crate::parts::Standing;
-use crate::run_folder::agree;
+use crate::parts::{self, Standing};
+use crate::run_folder::Identity;
 use crate::show::Screen;
 use crate::show::text::count;
 
@@ -16,11 +17,11 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
     let mut rows = Vec::new();
     let mut there = BTreeSet::new();
     let mut of = 0;
-    let mut first: Option<Standing> = None;
+    let mut first: Option<(&PathBuf, Identity)> = None;
     for folder in &args.parts {
         let found = Standing::of(folder)?;
-        if let Some(first) = &first {
-            agree(folder, &found.identity, &first.identity)?;
+        if let Some((path, first)) = &first {
+            parts::same(folder, &found.identity, path, first)?;
         }
         let (done, total) = found.units;
         let how = match found.finished {
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
         }));
         of = of.max(found.part.of);
         there.insert(found.part.number);
-        first.get_or_insert(found);
+        first.get_or_insert((folder, found.identity));
     }
     let missing: Vec<u64> = (1..=of).filter(|number| !there.contains(number)).collect();
     let unfinished = rows.iter().filter(|row| row["finished"] != true).count();

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use bertology::attention::syntax::{BestHead, RelationScores, SyntaxCounts, SyntaxOptions};
-use bertology::attention::{InputMode, Proportion, SentencePassages};
-use serde_json::{Value, json};
+use bertology::attention::{InputMode, SentencePassages};
+use bertology_run::results::{self, OffsetScore, RelationHead, RelationResult, SyntaxResults};
+use serde_json::json;
 
 use crate::args::SyntaxArgs;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::record::Run;
+use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
@@ -101,12 +102,12 @@ impl StudyCommand for SyntaxArgs {
         }
         let table = Table::new(&best, counts.tally().words, self.own.min_count);
         Ok(Shown {
-            results: json!({
-                "counts": counts.tally(),
-                "chosen_on_counts": choosing.as_ref().map(SyntaxCounts::tally),
-                "options": options(self),
-                "input": input.scored.input(),
-                "relations": best.iter().map(relation).collect::<Vec<_>>(),
+            results: json!(SyntaxResults {
+                counts: Some(tally(&counts)),
+                chosen_on_counts: choosing.as_ref().map(tally),
+                options: json!(options(self)),
+                input: record::name_of(&input.scored.input()),
+                relations: best.iter().map(relation).collect(),
             }),
             text: format!(
                 "\n{}\n\n{}\n{}",
@@ -203,32 +204,38 @@ fn account(counts: &SyntaxCounts, chosen: Option<&SyntaxCounts>) -> String {
     text
 }
 
-fn score(score: Proportion) -> Value {
-    let interval = score.interval().map(|(low, high)| [low, high]);
-    json!({
-        "correct": score.part,
-        "total": score.whole,
-        "accuracy": score.share(),
-        "interval": interval,
-    })
+fn tally(counts: &SyntaxCounts) -> results::SyntaxCounts {
+    let tally = counts.tally();
+    results::SyntaxCounts {
+        sentences: tally.sentences,
+        too_long: tally.too_long,
+        empty: tally.empty,
+        tokens: tally.tokens,
+        words: tally.words,
+        without_tokens: tally.without_tokens,
+        straddling: tally.straddling,
+        shared: tally.shared,
+        internal: tally.internal,
+    }
 }
 
-fn relation(found: &RelationScores) -> Value {
-    let head = |best: &BestHead| {
-        json!({
-            "direction": best.direction,
-            "head": best.head.to_string(),
-            "score": score(best.score),
-            "reachable": best.reachable,
-            "baseline_in_reach": best.baseline_in_reach,
-            "chosen_by": score(best.chosen_by),
-        })
+fn relation(found: &RelationScores) -> RelationResult {
+    let head = |best: &BestHead| RelationHead {
+        direction: record::name_of(&best.direction),
+        head: best.head.to_string(),
+        score: record::score(best.score),
+        reachable: best.reachable,
+        baseline_in_reach: best.baseline_in_reach,
+        chosen_by: record::score(best.chosen_by),
     };
-    json!({
-        "relation": found.relation,
-        "total": found.total,
-        "best": head(found.best()),
-        "directions": found.directions.iter().map(head).collect::<Vec<_>>(),
-        "baseline": { "offset": found.baseline.offset, "score": score(found.baseline.score) },
-    })
+    RelationResult {
+        relation: found.relation.clone(),
+        total: found.total,
+        best: head(found.best()),
+        directions: found.directions.iter().map(head).collect(),
+        baseline: OffsetScore {
+            offset: found.baseline.offset,
+            score: record::score(found.baseline.score),
+        },
+    }
 }

@@ -1,44 +1,52 @@
 //! The files of `bertology coref`.
 
-use std::fmt::Write;
-
 use bertology::attention::coref::{AntecedentRule, Candidates, Category, CorefCounts};
+use bertology_run::rows::{CorefBaselineRow, CorefRow};
 
-use super::syntax::scored;
+use super::ends;
 use crate::failure::Failure;
 use crate::run_folder::RunFolder;
 
-/// `coref.csv` and `coref_baselines.csv`.
+/// Every head, and the rules.
 pub(crate) fn write(folder: &RunFolder, counts: &CorefCounts) -> Result<(), Failure> {
-    let mut heads =
-        String::from("candidates,layer,head,category,correct,total,accuracy,low,high,abstained\n");
+    let mut heads = Vec::new();
     for candidates in Candidates::ALL {
         for head in counts.live() {
             for category in Category::ALL {
-                // It is counted over all categories.
-                let abstained = match category {
-                    Category::All => counts.abstained(candidates, head).to_string(),
-                    _ => String::new(),
-                };
-                let _ = writeln!(
-                    heads,
-                    "{},{},{},{},{},{abstained}",
-                    candidates.name(),
-                    head.layer,
-                    head.head,
-                    category.name(),
-                    scored(counts.score(candidates, head, category)),
-                );
+                let score = counts.score(candidates, head, category);
+                let (low, high) = ends(score);
+                heads.push(CorefRow {
+                    candidates: candidates.name().into(),
+                    layer: head.layer,
+                    head: head.head,
+                    category: category.name().into(),
+                    correct: score.part,
+                    total: score.whole,
+                    accuracy: score.share(),
+                    low,
+                    high,
+                    // It is counted over all categories.
+                    abstained: (category == Category::All)
+                        .then(|| counts.abstained(candidates, head)),
+                });
             }
         }
     }
-    let mut rules = String::from("baseline,category,correct,total,accuracy,low,high\n");
-    for rule in AntecedentRule::ALL {
-        for category in Category::ALL {
-            let score = scored(counts.rule(rule, category));
-            let _ = writeln!(rules, "{},{},{score}", rule.name(), category.name());
-        }
-    }
-    folder.write("coref.csv", heads.as_bytes())?;
-    folder.write("coref_baselines.csv", rules.as_bytes())
+    folder.write_table(&[], heads)?;
+    let rules = AntecedentRule::ALL.into_iter().flat_map(|rule| {
+        Category::ALL.into_iter().map(move |category| {
+            let score = counts.rule(rule, category);
+            let (low, high) = ends(score);
+            CorefBaselineRow {
+                baseline: rule.name().into(),
+                category: category.name().into(),
+                correct: score.part,
+                total: score.whole,
+                accuracy: score.share(),
+                low,
+                high,
+            }
+        })
+    });
+    Ok(folder.write_table(&[], rules)?)
 }

@@ -16,6 +16,7 @@ mod library_messages;
 mod pages;
 mod patterns;
 mod prune;
+mod registry;
 mod runs;
 mod screen;
 mod treebanks;

@@ -1,16 +1,17 @@
 //! How numbers are spread: a dot for each head, stacked over the number's place on the axis.
 
+use bertology_run::HeadTable;
+
 use super::palette::Paint;
 use super::svg::{Mark, Style, Svg};
 use super::{Axis, Figure};
 use crate::csv;
 use crate::number;
-use crate::run::HeadValues;
 
 /// What is drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct Dots<'a> {
-    pub(crate) values: &'a HeadValues,
+    pub(crate) values: &'a HeadTable,
     pub(crate) axis: Axis,
 }
 

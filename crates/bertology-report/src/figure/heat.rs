@@ -1,5 +1,7 @@
 //! A number per head: layers down, heads across.
 
+use bertology_run::HeadTable;
+
 use std::fmt::Write;
 
 use super::measure::width;
@@ -8,7 +10,6 @@ use super::svg::{Anchor, Mark, Style, Svg};
 use super::{Figure, SMALL, TEXT, ticks};
 use crate::csv;
 use crate::number;
-use crate::run::HeadValues;
 
 /// How numbers become colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +27,7 @@ pub(crate) enum Scale {
 /// What is drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct Heat<'a> {
-    pub(crate) values: &'a HeadValues,
+    pub(crate) values: &'a HeadTable,
     /// The name of the number, as in `importance`.
     pub(crate) name: &'a str,
     /// Its unit, or nothing.
@@ -41,7 +42,7 @@ pub(crate) struct Heat<'a> {
 }
 
 impl<'a> Heat<'a> {
-    pub(crate) fn new(values: &'a HeadValues, name: &'a str, unit: &'a str, scale: Scale) -> Self {
+    pub(crate) fn new(values: &'a HeadTable, name: &'a str, unit: &'a str, scale: Scale) -> Self {
         Self {
             values,
             name,

@@ -1,10 +1,16 @@
 //! `bertology ablate`.
 
+use bertology_run::registry::ABLATION;
+use bertology_run::results::AblateResults;
+use bertology_run::rows::AblationRow;
+use bertology_run::table::Row as _;
+use bertology_run::{Rows, RunError};
+
 use super::{Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Room, Shape};
 use crate::number::{change, plural, short};
-use crate::run::{RunError, Table as Csv};
+use crate::quantities::metric;
 
 /// Heads whose change is drawn with its interval.
 const SHOWN: usize = 30;
@@ -13,11 +19,7 @@ const NORMAL: f64 = 1.96;
 
 pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    let metric = parts
-        .run
-        .result_text("/metric")
-        .unwrap_or("score")
-        .to_owned();
+    let metric = metric(parts.run.results::<AblateResults>()?.metric);
     let mut figures = Vec::new();
     if let Some(quantity) = parts.quantity("ablation_change") {
         let mut map = heat(quantity);
@@ -26,7 +28,7 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
         figures.push(map);
     } else {
         parts.missing(
-            "head_ablation.npy",
+            ABLATION,
             "the change without each head is not shown as a map",
         );
     }
@@ -38,10 +40,10 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
         map.caption = "Above 0 the removal hurts.".into();
         figures.push(map);
     }
-    let table = parts.run.table("ablation.csv")?;
-    match &table {
-        Some(table) => {
-            let figure = intervals(table)?;
+    let rows = parts.run.rows::<AblationRow>()?;
+    match &rows {
+        Some(rows) => {
+            let figure = intervals(&rows.all);
             let room = if figures.len() == 2 {
                 Room::Tall
             } else {
@@ -49,41 +51,34 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
             };
             figures.splice(0..0, figure.map(|figure| figure.takes(room)));
         }
-        None => parts.missing("ablation.csv", "intervals and tests are not shown"),
+        None => parts.missing(AblationRow::FILE, "intervals and tests are not shown"),
     }
     if !figures.is_empty() {
         parts.add("Heads", vec![Block::Figures(figures)]);
     }
-    if let Some(table) = &table {
-        let all = all(table, &metric)?;
-        parts.add("All heads", vec![Block::Table(all)]);
+    if let Some(rows) = &rows {
+        parts.add("All heads", vec![Block::Table(all(rows, &metric))]);
     }
     Ok(())
 }
 
-fn intervals(table: &Csv) -> Result<Option<crate::figure::Figure>, RunError> {
-    let heads = table.heads()?;
-    let (changes, errors) = (
-        table.numbers("loss_change")?,
-        table.numbers("loss_standard_error")?,
-    );
-    let mut rows: Vec<Bar> = heads
-        .into_iter()
-        .zip(changes.into_iter().zip(errors))
-        .filter_map(|(head, (value, error))| {
-            let ((layer, head), value) = (head?, value?);
-            Some(Bar {
-                name: format!("L{layer}H{head}"),
+fn intervals(all: &[AblationRow]) -> Option<crate::figure::Figure> {
+    let known = all.iter().filter(|row| row.loss_change.is_finite());
+    let mut rows: Vec<Bar> = known
+        .map(|row| {
+            let (value, error) = (row.loss_change, row.loss_standard_error);
+            Bar {
+                name: format!("L{}H{}", row.layer, row.head),
                 value,
                 low: error.map(|error| value - NORMAL * error),
                 high: error.map(|error| value + NORMAL * error),
-                head: Some((layer, head)),
+                head: Some((row.layer, row.head)),
                 ..Bar::default()
-            })
+            }
         })
         .collect();
     if rows.is_empty() {
-        return Ok(None);
+        return None;
     }
     rows.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
     rows.truncate(SHOWN);
@@ -118,57 +113,67 @@ fn intervals(table: &Csv) -> Result<Option<crate::figure::Figure>, RunError> {
         "1.96 standard errors over pairs of examples to each side. An interval of one head is not corrected for \
          the number of heads looked at.",
     );
-    Ok(Some(figure))
+    Some(figure)
 }
 
-/// Columns as people would name them.
-fn named(column: &str) -> String {
-    match column {
-        "loss_standard_error" => "standard error".into(),
-        "p_value" => "p-value".into(),
-        other => other.replace('_', " "),
+fn whole_or_short(value: f64) -> String {
+    if value.fract() == 0.0 {
+        value.to_string()
+    } else {
+        short(value)
     }
 }
 
-fn all(table: &Csv, metric: &str) -> Result<Table, RunError> {
-    let heads = table.heads()?;
-    let mut columns = vec![Column::number("layer"), Column::number("head")];
-    let mut values = Vec::new();
-    for column in table
-        .columns()
-        .iter()
-        .filter(|name| *name != "layer" && *name != "head")
-    {
-        let numbers = table.numbers(column)?;
-        if numbers.iter().all(Option::is_none) {
-            continue;
-        }
-        let name = if column == "change" {
-            format!("change of {metric}")
-        } else {
-            named(column)
+fn all(found: &Rows<AblationRow>, metric: &str) -> Table {
+    let rows = &found.all;
+    let column =
+        |name: &str, write: fn(f64) -> String, of: &dyn Fn(&AblationRow) -> Option<f64>| {
+            let finite = |row| of(row).filter(|value: &f64| value.is_finite());
+            (
+                name.to_owned(),
+                write,
+                rows.iter().map(finite).collect::<Vec<_>>(),
+            )
         };
-        columns.push(Column::number(&name));
-        values.push((column.as_str(), numbers));
+    let whole = |count: Option<u64>| count.map(|count| count as f64);
+    let named = format!("change of {metric}");
+    let mut numbers = vec![
+        column(&named, change, &|row| row.change),
+        column("loss change", change, &|row| Some(row.loss_change)),
+        column("standard error", whole_or_short, &|row| {
+            row.loss_standard_error
+        }),
+        column("changed", whole_or_short, &|row| whole(row.changed)),
+        column("right to wrong", whole_or_short, &|row| {
+            whole(row.right_to_wrong)
+        }),
+        column("wrong to right", whole_or_short, &|row| {
+            whole(row.wrong_to_right)
+        }),
+        column("p-value", whole_or_short, &|row| row.p_value),
+        column("loss", whole_or_short, &|row| row.loss),
+    ];
+    for (at, name) in found.more.iter().enumerate() {
+        let value = |row: &AblationRow| row.metrics.0.get(at).copied().flatten();
+        numbers.push(column(&name.replace('_', " "), whole_or_short, &value));
     }
-    let mut rows = Vec::new();
-    for (row, head) in heads.into_iter().enumerate() {
-        let Some((layer, head)) = head else { continue };
-        let mut cells = vec![Cell::whole(layer), Cell::whole(head)];
-        for (name, numbers) in &values {
-            let write = |value: f64| match *name {
-                "change" | "loss_change" => change(value),
-                _ if value.fract() == 0.0 => value.to_string(),
-                _ => short(value),
-            };
-            cells.push(Cell::number(numbers[row], write));
-        }
-        rows.push(Row {
-            cells,
-            head: Some((layer, head)),
-        });
-    }
-    Ok(Table {
+    numbers.retain(|(_, _, values)| values.iter().any(Option::is_some));
+    let mut columns = vec![Column::number("layer"), Column::number("head")];
+    columns.extend(numbers.iter().map(|(name, ..)| Column::number(name)));
+    let rows: Vec<Row> = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| {
+            let mut cells = vec![Cell::whole(row.layer), Cell::whole(row.head)];
+            let numbers = numbers.iter();
+            cells.extend(numbers.map(|(_, write, values)| Cell::number(values[at], write)));
+            Row {
+                cells,
+                head: Some((row.layer, row.head)),
+            }
+        })
+        .collect();
+    Table {
         id: "heads".into(),
         title: plural(rows.len() as u64, "head"),
         caption: "right to wrong: predictions that are right with the head and wrong without it; p-value: exact \
@@ -177,5 +182,5 @@ fn all(table: &Csv, metric: &str) -> Result<Table, RunError> {
         columns,
         rows,
         ..Table::default()
-    })
+    }
 }

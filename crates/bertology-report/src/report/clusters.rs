@@ -1,22 +1,28 @@
 //! `bertology cluster`.
 
+use bertology_run::registry::DISTANCES;
+use bertology_run::results::ClusterResults;
+use bertology_run::rows::ClusterRow;
+use bertology_run::table::Row as _;
+use bertology_run::{HeadTable, Run, RunError};
+
 use super::{Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Figure, Heat, Place, Room, Scale, Scatter};
 use crate::number::{short, significant};
-use crate::run::{HeadValues, Run, RunError, Table as Csv};
 
 pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    let Some(table) = parts.run.table("clusters.csv")? else {
-        parts.missing("clusters.csv", "map and clusters are not shown");
+    let Some(rows) = parts.run.rows::<ClusterRow>()? else {
+        parts.missing(ClusterRow::FILE, "map and clusters are not shown");
         return Ok(());
     };
-    let places = places(&table)?;
+    let results: ClusterResults = parts.run.results()?;
+    let places = places(&rows.all);
     let most = places.iter().map(|place| place.kind + 1).max().unwrap_or(0);
     let kinds: Vec<String> = (0..most).map(|kind| format!("cluster {kind}")).collect();
     let mut map = map(&places, &kinds, "map-of-heads", "Map of heads, by cluster");
-    if let Some(stress) = parts.run.result_number("/map/relative_stress") {
+    if let Some(stress) = results.map.and_then(|map| map.relative_stress) {
         map.caption.push_str(&format!(
             " Relative stress {}: so much of the distances no plane can show.",
             significant(stress, 3)
@@ -31,12 +37,9 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
             "1: well inside its cluster; 0: on the border; below 0: nearer to another.".into();
         figures.push(map);
     }
-    match layer_distances(parts.run, &places)? {
+    match layer_distances(parts.run, results.tokens, &places)? {
         Some(figure) => figures.push(figure),
-        None => parts.missing(
-            "head_distances.npy",
-            "distances between layers are not shown",
-        ),
+        None => parts.missing(DISTANCES, "distances between layers are not shown"),
     }
     parts.add("Distances", vec![Block::Figures(figures)]);
     parts.add("Clusters", vec![Block::Table(members(&places, parts))]);
@@ -45,21 +48,18 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 /// The heads on the plane; their kind is their cluster.
-pub(crate) fn places(table: &Csv) -> Result<Vec<Place>, RunError> {
-    let heads = table.heads()?;
-    let (x, y) = (table.numbers("x")?, table.numbers("y")?);
-    let clusters = table.numbers("cluster")?;
-    let all = heads.into_iter().enumerate().filter_map(|(row, head)| {
-        let (layer, number) = head?;
-        Some(Place {
-            name: format!("L{layer}H{number}"),
-            x: x[row]?,
-            y: y[row]?,
-            kind: clusters[row].map_or(0, |cluster| cluster.max(0.0) as usize),
-            head,
-        })
+pub(crate) fn places(rows: &[ClusterRow]) -> Vec<Place> {
+    let known = rows
+        .iter()
+        .filter(|row| row.x.is_finite() && row.y.is_finite());
+    let places = known.map(|row| Place {
+        name: format!("L{}H{}", row.layer, row.head),
+        x: row.x,
+        y: row.y,
+        kind: row.cluster,
+        head: Some((row.layer, row.head)),
     });
-    Ok(all.collect())
+    places.collect()
 }
 
 /// Heads that look at the same things lie close together.
@@ -77,15 +77,12 @@ pub(crate) fn map(places: &[Place], kinds: &[String], id: &str, title: &str) -> 
 }
 
 /// Mean divergence of a token between the heads of two layers.
-fn layer_distances(run: &Run, places: &[Place]) -> Result<Option<Figure>, RunError> {
+fn layer_distances(run: &Run, tokens: u64, places: &[Place]) -> Result<Option<Figure>, RunError> {
     let count = places.len();
-    let Some(distances) = run.shaped("head_distances.npy", &[count, count])? else {
+    let Some(distances) = run.shaped(DISTANCES, &[count, count])? else {
         return Ok(None);
     };
-    let tokens = run
-        .result_number("/tokens")
-        .filter(|tokens| *tokens > 0.0)
-        .unwrap_or(1.0);
+    let tokens = tokens.max(1) as f64;
     let layers = run.model().layers;
     let mut sums = vec![(0.0, 0_u32); layers * layers];
     for (a, place) in places.iter().enumerate() {
@@ -101,7 +98,7 @@ fn layer_distances(run: &Run, places: &[Place]) -> Result<Option<Figure>, RunErr
             }
         }
     }
-    let values = HeadValues {
+    let values = HeadTable {
         layers,
         heads: layers,
         values: sums

@@ -1,10 +1,14 @@
 //! `bertology coref`.
 
+use bertology_run::RunError;
+use bertology_run::rows::{CorefBaselineRow, CorefRow};
+use bertology_run::table::Row as _;
+
 use super::{Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Shape};
 use crate::number::percent;
-use crate::run::{RunError, Table as Csv};
+use crate::quantities::distinct;
 
 /// Heads that are listed for each reading.
 const LISTED: usize = 10;
@@ -23,14 +27,14 @@ struct Scored {
 
 pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    let Some(table) = parts.run.table("coref.csv")? else {
-        parts.missing("coref.csv", "scores are not shown");
+    let Some(found) = parts.run.rows::<CorefRow>()? else {
+        parts.missing(CorefRow::FILE, "scores are not shown");
         return Ok(());
     };
-    let mut rows = rows(&table)?;
-    match parts.run.table("coref_baselines.csv")? {
-        Some(table) => rows.extend(baselines(&table)?),
-        None => parts.missing("coref_baselines.csv", "rules are not shown"),
+    let mut rows: Vec<Scored> = found.all.into_iter().map(Scored::from).collect();
+    match parts.run.rows::<CorefBaselineRow>()? {
+        Some(found) => rows.extend(found.all.into_iter().map(Scored::from)),
+        None => parts.missing(CorefBaselineRow::FILE, "rules are not shown"),
     }
     let mut figures: Vec<Figure> = bars(&rows).into_iter().collect();
     if let Some(quantity) = parts.quantity("coreference") {
@@ -44,49 +48,32 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
-fn rows(table: &Csv) -> Result<Vec<Scored>, RunError> {
-    let (heads, candidates) = (table.heads()?, table.texts("candidates")?);
-    let all = scored(table)?.into_iter().zip(heads).zip(candidates);
-    let heads = all.filter_map(|((row, head), candidates)| {
-        let (layer, number) = head?;
-        Some(Scored {
-            name: format!("L{layer}H{number}"),
-            candidates: candidates.to_owned(),
-            head,
-            ..row
-        })
-    });
-    Ok(heads.collect())
+impl From<CorefRow> for Scored {
+    fn from(row: CorefRow) -> Self {
+        Self {
+            name: format!("L{}H{}", row.layer, row.head),
+            candidates: row.candidates,
+            category: row.category,
+            head: Some((row.layer, row.head)),
+            accuracy: row.accuracy,
+            low: row.low,
+            high: row.high,
+        }
+    }
 }
 
-fn baselines(table: &Csv) -> Result<Vec<Scored>, RunError> {
-    let names = table.texts("baseline")?;
-    let rows = scored(table)?.into_iter().zip(names);
-    let rules = rows.map(|(row, name)| Scored {
-        name: name.to_owned(),
-        ..row
-    });
-    Ok(rules.collect())
-}
-
-/// What both files have.
-fn scored(table: &Csv) -> Result<Vec<Scored>, RunError> {
-    let categories = table.texts("category")?;
-    let accuracies = table.numbers("accuracy")?;
-    let (lows, highs) = (table.numbers("low")?, table.numbers("high")?);
-    let rows = categories
-        .into_iter()
-        .enumerate()
-        .map(|(row, category)| Scored {
-            name: String::new(),
+impl From<CorefBaselineRow> for Scored {
+    fn from(row: CorefBaselineRow) -> Self {
+        Self {
+            name: row.baseline,
             candidates: String::new(),
-            category: category.to_owned(),
+            category: row.category,
             head: None,
-            accuracy: accuracies[row],
-            low: lows[row],
-            high: highs[row],
-        });
-    Ok(rows.collect())
+            accuracy: row.accuracy,
+            low: row.low,
+            high: row.high,
+        }
+    }
 }
 
 /// Rules, and the best heads of one reading, best first.
@@ -146,12 +133,7 @@ fn bars(rows: &[Scored]) -> Option<Figure> {
 }
 
 fn by_category(rows: &[Scored]) -> Table {
-    let mut categories: Vec<&str> = Vec::new();
-    for row in rows {
-        if !categories.contains(&row.category.as_str()) {
-            categories.push(&row.category);
-        }
-    }
+    let categories = distinct(rows.iter().map(|row| row.category.as_str()));
     let mut columns = vec![Column::text("predictor"), Column::text("candidates")];
     columns.extend(categories.iter().map(|category| Column::number(category)));
     let mut shown: Vec<&Scored> = rules(rows).collect();

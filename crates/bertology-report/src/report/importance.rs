@@ -1,9 +1,11 @@
 //! `bertology importance`.
 
+use bertology_run::RunError;
+use bertology_run::registry::{ENTROPY, IMPORTANCE};
+
 use super::{Parts, heat};
 use crate::document::Block;
 use crate::figure::{Axis, Dots};
-use crate::run::RunError;
 
 pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
@@ -40,7 +42,7 @@ pub(super) fn figures(parts: &mut Parts<'_>) {
             figures.push(map);
             figures.push(spread);
         }
-        None => parts.missing("head_importance.npy", "importance is not shown"),
+        None => parts.missing(IMPORTANCE, "importance is not shown"),
     }
     match parts.quantity("entropy") {
         Some(entropy) => {
@@ -64,7 +66,7 @@ pub(super) fn figures(parts: &mut Parts<'_>) {
             figures.push(spread);
         }
         None if parts.run.command() == "importance" => {
-            parts.missing("attn_entropy.npy", "entropy is not shown");
+            parts.missing(ENTROPY, "entropy is not shown");
         }
         None => {}
     }

@@ -1,61 +1,59 @@
 //! `bertology mask` and `bertology prune`.
 
+use bertology_run::registry::MASK;
+use bertology_run::results::{Evaluation, MaskResults, PruneResults};
+use bertology_run::rows::StepRow;
+use bertology_run::table::Row as _;
+use bertology_run::{HeadTable, Rows, RunError};
+
 use super::{Parts, both};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Chosen, Figure, Heat, Lines, Point, Scale, Series, Shape};
 use crate::number::{bytes, change, count, percent, short, significant};
-use crate::run::{HeadValues, Run, RunError, Table as Csv, numbers};
+use crate::quantities::{metric, numbers};
 
 pub(super) fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
-    let run = parts.run;
+    let found: MaskResults = parts.run.results()?;
     let mut short_form = Vec::new();
-    let number = |at: &str| run.result_number(at);
-    if let (Some(left), Some(before)) = (number("/heads_left"), number("/heads_before")) {
-        short_form.push((
-            "heads left".into(),
-            count(left as u64),
-            format!("of {before}"),
-        ));
+    if let (Some(left), Some(before)) = (found.heads_left, found.heads_before) {
+        short_form.push(("heads left".into(), count(left), format!("of {before}")));
     }
-    let metric = run.result_text("/metric").unwrap_or("score").to_owned();
-    if let (Some(before), Some(after)) = (number("/score_before"), number("/score_after")) {
+    if let (Some(before), Some(after)) = (found.score_before, found.score_after) {
         let (after, beside) = both(before, after);
-        short_form.push((metric, after, beside));
+        short_form.push((metric(found.metric.clone()), after, beside));
     }
-    if let Some(bound) = number("/bound") {
-        let rule = run
-            .result_text("/threshold")
-            .unwrap_or_default()
-            .replace(':', " ");
+    if let Some(bound) = found.bound {
+        let rule = found.threshold.replace(':', " ");
         short_form.push(("bound".into(), significant(bound, 4), rule));
     }
-    if let Some(stop) = run.result_text("/stop") {
+    if let Some(stop) = &found.stop {
         short_form.push(("stopped".into(), stop.replace('_', " "), String::new()));
     }
     if !short_form.is_empty() {
         parts.add("Summary", vec![Block::Numbers(short_form)]);
     }
-    search(parts, "")?;
-    Ok(())
+    search(parts, Some(&found))
 }
 
 pub(super) fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
-    let run = parts.run;
+    let results: PruneResults = parts.run.results()?;
     let mut found = Vec::new();
-    let size = |at: &str| run.result_number(&format!("/sizes/{at}"));
-    for (name, before, after) in [
-        ("heads", "heads_before", "heads_after"),
-        ("parameters", "parameters_before", "parameters_after"),
-    ] {
-        if let (Some(before), Some(after)) = (size(before), size(after)) {
-            found.push((name, before, after));
+    if let Some(sizes) = &results.sizes {
+        let (heads, parameters) = (
+            (sizes.heads_before, sizes.heads_after),
+            (sizes.parameters_before, sizes.parameters_after),
+        );
+        for (name, (before, after)) in [("heads", heads), ("parameters", parameters)] {
+            found.push((name, before as f64, after as f64));
         }
     }
-    let file = |at: &str| run.result_number(&format!("/checkpoint/report/{at}"));
-    if let (Some(before), Some(after)) = (file("file_bytes_before"), file("file_bytes_after")) {
-        found.push(("file", before, after));
+    if let Some(written) = &results.checkpoint {
+        let report = &written.report;
+        let (before, after) = (report.file_bytes_before, report.file_bytes_after);
+        found.push(("file", before as f64, after as f64));
     }
-    let speed = run.result_number("/timing/speedup");
+    let timing = results.timing.as_ref();
+    let speed = timing.and_then(|timing| timing.speedup);
     let mut short_form: Vec<(String, String, String)> = found
         .iter()
         .map(|(name, before, after)| {
@@ -72,19 +70,13 @@ pub(super) fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
         })
         .collect();
     if let Some(speed) = speed {
-        let range = run.result("/timing/range").and_then(|v| v.as_array());
-        let ends: Vec<f64> = range
-            .into_iter()
-            .flatten()
-            .filter_map(|v| v.as_f64())
-            .collect();
-        let beside = match ends[..] {
-            [low, high] => format!("times as fast, {low:.2} to {high:.2}"),
-            _ => "times as fast".into(),
+        let beside = match timing.and_then(|timing| timing.range) {
+            Some((low, high)) => format!("times as fast, {low:.2} to {high:.2}"),
+            None => "times as fast".into(),
         };
         short_form.push(("speed".into(), format!("{speed:.2}"), beside));
     }
-    let scores = scores(run);
+    let scores = scores(&results);
     for (name, before, after) in &scores {
         let (after, beside) = both(*before, *after);
         short_form.push((name.clone(), after, beside));
@@ -92,7 +84,7 @@ pub(super) fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
     if !short_form.is_empty() {
         parts.add("Summary", vec![Block::Numbers(short_form)]);
     }
-    search(parts, "/masking")?;
+    search(parts, results.masking.as_ref())?;
     let mut blocks = vec![Block::Table(before_and_after(&found, &scores))];
     if !found.is_empty() {
         blocks.insert(0, Block::Figures(vec![left(&found, speed)]));
@@ -102,15 +94,18 @@ pub(super) fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 /// Metrics and loss with their values before and after.
-fn scores(run: &Run) -> Vec<(String, f64, f64)> {
-    let of = |when: &str| {
-        let mut all = numbers(run.result(&format!("/evaluation_{when}/metrics")));
-        let loss = run.result_number(&format!("/evaluation_{when}/loss"));
-        all.extend(loss.map(|loss| ("loss".to_owned(), loss)));
+fn scores(found: &PruneResults) -> Vec<(String, f64, f64)> {
+    let of = |evaluation: &Option<Evaluation>| -> Vec<(String, f64)> {
+        let Some(evaluation) = evaluation else {
+            return Vec::new();
+        };
+        let mut all: Vec<_> = numbers(&evaluation.metrics).collect();
+        all.extend(evaluation.loss.map(|loss| ("loss".to_owned(), loss)));
         all
     };
-    let after = of("after");
-    let pairs = of("before").into_iter().filter_map(|(name, before)| {
+    let after = of(&found.evaluation_after);
+    let pairs = of(&found.evaluation_before);
+    let pairs = pairs.into_iter().filter_map(|(name, before)| {
         let (_, after) = after.iter().find(|(other, _)| *other == name)?;
         Some((name, before, *after))
     });
@@ -206,33 +201,30 @@ fn before_and_after(sizes: &[(&str, f64, f64)], scores: &[(String, f64, f64)]) -
     }
 }
 
-/// The masking loop: its curve and the mask that it chose. `at` is where its results are.
-fn search(parts: &mut Parts<'_>, at: &str) -> Result<(), RunError> {
-    let run = parts.run;
+/// The masking loop, if there was one: its curve and the mask that it chose.
+fn search(parts: &mut Parts<'_>, found: Option<&MaskResults>) -> Result<(), RunError> {
     let mut figures = Vec::new();
-    let searched = at.is_empty() || run.result(at).is_some();
-    let steps = run.table("curve.csv")?;
-    if let Some(table) = &steps {
-        figures.extend(curve(run, table, at)?);
-    } else if searched {
-        parts.missing("curve.csv", "the masking curve is not shown");
+    let steps = parts.run.rows::<StepRow>()?;
+    if let Some(steps) = &steps {
+        figures.extend(curve(&steps.all, found));
+    } else if found.is_some() {
+        parts.missing(StepRow::FILE, "the masking curve is not shown");
     }
     match parts.quantity("kept") {
         Some(kept) => figures.push(chosen(parts, &kept.values)),
-        None => parts.missing("head_mask.npy", "the mask is not shown"),
+        None => parts.missing(MASK, "the mask is not shown"),
     }
     if !figures.is_empty() {
         parts.add("Which heads", vec![Block::Figures(figures)]);
     }
-    if let Some(table) = &steps {
-        let table = all_steps(table)?;
-        parts.add("Steps", vec![Block::Table(table)]);
+    if let Some(steps) = &steps {
+        parts.add("Steps", vec![Block::Table(all_steps(steps))]);
     }
     Ok(())
 }
 
 /// Importance with a cross through what is masked; without importance the mask alone.
-fn chosen(parts: &Parts<'_>, kept: &HeadValues) -> Figure {
+fn chosen(parts: &Parts<'_>, kept: &HeadTable) -> Figure {
     let masked: Vec<bool> = kept
         .values
         .iter()
@@ -262,28 +254,22 @@ fn chosen(parts: &Parts<'_>, kept: &HeadValues) -> Figure {
     )
 }
 
-fn curve(run: &Run, table: &Csv, at: &str) -> Result<Option<Figure>, RunError> {
-    let (left, scores) = (table.numbers("heads_left")?, table.numbers("score")?);
-    let passed = table.numbers("passed")?;
-    let metric = run
-        .result_text(&format!("{at}/metric"))
-        .unwrap_or("score")
-        .to_owned();
-    let rows = left.into_iter().zip(scores).zip(passed);
-    let points: Vec<(Point, bool)> = rows
-        .filter_map(|((left, score), passed)| {
-            Some((Point::new(left?, score?), passed == Some(1.0)))
-        })
-        .collect();
+fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
+    let metric = metric(found.and_then(|found| found.metric.clone()));
+    let points = steps.iter().filter_map(|step| {
+        let point = Point::new(step.heads_left as f64, step.score?);
+        Some((point, step.passed))
+    });
+    let points: Vec<(Point, bool)> = points.collect();
     let Some((first, _)) = points.first() else {
-        return Ok(None);
+        return None;
     };
     let chosen = points
         .iter()
         .rev()
         .find(|(_, passed)| *passed)
         .map(|(point, _)| *point);
-    let bound = run.result_number(&format!("{at}/bound"));
+    let bound = found.and_then(|found| found.bound);
     let values = points.iter().map(|(point, _)| point.y).chain(bound);
     let y = Axis::of(&metric, values).padded().rounded(5);
     let x = Axis::of(
@@ -319,41 +305,47 @@ fn curve(run: &Run, table: &Csv, at: &str) -> Result<Option<Figure>, RunError> {
         "Each step masks the least important heads that are left; the ring is the last step whose score passes the \
          bound.",
     );
-    Ok(Some(figure))
+    Some(figure)
 }
 
-fn all_steps(table: &Csv) -> Result<Table, RunError> {
-    let mut columns = Vec::new();
-    let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); table.len()];
-    for name in table.columns() {
-        let says = name.replace('_', " ");
-        if name == "masked_heads" {
-            columns.push(Column::text(&says));
-            for (row, text) in cells.iter_mut().zip(table.texts(name)?) {
-                row.push(Cell::text(text));
+fn all_steps(steps: &Rows<StepRow>) -> Table {
+    let number = |value: Option<f64>| {
+        let write = |value: f64| match value.fract() == 0.0 {
+            true => value.to_string(),
+            false => significant(value, 4),
+        };
+        Cell::number(value.filter(|value| value.is_finite()), write)
+    };
+    let columns = ["step", "heads left", "score", "passed", "loss"];
+    let mut columns: Vec<Column> = columns.map(Column::number).into();
+    let more = steps.more.iter();
+    columns.extend(more.map(|name| Column::number(&name.replace('_', " "))));
+    columns.push(Column::text("masked heads"));
+    let rows = steps.all.iter().map(|step| {
+        let passed = |value: f64| {
+            if value == 1.0 {
+                "yes".into()
+            } else {
+                "no".into()
             }
-            continue;
-        }
-        columns.push(Column::number(&says));
-        for (row, value) in cells.iter_mut().zip(table.numbers(name)?) {
-            let write = |value: f64| match name.as_str() {
-                "passed" if value == 1.0 => "yes".into(),
-                "passed" => "no".into(),
-                _ if value.fract() == 0.0 => value.to_string(),
-                _ => significant(value, 4),
-            };
-            row.push(Cell::number(value, write));
-        }
-    }
-    Ok(Table {
+        };
+        let mut cells = vec![
+            number(Some(step.step as f64)),
+            number(Some(step.heads_left as f64)),
+            number(step.score),
+            Cell::number(Some(f64::from(u8::from(step.passed))), passed),
+            number(Some(step.loss)),
+        ];
+        cells.extend(step.metrics.0.iter().copied().map(number));
+        cells.push(Cell::text(&step.masked_heads));
+        Row { cells, head: None }
+    });
+    Table {
         id: "steps".into(),
         title: "Every step".into(),
         caption: String::new(),
         columns,
-        rows: cells
-            .into_iter()
-            .map(|cells| Row { cells, head: None })
-            .collect(),
+        rows: rows.collect(),
         ..Table::default()
-    })
+    }
 }

@@ -9,12 +9,14 @@ mod patterns;
 mod probe;
 mod syntax;
 
+use bertology_run::results::Summary;
+use bertology_run::{Run, RunError, text_of};
 use serde_json::Value;
 
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Heat, Scale};
 use crate::number::{count, plural, seconds, short};
-use crate::run::{Quantity, Run, RunError, overall, quantities, text_of};
+use crate::quantities::{Quantity, overall, quantities};
 
 /// Makes the page of a run from its folder alone.
 ///
@@ -23,6 +25,7 @@ use crate::run::{Quantity, Run, RunError, overall, quantities, text_of};
 pub fn report(run: &Run) -> Result<Document, RunError> {
     let mut parts = Parts {
         run,
+        summary: run.summary()?,
         quantities: quantities(run)?,
         sections: Vec::new(),
         notes: Vec::new(),
@@ -93,6 +96,7 @@ fn data_name(run: &Run) -> Option<String> {
 /// A page being put together.
 pub(crate) struct Parts<'a> {
     pub(crate) run: &'a Run,
+    pub(crate) summary: Summary,
     pub(crate) quantities: Vec<Quantity>,
     pub(crate) sections: Vec<Section>,
     pub(crate) notes: Vec<String>,
@@ -118,37 +122,33 @@ impl Parts<'_> {
     /// Metrics, counts and time: what every run has.
     pub(crate) fn headline(&mut self) {
         let run = self.run;
-        let mut numbers: Vec<(String, String, String)> = overall(run)
+        let mut numbers: Vec<(String, String, String)> = overall(&self.summary)
             .into_iter()
             .map(|(name, value)| (name, crate::number::significant(value, 4), String::new()))
             .collect();
+        let evaluation = self.summary.evaluation.as_ref();
+        let counts = self.summary.counts.clone().unwrap_or_default();
         let counted = [
-            ("/evaluation/examples", "examples"),
-            ("/counts/examples", "texts"),
-            ("/counts/sequences", "texts"),
-            ("/counts/sentences", "sentences"),
-            ("/counts/documents", "documents"),
-            ("/account/sequences", "texts"),
+            (evaluation.map(|found| found.examples), "examples"),
+            (counts.examples, "texts"),
+            (counts.sequences, "texts"),
+            (counts.sentences, "sentences"),
+            (counts.documents, "documents"),
         ];
-        let counted = counted
-            .iter()
-            .find_map(|(at, name)| Some((run.result(at)?.as_u64()?, *name)));
-        if let Some((number, name)) = counted {
+        let first = |(number, name): (Option<u64>, &'static str)| Some((number?, name));
+        if let Some((number, name)) = counted.into_iter().find_map(first) {
             let inside = [
-                ("/evaluation/tokens", "token"),
-                ("/counts/tokens", "token"),
-                ("/counts/words", "word"),
-                ("/account/tokens", "token"),
-                ("/tokens", "token"),
+                (evaluation.map(|found| found.tokens), "token"),
+                (counts.tokens, "token"),
+                (counts.words, "word"),
+                (self.summary.tokens, "token"),
             ];
-            let inside = inside
-                .iter()
-                .find_map(|(at, noun)| Some((run.result(at)?.as_u64()?, *noun)));
+            let inside = inside.into_iter().find_map(first);
             let beside = inside.map_or_else(String::new, |(number, noun)| plural(number, noun));
             numbers.push((name.into(), count(number), beside));
         }
         if let Some(total) = run
-            .record
+            .record()
             .pointer("/seconds/total")
             .and_then(|v| v.as_f64())
         {
@@ -168,12 +168,13 @@ impl Parts<'_> {
     /// A page of a command that has no figures of its own.
     fn plain(&mut self) {
         self.headline();
-        let masked = self.run.result("/masked_heads").map(text_of);
+        let results = self.run.record().get("results");
+        let results = results.and_then(Value::as_object);
+        let masked = results.and_then(|map| map.get("masked_heads")).map(text_of);
         if let Some(masked) = masked.filter(|text| !text.is_empty()) {
             let heads = Block::Facts(vec![("masked heads".into(), masked)]);
             self.add("Mask", vec![heads]);
         }
-        let results = self.run.record.get("results").and_then(|v| v.as_object());
         let says = |key: &str| key.replace('_', " ");
         let mut facts = Vec::new();
         for (key, value) in results.into_iter().flatten() {
@@ -229,7 +230,7 @@ impl Parts<'_> {
             facts.extend(run.said(pointer).map(|value| (name.to_owned(), value)));
         }
         let skipped = run
-            .record
+            .record()
             .pointer("/data/file/skipped")
             .and_then(|v| v.as_object());
         let skipped: Vec<String> = skipped
@@ -241,13 +242,16 @@ impl Parts<'_> {
         if !skipped.is_empty() {
             facts.push(("lines skipped".into(), skipped.join(", ")));
         }
-        let laps = run.record.get("seconds").and_then(|v| v.as_object());
+        let laps = run.record().get("seconds").and_then(|v| v.as_object());
         for (name, value) in laps.into_iter().flatten() {
             if let Some(value) = value.as_f64().filter(|_| name != "total") {
                 facts.push((format!("time of {name}"), seconds(value)));
             }
         }
-        let options = run.options();
+        let options = run.options().into_iter();
+        let options: Vec<_> = options
+            .map(|(key, value)| (format!("--{}", key.replace('_', "-")), value))
+            .collect();
         let mut blocks = Vec::new();
         if let Some(arguments) = run.said("/arguments") {
             blocks.push(Block::Paragraph(format!("bertology {arguments}")));

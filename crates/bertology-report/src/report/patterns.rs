@@ -1,9 +1,14 @@
 //! `bertology patterns`.
 
+use bertology_run::results::PatternsResults;
+use bertology_run::rows::{BehaviourRow, GradientRow, PatternRow, TIMES_ATTENTION};
+use bertology_run::table::Row as _;
+use bertology_run::{HeadTable, Rows, RunError};
+
 use super::{Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Figure, Lines, Point, Series};
-use crate::run::{HeadValues, RunError, Table as Csv, behaviours};
+use crate::quantities::{behaviours, distinct};
 
 /// Lines that belong on one figure: its name, its title, and the keys with their names.
 type Group = (
@@ -51,17 +56,15 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
                 .map(|figure| figure.named(id, title, "Mean over the layer's heads.")),
         );
     }
-    figures.extend(entropy(parts));
+    let uniform = parts.run.results::<PatternsResults>()?.uniform_entropy;
+    figures.extend(entropy(parts, uniform));
     if figures.is_empty() {
-        parts.missing(
-            "attention_patterns.csv",
-            "averages of attention are not shown",
-        );
+        parts.missing(PatternRow::FILE, "averages of attention are not shown");
     } else {
         parts.add("Layers", vec![Block::Figures(figures)]);
     }
-    if let Some(table) = parts.run.table("attention_gradients.csv")? {
-        let gradients = gradients(&table, parts)?;
+    if let Some(rows) = parts.run.rows::<GradientRow>()? {
+        let gradients = gradients(&rows, parts)?;
         parts.add("Gradients", vec![Block::Figures(gradients)]);
     }
     match behaviours(parts.run)? {
@@ -69,7 +72,7 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
             let table = behaviour_table(found);
             parts.add("Behaviours", vec![Block::Table(table)]);
         }
-        None => parts.missing("behaviours.csv", "behaviours are not shown"),
+        None => parts.missing(BehaviourRow::FILE, "behaviours are not shown"),
     }
     let maps: Vec<Figure> = parts.quantities.iter().map(heat).collect();
     parts.add("Every head", vec![Block::Figures(maps)]);
@@ -78,7 +81,7 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 /// Means of layers as a line.
-fn line(name: &str, values: &HeadValues) -> Series {
+fn line(name: &str, values: &HeadTable) -> Series {
     let means = values.layer_means().into_iter().enumerate();
     let points = means.filter_map(|(layer, mean)| Some(Point::new(layer as f64, mean?)));
     Series {
@@ -120,7 +123,7 @@ fn draw(parts: &Parts<'_>, name: &str, series: Vec<Series>) -> Option<Figure> {
     })
 }
 
-fn entropy(parts: &Parts<'_>) -> Option<Figure> {
+fn entropy(parts: &Parts<'_>, uniform: Option<f64>) -> Option<Figure> {
     let mut series = Vec::new();
     for (key, name) in [
         ("entropy", "all rows"),
@@ -134,7 +137,7 @@ fn entropy(parts: &Parts<'_>) -> Option<Figure> {
     if series.is_empty() {
         return None;
     }
-    if let Some(uniform) = parts.run.result_number("/uniform_entropy") {
+    if let Some(uniform) = uniform {
         let last = parts.run.model().layers.saturating_sub(1) as f64;
         series.push(Series {
             name: "uniform".into(),
@@ -150,43 +153,46 @@ fn entropy(parts: &Parts<'_>) -> Option<Figure> {
     ))
 }
 
-fn gradients(table: &Csv, parts: &Parts<'_>) -> Result<Vec<Figure>, RunError> {
-    let classes = table.texts("class")?;
-    let mut names: Vec<&str> = Vec::new();
-    for class in &classes {
-        if !names.contains(class) {
-            names.push(class);
-        }
-    }
-    let mut figures = Vec::new();
-    for (column, id, title, caption) in [
-        (
-            "mean",
-            "gradient-by-class",
-            "Gradient of the loss with respect to attention",
-            "Mean size over the pairs of a query and a key of the class, mean over the layer's heads.",
-        ),
-        (
-            "times_attention_mean",
+fn gradients(rows: &Rows<GradientRow>, parts: &Parts<'_>) -> Result<Vec<Figure>, RunError> {
+    let weighted = rows.more.iter().position(|name| name == TIMES_ATTENTION[0]);
+    let times = |row: &GradientRow| row.times_attention.0.get(weighted?).copied().flatten();
+    let mut figures = vec![by_class(
+        rows,
+        parts,
+        &|row| row.mean,
+        "gradient-by-class",
+        "Gradient of the loss with respect to attention",
+    )?];
+    if weighted.is_some() {
+        figures.push(by_class(
+            rows,
+            parts,
+            &times,
             "gradient-times-attention",
             "Attention times its gradient",
-            "Mean size over the pairs of a query and a key of the class, mean over the layer's heads.",
-        ),
-    ] {
-        if !table.has(column) {
-            continue;
-        }
-        let mut series = Vec::new();
-        for name in &names {
-            let values = table.head_values(parts.run, column, |row| classes[row] == *name)?;
-            series.push(line(&format!("to {name}"), &values));
-        }
-        series.retain(|series| !series.points.is_empty());
-        figures.extend(
-            draw(parts, "mean size", series).map(|figure| figure.named(id, title, caption)),
-        );
+        )?);
     }
-    Ok(figures)
+    Ok(figures.into_iter().flatten().collect())
+}
+
+fn by_class(
+    rows: &Rows<GradientRow>,
+    parts: &Parts<'_>,
+    value: &dyn Fn(&GradientRow) -> Option<f64>,
+    id: &str,
+    title: &str,
+) -> Result<Option<Figure>, RunError> {
+    let mut series = Vec::new();
+    for name in distinct(rows.all.iter().map(|row| row.class.as_str())) {
+        let of_class = |row: &GradientRow| value(row).filter(|_| row.class == name);
+        let values = parts.run.per_head(rows, of_class)?;
+        series.push(line(&format!("to {name}"), &values));
+    }
+    series.retain(|series| !series.points.is_empty());
+    let caption =
+        "Mean size over the pairs of a query and a key of the class, mean over the layer's heads.";
+    let figure = draw(parts, "mean size", series);
+    Ok(figure.map(|figure| figure.named(id, title, caption)))
 }
 
 /// What a behaviour means.

@@ -1,19 +1,25 @@
 //! `bertology attention-probe`.
 
+use bertology_run::RunError;
+use bertology_run::registry::PROBE_WEIGHTS;
+use bertology_run::rows::ProbeRow;
+use bertology_run::table::Row as _;
+
 use super::{Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Shape};
 use crate::number::{count, percent};
-use crate::run::{RunError, Table as Csv};
 
 pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    let Some(table) = parts.run.table("probes.csv")? else {
-        parts.missing("probes.csv", "scores are not shown");
+    let Some(rows) = parts.run.rows::<ProbeRow>()? else {
+        parts.missing(ProbeRow::FILE, "scores are not shown");
         return Ok(());
     };
-    let mut blocks = vec![Block::Figures(vec![bars(&table)?])];
-    blocks.push(Block::Table(scores(&table)?));
+    let blocks = vec![
+        Block::Figures(vec![bars(&rows.all)]),
+        Block::Table(scores(&rows.all)),
+    ];
     parts.add("Heads found", blocks);
     let weights: Vec<Figure> = parts
         .quantities
@@ -23,7 +29,7 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
         .collect();
     if weights.is_empty() {
         parts.missing(
-            "probe_weights.npy",
+            PROBE_WEIGHTS,
             "the weights of the probe of attention are not shown",
         );
     } else {
@@ -37,20 +43,16 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 /// A baseline has no parameters.
-fn bars(table: &Csv) -> Result<Figure, RunError> {
-    let (names, values) = (table.texts("probe")?, table.numbers("uas")?);
-    let (lows, highs) = (table.numbers("low")?, table.numbers("high")?);
-    let parameters = table.numbers("parameters")?;
-    let rows: Vec<Bar> = names
-        .into_iter()
-        .enumerate()
-        .filter_map(|(row, name)| {
+fn bars(found: &[ProbeRow]) -> Figure {
+    let rows: Vec<Bar> = found
+        .iter()
+        .filter_map(|row| {
             Some(Bar {
-                name: name.to_owned(),
-                value: values[row]?,
-                low: lows[row],
-                high: highs[row],
-                pale: parameters[row].unwrap_or(0.0) == 0.0,
+                name: row.probe.clone(),
+                value: row.uas?,
+                low: row.low,
+                high: row.high,
+                pale: row.parameters == 0,
                 ..Bar::default()
             })
         })
@@ -64,56 +66,50 @@ fn bars(table: &Csv) -> Result<Figure, RunError> {
         interval: Some("95 % interval"),
         write: percent,
     };
-    Ok(bars.draw().named(
+    bars.draw().named(
         "probes",
         "Words whose head is found",
         "Without punctuation, root words included; grey: baselines that learn nothing.",
-    ))
+    )
 }
 
-fn scores(table: &Csv) -> Result<Table, RunError> {
-    let mut columns = Vec::new();
-    let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); table.len()];
-    for name in table.columns() {
-        let says = match name.as_str() {
-            "uas" => "UAS".into(),
-            "uas_with_punct" => "UAS with punctuation".into(),
-            other => other.replace("_punct", " punctuation").replace('_', " "),
-        };
-        if name == "probe" {
-            columns.push(Column::text(&says));
-            for (row, text) in cells.iter_mut().zip(table.texts(name)?) {
-                row.push(Cell::text(text).strong(true));
-            }
-            continue;
-        }
-        columns.push(Column::number(&says));
-        let share = matches!(name.as_str(), "uas" | "low" | "high" | "uas_with_punct");
-        for (row, value) in cells.iter_mut().zip(table.numbers(name)?) {
-            let write = |value: f64| {
-                if share {
-                    percent(value)
-                } else {
-                    count(value.max(0.0) as u64)
-                }
-            };
-            let cell = Cell::number(value, write);
-            row.push(if name == "uas" {
-                cell.with_share(value)
-            } else {
-                cell
-            });
-        }
-    }
-    Ok(Table {
+fn scores(found: &[ProbeRow]) -> Table {
+    let columns = [
+        "parameters",
+        "correct",
+        "total",
+        "UAS",
+        "low",
+        "high",
+        "correct with punctuation",
+        "total with punctuation",
+        "UAS with punctuation",
+    ];
+    let mut columns: Vec<Column> = columns.map(Column::number).into();
+    columns.insert(0, Column::text("probe"));
+    let whole = |value: u64| Cell::number(Some(value as f64), |value| count(value as u64));
+    let share = |value: Option<f64>| Cell::number(value, percent);
+    let rows = found.iter().map(|row| Row {
+        cells: vec![
+            Cell::text(&row.probe).strong(true),
+            whole(row.parameters as u64),
+            whole(row.correct),
+            whole(row.total),
+            share(row.uas).with_share(row.uas),
+            share(row.low),
+            share(row.high),
+            whole(row.correct_with_punct),
+            whole(row.total_with_punct),
+            share(row.uas_with_punct),
+        ],
+        head: None,
+    });
+    Table {
         id: "probes-table".into(),
         title: "Probes and baselines".into(),
         caption: String::new(),
         columns,
-        rows: cells
-            .into_iter()
-            .map(|cells| Row { cells, head: None })
-            .collect(),
+        rows: rows.collect(),
         ..Table::default()
-    })
+    }
 }

@@ -1,10 +1,13 @@
 //! `bertology syntax`.
 
+use bertology_run::RunError;
+use bertology_run::rows::SyntaxRow;
+use bertology_run::table::Row as _;
+
 use super::{Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Room, Shape};
 use crate::number::{count, minus, percent};
-use crate::run::{RunError, Table as Csv};
 
 /// Relations that are drawn at most, of at least so many words.
 const SHOWN: usize = 30;
@@ -12,60 +15,42 @@ const FEWEST: f64 = 20.0;
 
 /// The best head of a relation.
 #[derive(Debug, Clone)]
-pub(crate) struct Best {
-    pub(crate) relation: String,
-    pub(crate) direction: String,
-    pub(crate) head: (usize, usize),
-    pub(crate) accuracy: f64,
+struct Best {
+    relation: String,
+    direction: String,
+    head: (usize, usize),
+    accuracy: f64,
     low: Option<f64>,
     high: Option<f64>,
-    pub(crate) total: f64,
-    pub(crate) baseline: Option<f64>,
+    total: f64,
+    baseline: Option<f64>,
     offset: Option<f64>,
 }
 
 /// The best heads of all relations, in the better of both directions.
-pub(crate) fn best(table: &Csv) -> Result<Vec<Best>, RunError> {
-    let heads = table.heads()?;
-    let (relations, directions) = (table.texts("relation")?, table.texts("direction")?);
-    let accuracies = table.numbers("accuracy")?;
-    let totals = table.numbers("total")?;
-    let optional = |column: &str| match table.has(column) {
-        true => table.numbers(column),
-        false => Ok(vec![None; table.len()]),
-    };
-    let marked = optional("best")?;
-    let (lows, highs) = (optional("low")?, optional("high")?);
-    let (baselines, offsets) = (optional("baseline_accuracy")?, optional("baseline_offset")?);
-    let mut found = Vec::new();
-    for row in 0..table.len() {
-        let (Some(head), Some(accuracy), Some(total)) = (heads[row], accuracies[row], totals[row])
-        else {
-            continue;
-        };
-        if marked[row].is_some_and(|marked| marked != 1.0) {
-            continue;
-        }
-        found.push(Best {
-            relation: relations[row].to_owned(),
-            direction: directions[row].to_owned(),
-            head,
-            accuracy,
-            low: lows[row],
-            high: highs[row],
-            total,
-            baseline: baselines[row],
-            offset: offsets[row],
-        });
-    }
-    Ok(found)
+fn best(rows: Vec<SyntaxRow>) -> Vec<Best> {
+    let better = rows.into_iter().filter(|row| row.best != Some(false));
+    let found = better.filter_map(|row| {
+        Some(Best {
+            relation: row.relation,
+            direction: row.direction,
+            head: (row.layer, row.head),
+            accuracy: row.accuracy?,
+            low: row.low,
+            high: row.high,
+            total: row.total as f64,
+            baseline: row.baseline_accuracy,
+            offset: row.baseline_offset.map(|offset| offset as f64),
+        })
+    });
+    found.collect()
 }
 
 pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    match parts.run.table("syntax.csv")? {
-        Some(table) => {
-            let best = best(&table)?;
+    match parts.run.rows::<SyntaxRow>()? {
+        Some(rows) => {
+            let best = best(rows.all);
             let mut figures = vec![bars(&best).takes(Room::Tall)];
             figures.extend(
                 parts
@@ -77,7 +62,7 @@ pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
             parts.add("Best heads", vec![Block::Figures(figures)]);
             parts.add("Relations", vec![Block::Table(relations(&best))]);
         }
-        None => parts.missing("syntax.csv", "the best heads are not shown"),
+        None => parts.missing(SyntaxRow::FILE, "the best heads are not shown"),
     }
     Ok(())
 }

@@ -23,7 +23,6 @@
 //! ```
 
 mod compare;
-mod error;
 mod inputs;
 mod names;
 mod reference;
@@ -31,9 +30,9 @@ mod report;
 
 use bertology_model::{Masking, Model, PackedBatch, PassOptions, Real, Workspace};
 
-pub use error::ReferenceError;
+pub use crate::error::{Place, ReferenceError};
 pub use reference::Reference;
-pub use report::{Comparison, HeadError, Ignored, Place, Verification, Worst};
+pub use report::{Comparison, HeadError, Ignored, Verification, Worst};
 
 use crate::Error;
 use crate::model::loaded::all_threads;

@@ -43,7 +43,7 @@ use crate::input::corpus::ExampleItem;
 use crate::input::objective::LOSS;
 use crate::input::supply::Fate;
 use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Said, Scorer, Tally};
-use crate::studies::masking::Metric;
+use crate::studies::metric::Metric;
 use crate::watch::{Outcome, Pass};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 use paired::PairedSums;

@@ -13,7 +13,7 @@ use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::{ExampleItem, Truncation};
 use crate::input::objective::Objective;
 use crate::input::supply::Fate;
-use crate::studies::masking::Metric;
+use crate::studies::metric::Metric;
 use crate::watch::{Outcome, Pass, Verdict};
 use crate::{Corpus, Error, LoadedModel, Watch};
 

@@ -34,6 +34,7 @@ use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
 use crate::input::supply::Fate;
 use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Said, Scorer, Tally};
+use crate::table::check_finite;
 use crate::watch::{Outcome, Pass};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
@@ -417,23 +418,6 @@ impl Study for ImportanceState {
             granularity: self.granularity,
             evaluation,
         })
-    }
-}
-
-/// Refuses a number of a head that is not finite; `values` are `[layers, heads]`, or nothing.
-pub(crate) fn check_finite(what: &str, values: &[f64], heads: usize) -> Result<(), Error> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => {
-            let id = HeadId {
-                layer: at / heads,
-                head: at % heads,
-            };
-            Err(Error::NotFinite {
-                what: format!("{what} of {id}"),
-                value: values[at],
-            })
-        }
     }
 }
 

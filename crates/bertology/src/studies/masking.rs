@@ -19,7 +19,8 @@ use crate::studies::normalize::ranking;
 use crate::watch::{Outcome, Pass, Savable};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
-pub use options::{Direction, MaskingOptions, Metric, Recompute, Threshold};
+pub use crate::studies::metric::{Direction, Metric};
+pub use options::{MaskingOptions, Recompute, Threshold};
 
 mod options;
 

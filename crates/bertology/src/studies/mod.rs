@@ -8,5 +8,6 @@ pub mod extract;
 pub mod importance;
 pub mod left_out;
 pub mod masking;
+pub mod metric;
 pub mod normalize;
 pub mod pruning;

@@ -33,7 +33,6 @@
 //! are. Batches never reach over the end of a shard; a shard therefore has the same bytes whether or
 //! not the ones before it were written by the same run.
 
-mod error;
 mod index;
 mod layout;
 mod plan;
@@ -50,9 +49,9 @@ use std::fmt;
 use bertology_data::LabelOrder;
 use serde::{Deserialize, Serialize};
 
+pub use crate::error::ExtractError;
 pub use crate::input::account::TextCounts;
 pub use bertology_store::Float;
-pub use error::ExtractError;
 pub use plan::Extraction;
 pub use recorder::{Recorded, Recorder};
 pub use remove::remove;

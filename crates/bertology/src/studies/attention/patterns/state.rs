@@ -14,7 +14,7 @@ use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
 use crate::input::passages::TextItem;
 use crate::input::supply::Fate;
-use crate::studies::importance::check_finite;
+use crate::table::check_finite;
 use crate::watch::Pass;
 use crate::{Error, HeadTable, LoadedModel};
 

@@ -1,10 +1,57 @@
 //! Why a reference file cannot be compared with a model.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use bertology_error::Kind;
+use serde::Serialize;
 
-use super::Place;
+/// A place in a tensor, in the numbers of the reference file: zero-based, padding counted. What the
+/// tensor has no axis for is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Row of the batch.
+    pub sequence: Option<usize>,
+    /// Layer, where the tensor holds several.
+    pub layer: Option<usize>,
+    /// Head, as numbered before any pruning.
+    pub head: Option<usize>,
+    /// Position of the token; the query's in attention.
+    pub position: Option<usize>,
+    /// Position of the key, in attention.
+    pub key: Option<usize>,
+    /// Column: hidden unit, part of a head, label or vocabulary entry.
+    pub column: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let position = if self.key.is_some() {
+            "query"
+        } else {
+            "position"
+        };
+        let parts = [
+            ("sequence", self.sequence),
+            ("layer", self.layer),
+            ("head", self.head),
+            (position, self.position),
+            ("key", self.key),
+            ("column", self.column),
+        ];
+        let mut separator = "";
+        for (name, index) in parts {
+            if let Some(index) = index {
+                write!(f, "{separator}{name} {index}")?;
+                separator = ", ";
+            }
+        }
+        if separator.is_empty() {
+            f.write_str("the only entry")?;
+        }
+        Ok(())
+    }
+}
 
 /// Why a reference file cannot be compared. Each message says what to change in the file.
 #[derive(Debug, thiserror::Error)]

@@ -58,6 +58,16 @@ pub enum RunError {
         /// The key.
         what: &'static str,
     },
+    /// Results that are not what the command's results are.
+    #[error("{}: the results of {command} are not what they should be: {source}", path.display())]
+    Results {
+        /// The file.
+        path: PathBuf,
+        /// The command that wrote it.
+        command: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
     /// An array that cannot be read.
     #[error("{}: {source}", path.display())]
     Npy {
@@ -122,6 +132,7 @@ impl RunError {
             | Self::Lacks { .. }
             | Self::Shape { .. }
             | Self::Column { .. }
+            | Self::Results { .. }
             | Self::Field { .. } => Kind::Input,
         }
     }

@@ -5,7 +5,6 @@
 
 mod error;
 mod files;
-mod quantities;
 mod record;
 
 use std::fs;
@@ -13,85 +12,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::FORMAT;
+use crate::registry::RUN;
+
 pub use error::RunError;
-pub(crate) use files::Table;
-pub(crate) use quantities::{Quantity, behaviours, quantities};
-pub(crate) use record::{numbers, overall, text_of};
-
-/// The layout of `run.json` that is understood.
-const FORMAT: u64 = 1;
-/// The file that says that a run is complete, and everything about it.
-const RUN: &str = "run.json";
-
-/// A number per head; none where the head is not there, masked or was not asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct HeadValues {
-    pub(crate) layers: usize,
-    pub(crate) heads: usize,
-    /// Row-major `[layers, heads]`.
-    pub(crate) values: Vec<Option<f64>>,
-}
-
-impl HeadValues {
-    pub(crate) fn empty(layers: usize, heads: usize) -> Self {
-        Self {
-            layers,
-            heads,
-            values: vec![None; layers * heads],
-        }
-    }
-
-    pub(crate) fn get(&self, layer: usize, head: usize) -> Option<f64> {
-        let inside = layer < self.layers && head < self.heads;
-        self.values
-            .get(layer * self.heads + head)
-            .copied()
-            .flatten()
-            .filter(|_| inside)
-    }
-
-    /// Sets the number of a head; false if there is no such head.
-    pub(crate) fn set(&mut self, layer: usize, head: usize, value: Option<f64>) -> bool {
-        let inside = layer < self.layers && head < self.heads;
-        match self.values.get_mut(layer * self.heads + head) {
-            Some(slot) if inside => {
-                *slot = value;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// All heads that have a number.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ((usize, usize), f64)> {
-        let heads = self.heads.max(1);
-        let all = self.values.iter().enumerate();
-        all.filter_map(move |(at, value)| Some(((at / heads, at % heads), (*value)?)))
-    }
-
-    pub(crate) fn known(&self) -> impl Iterator<Item = f64> {
-        self.values.iter().flatten().copied()
-    }
-
-    /// The mean of each layer's heads.
-    pub(crate) fn layer_means(&self) -> Vec<Option<f64>> {
-        let rows = self.values.chunks(self.heads.max(1));
-        rows.map(|row| {
-            let known: Vec<f64> = row.iter().flatten().copied().collect();
-            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-        })
-        .collect()
-    }
-
-    pub(crate) fn keep(mut self, keep: impl Fn(usize) -> bool) -> Self {
-        for (at, value) in self.values.iter_mut().enumerate() {
-            if !keep(at) {
-                *value = None;
-            }
-        }
-        self
-    }
-}
+pub use files::Rows;
+pub use record::text_of;
 
 /// What `run.json` says of the model.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +42,7 @@ pub struct ModelFacts {
 #[derive(Debug, Clone)]
 pub struct Run {
     folder: PathBuf,
-    pub(crate) record: Value,
+    record: Value,
     command: String,
     model: ModelFacts,
 }

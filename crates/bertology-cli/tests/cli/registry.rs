@@ -1,0 +1,170 @@
+//! Every file that any command writes is in the registry, and `--overwrite` removes all of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use bertology_run::registry::{FILES, known};
+use tempfile::TempDir;
+
+use crate::harness::run;
+
+/// What the commands have in common, with `A/` for the embedded models and their corpus and `T/` for a folder.
+const RUNS: &[(&str, &[&str])] = &[
+    (
+        "importance",
+        &[
+            "A/tiny-bert",
+            "--task",
+            "cola",
+            "--data",
+            "A/grammar/CoLA",
+            "--limit",
+            "9",
+        ],
+    ),
+    ("importance", &["A/tiny-gpt", "--text", "T/texts.txt"]),
+    (
+        "ablate",
+        &["A/tiny-gpt", "--text", "T/texts.txt", "--heads", "0.1"],
+    ),
+    (
+        "mask",
+        &["A/tiny-gpt", "--text", "T/texts.txt", "--max-steps", "1"],
+    ),
+    (
+        "prune",
+        &["A/tiny-gpt", "--text", "T/texts.txt", "--max-steps", "1"],
+    ),
+    ("prune", &["A/tiny-bert", "--heads", "0.1"]),
+    (
+        "evaluate",
+        &["A/tiny-gpt", "--text", "T/texts.txt", "--heads", "0.1"],
+    ),
+    (
+        "patterns",
+        &["A/tiny-gpt", "--text", "T/texts.txt", "--gradients"],
+    ),
+    ("patterns", &["A/tiny-bert", "--text", "T/texts.txt"]),
+    ("syntax", &["A/tiny-bert", "--conllu", "T/trees.conllu"]),
+    ("coref", &["A/tiny-bert", "--conllu", "T/entities.conllu"]),
+    ("cluster", &["A/tiny-bert", "--text", "T/texts.txt"]),
+    (
+        "extract",
+        &[
+            "A/tiny-bert",
+            "--text",
+            "T/texts.txt",
+            "--logits",
+            "--shard-size",
+            "3",
+        ],
+    ),
+    (
+        "extract",
+        &[
+            "A/tiny-bert",
+            "--text",
+            "T/texts.txt",
+            "--keys",
+            "0.1",
+            "--format",
+            "npz",
+        ],
+    ),
+    (
+        "extract",
+        &[
+            "A/tiny-bert",
+            "--text",
+            "T/texts.txt",
+            "--attentions",
+            "0",
+            "--format",
+            "parquet",
+        ],
+    ),
+    #[cfg(feature = "probes")]
+    (
+        "attention-probe",
+        &[
+            "A/tiny-bert",
+            "--train",
+            "T/trees.conllu",
+            "--dev",
+            "T/trees.conllu",
+            "--keep-cache",
+        ],
+    ),
+];
+
+/// Every file below a folder, relative to it.
+fn files(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap();
+                found.insert(name.replace('\\', "/"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn all_files_are_registered_and_removed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let assets = root.join("assets");
+    let base = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(base.path().join(name), text).unwrap();
+    let text = fs::read_to_string(assets.join("grammar/dev.txt")).unwrap();
+    write(
+        "texts.txt",
+        &text.lines().take(8).collect::<Vec<_>>().join("\n"),
+    );
+    let trees = fs::read_to_string(assets.join("grammar/dev.conllu")).unwrap();
+    let trees: Vec<&str> = trees.split_inclusive("\n\n").take(6).collect();
+    write("trees.conllu", &trees.concat());
+    write("entities.conllu", &crate::treebanks::treebank(6));
+
+    let at = |word: &str| match (word.strip_prefix("A/"), word.strip_prefix("T/")) {
+        (Some(name), _) => assets.join(name).to_str().unwrap().to_owned(),
+        (_, Some(name)) => base.path().join(name).to_str().unwrap().to_owned(),
+        _ => word.to_owned(),
+    };
+    let out = at("T/out");
+    let mut written: BTreeSet<&str> = BTreeSet::new();
+    for (command, words) in RUNS {
+        let mut all = vec![(*command).to_owned()];
+        all.extend(words.iter().map(|word| at(word)));
+        all.extend(["--output".into(), out.clone(), "--overwrite".into()]);
+        run(&all).ok();
+        // What the run before has left is gone: every file is one that this command writes.
+        for name in files(Path::new(&out)) {
+            let file = known(&name).unwrap_or_else(|| panic!("{command}: {name}"));
+            let own = file.commands.is_empty() || file.commands.contains(command);
+            assert!(own, "{command}: {name} is of {:?}", file.commands);
+            written.insert(file.written);
+        }
+    }
+    // And what is registered is written, states and parts aside.
+    let passing = [
+        "state.json",
+        "state-predictions.csv",
+        "part.json",
+        "chunks.jsonl",
+    ];
+    let elsewhere = ["shard-NNNNN.parquet"];
+    let probes = ["probes.csv", "probe_weights.npy", "maps/maps-*"];
+    for file in FILES {
+        let never = passing.contains(&file.written)
+            || elsewhere.contains(&file.written)
+            || !cfg!(feature = "probes") && probes.contains(&file.written);
+        assert!(never || written.contains(file.written), "{}", file.written);
+    }
+}

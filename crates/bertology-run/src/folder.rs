@@ -1,0 +1,510 @@
+//! The writer of a run folder.
+//!
+//! Every file appears whole or not at all. `run.json` is written last: where it is, the run is complete.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::error::FolderError;
+use crate::identity::Identity;
+use crate::registry::{MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, known};
+use crate::table::{Row, table};
+
+/// `state.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    identity: Identity,
+    state: Value,
+}
+
+/// What an earlier run has left in a folder.
+#[derive(Debug)]
+pub enum Earlier {
+    /// Nothing: the run starts from the beginning.
+    Nothing,
+    /// A state to continue from.
+    Interrupted(Value),
+    /// A complete run with the same identity: its `run.json`.
+    Complete(Value),
+}
+
+/// The folder of one run.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Verifies that the folder may be used, without changing anything: it is empty or absent, it may be
+    /// overwritten, or a run in it may go on.
+    ///
+    /// # Errors
+    /// [`FolderError::NotAFolder`], [`FolderError::NotEmpty`], [`FolderError::NothingToResume`], or what the
+    /// file system refuses.
+    pub fn check(path: &Path, overwrite: bool, resume: bool) -> Result<(), FolderError> {
+        if path.exists() && !path.is_dir() {
+            return Err(FolderError::NotAFolder { path: path.into() });
+        }
+        let occupied = match fs::read_dir(path) {
+            Ok(mut entries) => {
+                entries.any(|entry| entry.map_or(true, |entry| !is_temporary(&entry.file_name())))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(FolderError::io("read the folder", path)(error)),
+        };
+        if !occupied || overwrite {
+            return Ok(());
+        }
+        let interrupted = path.join(STATE).exists();
+        if !resume {
+            return Err(FolderError::NotEmpty {
+                path: path.into(),
+                interrupted,
+            });
+        }
+        if [RUN, PART].iter().any(|name| path.join(name).exists()) || interrupted {
+            Ok(())
+        } else {
+            Err(FolderError::NothingToResume { path: path.into() })
+        }
+    }
+
+    /// Makes the folder ready: it exists, and nothing in it is left of a process that was killed.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        fs::create_dir_all(path).map_err(FolderError::io("create the folder", path))?;
+        let folder = Self { path: path.into() };
+        folder.remove_leftovers()?;
+        Ok(folder)
+    }
+
+    /// Removes what earlier runs have left: the files of the [registry](crate::registry), folders that are
+    /// empty then, and nothing else. Of a checkpoint only the files that `run.json` names go, and none of the
+    /// folder `keep`: that of the model which is being read.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn clear(&self, keep: Option<&Path>) -> Result<(), FolderError> {
+        let kept = keep.and_then(|keep| fs::canonicalize(keep).ok());
+        let model = self.path.join(MODEL);
+        if kept.is_none() || fs::canonicalize(&model).ok() != kept {
+            for name in self.checkpoint_files() {
+                self.remove(&format!("{MODEL}/{name}"))?;
+            }
+            remove_if_empty(&model);
+        }
+        for entry in entries(&self.path)? {
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+                continue;
+            };
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if name != MODEL {
+                    clear_inside(&path, &name)?;
+                }
+            } else if known(&name).is_some() {
+                fs::remove_file(&path).map_err(FolderError::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of the checkpoint that the run in this folder has written, as its record names them.
+    fn checkpoint_files(&self) -> Vec<String> {
+        let record = read_json(&self.path.join(RUN)).unwrap_or_default();
+        let files = record.pointer("/results/checkpoint/report/files");
+        let files = files.and_then(Value::as_array).into_iter().flatten();
+        let names = files.filter_map(Value::as_str);
+        // A name only: a damaged record must not lead elsewhere.
+        names
+            .filter(|name| Path::new(name).file_name() == Some(OsStr::new(name)))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an earlier run with this identity has left.
+    ///
+    /// # Errors
+    /// A run of another identity ([`FolderError::Differs`]), and files that cannot be read.
+    pub fn earlier(&self, identity: &Identity) -> Result<Earlier, FolderError> {
+        let complete = [RUN, PART].map(|name| self.path.join(name));
+        if let Some(run) = complete.into_iter().find(|path| path.exists()) {
+            let document = read_json(&run)?;
+            let found = document.get("identity").cloned();
+            let found: Option<Identity> = found.and_then(|v| serde_json::from_value(v).ok());
+            let Some(found) = found else {
+                return Err(FolderError::NotARun { path: run });
+            };
+            agree(run, &found, identity)?;
+            return Ok(Earlier::Complete(document));
+        }
+        let path = self.path.join(STATE);
+        if !path.exists() {
+            return Ok(Earlier::Nothing);
+        }
+        let saved: Saved =
+            serde_json::from_value(read_json(&path)?).map_err(|source| FolderError::State {
+                path: path.clone(),
+                source,
+            })?;
+        agree(path, &saved.identity, identity)?;
+        Ok(Earlier::Interrupted(saved.state))
+    }
+
+    /// Whether there is a saved state of an unfinished run.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        self.path.join(STATE).exists()
+    }
+
+    /// The state is of no use any more: the run, or its part, is complete.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn remove_state(&self) -> Result<(), FolderError> {
+        self.remove(STATE)?;
+        self.remove(STATE_PREDICTIONS)
+    }
+
+    /// Saves the state of an unfinished run.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn save_state(&self, identity: &Identity, state: Value) -> Result<(), FolderError> {
+        let saved = Saved {
+            identity: identity.clone(),
+            state,
+        };
+        let text = serde_json::to_vec(&saved).map_err(|source| FolderError::Document {
+            name: STATE.into(),
+            source,
+        })?;
+        self.write(STATE, &text)
+    }
+
+    /// Writes a file, whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        let mut stream = self.stream(name)?;
+        stream.put(bytes)?;
+        stream.finish()
+    }
+
+    /// Begins a file that grows while the run goes on and appears when it is finished.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn stream(&self, name: &str) -> Result<Stream, FolderError> {
+        let path = self.path.join(name);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As an ordinary new file: the umask decides who may read it.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = builder
+            .tempfile_in(&self.path)
+            .map_err(FolderError::io("create a file in", &self.path))?;
+        Ok(Stream {
+            file: io::BufWriter::new(file),
+            path,
+        })
+    }
+
+    /// Writes a JSON file for people and machines.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), FolderError> {
+        let mut text =
+            serde_json::to_string_pretty(value).map_err(|source| FolderError::Document {
+                name: name.into(),
+                source,
+            })?;
+        text.push('\n');
+        self.write(name, text.as_bytes())
+    }
+
+    /// Writes a table: its line of names, `more` being those that only the run knows, and its rows.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn write_table<R: Row>(
+        &self,
+        more: &[String],
+        rows: impl IntoIterator<Item = R>,
+    ) -> Result<(), FolderError> {
+        self.write(R::FILE, table::<R, R>(more, rows).as_bytes())
+    }
+
+    /// Marks the run as complete: `run.json` appears, the saved state goes.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn complete(&self, run: &Value) -> Result<(), FolderError> {
+        self.write_json(RUN, run)?;
+        self.remove_state()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FolderError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Files that a killed process was writing.
+    fn remove_leftovers(&self) -> Result<(), FolderError> {
+        for entry in entries(&self.path)? {
+            if is_temporary(&entry.file_name()) {
+                let path = entry.path();
+                let removed = if path.is_dir() {
+                    fs::remove_dir_all(&path)
+                } else {
+                    fs::remove_file(&path)
+                };
+                removed.map_err(FolderError::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes the files of the registry in a folder of the run folder.
+fn clear_inside(folder: &Path, name: &str) -> Result<(), FolderError> {
+    let mut ours = false;
+    for entry in entries(folder)? {
+        let file = entry.file_name();
+        let registered = file
+            .to_str()
+            .and_then(|file| known(&format!("{name}/{file}")))
+            .is_some();
+        // Temporary files are ours where a command writes into the folder itself.
+        if registered || (name == crate::registry::MAPS && is_temporary(&file)) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(FolderError::io("remove", &path))?;
+            ours = true;
+        }
+    }
+    if ours || crate::registry::is_folder(name) {
+        remove_if_empty(folder);
+    }
+    Ok(())
+}
+
+/// A folder with something of somebody else stays.
+fn remove_if_empty(folder: &Path) {
+    let _ = fs::remove_dir(folder);
+}
+
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, FolderError> {
+    let read = || fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>();
+    read().map_err(FolderError::io("read the folder", folder))
+}
+
+/// A file that appears when it is finished; dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct Stream {
+    file: io::BufWriter<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl Stream {
+    /// Adds to the file.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), FolderError> {
+        self.file
+            .write_all(bytes)
+            .map_err(FolderError::io("write", &self.path))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    pub fn finish(self) -> Result<(), FolderError> {
+        let Self { file, path } = self;
+        let finish = || {
+            let file = file.into_inner().map_err(|error| error.into_error())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)
+                .map(drop::<File>)
+                .map_err(|error| error.error)
+        };
+        finish().map_err(FolderError::io("write", &path))
+    }
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.starts_with(TEMPORARY))
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// [`FolderError::Json`]; what the file system refuses.
+pub fn read_json(path: &Path) -> Result<Value, FolderError> {
+    let bytes = fs::read(path).map_err(FolderError::io("read", path))?;
+    serde_json::from_slice(&bytes).map_err(|source| FolderError::Json {
+        path: path.into(),
+        source,
+    })
+}
+
+fn agree(path: PathBuf, found: &Identity, wanted: &Identity) -> Result<(), FolderError> {
+    match found.difference(wanted) {
+        None => Ok(()),
+        Some(difference) => Err(FolderError::Differs {
+            path,
+            subject: difference.subject,
+            was: difference.was,
+            is: difference.is,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn filled(names: &[&str]) -> tempfile::TempDir {
+        let base = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = base.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        base
+    }
+
+    #[test]
+    fn what_is_not_of_a_run_stays() {
+        let gone = [
+            "run.json",
+            "report.html",
+            "head_mask.npy",
+            "part.json",
+            "chunks.jsonl",
+            "index.json",
+            "shard-00000.safetensors",
+            "shard-123456.npz",
+            "tokens/shard-00001.parquet",
+            "gradients_keys/shard-00001.parquet",
+            "maps/maps-00001.bin",
+            "maps/.bertology-x",
+            ".bertology-y",
+        ];
+        let kept = [
+            "notes.txt",
+            "head_mask.npy.bak",
+            "shard-1.npz",
+            "shard-00000.txt",
+            "shard-0000x.npz",
+            "mine/shard-00001.parquet",
+            "mine/run.json",
+            "words/notes.txt",
+            "model/config.json",
+            "maps/notes.txt",
+        ];
+        let base = filled(&[&gone[..], &kept[..]].concat());
+        let folder = RunFolder::open(base.path()).unwrap();
+        folder.clear(None).unwrap();
+        for name in gone {
+            assert!(!base.path().join(name).exists(), "{name}");
+        }
+        for name in kept {
+            assert!(base.path().join(name).exists(), "{name}");
+        }
+        assert!(!base.path().join("tokens").exists());
+    }
+
+    #[test]
+    fn of_a_checkpoint_goes_what_the_record_names() {
+        let files = [
+            "model/config.json",
+            "model/mine.txt",
+            "model/model.safetensors",
+            "else.txt",
+        ];
+        let base = filled(&files);
+        let record = json!({ "results": { "checkpoint": { "report": { "files":
+            ["config.json", "model.safetensors", "../else.txt"] } } } });
+        let folder = RunFolder::open(base.path()).unwrap();
+        folder.write_json(RUN, &record).unwrap();
+        // The model that is being read is not removed.
+        folder.clear(Some(&base.path().join("model"))).unwrap();
+        assert!(files.iter().all(|name| base.path().join(name).exists()));
+        folder.write_json(RUN, &record).unwrap();
+        folder.clear(Some(base.path())).unwrap();
+        let left = files.map(|name| base.path().join(name).exists());
+        assert_eq!(left, [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let base = filled(&[]);
+        let folder = RunFolder::open(base.path()).unwrap();
+        let mut stream = folder.stream("heads.csv").unwrap();
+        stream.put(b"layer").unwrap();
+        drop(stream);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_the_same_run_goes_on() {
+        let base = filled(&[]);
+        let folder = RunFolder::open(base.path()).unwrap();
+        let identity = Identity {
+            command: "importance".into(),
+            version: "1".into(),
+            options: json!({ "limit": 3, "seed": null }),
+            model_sha256: "aa".into(),
+            tokenizer_sha256: None,
+            data_sha256: Some("bb".into()),
+        };
+        folder.save_state(&identity, json!([1.5])).unwrap();
+        let found = folder.earlier(&identity).unwrap();
+        assert!(matches!(found, Earlier::Interrupted(state) if state == json!([1.5])));
+        let mut other = identity.clone();
+        other.set("limit", json!(4));
+        let error = folder.earlier(&other).unwrap_err().to_string();
+        assert!(
+            error.contains("the option limit was 3, now it is 4"),
+            "{error}"
+        );
+        other.data_sha256 = None;
+        let error = folder.earlier(&other).unwrap_err().to_string();
+        assert!(
+            error.contains("SHA-256 of the data was bb, now it is none"),
+            "{error}"
+        );
+    }
+}

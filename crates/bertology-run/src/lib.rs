@@ -1,0 +1,34 @@
+//! What lies in a run folder.
+//!
+//! Every command that studies a model ends in a folder: arrays, tables, `run.json` with everything about
+//! the run, and `report.html`. This crate names the files, writes them and reads them; it knows no model.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`registry`] | every file that any command writes, and what it means |
+//! | [`RunFolder`] | the writer: files appear whole or not at all, `run.json` last |
+//! | [`rows`] | the rows of every table |
+//! | [`results`] | what each command puts into `run.json` |
+//! | [`Run`] | the reader |
+//!
+//! `docs/run-folder.md` lists the registry for readers.
+
+pub mod registry;
+pub mod results;
+pub mod rows;
+pub mod table;
+
+mod error;
+mod folder;
+mod head_table;
+mod identity;
+mod read;
+
+pub use error::FolderError;
+pub use folder::{Earlier, RunFolder, Stream, read_json};
+pub use head_table::HeadTable;
+pub use identity::{Difference, Identity, Subject};
+pub use read::{ModelFacts, Rows, Run, RunError, text_of};
+
+/// The layout of a run folder that is written and read, as `run.json` has it under `format`.
+pub const FORMAT: u64 = 1;
