@@ -15,6 +15,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+import shared
 from make_golden import IGNORED, OUT, SEED, rng, softmax_recorded, tensors_of
 
 # Another processor sums in another order. Measured against float64 the values are up to 1e-6 of the largest entry
@@ -206,14 +207,14 @@ def compare(made, kept, folders):
     """Prints what differs between two places, in the named folders; returns the number of files."""
     failures = 0
     names = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
-    present = {p.relative_to(kept) for p in kept.rglob("*") if p.is_file() and p.relative_to(kept).parts[0] in folders}
+    present = {name for name in shared.names(kept) if name.parts[0] in folders}
     for name in sorted(names | present):
         if name not in present:
             problem = "not committed"
         elif name not in names:
             problem = "no longer made"
         else:
-            problem = difference(made / name, kept / name)
+            problem = difference(made / name, shared.resolved(kept, name))
         if problem:
             failures += 1
             print(f"FAIL {name}: {problem}")
@@ -241,4 +242,5 @@ def command(description, generate):
             shutil.copytree(folder, target)
             size = sum(p.stat().st_size for p in target.iterdir())
             print(f"{folder.name:26} {size / 1000:7.1f} kB")
+        shared.share(options.output)
     return 0

@@ -1,6 +1,6 @@
 """What the loss of one head costs, as transformers computes it: one zero in the head mask at a time.
 
-Writes crates/bertology/tests/golden/ablation.json, for the embedded models: the classifier tiny-bert on
+Writes golden/studies/ablation.json, for the embedded models: the classifier tiny-bert on
 the first sentences of assets/grammar, the language model tiny-gpt2 on the first lines of dev.txt. In
 float32 with eager attention, one text at a time. Nothing here is shared with the code under test.
 
@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "assets"
-OUT = ROOT / "crates" / "bertology" / "tests" / "golden" / "ablation.json"
+OUT = ROOT / "golden" / "studies" / "ablation.json"
 SENTENCES = 250
 LINES = 60
 

@@ -5,7 +5,7 @@ Sentences are the first of assets/grammar/dev.conllu, their words joined by sing
 documents of coreference.conllu beside the files that are written. Formulas: attention_reference.py; what is in
 the files: README.md.
 
-    make_attention_golden.py            write crates/bertology/tests/golden/attention
+    make_attention_golden.py            write golden/studies/attention
     make_attention_golden.py --check    make them again and compare with the committed ones
 """
 
@@ -25,7 +25,7 @@ import treebank
 from attention_models import Model, gradients
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates/bertology/tests/golden/attention"
+OUT = ROOT / "golden/studies/attention"
 HAND_MADE = OUT / "coreference.conllu"
 MODELS = ("tiny-bert", "tiny-gpt2", "tiny-gpt")
 SENTENCES = 40

@@ -1,6 +1,6 @@
 """Divergences, a map and clusters of heads, as scipy and scikit-learn compute them.
 
-Writes crates/bertology/tests/golden/cluster.json. Nothing here is shared with the code under test.
+Writes golden/studies/cluster.json. Nothing here is shared with the code under test.
 
     python tools/golden/make_cluster_golden.py
 
@@ -20,7 +20,7 @@ from sklearn.manifold import MDS
 from sklearn.metrics import silhouette_samples
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates" / "bertology" / "tests" / "golden" / "cluster.json"
+OUT = ROOT / "golden" / "studies" / "cluster.json"
 HEADS, TOKENS, SEQUENCES = 12, 7, 2
 # The numbers of the released script: 0.999 of the attention, 0.001 shared out evenly.
 SMOOTHING = 0.001

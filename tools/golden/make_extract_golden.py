@@ -4,7 +4,7 @@
 The arrays bear the names that `bertology extract --format safetensors` gives them, the texts laid end to
 end without padding. float32, eager attention, dropout off, one text at a time.
 
-    make_extract_golden.py            write crates/bertology/tests/golden/extract.safetensors
+    make_extract_golden.py            write golden/studies/extract.safetensors
     make_extract_golden.py --check    make it again and compare with the committed one
 """
 
@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates/bertology/tests/golden/extract.safetensors"
+OUT = ROOT / "golden/studies/extract.safetensors"
 MODEL = ROOT / "assets/tiny-bert"
 TOLERANCE = 1e-5  # of the largest entry: another processor sums in another order
 # The same list as in crates/bertology/tests/studies/extract.rs. The second has words of several tokens and

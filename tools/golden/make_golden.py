@@ -39,8 +39,10 @@ from transformers import (
 )
 from transformers.models.roberta.modeling_roberta import create_position_ids_from_input_ids
 
+import shared
+
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates/bertology-model/tests/golden"
+OUT = ROOT / "golden/engine"
 SEED = 20240607
 TOLERANCE = 1e-6
 IGNORED = -100  # the label transformers' cross-entropy skips
@@ -533,14 +535,14 @@ def check(kept):
         made = Path(scratch)
         generate(made)
         names = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
-        present = {p.relative_to(kept) for p in kept.rglob("*") if p.is_file()} if kept.is_dir() else set()
+        present = shared.names(kept) if kept.is_dir() else set()
         for name in sorted(names | present):
             if name not in present:
                 problem = "not committed"
             elif name not in names:
                 problem = "no longer made"
             else:
-                problem = difference(made / name, kept / name)
+                problem = difference(made / name, shared.resolved(kept, name))
             if problem:
                 failures += 1
                 print(f"FAIL {name}: {problem}")
@@ -569,6 +571,7 @@ def main():
             shutil.copytree(folder, target)
             size = sum(p.stat().st_size for p in target.iterdir())
             print(f"{folder.name:26} {size / 1000:7.1f} kB")
+    shared.share(options.output)
     return 0
 
 

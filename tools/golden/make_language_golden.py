@@ -1,6 +1,6 @@
 """Losses and importance of language models over windows, as transformers computes them.
 
-Writes crates/bertology/tests/golden/language.json: for golden models of the engine and fixed token
+Writes golden/studies/language.json: for golden models of the engine and fixed token
 ids, the windows of transformers' perplexity guide put through the model one by one, in float32 with
 eager attention. Nothing here is shared with the code under test.
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-ROOT = Path(__file__).resolve().parents[2] / "crates"
-MODELS = ROOT / "bertology-model" / "tests" / "golden"
-OUT = ROOT / "bertology" / "tests" / "golden" / "language.json"
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "golden" / "engine"
+OUT = ROOT / "golden" / "studies" / "language.json"
 
 # Ids of the tokens around each window of a masked language model.
 FRAMES = {"bert": (2, 3), "roberta": (0, 2)}

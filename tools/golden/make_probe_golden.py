@@ -1,7 +1,7 @@
 """Attention probes as torch trains them: logits, gradients, losses and parameters after some steps of Adam; and the
 optimiser by itself, with weight decay and a schedule.
 
-Writes probes.safetensors and optim.safetensors in crates/bertology-train/tests/golden. In the first the sentences are random: maps whose rows
+Writes probes.safetensors and optim.safetensors in golden/probes. In the first the sentences are random: maps whose rows
 are distributions, word vectors, heads. The features are formed here as the paper's formula says, with an
 explicit array over word, candidate and channel; gradients are autograd's, steps are torch.optim.Adam's.
 Float32. Nothing here is shared with the code under test.
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from transformers import get_linear_schedule_with_warmup
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates" / "bertology-train" / "tests" / "golden"
+OUT = ROOT / "golden" / "probes"
 SEED = 20_190_611
 HEADS, DIM, HIDDEN = 4, 3, 256
 LENGTHS = [5, 1, 3]

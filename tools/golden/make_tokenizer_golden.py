@@ -28,8 +28,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast
 
+import shared
+
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "crates/bertology-tokenizer/tests/golden"
+OUT = ROOT / "golden/tokenizer"
 
 # ---------------------------------------------------------------- vocabularies
 
@@ -423,9 +425,10 @@ def check(kept):
         made = Path(scratch)
         generate(made)
         names = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
-        present = {p.relative_to(kept) for p in kept.rglob("*") if p.is_file()} if kept.is_dir() else set()
+        present = shared.names(kept) if kept.is_dir() else set()
         for name in sorted(names | present):
-            if name not in names or name not in present or (made / name).read_bytes() != (kept / name).read_bytes():
+            same = name in names & present and (made / name).read_bytes() == shared.resolved(kept, name).read_bytes()
+            if not same:
                 failures += 1
                 print(f"FAIL {name}")
     print(f"{len(names)} files, {failures} differ")
@@ -449,6 +452,7 @@ def main():
             size = sum(p.stat().st_size for p in target.iterdir())
             cases = json.loads((target / "cases.json").read_text(encoding="utf-8"))
             print(f"{folder.name:26} {size / 1000:7.1f} kB  {len(cases)} cases")
+    shared.share(options.output)
     return 0
 
 

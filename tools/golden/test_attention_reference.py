@@ -265,7 +265,7 @@ class Dependencies(unittest.TestCase):
 
 class Coreference(unittest.TestCase):
     def setUp(self):
-        self.sentences, layout = treebank.read(ROOT / "crates/bertology/tests/golden/attention/coreference.conllu")
+        self.sentences, layout = treebank.read(ROOT / "golden/studies/attention/coreference.conllu")
         self.documents = treebank.documents(self.sentences)
         self.mentions = [treebank.mentions(document, layout) for document in self.documents]
 

@@ -1,10 +1,10 @@
 //! From the options about data and objective to the library's corpus.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use bertology::attention::{
-    InputMode, Packing, RowMode, TextOptions, TextPassages, TreebankOptions,
+    InputMode, Packing, RowMode, SentencePassages, TextOptions, TextPassages, TextSupply,
+    TreebankOptions,
 };
 use bertology::corpus::CorpusOptions;
 use bertology::data::conllu::Treebank;
@@ -13,8 +13,8 @@ use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
 use crate::args::{
-    DataArgs, DocumentsArg, InputArg, LongArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
-    SourceArgs, TooLongArg, TreebankArgs,
+    DataArgs, DocumentsArg, InputArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
+    SequenceArgs, SourceArgs, TreebankArgs,
 };
 use crate::failure::Failure;
 use crate::session::{Opened, failure};
@@ -42,11 +42,11 @@ pub(crate) fn open_as(args: &DataArgs) -> OpenAs {
 pub(crate) fn refuse_objective(args: &DataArgs) -> Result<(), Failure> {
     let set = [
         (args.objective.is_some(), "--objective"),
-        (args.bos, "--bos"),
+        (args.sequence.bos, "--bos"),
         (args.mlm_probability.is_some(), "--mlm-probability"),
         (args.unmasked, "--unmasked"),
-        (args.too_long.is_some(), "--too-long"),
-        (args.stride.is_some(), "--stride"),
+        (args.sequence.too_long.is_some(), "--too-long"),
+        (args.sequence.stride.is_some(), "--stride"),
     ];
     match set.iter().find(|(set, _)| *set) {
         None => Ok(()),
@@ -61,13 +61,9 @@ pub(crate) fn refuse_objective(args: &DataArgs) -> Result<(), Failure> {
 pub(crate) fn corpus(opened: &Opened, data: &DataArgs, screen: &Screen) -> Result<Corpus, Failure> {
     let mut options = CorpusOptions::default();
     options.objective = Wanted::of(data).objective(opened, screen)?;
-    options.max_length = data.max_length.map(usize::from);
-    options.too_long = data.too_long.map(|what| match what {
-        TooLongArg::Error => TooLong::Error,
-        TooLongArg::Cut => TooLong::Cut,
-        TooLongArg::Window => TooLong::Window,
-    });
-    options.stride = data.stride.map(usize::from);
+    options.max_length = data.sequence.max_length();
+    options.too_long = data.sequence.too_long();
+    options.stride = data.sequence.stride();
     if data.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;
     }
@@ -91,7 +87,7 @@ impl Wanted {
     fn of(args: &DataArgs) -> Self {
         Self {
             objective: args.objective,
-            bos: args.bos,
+            bos: args.sequence.bos,
             mlm_probability: args.mlm_probability,
             unmasked: args.unmasked,
             seed: args.seed,
@@ -239,11 +235,46 @@ fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure>
 }
 
 /// The texts of a study of attention, read once to the end.
+pub(crate) fn texts(
+    opened: &Opened,
+    args: &PassageArgs,
+    screen: &Screen,
+) -> Result<TextSupply, Failure> {
+    match &args.conllu {
+        Some(path) => sentences(opened, args, path).map(TextSupply::Treebank),
+        None => passages(opened, args, screen).map(TextSupply::File),
+    }
+}
+
+/// The sentences of a treebank as texts.
+fn sentences(
+    opened: &Opened,
+    args: &PassageArgs,
+    path: &Path,
+) -> Result<SentencePassages, Failure> {
+    for (given, option) in [
+        (args.packing == PackingArg::Pairs, "--packing pairs"),
+        (args.source.documents.is_some(), "--documents"),
+        (args.source.split.is_some(), "--split"),
+    ] {
+        if given {
+            return Err(Failure::input(format!(
+                "{option} is for files of texts; with --conllu every sentence is a text, so leave it out"
+            )));
+        }
+    }
+    let treebank = treebank(path, args.source.limit);
+    let options = sentence_options(args.input, &args.sequence)?;
+    SentencePassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))
+}
+
+/// The texts of a file.
 pub(crate) fn passages(
     opened: &Opened,
     args: &PassageArgs,
     screen: &Screen,
 ) -> Result<TextPassages, Failure> {
+    args.sequence.refuse_stride()?;
     let mut source_args = args.source.clone();
     let packing = match args.packing {
         PackingArg::Single => Packing::Single,
@@ -256,19 +287,15 @@ pub(crate) fn passages(
     if args.packing_seed.is_some() && packing == Packing::Single {
         screen.note("--packing-seed has no effect: nothing is packed without --packing pairs");
     }
-    if args.packing == PackingArg::Pairs && args.too_long == LongArg::Error {
+    if args.packing == PackingArg::Pairs && args.sequence.too_long.is_some() {
         screen.note("--too-long has no effect: packed pairs always fit");
     }
     let source = source(&source_args, false, screen)?;
     let options = TextOptions {
         packing,
-        max_length: args.max_length.map(usize::from),
-        too_long: match args.too_long {
-            LongArg::Skip => TooLong::Skip,
-            LongArg::Cut => TooLong::Cut,
-            LongArg::Error => TooLong::Error,
-        },
-        bos: args.bos,
+        max_length: args.sequence.max_length(),
+        too_long: args.sequence.too_long().unwrap_or(TooLong::Skip),
+        bos: args.sequence.bos,
     };
     TextPassages::new(&opened.model, source, options).map_err(|e| failure(&e))
 }
@@ -279,18 +306,24 @@ pub(crate) fn treebank(path: &Path, limit: Option<usize>) -> Treebank {
 }
 
 /// How a treebank's sentences or documents become sequences.
-pub(crate) fn treebank_options(
-    args: &TreebankArgs,
-    max_length: Option<NonZeroUsize>,
-) -> TreebankOptions {
-    TreebankOptions {
-        input: args.input.map(|input| match input {
+pub(crate) fn treebank_options(args: &TreebankArgs) -> Result<TreebankOptions, Failure> {
+    sentence_options(args.input, &args.sequence)
+}
+
+fn sentence_options(
+    input: Option<InputArg>,
+    sequence: &SequenceArgs,
+) -> Result<TreebankOptions, Failure> {
+    sequence.refuse_stride()?;
+    Ok(TreebankOptions {
+        input: input.map(|input| match input {
             InputArg::Words => InputMode::Words,
             InputArg::Text => InputMode::Text,
         }),
-        max_length: max_length.map(usize::from),
-        bos: args.bos,
-    }
+        max_length: sequence.max_length(),
+        too_long: sequence.too_long(),
+        bos: sequence.bos,
+    })
 }
 
 /// What the attention from a word of several tokens is.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bertology::attention::{Proportion, SequenceCounts};
+use bertology::attention::{Proportion, SequenceCounts, TextSupply};
 use bertology::data::LabelMap;
 use bertology::evaluate::{Evaluation, Metrics};
 use bertology::{Corpus, HeadId, HeadMask, Objective, TokenMasking};
@@ -158,6 +158,22 @@ impl Run {
         if let Some(mask) = mask {
             self.identity.set("mask", json!(mask.values()));
         }
+    }
+
+    /// Names the texts of a study of attention; `more` is what else is known of them.
+    pub(crate) fn set_texts(&mut self, texts: &TextSupply, more: Value) {
+        let file = match texts {
+            TextSupply::File(texts) => json!(texts.info()),
+            TextSupply::Treebank(sentences) => json!(sentences.info()),
+        };
+        let mut data = json!({ "file": file, "max_length": texts.max_length() });
+        if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
+            data.extend(more);
+        }
+        if let (TextSupply::Treebank(sentences), Value::Object(data)) = (texts, &mut data) {
+            data.insert("input".into(), json!(sentences.input()));
+        }
+        self.set_data(Some(texts.sha256().to_owned()), data);
     }
 
     /// Names the texts of a run that has no labelled examples: their hash and their account.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bertology::attention::TextSupply;
 use bertology::data::DatasetInfo;
 use bertology::evaluate::{Evaluation, Metrics};
 use bertology::importance::Granularity;
@@ -132,7 +133,7 @@ pub(crate) fn of_objective(objective: Objective) -> String {
 }
 
 /// Skipped rows deserve a word.
-pub(crate) fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
+fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
     let skipped = &info.skipped;
     if skipped.total() == 0 {
         return;
@@ -153,6 +154,13 @@ pub(crate) fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
         info.path.display(),
         kinds.join(", ")
     ));
+}
+
+/// Skipped rows of texts deserve a word.
+pub(crate) fn note_skipped_texts(texts: &TextSupply, screen: &Screen) {
+    if let TextSupply::File(texts) = texts {
+        note_skipped_lines(texts.info(), screen);
+    }
 }
 
 /// Skipped rows and documents deserve a word.

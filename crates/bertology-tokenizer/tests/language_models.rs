@@ -5,15 +5,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bertology_tokenizer::{Tokenizer, TokenizerError};
 use serde_json::{Value, json};
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    bertology_testkit::golden(&format!("tokenizer/{name}"))
 }
 
 /// `vocab.json` and `merges.txt` of a golden folder, and other files.

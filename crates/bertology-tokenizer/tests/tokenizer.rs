@@ -34,9 +34,7 @@ impl Case {
 }
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    bertology_testkit::golden(&format!("tokenizer/{name}"))
 }
 
 fn read(path: &Path) -> String {
@@ -66,8 +64,7 @@ fn error(folder: &tempfile::TempDir) -> TokenizerError {
 #[test]
 fn golden_cases_of_transformers() {
     let (mut folders, mut worded) = (0, 0);
-    for entry in fs::read_dir(golden("")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    for name in bertology_testkit::golden_folders("tokenizer") {
         let tokenizer = Tokenizer::from_folder(golden(&name)).unwrap();
         let cases = cases(&name);
         assert!(cases.len() > 10, "{name}");

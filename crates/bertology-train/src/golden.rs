@@ -8,7 +8,7 @@ pub(crate) struct Golden(Vec<u8>);
 
 impl Golden {
     pub(crate) fn read(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/probes");
         Self(std::fs::read(folder.join(name)).unwrap())
     }
 

@@ -6,11 +6,10 @@ use bertology_checkpoint::{
     Affine, Checkpoint, Export, HeadSet, IgnoreReason, LayerParameter, OpenAs, OpenOptions,
     Parameter, Problem, TaskHead, WriteOptions, write_pruned,
 };
+use bertology_testkit::golden_folders;
 
 fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../bertology-model/tests/golden")
-        .join(name)
+    bertology_testkit::golden(&format!("engine/{name}"))
 }
 
 fn open(name: &str) -> Checkpoint {
@@ -27,8 +26,8 @@ fn values(checkpoint: &Checkpoint) -> Vec<(Parameter, Vec<f32>)> {
 #[test]
 fn every_folder_opens_with_every_tensor_used_or_explained() {
     let mut count = 0;
-    for entry in std::fs::read_dir(golden("")).unwrap() {
-        let path = entry.unwrap().path();
+    for name in golden_folders("engine") {
+        let path = golden(&name);
         if !path.join("config.json").is_file() {
             continue;
         }

@@ -292,9 +292,7 @@ fn unknown_keys_and_their_order_are_kept() {
 
 /// The config of a golden folder with some keys changed.
 fn changed(golden: &str, changes: &[(&str, Value)]) -> tempfile::TempDir {
-    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../bertology-model/tests/golden")
-        .join(golden);
+    let from = bertology_testkit::golden(&format!("engine/{golden}"));
     let to = tempfile::tempdir().unwrap();
     std::fs::copy(
         from.join("model.safetensors"),

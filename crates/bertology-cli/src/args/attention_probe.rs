@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{InputArg, ModelArgs, NoParts, OutputArgs, ResumeArgs, RowModeArg, WorkArgs};
+use super::{
+    InputArg, ModelArgs, NoParts, OutputArgs, ResumeArgs, RowModeArg, SequenceArgs, WorkArgs,
+};
 
 /// `bertology attention-probe`
 #[derive(Debug, Args, Serialize)]
@@ -29,18 +31,9 @@ pub(crate) struct AttentionProbeArgs {
     /// What of a sentence the model reads [default: words for BERT and DistilBERT, text for the others].
     #[arg(long, value_name = "WHAT", help_heading = "Data")]
     pub(crate) input: Option<InputArg>,
-    /// Longest sequence in tokens, special ones included; longer sentences are left out and counted
-    /// [default: the model's limit].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// Put the model's beginning-of-text token before every sentence (GPT-2).
-    #[arg(long, help_heading = "Data")]
-    pub(crate) bos: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) sequence: SequenceArgs,
     /// What attention from a word of several tokens is.
     #[arg(
         long,

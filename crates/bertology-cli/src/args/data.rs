@@ -1,12 +1,11 @@
 //! Which data, and what the model is scored for on them.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::Legacy;
+use super::{Legacy, SequenceArgs};
 
 /// Where the texts are.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -64,28 +63,12 @@ pub(crate) struct DataArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) source: SourceArgs,
-    /// Longest input in tokens, special ones included [default: the model's limit; with labels 128
-    /// if that is less].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// What is done with longer inputs [default: cut with labels, window for language models].
-    #[arg(long, value_name = "WHAT", help_heading = "Data")]
-    pub(crate) too_long: Option<TooLongArg>,
-    /// Tokens from one window to the next [default: half of what a window holds].
-    #[arg(long, value_name = "N", help_heading = "Data")]
-    pub(crate) stride: Option<NonZeroUsize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) sequence: SequenceArgs,
     /// What the model is scored for [default: what its head was made for].
     #[arg(long, value_name = "WHAT", help_heading = "Objective")]
     pub(crate) objective: Option<ObjectiveArg>,
-    /// lm: put the model's beginning-of-text token before each document, so that its first token is
-    /// predicted, too.
-    #[arg(long, help_heading = "Objective")]
-    pub(crate) bos: bool,
     /// mlm: chance of each token to be predicted; 0 is --unmasked [default: 0.15].
     #[arg(
         long,
@@ -116,18 +99,6 @@ pub(crate) enum DocumentsArg {
     Paragraph,
     /// The whole file.
     File,
-}
-
-/// What is done with inputs that are longer than the maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TooLongArg {
-    /// Refuse them, naming the line.
-    Error,
-    /// Cut off their end.
-    Cut,
-    /// Read them through overlapping windows; every token counts once.
-    Window,
 }
 
 /// What the model is scored for.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{SourceArgs, StudyArgs, TooLongArg};
+use super::{SequenceArgs, SourceArgs, StudyArgs};
 
 pub(crate) const ABOUT: &str = "\
 Write down what goes on inside: hidden states, attention, outputs and contributions of heads, \
@@ -23,26 +23,9 @@ pub(crate) struct TextArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) source: SourceArgs,
-    /// Longest sequence in tokens, special ones included [default: the model's limit].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// What happens to longer texts.
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "error",
-        help_heading = "Data"
-    )]
-    pub(crate) too_long: TooLongArg,
-    /// Tokens from one window to the next, with --too-long window; fewer than a window holds give
-    /// each window context [default: what a window holds].
-    #[arg(long, value_name = "N", help_heading = "Data")]
-    pub(crate) stride: Option<NonZeroUsize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) sequence: SequenceArgs,
 }
 
 /// Which values. A choice of heads is `all`, layers (`3`, `0-4`) or heads (`3.5`, `L3H5`, `3:5`,

@@ -1,11 +1,11 @@
 //! Which texts attention is studied on, and how they become sequences.
 
-use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::SourceArgs;
+use super::{InputArg, SequenceArgs, SourceArgs};
 
 /// Texts for a study of attention.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -13,38 +13,28 @@ pub(crate) struct PassageArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) source: SourceArgs,
+    /// The sentences of a treebank in CoNLL-U as texts.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["text", "data", "task", "token_ids", "text_column"])]
+    pub(crate) conllu: Option<PathBuf>,
+    /// What the model reads of a treebank [default: words for BERT and DistilBERT, text for RoBERTa, GPT and
+    /// GPT-2].
+    #[arg(long, value_name = "WHAT", help_heading = "Data", requires = "conllu")]
+    pub(crate) input: Option<InputArg>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) sequence: SequenceArgs,
     /// How texts become sequences.
     #[arg(
         long,
         value_name = "HOW",
         default_value = "single",
-        help_heading = "Data"
+        help_heading = "Sequences"
     )]
     pub(crate) packing: PackingArg,
     /// Seed of where pairs are split and what is cut from them [default: 42].
     #[arg(long, value_name = "SEED", help_heading = "Data")]
     pub(crate) packing_seed: Option<u64>,
-    /// Longest sequence in tokens, special ones included [default: the model's limit; of pairs 128 if
-    /// that is less].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// What happens to longer texts.
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "skip",
-        help_heading = "Data"
-    )]
-    pub(crate) too_long: LongArg,
-    /// Put the model's beginning-of-text token before every text (GPT-2); it draws much of the
-    /// attention to itself.
-    #[arg(long, help_heading = "Data")]
-    pub(crate) bos: bool,
 }
 
 /// How texts become sequences.
@@ -56,16 +46,4 @@ pub(crate) enum PackingArg {
     /// Sentences, one a line, are packed into pairs of segments, as Clark et al. do; documents stand
     /// between blank lines.
     Pairs,
-}
-
-/// What happens to texts of more tokens than may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LongArg {
-    /// They are left out and counted.
-    Skip,
-    /// Their end is cut off.
-    Cut,
-    /// They are refused, naming the line.
-    Error,
 }

@@ -1,7 +1,5 @@
 //! `bertology survey`
 
-use std::num::NonZeroUsize;
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -25,15 +23,6 @@ pub(crate) struct SurveyOwn {
     /// Read only the first N sentences.
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub(crate) limit: Option<usize>,
-    /// Leave out and count sentences of more tokens, special ones included [default: the model's
-    /// limit].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
 }
 
 /// A study that can share a pass.

@@ -1,12 +1,11 @@
 //! Which treebank attention is held against, and how its sentences become sequences.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::StudyArgs;
+use super::{SequenceArgs, StudyArgs};
 
 /// A treebank.
 #[derive(Debug, Args, Serialize)]
@@ -17,10 +16,9 @@ pub(crate) struct TreebankArgs {
     /// What the model reads [default: words for BERT and DistilBERT, text for RoBERTa, GPT and GPT-2].
     #[arg(long, value_name = "WHAT", help_heading = "Data")]
     pub(crate) input: Option<InputArg>,
-    /// Put the model's beginning-of-text token before every text (GPT-2); it draws much of the
-    /// attention to itself.
-    #[arg(long, help_heading = "Data")]
-    pub(crate) bos: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) sequence: SequenceArgs,
     /// What the attention from a word of several tokens is.
     #[arg(
         long,
@@ -67,15 +65,6 @@ pub(crate) struct SyntaxOwn {
     /// Read only the first N sentences (of each treebank).
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub(crate) limit: Option<usize>,
-    /// Leave out and count sentences of more tokens, special ones included [default: the model's
-    /// limit].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
     /// Leave subtypes away: nmod:poss counts as nmod.
     #[arg(long, help_heading = "Syntax")]
     pub(crate) base_relations: bool,
@@ -105,13 +94,4 @@ pub(crate) struct CorefOwn {
     /// Read only the first N documents.
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub(crate) limit: Option<usize>,
-    /// Cut documents, between words, to so many tokens, special ones included [default: 128, or the
-    /// model's limit if that is less].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Data"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
 }

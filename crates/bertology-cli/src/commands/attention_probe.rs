@@ -184,7 +184,7 @@ fn treebank_args(args: &AttentionProbeArgs, path: &Path) -> TreebankArgs {
     TreebankArgs {
         conllu: path.into(),
         input: args.input,
-        bos: args.bos,
+        sequence: args.sequence.clone(),
         row_mode: args.row_mode,
     }
 }
@@ -195,7 +195,7 @@ fn sentences(
     path: &Path,
     limit: Option<usize>,
 ) -> Result<Sentences, Failure> {
-    let options = data::treebank_options(&treebank_args(args, path), args.max_length);
+    let options = data::treebank_options(&treebank_args(args, path))?;
     let treebank = data::treebank(path, limit);
     SentencePassages::new(&opened.model, treebank, options)
         .map(Sentences::new)
@@ -299,8 +299,8 @@ impl Maps {
             identity.data_sha256,
             args.limit,
             args.input,
-            args.max_length,
-            args.bos,
+            args.sequence.max_length,
+            args.sequence.bos,
             args.row_mode,
             args.cache_dtype,
             args.work.tokens_per_batch,

@@ -1,6 +1,6 @@
 //! `bertology cluster`: which heads look at the same things.
 
-use bertology::attention::TextPassages;
+use bertology::attention::TextSupply;
 use bertology::attention::cluster::mds::scale_to_plane;
 use bertology::attention::cluster::{
     ClusterCount, Clusters, DistanceOptions, DistanceState, Layout, MdsOptions, RowChoice, Scale,
@@ -21,12 +21,12 @@ use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::{count, plural, seconds};
-use crate::show::{Screen, passages as texts, plane};
+use crate::show::{Screen, passages as show, plane};
 use crate::study;
 
 /// What is opened besides the model.
 pub(crate) struct Input {
-    passages: TextPassages,
+    texts: TextSupply,
     options: DistanceOptions,
 }
 
@@ -35,7 +35,7 @@ impl StudyCommand for ClusterArgs {
     const LAP: &'static str = "distances";
 
     type Input = Input;
-    type Supply = TextPassages;
+    type Supply = TextSupply;
     type Study = DistanceState;
 
     fn prepare(&mut self, _: &Screen) -> Result<(), Failure> {
@@ -46,18 +46,14 @@ impl StudyCommand for ClusterArgs {
         let heads = opened.model.model().heads().count();
         check_clusters(self.own.clusters, heads)?;
         Ok(Input {
-            passages: data::passages(opened, &self.input, screen)?,
+            texts: data::texts(opened, &self.input, screen)?,
             options: distance_options(self, screen)?,
         })
     }
 
     fn identity(&self, input: &Input, run: &mut Run) {
-        let passages = &input.passages;
         run.set_seed(Some(self.own.seed));
-        run.set_data(
-            Some(passages.info().sha256.clone()),
-            json!({ "file": passages.info(), "max_length": passages.max_length() }),
-        );
+        run.set_texts(&input.texts, json!({}));
     }
 
     fn stages<'a>(
@@ -68,7 +64,7 @@ impl StudyCommand for ClusterArgs {
     ) -> Result<Vec<Stage<'a, Self>>, Failure> {
         let state = DistanceState::new(&opened.model, &input.options);
         let state = state.map_err(|e| failure(&e))?;
-        Ok(vec![Stage::new(&opened.model, &input.passages, state)])
+        Ok(vec![Stage::new(&opened.model, &input.texts, state)])
     }
 
     fn unit(&self, _: &Input) -> &'static str {
@@ -76,11 +72,11 @@ impl StudyCommand for ClusterArgs {
     }
 
     fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
-        Ok(texts::headline(opened, &input.passages))
+        Ok(show::headline(opened, &input.texts))
     }
 
     fn notes(&self, input: &Input, screen: &Screen) {
-        study::note_skipped_lines(input.passages.info(), screen);
+        study::note_skipped_texts(&input.texts, screen);
     }
 
     fn results(
@@ -90,7 +86,7 @@ impl StudyCommand for ClusterArgs {
         studies: Vec<DistanceState>,
     ) -> Result<Shown, Failure> {
         let state = super::only(studies)?;
-        if let Some(left_out) = texts::left_out(state.counts(), &input.passages) {
+        if let Some(left_out) = show::left_out(state.counts(), &input.texts) {
             ended.screen.note(&left_out);
         }
         let heads = state.heads();
@@ -104,7 +100,7 @@ impl StudyCommand for ClusterArgs {
             text: format!(
                 "\n{}\n\n{}{}\n{}",
                 found.text(),
-                texts::studied(state.counts(), &input.passages),
+                show::studied(state.counts(), &input.texts),
                 match state.sums().rows() {
                     rows if rows == state.sums().tokens() => String::new(),
                     rows => format!(", of which {} compared", count(rows)),

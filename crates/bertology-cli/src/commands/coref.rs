@@ -27,7 +27,7 @@ impl StudyCommand for CorefArgs {
 
     fn open(&self, opened: &Opened, _: &Screen) -> Result<DocumentPassages, Failure> {
         let treebank = data::treebank(&self.input.conllu, self.own.limit);
-        let options = data::treebank_options(&self.input, self.own.max_length);
+        let options = data::treebank_options(&self.input)?;
         DocumentPassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))
     }
 

@@ -255,7 +255,8 @@ fn wrapped(words: &[impl AsRef<str>]) -> String {
 
 /// How many predictions are right, of how many.
 fn right(path: &Path) -> Result<(u64, u64), Failure> {
-    let rows: Rows<PredictionRow> = Rows::read(path).map_err(|error| pages::failure(&error.into()))?;
+    let rows: Rows<PredictionRow> =
+        Rows::read(path).map_err(|error| pages::failure(&error.into()))?;
     let right = rows.all.iter().filter(|row| row.label == row.prediction);
     Ok((right.count() as u64, rows.all.len() as u64))
 }

@@ -10,7 +10,6 @@ use bertology::extract::{
     Pool, Request, Summary, Texts,
 };
 use bertology::model::LayerSite;
-use bertology::windows::TooLong;
 use bertology::{Architecture, OpenAs};
 use bertology_run::registry::INDEX;
 use bertology_run::results::{ExtractCounts, ExtractResults};
@@ -18,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Done;
-use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg, ValueArgs};
+use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 use crate::command::{self, Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
@@ -229,13 +228,10 @@ fn options(args: &ExtractArgs) -> ExtractOptions {
         PoolArg::Last => Pool::Last,
         PoolArg::Mean => Pool::Mean,
     };
-    options.too_long = match input.too_long {
-        TooLongArg::Error => TooLong::Error,
-        TooLongArg::Cut => TooLong::Cut,
-        TooLongArg::Window => TooLong::Window,
-    };
-    options.stride = input.stride.map(usize::from);
-    options.max_length = input.max_length.map(usize::from);
+    options.too_long = input.sequence.too_long().unwrap_or(options.too_long);
+    options.stride = input.sequence.stride();
+    options.max_length = input.sequence.max_length();
+    options.bos = input.sequence.bos;
     options.shard_size = own.shard_size.get();
     if input.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;

@@ -1,6 +1,6 @@
 //! `bertology patterns`: what every head looks at.
 
-use bertology::attention::TextPassages;
+use bertology::attention::{Packing, Supply, TextSupply};
 use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, Thresholds,
     TokenClasses,
@@ -23,13 +23,13 @@ use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::seconds;
-use crate::show::{Screen, passages as texts, patterns as show};
+use crate::show::{Screen, passages, patterns as show};
 use crate::study;
 use crate::tables::{cells, grid};
 
 /// What is opened besides the model.
 pub(crate) struct Input {
-    passages: TextPassages,
+    texts: TextSupply,
     objective: Option<Objective>,
     classes: TokenClasses,
 }
@@ -39,7 +39,7 @@ impl StudyCommand for PatternsArgs {
     const LAP: &'static str = "patterns";
 
     type Input = Input;
-    type Supply = TextPassages;
+    type Supply = TextSupply;
     type Study = PatternsState;
 
     fn open_as(&self) -> OpenAs {
@@ -48,18 +48,26 @@ impl StudyCommand for PatternsArgs {
 
     fn open(&self, opened: &Opened, screen: &Screen) -> Result<Input, Failure> {
         let objective = objective(opened, self, screen)?;
-        let mut passages = data::passages(opened, &self.input, screen)?;
-        if let Some(objective) = objective {
-            let order = match self.input.source.swapped_mnli_labels {
-                true => LabelOrder::SwappedMnli,
-                false => LabelOrder::Task,
-            };
-            let with_loss = passages.objective(objective, order);
-            passages = with_loss.map_err(|e| failure(&e))?;
-        }
+        let texts = match (data::texts(opened, &self.input, screen)?, objective) {
+            (texts, None) => texts,
+            (TextSupply::File(texts), Some(objective)) => {
+                let order = match self.input.source.swapped_mnli_labels {
+                    true => LabelOrder::SwappedMnli,
+                    false => LabelOrder::Task,
+                };
+                let with_loss = texts.objective(objective, order);
+                TextSupply::File(with_loss.map_err(|e| failure(&e))?)
+            }
+            (TextSupply::Treebank(_), Some(_)) => {
+                return Err(Failure::input(
+                    "--gradients are those of a loss, which the sentences of --conllu do not have; give \
+                     them as --text FILE",
+                ));
+            }
+        };
         let classes = TokenClasses::of_model(&opened.model, self.own.punctuation.as_deref());
         Ok(Input {
-            passages,
+            texts,
             objective,
             classes: classes.map_err(|e| failure(&e))?,
         })
@@ -67,9 +75,7 @@ impl StudyCommand for PatternsArgs {
 
     fn identity(&self, input: &Input, run: &mut Run) {
         let Input {
-            passages,
-            objective,
-            ..
+            texts, objective, ..
         } = input;
         run.set_seed(match objective {
             Some(Objective::MaskedLm {
@@ -77,18 +83,13 @@ impl StudyCommand for PatternsArgs {
             }) => Some(*seed),
             _ => None,
         });
-        run.set_data(
-            Some(passages.info().sha256.clone()),
-            json!({
-                "file": passages.info(),
-                "max_length": passages.max_length(),
-                "packing": passages.options().packing,
-                "objective": objective,
-            }),
-        );
+        let packing = match texts {
+            TextSupply::File(texts) => texts.options().packing,
+            TextSupply::Treebank(_) => Packing::Single,
+        };
+        run.set_texts(texts, json!({ "packing": packing, "objective": objective }));
         // With their seeds, where these matter.
-        run.identity
-            .set("packing", json!(passages.options().packing));
+        run.identity.set("packing", json!(packing));
         run.identity.set("objective", json!(objective));
     }
 
@@ -101,7 +102,7 @@ impl StudyCommand for PatternsArgs {
         let classes = input.classes.clone();
         let state = PatternsState::new(&opened.model, classes, options(self));
         let state = state.map_err(|e| failure(&e))?;
-        Ok(vec![Stage::new(&opened.model, &input.passages, state)])
+        Ok(vec![Stage::new(&opened.model, &input.texts, state)])
     }
 
     fn unit(&self, _: &Input) -> &'static str {
@@ -109,11 +110,11 @@ impl StudyCommand for PatternsArgs {
     }
 
     fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {
-        Ok(headline(opened, &input.passages, input.objective))
+        Ok(headline(opened, &input.texts, input.objective))
     }
 
     fn notes(&self, input: &Input, screen: &Screen) {
-        study::note_skipped_lines(input.passages.info(), screen);
+        study::note_skipped_texts(&input.texts, screen);
         for mark in input.classes.missing() {
             screen.note(&format!(
                 "the vocabulary has no token `{mark}`; --punctuation names other marks"
@@ -127,13 +128,13 @@ impl StudyCommand for PatternsArgs {
         input: &Input,
         studies: Vec<PatternsState>,
     ) -> Result<Shown, Failure> {
-        let passages = &input.passages;
+        let texts = &input.texts;
         let state = super::only(studies)?;
         if state.counts().sequences == 0 {
             return Err(Failure::input(format!(
                 "{}: {}, so there is nothing to study",
-                passages.info().path.display(),
-                texts::left_out(state.counts(), passages).unwrap_or_default()
+                texts.path().display(),
+                passages::left_out(state.counts(), texts).unwrap_or_default()
             )));
         }
         let found = state.finish().map_err(|e| failure(&e))?;
@@ -141,7 +142,7 @@ impl StudyCommand for PatternsArgs {
         if let Some(folder) = ended.folder {
             write(folder, &found, &thresholds)?;
         }
-        if let Some(left_out) = texts::left_out(&found.counts, passages) {
+        if let Some(left_out) = passages::left_out(&found.counts, texts) {
             ended.screen.note(&left_out);
         }
         Ok(Shown {
@@ -149,7 +150,7 @@ impl StudyCommand for PatternsArgs {
             text: format!(
                 "\n{}\n\n{}\n{}",
                 show::text(&found, &thresholds),
-                texts::studied(&found.counts, passages),
+                passages::studied(&found.counts, texts),
                 seconds(ended.time)
             ),
         })
@@ -188,7 +189,7 @@ fn objective(
     };
     let objective = match wanted.objective(opened, screen)? {
         Some(Objective::CausalLm { .. }) => Objective::CausalLm {
-            bos: args.input.bos,
+            bos: args.input.sequence.bos,
         },
         Some(objective) => objective,
         None => {
@@ -216,14 +217,14 @@ fn options(args: &PatternsArgs) -> PatternOptions {
     }
 }
 
-fn headline(opened: &Opened, passages: &TextPassages, objective: Option<Objective>) -> String {
+fn headline(opened: &Opened, texts: &TextSupply, objective: Option<Objective>) -> String {
     let loss = objective.map_or_else(String::new, |objective| {
         format!(
             ", gradients of the loss of {}",
             study::of_objective(objective)
         )
     });
-    format!("{}{loss}", texts::headline(opened, passages))
+    format!("{}{loss}", passages::headline(opened, texts))
 }
 
 /// The averages of attention under their names in files, those of entropy behind them.

@@ -36,7 +36,7 @@ impl StudyCommand for SyntaxArgs {
     fn open(&self, opened: &Opened, _: &Screen) -> Result<Input, Failure> {
         let open = |path: &Path| {
             let treebank = data::treebank(path, self.own.limit);
-            let options = data::treebank_options(&self.input, self.own.max_length);
+            let options = data::treebank_options(&self.input)?;
             SentencePassages::new(&opened.model, treebank, options).map_err(|e| failure(&e))
         };
         Ok(Input {

@@ -1,12 +1,12 @@
 //! The texts of a study of attention: how many there are, and what became of them.
 
-use bertology::attention::{SequenceCounts, Supply, TextPassages};
+use bertology::attention::{SequenceCounts, Supply, TextSupply};
 
 use super::text::{count, plural};
 use crate::session::Opened;
 
 /// Model and texts in two lines.
-pub(crate) fn headline(opened: &Opened, passages: &TextPassages) -> String {
+pub(crate) fn headline(opened: &Opened, passages: &TextSupply) -> String {
     let (layers, heads) = opened.shape();
     format!(
         "{}: {layers} layers of {heads} heads\n{}: {}, at most {} tokens each",
@@ -18,7 +18,7 @@ pub(crate) fn headline(opened: &Opened, passages: &TextPassages) -> String {
 }
 
 /// `3 texts left out: 2 of more than 128 tokens, 1 with nothing to predict`, if any were.
-pub(crate) fn left_out(counts: &SequenceCounts, passages: &TextPassages) -> Option<String> {
+pub(crate) fn left_out(counts: &SequenceCounts, passages: &TextSupply) -> Option<String> {
     let long = format!(
         "of more than {} tokens (--too-long cut shortens them)",
         count(passages.max_length() as u64)
@@ -38,7 +38,7 @@ pub(crate) fn left_out(counts: &SequenceCounts, passages: &TextPassages) -> Opti
 }
 
 /// What was studied.
-pub(crate) fn studied(counts: &SequenceCounts, passages: &TextPassages) -> String {
+pub(crate) fn studied(counts: &SequenceCounts, passages: &TextSupply) -> String {
     let cut = match counts.cut {
         0 => "none cut".into(),
         cut => format!(

@@ -137,7 +137,7 @@ fn the_text_names_heads_counts_and_probabilities() {
         "ablate", &model, "--task", "cola", "--data", &data, "--limit", "250",
     ];
     let ran = run(&args).ok();
-    // What transformers found (crates/bertology/tests/golden/ablation.json): 18 lost, none won.
+    // What transformers found (golden/studies/ablation.json): 18 lost, none won.
     let row = ran.out.lines().find(|line| line.contains("L1H0")).unwrap();
     let row: Vec<&str> = row.split_whitespace().collect();
     assert_eq!(row[..2], ["L1H0", "0.7599"]);

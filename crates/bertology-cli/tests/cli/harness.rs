@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -17,9 +17,7 @@ pub(crate) const LAYERS: usize = 3;
 pub(crate) const HEADS: usize = 4;
 
 pub(crate) fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../bertology-model/tests/golden")
-        .join(name)
+    bertology_testkit::golden(&format!("engine/{name}"))
 }
 
 /// What a command gave.

@@ -1,9 +1,10 @@
 //! Golden folders: a real checkpoint and the values that transformers computes with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bertology_checkpoint::{Checkpoint, OpenOptions};
 use bertology_model::{HeadMask, Model, PackedBatch, Real, Sequence, Target};
+use bertology_testkit::golden;
 use safetensors::{Dtype, SafeTensors};
 
 pub(crate) struct Fixture {
@@ -47,9 +48,7 @@ impl Golden {
 
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden")
-            .join(name);
+        let folder = golden(&format!("engine/{name}"));
         let bytes = std::fs::read(folder.join("golden.safetensors")).expect("golden file");
         Self {
             name: name.to_owned(),

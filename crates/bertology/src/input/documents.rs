@@ -63,7 +63,11 @@ impl DocumentPassages {
             None => model.max_length().min(PAPER_LENGTH),
             Some(given) => given,
         };
-        let aligner = options.aligner(model, Some(max_length), TooLong::Cut)?;
+        let aligner = options.aligner(
+            model,
+            Some(max_length),
+            options.too_long.unwrap_or(TooLong::Cut),
+        )?;
         let mut reader = treebank.open_documents()?;
         let (mut mentions, mut discontinuous, mut without_words) = (0, 0, 0);
         let mut marks = Marks::default();

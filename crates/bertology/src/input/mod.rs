@@ -7,6 +7,7 @@
 //! | [`objective`] | labels, next tokens, hidden tokens? |
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`treebank`], [`documents`] | and a treebank, by sentences and by documents? |
+//! | [`texts`] | texts from either of the two? |
 //! | [`mentions`] | who is spoken of in a document? |
 //! | [`prepare`] | how does a text become sequences: special tokens, cuts, windows? |
 //! | [`windows`] | what of inputs that are longer than the model? |
@@ -26,6 +27,7 @@ pub mod objective;
 pub mod passages;
 pub mod prepare;
 pub mod supply;
+pub mod texts;
 pub mod treebank;
 pub mod windows;
 pub mod words;

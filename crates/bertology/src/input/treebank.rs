@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::align::Aligner;
 use crate::input::marks::Marks;
+use crate::input::passages::TextItem;
 use crate::input::prepare::{PrepareOptions, Preparer};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::input::windows::TooLong;
@@ -61,6 +62,9 @@ pub struct TreebankOptions {
     /// Longest sequence in tokens, special ones included; `None`: the model's limit, for documents 128 if that
     /// is less.
     pub max_length: Option<usize>,
+    /// What is done with longer ones; `None`: sentences are left out, documents cut between words. A sentence
+    /// that is cut would lose its tree, and windows divide words: neither may be asked for.
+    pub too_long: Option<TooLong>,
     /// Put the model's beginning-of-text token before texts whose tokenizer does not (GPT-2).
     pub bos: bool,
 }
@@ -102,6 +106,8 @@ pub struct SentenceItem {
     pub without_tokens: usize,
     /// Tokens with characters of two words.
     pub straddling: usize,
+    /// The sentence as a text.
+    pub text: TextItem,
 }
 
 /// The sentences of a treebank as sequences of one model, each a sequence of its own.
@@ -127,7 +133,14 @@ impl SentencePassages {
         treebank: Treebank,
         options: TreebankOptions,
     ) -> Result<Self, Error> {
-        let aligner = options.aligner(model, options.max_length, TooLong::Skip)?;
+        let too_long = options.too_long.unwrap_or(TooLong::Skip);
+        if too_long == TooLong::Cut {
+            return too_long.refused(
+                "a sentence that is cut is no sentence of the treebank; leave those that are too long out, or \
+                 make them an error",
+            );
+        }
+        let aligner = options.aligner(model, options.max_length, too_long)?;
         let input = options.input(model);
         let mut reader = treebank.open()?;
         let mut relations: BTreeMap<String, u64> = BTreeMap::new();
@@ -222,10 +235,17 @@ impl Supply for SentencePassages {
             Fate::Studied(aligned) => aligned,
             Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
         };
+        let encoding = aligned.encoding;
+        let as_text = TextItem {
+            ids: encoding.ids.clone(),
+            special: encoding.special.clone(),
+            cut: 0,
+        };
         Ok(Fate::one(Passage {
-            sequence: LoadedModel::sequence(aligned.encoding),
+            sequence: LoadedModel::sequence(encoding),
             target: None,
             item: SentenceItem {
+                text: as_text,
                 sentence,
                 words: aligned.words,
                 shared: text.spans.iter().map(|span| span.shared).collect(),

@@ -452,7 +452,10 @@ fn grammar(limit: Option<usize>) -> (LoadedModel, Corpus) {
 /// same; losses are f32 on either side.
 #[test]
 fn transformers_misses_the_same_heads() {
-    let record: Value = serde_json::from_str(include_str!("../golden/ablation.json")).unwrap();
+    let record: Value = serde_json::from_str(
+        &std::fs::read_to_string(bertology_testkit::golden("studies/ablation.json")).unwrap(),
+    )
+    .unwrap();
     let of = &record["tiny-bert"];
     let (model, corpus) = grammar(Some(of["sentences"].as_u64().unwrap() as usize));
     let found = all(&model, &corpus);

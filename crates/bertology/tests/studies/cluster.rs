@@ -24,7 +24,10 @@ use super::fixture::{Fixture, driven, spread, stop_after, stopped};
 const NATS: f64 = 1e-6;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("../golden/cluster.json")).unwrap()
+    serde_json::from_str(
+        &std::fs::read_to_string(bertology_testkit::golden("studies/cluster.json")).unwrap(),
+    )
+    .unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -234,9 +237,7 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
 fn embedded_models_have_the_distances_of_numpy() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["tiny-bert", "tiny-gpt", "tiny-gpt2"] {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden/attention")
-            .join(format!("{name}.safetensors"));
+        let golden = bertology_testkit::golden(&format!("studies/attention/{name}.safetensors"));
         let bytes = fs::read(golden).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let whole = |name: &str| -> Vec<u64> {

@@ -184,9 +184,7 @@ const PARITY: f64 = 2e-5;
 
 #[test]
 fn values_are_those_of_transformers() {
-    let expected = safetensors(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/extract.safetensors"),
-    );
+    let expected = safetensors(&bertology_testkit::golden("studies/extract.safetensors"));
     let model = embedded();
     let heads = || Heads::these(HeadSet::from_iter([(2, 0), (3, 1)]));
     let request = Request::new()

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bertology::attention::Supply;
 use bertology::data::Columns;
@@ -20,9 +20,7 @@ pub(crate) const HEADS: usize = 4;
 pub(crate) const LAYERS: usize = 3;
 
 pub(crate) fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../bertology-model/tests/golden")
-        .join(name)
+    bertology_testkit::golden(&format!("engine/{name}"))
 }
 
 /// A folder with a model, a vocabulary and data files.

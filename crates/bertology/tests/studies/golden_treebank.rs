@@ -1,7 +1,7 @@
 //! Word maps, syntax and coreference against transformers' maps and numpy (tools/golden/make_attention_golden.py).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bertology::attention::coref::{
     AntecedentRule, Candidates, Category, CorefCounts, DocumentPassages,
@@ -30,7 +30,7 @@ const OPTIONS: TreebankOptions = TreebankOptions {
 };
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/attention")
+    bertology_testkit::golden("studies/attention")
 }
 
 struct Golden {

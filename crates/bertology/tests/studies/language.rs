@@ -91,8 +91,9 @@ const IMPORTANCE: f64 = 2e-4;
 
 #[test]
 fn windows_losses_and_importance_are_those_of_transformers() {
-    let studies = include_str!("../golden/language.json");
-    let studies: Vec<Value> = serde_json::from_str(studies).unwrap();
+    let studies =
+        std::fs::read_to_string(bertology_testkit::golden("studies/language.json")).unwrap();
+    let studies: Vec<Value> = serde_json::from_str(&studies).unwrap();
     assert!(studies.len() >= 5);
     for study in &studies {
         let name = study["model"].as_str().unwrap();

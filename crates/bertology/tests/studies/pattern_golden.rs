@@ -31,7 +31,7 @@ struct Golden {
 
 impl Golden {
     fn of(model: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/attention");
+        let folder = bertology_testkit::golden("studies/attention");
         let read = |ending: &str| fs::read(folder.join(format!("{model}.{ending}"))).unwrap();
         Self {
             bytes: read("safetensors"),

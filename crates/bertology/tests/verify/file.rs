@@ -8,8 +8,8 @@ use bertology::{Error, LoadedModel};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 
-pub(crate) fn golden_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bertology-model/tests/golden")
+pub(crate) fn golden(folder: &str) -> PathBuf {
+    bertology_testkit::golden(&format!("engine/{folder}"))
 }
 
 pub(crate) fn options(prefixes: &[&str]) -> VerifyOptions {
@@ -28,7 +28,7 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn golden(folder: &str) -> Self {
-        Self::read(&golden_root().join(folder).join("golden.safetensors"))
+        Self::read(&golden(folder).join("golden.safetensors"))
     }
 
     pub(crate) fn read(path: &Path) -> Self {
@@ -129,7 +129,7 @@ impl File {
     }
 
     pub(crate) fn verify(&self, folder: &str, prefixes: &[&str]) -> Result<Verification, Error> {
-        let model = LoadedModel::open(golden_root().join(folder)).unwrap();
+        let model = LoadedModel::open(golden(folder)).unwrap();
         verify(model.model(), &self.reference(), &options(prefixes))
     }
 

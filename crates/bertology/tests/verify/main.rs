@@ -9,7 +9,7 @@ use bertology::verify::{Reference, ReferenceError, Verification, verify};
 use bertology::{HeadId, LoadedModel};
 use safetensors::Dtype;
 
-use file::{File, golden_root, options};
+use file::{File, golden, options};
 
 #[track_caller]
 fn agrees(found: &Verification) {
@@ -22,8 +22,8 @@ fn agrees(found: &Verification) {
 #[test]
 fn every_golden_folder_agrees() {
     let mut groups = 0;
-    for entry in std::fs::read_dir(golden_root()).unwrap() {
-        let folder = entry.unwrap().path();
+    for name in bertology_testkit::golden_folders("engine") {
+        let folder = golden(&name);
         let file = File::read(&folder.join("golden.safetensors"));
         let model = LoadedModel::open(&folder).unwrap();
         let reference = Reference::open(folder.join("golden.safetensors")).unwrap();
@@ -177,10 +177,7 @@ fn padding_on_the_left_moves_every_place() {
 
 #[test]
 fn a_model_that_gives_no_numbers_does_not_agree() {
-    let (folder, source) = (
-        tempfile::tempdir().unwrap(),
-        golden_root().join("bert-absolute"),
-    );
+    let (folder, source) = (tempfile::tempdir().unwrap(), golden("bert-absolute"));
     let weights = File::read(&source.join("model.safetensors"));
     let broken = weights.map("classifier.bias", |_| f32::NAN);
     broken.write(&folder.path().join("model.safetensors"));
@@ -491,7 +488,7 @@ fn what_cannot_be_understood_is_refused_with_advice() {
 fn pruned_models_need_a_reference_of_the_same_heads() {
     let gone = [(0, 0), (0, 2), (2, 1), (2, 2), (2, 3)];
     let file = File::golden("bert-absolute").plain("ones.");
-    let model = LoadedModel::open(golden_root().join("bert-absolute")).unwrap();
+    let model = LoadedModel::open(golden("bert-absolute")).unwrap();
     let heads = gone.map(|(layer, head)| HeadId { layer, head });
     let pruned = model.without_heads(heads).unwrap();
     let refused = verify(pruned.model(), &file.reference(), &options(&[])).unwrap_err();
@@ -523,7 +520,7 @@ fn pruned_models_need_a_reference_of_the_same_heads() {
 #[test]
 fn double_precision_can_be_verified() {
     use bertology::model::Model;
-    let folder = golden_root().join("bert-absolute");
+    let folder = golden("bert-absolute");
     let loaded = LoadedModel::open(&folder).unwrap();
     let model = Model::<f64>::from_checkpoint(loaded.checkpoint()).unwrap();
     let reference = Reference::open(folder.join("golden.safetensors")).unwrap();
@@ -533,7 +530,7 @@ fn double_precision_can_be_verified() {
 #[test]
 fn tolerances_are_obeyed() {
     let file = File::golden("bert-absolute").plain("ones.");
-    let model = LoadedModel::open(golden_root().join("bert-absolute")).unwrap();
+    let model = LoadedModel::open(golden("bert-absolute")).unwrap();
     let mut options = options(&[]);
     options.tolerances.values = 1e-12;
     let found = verify(model.model(), &file.reference(), &options).unwrap();

@@ -22,11 +22,15 @@ pub mod patterns;
 pub mod proportion;
 pub mod syntax;
 
+mod of_sentences;
+
 pub use crate::input::account::SequenceCounts;
 pub use crate::input::passages::{self, Packing, TextItem, TextOptions, TextPassages};
 pub use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units};
+pub use crate::input::texts::TextSupply;
 pub use crate::input::treebank::{
     self, InputMode, SentenceItem, SentencePassages, TreebankOptions,
 };
 pub use crate::input::words::{self, Alignment, RowMode, WordMap, Words};
+pub use of_sentences::OfSentences;
 pub use proportion::Proportion;

@@ -131,6 +131,8 @@ pub struct ExtractOptions {
     pub stride: Option<usize>,
     /// The limit in tokens, special ones included; `None`: the model's own.
     pub max_length: Option<usize>,
+    /// Put the model's beginning-of-text token before texts whose tokenizer does not (GPT-2).
+    pub bos: bool,
     /// Examples in a shard.
     pub shard_size: usize,
     /// The order of MNLI's labels in a model that does not name them.
@@ -146,6 +148,7 @@ impl Default for ExtractOptions {
             too_long: TooLong::Error,
             stride: None,
             max_length: None,
+            bos: false,
             shard_size: DEFAULT_SHARD_SIZE,
             label_order: LabelOrder::Task,
         }

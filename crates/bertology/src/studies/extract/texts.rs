@@ -222,7 +222,7 @@ impl ItemMaker {
                 max_length: options.max_length,
                 too_long: options.too_long,
                 stride: options.stride,
-                bos: false,
+                bos: options.bos,
                 token_ids: texts.has_token_ids(),
             },
         )?;
