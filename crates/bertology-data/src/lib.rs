@@ -47,6 +47,7 @@ mod glue;
 mod labels;
 mod line;
 mod metrics;
+mod reader;
 mod record;
 mod source;
 mod table;
@@ -59,9 +60,8 @@ pub use error::{DataError, MetricError};
 pub use example::{Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, SkippedRow};
 pub use labels::{LabelMap, LabelOrder};
 pub use metrics::{MetricSet, MetricState, Target, argmax};
-pub use source::{
-    DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ExampleReader, Mark, ReadOptions, Source,
-};
+pub use reader::{ExampleReader, Mark};
+pub use source::{DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ReadOptions, Source};
 pub use table::{Columns, TableFormat};
 pub use task::{Mode, Split, Task};
 pub use text::Documents;

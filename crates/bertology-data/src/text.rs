@@ -2,7 +2,7 @@
 
 use crate::error::DataError;
 use crate::example::{Example, SkipReason};
-use crate::source::Rows;
+use crate::reader::Rows;
 
 /// What is one document in a file of plain text.
 ///

@@ -59,7 +59,7 @@ pub use corpus::{Corpus, CorpusOptions};
 pub use error::Error;
 pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};
-pub use left_out::LeftOut;
+pub use left_out::WithoutEach;
 pub use loaded::LoadedModel;
 pub use masking::{MaskingOptions, MaskingOutcome, MaskingState};
 pub use objective::{Objective, TokenMasking};

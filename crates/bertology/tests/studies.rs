@@ -28,6 +28,7 @@ mod studies {
     mod pattern_gradients;
     mod pattern_runs;
     mod patterns;
+    mod places;
     mod pruning;
     mod syntax;
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bertology::data::LabelOrder;
 use bertology::extract::{
-    Counts, ExtractOptions, ExtractState, Extraction, Float, Format, Heads, Layers, GradientOf,
+    TextCounts, ExtractOptions, ExtractState, Extraction, Float, Format, Heads, Layers, GradientOf,
     Pool, Request, Summary, Texts,
 };
 use bertology::model::LayerSite;
@@ -366,7 +366,7 @@ fn note_texts(plan: &Extraction, options: ExtractOptions, screen: &Screen) {
             info.path.display()
         ));
     }
-    let Counts {
+    let TextCounts {
         cut_examples,
         cut_tokens,
         windowed_examples,

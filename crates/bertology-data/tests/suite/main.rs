@@ -5,6 +5,7 @@ mod faults;
 mod glue;
 mod labels;
 mod metrics;
+mod places;
 mod table;
 mod text;
 

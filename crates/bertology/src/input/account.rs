@@ -1,4 +1,11 @@
-//! What became of the texts of a study.
+//! What became of the input, for a run's record.
+//!
+//! | account | of |
+//! | --- | --- |
+//! | [`SequenceCounts`] | the texts of a study of attention: studied, cut, left out |
+//! | [`DocumentCounts`] | the documents of a language model: cut, windowed, without anything to predict |
+//! | [`Truncation`] | the examples that a score is of: cut |
+//! | [`TextCounts`] | the texts of an extraction: cut, windowed, their words |
 
 use serde::{Deserialize, Serialize};
 
@@ -70,5 +77,86 @@ impl SequenceCounts {
             unpaired: self.unpaired + other.unpaired,
             nothing_to_predict: self.nothing_to_predict + other.nothing_to_predict,
         }
+    }
+}
+
+/// What was cut to fit the maximum length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truncation {
+    /// Examples (for language models: documents) that were cut.
+    pub examples: u64,
+    /// Tokens cut from them.
+    pub tokens: u64,
+}
+
+impl Truncation {
+    /// One more example, of which so many tokens were cut: perhaps none.
+    pub(crate) fn count(&mut self, tokens: usize) {
+        self.examples += u64::from(tokens > 0);
+        self.tokens += tokens as u64;
+    }
+
+    /// Those of both.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.examples += other.examples;
+        self.tokens += other.tokens;
+    }
+}
+
+/// What became of the documents of a language model's data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentCounts {
+    /// Documents read.
+    pub documents: u64,
+    /// Documents skipped because they have no token to predict: too short, or special tokens only.
+    pub without_targets: u64,
+    /// Documents that were cut to the maximum length.
+    pub cut: u64,
+    /// Tokens cut from them.
+    pub tokens_cut: u64,
+    /// Documents read through more than one window.
+    pub windowed: u64,
+    /// Windows put through the model; each is an example.
+    pub windows: u64,
+    /// Windows skipped because every token that counts there is a special one.
+    pub windows_without_targets: u64,
+    /// Tokens predicted.
+    pub targets: u64,
+}
+
+/// What became of the texts of an extraction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextCounts {
+    /// Texts, or pairs of texts.
+    pub examples: u64,
+    /// Sequences put through the model: examples, or their windows.
+    pub sequences: u64,
+    /// Tokens of all sequences, special ones included.
+    pub tokens: u64,
+    /// Words of all sequences.
+    pub words: u64,
+    /// Tokens that belong to no word: special ones.
+    pub tokens_without_word: u64,
+    /// Examples that were cut.
+    pub cut_examples: u64,
+    /// Tokens cut from them.
+    pub cut_tokens: u64,
+    /// Examples that were taken in windows.
+    pub windowed_examples: u64,
+    /// Tokens of the longest sequence.
+    pub longest: u64,
+}
+
+impl TextCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.examples += other.examples;
+        self.sequences += other.sequences;
+        self.tokens += other.tokens;
+        self.words += other.words;
+        self.tokens_without_word += other.tokens_without_word;
+        self.cut_examples += other.cut_examples;
+        self.cut_tokens += other.cut_tokens;
+        self.windowed_examples += other.windowed_examples;
+        self.longest = self.longest.max(other.longest);
     }
 }

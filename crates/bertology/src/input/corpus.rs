@@ -20,9 +20,8 @@ use crate::input::target::{Targets, label_map, scored};
 use crate::input::windows::TooLong;
 use crate::{Error, LoadedModel};
 
-pub use counts::{DocumentCounts, Truncation};
+pub use crate::input::account::{DocumentCounts, Truncation};
 
-mod counts;
 mod documents;
 
 use documents::WindowReader;

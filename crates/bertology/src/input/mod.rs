@@ -5,12 +5,18 @@
 //! | [`supply`] | what does a study ask of an input, whatever it is? |
 //! | [`corpus`] | which examples does a data file give, and what is predicted in each? |
 //! | [`objective`] | labels, next tokens, hidden tokens? |
-//! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`passages`] | which sequences does a file of texts give? |
-//! | [`treebank`] | and a treebank? |
-//! | [`texts`] | either of the two |
+//! | [`treebank`], [`documents`] | and a treebank, by sentences and by documents? |
+//! | [`texts`] | texts from either of the two? |
+//! | [`mentions`] | who is spoken of in a document? |
+//! | [`prepare`] | how does a text become sequences: special tokens, cuts, windows? |
+//! | [`windows`] | what of inputs that are longer than the model? |
+//! | [`align`] | which tokens are pieces of which word, leaf or span? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`account`] | what became of it all? |
+//!
+//! A text passes one way: a supply reads it, [`prepare::Preparer`] (or [`align::Aligner`]) makes its sequences,
+//! `target` says what is predicted in them. `marks` are the places from which a supply can read on.
 
 pub mod account;
 pub mod align;

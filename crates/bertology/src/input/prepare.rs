@@ -204,7 +204,7 @@ impl Preparer {
     /// through windows; of language models' documents also pairs, and ids beyond the vocabulary.
     pub fn pieces(&self, example: &Example) -> Result<Fate<Pieces>, Error> {
         let encoding = match self.around {
-            Around::Tokenizer { .. } => self.with_special(example)?,
+            Around::Tokenizer { bos } => self.with_special(example, bos)?,
             Around::Document {
                 frame,
                 first,
@@ -230,11 +230,7 @@ impl Preparer {
         self.model.tokenizer()
     }
 
-    fn with_special(&self, example: &Example) -> Result<Encoding, Error> {
-        let bos = match self.around {
-            Around::Tokenizer { bos } => bos,
-            Around::Document { first, .. } => first,
-        };
+    fn with_special(&self, example: &Example, bos: Option<u32>) -> Result<Encoding, Error> {
         let room = self.max_length.saturating_sub(usize::from(bos.is_some()));
         let most = (self.too_long == TooLong::Cut).then_some(room);
         let mut encoding = match &example.token_ids {

@@ -246,10 +246,7 @@ impl Tally {
     pub(crate) fn observe(&mut self, item: &ExampleItem, tokens: usize, answer: &Answer) {
         self.examples += 1;
         self.tokens += tokens as u64;
-        if item.truncated > 0 {
-            self.truncation.examples += 1;
-            self.truncation.tokens += item.truncated as u64;
-        }
+        self.truncation.count(item.truncated);
         self.targets += item.targets as u64;
         self.loss += answer.loss * item.targets as f64;
         self.bytes += item.bytes as u64;
@@ -272,8 +269,7 @@ impl Tally {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.examples += other.examples;
         self.tokens += other.tokens;
-        self.truncation.examples += other.truncation.examples;
-        self.truncation.tokens += other.truncation.tokens;
+        self.truncation.add(other.truncation);
         self.targets += other.targets;
         self.loss += other.loss;
         self.bytes += other.bytes;

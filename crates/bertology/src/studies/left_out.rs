@@ -34,7 +34,7 @@ pub struct Said {
 
 /// What the whole model says, and what it says without each of some heads.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LeftOut {
+pub struct WithoutEach {
     /// With all heads.
     pub whole: Said,
     /// Without one head each, in order.
@@ -58,7 +58,7 @@ pub fn leave_out_each(
     heads: &[HeadId],
     threads: usize,
     advance: &mut dyn FnMut(usize),
-) -> Result<LeftOut, Error> {
+) -> Result<WithoutEach, Error> {
     let engine = model.model();
     let batch = PackedBatch::new(engine.architecture(), std::slice::from_ref(input))?;
     let target = target(&engine.architecture().head, input, positions);
@@ -78,7 +78,7 @@ pub fn leave_out_each(
         layers.push(Vec::new());
     }
     let vocab = engine.architecture().vocab_size;
-    let mut result = LeftOut {
+    let mut result = WithoutEach {
         whole: Said::default(),
         without: Vec::new(),
     };

@@ -213,23 +213,26 @@ fn a_disk_that_is_too_small_is_refused() {
         &request,
         options(Format::Safetensors),
     );
-    let room = |first, bytes| plan.check_room_with(Path::new("out"), first, |_| Ok(bytes));
-    let needed = plan.bytes_needed(0);
-    assert_eq!(needed, plan.bytes(0));
-    assert_eq!(room(0, needed).unwrap(), needed);
-    let error = room(0, needed - 1).unwrap_err().to_string();
+    let all = 0..plan.num_shards();
+    let room = |shards, bytes| plan.check_room_with(Path::new("out"), shards, |_| Ok(bytes));
+    let needed = plan.bytes_needed(all.clone());
+    assert_eq!(needed, plan.bytes(all.clone()));
+    assert_eq!(room(all.clone(), needed).unwrap(), needed);
+    let error = room(all.clone(), needed - 1).unwrap_err().to_string();
     assert!(
         error.contains("are free") && error.contains("fewer layers"),
         "{error}"
     );
     // Shards that are there need no more room.
-    assert!(plan.bytes_needed(3) < needed / 3);
-    assert!(room(3, needed / 3).is_ok());
-    let unknown = plan.check_room_with(Path::new("out"), 0, |_| Err(std::io::Error::other("no")));
+    assert!(plan.bytes_needed(3..all.end) < needed / 3);
+    assert!(room(3..all.end, needed / 3).is_ok());
+    let unknown = plan.check_room_with(Path::new("out"), all.clone(), |_| {
+        Err(std::io::Error::other("no"))
+    });
     assert!(unknown.unwrap_err().to_string().contains("how much room"));
     // Archives are made of a shard that is already on the disk.
     let plan = planned(&model, Texts::given(&texts), &request, options(Format::Npz));
-    assert!(plan.bytes_needed(0) > plan.bytes(0) * 6 / 5);
+    assert!(plan.bytes_needed(all.clone()) > plan.bytes(all) * 6 / 5);
 }
 
 /// A layer norm whose scale is 10⁶ makes hidden states that half precision cannot hold.

@@ -3,7 +3,7 @@
 //! That G is what the loss does when a probability changes is tested in the engine, by central differences in f64.
 
 use bertology::attention::patterns::{
-    Gradients, PatternOptions, PatternsState, Target as KeyClass, TokenClasses,
+    Gradients, KeyClass, PatternOptions, PatternsState, TokenClasses,
 };
 use bertology::attention::{Fate, TextItem, TextOptions, TextPassages};
 use bertology::data::{Documents, LabelOrder};

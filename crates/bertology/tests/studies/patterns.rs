@@ -1,8 +1,8 @@
 //! Surface patterns of planted maps: closed forms, and identities that hold for any map.
 
 use bertology::attention::patterns::{
-    Anchors, Average, Behaviour, Denominators, Gradients, Key, PatternOptions, Patterns,
-    PatternsState, Target, Thresholds, TokenClasses,
+    Anchors, Average, Behaviour, Denominators, Gradients, Key, KeyClass, PatternOptions, Patterns,
+    PatternsState, Thresholds, TokenClasses,
 };
 use bertology::attention::{Fate, LeftOut, TextItem};
 use bertology::drive::{Contribution, Lens, Study};
@@ -330,10 +330,10 @@ fn gradients_by_what_attention_goes_to() {
 
     let found = measured(false, options, &[document]);
     let expected = [
-        (Target::Cls, 1.0, 1.0),
-        (Target::Sep, 2.0, 2.0),
-        (Target::Punctuation, 3.0, 6.0),
-        (Target::Other, 4.0, 16.0),
+        (KeyClass::Cls, 1.0, 1.0),
+        (KeyClass::Sep, 2.0, 2.0),
+        (KeyClass::Punctuation, 3.0, 6.0),
+        (KeyClass::Other, 4.0, 16.0),
     ];
     assert_eq!(found.gradients.len(), expected.len());
     for (of, (target, mean, row_sum)) in found.gradients.iter().zip(expected) {
@@ -349,7 +349,7 @@ fn gradients_by_what_attention_goes_to() {
     let [first, punctuation, other] = &found.gradients[..] else {
         panic!("three classes");
     };
-    assert_eq!(first.target, Target::First);
+    assert_eq!(first.target, KeyClass::First);
     assert_eq!((value(&first.mean), value(&first.row_sum)), (1.0, 1.0));
     assert_eq!(value(&punctuation.mean), 3.0);
     close(value(&punctuation.row_sum), 3.0 * (6.0 + 3.0) / n);

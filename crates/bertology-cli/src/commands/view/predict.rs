@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use bertology::checkpoint::{Problem, TaskHead};
-use bertology::left_out::{self, LeftOut, Said};
+use bertology::left_out::{self, Said, WithoutEach};
 use bertology::{Architecture, HeadId, Sequence, Tokenizer};
 use bertology_report::viewer::{Prediction, PredictionKind, Viewer};
 
@@ -92,7 +92,7 @@ fn positions(arch: &Architecture, tokenizer: &Tokenizer, ids: &[u32]) -> Vec<usi
 }
 
 /// What the classifier says.
-fn classes(arch: &Architecture, found: &LeftOut) -> Prediction {
+fn classes(arch: &Architecture, found: &WithoutEach) -> Prediction {
     let (kind, name) = match &arch.head {
         TaskHead::SequenceClassification { problem, .. } => match problem {
             Problem::SingleLabel => (PredictionKind::Classes, "the class of the text"),
@@ -144,7 +144,7 @@ fn classes(arch: &Architecture, found: &LeftOut) -> Prediction {
 fn words(
     arch: &Architecture,
     tokenizer: &Tokenizer,
-    found: &LeftOut,
+    found: &WithoutEach,
     at: usize,
     position: usize,
     name: String,
@@ -174,7 +174,7 @@ fn words(
 }
 
 fn assemble(
-    found: &LeftOut,
+    found: &WithoutEach,
     name: String,
     kind: PredictionKind,
     position: Option<usize>,

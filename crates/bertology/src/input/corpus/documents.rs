@@ -6,7 +6,7 @@ use bertology_model::Target;
 use super::{CorpusOptions, DocumentCounts, ExampleItem, blame};
 use crate::input::marks::Marks;
 use crate::input::objective::Objective;
-use crate::input::prepare::{DocumentOptions, Piece, Pieces, Preparer, bos_of, special};
+use crate::input::prepare::{DocumentOptions, Piece, Pieces, Preparer, special};
 use crate::input::supply::{Fate, Passage};
 use crate::input::target::Targets;
 use crate::input::windows::{TooLong, Window};
@@ -23,7 +23,10 @@ pub(super) fn plan(
 ) -> Result<(Preparer, Targets), Error> {
     let targets = Targets::new(model, source, objective, options.label_order)?;
     let (frame, first) = match objective {
-        Objective::CausalLm { bos: true } => (None, Some(bos_of(model)?)),
+        Objective::CausalLm { bos: true } => {
+            let (bos, hint) = (model.tokenizer()?.bos_id(), "score the texts without it");
+            (None, Some(special(model, bos, "beginning-of-text", hint)?))
+        }
         Objective::MaskedLm { .. } => {
             let tokenizer = model.tokenizer()?;
             let hint = "take a checkpoint with its tokenizer's special tokens";

@@ -50,8 +50,9 @@ use bertology_data::LabelOrder;
 use serde::{Deserialize, Serialize};
 
 pub use crate::error::ExtractError;
+pub use crate::input::account::TextCounts;
 pub use bertology_store::Float;
-pub use plan::{Counts, Extraction};
+pub use plan::Extraction;
 pub use recorder::{Recorded, Recorder};
 pub use remove::remove;
 pub use request::{GradientOf, Heads, Layers, Request};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bertology_data::{DatasetInfo, Example, Mark};
 use bertology_store::{npz, shard, space};
-use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Sizes};
 use super::texts::{Item, ItemMaker, Reading, Texts};
 use super::{ExtractError, ExtractOptions, Format, Request};
 use crate::drive::{Work, each};
+use crate::input::account::TextCounts;
 use crate::input::marks::Marks;
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::watch::Pass;
@@ -20,43 +20,6 @@ use crate::{Error, LoadedModel, Watch};
 
 /// Tokens counted at once by a worker.
 const COUNTED_TOKENS: u64 = 4096;
-
-/// What the texts are, counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Texts, or pairs of texts.
-    pub examples: u64,
-    /// Sequences put through the model: examples, or their windows.
-    pub sequences: u64,
-    /// Tokens of all sequences, special ones included.
-    pub tokens: u64,
-    /// Words of all sequences.
-    pub words: u64,
-    /// Tokens that belong to no word: special ones.
-    pub tokens_without_word: u64,
-    /// Examples that were cut.
-    pub cut_examples: u64,
-    /// Tokens cut from them.
-    pub cut_tokens: u64,
-    /// Examples that were taken in windows.
-    pub windowed_examples: u64,
-    /// Tokens of the longest sequence.
-    pub longest: u64,
-}
-
-impl Counts {
-    fn add(&mut self, other: &Self) {
-        self.examples += other.examples;
-        self.sequences += other.sequences;
-        self.tokens += other.tokens;
-        self.words += other.words;
-        self.tokens_without_word += other.tokens_without_word;
-        self.cut_examples += other.cut_examples;
-        self.cut_tokens += other.cut_tokens;
-        self.windowed_examples += other.windowed_examples;
-        self.longest = self.longest.max(other.longest);
-    }
-}
 
 /// A corpus, a model, and what shall be written: counted, checked, ready.
 #[derive(Debug, Clone)]
@@ -67,7 +30,7 @@ pub struct Extraction {
     pub(super) maker: ItemMaker,
     pub(super) layout: Arc<Layout>,
     pub(super) shards: Vec<Sizes>,
-    pub(super) counts: Counts,
+    pub(super) counts: TextCounts,
     info: Option<DatasetInfo>,
     /// Places to go on from, by examples.
     marks: Marks<Mark>,
@@ -180,7 +143,7 @@ impl Extraction {
             options,
             layout: Arc::new(layout),
             shards: Vec::new(),
-            counts: Counts::default(),
+            counts: TextCounts::default(),
             info: None,
             marks: Marks::default(),
         };
@@ -196,7 +159,7 @@ impl Extraction {
 
     /// What the texts are.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &TextCounts {
         &self.counts
     }
 
@@ -292,7 +255,7 @@ impl Extraction {
         watch.begin(Pass::Counting, 0, total);
         let mut marks = Marks::default();
         let (_, mut reading) = self.texts.open(0, &marks)?;
-        let (mut shards, mut counts) = (Vec::new(), Counts::default());
+        let (mut shards, mut counts) = (Vec::new(), TextCounts::default());
         let this = &*self;
         let jobs = Jobs {
             reading: &mut reading,
@@ -334,7 +297,7 @@ impl Extraction {
         Ok(())
     }
 
-    fn counted(&self, index: u64, example: &Example) -> Result<(Sizes, Counts), Error> {
+    fn counted(&self, index: u64, example: &Example) -> Result<(Sizes, TextCounts), Error> {
         let items = self.maker.items(index, example);
         let items = items.map_err(|error| Error::Example {
             path: self.texts.path().to_owned(),
@@ -342,10 +305,10 @@ impl Extraction {
             source: Box::new(error),
         })?;
         let mut sizes = Sizes::default();
-        let mut counts = Counts {
+        let mut counts = TextCounts {
             examples: 1,
             windowed_examples: u64::from(items.len() > 1),
-            ..Counts::default()
+            ..TextCounts::default()
         };
         for item in &items {
             sizes.add(Sizes::of(item));

@@ -55,14 +55,14 @@ pub struct ExtractState {
     overflows: u64,
     /// Where they go; not for those read back, which only count.
     #[serde(skip)]
-    target: Option<Arc<Target>>,
+    target: Option<Arc<Destination>>,
     #[serde(skip)]
     open: Option<Open>,
 }
 
 /// What is written, and where.
 #[derive(Debug)]
-struct Target {
+struct Destination {
     extraction: Extraction,
     folder: PathBuf,
     strings: Arc<[String]>,
@@ -182,7 +182,7 @@ impl Extraction {
     #[must_use]
     pub fn study(&self, folder: &Path) -> ExtractState {
         ExtractState {
-            target: Some(Arc::new(Target {
+            target: Some(Arc::new(Destination {
                 extraction: self.clone(),
                 folder: folder.to_owned(),
                 strings: self.strings(),
@@ -288,7 +288,7 @@ impl Extraction {
     }
 }
 
-impl Target {
+impl Destination {
     /// Begins the shard of an example.
     fn begin(&self, item: &Item) -> Result<Open, Error> {
         let Extraction {

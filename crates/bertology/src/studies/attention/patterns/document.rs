@@ -4,7 +4,7 @@ use bertology_model::Matrix;
 use bertology_model::kernels::softmax::entropy;
 
 use super::classes::Places;
-use super::{Denominators, Key, PAPER_SMOOTHING, Target};
+use super::{Denominators, Key, KeyClass, PAPER_SMOOTHING};
 
 /// The sums over one map that the averages of [`Key`]s are made of, in the order of `keys`.
 pub(super) fn key_sums(map: Matrix<'_, f32>, places: &Places, keys: &[Key]) -> Vec<f64> {
@@ -129,15 +129,15 @@ pub(super) fn uniform(tokens: usize, causal: bool) -> (f64, usize) {
 }
 
 /// The class of every token: the first of `targets` that has it.
-pub(super) fn target_of(places: &Places, targets: &[Target]) -> Vec<usize> {
+pub(super) fn target_of(places: &Places, targets: &[KeyClass]) -> Vec<usize> {
     let other = targets.len().saturating_sub(1);
     let mut of = vec![other; places.tokens];
     for (class, target) in targets.iter().enumerate().rev() {
         let members = match target {
-            Target::Cls | Target::First => &places.begin,
-            Target::Sep => &places.sep,
-            Target::Punctuation => &places.punctuation,
-            Target::Other => continue,
+            KeyClass::Cls | KeyClass::First => &places.begin,
+            KeyClass::Sep => &places.sep,
+            KeyClass::Punctuation => &places.punctuation,
+            KeyClass::Other => continue,
         };
         for at in members {
             of[*at] = class;

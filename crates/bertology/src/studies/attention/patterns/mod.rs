@@ -110,7 +110,7 @@ impl Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Target {
+pub enum KeyClass {
     /// `[CLS]`.
     Cls,
     /// `[SEP]`.
@@ -124,10 +124,15 @@ pub enum Target {
     Other,
 }
 
-const TARGETS: [Target; 4] = [Target::Cls, Target::Sep, Target::Punctuation, Target::Other];
-const CAUSAL_TARGETS: [Target; 3] = [Target::First, Target::Punctuation, Target::Other];
+const TARGETS: [KeyClass; 4] = [
+    KeyClass::Cls,
+    KeyClass::Sep,
+    KeyClass::Punctuation,
+    KeyClass::Other,
+];
+const CAUSAL_TARGETS: [KeyClass; 3] = [KeyClass::First, KeyClass::Punctuation, KeyClass::Other];
 
-impl Target {
+impl KeyClass {
     /// The classes of a model.
     #[must_use]
     pub fn of(causal: bool) -> &'static [Self] {

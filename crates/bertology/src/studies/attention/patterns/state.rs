@@ -9,7 +9,7 @@ use super::classes::{Places, TokenClasses};
 use super::document::{
     entropies, key_denominator, key_sums, pairs, sums_by_target, target_of, uniform,
 };
-use super::{Gradients, Key, PatternOptions, Target};
+use super::{Gradients, Key, KeyClass, PatternOptions};
 use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
 use crate::input::passages::TextItem;
@@ -36,8 +36,8 @@ impl PatternLens {
         Key::of(self.classes.is_causal())
     }
 
-    fn targets(&self) -> &'static [Target] {
-        Target::of(self.classes.is_causal())
+    fn targets(&self) -> &'static [KeyClass] {
+        KeyClass::of(self.classes.is_causal())
     }
 }
 
@@ -191,7 +191,11 @@ impl PatternsState {
         let fresh = Ratios::new(table.values().len());
         let causal = classes.is_causal();
         let by_target = |wanted: bool| {
-            let count = if wanted { Target::of(causal).len() } else { 0 };
+            let count = if wanted {
+                KeyClass::of(causal).len()
+            } else {
+                0
+            };
             vec![[fresh.clone(), fresh.clone()]; count]
         };
         Self {
@@ -290,7 +294,7 @@ impl Study for PatternsState {
             ratios.add(sums, rows);
         }
         self.uniform.add(&[possible], tokens as f64);
-        let pairs = pairs(&part.target_of, Target::of(causal).len(), causal);
+        let pairs = pairs(&part.target_of, KeyClass::of(causal).len(), causal);
         for (all, sums) in [
             (&mut self.gradients, &part.gradients),
             (&mut self.weighted, &part.weighted),
@@ -341,7 +345,7 @@ impl Study for PatternsState {
         let causal = self.classes.is_causal();
         let average = |ratios: &Ratios| ratios.finish(&self.table);
         let [all, one, normalized] = [0, 1, 2].map(|kind| average(&self.entropies[kind]));
-        let of_targets = Target::of(causal).iter().zip(&self.gradients);
+        let of_targets = KeyClass::of(causal).iter().zip(&self.gradients);
         let gradients = of_targets
             .enumerate()
             .map(|(at, (target, [by_pair, by_row]))| {
@@ -387,7 +391,7 @@ pub struct Patterns {
     pub keys: Vec<(Key, Average)>,
     /// How spread attention is.
     pub entropy: EntropyAverages,
-    /// How much the loss depends on attention, in the order of [`Target::of`]; empty without
+    /// How much the loss depends on attention, in the order of [`KeyClass::of`]; empty without
     /// [`PatternOptions::gradients`].
     pub gradients: Vec<GradientAverages>,
 }
@@ -411,7 +415,7 @@ pub struct EntropyAverages {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GradientAverages {
     /// The class of the key.
-    pub target: Target,
+    pub target: KeyClass,
     /// Mean over the pairs of a query and a key of the class, in causal models those that the query sees.
     pub mean: Average,
     /// Summed over the keys of the class, mean over queries.

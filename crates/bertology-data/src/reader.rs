@@ -1,0 +1,453 @@
+//! The reader that walks through a file.
+
+use std::path::Path;
+
+use crate::error::DataError;
+use crate::example::{DatasetInfo, Example, SkipReason, Skipped};
+use crate::glue::GlueLayout;
+use crate::line::{LineMark, LineReader};
+use crate::record::{CsvFault, CsvProgress, CsvSplitter, Record};
+use crate::source::Layout;
+use crate::table::{self, Columns, Fields, TableFormat};
+use crate::task::{Mode, Split, Task};
+use crate::text::Documents;
+
+/// How rows become examples, once the header is known.
+#[derive(Debug)]
+enum Shape {
+    /// Every row has exactly `columns` fields.
+    Tsv {
+        fields: Fields,
+        columns: usize,
+        from: &'static str,
+        skip_short: bool,
+    },
+    Csv {
+        fields: Fields,
+        columns: usize,
+        splitter: CsvSplitter,
+    },
+    Json(Columns),
+    Text(Documents),
+    TokenIds,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The file or the limit ended the reading.
+    Done,
+    /// A row was bad; nothing is handed out after it.
+    Failed,
+}
+
+/// Lines with those that are skipped taken out.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) lines: LineReader,
+    pub(crate) skipped: Skipped,
+    record: Record,
+}
+
+/// A place between two examples of a file, to go on from; see
+/// [`Source::open_at`](crate::Source::open_at).
+#[derive(Debug, Clone)]
+pub struct Mark {
+    lines: LineMark,
+    given: u64,
+    skipped: Skipped,
+}
+
+impl Mark {
+    /// Examples before it.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.given
+    }
+}
+
+/// Hands out the examples of a file one by one, in constant memory.
+///
+/// The first error ends the iteration. Call [`ExampleReader::finish`] at the end for the account of
+/// what was read.
+#[derive(Debug)]
+pub struct ExampleReader {
+    rows: Rows,
+    shape: Shape,
+    task: Option<Task>,
+    split: Option<Split>,
+    limit: Option<usize>,
+    given: u64,
+    state: State,
+    has_header: bool,
+}
+
+impl ExampleReader {
+    /// Reads the header, if the file must have one.
+    pub(crate) fn new(
+        lines: LineReader,
+        layout: &Layout,
+        task: Option<Task>,
+        split: Option<Split>,
+        limit: Option<usize>,
+    ) -> Result<Self, DataError> {
+        let mut reader = Self {
+            rows: Rows {
+                lines,
+                skipped: Skipped::default(),
+                record: Record::default(),
+            },
+            shape: Shape::Json(Columns::text("")),
+            task,
+            split,
+            limit,
+            given: 0,
+            state: State::Reading,
+            has_header: false,
+        };
+        reader.shape = reader.read_header(layout)?;
+        Ok(reader)
+    }
+
+    /// Goes on from a place of the same file.
+    pub(crate) fn go_on(&mut self, mark: &Mark) -> Result<(), DataError> {
+        self.rows.lines.seek(mark.lines)?;
+        self.rows.skipped.clone_from(&mark.skipped);
+        self.given = mark.given;
+        Ok(())
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.rows.lines.path()
+    }
+
+    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 64 KiB.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.rows.lines.bytes_read()
+    }
+
+    /// Examples handed out so far, those before the place where the reading began included.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.given
+    }
+
+    /// The place behind the last example.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            lines: self.rows.lines.mark(),
+            given: self.given,
+            skipped: self.rows.skipped.clone(),
+        }
+    }
+
+    /// The rows skipped so far.
+    #[must_use]
+    pub fn skipped(&self) -> &Skipped {
+        &self.rows.skipped
+    }
+
+    /// Reads the rest of the file only to hash it, and gives the account of the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] if the rest cannot be read.
+    pub fn finish(self) -> Result<DatasetInfo, DataError> {
+        let path = self.path().to_owned();
+        let (bytes, sha256) = self.rows.lines.finish()?;
+        Ok(DatasetInfo {
+            path,
+            task: self.task,
+            split: self.split,
+            examples: self.given,
+            limit: self.limit,
+            skipped: self.rows.skipped,
+            bytes,
+            sha256,
+        })
+    }
+
+    fn read_header(&mut self, layout: &Layout) -> Result<Shape, DataError> {
+        let rows = &mut self.rows;
+        match layout {
+            Layout::Glue(layout) if !layout.header => Ok(Shape::Tsv {
+                fields: layout.fields,
+                columns: layout.columns,
+                from: "this file has no header and always that many",
+                skip_short: layout.skip_short,
+            }),
+            Layout::Glue(layout) => {
+                let line = rows.next_tsv()?.ok_or_else(|| rows.empty())?;
+                self.has_header = true;
+                check_glue_header(rows, line, layout)?;
+                Ok(Shape::Tsv {
+                    fields: layout.fields,
+                    columns: rows.record.len(),
+                    from: "as in the header",
+                    skip_short: layout.skip_short,
+                })
+            }
+            Layout::Table(TableFormat::Tsv, columns) => {
+                rows.next_tsv()?.ok_or_else(|| rows.empty())?;
+                self.has_header = true;
+                let fields = columns.resolve(rows.lines.path(), &rows.record)?;
+                let columns = rows.record.len();
+                Ok(Shape::Tsv {
+                    fields,
+                    columns,
+                    from: "as in the header",
+                    skip_short: false,
+                })
+            }
+            Layout::Table(TableFormat::Csv, columns) => {
+                let mut splitter = CsvSplitter::default();
+                rows.next_csv(&mut splitter)?.ok_or_else(|| rows.empty())?;
+                self.has_header = true;
+                let fields = columns.resolve(rows.lines.path(), splitter.record())?;
+                Ok(Shape::Csv {
+                    fields,
+                    columns: splitter.record().len(),
+                    splitter,
+                })
+            }
+            Layout::Table(TableFormat::Jsonl, columns) => Ok(Shape::Json(columns.clone())),
+            Layout::Text(documents) => Ok(Shape::Text(*documents)),
+            Layout::TokenIds => Ok(Shape::TokenIds),
+        }
+    }
+
+    /// The next example, or `None` at the end of the file.
+    fn read(&mut self) -> Result<Option<Example>, DataError> {
+        let rows = &mut self.rows;
+        match &mut self.shape {
+            Shape::Tsv {
+                fields,
+                columns,
+                from,
+                skip_short,
+            } => loop {
+                let Some(line) = rows.next_tsv()? else {
+                    return Ok(None);
+                };
+                let found = rows.record.len();
+                if *skip_short && found < fields.min_columns() {
+                    let expected = fields.min_columns();
+                    rows.skipped
+                        .push(line, SkipReason::ShortRow { found, expected });
+                    continue;
+                }
+                rows.check_columns(line, found, *columns, from)?;
+                return fields
+                    .example(rows.lines.path(), line, &rows.record)
+                    .map(Some);
+            },
+            Shape::Csv {
+                fields,
+                columns,
+                splitter,
+            } => {
+                let Some(line) = rows.next_csv(splitter)? else {
+                    return Ok(None);
+                };
+                let record = splitter.record();
+                rows.check_columns(line, record.len(), *columns, "as in the header")?;
+                fields.example(rows.lines.path(), line, record).map(Some)
+            }
+            Shape::Json(columns) => rows.next_json(columns),
+            Shape::Text(documents) => rows.next_document(*documents),
+            Shape::TokenIds => rows.next_token_ids(),
+        }
+    }
+
+    /// What to say when the file ends: an error if it had no example at all.
+    fn at_end(&self) -> Result<(), DataError> {
+        if self.given > 0 {
+            return Ok(());
+        }
+        let path = self.path().to_owned();
+        let skipped = &self.rows.skipped;
+        if skipped.short_rows + skipped.comments > 0
+            && let Some(first) = skipped
+                .first
+                .iter()
+                .find(|row| row.reason != SkipReason::BlankLine)
+        {
+            return Err(DataError::AllSkipped {
+                path,
+                skipped: skipped.total(),
+                line: first.line,
+                reason: first.reason.to_string(),
+            });
+        }
+        Err(if self.has_header {
+            DataError::OnlyHeader { path }
+        } else {
+            DataError::EmptyFile { path }
+        })
+    }
+}
+
+impl Iterator for ExampleReader {
+    type Item = Result<Example, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.state != State::Reading {
+            return None;
+        }
+        if self.limit.is_some_and(|limit| self.given >= limit as u64) {
+            self.state = State::Done;
+            return None;
+        }
+        let error = match self.read() {
+            Ok(Some(example)) => {
+                self.given += 1;
+                return Some(Ok(example));
+            }
+            Ok(None) => match self.at_end() {
+                Ok(()) => {
+                    self.state = State::Done;
+                    return None;
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.state = State::Failed;
+        Some(Err(error))
+    }
+}
+
+impl std::iter::FusedIterator for ExampleReader {}
+
+/// Too few columns mean another task's file; a label in the first line means a lost header.
+fn check_glue_header(rows: &Rows, line: u64, layout: &GlueLayout) -> Result<(), DataError> {
+    let found = rows.record.len();
+    if found < layout.columns {
+        return Err(DataError::ColumnCount {
+            path: rows.lines.path().to_owned(),
+            line,
+            found,
+            expected: format!("at least {}", layout.columns),
+            why: format!(
+                "this is what {} files have; is it another task's file?",
+                layout.task
+            ),
+        });
+    }
+    let Some(column) = layout.fields.label_index(found) else {
+        return Ok(());
+    };
+    let label = rows.record.get(column).unwrap_or_default();
+    let is_label = match layout.task.mode() {
+        Mode::Classification => layout.task.labels().contains(&label),
+        Mode::Regression => label.trim().parse::<f64>().is_ok(),
+    };
+    if is_label {
+        return Err(DataError::NoHeader {
+            path: rows.lines.path().to_owned(),
+            task: layout.task,
+            column,
+            found: label.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+impl Rows {
+    fn empty(&self) -> DataError {
+        DataError::EmptyFile {
+            path: self.lines.path().to_owned(),
+        }
+    }
+
+    fn check_columns(
+        &self,
+        line: u64,
+        found: usize,
+        expected: usize,
+        from: &str,
+    ) -> Result<(), DataError> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(DataError::ColumnCount {
+            path: self.lines.path().to_owned(),
+            line,
+            found,
+            expected: expected.to_string(),
+            why: from.to_owned(),
+        })
+    }
+
+    /// Splits the next line that is not blank into `record`; gives its number.
+    fn next_tsv(&mut self) -> Result<Option<u64>, DataError> {
+        while let Some(line) = self.lines.next_line()? {
+            if line.text.is_empty() {
+                self.skipped.push(line.number, SkipReason::BlankLine);
+                continue;
+            }
+            self.record.set_tsv(line.text);
+            return Ok(Some(line.number));
+        }
+        Ok(None)
+    }
+
+    /// Splits the next row, which may span lines; gives the number of its first line.
+    fn next_csv(&mut self, splitter: &mut CsvSplitter) -> Result<Option<u64>, DataError> {
+        let limit = self.lines.limit();
+        let mut first: Option<u64> = None;
+        splitter.start();
+        loop {
+            let Some(line) = self.lines.next_line()? else {
+                let Some(line) = first else { return Ok(None) };
+                let path = self.lines.path().to_owned();
+                return Err(DataError::UnclosedQuote {
+                    path,
+                    line,
+                    column: splitter.column(),
+                });
+            };
+            if first.is_none() && line.text.is_empty() {
+                self.skipped.push(line.number, SkipReason::BlankLine);
+                continue;
+            }
+            let start = *first.get_or_insert(line.number);
+            let progress = splitter.push_line(line.text, line.end);
+            let path = || self.lines.path().to_owned();
+            match progress {
+                Err(CsvFault::StrayQuote(column)) => {
+                    return Err(DataError::StrayQuote {
+                        path: path(),
+                        line: start,
+                        column,
+                    });
+                }
+                Ok(_) if splitter.held() > limit => {
+                    return Err(DataError::LineTooLong {
+                        path: path(),
+                        line: start,
+                        limit,
+                    });
+                }
+                Ok(CsvProgress::Complete) => return Ok(Some(start)),
+                Ok(CsvProgress::InQuotes) => {}
+            }
+        }
+    }
+
+    fn next_json(&mut self, columns: &Columns) -> Result<Option<Example>, DataError> {
+        let path = self.lines.path().to_owned();
+        while let Some(line) = self.lines.next_line()? {
+            if line.text.trim().is_empty() {
+                self.skipped.push(line.number, SkipReason::BlankLine);
+                continue;
+            }
+            return table::example_from_json(columns, &path, line.number, line.text).map(Some);
+        }
+        Ok(None)
+    }
+}
