@@ -389,10 +389,26 @@ where
 }
 
 impl<C: StudyCommand> Begun<'_, C> {
+    /// The study with nothing added.
+    pub(crate) fn fresh(&self) -> &C::Study {
+        self.stages[0].progress.fresh()
+    }
+
+    /// The study of the first stage as it was made elsewhere.
+    pub(crate) fn put(&mut self, study: C::Study) {
+        let progress = Progress::new(study.empty());
+        self.stages[0].progress = progress.finished(study);
+    }
+
+    /// Everything is loaded.
+    pub(crate) fn lap(&mut self) {
+        self.run.clock.lap("load");
+    }
+
     pub(crate) fn say(&mut self, screen: &Screen) -> Result<(), Failure> {
         screen.say(&self.command.headline(self.opened, self.input)?)?;
         self.command.notes(self.input, screen);
-        self.run.clock.lap("load");
+        self.lap();
         Ok(())
     }
 

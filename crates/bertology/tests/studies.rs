@@ -24,6 +24,8 @@ mod studies {
     mod language;
     mod language_inputs;
     mod masking;
+    mod parts;
+    mod passes;
     mod pattern_golden;
     mod pattern_gradients;
     mod pattern_runs;

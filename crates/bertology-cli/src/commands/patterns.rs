@@ -281,7 +281,7 @@ fn write(folder: &RunFolder, found: &Patterns, thresholds: &Thresholds) -> Resul
 }
 
 fn pattern_rows(found: &Patterns) -> impl Iterator<Item = PatternRow> {
-    let live = found.entropy.all.mean.live().into_iter();
+    let live = found.entropy.all.mean.live();
     live.flat_map(move |id| {
         named(found).map(move |(name, average)| PatternRow {
             layer: id.layer,
@@ -296,7 +296,7 @@ fn pattern_rows(found: &Patterns) -> impl Iterator<Item = PatternRow> {
 }
 
 fn gradient_rows(found: &Patterns) -> impl Iterator<Item = GradientRow> {
-    let live = found.entropy.all.mean.live().into_iter();
+    let live = found.entropy.all.mean.live();
     live.flat_map(move |id| {
         let all = found.gradients.iter();
         all.map(move |of| {

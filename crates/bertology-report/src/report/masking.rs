@@ -261,9 +261,7 @@ fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
         Some((point, step.passed))
     });
     let points: Vec<(Point, bool)> = points.collect();
-    let Some((first, _)) = points.first() else {
-        return None;
-    };
+    let (first, _) = points.first()?;
     let chosen = points
         .iter()
         .rev()

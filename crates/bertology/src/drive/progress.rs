@@ -68,6 +68,8 @@ pub struct Progress<S> {
 struct Saved<S> {
     /// Units in a chunk.
     chunk: u64,
+    /// `None`: the whole corpus.
+    part: Option<Part>,
     /// The first unit that is not accounted for; `None`: nothing was begun.
     next: Option<u64>,
     /// All finished chunks; of a part nothing.
@@ -98,6 +100,7 @@ impl<S: Study> Progress<S> {
     pub fn new(study: S) -> Self {
         let saved = Saved {
             chunk: 0,
+            part: None,
             next: None,
             total: study.empty(),
             open: None,
@@ -134,14 +137,22 @@ impl<S: Study> Progress<S> {
     /// Only this part of the corpus.
     ///
     /// # Errors
-    /// [`Error::NotInParts`] if every input of the study depends on all before it.
+    /// [`Error::NotInParts`] if every input of the study depends on all before it; a part that there is not.
     pub fn part(mut self, part: Option<Part>) -> Result<Self, Error> {
+        if let Some(part) = part.filter(|part| !(1..=part.of).contains(&part.number)) {
+            return Err(Error::Option {
+                option: "the part of the corpus",
+                value: part.to_string(),
+                reason: "parts are counted from 1, up to as many as there are",
+            });
+        }
         if part.is_some() && self.chunk == u64::MAX {
             return Err(Error::NotInParts {
                 reason: "every batch depends on all before it",
             });
         }
         self.part = part;
+        self.saved.part = part;
         Ok(self)
     }
 
@@ -149,6 +160,13 @@ impl<S: Study> Progress<S> {
     #[must_use]
     pub fn after(mut self, units: u64) -> Self {
         self.saved.next = Some(units);
+        self
+    }
+
+    /// Everything was added up elsewhere: this is what came of it.
+    #[must_use]
+    pub fn finished(mut self, study: S) -> Self {
+        self.saved.total = study;
         self
     }
 
@@ -168,6 +186,14 @@ impl<S: Study> Progress<S> {
         if saved.chunk != self.chunk {
             let say = |units: u64| units.to_string();
             return Error::state_mismatch("the size of chunks", say(saved.chunk), say(self.chunk));
+        }
+        if saved.part != self.part {
+            let say = |part: Option<Part>| part.map_or("the whole".into(), |part| part.to_string());
+            return Error::state_mismatch(
+                "the part of the corpus",
+                say(saved.part),
+                say(self.part),
+            );
         }
         self.saved = saved;
         Ok(self)
@@ -218,9 +244,9 @@ impl<S: Study> Progress<S> {
         if !last && !next.is_multiple_of(self.chunk) {
             return Ok(());
         }
-        let Some(mut open) = self.saved.open.take() else {
-            return Ok(());
-        };
+        // A chunk in which nothing was found is a chunk all the same.
+        let open = self.saved.open.take();
+        let mut open = open.unwrap_or_else(|| self.fresh.empty());
         open.close_chunk()?;
         if self.part.is_some() {
             self.saved.chunks.push(open);
@@ -245,9 +271,16 @@ impl<S: Study> Progress<S> {
     /// What a finished part is, to be sent to where the parts are merged.
     ///
     /// # Errors
-    /// [`Error::State`].
+    /// [`Error::Merge`] for what is no part, or not finished; [`Error::State`].
     pub fn into_part(self, total: u64) -> Result<PartState, Error> {
         let (first, end) = self.bounds(total);
+        let refuse = |reason| Err(Error::Merge { reason });
+        if self.part.is_none() {
+            return refuse("this is the whole, not a part of it");
+        }
+        if self.next(total) != end {
+            return refuse("the part is not finished");
+        }
         let chunks = self
             .saved
             .chunks
@@ -270,16 +303,25 @@ impl<S: Study> Progress<S> {
     pub fn merge(mut self, mut parts: Vec<PartState>) -> Result<Self, Error> {
         let refuse = |reason| Err(Error::Merge { reason });
         parts.sort_by_key(|part| (part.first, part.end));
+        let Some(total) = parts.first().map(|part| part.total) else {
+            return refuse("there is none");
+        };
         let mut next = 0;
-        let mut total = 0;
         for part in parts {
+            if part.total != total {
+                return refuse("they are of corpora of different sizes");
+            }
             if part.chunk != self.chunk {
                 return refuse("they have chunks of different sizes");
             }
             if part.first != next {
                 return refuse("they do not lie side by side");
             }
-            (next, total) = (part.end, part.total);
+            let units = part.end.saturating_sub(part.first);
+            if part.chunks.len() as u64 != units.div_ceil(self.chunk) {
+                return refuse("one of them is not finished");
+            }
+            next = part.end;
             for chunk in part.chunks {
                 let chunk: S =
                     serde_json::from_value(chunk).map_err(|source| Error::State { source })?;

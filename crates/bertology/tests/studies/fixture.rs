@@ -179,7 +179,6 @@ where
     assert!(done == progress.done(supply.total()) && done < total);
     let saved = progress.save().unwrap().to_string();
     let fresh = Progress::new(progress.fresh().empty());
-    let fresh = fresh.chunks_of(progress.chunk()).unwrap();
     fresh.resume(serde_json::from_str(&saved).unwrap()).unwrap()
 }
 
