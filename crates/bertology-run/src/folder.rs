@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::FolderError;
 use crate::identity::Identity;
-use crate::registry::{MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, known};
+use crate::registry::{MODEL, PART, RUN, STATE, STATE_PREDICTIONS, STATE_SHARD, TEMPORARY, known};
 use crate::table::{Row, table};
 
 /// `state.json`.
@@ -176,8 +176,10 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn remove_state(&self) -> Result<(), FolderError> {
-        self.remove(STATE)?;
-        self.remove(STATE_PREDICTIONS)
+        for name in [STATE, STATE_PREDICTIONS, STATE_SHARD] {
+            self.remove(name)?;
+        }
+        Ok(())
     }
 
     /// Saves the state of an unfinished run.

@@ -9,7 +9,6 @@ use bertology::attention::patterns::PatternsState;
 use bertology::attention::syntax::SyntaxCounts;
 use bertology::attention::{OfSentences, SentencePassages};
 use bertology::drive::{DEFAULT_CHUNK, Progress, drive};
-use bertology::watch::Savable;
 use bertology::{Error, OpenAs};
 use clap::{Args, Parser, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -140,7 +139,7 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
             &mut watcher,
         );
         if matches!(result, Err(Error::Interrupted { .. })) {
-            watcher.save(&progress as &dyn Savable);
+            watcher.save(&mut progress);
         }
         match (watcher.into_failure(), result) {
             (Some(failure), _) => return Err(failure),
