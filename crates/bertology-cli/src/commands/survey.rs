@@ -50,9 +50,9 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     let (mut patterns, mut syntax, mut cluster) = (None, None, None);
     for study in wanted {
         match typed(study, &args, output)? {
-            Command::Patterns(args) => patterns = Some(*args),
-            Command::Syntax(args) => syntax = Some(*args),
-            Command::Cluster(args) => cluster = Some(*args),
+            Command::Patterns(args) => patterns = Some(prepared(*args, screen)?),
+            Command::Syntax(args) => syntax = Some(prepared(*args, screen)?),
+            Command::Cluster(args) => cluster = Some(prepared(*args, screen)?),
             _ => {
                 return Err(Failure::work(
                     "this is no study of a survey; please report it",
@@ -170,6 +170,11 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     )?;
     folder.remove_state()?;
     Ok(json!({ "command": "survey", "studies": documents }).into())
+}
+
+fn prepared<C: StudyCommand>(mut command: C, screen: &Screen) -> Result<C, Failure> {
+    command.prepare(screen)?;
+    Ok(command)
 }
 
 type Input<C> = <C as StudyCommand>::Input;
