@@ -237,7 +237,7 @@ pub const FILES: &[File] = &[
     file(
         STATE_PREDICTIONS,
         Kind::State,
-        &["importance"],
+        &["importance", "evaluate"],
         "the predictions of an interrupted run, as far as its state goes",
     ),
     file(
