@@ -53,7 +53,13 @@ impl RunFolder {
         }
         let occupied = match fs::read_dir(path) {
             Ok(mut entries) => {
-                entries.any(|entry| entry.map_or(true, |entry| !is_temporary(&entry.file_name())))
+                // What a process that was killed leaves before its first state is no state.
+                let passed = |name: &OsStr| {
+                    let name_is = |other: &&str| name == OsStr::new(*other);
+                    let of_state = [STATE_PREDICTIONS, STATE_SHARD].iter().any(name_is);
+                    is_temporary(name) || (resume && of_state)
+                };
+                entries.any(|entry| entry.map_or(true, |entry| !passed(&entry.file_name())))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(FolderError::io("read the folder", path)(error)),

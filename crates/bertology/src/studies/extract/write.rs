@@ -155,9 +155,10 @@ impl Study for ExtractState {
         else {
             return Ok(());
         };
-        let open = match &mut self.open {
-            Some(open) => open,
-            none => none.insert(target.begin(item)?),
+        let open = match (&mut self.open, self.half.take()) {
+            (Some(open), _) => open,
+            (none, Some(half)) => none.insert(target.go_on(half)?),
+            (none, None) => none.insert(target.begin(item)?),
         };
         open.put(&target.extraction, item, &part)?;
         self.overflows += part.overflows;
@@ -169,8 +170,8 @@ impl Study for ExtractState {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        if let (Some(open), Some(destination)) = (&mut self.open, &self.target) {
-            self.half = Some(open.keep(&destination.folder)?);
+        if let (Some(open), Some(target)) = (&mut self.open, &self.target) {
+            self.half = Some(open.keep(&target.folder)?);
         }
         Ok(())
     }
