@@ -330,6 +330,9 @@ where
         match earlier {
             Earlier::Nothing => {}
             Earlier::Complete(document) => {
+                if let Some(folder) = &folder {
+                    parts::same_part(folder, &document, args.grid.part)?;
+                }
                 screen.note("this run is complete already; nothing to resume");
                 return Ok(Err(document.into()));
             }
