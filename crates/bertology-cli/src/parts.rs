@@ -237,6 +237,32 @@ pub(crate) fn same(
     }
 }
 
+/// Refuses to take a complete folder for another part than it holds, or a part for the whole.
+pub(crate) fn same_part(
+    folder: &RunFolder,
+    document: &Value,
+    wanted: Option<Part>,
+) -> Result<(), Failure> {
+    // Only `part.json` says a part at its top.
+    let found: Option<Part> = document
+        .get("part")
+        .and_then(|part| serde_json::from_value(part.clone()).ok());
+    if found == wanted {
+        return Ok(());
+    }
+    let say = |part: Option<Part>| match part {
+        Some(part) => format!("part {part}"),
+        None => "the whole run".to_owned(),
+    };
+    Err(Failure::input(format!(
+        "--output {}: it holds {}, and {} is asked for; choose another folder, or replace its results with \
+         --overwrite",
+        folder.path().display(),
+        say(found),
+        say(wanted)
+    )))
+}
+
 fn missing(first: u64, last: u64, of: u64) -> Failure {
     Failure::input(if first == last {
         format!(

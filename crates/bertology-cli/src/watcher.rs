@@ -292,10 +292,3 @@ impl Predictions {
         fs::rename(&self.path, path).map_err(|error| Failure::io("write", path, &error))
     }
 }
-
-impl Predictions {
-    /// Removes the file.
-    pub(crate) fn discard(self) -> Result<(), Failure> {
-        fs::remove_file(&self.path).map_err(|error| Failure::io("remove", &self.path, &error))
-    }
-}
