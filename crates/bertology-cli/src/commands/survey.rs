@@ -47,6 +47,9 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
         ));
     };
     let wanted: BTreeSet<StudyArg> = args.own.studies.iter().copied().collect();
+    if wanted.len() < args.own.studies.len() {
+        return Err(Failure::input("--studies: name each study once"));
+    }
     let (mut patterns, mut syntax, mut cluster) = (None, None, None);
     for study in wanted {
         match typed(study, &args, output)? {
