@@ -264,14 +264,17 @@ pub(crate) fn same_part(
 }
 
 fn missing(first: u64, last: u64, of: u64) -> Failure {
-    let which = if first == last {
-        format!("part {first}/{of} is")
+    Failure::input(if first == last {
+        format!(
+            "part {first}/{of} is missing; make it with the same command and --part {first}/{of}, then name \
+             all parts"
+        )
     } else {
-        format!("parts {first}/{of} to {last}/{of} are")
-    };
-    Failure::input(format!(
-        "{which} missing; make them with the same command and --part, then name all parts"
-    ))
+        format!(
+            "parts {first}/{of} to {last}/{of} are missing; make them with the same command and --part, then \
+             name all parts"
+        )
+    })
 }
 
 /// What a folder says that it is a part of.

@@ -26,6 +26,7 @@ const MODELS: [&str; 3] = ["tiny-bert", "tiny-gpt2", "tiny-gpt"];
 const OPTIONS: TreebankOptions = TreebankOptions {
     input: Some(InputMode::Words),
     max_length: None,
+    too_long: None,
     bos: false,
 };
 

@@ -16,7 +16,7 @@ use bertology::attention::{
 use bertology::data::conllu::Treebank;
 use bertology::drive::{DEFAULT_CHUNK, Lens, Part, PartState, Progress, Study, Work, drive};
 use bertology::evaluate::{EvaluationState, MaskedModel};
-use bertology::extract::{ExtractOptions, Extraction, Heads, Layers, Objective, Request, Texts};
+use bertology::extract::{ExtractOptions, Extraction, GradientOf, Heads, Layers, Request, Texts};
 use bertology::watch::Savable;
 use bertology::{
     Corpus, CorpusOptions, Error, Granularity, HeadId, HeadMask, ImportanceState, LoadedModel,
@@ -228,7 +228,7 @@ fn extraction_in_parts() {
     let request = Request::new()
         .hidden_states(Layers::All)
         .attentions(Heads::parse("2.0 L3H1", model.architecture()).unwrap())
-        .gradients(Objective::Class(1));
+        .gradients(GradientOf::Class(1));
     let mut options = ExtractOptions::default();
     options.shard_size = CHUNK as usize;
     let work = spread(2, 40);
