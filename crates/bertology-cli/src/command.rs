@@ -437,10 +437,14 @@ impl<C: StudyCommand> Begun<'_, C> {
     }
 
     fn open_predictions(&mut self) -> Result<(), Failure> {
-        if let (Some(folder), Some(corpus)) =
-            (&self.folder, self.command.predictions(self.input))
-        {
+        if let (Some(folder), Some(corpus)) = (&self.folder, self.command.predictions(self.input)) {
             let path = folder.path().join(STATE_PREDICTIONS);
+            // Killed between the last two files, a run has them under their final name.
+            let named = folder.path().join(PREDICTIONS);
+            if self.prediction_bytes.is_some() && !path.exists() && named.exists() {
+                std::fs::rename(&named, &path)
+                    .map_err(|error| Failure::io("rename", &named, &error))?;
+            }
             let predictions = Predictions::open(&path, corpus, self.prediction_bytes)?;
             self.predictions = Some(predictions);
         }

@@ -336,8 +336,9 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Of a finished part, or of one that was interrupted or is still going on.
-    pub(crate) fn of(folder: &Path) -> Result<Self, Failure> {
+    /// Of a finished part, or of one that was interrupted or is still going on; `None` of an empty folder, which
+    /// a part leaves that failed, or that is just opening its files.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>, Failure> {
         if let Some(state) = state(folder)
             && !folder.join(PART).exists()
         {
@@ -346,21 +347,24 @@ impl Standing {
             let units = serde_json::from_value(read("/state/units"));
             let identity = serde_json::from_value(read("/identity"));
             if let (Some(part), Ok(units), Ok(identity)) = (part, units, identity) {
-                return Ok(Self {
+                return Ok(Some(Self {
                     part,
                     units,
                     finished: false,
                     identity,
-                });
+                }));
             }
+        }
+        if folder.is_dir() && RunFolder::check(folder, false, false).is_ok() {
+            return Ok(None);
         }
         let record = record(folder)?;
         let units = record.stages.iter().map(|span| span.end - span.first).sum();
-        Ok(Self {
+        Ok(Some(Self {
             part: record.part,
             units: (units, units),
             finished: true,
             identity: record.identity,
-        })
+        }))
     }
 }

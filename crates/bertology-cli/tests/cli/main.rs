@@ -13,6 +13,8 @@ mod interrupted;
 mod language;
 mod legacy;
 mod library_messages;
+#[cfg(unix)]
+mod many_machines;
 mod pages;
 mod patterns;
 mod prune;
