@@ -284,7 +284,9 @@ where
             args.ready(&input, begun.folder.as_ref(), &begun.stages, screen)?;
             begun.go_through(screen)?;
         }
-        Start::Parts(parts) => begun.take_parts(parts)?,
+        Start::Parts(parts) => begun
+            .take_parts(parts)
+            .or_else(|wrong| begun.discard(wrong))?,
     }
     drop(graceful);
     begun.end(screen)

@@ -238,13 +238,13 @@ pub(crate) fn same(
 }
 
 fn missing(first: u64, last: u64, of: u64) -> Failure {
-    let which = if first == last {
-        format!("part {first}/{of} is")
+    let (which, them) = if first == last {
+        (format!("part {first}/{of} is"), "it")
     } else {
-        format!("parts {first}/{of} to {last}/{of} are")
+        (format!("parts {first}/{of} to {last}/{of} are"), "them")
     };
     Failure::input(format!(
-        "{which} missing; make them with the same command and --part, then name all parts"
+        "{which} missing; make {them} with the same command and --part, then name all parts"
     ))
 }
 
