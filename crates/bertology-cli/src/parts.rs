@@ -237,15 +237,44 @@ pub(crate) fn same(
     }
 }
 
-fn missing(first: u64, last: u64, of: u64) -> Failure {
-    let (which, them) = if first == last {
-        (format!("part {first}/{of} is"), "it")
-    } else {
-        (format!("parts {first}/{of} to {last}/{of} are"), "them")
+/// Refuses to take a complete folder for another part than it holds, or a part for the whole.
+pub(crate) fn same_part(
+    folder: &RunFolder,
+    document: &Value,
+    wanted: Option<Part>,
+) -> Result<(), Failure> {
+    // Only `part.json` says a part at its top.
+    let found: Option<Part> = document
+        .get("part")
+        .and_then(|part| serde_json::from_value(part.clone()).ok());
+    if found == wanted {
+        return Ok(());
+    }
+    let say = |part: Option<Part>| match part {
+        Some(part) => format!("part {part}"),
+        None => "the whole run".to_owned(),
     };
-    Failure::input(format!(
-        "{which} missing; make {them} with the same command and --part, then name all parts"
-    ))
+    Err(Failure::input(format!(
+        "--output {}: it holds {}, and {} is asked for; choose another folder, or replace its results with \
+         --overwrite",
+        folder.path().display(),
+        say(found),
+        say(wanted)
+    )))
+}
+
+fn missing(first: u64, last: u64, of: u64) -> Failure {
+    Failure::input(if first == last {
+        format!(
+            "part {first}/{of} is missing; make it with the same command and --part {first}/{of}, then name \
+             all parts"
+        )
+    } else {
+        format!(
+            "parts {first}/{of} to {last}/{of} are missing; make them with the same command and --part, then \
+             name all parts"
+        )
+    })
 }
 
 /// What a folder says that it is a part of.

@@ -8,8 +8,8 @@ use crate::Error;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Heat, Place, Scale, Scatter};
 use crate::number::{change, plural, short, significant};
-use crate::quantities::{Quantity, numbers, overall, quantities};
-use crate::report::{capital, title};
+use crate::quantities::{Quantity, numbers, overall};
+use crate::report::{capital, quantities, title};
 
 /// Heads that are named as having changed most.
 const NAMED: usize = 10;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use bertology_run::rows::ClusterRow;
+use bertology_run::studies::cluster::ClusterRow;
 use bertology_run::{HeadTable, Run, RunError};
 
 use crate::Error;
@@ -12,8 +12,8 @@ use crate::csv;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Place, Room, Scatter};
 use crate::number::{plural, short};
-use crate::quantities::{Quantity, SyntaxHeads, behaviours, quantities};
-use crate::report::{capital, clusters, heat};
+use crate::quantities::{Quantity, SyntaxHeads, behaviours};
+use crate::report::{capital, clusters, heat, quantities};
 
 /// Relations with fewer words than this are no evidence of what a head does.
 const FEWEST: f64 = 20.0;

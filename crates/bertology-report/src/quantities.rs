@@ -5,7 +5,8 @@ use bertology_run::registry::{
     RELATIONS, SYNTAX_HEADS,
 };
 use bertology_run::results::{AblateResults, Metrics, Summary, SyntaxAxes};
-use bertology_run::rows::{BehaviourRow, ClusterRow, CorefRow, PatternRow};
+use bertology_run::rows::{BehaviourRow, CorefRow, PatternRow};
+use bertology_run::studies::cluster::ClusterRow;
 use bertology_run::{HeadTable, Run, RunError};
 
 /// A number per head.
@@ -23,7 +24,7 @@ pub(crate) struct Quantity {
 }
 
 impl Quantity {
-    fn new(key: &str, name: &str, unit: &'static str, values: HeadTable) -> Self {
+    pub(crate) fn new(key: &str, name: &str, unit: &'static str, values: HeadTable) -> Self {
         Self {
             key: key.to_owned(),
             name: name.to_owned(),
@@ -39,24 +40,7 @@ impl Quantity {
     }
 }
 
-/// Everything that the run says of each head in numbers, the most telling first.
-///
-/// # Errors
-/// A file that is there and damaged. Files that are not there give nothing.
-pub(crate) fn quantities(run: &Run) -> Result<Vec<Quantity>, RunError> {
-    let mut found = Vec::new();
-    importance(run, &mut found)?;
-    ablation(run, &mut found)?;
-    masked(run, &mut found)?;
-    patterns(run, &mut found)?;
-    syntax(run, &mut found)?;
-    coref(run, &mut found)?;
-    clusters(run, &mut found)?;
-    probe(run, &mut found)?;
-    Ok(found)
-}
-
-fn importance(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn importance(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     // In these arrays a head without a score is 0; its rank says that it has none.
     let ranks = run.head_array(RANKS)?;
     let scored = |values: HeadTable| match &ranks {
@@ -85,7 +69,7 @@ fn importance(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     Ok(())
 }
 
-fn ablation(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn ablation(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let metric = metric(run.results::<AblateResults>()?.metric);
     if let Some(values) = run.head_array(ABLATION)? {
         let name = format!("change of {metric}");
@@ -97,7 +81,7 @@ fn ablation(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     Ok(())
 }
 
-fn masked(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn masked(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     if let Some(values) = run.head_array(MASK)? {
         found.push(Quantity::new("kept", "kept", "", values));
     }
@@ -125,7 +109,7 @@ fn pattern(key: &str) -> (String, &'static str) {
     (name.into(), "")
 }
 
-fn patterns(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn patterns(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let Some(rows) = run.rows::<PatternRow>()? else {
         return Ok(());
     };
@@ -191,7 +175,7 @@ impl SyntaxHeads {
 }
 
 /// How often each head is right over all words.
-fn syntax(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn syntax(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let Some(counts) = SyntaxHeads::read(run)? else {
         return Ok(());
     };
@@ -226,7 +210,7 @@ fn syntax(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     Ok(())
 }
 
-fn coref(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn coref(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let Some(rows) = run.rows::<CorefRow>()? else {
         return Ok(());
     };
@@ -243,7 +227,7 @@ fn coref(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     Ok(())
 }
 
-fn clusters(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn clusters(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let Some(rows) = run.rows::<ClusterRow>()? else {
         return Ok(());
     };
@@ -254,7 +238,7 @@ fn clusters(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     Ok(())
 }
 
-fn probe(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
+pub(crate) fn probe(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     let (layers, heads) = (run.model().layers, run.model().heads);
     let Some(weights) = run.shaped(PROBE_WEIGHTS, &[2, layers, heads])? else {
         return Ok(());

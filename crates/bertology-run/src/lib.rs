@@ -9,6 +9,7 @@
 //! | [`RunFolder`] | the writer: files appear whole or not at all, `run.json` last |
 //! | [`rows`] | the rows of every table |
 //! | [`results`] | what each command puts into `run.json` |
+//! | [`studies`] | the three for studies that have a file of their own |
 //! | [`Run`] | the reader |
 //!
 //! `docs/run-folder.md` lists the registry for readers.
@@ -16,6 +17,7 @@
 pub mod registry;
 pub mod results;
 pub mod rows;
+pub mod studies;
 pub mod table;
 
 mod error;

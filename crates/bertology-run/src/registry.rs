@@ -3,8 +3,8 @@
 //! What is not here does not belong to a run, and no command removes it.
 
 use crate::rows::{
-    AblationRow, BehaviourRow, ClusterRow, CorefBaselineRow, CorefRow, GradientRow, ImportanceRow,
-    PatternRow, PredictionRow, ProbeRow, StepRow, SyntaxRow,
+    AblationRow, BehaviourRow, CorefBaselineRow, CorefRow, GradientRow, ImportanceRow, PatternRow,
+    PredictionRow, ProbeRow, StepRow, SyntaxRow,
 };
 use crate::table::Row;
 
@@ -16,6 +16,8 @@ pub const REPORT: &str = "report.html";
 pub const STATE: &str = "state.json";
 /// The predictions of a run that is not finished.
 pub const STATE_PREDICTIONS: &str = "state-predictions.csv";
+/// The shard that an unfinished extraction was filling.
+pub const STATE_SHARD: &str = "state-shard";
 /// What part of a run a folder holds.
 pub const PART: &str = "part.json";
 /// The states of the chunks of a part, one a line.
@@ -42,8 +44,6 @@ pub const ABLATION_LOSS: &str = "head_ablation_loss.npy";
 pub const MASK: &str = "head_mask.npy";
 /// Which heads are kept, step by step.
 pub const MASKS: &str = "masks.npy";
-/// Distances between heads.
-pub const DISTANCES: &str = "head_distances.npy";
 /// Weights of the probe of attention.
 pub const PROBE_WEIGHTS: &str = "probe_weights.npy";
 /// What is in the shards of an extraction.
@@ -133,7 +133,7 @@ impl File {
 /// The registered file that a path relative to the run folder names.
 #[must_use]
 pub fn known(path: &str) -> Option<&'static File> {
-    FILES.iter().find(|file| file.is(path))
+    files().find(|file| file.is(path))
 }
 
 /// Whether commands make a folder of this name.
@@ -165,7 +165,7 @@ fn is_table(folder: &str) -> bool {
     TABLES.contains(&folder.strip_prefix("gradients_").unwrap_or(folder))
 }
 
-const fn file(
+pub(crate) const fn file(
     name: &'static str,
     kind: Kind,
     commands: &'static [&'static str],
@@ -180,20 +180,25 @@ const fn file(
     }
 }
 
-const fn per_head(dtype: &'static str) -> Kind {
+pub(crate) const fn per_head(dtype: &'static str) -> Kind {
     let axes = &["layer", "head"];
     Kind::Array { axes, dtype }
 }
 
-const fn rows<R: Row>(more: &'static str) -> Kind {
+pub(crate) const fn rows<R: Row>(more: &'static str) -> Kind {
     Kind::Table {
         columns: || R::columns(&[]),
         more,
     }
 }
 
-/// Every file, those of every run first.
-pub const FILES: &[File] = &[
+/// Every file, those of every run first, those of studies with a file of their own here last.
+pub fn files() -> impl Iterator<Item = &'static File> {
+    let own = crate::studies::FILES.iter().copied().flatten();
+    FILES.iter().chain(own)
+}
+
+const FILES: &[File] = &[
     file(
         RUN,
         Kind::Json,
@@ -235,8 +240,14 @@ pub const FILES: &[File] = &[
     file(
         STATE_PREDICTIONS,
         Kind::State,
-        &["importance"],
+        &["importance", "evaluate"],
         "the predictions of an interrupted run, as far as its state goes",
+    ),
+    file(
+        STATE_SHARD,
+        Kind::State,
+        &["extract"],
+        "the shard that an interrupted extraction was filling, as far as its state goes",
     ),
     file(
         IMPORTANCE,
@@ -381,21 +392,6 @@ pub const FILES: &[File] = &[
         rows::<CorefBaselineRow>(""),
         &["coref"],
         "how often simple rules do",
-    ),
-    file(
-        DISTANCES,
-        Kind::Array {
-            axes: &["head", "head"],
-            dtype: "<f8",
-        },
-        &["cluster"],
-        "divergence of the attention of two heads, summed over tokens, nats; heads in the order of `clusters.csv`",
-    ),
-    file(
-        ClusterRow::FILE,
-        rows::<ClusterRow>(""),
-        &["cluster"],
-        "clusters of heads and their places on a map",
     ),
     file(
         ProbeRow::FILE,

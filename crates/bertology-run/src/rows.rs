@@ -235,22 +235,6 @@ row! {
         high: Option<f64>,
     }
 
-    /// A head on the map of heads that look at the same things.
-    struct ClusterRow in "clusters.csv" {
-        /// Layer.
-        layer: usize,
-        /// Head of the layer.
-        head: usize,
-        /// From 0.
-        cluster: usize,
-        /// On the map; only distances mean something.
-        x: f64,
-        /// On the map.
-        y: f64,
-        /// 1 well inside its cluster, below 0 nearer to another.
-        silhouette: f64,
-    }
-
     /// A probe or a baseline with its score on dev.
     struct ProbeRow in "probes.csv" {
         /// Its name.
@@ -283,8 +267,7 @@ of_head!(
     BehaviourRow,
     GradientRow,
     SyntaxRow,
-    CorefRow,
-    ClusterRow
+    CorefRow
 );
 
 /// The columns of [`GradientRow::times_attention`].

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use bertology_run::registry::{self, Kind};
 use bertology_run::results::{
-    AblateResults, ClusterResults, CorefResults, EvaluateResults, ExtractResults,
-    ImportanceResults, MaskResults, PatternsResults, ProbeResults, PruneResults, Results,
-    SyntaxAxes, SyntaxResults,
+    AblateResults, CorefResults, EvaluateResults, ExtractResults, ImportanceResults, MaskResults,
+    PatternsResults, ProbeResults, PruneResults, Results, SyntaxAxes, SyntaxResults,
 };
 use bertology_run::rows::{
-    AblationRow, BehaviourRow, ClusterRow, CorefBaselineRow, CorefRow, GradientRow, ImportanceRow,
-    PatternRow, PredictionRow, ProbeRow, StepRow, SyntaxRow, WindowRow,
+    AblationRow, BehaviourRow, CorefBaselineRow, CorefRow, GradientRow, ImportanceRow, PatternRow,
+    PredictionRow, ProbeRow, StepRow, SyntaxRow, WindowRow,
 };
+use bertology_run::studies::cluster::{ClusterResults, ClusterRow};
 use bertology_run::table::{Row, table};
 use bertology_run::{Rows, Run, RunError};
 

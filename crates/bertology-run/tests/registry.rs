@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use bertology_run::registry::{FILES, File, Kind, known};
+use bertology_run::registry::{File, Kind, files, known};
 
 fn kind(file: &File) -> String {
     match file.kind {
@@ -35,7 +35,7 @@ fn kind(file: &File) -> String {
 fn listed() -> String {
     let mut text =
         String::from("| file | written by | what it holds | kind |\n| --- | --- | --- | --- |\n");
-    for file in FILES {
+    for file in files() {
         let commands = if file.commands.is_empty() {
             "all".into()
         } else {
@@ -71,7 +71,7 @@ fn the_page_lists_the_registry() {
 #[test]
 fn every_name_is_there_once_and_finds_its_file() {
     let mut seen = HashSet::new();
-    for file in FILES {
+    for file in files() {
         assert!(seen.insert(file.written), "{} is there twice", file.written);
         let example = file
             .written

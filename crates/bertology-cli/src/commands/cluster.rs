@@ -7,9 +7,10 @@ use bertology::attention::cluster::{
     Smoothing,
 };
 use bertology::{Error, HeadId};
-use bertology_run::registry::DISTANCES;
-use bertology_run::results::{ClusterResults, ClusterTrial, MapOfHeads, finite};
-use bertology_run::rows::ClusterRow;
+use bertology_run::results::finite;
+use bertology_run::studies::cluster::{
+    ClusterResults, ClusterRow, ClusterTrial, DISTANCES, MapOfHeads,
+};
 use serde_json::json;
 
 use crate::args::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};

@@ -129,7 +129,8 @@ fn options(args: &SyntaxArgs) -> SyntaxOptions {
     }
 }
 
-fn headline(
+/// Model and treebank in a few lines; `chosen` is the one on which heads are chosen.
+pub(super) fn headline(
     opened: &Opened,
     scored: &SentencePassages,
     chosen: Option<&SentencePassages>,

@@ -6,18 +6,25 @@ use bertology_run::rows::AblationRow;
 use bertology_run::table::Row as _;
 use bertology_run::{Rows, RunError};
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Room, Shape};
 use crate::number::{change, plural, short};
-use crate::quantities::metric;
+use crate::quantities::{self, metric};
 
 /// Heads whose change is drawn with its interval.
 const SHOWN: usize = 30;
 /// Standard errors to each side: 95 % of a normal distribution.
 const NORMAL: f64 = 1.96;
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "ablate",
+    title: "Without each head",
+    write: write,
+    quantities: quantities::ablation,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     let metric = metric(parts.run.results::<AblateResults>()?.metric);
     let mut figures = Vec::new();

@@ -1,17 +1,23 @@
 //! `bertology cluster`.
 
-use bertology_run::registry::DISTANCES;
-use bertology_run::results::ClusterResults;
-use bertology_run::rows::ClusterRow;
+use bertology_run::studies::cluster::{ClusterResults, ClusterRow, DISTANCES};
 use bertology_run::table::Row as _;
 use bertology_run::{HeadTable, Run, RunError};
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Figure, Heat, Place, Room, Scale, Scatter};
 use crate::number::{short, significant};
+use crate::quantities;
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "cluster",
+    title: "Heads alike",
+    write: write,
+    quantities: quantities::clusters,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     let Some(rows) = parts.run.rows::<ClusterRow>()? else {
         parts.missing(ClusterRow::FILE, "map and clusters are not shown");

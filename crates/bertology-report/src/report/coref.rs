@@ -4,11 +4,11 @@ use bertology_run::RunError;
 use bertology_run::rows::{CorefBaselineRow, CorefRow};
 use bertology_run::table::Row as _;
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Shape};
 use crate::number::percent;
-use crate::quantities::distinct;
+use crate::quantities::{self, distinct};
 
 /// Heads that are listed for each reading.
 const LISTED: usize = 10;
@@ -25,7 +25,14 @@ struct Scored {
     high: Option<f64>,
 }
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "coref",
+    title: "Heads and coreference",
+    write: write,
+    quantities: quantities::coref,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     let Some(found) = parts.run.rows::<CorefRow>()? else {
         parts.missing(CorefRow::FILE, "scores are not shown");

@@ -3,11 +3,19 @@
 use bertology_run::RunError;
 use bertology_run::registry::{ENTROPY, IMPORTANCE};
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::Block;
 use crate::figure::{Axis, Dots};
+use crate::quantities;
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "importance",
+    title: "Importance of heads",
+    write: write,
+    quantities: quantities::importance,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     figures(parts);
     parts.heads_table(

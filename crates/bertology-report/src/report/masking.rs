@@ -6,13 +6,29 @@ use bertology_run::rows::StepRow;
 use bertology_run::table::Row as _;
 use bertology_run::{HeadTable, Rows, RunError};
 
-use super::{Parts, both};
+use super::{Page, Parts, both};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Chosen, Figure, Heat, Lines, Point, Scale, Series, Shape};
 use crate::number::{bytes, change, count, percent, short, significant};
-use crate::quantities::{metric, numbers};
+use crate::quantities::{self, metric, numbers};
 
-pub(super) fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        command: "mask",
+        title: "Masking heads",
+        write: mask,
+        quantities: quantities::masked,
+    },
+    Page {
+        command: "prune",
+        title: "Pruning heads",
+        write: prune,
+        // Its files are those of `mask`.
+        quantities: |_, _| Ok(()),
+    },
+];
+
+fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
     let found: MaskResults = parts.run.results()?;
     let mut short_form = Vec::new();
     if let (Some(left), Some(before)) = (found.heads_left, found.heads_before) {
@@ -35,7 +51,7 @@ pub(super) fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
     search(parts, Some(&found))
 }
 
-pub(super) fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
+fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
     let results: PruneResults = parts.run.results()?;
     let mut found = Vec::new();
     if let Some(sizes) = &results.sizes {

@@ -1,14 +1,5 @@
 //! One run as a page: what its command computes, as figures and tables, and the record of how.
 
-mod ablate;
-pub(crate) mod clusters;
-mod coref;
-mod importance;
-mod masking;
-mod patterns;
-mod probe;
-mod syntax;
-
 use bertology_run::results::Summary;
 use bertology_run::{Run, RunError, text_of};
 use serde_json::Value;
@@ -16,7 +7,54 @@ use serde_json::Value;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Heat, Scale};
 use crate::number::{count, plural, seconds, short};
-use crate::quantities::{Quantity, overall, quantities};
+use crate::quantities::{Quantity, overall};
+
+/// The page of a command.
+struct Page {
+    command: &'static str,
+    /// What the command finds, as a heading.
+    title: &'static str,
+    /// Puts the sections together that are its own.
+    write: fn(&mut Parts<'_>) -> Result<(), RunError>,
+    /// Adds what there is of each head in its files, which other commands may write too.
+    quantities: fn(&Run, &mut Vec<Quantity>) -> Result<(), RunError>,
+}
+
+macro_rules! pages {
+    ($($module:ident,)*) => {
+        $(pub(crate) mod $module;)*
+
+        /// The pages that have something of their own; their numbers of heads stand in this order.
+        const PAGES: &[&[Page]] = &[$($module::PAGES,)*];
+    };
+}
+
+pages! {
+    importance,
+    ablate,
+    masking,
+    patterns,
+    syntax,
+    coref,
+    clusters,
+    probe,
+}
+
+fn pages() -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().copied().flatten()
+}
+
+/// Everything that the run says of each head in numbers, the most telling first.
+///
+/// # Errors
+/// A file that is there and damaged. Files that are not there give nothing.
+pub(crate) fn quantities(run: &Run) -> Result<Vec<Quantity>, RunError> {
+    let mut found = Vec::new();
+    for page in pages() {
+        (page.quantities)(run, &mut found)?;
+    }
+    Ok(found)
+}
 
 /// Makes the page of a run from its folder alone.
 ///
@@ -30,17 +68,9 @@ pub fn report(run: &Run) -> Result<Document, RunError> {
         sections: Vec::new(),
         notes: Vec::new(),
     };
-    match run.command() {
-        "importance" => importance::write(&mut parts)?,
-        "ablate" => ablate::write(&mut parts)?,
-        "mask" => masking::mask(&mut parts)?,
-        "prune" => masking::prune(&mut parts)?,
-        "patterns" => patterns::write(&mut parts)?,
-        "syntax" => syntax::write(&mut parts)?,
-        "coref" => coref::write(&mut parts)?,
-        "cluster" => clusters::write(&mut parts)?,
-        "attention-probe" => probe::write(&mut parts)?,
-        _ => parts.plain(),
+    match pages().find(|page| page.command == run.command()) {
+        Some(page) => (page.write)(&mut parts)?,
+        None => parts.plain(),
     }
     parts.record();
     let model = run.model();
@@ -66,19 +96,12 @@ pub fn report(run: &Run) -> Result<Document, RunError> {
 
 /// What a command finds, as a heading.
 pub(crate) fn title(command: &str) -> String {
-    match command {
-        "importance" => "Importance of heads",
-        "ablate" => "Without each head",
-        "mask" => "Masking heads",
-        "prune" => "Pruning heads",
-        "evaluate" => "Evaluation",
-        "extract" => "Extraction",
-        "patterns" => "What heads look at",
-        "syntax" => "Heads and syntax",
-        "coref" => "Heads and coreference",
-        "cluster" => "Heads alike",
-        "attention-probe" => "What all heads know of syntax",
-        other => other,
+    let page = pages().find(|page| page.command == command);
+    match (page, command) {
+        (Some(page), _) => page.title,
+        (None, "evaluate") => "Evaluation",
+        (None, "extract") => "Extraction",
+        (None, other) => other,
     }
     .to_owned()
 }

@@ -5,10 +5,10 @@ use bertology_run::rows::{BehaviourRow, GradientRow, PatternRow, TIMES_ATTENTION
 use bertology_run::table::Row as _;
 use bertology_run::{HeadTable, Rows, RunError};
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Figure, Lines, Point, Series};
-use crate::quantities::{behaviours, distinct};
+use crate::quantities::{self, behaviours, distinct};
 
 /// Lines that belong on one figure: its name, its title, and the keys with their names.
 type Group = (
@@ -47,7 +47,14 @@ const GROUPS: [Group; 3] = [
     ),
 ];
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "patterns",
+    title: "What heads look at",
+    write: write,
+    quantities: quantities::patterns,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     let mut figures = Vec::new();
     for (id, title, keys) in GROUPS {

@@ -5,12 +5,20 @@ use bertology_run::registry::PROBE_WEIGHTS;
 use bertology_run::rows::ProbeRow;
 use bertology_run::table::Row as _;
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Shape};
 use crate::number::{count, percent};
+use crate::quantities;
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "attention-probe",
+    title: "What all heads know of syntax",
+    write: write,
+    quantities: quantities::probe,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     let Some(rows) = parts.run.rows::<ProbeRow>()? else {
         parts.missing(ProbeRow::FILE, "scores are not shown");

@@ -4,10 +4,11 @@ use bertology_run::RunError;
 use bertology_run::rows::SyntaxRow;
 use bertology_run::table::Row as _;
 
-use super::{Parts, heat};
+use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Room, Shape};
 use crate::number::{count, minus, percent};
+use crate::quantities;
 
 /// Relations that are drawn at most, of at least so many words.
 const SHOWN: usize = 30;
@@ -46,7 +47,14 @@ fn best(rows: Vec<SyntaxRow>) -> Vec<Best> {
     found.collect()
 }
 
-pub(super) fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "syntax",
+    title: "Heads and syntax",
+    write: write,
+    quantities: quantities::syntax,
+}];
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
     match parts.run.rows::<SyntaxRow>()? {
         Some(rows) => {

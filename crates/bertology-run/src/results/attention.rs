@@ -8,7 +8,6 @@ results_of! {
     PatternsResults: "patterns",
     SyntaxResults: "syntax",
     CorefResults: "coref",
-    ClusterResults: "cluster",
     ProbeResults: "attention-probe"
 }
 
@@ -221,6 +220,8 @@ document! {
         documents: u64,
         /// Documents without a token.
         empty: u64,
+        /// Documents left out because they have more tokens than may be.
+        too_long: u64,
         /// Documents that were cut.
         cut: u64,
         /// Words beyond the cut.
@@ -241,46 +242,6 @@ document! {
         outside: u64,
         /// Mentions without an antecedent.
         first: u64,
-    }
-
-    /// Of `bertology cluster`.
-    struct ClusterResults {
-        /// What was read.
-        counts: Option<TextCounts>,
-        /// In the order of `head_distances.npy`.
-        heads: Vec<String>,
-        /// Compared.
-        tokens: u64,
-        /// Rows of attention compared.
-        rows: u64,
-        /// How divergences become distances.
-        distance: String,
-        /// Of the heads in the plane.
-        map: Option<MapOfHeads>,
-        /// Heads of each cluster.
-        clusters: Vec<Vec<String>>,
-        /// Over all heads.
-        mean_silhouette: Option<f64>,
-        /// Numbers of clusters that were tried.
-        tried: Vec<ClusterTrial>,
-    }
-
-    /// How well distances fit in a plane.
-    struct MapOfHeads {
-        /// Squared differences, summed.
-        stress: Option<f64>,
-        /// The same as a share; 0 is a perfect map.
-        relative_stress: Option<f64>,
-        /// Every start.
-        starts: Value,
-    }
-
-    /// A number of clusters.
-    struct ClusterTrial {
-        /// How many.
-        clusters: u64,
-        /// Of its clusters.
-        mean_silhouette: Option<f64>,
     }
 
     /// Of `bertology attention-probe`.

@@ -14,10 +14,10 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use attention::{
-    AveragePattern, BestAntecedents, CacheUse, ClusterResults, ClusterTrial, CorefCounts,
-    CorefResults, GradientPatterns, MapOfHeads, OffsetScore, PatternsResults, ProbeAccount,
-    ProbeResults, ProbeScore, RelationCounts, RelationHead, RelationResult, Score, SyntaxAxes,
-    SyntaxCounts, SyntaxResults, TextCounts, UasScore, UnknownWords,
+    AveragePattern, BestAntecedents, CacheUse, CorefCounts, CorefResults, GradientPatterns,
+    OffsetScore, PatternsResults, ProbeAccount, ProbeResults, ProbeScore, RelationCounts,
+    RelationHead, RelationResult, Score, SyntaxAxes, SyntaxCounts, SyntaxResults, TextCounts,
+    UasScore, UnknownWords,
 };
 pub use scores::{
     AblateResults, AblatedHead, CheckpointReport, CheckpointWritten, EvaluateResults, Evaluation,
