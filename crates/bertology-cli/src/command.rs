@@ -288,7 +288,9 @@ where
         }
         Start::Parts(parts) => {
             begun.open_predictions()?;
-            begun.take_parts(parts)?;
+            begun
+                .take_parts(parts)
+                .or_else(|wrong| begun.discard(wrong))?;
         }
     }
     drop(graceful);

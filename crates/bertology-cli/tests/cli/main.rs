@@ -16,11 +16,13 @@ mod library_messages;
 #[cfg(unix)]
 mod many_machines;
 mod pages;
+mod parts;
 mod patterns;
 mod prune;
 mod registry;
 mod runs;
 mod screen;
+mod survey;
 mod treebanks;
 mod verify;
 mod view;
