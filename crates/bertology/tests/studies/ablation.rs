@@ -307,7 +307,7 @@ struct LooksOn {
 }
 
 impl Watch for LooksOn {
-    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
+    fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
         let done = state.save().unwrap()["next"].as_u64().unwrap();
         self.shown.push(done);
         if done < self.until {

@@ -455,7 +455,7 @@ fn interruptions_and_threads_change_no_byte() {
             let ended = drive(&model, &plan, &mut progress, &spread(threads, 40), watch);
             (ended, progress)
         };
-        let (stopped, progress) = go_on(None, 3, &mut stop_after(24));
+        let (stopped, mut progress) = go_on(None, 3, &mut stop_after(24));
         assert!(matches!(
             stopped,
             Err(Error::Interrupted {
@@ -464,7 +464,7 @@ fn interruptions_and_threads_change_no_byte() {
             })
         ));
         let saved = progress.save().unwrap();
-        let (stopped, progress) = go_on(Some(saved), 2, &mut StopPast(26));
+        let (stopped, mut progress) = go_on(Some(saved), 2, &mut StopPast(26));
         assert!(matches!(stopped, Err(Error::Interrupted { done, total: 50 }) if done < 36));
         assert_eq!(progress.study().shards(), 2);
         let saved = progress.save().unwrap();
