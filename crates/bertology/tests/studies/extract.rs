@@ -21,7 +21,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::fixture::{Fixture, golden, rows, spread, stop_after};
+use super::fixture::{Fixture, assets, embedded, golden, rows, spread, stop_after};
 
 /// The same list as in `tools/golden/make_extract_golden.py`.
 const TEXTS: [&str; 3] = [
@@ -29,14 +29,6 @@ const TEXTS: [&str; 3] = [
     "Unbelievable crocodiles naïvely admired the horses!",
     "the goat",
 ];
-
-fn assets() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
-}
-
-fn embedded() -> LoadedModel {
-    LoadedModel::open(assets().join("tiny-bert")).unwrap()
-}
 
 /// Arrays of numbers, whatever their type on disk.
 pub(crate) type Arrays = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
@@ -185,7 +177,7 @@ const PARITY: f64 = 2e-5;
 #[test]
 fn values_are_those_of_transformers() {
     let expected = safetensors(&bertology_testkit::golden("studies/extract.safetensors"));
-    let model = embedded();
+    let model = embedded("tiny-bert");
     let heads = || Heads::these(HeadSet::from_iter([(2, 0), (3, 1)]));
     let request = Request::new()
         .hidden_states(Layers::parse("0,2,4").unwrap())
