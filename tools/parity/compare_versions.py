@@ -46,6 +46,8 @@ LOOSER = [
     # Kept for --resume of the same version.
     (r"attention-probe", r"maps/", "any"),
     (r"^heads/", r"probe_", 0.05),
+    # A mask is named by its content, as in the other commands.
+    (r"evaluate", r"identity\.options\.mask$", "any"),
     # report-old and compare-old read the same folders in both versions.
     (r"^(report|compare)/attention-probe", r"", "any"),
     # The bars of a pruned model's time; report-old compares the same figure with the same times.

@@ -49,8 +49,8 @@ LINES = {
     "cluster-rows": f"cluster {MODEL} {TEXT} --rows 3 --chunk 100",
     "evaluate": f"evaluate {MODEL} {COLA} --limit 5000 --chunk 300",
     "evaluate-lm": f"evaluate {GPT2} {TEXT} --documents file --max-length 32 --stride 20 --chunk 64",
-    "extract": f"extract {MODEL} {TEXT} --hidden-states --attentions 1 --shard-size 64 --chunk 128",
-    "extract-parquet": f"extract {MODEL} {TEXT} --queries 1 --pool mean --format parquet --shard-size 64 --chunk 128",
+    "extract": f"extract {MODEL} {TEXT} --hidden-states --attentions 1 --shard-size 64",
+    "extract-parquet": f"extract {MODEL} {TEXT} --queries 1 --pool mean --format parquet --shard-size 64",
 }
 
 

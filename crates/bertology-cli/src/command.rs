@@ -282,9 +282,16 @@ where
     match start {
         Start::Corpus => {
             args.ready(&input, begun.folder.as_ref(), &begun.stages, screen)?;
+            begun.mark()?;
+            begun.open_predictions()?;
             begun.go_through(screen)?;
         }
-        Start::Parts(parts) => begun.take_parts(parts)?,
+        Start::Parts(parts) => {
+            begun.open_predictions()?;
+            begun
+                .take_parts(parts)
+                .or_else(|wrong| begun.discard(wrong))?;
+        }
     }
     drop(graceful);
     begun.end(screen)
@@ -298,9 +305,13 @@ pub(crate) struct Begun<'a, C: StudyCommand> {
     run: Run,
     folder: Option<RunFolder>,
     stages: Vec<Stage<'a, C>>,
+    /// Of the unfinished predictions so many belong to the state.
+    prediction_bytes: Option<u64>,
     predictions: Option<Predictions>,
     work: Work,
     part: Option<bertology::drive::Part>,
+    /// The state in the folder says that the run has begun, and no more.
+    only_begun: bool,
 }
 
 impl<'a, I, O> Begun<'a, StudyArgs<I, O>>
@@ -330,6 +341,9 @@ where
         match earlier {
             Earlier::Nothing => {}
             Earlier::Complete(document) => {
+                if let Some(folder) = &folder {
+                    parts::same_part(folder, &document, args.grid.part)?;
+                }
                 screen.note("this run is complete already; nothing to resume");
                 return Ok(Err(document.into()));
             }
@@ -367,13 +381,6 @@ where
                 plural(done, args.unit(input))
             ));
         }
-        let predictions = match (&folder, args.predictions(input)) {
-            (Some(folder), Some(corpus)) => {
-                let path = folder.path().join(STATE_PREDICTIONS);
-                Some(Predictions::open(&path, corpus, bytes)?)
-            }
-            _ => None,
-        };
         Ok(Ok(Self {
             command: args,
             opened,
@@ -381,9 +388,11 @@ where
             run,
             folder,
             stages,
-            predictions,
+            prediction_bytes: bytes,
+            predictions: None,
             work: work(&args.work),
             part: args.grid.part,
+            only_begun: false,
         }))
     }
 }
@@ -412,11 +421,48 @@ impl<C: StudyCommand> Begun<'_, C> {
         Ok(())
     }
 
+    /// Says in the folder that the run has begun, before anything else is in it: whenever the process is
+    /// killed, what it leaves can be resumed.
+    fn mark(&mut self) -> Result<(), Failure> {
+        let Some(folder) = self.folder.as_ref().filter(|folder| !folder.has_state()) else {
+            return Ok(());
+        };
+        let state = State {
+            stages: Vec::new(),
+            prediction_bytes: None,
+            part: self.part,
+            units: (0, self.units()),
+        };
+        folder.save_state(&self.run.identity, json!(state))?;
+        self.only_begun = true;
+        Ok(())
+    }
+
+    fn open_predictions(&mut self) -> Result<(), Failure> {
+        if let (Some(folder), Some(corpus)) = (&self.folder, self.command.predictions(self.input)) {
+            let path = folder.path().join(STATE_PREDICTIONS);
+            // Killed between the last two files, a run has them under their final name.
+            let named = folder.path().join(PREDICTIONS);
+            if self.prediction_bytes.is_some() && !path.exists() && named.exists() {
+                std::fs::rename(&named, &path)
+                    .map_err(|error| Failure::io("rename", &named, &error))?;
+            }
+            let predictions = Predictions::open(&path, corpus, self.prediction_bytes)?;
+            self.predictions = Some(predictions);
+        }
+        Ok(())
+    }
+
+    /// Units of all stages.
+    fn units(&self) -> u64 {
+        self.stages.iter().map(Stage::units).sum()
+    }
+
     /// Brings every stage to its end, or saves how far it came.
     fn go_through(&mut self, screen: &Screen) -> Result<(), Failure> {
         let unit = self.command.unit(self.input);
         let part = self.part;
-        let total = self.stages.iter().map(Stage::units).sum();
+        let total = self.units();
         let mut finished: Vec<Value> = Vec::new();
         let mut before = 0;
         for at in 0..self.stages.len() {
@@ -426,6 +472,7 @@ impl<C: StudyCommand> Begun<'_, C> {
                 progress,
             } = &mut self.stages[at];
             let (folder, identity) = (self.folder.as_ref(), &self.run.identity);
+            let only_begun = &mut self.only_begun;
             let mut save = |state: Value, prediction_bytes: Option<u64>, done: u64| match folder {
                 None => Ok(()),
                 Some(folder) => {
@@ -436,7 +483,9 @@ impl<C: StudyCommand> Begun<'_, C> {
                         part,
                         units: (before + done, total),
                     };
-                    Ok(folder.save_state(identity, json!(state))?)
+                    folder.save_state(identity, json!(state))?;
+                    *only_begun = false;
+                    Ok(())
                 }
             };
             let mut watcher = Watcher::new(screen)
@@ -469,15 +518,11 @@ impl<C: StudyCommand> Begun<'_, C> {
         Ok(())
     }
 
-    /// Predictions are of use only beside the state that they belong to.
+    /// What failed before anything was saved leaves an empty folder.
     fn discard(&mut self, wrong: Failure) -> Result<(), Failure> {
-        if let Some(predictions) = self.predictions.take()
-            && self
-                .folder
-                .as_ref()
-                .is_some_and(|folder| !folder.has_state())
-        {
-            predictions.discard()?;
+        self.predictions = None;
+        if let Some(folder) = self.folder.as_ref().filter(|_| self.only_begun) {
+            folder.remove_state()?;
         }
         Err(wrong)
     }

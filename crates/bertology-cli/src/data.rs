@@ -14,7 +14,7 @@ use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, To
 
 use crate::args::{
     DataArgs, DocumentsArg, InputArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
-    SequenceArgs, SourceArgs, TreebankArgs,
+    SequenceArgs, SourceArgs, TooLongArg, TreebankArgs,
 };
 use crate::failure::Failure;
 use crate::session::{Opened, failure};
@@ -246,6 +246,14 @@ pub(crate) fn texts(
     }
 }
 
+/// What is done with long texts unless it was said.
+pub(crate) fn settle(args: &mut PassageArgs, screen: &Screen) {
+    if args.packing == PackingArg::Pairs && args.sequence.too_long.is_some() {
+        screen.note("--too-long has no effect: packed pairs always fit");
+    }
+    args.sequence.default_too_long(TooLongArg::Skip);
+}
+
 /// The sentences of a treebank as texts.
 fn sentences(
     opened: &Opened,
@@ -286,9 +294,6 @@ pub(crate) fn passages(
     };
     if args.packing_seed.is_some() && packing == Packing::Single {
         screen.note("--packing-seed has no effect: nothing is packed without --packing pairs");
-    }
-    if args.packing == PackingArg::Pairs && args.sequence.too_long.is_some() {
-        screen.note("--too-long has no effect: packed pairs always fit");
     }
     let source = source(&source_args, false, screen)?;
     let options = TextOptions {

@@ -9,7 +9,7 @@ use bertology_run::Run;
 
 use crate::failure::Failure;
 use crate::remedy;
-use crate::run_folder::TEMPORARY;
+use crate::run_folder::{PART, TEMPORARY};
 
 /// A fault in a run folder or in what is to be shown, as a failure.
 pub(crate) fn failure(error: &Error) -> Failure {
@@ -17,6 +17,12 @@ pub(crate) fn failure(error: &Error) -> Failure {
 }
 
 pub(crate) fn open(path: &Path) -> Result<Run, Failure> {
+    if path.join(PART).exists() {
+        return Err(Failure::input(format!(
+            "{}: a part of a run has no page; `bertology merge` puts the parts together",
+            path.display()
+        )));
+    }
     Run::open(path).map_err(|error| failure(&error.into()))
 }
 

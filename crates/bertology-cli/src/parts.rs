@@ -237,15 +237,44 @@ pub(crate) fn same(
     }
 }
 
-fn missing(first: u64, last: u64, of: u64) -> Failure {
-    let which = if first == last {
-        format!("part {first}/{of} is")
-    } else {
-        format!("parts {first}/{of} to {last}/{of} are")
+/// Refuses to take a complete folder for another part than it holds, or a part for the whole.
+pub(crate) fn same_part(
+    folder: &RunFolder,
+    document: &Value,
+    wanted: Option<Part>,
+) -> Result<(), Failure> {
+    // Only `part.json` says a part at its top.
+    let found: Option<Part> = document
+        .get("part")
+        .and_then(|part| serde_json::from_value(part.clone()).ok());
+    if found == wanted {
+        return Ok(());
+    }
+    let say = |part: Option<Part>| match part {
+        Some(part) => format!("part {part}"),
+        None => "the whole run".to_owned(),
     };
-    Failure::input(format!(
-        "{which} missing; make them with the same command and --part, then name all parts"
-    ))
+    Err(Failure::input(format!(
+        "--output {}: it holds {}, and {} is asked for; choose another folder, or replace its results with \
+         --overwrite",
+        folder.path().display(),
+        say(found),
+        say(wanted)
+    )))
+}
+
+fn missing(first: u64, last: u64, of: u64) -> Failure {
+    Failure::input(if first == last {
+        format!(
+            "part {first}/{of} is missing; make it with the same command and --part {first}/{of}, then name \
+             all parts"
+        )
+    } else {
+        format!(
+            "parts {first}/{of} to {last}/{of} are missing; make them with the same command and --part, then \
+             name all parts"
+        )
+    })
 }
 
 /// What a folder says that it is a part of.
@@ -307,8 +336,9 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Of a finished part, or of one that was interrupted or is still going on.
-    pub(crate) fn of(folder: &Path) -> Result<Self, Failure> {
+    /// Of a finished part, or of one that was interrupted or is still going on; `None` of an empty folder, which
+    /// a part leaves that failed, or that is just opening its files.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>, Failure> {
         if let Some(state) = state(folder)
             && !folder.join(PART).exists()
         {
@@ -317,21 +347,24 @@ impl Standing {
             let units = serde_json::from_value(read("/state/units"));
             let identity = serde_json::from_value(read("/identity"));
             if let (Some(part), Ok(units), Ok(identity)) = (part, units, identity) {
-                return Ok(Self {
+                return Ok(Some(Self {
                     part,
                     units,
                     finished: false,
                     identity,
-                });
+                }));
             }
+        }
+        if folder.is_dir() && RunFolder::check(folder, false, false).is_ok() {
+            return Ok(None);
         }
         let record = record(folder)?;
         let units = record.stages.iter().map(|span| span.end - span.first).sum();
-        Ok(Self {
+        Ok(Some(Self {
             part: record.part,
             units: (units, units),
             finished: true,
             identity: record.identity,
-        })
+        }))
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
-        Error::TooLong { .. } => Some("say --max-length N, --too-long cut or --too-long window"),
+        Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
         Error::LongPair { .. } => Some("say --too-long cut"),
         Error::StrideOfNothing { .. } => Some("say --too-long window, or leave --stride out"),
         Error::NoTargets { .. } => Some("--bos puts such a token before each text"),

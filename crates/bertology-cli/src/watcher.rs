@@ -82,7 +82,7 @@ impl<'a> Watcher<'a> {
     }
 
     /// Saves the state.
-    pub(crate) fn save(&mut self, state: &dyn Savable) {
+    pub(crate) fn save(&mut self, state: &mut dyn Savable) {
         let (start, done) = (Instant::now(), self.done);
         let Some(save) = &mut self.save else {
             return;
@@ -158,7 +158,7 @@ impl Watch for Watcher<'_> {
         }
     }
 
-    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
+    fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
         if self.save.is_some() && self.saved.elapsed() >= SAVE_EVERY.max(self.cost * SHARE) {
             self.save(state);
         }
@@ -290,12 +290,5 @@ impl Predictions {
     pub(crate) fn finish(mut self, path: &Path) -> Result<(), Failure> {
         self.save()?;
         fs::rename(&self.path, path).map_err(|error| Failure::io("write", path, &error))
-    }
-}
-
-impl Predictions {
-    /// Removes the file.
-    pub(crate) fn discard(self) -> Result<(), Failure> {
-        fs::remove_file(&self.path).map_err(|error| Failure::io("remove", &self.path, &error))
     }
 }

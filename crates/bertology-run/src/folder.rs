@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::FolderError;
 use crate::identity::Identity;
-use crate::registry::{MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, known};
+use crate::registry::{MODEL, PART, RUN, STATE, STATE_PREDICTIONS, STATE_SHARD, TEMPORARY, known};
 use crate::table::{Row, table};
 
 /// `state.json`.
@@ -53,7 +53,13 @@ impl RunFolder {
         }
         let occupied = match fs::read_dir(path) {
             Ok(mut entries) => {
-                entries.any(|entry| entry.map_or(true, |entry| !is_temporary(&entry.file_name())))
+                // What a process that was killed leaves before its first state is no state.
+                let passed = |name: &OsStr| {
+                    let name_is = |other: &&str| name == OsStr::new(*other);
+                    let of_state = [STATE_PREDICTIONS, STATE_SHARD].iter().any(name_is);
+                    is_temporary(name) || (resume && of_state)
+                };
+                entries.any(|entry| entry.map_or(true, |entry| !passed(&entry.file_name())))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(FolderError::io("read the folder", path)(error)),
@@ -176,8 +182,10 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn remove_state(&self) -> Result<(), FolderError> {
-        self.remove(STATE)?;
-        self.remove(STATE_PREDICTIONS)
+        for name in [STATE, STATE_PREDICTIONS, STATE_SHARD] {
+            self.remove(name)?;
+        }
+        Ok(())
     }
 
     /// Saves the state of an unfinished run.

@@ -16,6 +16,8 @@ pub const REPORT: &str = "report.html";
 pub const STATE: &str = "state.json";
 /// The predictions of a run that is not finished.
 pub const STATE_PREDICTIONS: &str = "state-predictions.csv";
+/// The shard that an unfinished extraction was filling.
+pub const STATE_SHARD: &str = "state-shard";
 /// What part of a run a folder holds.
 pub const PART: &str = "part.json";
 /// The states of the chunks of a part, one a line.
@@ -238,8 +240,14 @@ const FILES: &[File] = &[
     file(
         STATE_PREDICTIONS,
         Kind::State,
-        &["importance"],
+        &["importance", "evaluate"],
         "the predictions of an interrupted run, as far as its state goes",
+    ),
+    file(
+        STATE_SHARD,
+        Kind::State,
+        &["extract"],
+        "the shard that an interrupted extraction was filling, as far as its state goes",
     ),
     file(
         IMPORTANCE,

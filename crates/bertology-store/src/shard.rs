@@ -1,10 +1,11 @@
 //! A set of arrays of known sizes in one file that fills up piece by piece.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::{Element, StoreError};
 
@@ -107,6 +108,49 @@ impl ShardWriter {
         })
     }
 
+    /// Goes on with a shard that [`ShardWriter::keep`] left at `path`, of whose arrays so many bytes were filled.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; [`StoreError::Size`] for more than there is room for.
+    pub fn resume(
+        path: &Path,
+        arrays: Vec<ArraySpec>,
+        filled: Vec<u64>,
+    ) -> Result<Self, StoreError> {
+        let (_, starts) = plan(&arrays);
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(StoreError::io("open", path))?;
+        let writer = Self {
+            file: kept(file, path)?,
+            arrays,
+            starts,
+            filled,
+        };
+        for (array, spec) in writer.arrays.iter().enumerate() {
+            let given = writer.filled.get(array).copied().unwrap_or(u64::MAX);
+            if given > spec.bytes() {
+                return Err(writer.wrong_size(array, given));
+            }
+        }
+        Ok(writer)
+    }
+
+    /// Puts what there is on disk under a name of its own, where it stays when the process ends; gives the bytes
+    /// of each array that are filled, which [`ShardWriter::resume`] needs.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn keep(&mut self, path: &Path) -> Result<&[u64], StoreError> {
+        let failed = || StoreError::io("write", path);
+        self.file.as_file().sync_data().map_err(failed())?;
+        if self.file.path() != path {
+            let file = self.file.as_file().try_clone().map_err(failed())?;
+            std::fs::rename(self.file.path(), path).map_err(failed())?;
+            self.file = kept(file, path)?;
+        }
+        Ok(&self.filled)
+    }
+
     /// Appends bytes to an array, by its place in the list.
     ///
     /// # Errors
@@ -193,6 +237,14 @@ impl FullShard {
             .read_exact(bytes)
             .map_err(StoreError::io("read", self.file.path()))
     }
+}
+
+/// A file that stays when it is dropped.
+fn kept(file: File, path: &Path) -> Result<NamedTempFile, StoreError> {
+    let path = TempPath::try_from_path(path).map_err(StoreError::io("open", path))?;
+    let mut file = NamedTempFile::from_parts(file, path);
+    file.disable_cleanup(true);
+    Ok(file)
 }
 
 /// A new file in `folder` with the rights of an ordinary one.

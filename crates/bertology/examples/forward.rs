@@ -22,11 +22,12 @@ use std::time::Instant;
 
 use bertology::LoadedModel;
 use bertology::checkpoint::arch::{NormPlacement, TaskHead};
+use bertology::drive::each;
 use bertology::model::kernels::elementwise::dot;
 use bertology::model::kernels::softmax::entropy;
 use bertology::model::{
     Capture, Event, Interests, LayerSite, Model, ModelSite, Observer, PackedBatch, PassOptions,
-    Sequence, Site, Workspace, parallel,
+    Sequence, Site, Workspace,
 };
 use serde_json::json;
 
@@ -273,24 +274,16 @@ fn pass(
 ) -> Result<(f64, Vec<Found>), Box<dyn Error>> {
     let start = Instant::now();
     let mut results = Vec::with_capacity(batches.len());
-    parallel::in_order(
+    each(
         options.threads,
         batches.iter(),
-        None,
-        Workspace::new,
-        |workspace, batch, _| run(model, batch, options.observe, workspace),
-        |result| {
-            let failed = result.is_err();
-            results.push(result);
-            if failed {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+        |workspace, batch| Ok(run(model, batch, options.observe, workspace)?),
+        |found| {
+            results.push(found);
+            Ok(())
         },
-    );
-    let found = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok((start.elapsed().as_secs_f64(), found))
+    )?;
+    Ok((start.elapsed().as_secs_f64(), results))
 }
 
 /// The most memory that the process ever held, where the system tells.

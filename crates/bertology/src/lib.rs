@@ -2,6 +2,8 @@
 //!
 //! | module | question |
 //! | --- | --- |
+//! | [`input`] | what does the model read, and what became of the rest? |
+//! | [`drive`] | how does every input go through the model, and what adds up? |
 //! | [`left_out`] | what does it say about one input without each head? |
 //! | [`loaded`] | a model with its tokenizer: what does it compute for these texts? |
 //! | [`experiment`] | and under a mask, or with values changed on the way? |

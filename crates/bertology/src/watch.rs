@@ -40,7 +40,7 @@ pub trait Watch {
 
     /// `state` is what can be saved to go on from here; nothing waits for it and nothing is thrown away.
     /// `Break` ends the study with [`Error::Interrupted`](crate::Error::Interrupted).
-    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
+    fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
         let _ = state;
         ControlFlow::Continue(())
     }
@@ -48,11 +48,11 @@ pub trait Watch {
 
 /// What can be saved at any time, to go on from there.
 pub trait Savable {
-    /// The state.
+    /// The state, once whatever it speaks of is on disk.
     ///
     /// # Errors
-    /// [`Error::State`].
-    fn save(&self) -> Result<Value, Error>;
+    /// [`Error::State`]; a disk that is full.
+    fn save(&mut self) -> Result<Value, Error>;
 }
 
 impl Watch for () {}

@@ -33,7 +33,7 @@ pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
-pub(crate) use sequence::SequenceArgs;
+pub(crate) use sequence::{SequenceArgs, TooLongArg};
 pub(crate) use survey::{StudyArg, SurveyArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
 pub(crate) use verify::VerifyArgs;

@@ -48,6 +48,11 @@ pub(crate) enum TooLongArg {
 }
 
 impl SequenceArgs {
+    /// The way with long inputs of a command that has one, so that it stands in the record.
+    pub(crate) fn default_too_long(&mut self, how: TooLongArg) {
+        self.too_long.get_or_insert(how);
+    }
+
     pub(crate) fn max_length(&self) -> Option<usize> {
         self.max_length.map(usize::from)
     }

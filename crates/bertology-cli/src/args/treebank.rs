@@ -16,9 +16,6 @@ pub(crate) struct TreebankArgs {
     /// What the model reads [default: words for BERT and DistilBERT, text for RoBERTa, GPT and GPT-2].
     #[arg(long, value_name = "WHAT", help_heading = "Data")]
     pub(crate) input: Option<InputArg>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) sequence: SequenceArgs,
     /// What the attention from a word of several tokens is.
     #[arg(
         long,
@@ -27,6 +24,9 @@ pub(crate) struct TreebankArgs {
         help_heading = "Attention"
     )]
     pub(crate) row_mode: RowModeArg,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) sequence: SequenceArgs,
 }
 
 /// What of a sentence the model reads.

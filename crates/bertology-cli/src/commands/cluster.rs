@@ -39,7 +39,8 @@ impl StudyCommand for ClusterArgs {
     type Supply = TextSupply;
     type Study = DistanceState;
 
-    fn prepare(&mut self, _: &Screen) -> Result<(), Failure> {
+    fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
+        data::settle(&mut self.input, screen);
         memory(self.own.memory).map(drop)
     }
 

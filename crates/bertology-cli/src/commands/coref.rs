@@ -113,7 +113,7 @@ fn account(tally: &CorefTally, passages: &DocumentPassages) -> String {
     let (discontinuous, without_words) = passages.passed_over();
     let mut text = format!(
         "{} with {} and {}; {} cut to {} tokens",
-        plural(tally.documents - tally.empty, "document"),
+        plural(tally.documents - tally.empty - tally.too_long, "document"),
         plural(tally.words, "word"),
         plural(tally.tokens, "token"),
         tally.cut,
@@ -130,6 +130,7 @@ fn account(tally: &CorefTally, passages: &DocumentPassages) -> String {
         (discontinuous, "mention", "in several parts, passed over"),
         (without_words, "mention", "without a word, passed over"),
         (tally.empty, "document", "without a token"),
+        (tally.too_long, "document", "left out, too long"),
         (tally.without_tokens, "word", "without a token"),
         (tally.straddling, "token", "with characters of two words"),
     ] {
@@ -165,6 +166,7 @@ fn results(counts: &CorefCounts, passages: &DocumentPassages) -> CorefResults {
         counts: Some(results::CorefCounts {
             documents: tally.documents,
             empty: tally.empty,
+            too_long: tally.too_long,
             cut: tally.cut,
             words_beyond: tally.words_beyond,
             words: tally.words,

@@ -55,7 +55,10 @@ impl StudyCommand for EvaluateArgs {
 
     fn identity(&self, input: &Input, run: &mut Run) {
         run.set_corpus(&input.corpus, self.input.seed);
-        run.set_mask(input.mask.as_ref());
+        // A mask of --heads is named by that option.
+        if self.own.mask.is_some() {
+            run.set_mask(input.mask.as_ref());
+        }
     }
 
     fn stages<'a>(

@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Done;
-use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
+use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg, ValueArgs};
 use crate::command::{self, Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
@@ -38,6 +38,12 @@ impl StudyCommand for ExtractArgs {
 
     fn prepare(&mut self, _: &Screen) -> Result<(), Failure> {
         self.model.give_back(&mut self.input.texts);
+        self.input.sequence.default_too_long(TooLongArg::Error);
+        if self.grid.chunk.is_some() {
+            return Err(Failure::input(
+                "--chunk: the chunks of an extraction are its shards; say --shard-size N",
+            ));
+        }
         if self.output.output.is_none() && !self.own.dry_run {
             return Err(Failure::input(
                 "no --output folder given; --dry-run tells how large the results would be",

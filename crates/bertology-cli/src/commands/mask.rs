@@ -205,7 +205,7 @@ impl Searching<'_> {
                 Ok(Some(step)) => {
                     let text = line(step);
                     if let Some(folder) = self.folder {
-                        let state = search.state().save().map_err(|e| failure(&e))?;
+                        let state = search.save().map_err(|e| failure(&e))?;
                         folder.save_state(&self.run.identity, state)?;
                     }
                     screen.say(&text)?;

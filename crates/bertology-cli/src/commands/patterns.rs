@@ -42,6 +42,11 @@ impl StudyCommand for PatternsArgs {
     type Supply = TextSupply;
     type Study = PatternsState;
 
+    fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
+        data::settle(&mut self.input, screen);
+        Ok(())
+    }
+
     fn open_as(&self) -> OpenAs {
         open_as(&self.own.gradients)
     }

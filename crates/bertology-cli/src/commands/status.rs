@@ -1,7 +1,7 @@
 //! `bertology status`: how far the parts of a run are.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -16,10 +16,14 @@ use crate::show::text::count;
 pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
     let mut rows = Vec::new();
     let mut there = BTreeSet::new();
-    let mut of = 0;
+    let (mut of, mut unfinished) = (0, 0);
     let mut first: Option<(&PathBuf, Identity)> = None;
     for folder in &args.parts {
-        let found = Standing::of(folder)?;
+        let Some(found) = Standing::of(folder)? else {
+            screen.say(&line("?", "nothing saved", folder))?;
+            rows.push(json!({ "folder": folder, "part": null, "finished": false }));
+            continue;
+        };
         if let Some((path, first)) = &first {
             parts::same(folder, &found.identity, path, first)?;
         }
@@ -28,11 +32,7 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
             true => "finished".to_owned(),
             false => format!("{} of {} units", count(done), count(total)),
         };
-        screen.say(&format!(
-            "part {:>7}  {how:<24}  {}",
-            found.part.to_string(),
-            folder.display()
-        ))?;
+        screen.say(&line(&found.part.to_string(), &how, folder))?;
         rows.push(json!({
             "folder": folder,
             "part": found.part.to_string(),
@@ -41,22 +41,26 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
             "total": total,
         }));
         of = of.max(found.part.of);
+        unfinished += u64::from(!found.finished);
         there.insert(found.part.number);
         first.get_or_insert((folder, found.identity));
     }
-    let missing: Vec<u64> = (1..=of).filter(|number| !there.contains(number)).collect();
-    let unfinished = rows.iter().filter(|row| row["finished"] != true).count();
-    let names: Vec<String> = missing
-        .iter()
+    let missing: Vec<String> = (1..=of)
+        .filter(|number| !there.contains(number))
         .map(|number| format!("{number}/{of}"))
         .collect();
-    screen.say(&match (names.is_empty(), unfinished) {
+    screen.say(&match (missing.is_empty(), unfinished) {
+        _ if of == 0 => "No part has saved anything yet".to_owned(),
         (true, 0) => "All parts are there; `bertology merge` puts them together".to_owned(),
         (true, _) => format!("{unfinished} of {of} parts are not finished"),
         (false, _) => format!(
             "Missing: {}; {unfinished} more not finished",
-            names.join(" ")
+            missing.join(" ")
         ),
     })?;
-    Ok(json!({ "command": "status", "parts": rows, "missing": names }).into())
+    Ok(json!({ "command": "status", "parts": rows, "missing": missing }).into())
+}
+
+fn line(part: &str, how: &str, folder: &Path) -> String {
+    format!("part {part:>7}  {how:<24}  {}", folder.display())
 }

@@ -9,8 +9,8 @@ use bertology::attention::patterns::PatternsState;
 use bertology::attention::syntax::SyntaxCounts;
 use bertology::attention::{OfSentences, SentencePassages};
 use bertology::drive::{DEFAULT_CHUNK, Progress, drive};
-use bertology::watch::Savable;
 use bertology::{Error, OpenAs};
+use bertology_run::FolderError;
 use clap::{Args, Parser, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ use crate::data;
 use crate::failure::Failure;
 use crate::interrupt::Graceful;
 use crate::record::{Clock, Run, name_of};
-use crate::run_folder::{self, Earlier};
+use crate::run_folder::{self, Earlier, STATE};
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::plural;
@@ -47,12 +47,15 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
         ));
     };
     let wanted: BTreeSet<StudyArg> = args.own.studies.iter().copied().collect();
+    if wanted.len() < args.own.studies.len() {
+        return Err(Failure::input("--studies: name each study once"));
+    }
     let (mut patterns, mut syntax, mut cluster) = (None, None, None);
     for study in wanted {
         match typed(study, &args, output)? {
-            Command::Patterns(args) => patterns = Some(*args),
-            Command::Syntax(args) => syntax = Some(*args),
-            Command::Cluster(args) => cluster = Some(*args),
+            Command::Patterns(args) => patterns = Some(prepared(*args, screen)?),
+            Command::Syntax(args) => syntax = Some(prepared(*args, screen)?),
+            Command::Cluster(args) => cluster = Some(prepared(*args, screen)?),
             _ => {
                 return Err(Failure::work(
                     "this is no study of a survey; please report it",
@@ -70,7 +73,15 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     let sentences = sentences.map_err(|e| failure(&e))?;
     let mut run = Run::new("survey", &args, clock, &opened)?;
     run.set_data(Some(sentences.info().sha256.clone()), Value::Null);
+    let interrupted = output.join(STATE).exists();
+    if interrupted && !args.resume.resume && !args.output.overwrite {
+        let path = output.clone();
+        return Err(FolderError::NotEmpty { path, interrupted }.into());
+    }
     let folder = run_folder::open(output, false, None)?;
+    if args.output.overwrite {
+        folder.remove_state()?;
+    }
     let saved = match args.resume.resume {
         true => folder.earlier(&run.identity)?,
         false => Earlier::Nothing,
@@ -140,7 +151,7 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
             &mut watcher,
         );
         if matches!(result, Err(Error::Interrupted { .. })) {
-            watcher.save(&progress as &dyn Savable);
+            watcher.save(&mut progress);
         }
         match (watcher.into_failure(), result) {
             (Some(failure), _) => return Err(failure),
@@ -170,6 +181,11 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     )?;
     folder.remove_state()?;
     Ok(json!({ "command": "survey", "studies": documents }).into())
+}
+
+fn prepared<C: StudyCommand>(mut command: C, screen: &Screen) -> Result<C, Failure> {
+    command.prepare(screen)?;
+    Ok(command)
 }
 
 type Input<C> = <C as StudyCommand>::Input;

@@ -311,7 +311,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let child = begun(&args("run", &[]), &toy.path("run/shard-00001.safetensors"));
     press(&child);
     let ran = Ran::of(child.wait_with_output().unwrap());
-    ran.failed(130, &["interrupted after", "shard", "--resume"]);
+    ran.failed(130, &["interrupted after", "texts", "--resume"]);
     let finished = shards(&toy, "run");
     assert!((2..LONG / 100).contains(&finished), "{finished}");
     assert!(toy.path("run/state.json").exists() && !toy.path("run/run.json").exists());

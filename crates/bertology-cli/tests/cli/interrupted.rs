@@ -4,16 +4,31 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Ran, Toy, command};
+use crate::parts::same;
 
 /// Examples that keep a run busy for longer than it takes to press a key on a loaded machine.
-const LONG: usize = if cfg!(debug_assertions) {
+pub(crate) const LONG: usize = if cfg!(debug_assertions) {
     2_000
 } else {
     20_000
 };
 
+/// What asks a run to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// What schedulers of clusters send.
+    Terminate,
+}
+
 /// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
 pub(crate) fn interrupt(args: &[String], until: &str) -> Ran {
+    stop(args, until, Signal::Interrupt)
+}
+
+/// Starts a command, waits for a line that begins with `until`, and asks it to stop.
+fn stop(args: &[String], until: &str, signal: Signal) -> Ran {
     let mut child = command()
         .args(args)
         .stdout(Stdio::piped())
@@ -33,31 +48,48 @@ pub(crate) fn interrupt(args: &[String], until: &str) -> Ran {
             break;
         }
     }
-    press(&child);
+    send(&child, signal);
     reader.read_to_string(&mut out).unwrap();
     let mut ran = Ran::of(child.wait_with_output().unwrap());
     ran.out = out;
     ran
 }
 
-/// Interrupts a run when some of its work is done. Where the machine is so busy that the key comes before the first
-/// batch is through, the run goes on and the key is pressed again.
+/// Presses Ctrl-C when some of the work is done.
 fn interrupt_midway(args: impl Fn(&[&str]) -> Vec<String>, until: &str) -> Ran {
-    let mut ran = interrupt(&args(&[]), until).failed(130, &["interrupted after", "--resume"]);
+    stop_midway(args, until, Signal::Interrupt)
+}
+
+/// Stops a run when some of its work is done. Where the machine is so busy that the signal comes before the first
+/// batch is through, the run goes on and is asked again.
+pub(crate) fn stop_midway(
+    args: impl Fn(&[&str]) -> Vec<String>,
+    until: &str,
+    signal: Signal,
+) -> Ran {
+    let mut ran = stop(&args(&[]), until, signal).failed(130, &["interrupted after", "--resume"]);
     for _ in 0..200 {
         if !ran.err.contains("interrupted after 0 ") {
             return ran;
         }
-        ran = interrupt(&args(&["--resume"]), until).failed(130, &["interrupted after"]);
+        ran = stop(&args(&["--resume"]), until, signal).failed(130, &["interrupted after"]);
     }
     panic!("nothing is ever done: {}", ran.err);
 }
 
 pub(crate) fn press(child: &Child) {
+    send(child, Signal::Interrupt);
+}
+
+fn send(child: &Child, signal: Signal) {
     let pid = child.id().to_string();
+    let name = match signal {
+        Signal::Interrupt => "-INT",
+        Signal::Terminate => "-TERM",
+    };
     assert!(
         Command::new("kill")
-            .args(["-INT", &pid])
+            .args([name, &pid])
             .status()
             .unwrap()
             .success()
@@ -251,5 +283,44 @@ fn distances_go_on_to_the_same_bytes() {
     for name in ["clusters.csv", "head_distances.npy"] {
         let (found, expected) = (format!("run/{name}"), format!("whole/{name}"));
         assert!(toy.bytes(&found) == toy.bytes(&expected), "{name}");
+    }
+}
+
+/// What a scheduler sends before it takes the machine away is as good as Ctrl-C.
+#[test]
+fn terminated_runs_go_on_to_the_same_bytes() {
+    let toy = Toy::with_examples(3 * LONG);
+    let text = "the cat sees a small dog\nnever a horse\nthe old dog runs\n";
+    toy.write("texts.txt", &text.repeat(LONG / 2));
+    let (model, texts) = (toy.text("model"), toy.text("texts.txt"));
+    let extract = |format| {
+        let words = ["extract", &model, "--text", &texts, "--shard-size", "200"];
+        let values = ["--hidden-states", "--attentions", "1", "--format", format];
+        let all = words.iter().chain(&values);
+        all.map(|&word| word.to_owned()).collect::<Vec<_>>()
+    };
+    for (name, base, differs) in [
+        ("evaluate", toy.arguments("evaluate", &[]), "--heads=0.1"),
+        ("safetensors", extract("safetensors"), "--dtype=f16"),
+        ("parquet", extract("parquet"), "--dtype=f16"),
+    ] {
+        let (run, whole) = (format!("{name}-run"), format!("{name}-whole"));
+        let args = |out: &str, more: &[&str]| {
+            let mut all = base.clone();
+            let out = toy.text(out);
+            all.extend(["--tokens-per-batch", "64", "--output", &out].map(str::to_owned));
+            all.extend(more.iter().map(|&word| word.to_owned()));
+            all
+        };
+        stop_midway(|more| args(&run, more), &model, Signal::Terminate);
+        assert!(toy.path(&run).join("state.json").exists());
+        crate::harness::run(&args(&run, &[])).failed(2, &["interrupted run", "--resume"]);
+        let (option, _) = differs.split_once('=').unwrap();
+        crate::harness::run(&args(&run, &["--resume", differs]))
+            .failed(2, &["cannot be resumed", option]);
+        let ran = crate::harness::run(&args(&run, &["--resume", "--threads", "1"])).ok();
+        assert!(ran.err.contains("resuming after"), "{}", ran.err);
+        crate::harness::run(&args(&whole, &[])).ok();
+        same(&toy, &run, &whole);
     }
 }

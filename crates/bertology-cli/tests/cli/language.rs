@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Ran, Toy, golden, run};
 
 /// The toy's folder with a masked language model in `mlm` and a causal one in `gpt2`.
-fn toy() -> Toy {
+pub(crate) fn toy() -> Toy {
     let toy = Toy::new();
     for (name, source) in [("mlm", "bert-mlm"), ("gpt2", "gpt2-lm")] {
         fs::create_dir(toy.path(name)).unwrap();

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::harness::{Toy, run};
+use crate::harness::{Toy, golden, run};
+use crate::treebanks::treebank;
 
 #[test]
 fn a_saved_command_line_needs_one_word_changed() {
@@ -112,4 +113,97 @@ fn what_cannot_be_obeyed_is_refused_with_a_reason() {
     // The underscores of values are their own.
     toy.run("evaluate", &["--output_dir", "OUT/my_run"]).ok();
     assert!(toy.path("my_run/run.json").exists());
+}
+
+/// Every command that takes MODEL takes it as an option, too, and does the same.
+#[test]
+fn the_model_may_be_named_by_an_option() {
+    let toy = Toy::new();
+    toy.write("trees.conllu", &treebank(6));
+    let reference = golden("bert-absolute").join("golden.safetensors");
+    let (data, trees) = (toy.text("data.tsv"), toy.text("trees.conllu"));
+    let (model, reference) = (toy.text("model"), reference.to_str().unwrap().to_owned());
+    let labelled = [
+        "--data",
+        &data,
+        "--text-column",
+        "text",
+        "--label-column",
+        "label",
+    ];
+    let limit = ["--limit", "5"];
+    let texts = ["--text", &trees, "--limit", "5"];
+    let conllu = ["--conllu", &trees];
+    let probe = ["--train", &trees, "--dev", &trees, "--epochs", "1"];
+    let with = |more: &[&'static str]| [&labelled[..], &limit, more].concat();
+    for (command, words) in [
+        ("importance", with(&[])),
+        ("ablate", with(&["--heads", "0.1"])),
+        ("mask", with(&["--max-steps", "1"])),
+        ("prune", vec!["--heads", "0.1"]),
+        ("evaluate", with(&[])),
+        ("extract", vec!["the cat sees", "a dog", "--tokens"]),
+        ("patterns", texts.to_vec()),
+        ("cluster", texts.to_vec()),
+        ("syntax", conllu.to_vec()),
+        ("coref", conllu.to_vec()),
+        ("attention-probe", probe.to_vec()),
+        (
+            "survey",
+            [&conllu[..], &["--studies", "syntax,patterns"]].concat(),
+        ),
+        ("view", vec!["the cat sees", "a dog"]),
+        ("inspect", vec![]),
+        (
+            "verify",
+            vec!["--reference", &reference, "--prefix", "ones."],
+        ),
+    ] {
+        let out = toy.text(&format!("{command}.html"));
+        let output = match command {
+            "inspect" | "verify" => &[][..],
+            _ => &["--output", &out, "--overwrite"],
+        };
+        let plain = [&[command, &model][..], &words, output, &["--json"]].concat();
+        let option = [
+            &[command][..],
+            &words,
+            &["--model-name-or-path", &model],
+            output,
+            &["--json"],
+        ];
+        let old = [
+            &[command, "--model_name_or_path", &model][..],
+            &words,
+            output,
+            &["--json"],
+        ];
+        let mut expected = run(&plain).ok().json();
+        let page = || std::fs::read(&out).ok();
+        let expected_page = page();
+        for words in [option.concat(), old.concat()] {
+            let mut found = run(&words).ok().json();
+            for document in [&mut expected, &mut found] {
+                forget_times(document);
+            }
+            assert_eq!(found, expected, "{command}");
+            assert!(page() == expected_page, "{command}");
+        }
+    }
+    let words = ["inspect", &model, "--model-name-or-path", "elsewhere"];
+    run(&words).failed(
+        2,
+        &["two models are given", "elsewhere", "leave one of them out"],
+    );
+    run(&["inspect"]).failed(2, &["no MODEL given", "hub id"]);
+}
+
+/// What differs between two runs that do the same.
+fn forget_times(document: &mut serde_json::Value) {
+    if let serde_json::Value::Object(map) = document {
+        for key in ["seconds", "timing", "started", "finished", "arguments"] {
+            map.remove(key);
+        }
+        map.values_mut().for_each(forget_times);
+    }
 }

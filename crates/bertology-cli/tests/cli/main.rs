@@ -14,12 +14,16 @@ mod interrupted;
 mod language;
 mod legacy;
 mod library_messages;
+#[cfg(unix)]
+mod many_machines;
 mod pages;
+mod parts;
 mod patterns;
 mod prune;
 mod registry;
 mod runs;
 mod screen;
+mod survey;
 mod treebanks;
 mod verify;
 mod view;

@@ -85,7 +85,6 @@ const RUNS: &[(&str, &[&str])] = &[
             "parquet",
         ],
     ),
-    #[cfg(feature = "probes")]
     (
         "attention-probe",
         &[
@@ -161,11 +160,8 @@ fn all_files_are_registered_and_removed() {
         "chunks.jsonl",
     ];
     let elsewhere = ["shard-NNNNN.parquet"];
-    let probes = ["probes.csv", "probe_weights.npy", "maps/maps-*"];
     for file in registered() {
-        let never = passing.contains(&file.written)
-            || elsewhere.contains(&file.written)
-            || !cfg!(feature = "probes") && probes.contains(&file.written);
+        let never = passing.contains(&file.written) || elsewhere.contains(&file.written);
         assert!(never || written.contains(file.written), "{}", file.written);
     }
 }

@@ -220,6 +220,8 @@ document! {
         documents: u64,
         /// Documents without a token.
         empty: u64,
+        /// Documents left out because they have more tokens than may be.
+        too_long: u64,
         /// Documents that were cut.
         cut: u64,
         /// Words beyond the cut.

@@ -67,7 +67,6 @@ where
     type Found = (A::Found, B::Found);
 
     const PASS: Pass = A::PASS;
-    const RESUMES_WITHIN_CHUNKS: bool = A::RESUMES_WITHIN_CHUNKS && B::RESUMES_WITHIN_CHUNKS;
 
     fn lens(&self) -> Self::Lens {
         (self.0.lens(), self.1.lens())
@@ -113,6 +112,16 @@ where
         };
         self.0.add(first)?;
         self.1.add(second)
+    }
+
+    fn adopt(&mut self, fresh: &Self) {
+        self.0.adopt(&fresh.0);
+        self.1.adopt(&fresh.1);
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.0.flush()?;
+        self.1.flush()
     }
 
     fn close_chunk(&mut self) -> Result<(), Error> {
@@ -181,7 +190,6 @@ impl<S: Study> Study for Option<S> {
     type Found = Option<S::Found>;
 
     const PASS: Pass = S::PASS;
-    const RESUMES_WITHIN_CHUNKS: bool = S::RESUMES_WITHIN_CHUNKS;
 
     fn lens(&self) -> Self::Lens {
         self.as_ref().map(Study::lens)
@@ -219,6 +227,16 @@ impl<S: Study> Study for Option<S> {
             }) => study.add(Fate::Studied(Contribution { item, part, tokens })),
             Fate::Studied(_) => Ok(()),
         }
+    }
+
+    fn adopt(&mut self, fresh: &Self) {
+        if let (Some(study), Some(fresh)) = (self, fresh) {
+            study.adopt(fresh);
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.as_mut().map_or(Ok(()), Study::flush)
     }
 
     fn close_chunk(&mut self) -> Result<(), Error> {

@@ -6,9 +6,12 @@ use bertology_model::{Workspace, parallel};
 
 use crate::Error;
 
-/// Runs `work` on every job, on so many threads, and hands what comes of them to `take` in order; the first
-/// error ends it.
-pub(crate) fn each<J: Send, T: Send>(
+/// Runs `work` on every job, on so many threads, each with a workspace of its own, and hands what comes of them to
+/// `take` in order, on the calling thread.
+///
+/// # Errors
+/// The first of `work` or `take`, which ends it.
+pub fn each<J: Send, T: Send>(
     threads: usize,
     jobs: impl Iterator<Item = J> + Send,
     work: impl Fn(&mut Workspace<f32>, J) -> Result<T, Error> + Sync,

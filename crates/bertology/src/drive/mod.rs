@@ -6,7 +6,7 @@
 //! | [`study`] | what adds up, and how do parts of a corpus come together? |
 //! | [`progress`] | how far is a study, chunk by chunk? |
 //! | [`run`] | the loop itself |
-//! | `each` | jobs that are no study's, in order all the same |
+//! | [`each`] | jobs that are no study's, in order all the same |
 //!
 //! # A corpus is a grid of chunks
 //! Units are cut into chunks of a fixed number ([`Work::chunk`]), by their place in the corpus and by nothing
@@ -29,4 +29,4 @@ pub use progress::{DEFAULT_CHUNK, Part, PartState, Progress};
 pub use run::{Work, drive};
 pub use study::{Contribution, Study};
 
-pub(crate) use each::each;
+pub use each::each;

@@ -175,13 +175,14 @@ impl<S: Study> Progress<S> {
     /// # Errors
     /// [`Error::State`] for what is no such state, [`Error::StateMismatch`] for one of another study.
     pub fn resume(mut self, saved: Value) -> Result<Self, Error> {
-        let saved: Saved<S> =
+        let mut saved: Saved<S> =
             serde_json::from_value(saved).map_err(|source| Error::State { source })?;
-        for state in std::iter::once(&saved.total)
-            .chain(&saved.open)
-            .chain(&saved.chunks)
+        for state in std::iter::once(&mut saved.total)
+            .chain(&mut saved.open)
+            .chain(&mut saved.chunks)
         {
             state.agrees(&self.fresh)?;
+            state.adopt(&self.fresh);
         }
         if saved.chunk != self.chunk {
             let say = |units: u64| units.to_string();
@@ -342,15 +343,10 @@ fn to_value<S: Serialize>(state: &S) -> Result<Value, Error> {
 }
 
 impl<S: Study> Savable for Progress<S> {
-    fn save(&self) -> Result<Value, Error> {
-        let mut value = to_value(&self.saved)?;
-        if !S::RESUMES_WITHIN_CHUNKS
-            && let (Some(next), Some(state)) = (self.saved.next, value.as_object_mut())
-            && self.saved.open.is_some()
-        {
-            state.insert("open".into(), Value::Null);
-            state.insert("next".into(), (next / self.chunk * self.chunk).into());
+    fn save(&mut self) -> Result<Value, Error> {
+        if let Some(open) = &mut self.saved.open {
+            open.flush()?;
         }
-        Ok(value)
+        to_value(&self.saved)
     }
 }

@@ -20,10 +20,6 @@ pub trait Study: Serialize + DeserializeOwned + Sized {
     /// What the pass is for.
     const PASS: Pass;
 
-    /// Whether its state holds what was done of an unfinished chunk. Where it does not, a study goes on from
-    /// the beginning of the chunk.
-    const RESUMES_WITHIN_CHUNKS: bool = true;
-
     /// What sees one input.
     fn lens(&self) -> Self::Lens;
 
@@ -48,6 +44,19 @@ pub trait Study: Serialize + DeserializeOwned + Sized {
     /// # Errors
     /// A contribution that cannot be taken (a disk that is full).
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error>;
+
+    /// Takes from a fresh study what no file holds: this one was read back.
+    fn adopt(&mut self, fresh: &Self) {
+        let _ = fresh;
+    }
+
+    /// The state is about to be saved: whatever it speaks of must be on disk.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The chunk is complete: a moment to write what it holds.
     ///

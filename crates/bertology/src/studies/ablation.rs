@@ -42,7 +42,7 @@ use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
 use crate::input::objective::LOSS;
 use crate::input::supply::Fate;
-use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Said, Scorer, Tally};
+use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::studies::metric::Metric;
 use crate::watch::{Outcome, Pass};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
@@ -201,7 +201,7 @@ pub struct AblationLens {
 /// What one example contributes.
 #[derive(Debug, Default)]
 pub struct ExampleAnswers {
-    whole: Said,
+    whole: Reply,
     without: Vec<Answer>,
 }
 

@@ -155,12 +155,12 @@ impl Answer {
 
 /// What the model said to one example.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct Reply {
     answer: Option<Answer>,
     logits: Vec<f32>,
 }
 
-impl Said {
+impl Reply {
     pub(crate) fn hear(
         &mut self,
         item: &ExampleItem,
@@ -486,7 +486,7 @@ pub struct EvaluationLens {
 
 impl Lens for EvaluationLens {
     type Item = ExampleItem;
-    type Part = Said;
+    type Part = Reply;
 
     fn wants(&self) -> Wants<'_> {
         Wants {
@@ -496,14 +496,14 @@ impl Lens for EvaluationLens {
         }
     }
 
-    fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<Said, Error> {
-        Ok(Said::default())
+    fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<Reply, Error> {
+        Ok(Reply::default())
     }
 
     fn output(
         &self,
         item: &ExampleItem,
-        part: &mut Said,
+        part: &mut Reply,
         _: Option<HeadId>,
         output: &SequenceOutput<f32>,
     ) -> Result<(), Error> {

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
 use crate::input::supply::Fate;
-use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Said, Scorer, Tally};
+use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::table::check_finite;
 use crate::watch::{Outcome, Pass};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
@@ -227,7 +227,7 @@ pub struct ImportanceLens {
 /// What one example contributes; tables are row-major `[layers, heads]`.
 #[derive(Debug)]
 pub struct ExampleScores {
-    said: Said,
+    reply: Reply,
     /// Of the loss with respect to the mask factors.
     gradient: Vec<f64>,
     /// Sums over positions of absolute contributions to it; empty unless wanted.
@@ -257,7 +257,7 @@ impl Lens for ImportanceLens {
     fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<ExampleScores, Error> {
         let cells = self.layers * self.heads;
         Ok(ExampleScores {
-            said: Said::default(),
+            reply: Reply::default(),
             gradient: Vec::new(),
             positions: vec![0.0; if self.positions { cells } else { 0 }],
             entropy: vec![0.0; cells],
@@ -284,7 +284,7 @@ impl Lens for ImportanceLens {
         _: Option<HeadId>,
         output: &SequenceOutput<f32>,
     ) -> Result<(), Error> {
-        part.said.hear(item, output)?;
+        part.reply.hear(item, output)?;
         part.gradient = output.mask_gradient.clone().unwrap_or_default();
         Ok(())
     }
@@ -352,7 +352,7 @@ impl Study for ImportanceState {
         let Fate::Studied(Contribution { item, part, tokens }) = fate else {
             return Ok(());
         };
-        self.tally.observe(item, tokens, &part.said.answer());
+        self.tally.observe(item, tokens, &part.reply.answer());
         add(&mut self.entropy, &part.entropy);
         match self.granularity {
             Granularity::Example => add_absolute(&mut self.scores, &part.gradient, 1.0),
@@ -369,7 +369,7 @@ impl Study for ImportanceState {
     }
 
     fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
-        Some(found.part.said.outcome(found.item, found.tokens))
+        Some(found.part.reply.outcome(found.item, found.tokens))
     }
 
     /// For batches the first part must end with a whole batch; `Script` has no parts.

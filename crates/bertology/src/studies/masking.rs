@@ -297,9 +297,9 @@ pub fn run(
     search.finish()
 }
 
-impl Savable for MaskingState {
-    fn save(&self) -> Result<Value, Error> {
-        serde_json::to_value(self).map_err(|source| Error::State { source })
+impl Savable for Search<'_> {
+    fn save(&mut self) -> Result<Value, Error> {
+        serde_json::to_value(&self.state).map_err(|source| Error::State { source })
     }
 }
 

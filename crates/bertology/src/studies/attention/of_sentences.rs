@@ -56,7 +56,6 @@ impl<S: Study<Lens: Lens<Item = TextItem>>> Study for OfSentences<S> {
     type Found = S::Found;
 
     const PASS: Pass = S::PASS;
-    const RESUMES_WITHIN_CHUNKS: bool = S::RESUMES_WITHIN_CHUNKS;
 
     fn lens(&self) -> Self::Lens {
         OfSentences(self.0.lens())
@@ -83,6 +82,14 @@ impl<S: Study<Lens: Lens<Item = TextItem>>> Study for OfSentences<S> {
                 tokens,
             }),
         })
+    }
+
+    fn adopt(&mut self, fresh: &Self) {
+        self.0.adopt(&fresh.0);
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.0.flush()
     }
 
     fn close_chunk(&mut self) -> Result<(), Error> {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bertology_store::{ArraySpec, Element, Float};
+use serde::{Deserialize, Serialize};
 
 use super::request::{GradientOf, Rows, Slot};
 use super::texts::Item;
 use super::{ExtractOptions, Format, Pool};
 
 /// How much a shard holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sizes {
     pub(super) examples: u64,
     /// Examples, or their windows.

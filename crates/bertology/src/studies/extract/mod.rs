@@ -37,7 +37,6 @@ mod index;
 mod layout;
 mod plan;
 mod recorder;
-mod remove;
 mod request;
 #[cfg(feature = "parquet")]
 mod tables;
@@ -54,10 +53,9 @@ pub use crate::input::account::TextCounts;
 pub use bertology_store::Float;
 pub use plan::Extraction;
 pub use recorder::{Recorded, Recorder};
-pub use remove::remove;
 pub use request::{GradientOf, Heads, Layers, Request};
 pub use texts::{Item, Texts};
-pub use write::{ExtractState, ShardRecord, Summary};
+pub use write::{ExtractState, HALF_SHARD, ShardRecord, Summary};
 
 use crate::input::windows::TooLong;
 

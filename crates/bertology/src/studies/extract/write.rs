@@ -58,6 +58,20 @@ pub struct ExtractState {
     target: Option<Arc<Destination>>,
     #[serde(skip)]
     open: Option<Open>,
+    /// What is on disk of the shard that is being filled.
+    half: Option<Half>,
+}
+
+/// The file of the shard that an unfinished run was filling.
+pub const HALF_SHARD: &str = "state-shard";
+
+/// How far a shard was filled that is to be gone on with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Half {
+    shard: usize,
+    sizes: Sizes,
+    /// By array.
+    filled: Vec<u64>,
 }
 
 /// What is written, and where.
@@ -104,7 +118,6 @@ impl Study for ExtractState {
     type Found = Self;
 
     const PASS: Pass = Pass::Extraction;
-    const RESUMES_WITHIN_CHUNKS: bool = false;
 
     /// # Panics
     /// Of a state that was read back: what was asked for is known to [`Extraction::study`] alone.
@@ -142,16 +155,29 @@ impl Study for ExtractState {
         else {
             return Ok(());
         };
-        let open = match &mut self.open {
-            Some(open) => open,
-            none => none.insert(target.begin(item)?),
+        let open = match (&mut self.open, self.half.take()) {
+            (Some(open), _) => open,
+            (none, Some(half)) => none.insert(target.go_on(half)?),
+            (none, None) => none.insert(target.begin(item)?),
         };
         open.put(&target.extraction, item, &part)?;
         self.overflows += part.overflows;
         Ok(())
     }
 
+    fn adopt(&mut self, fresh: &Self) {
+        self.target.clone_from(&fresh.target);
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if let (Some(open), Some(target)) = (&mut self.open, &self.target) {
+            self.half = Some(open.keep(&target.folder)?);
+        }
+        Ok(())
+    }
+
     fn close_chunk(&mut self) -> Result<(), Error> {
+        self.half = None;
         if let (Some(open), Some(target)) = (self.open.take(), &self.target) {
             self.bytes += target.save(open)?;
             self.shards += 1;
@@ -317,6 +343,28 @@ impl Destination {
         Ok(open)
     }
 
+    /// Goes on with the shard that was being filled.
+    fn go_on(&self, half: Half) -> Result<Open, Error> {
+        let Half {
+            shard,
+            sizes,
+            filled,
+        } = half;
+        let layout = &self.extraction.layout;
+        let Some(planned) = self.extraction.shards.get(shard) else {
+            return Err(self.changed(0));
+        };
+        let path = self.folder.join(HALF_SHARD);
+        let writer = ShardWriter::resume(&path, layout.specs(*planned), filled);
+        Ok(Open {
+            shard,
+            writer: writer.map_err(ExtractError::from)?,
+            sizes,
+            buffers: vec![Vec::new(); layout.arrays.len()],
+            buffered: 0,
+        })
+    }
+
     fn changed(&self, now: u64) -> Error {
         Error::DataChanged {
             path: self.extraction.path().to_owned(),
@@ -394,6 +442,17 @@ impl Open {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Puts everything on disk where it is found again.
+    fn keep(&mut self, folder: &Path) -> Result<Half, Error> {
+        self.flush()?;
+        let filled = self.writer.keep(&folder.join(HALF_SHARD));
+        Ok(Half {
+            shard: self.shard,
+            sizes: self.sizes,
+            filled: filled.map_err(ExtractError::from)?.to_vec(),
+        })
     }
 
     fn flush(&mut self) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::{AntecedentRule, Candidates, Category};
 use crate::Error;
 use crate::drive::{Contribution, Study};
 use crate::input::documents::DocumentPassages;
-use crate::input::supply::Fate;
+use crate::input::supply::{Fate, LeftOut};
 use crate::input::words::RowMode;
 use crate::studies::attention::proportion::{Proportion, add_all};
 use crate::watch::Pass;
@@ -23,6 +23,9 @@ pub struct CorefTally {
     pub documents: u64,
     /// Documents without a token.
     pub empty: u64,
+    /// Documents left out because they have more tokens than may be.
+    #[serde(default)]
+    pub too_long: u64,
     /// Documents of which only the beginning fits.
     pub cut: u64,
     /// Words beyond the windows.
@@ -162,6 +165,7 @@ impl CorefTally {
     fn add(&mut self, other: &Self) {
         self.documents += other.documents;
         self.empty += other.empty;
+        self.too_long += other.too_long;
         self.cut += other.cut;
         self.words_beyond += other.words_beyond;
         self.words += other.words;
@@ -212,9 +216,16 @@ impl Study for CorefCounts {
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
         self.tally.documents += 1;
-        let Fate::Studied(Contribution { item, part, tokens }) = fate else {
-            self.tally.empty += 1;
-            return Ok(());
+        let Contribution { item, part, tokens } = match fate {
+            Fate::Studied(found) => found,
+            Fate::LeftOut(LeftOut::TooLong { .. }) => {
+                self.tally.too_long += 1;
+                return Ok(());
+            }
+            Fate::LeftOut(_) => {
+                self.tally.empty += 1;
+                return Ok(());
+            }
         };
         let tally = &mut self.tally;
         tally.cut += u64::from(item.words_beyond > 0);
