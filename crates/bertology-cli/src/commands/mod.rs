@@ -57,7 +57,7 @@ commands! {
         Distance distance,
     }
     others {
-        Command::Mask(args) => mask::run(args, screen),
+        Command::Mask(args) => mask::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::Survey(args) => survey::run(*args, screen),
