@@ -482,6 +482,32 @@ class Coreference:
                 self.baselines[b, rows] += chosen is not None and chosen.head in antecedents
 
 
+# ---------------------------------------------------------------- how far heads look
+
+SPANS = ("tokens", "tokens_without_special", "words")
+
+
+def spans(maps, units, words):
+    """Weight times |query - key|, and weight, of one document: `[SPANS, heads]` each. Units that are no words are
+    special tokens; `words` are between the merged maps of `word_maps`."""
+    inner = sorted(token for word in words for token in units[word])
+    found = []
+    for kept, places in ((maps, range(maps.shape[1])), (maps, inner), (word_maps(maps, units), words)):
+        places = np.array(places)
+        kept = kept[:, places][:, :, places]
+        found.append(((kept * np.abs(places[:, None] - places)).sum((1, 2)), kept.sum((1, 2))))
+    return np.moveaxis(np.array(found), 1, 0)
+
+
+def mean_spans(found):
+    """Mean distance and its standard error, of what `spans` says of every document. The mean is a ratio of sums R;
+    the residuals of its linear part are distance - R * weight, a document each."""
+    distance, weight = np.moveaxis(np.array(found), 1, 0)  # [documents, SPANS, heads]
+    mean = distance.sum(0) / weight.sum(0)
+    residuals = distance - mean * weight
+    return mean, np.sqrt(len(found) * residuals.var(0, ddof=1)) / weight.sum(0)
+
+
 # ---------------------------------------------------------------- distances
 
 DISTANCE_SMOOTHING = 0.001

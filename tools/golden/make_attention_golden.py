@@ -114,6 +114,12 @@ def distances(model, maps):
     }
 
 
+def spans(model, passages, maps):
+    found = [reference.spans(alpha, passage.units, passage.words) for passage, alpha in zip(passages, maps)]
+    mean, standard_error = reference.mean_spans(found)
+    return {"spans.mean": plane(model, mean), "spans.standard_error": plane(model, standard_error)}
+
+
 def gradient(model, sentences):
     arrays, losses, labels = {}, [], []
     layer, head = GRADIENT_MAP_OF
@@ -146,7 +152,7 @@ def make(name):
     counts, relations = dependencies(model, sentences, passages, maps)
     gradient_arrays, labels = gradient(model, sentences)
     arrays |= patterns | entropy(model, maps) | counts | coreference(model, sentences, layout)
-    arrays |= distances(model, maps) | gradient_arrays
+    arrays |= distances(model, maps) | spans(model, passages, maps) | gradient_arrays
     of = passages[WORD_MAP_OF]
     assert any(len(unit) > 1 for unit in of.units)
     for mode in reference.ROW_MODES:
@@ -165,6 +171,7 @@ def make(name):
         candidates=reference.CANDIDATES,
         categories=reference.CATEGORIES,
         baselines=reference.BASELINES,
+        spans=reference.SPANS,
         word_map_of=WORD_MAP_OF,
         gradients_of=GRADIENTS_OF,
         gradient_labels=labels,

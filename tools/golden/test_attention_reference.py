@@ -310,6 +310,31 @@ class Coreference(unittest.TestCase):
         self.assertNotIn("Mary", kept)
 
 
+class Spans(unittest.TestCase):
+    # [CLS], a word of two tokens, a word of one, [SEP].
+    UNITS, WORDS = [[0], [1, 2], [3], [4]], [1, 2]
+
+    def means(self, targets):
+        return reference.mean_spans([reference.spans(one_hot(targets), self.UNITS, self.WORDS)] * 2)
+
+    def test_planted_distances(self):
+        mean, error = self.means([1, 3, 3, 1, 4])
+        # 1 + 2 + 1 + 2 + 0 over five rows; 2 + 1 + 2 over three; both words name the other.
+        np.testing.assert_allclose(mean[:, 0], [6 / 5, 5 / 3, 1])
+        np.testing.assert_allclose(error, 0, atol=1e-12)
+
+    def test_special_tokens_take_no_part(self):
+        mean, _ = self.means([4, 0, 2, 4, 0])
+        np.testing.assert_allclose(mean[1:, 0], [0, 0])
+
+    def test_standard_error_of_a_ratio(self):
+        # Weights alike: the error is that of the mean, deviations 1 of three documents.
+        found = [np.array([[[d]] * 3, [[2.0]] * 3]) for d in (2.0, 4.0, 6.0)]
+        mean, error = reference.mean_spans(found)
+        np.testing.assert_allclose(mean, 2)
+        np.testing.assert_allclose(error, np.sqrt(1 / 3))
+
+
 class Distances(unittest.TestCase):
     def between(self, p, q, smoothing=0.0):
         maps = np.stack([np.tile(p, (len(p), 1)), np.tile(q, (len(q), 1))])

@@ -68,3 +68,8 @@ pub use objective::{Objective, TokenMasking};
 pub use table::HeadTable;
 pub use watch::{Outcome, Verdict, Watch};
 pub use windows::TooLong;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -11,6 +11,7 @@ mod studies {
     mod cluster;
     mod coref;
     mod corpus;
+    mod distance;
     mod embedded;
     mod experiments;
     mod extract;

@@ -110,6 +110,9 @@ pub(crate) enum Command {
     Syntax(Box<SyntaxArgs>),
     /// Every head as a finder of antecedents, with the usual baselines.
     Coref(Box<CorefArgs>),
+    /// How far every head looks, in tokens and in words.
+    #[command(long_about = crate::commands::distance::ABOUT)]
+    Distance(Box<crate::commands::distance::DistanceArgs>),
     /// How much of dependency trees all attention maps hold together: probes for the head of every word.
     AttentionProbe(Box<AttentionProbeArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bertology::data::LabelOrder;
 use bertology::extract::{
-    TextCounts, ExtractOptions, ExtractState, Extraction, Float, Format, Heads, Layers, GradientOf,
-    Pool, Request, Summary, Texts,
+    ExtractOptions, ExtractState, Extraction, Float, Format, GradientOf, Heads, Layers, Pool,
+    Request, Summary, TextCounts, Texts,
 };
 use bertology::model::LayerSite;
 use bertology::{Architecture, OpenAs};

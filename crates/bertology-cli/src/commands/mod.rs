@@ -54,6 +54,7 @@ commands! {
         Cluster cluster,
         Syntax syntax,
         Coref coref,
+        Distance distance,
     }
     others {
         Command::Mask(args) => mask::run(*args, screen),

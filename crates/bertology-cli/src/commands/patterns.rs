@@ -1,10 +1,10 @@
 //! `bertology patterns`: what every head looks at.
 
-use bertology::attention::{Packing, Supply, TextSupply};
 use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, Thresholds,
     TokenClasses,
 };
+use bertology::attention::{Packing, Supply, TextSupply};
 use bertology::data::LabelOrder;
 use bertology::drive::Study;
 use bertology::{Objective, OpenAs, TokenMasking};

@@ -4,6 +4,7 @@
 mod ablate;
 mod attention_probe;
 mod cluster;
+mod distance;
 mod extract;
 mod harness;
 mod hub;

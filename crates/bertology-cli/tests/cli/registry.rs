@@ -48,6 +48,7 @@ const RUNS: &[(&str, &[&str])] = &[
     ("patterns", &["A/tiny-bert", "--text", "T/texts.txt"]),
     ("syntax", &["A/tiny-bert", "--conllu", "T/trees.conllu"]),
     ("coref", &["A/tiny-bert", "--conllu", "T/entities.conllu"]),
+    ("distance", &["A/tiny-bert", "--conllu", "T/trees.conllu"]),
     ("cluster", &["A/tiny-bert", "--text", "T/texts.txt"]),
     (
         "extract",

@@ -29,7 +29,7 @@ pub(crate) fn treebank(count: usize) -> String {
     text
 }
 
-fn arguments(toy: &Toy, command: &str, more: &[&str]) -> Vec<String> {
+pub(crate) fn arguments(toy: &Toy, command: &str, more: &[&str]) -> Vec<String> {
     let base = [
         command,
         &toy.text("model"),
@@ -41,7 +41,7 @@ fn arguments(toy: &Toy, command: &str, more: &[&str]) -> Vec<String> {
     base.into_iter().chain(more).collect()
 }
 
-fn toy(sentences: usize) -> Toy {
+pub(crate) fn toy(sentences: usize) -> Toy {
     let toy = Toy::new();
     toy.write("data.conllu", &treebank(sentences));
     toy
@@ -244,6 +244,11 @@ fn killed_and_resumed_runs_give_the_same_bytes() {
             vec!["relations.json", "syntax.csv", "syntax_heads.npy"],
         ),
         ("coref", vec![], vec!["coref.csv", "coref_baselines.csv"]),
+        (
+            "distance",
+            vec![],
+            vec!["attention_distance.csv", "distance_words.npy"],
+        ),
     ] {
         let args = |out: &str, last: &[&str]| {
             let out = format!("OUT/{command}-{out}");

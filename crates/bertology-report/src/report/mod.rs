@@ -38,6 +38,7 @@ pages! {
     coref,
     clusters,
     probe,
+    distance,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

@@ -15,4 +15,5 @@ macro_rules! studies {
 
 studies! {
     cluster,
+    distance,
 }

@@ -6,22 +6,25 @@ use std::path::PathBuf;
 use bertology::attention::coref::{
     AntecedentRule, Candidates, Category, CorefCounts, DocumentPassages,
 };
+use bertology::attention::distance::{DistanceSums, Measure};
 use bertology::attention::syntax::{Direction, SyntaxCounts, SyntaxOptions};
 use bertology::attention::{
     Fate, InputMode, RowMode, SentencePassages, Supply, TreebankOptions, WordMap,
 };
 use bertology::data::conllu::Treebank;
-use bertology::drive::Work;
+use bertology::drive::{Study, Work};
 use bertology::model::Matrix;
 use bertology::{HeadId, LoadedModel};
 use bertology_testkit::Tensors;
 use serde_json::Value;
 
-use super::fixture::driven;
+use super::fixture::{difference, driven};
 use super::syntax::{assets, model};
 
 /// Maps in f32 from two programs; both add in f64.
 const WORD_MAPS: f32 = 1e-6;
+/// The same, of the largest; a standard error is a difference of larger numbers.
+const DISTANCES: f64 = 1e-5;
 const MODELS: [&str; 3] = ["tiny-bert", "tiny-gpt2", "tiny-gpt"];
 const OPTIONS: TreebankOptions = TreebankOptions {
     input: Some(InputMode::Words),
@@ -155,6 +158,31 @@ fn syntax_counts_are_numpys() {
                     abstained[place(at, head)],
                     "{name} {direction:?} {head}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn distances_are_numpys() {
+    for name in MODELS {
+        let (golden, model) = (Golden::of(name), model(name));
+        let passages = sentences(&model);
+        let sums = DistanceSums::new(&model, RowMode::Mean);
+        let sums = driven(&model, &passages, sums, &Work::default());
+        let found = sums.finish().unwrap();
+        assert_eq!(golden.list("spans"), Measure::ALL.map(Measure::name));
+        let (shape, mean) = (
+            golden.arrays.shape("spans.mean"),
+            golden.arrays.f64("spans.mean"),
+        );
+        let error = golden.arrays.f64("spans.standard_error");
+        let cells = shape[1] * shape[2];
+        for (at, found) in found.iter().enumerate() {
+            for (table, expected) in [(&found.mean, &mean), (&found.standard_error, &error)] {
+                let expected = &expected[at * cells..(at + 1) * cells];
+                let off = difference(expected, table.values());
+                assert!(off < DISTANCES, "{name} {:?} {off:e}", found.measure);
             }
         }
     }

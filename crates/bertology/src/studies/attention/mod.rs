@@ -9,6 +9,7 @@
 //! | [`patterns`] | does a head look at neighbours, at special tokens, at punctuation, or everywhere? |
 //! | [`cluster`] | which heads look at the same things? |
 //! | [`syntax`] | which head finds the syntactic heads of words? |
+//! | [`distance`] | how far does a head look? |
 //! | [`coref`] | which head finds what a pronoun or name refers back to? |
 //! | [`proportion`] | what does so many of so many tell? |
 //!
@@ -18,6 +19,7 @@
 
 pub mod cluster;
 pub mod coref;
+pub mod distance;
 pub mod patterns;
 pub mod proportion;
 pub mod syntax;
