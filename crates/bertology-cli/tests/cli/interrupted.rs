@@ -20,6 +20,8 @@ pub(crate) enum Signal {
     Interrupt,
     /// What schedulers of clusters send.
     Terminate,
+    /// What nobody is asked about.
+    Kill,
 }
 
 /// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
@@ -28,7 +30,7 @@ pub(crate) fn interrupt(args: &[String], until: &str) -> Ran {
 }
 
 /// Starts a command, waits for a line that begins with `until`, and asks it to stop.
-fn stop(args: &[String], until: &str, signal: Signal) -> Ran {
+pub(crate) fn stop(args: &[String], until: &str, signal: Signal) -> Ran {
     let mut child = command()
         .args(args)
         .stdout(Stdio::piped())
@@ -86,6 +88,7 @@ fn send(child: &Child, signal: Signal) {
     let name = match signal {
         Signal::Interrupt => "-INT",
         Signal::Terminate => "-TERM",
+        Signal::Kill => "-KILL",
     };
     assert!(
         Command::new("kill")

@@ -155,6 +155,7 @@ fn all_files_are_registered_and_removed() {
     let passing = [
         "state.json",
         "state-predictions.csv",
+        "state-shard",
         "part.json",
         "chunks.jsonl",
     ];
