@@ -83,7 +83,9 @@ impl<'a> Job<'a> {
     fn agrees_when_interrupted(&self) {
         let model = self.toy.text("model");
         let second = folder("2/3");
-        let args = |more: &[&str]| self.words(&second, &[&["--part", "2/3"], more].concat());
+        // One thread takes its time until the signal comes.
+        let slowly = ["--part", "2/3", "--threads", "1"];
+        let args = |more: &[&str]| self.words(&second, &[&slowly[..], more].concat());
         stop_midway(args, &model, Signal::Terminate);
         let standing = status(self.toy, &[&second]).ok();
         assert!(standing.out.contains(" units"), "{}", standing.out);

@@ -7,6 +7,14 @@ use crate::harness::{HEADS, LAYERS, Toy};
 #[cfg(unix)]
 use crate::interrupted::interrupt;
 
+/// Sentences that keep a run busy for longer than it takes to ask it to stop on a loaded machine.
+#[cfg(unix)]
+pub(crate) const MANY: usize = if cfg!(debug_assertions) {
+    1_000
+} else {
+    40_000
+};
+
 /// Sentences of the toy's words, each a document with a chain of two mentions.
 pub(crate) fn treebank(count: usize) -> String {
     let nouns = ["cat", "dog", "horse"];

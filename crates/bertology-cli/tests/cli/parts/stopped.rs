@@ -3,7 +3,7 @@
 use super::Job;
 use crate::harness::Toy;
 use crate::interrupted::LONG;
-use crate::treebanks::treebank;
+use crate::treebanks::{MANY, treebank};
 
 /// The toy's sentences with labels.
 fn labelled(command: &str, count: usize, more: &[&str]) {
@@ -18,8 +18,8 @@ fn unlabelled(command: &str, more: &[&str]) {
     let toy = Toy::new();
     let text = "the cat sees a small dog\nnever a horse\nthe old dog runs\n";
     toy.write("texts.txt", &text.repeat(LONG / 2));
-    toy.write("trees.conllu", &treebank(LONG / 2));
-    toy.write("other.conllu", &treebank(LONG / 4));
+    toy.write("trees.conllu", &treebank(MANY));
+    toy.write("other.conllu", &treebank(MANY / 2));
     let base = [command, "OUT/model", "--tokens-per-batch", "64"];
     // The chunks of an extraction are its shards.
     let grid = match command {
