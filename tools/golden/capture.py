@@ -1,22 +1,32 @@
-"""What the newer golden scripts share: one pass with every site captured, and the command line.
-
-`make_golden.py` keeps its own capture for BERT and RoBERTa, because the files it wrote record its digest.
-"""
+"""What the scripts of the engine's golden files share: one pass with every site captured, and the command line."""
 
 import argparse
 import hashlib
 import json
 import shutil
 import tempfile
+import zlib
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import shared
-from make_golden import IGNORED, OUT, SEED, rng, softmax_recorded, tensors_of
+
+OUT = Path(__file__).resolve().parents[2] / "golden/engine"
+SEED = 20240607
+IGNORED = -100  # the label transformers' cross-entropy skips
+
+# The heads that the pruned checkpoints have lost.
+PRUNED = {0: [0, 2], 2: [1, 2, 3]}
+
+# Where outputs of models hold their logits -> the sites' names.
+LOGITS = {"logits": "logits", "prediction_logits": "logits", "seq_relationship_logits": "seq_relationship_logits"}
 
 # Another processor sums in another order. Measured against float64 the values are up to 1e-6 of the largest entry
 # of their tensor away, gradients through a peaked softmax up to 6e-6.
@@ -35,6 +45,14 @@ class Layer:
     query: torch.nn.Module | None = None
     key: torch.nn.Module | None = None
     value: torch.nn.Module | None = None
+    # What the product of query and key lacks before it is scaled, [B,N,S,S] of both by head: relative positions.
+    positions: Callable | None = None
+
+
+def rng(*key):
+    """One independent stream per name, so that adding a tensor never changes another."""
+    words = [zlib.crc32(str(k).encode()) for k in key]
+    return np.random.default_rng([SEED, *words])
 
 
 def randomise(model, spread):
@@ -46,6 +64,35 @@ def randomise(model, spread):
             norm = owner.startswith("ln_") or "layer_norm" in owner or "LayerNorm" in owner
             parameter.copy_(1.0 + 0.3 * noise if norm and name.endswith(".weight") else spread(name) * noise)
     return model.eval()
+
+
+def head_masks(layers, heads):
+    some = torch.ones(layers, heads)
+    some[0, 1] = 0.0
+    some[1, 0] = 0.0
+    some[1, 2] = 0.5
+    some[layers - 1, heads - 1] = 0.0
+    layer_off = torch.ones(layers, heads)
+    layer_off[1, :] = 0.0
+    layer_off[0, 2] = 0.0
+    return {"ones": torch.ones(layers, heads), "some": some, "layer_off": layer_off}
+
+
+@contextmanager
+def softmax_recorded(record):
+    """Eager attention calls `nn.functional.softmax` once a layer; keep what goes in and what comes out."""
+    original = torch.nn.functional.softmax
+
+    def recorded(scores, dim=None, **rest):
+        probs = original(scores, dim=dim, **rest)
+        record.append((scores, probs))
+        return probs
+
+    torch.nn.functional.softmax = recorded
+    try:
+        yield
+    finally:
+        torch.nn.functional.softmax = original
 
 
 def run(model, inputs, head_mask, loss_of, layers, watched=None):
@@ -86,8 +133,7 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None):
         seen[f"attention_probs.{i}"] = probs
     for i, state in enumerate(output.hidden_states):
         seen[f"hidden_states.{i}"] = state
-    if "logits" in output:
-        seen["logits"] = output.logits
+    seen.update({site: output[field] for field, site in LOGITS.items() if field in output})
     loss = None if loss_of is None else loss_of(seen)
 
     gradient = {}
@@ -139,13 +185,17 @@ def layer_sites(i, layer, seen, gradient, mask, attention_mask, keep):
     keep(f"head_output.{i}", context, None if g is None else g * m)
 
     # Without the masks, which would swallow the scores behind them.
-    plain = query @ key.transpose(-1, -2) * layer.scale
+    plain = query @ key.transpose(-1, -2)
+    if layer.positions is not None:
+        plain = plain + layer.positions(query, key)
+    plain = plain * layer.scale
+    causal = layer.fused is not None
     used = torch.ones(plain.shape[-2:]).bool()
-    if layer.fused is not None:  # the causal families
-        used = used.tril()
-    used = used.expand_as(plain)
+    used = (used.tril() if causal else used).expand_as(plain)
     if attention_mask is not None:
-        used = used & attention_mask[:, None, None, :].bool() & attention_mask[:, None, :, None].bool()
+        used = used & attention_mask[:, None, None, :].bool()
+        if causal:  # padding on the left sees nothing at all
+            used = used & attention_mask[:, None, :, None].bool()
     scores = seen[f"attention_scores.{i}"]
     torch.testing.assert_close(plain[used], scores[used], rtol=1e-5, atol=1e-5)
     keep(f"attention_scores.{i}", plain, gradient.get(f"attention_scores.{i}"))
@@ -183,6 +233,12 @@ def write_golden(folder, tensors, script):
         folder / "golden.safetensors",
         metadata={"provenance": json.dumps(provenance, sort_keys=True)},
     )
+
+
+def tensors_of(path):
+    if path.suffix == ".bin":
+        return torch.load(path, weights_only=True)
+    return load_file(path)
 
 
 def difference(made, kept):

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Make every engine folder again in a temporary directory, compare with the committed ones, and look for strays.
 
-make_golden.py --check takes the folders of the other scripts for strays, and its 1e-6 holds only on the processor
-that wrote the files; this command knows all three scripts and allows for another order of summation.
+Each script's own --check compares its folders; this command knows all three, and so what none of them makes.
 """
 
 import argparse
@@ -30,9 +29,9 @@ def main():
             script.generate(made)
             folders = {folder.name for folder in made.iterdir()}
             print(f"{script.__name__}: ", end="")
-            failures += capture.compare(made, make_golden.OUT, folders)
+            failures += capture.compare(made, capture.OUT, folders)
             known |= folders
-    for stray in sorted({folder.name for folder in make_golden.OUT.iterdir()} - known):
+    for stray in sorted({folder.name for folder in capture.OUT.iterdir()} - known):
         failures += 1
         print(f"FAIL {stray}: no script makes it")
     return 1 if failures else 0

@@ -23,8 +23,19 @@ from transformers import (
     OpenAIGPTModel,
 )
 
-from capture import Layer, command, own_loss_agrees, randomise, run, token_losses, write_golden
-from make_golden import IGNORED, PRUNED, head_masks, rng
+from capture import (
+    IGNORED,
+    PRUNED,
+    Layer,
+    command,
+    head_masks,
+    own_loss_agrees,
+    randomise,
+    rng,
+    run,
+    token_losses,
+    write_golden,
+)
 
 MAIN = dict(vocab_size=60, n_positions=16, n_embd=32, n_layer=3, n_head=4)
 NARROW = dict(vocab_size=60, n_positions=16, n_embd=24, n_layer=3, n_head=4)

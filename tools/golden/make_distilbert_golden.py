@@ -13,17 +13,18 @@ import sys
 import torch
 from transformers import DistilBertConfig, DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 
-from capture import Layer, command, own_loss_agrees, randomise, run, token_losses, write_golden
-from make_golden import (
-    IGNORED,
-    KEPT_IN_SHORT_VARIANTS,
+from capture import (
     PRUNED,
-    bert_inputs,
-    class_loss,
+    Layer,
+    command,
     head_masks,
-    masked_lm_labels,
-    plain_run,
+    own_loss_agrees,
+    randomise,
+    run,
+    token_losses,
+    write_golden,
 )
+from make_golden import KEPT_IN_SHORT_VARIANTS, bert_inputs, class_loss, labelled, masked_lm_labels, plain_run
 
 MAIN = dict(vocab_size=60, max_position_embeddings=16, dim=32, n_layers=3, n_heads=4, hidden_dim=48)
 SMALL = dict(vocab_size=60, max_position_embeddings=16, dim=18, n_layers=2, n_heads=3, hidden_dim=40)
@@ -101,7 +102,7 @@ def generate(out):
     words = masked_lm_labels(inputs_of())
     write_studied(
         out, "distilbert-mlm", build(DistilBertForMaskedLM, SMALL), words,
-        lambda seen: token_losses(seen["logits"], words), (words != IGNORED).sum(1).float(),
+        lambda seen: token_losses(seen["logits"], words), labelled(words),
     )  # fmt: skip
     write_studied(out, "distilbert-bare", build(DistilBertModel, SMALL, activation="relu"))
     write_pruned(out, "distilbert-pruned", classifier())

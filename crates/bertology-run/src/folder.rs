@@ -13,7 +13,9 @@ use tempfile::NamedTempFile;
 
 use crate::error::FolderError;
 use crate::identity::Identity;
-use crate::registry::{MODEL, PART, RUN, STATE, STATE_PREDICTIONS, STATE_SHARD, TEMPORARY, known};
+use crate::registry::{
+    MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, is_half_shard, known,
+};
 use crate::table::{Row, table};
 
 /// `state.json`.
@@ -55,8 +57,7 @@ impl RunFolder {
             Ok(mut entries) => {
                 // What a process that was killed leaves before its first state is no state.
                 let passed = |name: &OsStr| {
-                    let name_is = |other: &&str| name == OsStr::new(*other);
-                    let of_state = [STATE_PREDICTIONS, STATE_SHARD].iter().any(name_is);
+                    let of_state = name == STATE_PREDICTIONS || is_half(name);
                     is_temporary(name) || (resume && of_state)
                 };
                 entries.any(|entry| entry.map_or(true, |entry| !passed(&entry.file_name())))
@@ -182,8 +183,13 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn remove_state(&self) -> Result<(), FolderError> {
-        for name in [STATE, STATE_PREDICTIONS, STATE_SHARD] {
+        for name in [STATE, STATE_PREDICTIONS] {
             self.remove(name)?;
+        }
+        for entry in entries(&self.path)? {
+            if is_half(&entry.file_name()) {
+                self.remove(&entry.file_name())?;
+            }
         }
         Ok(())
     }
@@ -272,7 +278,7 @@ impl RunFolder {
         self.remove_state()
     }
 
-    fn remove(&self, name: &str) -> Result<(), FolderError> {
+    fn remove(&self, name: impl AsRef<Path>) -> Result<(), FolderError> {
         let path = self.path.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -364,6 +370,10 @@ impl Stream {
         };
         finish().map_err(FolderError::io("write", &path))
     }
+}
+
+fn is_half(name: &OsStr) -> bool {
+    name.to_str().is_some_and(is_half_shard)
 }
 
 fn is_temporary(name: &OsStr) -> bool {

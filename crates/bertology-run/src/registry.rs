@@ -16,8 +16,6 @@ pub const REPORT: &str = "report.html";
 pub const STATE: &str = "state.json";
 /// The predictions of a run that is not finished.
 pub const STATE_PREDICTIONS: &str = "state-predictions.csv";
-/// The shard that an unfinished extraction was filling.
-pub const STATE_SHARD: &str = "state-shard";
 /// What part of a run a folder holds.
 pub const PART: &str = "part.json";
 /// The states of the chunks of a part, one a line.
@@ -141,6 +139,14 @@ pub(crate) fn is_folder(name: &str) -> bool {
     name == MAPS || is_table(name)
 }
 
+/// Whether a file is the shard that an unfinished extraction was filling.
+pub(crate) fn is_half_shard(name: &str) -> bool {
+    shard(name) == Some(HALF)
+}
+
+/// The ending of a shard that is being filled.
+const HALF: &str = "half";
+
 /// The ending of `shard-00012.npz` and the like.
 fn shard(name: &str) -> Option<&str> {
     let (number, ending) = name.strip_prefix("shard-")?.split_once('.')?;
@@ -243,12 +249,13 @@ const FILES: &[File] = &[
         &["importance", "evaluate"],
         "the predictions of an interrupted run, as far as its state goes",
     ),
-    file(
-        STATE_SHARD,
-        Kind::State,
-        &["extract"],
-        "the shard that an interrupted extraction was filling, as far as its state goes",
-    ),
+    File {
+        name: Name::Shard(HALF),
+        written: "shard-NNNNN.half",
+        kind: Kind::State,
+        means: "the shard that an interrupted extraction was filling, as far as its state goes",
+        commands: &["extract"],
+    },
     file(
         IMPORTANCE,
         per_head("<f4"),

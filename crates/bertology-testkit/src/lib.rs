@@ -4,10 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "only tests depend on this crate")]
 
+mod tensors;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+pub use tensors::Tensors;
 
 /// Beside files in a golden folder: which others of that folder are kept in a neighbour, by name.
 const SAME_AS: &str = "same_as.json";

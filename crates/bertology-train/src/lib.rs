@@ -26,8 +26,6 @@ pub mod score;
 mod cache;
 mod error;
 mod features;
-#[cfg(test)]
-mod golden;
 mod random;
 mod sentences;
 mod vectors;

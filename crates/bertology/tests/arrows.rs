@@ -1,4 +1,5 @@
 //! Arrows point down: between the crates, and between the rooms of this one.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// What the score loses without each head, one head at a time.
     Ablate(Box<AblateArgs>),
     /// Mask heads, least important first, until the score falls below a threshold.
-    Mask(MaskArgs),
+    Mask(Box<MaskArgs>),
     /// Remove heads for good: compare score, size and speed, write the smaller checkpoint.
     #[command(long_about = PRUNE_ABOUT)]
     Prune(Box<PruneArgs>),

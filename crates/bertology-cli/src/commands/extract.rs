@@ -137,11 +137,10 @@ impl StudyCommand for ExtractArgs {
             let (total, progress) = (plan.counts().examples, &stage.progress);
             let (first, end) = progress.bounds(total);
             let next = progress.next(total);
-            // A shard that is not full has its end to come.
-            let next = if next < end { next - next % progress.chunk() } else { next };
-            let there = plan.check_shards(folder, plan.shards_of(first, next));
-            there.map_err(|e| failure(&e))?;
             let rest = plan.shards_of(next, end);
+            let finished = plan.shards_of(first, end).start..rest.start;
+            let there = plan.check_shards(folder, finished);
+            there.map_err(|e| failure(&e))?;
             let room = plan
                 .check_room(folder, rest.clone())
                 .map_err(|e| failure(&e))?;

@@ -56,7 +56,7 @@ commands! {
         Coref coref,
     }
     others {
-        Command::Mask(args) => mask::run(args, screen),
+        Command::Mask(args) => mask::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::Survey(args) => survey::run(*args, screen),

@@ -22,6 +22,7 @@ mod prune;
 mod registry;
 mod runs;
 mod screen;
+mod snapshots;
 mod survey;
 mod treebanks;
 mod verify;

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use bertology_checkpoint::{Checkpoint, OpenOptions};
 use bertology_model::{HeadMask, Model, PackedBatch, Real, Sequence, Target};
-use bertology_testkit::golden;
-use safetensors::{Dtype, SafeTensors};
+use bertology_testkit::{Tensors, golden};
 
 pub(crate) struct Fixture {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    bytes: Vec<u8>,
+    tensors: Tensors,
 }
 
 /// On which side of a text its padding is.
@@ -49,11 +48,11 @@ impl Golden {
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
         let folder = golden(&format!("engine/{name}"));
-        let bytes = std::fs::read(folder.join("golden.safetensors")).expect("golden file");
+        let tensors = Tensors::read(&folder.join("golden.safetensors"));
         Self {
             name: name.to_owned(),
             folder,
-            bytes,
+            tensors,
         }
     }
 
@@ -64,33 +63,13 @@ impl Fixture {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        SafeTensors::deserialize(&self.bytes)
-            .expect("golden")
-            .tensor(name)
-            .is_ok()
+        self.tensors.has(name)
     }
 
     pub(crate) fn get(&self, name: &str) -> Golden {
-        let file = SafeTensors::deserialize(&self.bytes).expect("golden");
-        let tensor = file
-            .tensor(name)
-            .unwrap_or_else(|_| panic!("{} has no {name}", self.name));
-        let data = match tensor.dtype() {
-            Dtype::F32 => tensor
-                .data()
-                .chunks_exact(4)
-                .map(|b| f64::from(f32::from_le_bytes(b.try_into().expect("4 bytes"))))
-                .collect(),
-            Dtype::I64 => tensor
-                .data()
-                .chunks_exact(8)
-                .map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")) as f64)
-                .collect(),
-            other => panic!("{name} is {other:?}"),
-        };
         Golden {
-            shape: tensor.shape().to_vec(),
-            data,
+            shape: self.tensors.shape(name),
+            data: self.tensors.f64(name),
         }
     }
 

@@ -20,7 +20,7 @@ const NORMAL: f64 = 1.96;
 pub(super) const PAGES: &[Page] = &[Page {
     command: "ablate",
     title: "Without each head",
-    write: write,
+    write,
     quantities: quantities::ablation,
 }];
 

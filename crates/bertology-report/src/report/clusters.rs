@@ -13,7 +13,7 @@ use crate::quantities;
 pub(super) const PAGES: &[Page] = &[Page {
     command: "cluster",
     title: "Heads alike",
-    write: write,
+    write,
     quantities: quantities::clusters,
 }];
 

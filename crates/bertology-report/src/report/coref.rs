@@ -28,7 +28,7 @@ struct Scored {
 pub(super) const PAGES: &[Page] = &[Page {
     command: "coref",
     title: "Heads and coreference",
-    write: write,
+    write,
     quantities: quantities::coref,
 }];
 

@@ -11,7 +11,7 @@ use crate::quantities;
 pub(super) const PAGES: &[Page] = &[Page {
     command: "importance",
     title: "Importance of heads",
-    write: write,
+    write,
     quantities: quantities::importance,
 }];
 

@@ -50,7 +50,7 @@ const GROUPS: [Group; 3] = [
 pub(super) const PAGES: &[Page] = &[Page {
     command: "patterns",
     title: "What heads look at",
-    write: write,
+    write,
     quantities: quantities::patterns,
 }];
 

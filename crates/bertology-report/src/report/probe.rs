@@ -14,7 +14,7 @@ use crate::quantities;
 pub(super) const PAGES: &[Page] = &[Page {
     command: "attention-probe",
     title: "What all heads know of syntax",
-    write: write,
+    write,
     quantities: quantities::probe,
 }];
 

@@ -50,7 +50,7 @@ fn best(rows: Vec<SyntaxRow>) -> Vec<Best> {
 pub(super) const PAGES: &[Page] = &[Page {
     command: "syntax",
     title: "Heads and syntax",
-    write: write,
+    write,
     quantities: quantities::syntax,
 }];
 

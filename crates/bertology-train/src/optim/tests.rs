@@ -1,5 +1,6 @@
+use bertology_testkit::Tensors;
+
 use super::*;
-use crate::golden::Golden;
 
 /// Those of the file.
 const ADAM: Adam = Adam {
@@ -12,7 +13,7 @@ const ADAM: Adam = Adam {
 const SIZE: usize = 7;
 
 fn follow<T: Real>(name: &str, schedule: Schedule, tolerance: f64) {
-    let golden = Golden::read("optim.safetensors");
+    let golden = Tensors::golden("probes/optim.safetensors");
     let array = |what: &str| -> Vec<T> {
         let values = golden.f64(&format!("{name}.{what}"));
         values.into_iter().map(T::from_f64).collect()
@@ -52,7 +53,7 @@ fn steps_are_torchs_adamw() {
 
 #[test]
 fn schedules_are_transformers() {
-    let golden = Golden::read("optim.safetensors");
+    let golden = Tensors::golden("probes/optim.safetensors");
     for (warmup, total) in [(0, 10), (3, 10), (10, 10), (4, 4), (5, 3)] {
         let schedule = Schedule::Linear { warmup, total };
         let expected = golden.f64(&format!("factors.{warmup}.{total}"));

@@ -1,5 +1,6 @@
+use bertology_testkit::Tensors;
+
 use super::*;
-use crate::golden::Golden;
 use crate::{Features, Layout};
 
 /// Float32 on both sides, sums in another order, twelve steps of Adam; relative to the largest entry.
@@ -25,8 +26,11 @@ const ADAM: Adam = Adam {
     weight_decay: 0.0,
 };
 
+/// The file of expected values.
+struct Golden(Tensors);
+
 fn golden() -> Golden {
-    Golden::read("probes.safetensors")
+    Golden(Tensors::golden("probes/probes.safetensors"))
 }
 
 impl Golden {
@@ -34,19 +38,18 @@ impl Golden {
         (0..3)
             .map(|at| {
                 let name = |what: &str| format!("sentence.{at}.{what}");
-                let heads = self.i64(&name("heads")).into_iter();
-                let heads: Vec<u32> = heads.map(|head| head as u32).collect();
+                let heads: Vec<u32> = self.0.whole(&name("heads"));
                 let (maps, layout) = if causal {
                     (
-                        self.f32(&name("causal_maps")).1,
+                        self.0.f32(&name("causal_maps")),
                         Layout::causal(heads.len()),
                     )
                 } else {
-                    (self.f32(&name("maps")).1, Layout::bert(heads.len()))
+                    (self.0.f32(&name("maps")), Layout::bert(heads.len()))
                 };
                 Example {
                     features: Features::from_maps(&maps, HEADS, &layout).unwrap(),
-                    vectors: self.f32(&name("vectors")).1,
+                    vectors: self.0.f32(&name("vectors")),
                     heads,
                 }
             })
@@ -68,8 +71,9 @@ impl Golden {
         };
         let mut values = Vec::new();
         for (key, sizes) in layout(kind, shape) {
-            let (found, array) = self.f32(&format!("{name}.before.{key}"));
-            assert_eq!(found, sizes, "{name} {key}");
+            let before = format!("{name}.before.{key}");
+            assert_eq!(self.0.shape(&before), sizes, "{name} {key}");
+            let array = self.0.f32(&before);
             values.extend(array.into_iter().map(T::from_f32));
         }
         Probe::with(kind, shape, alignment, ADAM, values)
@@ -116,7 +120,7 @@ fn close_arrays(golden: &Golden, name: &str, what: &str, probe: &Probe, found: &
     for (key, sizes) in layout(probe.kind, probe.shape) {
         let (array, behind) = rest.split_at(sizes.iter().product());
         rest = behind;
-        let expected = golden.f32(&format!("{name}.{what}.{key}")).1;
+        let expected = golden.0.f32(&format!("{name}.{what}.{key}"));
         close(&format!("{name} {what} {key}"), array, &expected);
     }
     assert!(rest.is_empty());
@@ -129,10 +133,10 @@ fn training_is_torchs() {
         let examples = golden.examples(name.ends_with("causal"));
         let mut probe: Probe = golden.probe(name);
         let logits = probe.forward(&examples[0]).unwrap().logits;
-        close(name, &logits, &golden.f32(&format!("{name}.logits")).1);
+        close(name, &logits, &golden.0.f32(&format!("{name}.logits")));
         let gradient = probe.gradient(&examples[0]).unwrap().1;
         close_arrays(&golden, name, "gradient", &probe, &gradient);
-        let (_, losses) = golden.f32(&format!("{name}.losses"));
+        let losses = golden.0.f32(&format!("{name}.losses"));
         for (step, loss) in losses.iter().enumerate() {
             let found = probe.step(step, &examples[step % 3]).unwrap();
             close(&format!("{name} loss {step}"), &[found as f32], &[*loss]);

@@ -114,9 +114,8 @@ where
         self.1.add(second)
     }
 
-    fn adopt(&mut self, fresh: &Self) {
-        self.0.adopt(&fresh.0);
-        self.1.adopt(&fresh.1);
+    fn adopt(&mut self, fresh: &Self) -> bool {
+        self.0.adopt(&fresh.0) & self.1.adopt(&fresh.1)
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -229,9 +228,10 @@ impl<S: Study> Study for Option<S> {
         }
     }
 
-    fn adopt(&mut self, fresh: &Self) {
-        if let (Some(study), Some(fresh)) = (self, fresh) {
-            study.adopt(fresh);
+    fn adopt(&mut self, fresh: &Self) -> bool {
+        match (self, fresh) {
+            (Some(study), Some(fresh)) => study.adopt(fresh),
+            _ => true,
         }
     }
 

@@ -177,10 +177,7 @@ impl<S: Study> Progress<S> {
     pub fn resume(mut self, saved: Value) -> Result<Self, Error> {
         let mut saved: Saved<S> =
             serde_json::from_value(saved).map_err(|source| Error::State { source })?;
-        for state in std::iter::once(&mut saved.total)
-            .chain(&mut saved.open)
-            .chain(&mut saved.chunks)
-        {
+        for state in std::iter::once(&mut saved.total).chain(&mut saved.chunks) {
             state.agrees(&self.fresh)?;
             state.adopt(&self.fresh);
         }
@@ -195,6 +192,13 @@ impl<S: Study> Progress<S> {
                 say(saved.part),
                 say(self.part),
             );
+        }
+        if let Some(open) = &mut saved.open {
+            open.agrees(&self.fresh)?;
+            if !open.adopt(&self.fresh) {
+                saved.open = None;
+                saved.next = saved.next.map(|next| next - next % saved.chunk);
+            }
         }
         self.saved = saved;
         Ok(self)

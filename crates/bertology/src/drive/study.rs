@@ -45,9 +45,11 @@ pub trait Study: Serialize + DeserializeOwned + Sized {
     /// A contribution that cannot be taken (a disk that is full).
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error>;
 
-    /// Takes from a fresh study what no file holds: this one was read back.
-    fn adopt(&mut self, fresh: &Self) {
+    /// Takes from a fresh study what no file holds: this one was read back. Gives whether all is there that it
+    /// speaks of; if not, its chunk is begun again.
+    fn adopt(&mut self, fresh: &Self) -> bool {
         let _ = fresh;
+        true
     }
 
     /// The state is about to be saved: whatever it speaks of must be on disk.

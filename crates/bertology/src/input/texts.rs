@@ -9,6 +9,7 @@ use crate::Error;
 
 /// Texts as sequences of one model.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run has one")]
 pub enum TextSupply {
     /// Those of a file.
     File(TextPassages),

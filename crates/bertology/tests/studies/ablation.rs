@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 
 use bertology::ablation::{AblationOptions, ablate};
 use bertology::data::Target;
@@ -12,13 +11,13 @@ use bertology::masking::Metric;
 use bertology::watch::Savable;
 use bertology::{
     Ablation, AblationState, Corpus, CorpusOptions, Error, HeadId, HeadMask, LoadedModel, Outcome,
-    Source, Split, Task, Watch, evaluate,
+    Source, Watch, evaluate,
 };
 use serde_json::Value;
 
 use super::fixture::{
-    Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, budget, difference, driven, rows, spread, stop_after,
-    stopped,
+    Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, assets, budget, difference, driven, embedded,
+    grammar, rows, spread, stop_after, stopped,
 };
 use super::language::{bert, evaluated, seeded, text};
 
@@ -136,7 +135,7 @@ fn masked_language_models_are_scored_too() {
 
 #[test]
 fn causal_language_models_are_scored_too() {
-    let model = LoadedModel::open(assets().join("tiny-gpt")).unwrap();
+    let model = embedded("tiny-gpt");
     let source = Source::text(&assets().join("grammar/dev.txt"), Default::default());
     let source = source.with_limit(Some(30));
     agrees(
@@ -307,7 +306,7 @@ struct LooksOn {
 }
 
 impl Watch for LooksOn {
-    fn safe_point(&mut self, state: &dyn Savable) -> ControlFlow<()> {
+    fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
         let done = state.save().unwrap()["next"].as_u64().unwrap();
         self.shown.push(done);
         if done < self.until {
@@ -432,20 +431,8 @@ fn numbers_that_are_not_finite_name_the_head_left_out() {
     );
 }
 
-fn assets() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
-}
-
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap()
-}
-
-fn grammar(limit: Option<usize>) -> (LoadedModel, Corpus) {
-    let model = LoadedModel::open(assets().join("tiny-bert")).unwrap();
-    let source = Source::glue(&assets().join("grammar"), Task::Cola, Split::Dev).unwrap();
-    let source = source.with_limit(limit);
-    let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();
-    (model, corpus)
 }
 
 /// `tools/golden/make_ablation_golden.py`: a head mask with one zero in transformers. Predictions are the
@@ -490,7 +477,7 @@ fn transformers_misses_the_same_heads() {
         assert!((paired.loss_standard_error - error).abs() < 2e-6);
     }
     let of = &record["tiny-gpt2"];
-    let model = LoadedModel::open(assets().join("tiny-gpt2")).unwrap();
+    let model = embedded("tiny-gpt2");
     let source = Source::text(&assets().join("grammar/dev.txt"), Default::default());
     let source = source.with_limit(Some(of["lines"].as_u64().unwrap() as usize));
     let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();

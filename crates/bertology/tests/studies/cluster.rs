@@ -15,10 +15,10 @@ use bertology::drive::{Progress, Study, Work, drive};
 use bertology::model::Matrix;
 use bertology::watch::Savable;
 use bertology::{Error, HeadId, LoadedModel, Source};
-use safetensors::SafeTensors;
+use bertology_testkit::Tensors;
 use serde_json::Value;
 
-use super::fixture::{Fixture, driven, spread, stop_after, stopped};
+use super::fixture::{Fixture, assets, driven, embedded, spread, stop_after, stopped};
 
 /// Nats a token: f32 logarithms err by up to 3e-7 of a nat, three entropies are subtracted.
 const NATS: f64 = 1e-6;
@@ -176,15 +176,6 @@ fn naive(model: &LoadedModel, lines: &[&str]) -> Vec<f64> {
     sums
 }
 
-fn embedded(name: &str) -> LoadedModel {
-    LoadedModel::open(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../assets")
-            .join(name),
-    )
-    .unwrap()
-}
-
 fn texts(model: &LoadedModel, path: &Path) -> TextPassages {
     TextPassages::new(model, Source::lines(path), TextOptions::default()).unwrap()
 }
@@ -195,8 +186,7 @@ fn threads(threads: usize) -> Work {
 
 #[test]
 fn a_corpus_gives_what_its_maps_give_one_by_one() {
-    let grammar = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/grammar/dev.txt");
-    let text = fs::read_to_string(grammar).unwrap();
+    let text = fs::read_to_string(assets().join("grammar/dev.txt")).unwrap();
     let lines: Vec<&str> = text.lines().take(12).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lines.txt");
@@ -237,22 +227,13 @@ fn a_corpus_gives_what_its_maps_give_one_by_one() {
 fn embedded_models_have_the_distances_of_numpy() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["tiny-bert", "tiny-gpt", "tiny-gpt2"] {
-        let golden = bertology_testkit::golden(&format!("studies/attention/{name}.safetensors"));
-        let bytes = fs::read(golden).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let whole = |name: &str| -> Vec<u64> {
-            let tensor = tensors.tensor(name).unwrap();
-            let size = tensor.data().len() / tensor.shape()[0];
-            let values = tensor.data().chunks(size);
-            values
-                .map(|bytes| bytes.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
-                .collect()
-        };
-        let (ids, offsets) = (whole("documents.input_ids"), whole("documents.offsets"));
+        let golden = Tensors::golden(&format!("studies/attention/{name}.safetensors"));
+        let ids: Vec<u32> = golden.whole("documents.input_ids");
+        let offsets: Vec<usize> = golden.whole("documents.offsets");
         let lines: Vec<String> = offsets
             .windows(2)
-            .map(|ends| &ids[ends[0] as usize..ends[1] as usize])
-            .map(|ids| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(" "))
+            .map(|ends| &ids[ends[0]..ends[1]])
+            .map(|ids| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))
             .collect();
         let path = folder.path().join(name);
         fs::write(&path, lines.join("\n")).unwrap();
@@ -261,13 +242,12 @@ fn embedded_models_have_the_distances_of_numpy() {
         let passages = TextPassages::new(&model, source, TextOptions::default()).unwrap();
         let state = DistanceState::new(&model, &DistanceOptions::default()).unwrap();
         let state = driven(&model, &passages, state, &threads(0));
-        assert_eq!(vec![state.sums().tokens()], whole("distances.tokens"));
+        assert_eq!(
+            vec![state.sums().tokens()],
+            golden.whole::<u64>("distances.tokens")
+        );
         let found = state.sums().distances(Scale::Sum).unwrap();
-        let expected = tensors.tensor("distances.sum").unwrap();
-        let expected = expected
-            .data()
-            .chunks(8)
-            .map(|b| f64::from_le_bytes(b.try_into().unwrap()));
+        let expected = golden.f64("distances.sum");
         let tokens = state.sums().tokens() as f64;
         for (found, expected) in found.values().iter().zip(expected) {
             // The maps themselves differ by f32 rounding of two programs.

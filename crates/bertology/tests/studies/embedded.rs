@@ -1,33 +1,20 @@
 //! The embedded model and data: what PyTorch measured when they were made.
 
 use std::fs;
-use std::path::Path;
 
 use bertology::drive::Work;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{Threshold, mask_heads};
 use bertology::normalize::Normalization;
-use bertology::{
-    Corpus, CorpusOptions, Granularity, HeadId, LoadedModel, MaskingOptions, Source, Split, Task,
-};
+use bertology::{Corpus, CorpusOptions, Granularity, HeadId, MaskingOptions, Source};
 
-fn assets() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
-}
-
-fn open(limit: Option<usize>) -> (LoadedModel, Corpus) {
-    let model = LoadedModel::open(assets().join("tiny-bert")).unwrap();
-    let source = Source::glue(&assets().join("grammar"), Task::Cola, Split::Dev).unwrap();
-    let source = source.with_limit(limit);
-    let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();
-    (model, corpus)
-}
+use super::fixture::{assets, embedded, grammar};
 
 #[test]
 fn importance_is_what_pytorch_found() {
     let text = fs::read_to_string(assets().join("training.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let (model, corpus) = open(None);
+    let (model, corpus) = grammar(None);
     let options = ImportanceOptions::new(Granularity::Example);
     let found = importance(&model, &corpus, &options, &Work::default(), &mut ()).unwrap();
     assert_eq!(found.evaluation.examples, 1000);
@@ -48,7 +35,7 @@ fn importance_is_what_pytorch_found() {
 /// On the first 150 sentences: a good share of the heads can go at little loss.
 #[test]
 fn some_heads_can_go() {
-    let (model, corpus) = open(Some(150));
+    let (model, corpus) = grammar(Some(150));
     let mut options = MaskingOptions::default();
     options.threshold = Threshold::Relative(0.9);
     options.normalization = Normalization {
@@ -76,7 +63,7 @@ fn language_models_are_what_pytorch_found() {
     let text = fs::read_to_string(assets().join("reference-lm.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     for name in ["tiny-gpt", "tiny-gpt2"] {
-        let model = LoadedModel::open(assets().join(name)).unwrap();
+        let model = embedded(name);
         let record = &record["models"][name];
         let sentences = record["sentences"].as_array().unwrap();
         assert_eq!(sentences.len(), 20);
@@ -120,7 +107,7 @@ fn language_models_score_as_pytorch_found() {
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for name in ["tiny-gpt", "tiny-gpt2"] {
-        let model = LoadedModel::open(assets().join(name)).unwrap();
+        let model = embedded(name);
         let record = &record["models"][name];
         let sentences = record["sentences"].as_array().unwrap();
         let rows: Vec<String> = sentences

@@ -2,12 +2,9 @@
 
 use bertology::attribution::{AttributionOptions, integrated_gradients};
 use bertology::model::{Interests, LayerSite, Tap};
-use bertology::{HeadId, HeadMask, LoadedModel, Target};
+use bertology::{HeadId, HeadMask, Target};
 
-fn embedded(name: &str) -> LoadedModel {
-    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets");
-    LoadedModel::open(std::path::Path::new(assets).join(name)).unwrap()
-}
+use super::fixture::embedded;
 
 const TEXTS: [&str; 3] = [
     "The horses were admired.",

@@ -21,7 +21,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::fixture::{Fixture, golden, rows, spread, stop_after};
+use super::fixture::{Fixture, assets, embedded, golden, rows, spread, stop_after};
 
 /// The same list as in `tools/golden/make_extract_golden.py`.
 const TEXTS: [&str; 3] = [
@@ -29,14 +29,6 @@ const TEXTS: [&str; 3] = [
     "Unbelievable crocodiles naïvely admired the horses!",
     "the goat",
 ];
-
-fn assets() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
-}
-
-fn embedded() -> LoadedModel {
-    LoadedModel::open(assets().join("tiny-bert")).unwrap()
-}
 
 /// Arrays of numbers, whatever their type on disk.
 pub(crate) type Arrays = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
@@ -185,7 +177,7 @@ const PARITY: f64 = 2e-5;
 #[test]
 fn values_are_those_of_transformers() {
     let expected = safetensors(&bertology_testkit::golden("studies/extract.safetensors"));
-    let model = embedded();
+    let model = embedded("tiny-bert");
     let heads = || Heads::these(HeadSet::from_iter([(2, 0), (3, 1)]));
     let request = Request::new()
         .hidden_states(Layers::parse("0,2,4").unwrap())
@@ -455,7 +447,7 @@ fn interruptions_and_threads_change_no_byte() {
             let ended = drive(&model, &plan, &mut progress, &spread(threads, 40), watch);
             (ended, progress)
         };
-        let (stopped, progress) = go_on(None, 3, &mut stop_after(24));
+        let (stopped, mut progress) = go_on(None, 3, &mut stop_after(24));
         assert!(matches!(
             stopped,
             Err(Error::Interrupted {
@@ -464,7 +456,7 @@ fn interruptions_and_threads_change_no_byte() {
             })
         ));
         let saved = progress.save().unwrap();
-        let (stopped, progress) = go_on(Some(saved), 2, &mut StopPast(26));
+        let (stopped, mut progress) = go_on(Some(saved), 2, &mut StopPast(26));
         assert!(matches!(stopped, Err(Error::Interrupted { done, total: 50 }) if done < 36));
         assert_eq!(progress.study().shards(), 2);
         let saved = progress.save().unwrap();

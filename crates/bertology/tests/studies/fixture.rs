@@ -10,7 +10,9 @@ use bertology::data::Columns;
 use bertology::drive::{Lens, Progress, Study, Work, drive};
 use bertology::model::{Event, LayerSite, Matrix, Pass, Tap};
 use bertology::watch::Savable;
-use bertology::{Corpus, CorpusOptions, Error, HeadId, LoadedModel, Outcome, Source, Watch};
+use bertology::{
+    Corpus, CorpusOptions, Error, HeadId, LoadedModel, Outcome, Source, Split, Task, Watch,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tempfile::TempDir;
 
@@ -21,6 +23,25 @@ pub(crate) const LAYERS: usize = 3;
 
 pub(crate) fn golden(name: &str) -> PathBuf {
     bertology_testkit::golden(&format!("engine/{name}"))
+}
+
+/// The folder of the embedded models and their corpora.
+pub(crate) fn assets() -> PathBuf {
+    bertology_testkit::workspace().join("assets")
+}
+
+/// An embedded model, such as `tiny-bert`.
+pub(crate) fn embedded(name: &str) -> LoadedModel {
+    LoadedModel::open(assets().join(name)).unwrap()
+}
+
+/// `tiny-bert` and the sentences it was trained to judge.
+pub(crate) fn grammar(limit: Option<usize>) -> (LoadedModel, Corpus) {
+    let model = embedded("tiny-bert");
+    let source = Source::glue(&assets().join("grammar"), Task::Cola, Split::Dev).unwrap();
+    let source = source.with_limit(limit);
+    let corpus = Corpus::new(&model, source, &CorpusOptions::default()).unwrap();
+    (model, corpus)
 }
 
 /// A folder with a model, a vocabulary and data files.

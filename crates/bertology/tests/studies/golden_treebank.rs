@@ -14,7 +14,7 @@ use bertology::data::conllu::Treebank;
 use bertology::drive::Work;
 use bertology::model::Matrix;
 use bertology::{HeadId, LoadedModel};
-use safetensors::SafeTensors;
+use bertology_testkit::Tensors;
 use serde_json::Value;
 
 use super::fixture::driven;
@@ -36,7 +36,7 @@ fn golden() -> PathBuf {
 
 struct Golden {
     names: Value,
-    arrays: Vec<u8>,
+    arrays: Tensors,
 }
 
 impl Golden {
@@ -44,28 +44,12 @@ impl Golden {
         let names = fs::read(golden().join(format!("{model}.json"))).unwrap();
         Self {
             names: serde_json::from_slice(&names).unwrap(),
-            arrays: fs::read(golden().join(format!("{model}.safetensors"))).unwrap(),
+            arrays: Tensors::read(&golden().join(format!("{model}.safetensors"))),
         }
     }
 
-    fn bytes(&self, name: &str) -> (Vec<usize>, Vec<u8>) {
-        let arrays = SafeTensors::deserialize(&self.arrays).unwrap();
-        let array = arrays.tensor(name).unwrap();
-        (array.shape().to_vec(), array.data().to_vec())
-    }
-
     fn counts(&self, name: &str) -> (Vec<usize>, Vec<u64>) {
-        let (shape, bytes) = self.bytes(name);
-        let values = bytes.chunks_exact(8);
-        let values = values.map(|b| u64::from_le_bytes(b.try_into().unwrap()));
-        (shape, values.collect())
-    }
-
-    fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
-        let (shape, bytes) = self.bytes(name);
-        let values = bytes.chunks_exact(4);
-        let values = values.map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        (shape, values.collect())
+        (self.arrays.shape(name), self.arrays.whole(name))
     }
 
     fn list(&self, name: &str) -> Vec<String> {
@@ -100,7 +84,8 @@ fn word_maps_are_numpys() {
             ("last", RowMode::Last),
             ("max", RowMode::Max),
         ] {
-            let (shape, expected) = golden.floats(&format!("word_maps.{mode}"));
+            let of_mode = format!("word_maps.{mode}");
+            let (shape, expected) = (golden.arrays.shape(&of_mode), golden.arrays.f32(&of_mode));
             let units = passage.item.words.units();
             assert_eq!(shape[2..], [units, units]);
             let mut largest = 0.0_f32;

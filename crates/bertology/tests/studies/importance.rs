@@ -8,6 +8,7 @@ use bertology::{
     Corpus, Error, Granularity, HeadId, HeadMask, HeadTable, Importance, ImportanceState,
     LoadedModel, Target, evaluate,
 };
+use bertology_testkit::Tensors;
 
 use super::fixture::{
     Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, budget, difference, driven, rows, spread, stop_after,
@@ -395,24 +396,11 @@ fn a_doubled_head_shares_its_score() {
 #[test]
 fn signed_scores_are_those_of_transformers() {
     let path = super::fixture::golden("bert-absolute");
-    let bytes = std::fs::read(path.join("golden.safetensors")).unwrap();
-    let golden = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let integers = |name: &str| -> Vec<i64> {
-        let data = golden.tensor(name).unwrap().data();
-        let words = data.chunks_exact(8);
-        words
-            .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
-            .collect()
-    };
+    let golden = Tensors::read(&path.join("golden.safetensors"));
+    let integers = |name: &str| golden.whole::<i64>(name);
     let (ids, segments) = (integers("input_ids"), integers("token_type_ids"));
     let (attended, labels) = (integers("attention_mask"), integers("labels"));
-    let expected: Vec<f64> = golden
-        .tensor("ones.mask_grad")
-        .unwrap()
-        .data()
-        .chunks_exact(4)
-        .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
-        .collect();
+    let expected = golden.f64("ones.mask_grad");
     let width = ids.len() / labels.len();
     let mut inputs = Vec::new();
     for start in (0..ids.len()).step_by(width) {

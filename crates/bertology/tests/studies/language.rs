@@ -258,8 +258,7 @@ fn the_first_token_is_a_target_only_behind_a_beginning() {
     let error = Corpus::new(&model, Source::lines(&path), &options).unwrap_err();
     assert!(error.to_string().contains("no token to predict"), "{error}");
     // GPT's tokenizer has no such token.
-    let gpt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-gpt");
-    let none = LoadedModel::open(gpt).unwrap();
+    let none = super::fixture::embedded("tiny-gpt");
     let mut options = CorpusOptions::default();
     options.objective = Some(Objective::CausalLm { bos: true });
     let error = Corpus::new(&none, Source::lines(&path), &options).unwrap_err();

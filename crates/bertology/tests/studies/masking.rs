@@ -339,7 +339,7 @@ fn an_interrupted_loop_goes_on_to_the_same_end() {
             let found = search.step(&mut evaluator, &mut ()).unwrap();
             assert_eq!(found.unwrap().step, step);
         }
-        let saved = search.state().save().unwrap().to_string();
+        let saved = search.save().unwrap().to_string();
         serde_json::from_str(&saved).unwrap()
     };
     for stop in 0..4 {

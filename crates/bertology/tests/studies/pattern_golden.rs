@@ -10,11 +10,11 @@ use bertology::attention::{Fate, Passage, Supply, TextItem, Units};
 use bertology::drive::{Study, Work};
 use bertology::model::{Capture, Interests, LayerSite, PackedBatch, Pass, PassOptions, Workspace};
 use bertology::{Error, HeadId, HeadTable, LoadedModel, Sequence, Target};
-use safetensors::SafeTensors;
+use bertology_testkit::Tensors;
 use serde_json::Value;
 
 use super::fixture::driven;
-use super::pattern_runs::embedded;
+use super::fixture::embedded;
 
 /// Of the largest value: maps are f32 on both sides and differ by about 1e-6 after some layers; the numpy
 /// reference takes entropies in f64, we in f32.
@@ -25,53 +25,28 @@ const TOLERANCE: f64 = 1e-5;
 const GRADIENT_TOLERANCE: f64 = 1e-4;
 
 struct Golden {
-    bytes: Vec<u8>,
+    arrays: Tensors,
     names: Value,
 }
 
 impl Golden {
     fn of(model: &str) -> Self {
         let folder = bertology_testkit::golden("studies/attention");
-        let read = |ending: &str| fs::read(folder.join(format!("{model}.{ending}"))).unwrap();
+        let names = fs::read(folder.join(format!("{model}.json"))).unwrap();
         Self {
-            bytes: read("safetensors"),
-            names: serde_json::from_slice(&read("json")).unwrap(),
+            arrays: Tensors::read(&folder.join(format!("{model}.safetensors"))),
+            names: serde_json::from_slice(&names).unwrap(),
         }
-    }
-
-    fn values(&self, name: &str) -> Vec<f64> {
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = tensors
-            .tensor(name)
-            .unwrap_or_else(|e| panic!("{name}: {e}"));
-        let bytes = tensor.data().chunks_exact(8);
-        bytes
-            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
-            .collect()
     }
 
     /// `[K, L, H]`: the plane of one key.
     fn plane(&self, name: &str, at: usize, cells: usize) -> Vec<f64> {
-        self.values(name)[at * cells..(at + 1) * cells].to_vec()
-    }
-
-    fn ids(&self, name: &str) -> Vec<u32> {
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let ids = tensors.tensor(name).unwrap();
-        let ids = ids.data().chunks_exact(4);
-        ids.map(|b| u32::from_le_bytes(b.try_into().unwrap()))
-            .collect()
+        self.arrays.f64(name)[at * cells..(at + 1) * cells].to_vec()
     }
 
     fn documents(&self) -> Vec<Vec<u32>> {
-        let ids = self.ids("documents.input_ids");
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let ends = tensors.tensor("documents.offsets").unwrap();
-        let ends: Vec<usize> = ends
-            .data()
-            .chunks_exact(8)
-            .map(|b| u64::from_le_bytes(b.try_into().unwrap()) as usize)
-            .collect();
+        let ids: Vec<u32> = self.arrays.whole("documents.input_ids");
+        let ends: Vec<usize> = self.arrays.whole("documents.offsets");
         ends.windows(2).map(|w| ids[w[0]..w[1]].to_vec()).collect()
     }
 
@@ -204,13 +179,13 @@ fn patterns_are_those_of_numpy() {
                     ("standard_error", &average.standard_error),
                 ] {
                     let what = format!("entropy.{mode}.{kind}.{of}");
-                    let expected = golden.values(&what);
+                    let expected = golden.arrays.f64(&what);
                     same(&format!("{name} {what}"), table, &expected, TOLERANCE);
                 }
             }
-            let micro = golden.values(&format!("entropy.{mode}.all.micro"));
+            let micro = golden.arrays.f64(&format!("entropy.{mode}.all.micro"));
             same("micro", &entropy.all.micro, &micro, TOLERANCE);
-            let uniform = golden.values(&format!("entropy.{mode}.uniform.mean"))[0];
+            let uniform = golden.arrays.f64(&format!("entropy.{mode}.uniform.mean"))[0];
             assert!((entropy.uniform - uniform).abs() < 1e-12, "{name}");
         }
     }
@@ -238,12 +213,7 @@ fn same_map(golden: &Golden, at: usize, model: &LoadedModel, ids: &[u32], target
         head: place(1),
     };
     let found = capture.get_head(Pass::Backward, id, site, 0).unwrap();
-    let tensors = SafeTensors::deserialize(&golden.bytes).unwrap();
-    let expected = tensors.tensor(&format!("gradients.{at}.map")).unwrap();
-    let expected = expected.data().chunks_exact(4);
-    let expected: Vec<f32> = expected
-        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-        .collect();
+    let expected = golden.arrays.f32(&format!("gradients.{at}.map"));
     let scale = expected.iter().fold(0.0_f32, |max, g| max.max(g.abs()));
     let n = ids.len();
     let seen = |cell: usize| !model.architecture().causal || cell % n <= cell / n;
@@ -263,7 +233,9 @@ fn gradients_are_those_of_autograd() {
         let model = embedded(name);
         let labels = golden.names["gradient_labels"].as_array().unwrap().iter();
         for (at, label) in labels.enumerate() {
-            let ids = golden.ids(&format!("gradients.{at}.input_ids"));
+            let ids = golden
+                .arrays
+                .whole::<u32>(&format!("gradients.{at}.input_ids"));
             let target = match label.as_u64() {
                 Some(label) => Target::Label(label as usize),
                 None => Target::next_tokens(&ids),
@@ -288,7 +260,7 @@ fn gradients_are_those_of_autograd() {
                 for (kind, average) in kinds {
                     let what = format!("gradients.{at}.{kind}");
                     // `[L, H, classes]`
-                    let values = golden.values(&what).into_iter().skip(class);
+                    let values = golden.arrays.f64(&what).into_iter().skip(class);
                     let expected: Vec<f64> = values.step_by(classes).collect();
                     let what = format!("{name} {what} {}", of.target.name());
                     same(&what, &average.mean, &expected, GRADIENT_TOLERANCE);

@@ -218,7 +218,7 @@ fn the_study_adds_up_what_the_engine_gives() {
 /// Through the driver, with the loss of every next token: the same as the model's own account.
 #[test]
 fn the_driver_hands_over_the_gradients_of_the_loss() {
-    let model = super::pattern_runs::embedded("tiny-gpt2");
+    let model = super::fixture::embedded("tiny-gpt2");
     let text = "Mary says that the boy sleeps.";
     let fixture = Fixture::new();
     let source = Source::text(&fixture.write("one.txt", text), Documents::Lines);

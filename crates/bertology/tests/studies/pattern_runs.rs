@@ -1,7 +1,5 @@
 //! Patterns of real models: planted weights, batches, interruption, classes found in vocabularies.
 
-use std::path::Path;
-
 use bertology::attention::patterns::{
     Anchors, Denominators, Gradients, Key, PatternOptions, Patterns, PatternsState, TokenClasses,
 };
@@ -12,14 +10,10 @@ use bertology::watch::Savable;
 use bertology::{Error, HeadId, HeadTable, LoadedModel, Objective, Source, TooLong};
 
 use super::fixture::{
-    Fixture, HEAD_DIM, HEADS, HIDDEN, difference, driven, rows, spread, stop_after, stopped,
+    Fixture, HEAD_DIM, HEADS, HIDDEN, difference, driven, embedded, rows, spread, stop_after,
+    stopped,
 };
 use super::language::text;
-
-pub(super) fn embedded(name: &str) -> LoadedModel {
-    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets");
-    LoadedModel::open(Path::new(assets).join(name)).unwrap()
-}
 
 pub(super) fn exact() -> PatternOptions {
     PatternOptions {

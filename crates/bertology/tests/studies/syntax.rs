@@ -1,7 +1,6 @@
 //! Heads as predictors of syntactic heads: planted maps, numbers counted by hand, cases of one sentence.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 
 use bertology::attention::syntax::{
     ALL, ALL_WITHOUT_PUNCT, Direction, SyntaxCounts, SyntaxOptions,
@@ -16,18 +15,11 @@ use bertology::watch::Savable;
 use bertology::{Error, HeadId, LoadedModel, Watch, watch};
 use tempfile::TempDir;
 
+pub(crate) use super::fixture::{assets, embedded as model};
 use super::fixture::{driven, seen, spread, stopped};
 
 const ONLY: HeadId = HeadId { layer: 0, head: 0 };
 use Direction::{Both, DependentToHead, HeadToDependent};
-
-pub(crate) fn assets() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets")
-}
-
-pub(crate) fn model(name: &str) -> LoadedModel {
-    LoadedModel::open(assets().join(name)).unwrap()
-}
 
 fn grammar(model: &LoadedModel) -> SentencePassages {
     let treebank = Treebank::new(&assets().join("grammar/dev.conllu"));

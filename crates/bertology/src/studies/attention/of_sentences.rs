@@ -84,8 +84,8 @@ impl<S: Study<Lens: Lens<Item = TextItem>>> Study for OfSentences<S> {
         })
     }
 
-    fn adopt(&mut self, fresh: &Self) {
-        self.0.adopt(&fresh.0);
+    fn adopt(&mut self, fresh: &Self) -> bool {
+        self.0.adopt(&fresh.0)
     }
 
     fn flush(&mut self) -> Result<(), Error> {

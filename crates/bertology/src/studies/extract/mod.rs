@@ -55,7 +55,7 @@ pub use plan::Extraction;
 pub use recorder::{Recorded, Recorder};
 pub use request::{GradientOf, Heads, Layers, Request};
 pub use texts::{Item, Texts};
-pub use write::{ExtractState, HALF_SHARD, ShardRecord, Summary};
+pub use write::{ExtractState, ShardRecord, Summary};
 
 use crate::input::windows::TooLong;
 

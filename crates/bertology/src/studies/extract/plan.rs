@@ -181,12 +181,14 @@ impl Extraction {
         self.maker.max_length()
     }
 
-    /// The shards of so many units from unit `first` on, whole shards of them.
+    /// The shards in which the units from `first` to before `end` are.
     #[must_use]
     pub fn shards_of(&self, first: u64, end: u64) -> Range<usize> {
         let size = self.options.shard_size as u64;
-        let number = |unit: u64| usize::try_from(unit.div_ceil(size)).unwrap_or(usize::MAX);
-        number(first)..number(end)
+        let number = |shard: u64| usize::try_from(shard).unwrap_or(usize::MAX);
+        let behind = end.div_ceil(size);
+        let begin = if first < end { first / size } else { behind };
+        number(begin)..number(behind)
     }
 
     /// Bytes on disk of some shards: exact for safetensors, nearly so for npz, about right for Parquet.

@@ -1,5 +1,6 @@
 //! The second reading: texts go through the model, values into shards.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,9 +62,6 @@ pub struct ExtractState {
     /// What is on disk of the shard that is being filled.
     half: Option<Half>,
 }
-
-/// The file of the shard that an unfinished run was filling.
-pub const HALF_SHARD: &str = "state-shard";
 
 /// How far a shard was filled that is to be gone on with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -165,13 +163,18 @@ impl Study for ExtractState {
         Ok(())
     }
 
-    fn adopt(&mut self, fresh: &Self) {
+    fn adopt(&mut self, fresh: &Self) -> bool {
         self.target.clone_from(&fresh.target);
+        // A process that was killed may have finished the shard without saying so.
+        match (&self.half, &self.target) {
+            (Some(half), Some(target)) => target.half(half.shard).exists(),
+            _ => true,
+        }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
         if let (Some(open), Some(target)) = (&mut self.open, &self.target) {
-            self.half = Some(open.keep(&target.folder)?);
+            self.half = Some(open.keep(&target.half(open.shard))?);
         }
         Ok(())
     }
@@ -288,7 +291,7 @@ impl Extraction {
     }
 
     fn files(&self, shard: usize) -> Vec<PathBuf> {
-        let name = format!("shard-{shard:05}.{}", self.options.format.extension());
+        let name = format!("{}.{}", stem(shard), self.options.format.extension());
         match self.options.format {
             Format::Safetensors | Format::Npz => vec![name.into()],
             #[cfg(feature = "parquet")]
@@ -312,6 +315,11 @@ impl Extraction {
             })
             .collect()
     }
+}
+
+/// The name of a shard's files, without the ending.
+fn stem(shard: usize) -> String {
+    format!("shard-{shard:05}")
 }
 
 impl Destination {
@@ -343,6 +351,11 @@ impl Destination {
         Ok(open)
     }
 
+    /// Where a shard is that is not full. Each has a name of its own, so that a state never speaks of another.
+    fn half(&self, shard: usize) -> PathBuf {
+        self.folder.join(format!("{}.half", stem(shard)))
+    }
+
     /// Goes on with the shard that was being filled.
     fn go_on(&self, half: Half) -> Result<Open, Error> {
         let Half {
@@ -354,8 +367,7 @@ impl Destination {
         let Some(planned) = self.extraction.shards.get(shard) else {
             return Err(self.changed(0));
         };
-        let path = self.folder.join(HALF_SHARD);
-        let writer = ShardWriter::resume(&path, layout.specs(*planned), filled);
+        let writer = ShardWriter::resume(&self.half(shard), layout.specs(*planned), filled);
         Ok(Open {
             shard,
             writer: writer.map_err(ExtractError::from)?,
@@ -389,7 +401,21 @@ impl Destination {
             Format::Npz => shard.save_npz(&path(0)),
             Format::Parquet => self.save_tables(&shard, number, &files),
         };
-        Ok(saved.map_err(ExtractError::from)?)
+        let bytes = saved.map_err(ExtractError::from)?;
+        let half = self.half(number);
+        match std::fs::remove_file(&half) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                let action = "remove";
+                let path = half;
+                Err(ExtractError::from(StoreError::Io {
+                    action,
+                    path,
+                    source,
+                })
+                .into())
+            }
+            _ => Ok(bytes),
+        }
     }
 
     #[cfg(feature = "parquet")]
@@ -445,9 +471,9 @@ impl Open {
     }
 
     /// Puts everything on disk where it is found again.
-    fn keep(&mut self, folder: &Path) -> Result<Half, Error> {
+    fn keep(&mut self, path: &Path) -> Result<Half, Error> {
         self.flush()?;
-        let filled = self.writer.keep(&folder.join(HALF_SHARD));
+        let filled = self.writer.keep(path);
         Ok(Half {
             shard: self.shard,
             sizes: self.sizes,
