@@ -287,10 +287,12 @@ where
             begun.go_through(screen)?;
         }
         Start::Parts(parts) => {
+            // Nothing of it is gone on with.
+            begun.only_begun = true;
             begun.open_predictions()?;
             begun
                 .take_parts(parts)
-                .or_else(|wrong| begun.discard(wrong))?;
+                .map_err(|wrong| begun.discard(wrong))?;
         }
     }
     drop(graceful);
@@ -505,8 +507,8 @@ impl<C: StudyCommand> Begun<'_, C> {
                     let what = plural(before + self.stages[at].done(), unit);
                     return Err(interrupted(&what, self.folder.as_ref()));
                 }
-                (Some(wrong), _) => return self.discard(wrong),
-                (None, Err(error)) => return self.discard(failure(&error)),
+                (Some(wrong), _) => return Err(self.discard(wrong)),
+                (None, Err(error)) => return Err(self.discard(failure(&error))),
             }
             if self.stages.len() > 1 {
                 let state = self.stages[at].progress.save();
@@ -519,12 +521,11 @@ impl<C: StudyCommand> Begun<'_, C> {
     }
 
     /// What failed before anything was saved leaves an empty folder.
-    fn discard(&mut self, wrong: Failure) -> Result<(), Failure> {
+    fn discard(&mut self, wrong: Failure) -> Failure {
         self.predictions = None;
-        if let Some(folder) = self.folder.as_ref().filter(|_| self.only_begun) {
-            folder.remove_state()?;
-        }
-        Err(wrong)
+        let folder = self.folder.as_ref().filter(|_| self.only_begun);
+        let removed = folder.map_or(Ok(()), RunFolder::remove_state);
+        removed.map_or_else(Failure::from, |()| wrong)
     }
 
     /// Folds the parts, in the place of going through the corpus.
@@ -564,7 +565,7 @@ impl<C: StudyCommand> Begun<'_, C> {
             ))?;
             return Ok(document.into());
         }
-        let studies = self.stages.into_iter();
+        let studies = std::mem::take(&mut self.stages).into_iter();
         let studies = studies.map(|stage| stage.progress.into_study()).collect();
         let mut ended = Ended {
             opened: self.opened,
@@ -573,7 +574,8 @@ impl<C: StudyCommand> Begun<'_, C> {
             time,
             screen,
         };
-        let Shown { results, text } = self.command.results(&mut ended, self.input, studies)?;
+        let found = self.command.results(&mut ended, self.input, studies);
+        let Shown { results, text } = found.map_err(|wrong| self.discard(wrong))?;
         let document = self.run.document(&results);
         if let Some(folder) = &self.folder {
             run_folder::complete(folder, &document)?;

@@ -283,6 +283,13 @@ pub(crate) fn passages(
     screen: &Screen,
 ) -> Result<TextPassages, Failure> {
     args.sequence.refuse_stride()?;
+    let given = &args.source;
+    if given.text.is_none() && given.data.is_none() && given.token_ids.is_none() {
+        return Err(Failure::input(
+            "no texts given: --text FILE with one text a line, --conllu FILE for a treebank, --data FILE \
+             --text-column COLUMN for a table, or --task NAME --data FOLDER for GLUE",
+        ));
+    }
     let mut source_args = args.source.clone();
     let packing = match args.packing {
         PackingArg::Single => Packing::Single,

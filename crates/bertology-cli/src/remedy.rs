@@ -8,6 +8,8 @@ use bertology::data::DataError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::{Error, model};
 
+use crate::run_folder::PART;
+
 /// A clause for the end of the library's sentence, where an option is the way out.
 pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
     match error {
@@ -30,10 +32,13 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
+        Error::NotInParts { .. } => Some("leave --part out"),
         Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
         Error::LongPair { .. } => Some("say --too-long cut"),
         Error::StrideOfNothing { .. } => Some("say --too-long window, or leave --stride out"),
-        Error::NoTargets { .. } => Some("--bos puts such a token before each text"),
+        Error::NoTargets { .. } => {
+            Some("--bos puts such a token before each text, where the tokenizer has one")
+        }
         Error::MapsTooLarge { .. } => Some("say --max-length N, --rows N or --memory SIZE"),
         _ => None,
     }
@@ -77,6 +82,9 @@ pub(crate) fn of_pages(error: &bertology_report::Error) -> Option<&'static str> 
     use bertology_report::Error as E;
     use bertology_run::RunError;
     match error {
+        E::Run(RunError::NotARun { folder }) if folder.join(PART).exists() => {
+            Some("it is a part, and `bertology merge` makes a run of all parts")
+        }
         E::Run(RunError::NotARun { .. }) => {
             Some("the command that began the run finishes it with --resume")
         }

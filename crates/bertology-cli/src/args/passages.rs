@@ -20,6 +20,8 @@ pub(crate) struct PassageArgs {
     /// What the model reads of a treebank [default: words for BERT and DistilBERT, text for RoBERTa, GPT and
     /// GPT-2].
     #[arg(long, value_name = "WHAT", help_heading = "Data", requires = "conllu")]
+    // What is required is forgiven where it conflicts with what is given.
+    #[arg(conflicts_with_all = ["text", "data", "task", "token_ids", "text_column"])]
     pub(crate) input: Option<InputArg>,
     #[command(flatten)]
     #[serde(flatten)]

@@ -20,6 +20,8 @@ pub(crate) enum Signal {
     Interrupt,
     /// What schedulers of clusters send.
     Terminate,
+    /// What nobody is asked about.
+    Kill,
 }
 
 /// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
@@ -28,7 +30,7 @@ pub(crate) fn interrupt(args: &[String], until: &str) -> Ran {
 }
 
 /// Starts a command, waits for a line that begins with `until`, and asks it to stop.
-fn stop(args: &[String], until: &str, signal: Signal) -> Ran {
+pub(crate) fn stop(args: &[String], until: &str, signal: Signal) -> Ran {
     let mut child = command()
         .args(args)
         .stdout(Stdio::piped())
@@ -86,6 +88,7 @@ fn send(child: &Child, signal: Signal) {
     let name = match signal {
         Signal::Interrupt => "-INT",
         Signal::Terminate => "-TERM",
+        Signal::Kill => "-KILL",
     };
     assert!(
         Command::new("kill")
@@ -312,13 +315,14 @@ fn terminated_runs_go_on_to_the_same_bytes() {
             all.extend(more.iter().map(|&word| word.to_owned()));
             all
         };
-        stop_midway(|more| args(&run, more), &model, Signal::Terminate);
+        let slowly = |more: &[&str]| args(&run, &[&["--threads", "1"], more].concat());
+        stop_midway(slowly, &model, Signal::Terminate);
         assert!(toy.path(&run).join("state.json").exists());
         crate::harness::run(&args(&run, &[])).failed(2, &["interrupted run", "--resume"]);
         let (option, _) = differs.split_once('=').unwrap();
         crate::harness::run(&args(&run, &["--resume", differs]))
             .failed(2, &["cannot be resumed", option]);
-        let ran = crate::harness::run(&args(&run, &["--resume", "--threads", "1"])).ok();
+        let ran = crate::harness::run(&args(&run, &["--resume"])).ok();
         assert!(ran.err.contains("resuming after"), "{}", ran.err);
         crate::harness::run(&args(&whole, &[])).ok();
         same(&toy, &run, &whole);

@@ -232,3 +232,27 @@ fn what_cannot_be_obeyed_is_refused() {
     .ok();
     assert!(ran.out.contains("1 cut to 4 tokens"), "{}", ran.out);
 }
+
+#[test]
+fn without_texts_every_way_to_give_them_is_named() {
+    let toy = Toy::new();
+    for command in ["patterns", "cluster"] {
+        let ran = run(&[command, &toy.text("model")]);
+        ran.failed(
+            2,
+            &["no texts given", "--text", "--conllu", "--data", "--task"],
+        );
+        // What the model reads of a treebank means nothing to other texts.
+        let data = toy.text("data.tsv");
+        let ran = run(&[
+            command,
+            &toy.text("model"),
+            "--text",
+            &data,
+            "--input",
+            "words",
+        ]);
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert!(ran.err.contains("--input"), "{}", ran.err);
+    }
+}

@@ -2,10 +2,10 @@
 
 use crate::harness::{Ran, Toy, run};
 #[cfg(unix)]
-use crate::interrupted::{LONG, Signal, stop_midway};
+use crate::interrupted::{Signal, stop_midway};
 use crate::parts::{asset, grammar, same};
 #[cfg(unix)]
-use crate::treebanks::treebank;
+use crate::treebanks::{MANY, treebank};
 
 const STUDIES: [&str; 3] = ["patterns", "syntax", "cluster"];
 
@@ -97,7 +97,7 @@ fn what_cannot_be_surveyed_is_refused() {
 #[test]
 fn an_interrupted_survey_goes_on_to_the_same_bytes() {
     let toy = Toy::new();
-    toy.write("trees.conllu", &treebank(LONG / 4));
+    toy.write("trees.conllu", &treebank(MANY / 2));
     let model = toy.text("model");
     let grid = ["--chunk", "50", "--tokens-per-batch", "64"];
     let args = |more: &[&str]| {
@@ -105,12 +105,13 @@ fn an_interrupted_survey_goes_on_to_the_same_bytes() {
         let more = [&studies[..], &grid, more].concat();
         arguments(&toy, "survey", &model, "survey", &more)
     };
-    let ran = stop_midway(args, &model, Signal::Terminate);
+    let slowly = |more: &[&str]| args(&[&["--threads", "1"], more].concat());
+    let ran = stop_midway(slowly, &model, Signal::Terminate);
     assert!(ran.err.contains("sentence"), "{}", ran.err);
     assert!(toy.path("survey/state.json").exists());
     run(&args(&["--resume", "--max-length", "5"]))
         .failed(2, &["cannot be resumed", "--max-length"]);
-    let ran = run(&args(&["--resume", "--threads", "1"])).ok();
+    let ran = run(&args(&["--resume"])).ok();
     assert!(ran.err.contains("resuming after"), "{}", ran.err);
     assert_eq!(toy.names("survey"), ["cluster", "patterns", "syntax"]);
     same_as_alone(&toy, &model, &grid);

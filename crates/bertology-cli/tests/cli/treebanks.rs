@@ -7,6 +7,14 @@ use crate::harness::{HEADS, LAYERS, Toy};
 #[cfg(unix)]
 use crate::interrupted::interrupt;
 
+/// Sentences that keep a run busy for longer than it takes to ask it to stop on a loaded machine.
+#[cfg(unix)]
+pub(crate) const MANY: usize = if cfg!(debug_assertions) {
+    1_000
+} else {
+    40_000
+};
+
 /// Sentences of the toy's words, each a document with a chain of two mentions.
 pub(crate) fn treebank(count: usize) -> String {
     let nouns = ["cat", "dog", "horse"];
@@ -28,6 +36,10 @@ pub(crate) fn treebank(count: usize) -> String {
     }
     text
 }
+
+/// A sentence of two words.
+const SHORT: &str =
+    "1\tcat\t_\tNOUN\t_\t_\t2\tnsubj\t_\t_\n2\truns\t_\tVERB\t_\t_\t0\troot\t_\t_\n\n";
 
 pub(crate) fn arguments(toy: &Toy, command: &str, more: &[&str]) -> Vec<String> {
     let base = [
@@ -215,6 +227,14 @@ fn bad_treebanks_are_refused_in_one_sentence() {
     let run = |command: &str, more: &[&str]| crate::harness::run(&arguments(&toy, command, more));
     run("syntax", &["--max-length", "4000"]).failed(2, &["maximum length", "4000"]);
     run("syntax", &["--bos"]).failed(2, &["beginning-of-text"]);
+    // Not every command takes every way with long texts; one that it names is taken.
+    let long = ["--max-length", "6", "--too-long"];
+    run("syntax", &[&long[..], &["error"]].concat()).failed(2, &["line 1", "another --too-long"]);
+    run("syntax", &[&long[..], &["cut"]].concat()).failed(2, &["cut", "leave those"]);
+    run("syntax", &[&long[..], &["window"]].concat()).failed(2, &["window", "leave texts"]);
+    toy.write("data.conllu", &format!("{}{}", treebank(1), SHORT));
+    let ran = run("syntax", &[&long[..], &["skip"]].concat()).ok();
+    assert!(ran.out.contains("1 sentence"), "{}", ran.out);
     toy.write("data.conllu", "1\tthe\t_\n");
     run("syntax", &["--output", "OUT/run"]).failed(2, &["data.conllu", "line 1"]);
     assert!(!Path::new(&toy.text("run")).exists());
