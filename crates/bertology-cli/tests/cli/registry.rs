@@ -155,7 +155,7 @@ fn all_files_are_registered_and_removed() {
     let passing = [
         "state.json",
         "state-predictions.csv",
-        "state-shard",
+        "shard-NNNNN.half",
         "part.json",
         "chunks.jsonl",
     ];
