@@ -104,7 +104,7 @@ impl RunFolder {
         let model = self.path.join(MODEL);
         if kept.is_none() || fs::canonicalize(&model).ok() != kept {
             for name in self.checkpoint_files() {
-                self.remove(&format!("{MODEL}/{name}"))?;
+                self.remove(format!("{MODEL}/{name}"))?;
             }
             remove_if_empty(&model);
         }
@@ -188,7 +188,7 @@ impl RunFolder {
         }
         for entry in entries(&self.path)? {
             if is_half(&entry.file_name()) {
-                self.remove(&entry.file_name())?;
+                self.remove(entry.file_name())?;
             }
         }
         Ok(())

@@ -20,14 +20,14 @@ pub trait Watch {
     }
 
     /// A signal that someone else may raise at any time: what is being computed is then given up, and the
-    /// study ends with [`Error::Interrupted`](crate::Error::Interrupted) as after a `Break`. Asked once a
+    /// study ends with [`Error::Interrupted`] as after a `Break`. Asked once a
     /// pass.
     fn stop_signal(&self) -> Option<Arc<AtomicBool>> {
         None
     }
 
     /// `done` of `total` examples of the pass are accumulated. `Break` ends the study with
-    /// [`Error::Interrupted`](crate::Error::Interrupted); its state holds exactly the `done` first.
+    /// [`Error::Interrupted`]; its state holds exactly the `done` first.
     fn advance(&mut self, done: u64, total: u64) -> ControlFlow<()> {
         let _ = (done, total);
         ControlFlow::Continue(())
@@ -39,7 +39,7 @@ pub trait Watch {
     }
 
     /// `state` is what can be saved to go on from here; nothing waits for it and nothing is thrown away.
-    /// `Break` ends the study with [`Error::Interrupted`](crate::Error::Interrupted).
+    /// `Break` ends the study with [`Error::Interrupted`].
     fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
         let _ = state;
         ControlFlow::Continue(())

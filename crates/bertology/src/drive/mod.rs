@@ -9,7 +9,7 @@
 //! | [`each`] | jobs that are no study's, in order all the same |
 //!
 //! # A corpus is a grid of chunks
-//! Units are cut into chunks of a fixed number ([`Work::chunk`]), by their place in the corpus and by nothing
+//! Units are cut into chunks of a fixed number ([`Progress::chunks_of`]), by their place in the corpus and by nothing
 //! else. A study is filled chunk by chunk, each from zero, and chunks are folded in order. The sums are
 //! therefore the same bits whether one thread, eight processes or three hundred machines made them, on
 //! processors of one kind.

@@ -77,6 +77,7 @@ struct Half {
 struct Destination {
     extraction: Extraction,
     folder: PathBuf,
+    #[cfg(feature = "parquet")]
     strings: Arc<[String]>,
 }
 
@@ -214,6 +215,7 @@ impl Extraction {
             target: Some(Arc::new(Destination {
                 extraction: self.clone(),
                 folder: folder.to_owned(),
+                #[cfg(feature = "parquet")]
                 strings: self.strings(),
             })),
             ..ExtractState::default()
