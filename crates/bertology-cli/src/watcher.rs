@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bertology::data::Target;
-use bertology::watch::{Pass, Savable};
+use bertology::watch::{Purpose, Savable};
 use bertology::{Corpus, Outcome, Watch};
 use bertology_run::rows::{PredictionRow, WindowRow};
 use bertology_run::table::{self, More};
@@ -121,21 +121,21 @@ impl Watch for Watcher<'_> {
         Some(interrupt::signal())
     }
 
-    fn begin(&mut self, pass: Pass, done: u64, total: u64) {
-        let label = match pass {
-            Pass::Importance => "importance".into(),
-            Pass::Ablation => "ablation".into(),
-            Pass::Evaluation => "evaluation".into(),
-            Pass::MaskingStep(step) => format!("step {step}"),
-            Pass::Timing => "timing".into(),
-            Pass::Counting => "counting".into(),
-            Pass::Extraction => "extraction".into(),
-            Pass::Attention => "attention".into(),
+    fn begin(&mut self, purpose: Purpose, done: u64, total: u64) {
+        let label = match purpose {
+            Purpose::Importance => "importance".into(),
+            Purpose::Ablation => "ablation".into(),
+            Purpose::Evaluation => "evaluation".into(),
+            Purpose::MaskingStep(step) => format!("step {step}"),
+            Purpose::Timing => "timing".into(),
+            Purpose::Counting => "counting".into(),
+            Purpose::Extraction => "extraction".into(),
+            Purpose::Attention => "attention".into(),
             _ => "pass".into(),
         };
-        let unit = match pass {
-            Pass::Timing => "runs",
-            Pass::Counting => "bytes",
+        let unit = match purpose {
+            Purpose::Timing => "runs",
+            Purpose::Counting => "bytes",
             _ => self.unit,
         };
         self.done = done;

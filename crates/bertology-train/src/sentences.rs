@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
             None => 0,
         };
         if kept > 0 {
-            watch.begin(watch::Pass::Attention, 0, total);
+            watch.begin(watch::Purpose::Attention, 0, total);
             for raw in supply.open(0)?.take(kept) {
                 let values = match &mut cache {
                     Some(cache) if self.maps => cache.get(done)?.unwrap_or_default(),
@@ -263,7 +263,7 @@ impl Study for Arrivals {
     type Lens = Maps;
     type Found = ();
 
-    const PASS: watch::Pass = watch::Pass::Attention;
+    const PURPOSE: watch::Purpose = watch::Purpose::Attention;
 
     fn lens(&self) -> Maps {
         self.maps.clone()
@@ -334,8 +334,8 @@ impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Groups<'_, '_, F> 
 }
 
 impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Watch for Groups<'_, '_, F> {
-    fn begin(&mut self, pass: watch::Pass, done: u64, total: u64) {
-        self.watch.begin(pass, done, total);
+    fn begin(&mut self, purpose: watch::Purpose, done: u64, total: u64) {
+        self.watch.begin(purpose, done, total);
     }
 
     fn stop_signal(&self) -> Option<Arc<AtomicBool>> {

@@ -33,7 +33,7 @@ struct FirstToken(u64, Vec<f64>);
 impl Study for FirstToken {
     type Lens = Looking;
     type Found = Vec<f64>;
-    const PASS: watch::Pass = watch::Pass::Attention;
+    const PURPOSE: watch::Purpose = watch::Purpose::Attention;
     fn lens(&self) -> Looking {
         Looking
     }

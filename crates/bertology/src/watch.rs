@@ -15,8 +15,8 @@ use crate::Error;
 /// that called the study, in file order.
 pub trait Watch {
     /// A pass over `total` examples begins, of which `done` are already accounted for.
-    fn begin(&mut self, pass: Pass, done: u64, total: u64) {
-        let _ = (pass, done, total);
+    fn begin(&mut self, purpose: Purpose, done: u64, total: u64) {
+        let _ = (purpose, done, total);
     }
 
     /// A signal that someone else may raise at any time: what is being computed is then given up, and the
@@ -60,7 +60,7 @@ impl Watch for () {}
 /// What a pass over the data is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Pass {
+pub enum Purpose {
     /// Importance of the heads, metrics of the same pass.
     Importance,
     /// Metrics without each head in turn.

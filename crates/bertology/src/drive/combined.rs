@@ -6,7 +6,7 @@ use super::lens::{Lens, Wants};
 use super::study::{Contribution, Study};
 use crate::Error;
 use crate::input::supply::Fate;
-use crate::watch::Pass;
+use crate::watch::Purpose;
 
 /// Whether a lens asked for what passes by.
 fn asked(interests: Interests, event: &Event<'_, f32>) -> bool {
@@ -66,7 +66,7 @@ where
     type Lens = (A::Lens, B::Lens);
     type Found = (A::Found, B::Found);
 
-    const PASS: Pass = A::PASS;
+    const PURPOSE: Purpose = A::PURPOSE;
 
     fn lens(&self) -> Self::Lens {
         (self.0.lens(), self.1.lens())
@@ -188,7 +188,7 @@ impl<S: Study> Study for Option<S> {
     type Lens = Option<S::Lens>;
     type Found = Option<S::Found>;
 
-    const PASS: Pass = S::PASS;
+    const PURPOSE: Purpose = S::PURPOSE;
 
     fn lens(&self) -> Self::Lens {
         self.as_ref().map(Study::lens)

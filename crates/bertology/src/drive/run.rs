@@ -103,7 +103,7 @@ where
         };
         return Error::state_mismatch("the number of examples", saved, end.to_string());
     }
-    watch.begin(S::PASS, begin - first, total);
+    watch.begin(S::PURPOSE, begin - first, total);
     if begin == end {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::lens::Lens;
 use crate::Error;
 use crate::input::supply::Fate;
-use crate::watch::{Outcome, Pass};
+use crate::watch::{Outcome, Purpose};
 
 /// What adds up over a corpus. It can be saved, resumed, sent and merged.
 pub trait Study: Serialize + DeserializeOwned + Sized {
@@ -18,7 +18,7 @@ pub trait Study: Serialize + DeserializeOwned + Sized {
     type Found;
 
     /// What the pass is for.
-    const PASS: Pass;
+    const PURPOSE: Purpose;
 
     /// What sees one input.
     fn lens(&self) -> Self::Lens;

@@ -44,7 +44,7 @@ use crate::input::objective::LOSS;
 use crate::input::supply::Fate;
 use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::studies::metric::Metric;
-use crate::watch::{Outcome, Pass};
+use crate::watch::{Outcome, Purpose};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 use paired::PairedSums;
 
@@ -241,7 +241,7 @@ impl Study for AblationState {
     type Lens = AblationLens;
     type Found = Ablation;
 
-    const PASS: Pass = Pass::Ablation;
+    const PURPOSE: Purpose = Purpose::Ablation;
 
     fn lens(&self) -> AblationLens {
         AblationLens {

@@ -14,7 +14,7 @@ use crate::input::corpus::{ExampleItem, Truncation};
 use crate::input::objective::Objective;
 use crate::input::supply::Fate;
 use crate::studies::metric::Metric;
-use crate::watch::{Outcome, Pass, Verdict};
+use crate::watch::{Outcome, Purpose, Verdict};
 use crate::{Corpus, Error, LoadedModel, Watch};
 
 pub use crate::input::objective::{BITS_PER_BYTE, LOSS, PERPLEXITY, PSEUDO_PERPLEXITY};
@@ -515,7 +515,7 @@ impl Study for EvaluationState {
     type Lens = EvaluationLens;
     type Found = Evaluation;
 
-    const PASS: Pass = Pass::Evaluation;
+    const PURPOSE: Purpose = Purpose::Evaluation;
 
     fn lens(&self) -> EvaluationLens {
         EvaluationLens {

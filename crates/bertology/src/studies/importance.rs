@@ -35,7 +35,7 @@ use crate::input::corpus::ExampleItem;
 use crate::input::supply::Fate;
 use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::table::check_finite;
-use crate::watch::{Outcome, Pass};
+use crate::watch::{Outcome, Purpose};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
 /// What is summed before the absolute value is taken; see the [module](self).
@@ -300,7 +300,7 @@ impl Study for ImportanceState {
     type Lens = ImportanceLens;
     type Found = Importance;
 
-    const PASS: Pass = Pass::Importance;
+    const PURPOSE: Purpose = Purpose::Importance;
 
     fn lens(&self) -> ImportanceLens {
         ImportanceLens {

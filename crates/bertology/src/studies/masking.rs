@@ -16,7 +16,7 @@ use crate::drive::Work;
 use crate::studies::evaluate::{Evaluation, Metrics, evaluate};
 use crate::studies::importance::{ImportanceOptions, importance};
 use crate::studies::normalize::ranking;
-use crate::watch::{Outcome, Pass, Savable};
+use crate::watch::{Outcome, Purpose, Savable};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
 pub use crate::studies::metric::{Direction, Metric};
@@ -501,8 +501,9 @@ struct InStep<'a> {
 }
 
 impl Watch for InStep<'_> {
-    fn begin(&mut self, _: Pass, done: u64, total: u64) {
-        self.watch.begin(Pass::MaskingStep(self.step), done, total);
+    fn begin(&mut self, _: Purpose, done: u64, total: u64) {
+        self.watch
+            .begin(Purpose::MaskingStep(self.step), done, total);
     }
 
     fn stop_signal(&self) -> Option<Arc<AtomicBool>> {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::drive::{Work, each};
 use crate::input::objective::Objective;
-use crate::watch::Pass;
+use crate::watch::Purpose;
 use crate::{Error, LoadedModel, Watch};
 
 /// Largest difference between the pruned model in memory and its checkpoint, relative to the largest
@@ -154,7 +154,7 @@ pub fn compare_speed(
     let threads = Work::threads(options.threads).all();
     let batches = batches(before.architecture(), sequences, options.batch_tokens)?;
     let total = options.pairs as u64;
-    watch.begin(Pass::Timing, 0, total);
+    watch.begin(Purpose::Timing, 0, total);
     let mut timing = Timing {
         sequences: sequences.len(),
         tokens: batches.iter().map(PackedBatch::tokens).sum(),

@@ -14,7 +14,7 @@ use bertology::extract::{
 };
 use bertology::model::LayerSite;
 use bertology::model::taps::Captured;
-use bertology::watch::{Pass, Savable};
+use bertology::watch::{Purpose, Savable};
 use bertology::{Error, HeadId, HeadSet, LoadedModel, Source, Target, Watch};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -404,7 +404,7 @@ impl Watch for StopPast {
 struct FirstOf(Option<u64>);
 
 impl Watch for FirstOf {
-    fn begin(&mut self, _: Pass, done: u64, _: u64) {
+    fn begin(&mut self, _: Purpose, done: u64, _: u64) {
         self.0 = Some(done);
     }
 }

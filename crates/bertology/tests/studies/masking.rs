@@ -408,7 +408,7 @@ fn the_metric_is_checked_before_any_pass() {
     options.metric = Some("mcc".to_owned());
     struct NoPass;
     impl Watch for NoPass {
-        fn begin(&mut self, _: bertology::watch::Pass, _: u64, _: u64) {
+        fn begin(&mut self, _: bertology::watch::Purpose, _: u64, _: u64) {
             panic!("a pass was begun");
         }
     }

@@ -450,8 +450,8 @@ impl Watch for Stop {
         ControlFlow::Continue(())
     }
 
-    fn begin(&mut self, pass: watch::Pass, _: u64, _: u64) {
-        assert_eq!(pass, watch::Pass::Attention);
+    fn begin(&mut self, pass: watch::Purpose, _: u64, _: u64) {
+        assert_eq!(pass, watch::Purpose::Attention);
     }
 }
 

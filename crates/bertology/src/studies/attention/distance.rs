@@ -14,7 +14,7 @@ use crate::input::supply::Fate;
 use crate::input::treebank::SentenceItem;
 use crate::input::words::RowMode;
 use crate::table::check_finite;
-use crate::watch::Pass;
+use crate::watch::Purpose;
 use crate::{Error, HeadTable, LoadedModel};
 
 /// Between what distances are measured.
@@ -249,7 +249,7 @@ impl Study for DistanceSums {
     /// By the measures of [`Measure::ALL`].
     type Found = [MeanDistance; 3];
 
-    const PASS: Pass = Pass::Attention;
+    const PURPOSE: Purpose = Purpose::Attention;
 
     fn lens(&self) -> DistanceLens {
         DistanceLens {

@@ -9,7 +9,7 @@ use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::passages::TextItem;
 use crate::input::supply::Fate;
 use crate::input::treebank::SentenceItem;
-use crate::watch::Pass;
+use crate::watch::Purpose;
 
 /// A study, or its lens, that takes sentences for texts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl<S: Study<Lens: Lens<Item = TextItem>>> Study for OfSentences<S> {
     type Lens = OfSentences<S::Lens>;
     type Found = S::Found;
 
-    const PASS: Pass = S::PASS;
+    const PURPOSE: Purpose = S::PURPOSE;
 
     fn lens(&self) -> Self::Lens {
         OfSentences(self.0.lens())

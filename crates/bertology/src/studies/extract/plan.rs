@@ -15,7 +15,7 @@ use crate::drive::{Work, each};
 use crate::input::account::TextCounts;
 use crate::input::marks::Marks;
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
-use crate::watch::Pass;
+use crate::watch::Purpose;
 use crate::{Error, LoadedModel, Watch};
 
 /// Tokens counted at once by a worker.
@@ -254,7 +254,7 @@ impl Extraction {
 
     fn count(&mut self, work: &Work, watch: &mut dyn Watch) -> Result<(), Error> {
         let total = self.texts.bytes();
-        watch.begin(Pass::Counting, 0, total);
+        watch.begin(Purpose::Counting, 0, total);
         let mut marks = Marks::default();
         let (_, mut reading) = self.texts.open(0, &marks)?;
         let (mut shards, mut counts) = (Vec::new(), TextCounts::default());

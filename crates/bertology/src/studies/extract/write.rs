@@ -15,7 +15,7 @@ use super::texts::Item;
 use super::{ExtractError, Format};
 use crate::drive::{Contribution, Progress, Study, Work, drive};
 use crate::input::supply::{Fate, Supply};
-use crate::watch::Pass;
+use crate::watch::Purpose;
 use crate::{Error, Watch};
 
 /// Bytes that are gathered before they are written.
@@ -116,7 +116,7 @@ impl Study for ExtractState {
     type Lens = Recorder;
     type Found = Self;
 
-    const PASS: Pass = Pass::Extraction;
+    const PURPOSE: Purpose = Purpose::Extraction;
 
     /// # Panics
     /// Of a state that was read back: what was asked for is known to [`Extraction::study`] alone.

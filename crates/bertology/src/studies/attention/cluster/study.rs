@@ -9,7 +9,7 @@ use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
 use crate::input::passages::TextItem;
 use crate::input::supply::Fate;
-use crate::watch::Pass;
+use crate::watch::Purpose;
 use crate::{Error, HeadTable, LoadedModel};
 
 /// Bytes that the maps of one sequence may take, for each thread, unless told otherwise: 4 GiB.
@@ -133,7 +133,7 @@ impl Study for DistanceState {
     type Lens = Comparing;
     type Found = JsSums;
 
-    const PASS: Pass = Pass::Attention;
+    const PURPOSE: Purpose = Purpose::Attention;
 
     fn lens(&self) -> Comparing {
         Comparing::new(self.causal, &self.heads, &self.options)

@@ -11,7 +11,7 @@ use crate::input::documents::DocumentPassages;
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::words::RowMode;
 use crate::studies::attention::proportion::{Proportion, add_all};
-use crate::watch::Pass;
+use crate::watch::Purpose;
 
 const CATEGORIES: usize = Category::ALL.len();
 const RULES: usize = AntecedentRule::ALL.len();
@@ -183,7 +183,7 @@ impl Study for CorefCounts {
     type Lens = CorefLens;
     type Found = Self;
 
-    const PASS: Pass = Pass::Attention;
+    const PURPOSE: Purpose = Purpose::Attention;
 
     fn lens(&self) -> CorefLens {
         CorefLens::new(self.row_mode, self.layers, self.heads)

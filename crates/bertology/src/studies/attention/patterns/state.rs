@@ -1,6 +1,6 @@
 //! The study: documents in, averages out.
 
-use bertology_model::{Event, HeadId, Interests, LayerSite, Pass as Way, Sequence};
+use bertology_model::{Event, HeadId, Interests, LayerSite, Pass, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::average::{Average, Ratios};
@@ -15,7 +15,7 @@ use crate::input::account::SequenceCounts;
 use crate::input::passages::TextItem;
 use crate::input::supply::Fate;
 use crate::table::check_finite;
-use crate::watch::Pass;
+use crate::watch::Purpose;
 use crate::{Error, HeadTable, LoadedModel};
 
 /// Kinds of entropy that are averaged: of all rows, of one row, as a share of what is possible.
@@ -102,7 +102,7 @@ impl Lens for PatternLens {
         };
         let cell = head.layer * self.heads + head.head;
         let causal = self.classes.is_causal();
-        if event.pass == Way::Forward {
+        if event.pass == Pass::Forward {
             let keys = key_sums(event.value, &part.places, self.keys());
             let smoothing = self.options.entropy_smoothing;
             let nats = entropies(event.value, causal, smoothing, &mut part.scratch);
@@ -228,7 +228,7 @@ impl Study for PatternsState {
     type Lens = PatternLens;
     type Found = Patterns;
 
-    const PASS: Pass = Pass::Attention;
+    const PURPOSE: Purpose = Purpose::Attention;
 
     fn lens(&self) -> PatternLens {
         PatternLens {

@@ -11,7 +11,7 @@ use crate::drive::{Contribution, Study};
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::treebank::{SentenceItem, SentencePassages};
 use crate::studies::attention::proportion::{Proportion, add_all};
-use crate::watch::Pass;
+use crate::watch::Purpose;
 
 /// What was read, and what was made of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -291,7 +291,7 @@ impl Study for SyntaxCounts {
     type Lens = SyntaxLens;
     type Found = Self;
 
-    const PASS: Pass = Pass::Attention;
+    const PURPOSE: Purpose = Purpose::Attention;
 
     fn lens(&self) -> SyntaxLens {
         SyntaxLens::new(self.options, self.rows.clone(), self.layers, self.heads)
