@@ -2,7 +2,7 @@
 
 use bertology_data::{kendall, spearman};
 
-use bertology_run::{HeadTable, Run, RunError, text_of};
+use bertology_run::{HeadColumn, Run, RunError, text_of};
 
 use crate::Error;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
@@ -34,7 +34,7 @@ pub struct Shift {
     /// The heads that changed most: layer and head, first, second.
     pub largest: Vec<((usize, usize), f64, f64)>,
     quantity: Quantity,
-    second: HeadTable,
+    second: HeadColumn,
 }
 
 /// What two runs have in common and what not.
@@ -122,7 +122,7 @@ fn all_overall(run: &Run) -> Result<Vec<(String, f64)>, RunError> {
     Ok(found)
 }
 
-fn shift(quantity: Quantity, second: HeadTable) -> Shift {
+fn shift(quantity: Quantity, second: HeadColumn) -> Shift {
     let mut pairs = Vec::new();
     let mut named = Vec::new();
     let (mut only_first, mut only_second) = (0, 0);
@@ -328,7 +328,7 @@ impl Comparison {
         let [first, second] = &self.runs;
         let id = quantity.key.replace('_', "-");
         let scale = self.common_scale(shift);
-        let one = |values: &HeadTable, run: &str, which: &str| {
+        let one = |values: &HeadColumn, run: &str, which: &str| {
             let mut heat = Heat::new(values, &quantity.name, quantity.unit, scale);
             heat.absent = "not in this run";
             heat.draw().named(
@@ -351,7 +351,7 @@ impl Comparison {
             one(&shift.second, second, "second"),
             map,
         ];
-        let table = Block::Table(self.head_table(shift, &id));
+        let table = Block::Table(self.head_column(shift, &id));
         let beside = match self.scatter(shift, &id) {
             Some(figure) => Block::Beside(vec![Block::Figures(vec![figure]), table]),
             None => table,
@@ -421,7 +421,7 @@ impl Comparison {
         Some(scatter.draw().named(&format!("{id}-both"), title, caption))
     }
 
-    fn head_table(&self, shift: &Shift, id: &str) -> Table {
+    fn head_column(&self, shift: &Shift, id: &str) -> Table {
         let first = &shift.quantity.values;
         let mut rows = Vec::new();
         for layer in 0..first.layers {
@@ -494,9 +494,9 @@ impl Comparison {
     }
 }
 
-fn difference(first: &HeadTable, second: &HeadTable) -> HeadTable {
+fn difference(first: &HeadColumn, second: &HeadColumn) -> HeadColumn {
     let pairs = first.values.iter().zip(&second.values);
-    HeadTable {
+    HeadColumn {
         layers: first.layers,
         heads: first.heads,
         values: pairs.map(|(a, b)| Some((*b)? - (*a)?)).collect(),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use bertology_run::studies::cluster::ClusterRow;
-use bertology_run::{HeadTable, Run, RunError};
+use bertology_run::{HeadColumn, Run, RunError};
 
 use crate::Error;
 use crate::csv;
@@ -134,7 +134,7 @@ impl Joined {
                 name: "accuracy for it".into(),
                 unit: "",
                 signed: false,
-                values: HeadTable::empty(self.layers, self.heads),
+                values: HeadColumn::empty(self.layers, self.heads),
             };
             quantity.values.values = accuracies;
             self.push(

@@ -7,7 +7,7 @@ use bertology_run::registry::{
 use bertology_run::results::{AblateResults, Metrics, Summary, SyntaxAxes};
 use bertology_run::rows::{BehaviourRow, CorefRow, PatternRow};
 use bertology_run::studies::cluster::ClusterRow;
-use bertology_run::{HeadTable, Run, RunError};
+use bertology_run::{HeadColumn, Run, RunError};
 
 /// A number per head.
 #[derive(Debug, Clone)]
@@ -20,11 +20,11 @@ pub(crate) struct Quantity {
     pub(crate) unit: &'static str,
     /// Zero is its middle.
     pub(crate) signed: bool,
-    pub(crate) values: HeadTable,
+    pub(crate) values: HeadColumn,
 }
 
 impl Quantity {
-    pub(crate) fn new(key: &str, name: &str, unit: &'static str, values: HeadTable) -> Self {
+    pub(crate) fn new(key: &str, name: &str, unit: &'static str, values: HeadColumn) -> Self {
         Self {
             key: key.to_owned(),
             name: name.to_owned(),
@@ -43,7 +43,7 @@ impl Quantity {
 pub(crate) fn importance(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
     // In these arrays a head without a score is 0; its rank says that it has none.
     let ranks = run.head_array(RANKS)?;
-    let scored = |values: HeadTable| match &ranks {
+    let scored = |values: HeadColumn| match &ranks {
         Some(ranks) => values.keep(|at| ranks.values[at].is_some_and(|rank| rank >= 0.0)),
         None => values,
     };
@@ -196,7 +196,7 @@ pub(crate) fn syntax(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunErro
     .enumerate()
     .take(counts.directions())
     {
-        let mut values = HeadTable::empty(layers, heads);
+        let mut values = HeadColumn::empty(layers, heads);
         for layer in 0..layers {
             for head in 0..heads {
                 let present = &counts.axes.heads_present;
@@ -255,7 +255,7 @@ pub(crate) fn probe(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError
     .enumerate()
     {
         let part = weights.get(at * size..(at + 1) * size).unwrap_or(&[]);
-        let values = HeadTable {
+        let values = HeadColumn {
             layers,
             heads,
             values: part.iter().map(|v| v.is_finite().then_some(*v)).collect(),

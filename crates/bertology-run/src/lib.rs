@@ -22,13 +22,13 @@ pub mod table;
 
 mod error;
 mod folder;
-mod head_table;
+mod head_column;
 mod identity;
 mod read;
 
 pub use error::FolderError;
 pub use folder::{Earlier, RunFolder, Stream, read_json};
-pub use head_table::HeadTable;
+pub use head_column::HeadColumn;
 pub use identity::{Difference, Identity, Subject};
 pub use read::{ModelFacts, Rows, Run, RunError, text_of};
 

@@ -3,7 +3,7 @@
 use bertology::attention::SentencePassages;
 use bertology::attention::distance::{DistanceSums, MeanDistance, Measure};
 use bertology::drive::Study as _;
-use bertology_run::HeadTable;
+use bertology_run::HeadColumn;
 use bertology_run::results::AveragePattern;
 use bertology_run::studies::distance::{
     DistanceCounts, DistanceResults, DistanceRow, TOKENS, TOKENS_WITHOUT_SPECIAL, WORDS,
@@ -149,7 +149,7 @@ fn write(folder: &RunFolder, found: &[MeanDistance; 3]) -> Result<(), Failure> {
 }
 
 fn layer_means(of: &bertology::HeadTable) -> Vec<Option<f64>> {
-    let table = HeadTable {
+    let table = HeadColumn {
         layers: of.layers(),
         heads: of.heads(),
         values: cells(of),

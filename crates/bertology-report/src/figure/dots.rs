@@ -1,6 +1,6 @@
 //! How numbers are spread: a dot for each head, stacked over the number's place on the axis.
 
-use bertology_run::HeadTable;
+use bertology_run::HeadColumn;
 
 use super::palette::Paint;
 use super::svg::{Mark, Style, Svg};
@@ -11,7 +11,7 @@ use crate::number;
 /// What is drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct Dots<'a> {
-    pub(crate) values: &'a HeadTable,
+    pub(crate) values: &'a HeadColumn,
     pub(crate) axis: Axis,
 }
 

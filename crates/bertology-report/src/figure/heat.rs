@@ -1,6 +1,6 @@
 //! A number per head: layers down, heads across.
 
-use bertology_run::HeadTable;
+use bertology_run::HeadColumn;
 
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ pub(crate) enum Scale {
 /// What is drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct Heat<'a> {
-    pub(crate) values: &'a HeadTable,
+    pub(crate) values: &'a HeadColumn,
     /// The name of the number, as in `importance`.
     pub(crate) name: &'a str,
     /// Its unit, or nothing.
@@ -42,7 +42,7 @@ pub(crate) struct Heat<'a> {
 }
 
 impl<'a> Heat<'a> {
-    pub(crate) fn new(values: &'a HeadTable, name: &'a str, unit: &'a str, scale: Scale) -> Self {
+    pub(crate) fn new(values: &'a HeadColumn, name: &'a str, unit: &'a str, scale: Scale) -> Self {
         Self {
             values,
             name,

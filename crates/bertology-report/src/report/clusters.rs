@@ -2,7 +2,7 @@
 
 use bertology_run::studies::cluster::{ClusterResults, ClusterRow, DISTANCES};
 use bertology_run::table::Row as _;
-use bertology_run::{HeadTable, Run, RunError};
+use bertology_run::{HeadColumn, Run, RunError};
 
 use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
@@ -104,7 +104,7 @@ fn layer_distances(run: &Run, tokens: u64, places: &[Place]) -> Result<Option<Fi
             }
         }
     }
-    let values = HeadTable {
+    let values = HeadColumn {
         layers,
         heads: layers,
         values: sums

@@ -4,7 +4,7 @@ use bertology_run::registry::MASK;
 use bertology_run::results::{Evaluation, MaskResults, PruneResults};
 use bertology_run::rows::StepRow;
 use bertology_run::table::Row as _;
-use bertology_run::{HeadTable, Rows, RunError};
+use bertology_run::{HeadColumn, Rows, RunError};
 
 use super::{Page, Parts, both};
 use crate::document::{Block, Cell, Column, Row, Table};
@@ -240,7 +240,7 @@ fn search(parts: &mut Parts<'_>, found: Option<&MaskResults>) -> Result<(), RunE
 }
 
 /// Importance with a cross through what is masked; without importance the mask alone.
-fn chosen(parts: &Parts<'_>, kept: &HeadTable) -> Figure {
+fn chosen(parts: &Parts<'_>, kept: &HeadColumn) -> Figure {
     let masked: Vec<bool> = kept
         .values
         .iter()

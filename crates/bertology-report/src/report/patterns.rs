@@ -3,7 +3,7 @@
 use bertology_run::results::PatternsResults;
 use bertology_run::rows::{BehaviourRow, GradientRow, PatternRow, TIMES_ATTENTION};
 use bertology_run::table::Row as _;
-use bertology_run::{HeadTable, Rows, RunError};
+use bertology_run::{HeadColumn, Rows, RunError};
 
 use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
@@ -88,7 +88,7 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 /// Means of layers as a line.
-fn line(name: &str, values: &HeadTable) -> Series {
+fn line(name: &str, values: &HeadColumn) -> Series {
     let means = values.layer_means().into_iter().enumerate();
     let points = means.filter_map(|(layer, mean)| Some(Point::new(layer as f64, mean?)));
     Series {

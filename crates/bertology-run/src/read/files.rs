@@ -9,7 +9,7 @@ use bertology_store::npy::{self, Array};
 use serde::de::DeserializeOwned;
 
 use super::{Run, RunError};
-use crate::head_table::HeadTable;
+use crate::head_column::HeadColumn;
 use crate::table::{Cells, OfHead, Row};
 
 impl Run {
@@ -57,10 +57,10 @@ impl Run {
     ///
     /// # Errors
     /// A file that cannot be read or is damaged, and another shape.
-    pub fn head_array(&self, file: &str) -> Result<Option<HeadTable>, RunError> {
+    pub fn head_array(&self, file: &str) -> Result<Option<HeadColumn>, RunError> {
         let (layers, heads) = (self.model.layers, self.model.heads);
         let values = self.shaped(file, &[layers, heads])?;
-        Ok(values.map(|values| HeadTable {
+        Ok(values.map(|values| HeadColumn {
             layers,
             heads,
             values: values
@@ -90,8 +90,8 @@ impl Run {
         &self,
         rows: &Rows<R>,
         value: impl Fn(&R) -> Option<f64>,
-    ) -> Result<HeadTable, RunError> {
-        let mut found = HeadTable::empty(self.model.layers, self.model.heads);
+    ) -> Result<HeadColumn, RunError> {
+        let mut found = HeadColumn::empty(self.model.layers, self.model.heads);
         for (at, row) in rows.all.iter().enumerate() {
             let (layer, head) = row.head();
             let known = found.get(layer, head);

@@ -337,7 +337,7 @@ impl Request {
             slots.extend(states(layers, arch)?);
         }
         for (site, heads) in &self.per_head {
-            slots.extend(heads_of(*site, heads, model, pool)?);
+            slots.extend(head_slots(*site, heads, model, pool)?);
         }
         if self.logits {
             slots.extend(logits(arch)?);
@@ -448,7 +448,7 @@ fn states(layers: &Layers, arch: &Architecture) -> Result<Vec<Slot>, ExtractErro
     Ok(chosen.into_iter().map(slot).collect())
 }
 
-fn heads_of(
+fn head_slots(
     site: LayerSite,
     heads: &Heads,
     model: &LoadedModel,

@@ -2,7 +2,7 @@
 
 /// A number per head, `[layers, heads]`; none where the head is not there, masked or was not asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct HeadTable {
+pub struct HeadColumn {
     /// Number of layers.
     pub layers: usize,
     /// Heads per layer of the unpruned model.
@@ -11,7 +11,7 @@ pub struct HeadTable {
     pub values: Vec<Option<f64>>,
 }
 
-impl HeadTable {
+impl HeadColumn {
     /// A table without a number.
     #[must_use]
     pub fn empty(layers: usize, heads: usize) -> Self {
