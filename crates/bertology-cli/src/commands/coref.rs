@@ -166,7 +166,7 @@ fn results(counts: &CorefCounts, passages: &DocumentPassages) -> CorefResults {
         counts: Some(results::CorefCounts {
             documents: tally.documents,
             empty: tally.empty,
-            too_long: tally.too_long,
+            too_long: Some(tally.too_long),
             cut: tally.cut,
             words_beyond: tally.words_beyond,
             words: tally.words,

@@ -220,8 +220,9 @@ document! {
         documents: u64,
         /// Documents without a token.
         empty: u64,
-        /// Documents left out because they have more tokens than may be.
-        too_long: u64,
+        /// Documents left out because they have more tokens than may be; the first builds counted them as empty.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        too_long: Option<u64>,
         /// Documents that were cut.
         cut: u64,
         /// Words beyond the cut.
