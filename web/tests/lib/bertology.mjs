@@ -7,7 +7,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
-const binary = process.env.BERTOLOGY ?? join(root, "target/release/bertology");
+const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
+const binary = process.env.BERTOLOGY ?? join(target, "release/bertology");
 
 export function bertology(...args) {
   assert.ok(existsSync(binary), `no command at ${binary}; build it, or name one in BERTOLOGY`);
