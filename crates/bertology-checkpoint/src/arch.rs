@@ -233,6 +233,10 @@ pub struct Architecture {
     /// Heads that the file no longer holds, by layer, under their original numbers
     /// (`pruned_heads`). Layers without pruned heads are absent.
     pub pruned_heads: BTreeMap<usize, BTreeSet<usize>>,
+    /// Heads that the file holds as zeros because software that cannot do without them shall load it
+    /// ([`write_pruned`](crate::write_pruned) remembers them under `zeroed_heads`): they are no heads, and
+    /// models are built without them. One that has been trained since is a head again and not among them.
+    pub zeroed_heads: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 impl Architecture {
@@ -242,7 +246,8 @@ impl Architecture {
         self.hidden_size / self.num_heads
     }
 
-    /// Original numbers of the heads that layer `layer` still has, ascending.
+    /// Original numbers of the heads that layer `layer` still has, ascending; of a file, with those that it
+    /// holds as zeros.
     #[must_use]
     pub fn heads(&self, layer: usize) -> Vec<usize> {
         let pruned = self.pruned_heads.get(&layer);

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) pruned: BTreeMap<usize, BTreeSet<usize>>,
     /// Every head that no longer contributes, whether its rows are gone or zero.
     pub(crate) silent: HeadSet,
+    /// Heads written as zeros, by layer.
+    pub(crate) zeroed: BTreeMap<usize, BTreeSet<usize>>,
     /// Heads written as zeros so that their layer has one: `(layer, head)`.
     pub(crate) survivors: Vec<(usize, usize)>,
 }
@@ -64,15 +66,20 @@ impl Plan {
             transposed: architecture.family.table().transposed,
             pruned: BTreeMap::new(),
             silent: architecture.pruned_heads.clone().into(),
+            zeroed: BTreeMap::new(),
             survivors: Vec::new(),
         };
         plan.silent.extend(heads.iter());
+        for (layer, zeroed) in &architecture.zeroed_heads {
+            plan.silent
+                .extend(zeroed.iter().map(|head| (*layer, *head)));
+        }
         for layer in 0..architecture.num_layers {
             let live = architecture.heads(layer);
             let place = |head: usize| {
                 live.iter()
                     .position(|&other| other == head)
-                    .filter(|_| !heads.contains(layer, head))
+                    .filter(|_| !plan.silent.contains(layer, head))
             };
             let mut written: Vec<usize> = match export {
                 Export::Zeroed => (0..architecture.num_heads).collect(),
@@ -95,7 +102,15 @@ impl Plan {
             if !gone.is_empty() {
                 plan.pruned.insert(layer, gone);
             }
-            let slots = written.into_iter().map(place).collect();
+            let slots: Vec<Option<usize>> = written.iter().map(|head| place(*head)).collect();
+            let zeroed = written
+                .iter()
+                .zip(&slots)
+                .filter(|(_, slot)| slot.is_none());
+            let zeroed: BTreeSet<usize> = zeroed.map(|(head, _)| *head).collect();
+            if !zeroed.is_empty() {
+                plan.zeroed.insert(layer, zeroed);
+            }
             plan.layers.push(LayerPlan {
                 slots,
                 source: live.len(),

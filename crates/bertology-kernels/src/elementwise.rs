@@ -63,6 +63,13 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     vectorized!(sum_by(a.len(), |i| a[i] * b[i]))
 }
 
+/// Whether no value is NaN or infinite.
+#[must_use]
+pub fn all_finite<T: Real>(x: &[T]) -> bool {
+    // Zero times a number is zero, times anything else NaN; a sum is what vectorises.
+    vectorized!(sum_by(x.len(), |i| x[i] * T::ZERO)) == T::ZERO
+}
+
 /// `y += x`.
 ///
 /// # Panics
@@ -144,7 +151,8 @@ fn gelu_tanh_slope<T: Real>(x: T) -> T {
 
 #[inline(always)]
 fn relu<T: Real>(x: T) -> T {
-    x.max(T::ZERO)
+    // In this order NaN stays NaN.
+    T::ZERO.max(x)
 }
 
 #[inline(always)]

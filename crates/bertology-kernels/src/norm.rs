@@ -13,7 +13,8 @@ use crate::{Real, vectorized};
 /// receives `1 / √(var + ε)`; `y [rows, width]`; `weight`, `bias` `[width]`.
 ///
 /// # Numerics
-/// Two passes (mean, then centred squares) with interleaved partial sums.
+/// Two passes (mean, then centred squares) with interleaved partial sums. A row whose variance is not a finite
+/// number becomes NaN throughout, as in PyTorch.
 ///
 /// # Panics
 /// If the shapes do not fit.
@@ -43,7 +44,12 @@ pub fn layer_norm<T: Real>(
                 *v -= mean;
             }
             let variance = sum_by(width, |i| x[i] * x[i]) * inverse_width;
-            let scale = T::ONE / (variance + epsilon).sqrt();
+            // The inverse of an infinite deviation is zero, which would make a plausible row of the bias alone.
+            let scale = if variance.is_finite() {
+                T::ONE / (variance + epsilon).sqrt()
+            } else {
+                variance - variance
+            };
             *rstd = scale;
             for i in 0..width {
                 x[i] *= scale;

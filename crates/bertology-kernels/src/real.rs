@@ -84,7 +84,7 @@ pub trait Real:
     /// `self · a + b` with one rounding.
     #[must_use]
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// The larger of two numbers.
+    /// The larger of two numbers; `other` if either is NaN.
     #[must_use]
     fn max(self, other: Self) -> Self;
     /// `√x`.

@@ -71,6 +71,7 @@ impl<R: Real> Model<R> {
         heads.sort_unstable();
         heads.dedup();
         let mut taps = Taps::new(&mut [], &mut [])?;
+        taps.allow_nonfinite(options.allow_nonfinite);
         options.masking.check(self, batch.len())?;
         let targets = self.check_targets(batch, options)?;
         if batch.is_empty() {
@@ -103,6 +104,7 @@ impl<R: Real> Model<R> {
             //    head adds, the rest of this block, the blocks above, the task heads.
             for head in here {
                 options.go_on()?;
+                taps.leave_out(Some(*head));
                 let mut y = x.clone();
                 let mut output = shared.without(self, &rows, batch, *head);
                 let Workspace {
@@ -118,7 +120,7 @@ impl<R: Real> Model<R> {
                         &mut taps,
                     )?;
                 }
-                self.final_norm(batch, &mut y, &mut workspace.last, &mut taps)?;
+                self.final_norm(batch, &rows, &mut y, &mut workspace.last, &mut taps)?;
                 let found = self.task_outputs(
                     batch,
                     &rows,
@@ -130,6 +132,7 @@ impl<R: Real> Model<R> {
                 )?;
                 results.push((*head, found));
             }
+            taps.leave_out(None);
             // 5. With nothing taken away the block is finished, and `x` is ready for the next layer.
             let Workspace {
                 layers, scratch, ..
@@ -143,7 +146,7 @@ impl<R: Real> Model<R> {
             )?;
         }
         // 6. After the last layer `x` gives the result of the whole model, which callers see first.
-        self.final_norm(batch, &mut x, &mut workspace.last, &mut taps)?;
+        self.final_norm(batch, &rows, &mut x, &mut workspace.last, &mut taps)?;
         let whole = self.task_outputs(
             batch,
             &rows,

@@ -73,6 +73,7 @@ impl<R: Real> BlockPass<'_, R> {
     ) -> Result<(), Error> {
         let (tap, width) = (self.tap(site), self.arch.hidden_size);
         taps.edit_rows(tap, self.batch, data, width)?;
+        taps.check_rows(Pass::Forward, tap, self.batch, self.rows, data)?;
         taps.emit_rows(Pass::Forward, tap, self.batch, data, width)
     }
 
@@ -84,6 +85,7 @@ impl<R: Real> BlockPass<'_, R> {
         gradient: &mut [R],
     ) -> Result<(), Error> {
         let (tap, width) = (self.tap(site), self.arch.hidden_size);
+        taps.check_rows(Pass::Backward, tap, self.batch, self.rows, gradient)?;
         taps.emit_rows(Pass::Backward, tap, self.batch, gradient, width)?;
         taps.block_rows(tap, self.batch, gradient, width);
         Ok(())

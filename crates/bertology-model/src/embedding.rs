@@ -5,6 +5,7 @@ use bertology_kernels::Real;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::layer_norm;
 
+use crate::rows::Rows;
 use crate::taps::{ModelSite, Pass, Tap, Taps};
 use crate::workspace::{Scratch, sized};
 use crate::{Error, Model, PackedBatch};
@@ -50,5 +51,6 @@ pub(crate) fn embed<R: Real>(
     }
     let tap = Tap::Model(ModelSite::Embeddings);
     taps.edit_rows(tap, batch, hidden, width)?;
+    taps.check_rows(Pass::Forward, tap, batch, &Rows::All, hidden)?;
     taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
 }

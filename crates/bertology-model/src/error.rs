@@ -229,6 +229,21 @@ pub enum Error {
         "a pass for observers alone gives no losses and no logits; leave out the targets, or observed_only"
     )]
     ObservedOnly,
+    /// A value that is NaN or infinite, or a hidden state so large that its norm is.
+    #[error(
+        "the {} at {place}{} is not a finite number (NaN or infinity): the weights hold such values, or \
+         values so large that the arithmetic overflows, and nothing computed from them can be trusted",
+        if *gradient { "gradient" } else { "value" },
+        without.map_or_else(String::new, |head| format!(" without {head}"))
+    )]
+    NotFinite {
+        /// Where it was met first, on the way up or back.
+        place: Place,
+        /// Whether it is the gradient there.
+        gradient: bool,
+        /// The head that was left out.
+        without: Option<HeadId>,
+    },
     /// An observer, or whoever raised the signal, ended the pass.
     #[error("an observer or a signal stopped the pass")]
     Stopped,
@@ -241,6 +256,7 @@ impl Error {
         match self {
             Self::Checkpoint(error) => error.kind(),
             Self::MissingParameter { .. } | Self::ParameterShape { .. } => Kind::Environment,
+            Self::NotFinite { .. } => Kind::Numeric,
             Self::Stopped => Kind::Interrupted,
             Self::EmptySequence { .. }
             | Self::SequenceTooLong { .. }

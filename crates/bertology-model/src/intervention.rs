@@ -6,6 +6,7 @@
 //! every intervention. Reading and changing are two traits so that looking can never change a result.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use bertology_kernels::{Matrix, MatrixMut, Real};
@@ -23,6 +24,19 @@ pub struct Place {
     pub sequence: usize,
     /// Which head (number in the unpruned model), at sites that are per head.
     pub head: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    /// Without the sequence, whose place in a batch is nothing that a reader knows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.tap, self.head) {
+            (Tap::Layer(layer, site), Some(head)) => {
+                write!(f, "{site:?} of {}", HeadId { layer, head })
+            }
+            (Tap::Layer(layer, site), None) => write!(f, "{site:?} of layer {layer}"),
+            (Tap::Model(site), _) => write!(f, "{site:?}"),
+        }
+    }
 }
 
 /// Which rows (tokens; queries of attention maps) an intervention replaced.

@@ -54,15 +54,8 @@ impl<R: Real> TaskHead<'_, R> {
             // Where each position's state lies in `hidden`.
             let places: Vec<usize> = rows.iter().map(|i| self.row(*i) * width).collect();
             let chunk = self.chunk(lm, hidden, &places);
-            if all {
-                self.emit(
-                    taps,
-                    Pass::Forward,
-                    ModelSite::TokenLogits,
-                    &chunk.logits,
-                    vocab,
-                )?;
-            }
+            let site = ModelSite::TokenLogits;
+            self.emit(taps, Pass::Forward, site, &chunk.logits, vocab)?;
             if let Some(targets) = targets {
                 if self.keep_target_logits {
                     let kept = output.target_logits.get_or_insert_default();
@@ -86,10 +79,7 @@ impl<R: Real> TaskHead<'_, R> {
                     *loss += cross_entropy(logits, label as usize, 1.0 / count as f64, d);
                 }
                 if let Some(gradient) = gradient.as_deref_mut() {
-                    if all {
-                        let site = ModelSite::TokenLogits;
-                        self.emit(taps, Pass::Backward, site, &d_logits, vocab)?;
-                    }
+                    self.emit(taps, Pass::Backward, site, &d_logits, vocab)?;
                     let d_hidden = self.chunk_backward(lm, &chunk, &d_logits, rows.len());
                     for (d, place) in d_hidden.chunks_exact(width).zip(&places) {
                         add_assign(&mut gradient[*place..place + width], d);

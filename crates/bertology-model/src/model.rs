@@ -366,17 +366,22 @@ impl<R: crate::Real> Model<R> {
 impl<R: Real> Model<R> {
     /// [`Model::from_checkpoint`].
     pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
-        let arch = checkpoint.architecture().clone();
+        let mut arch = checkpoint.architecture().clone();
+        let zeroed = std::mem::take(&mut arch.zeroed_heads);
         let reader = Reader { checkpoint };
         let layers = (0..arch.num_layers)
             .map(|l| reader.layer(&arch, l))
             .collect::<Result<_, _>>()?;
         let shell = Arc::new(reader.shell(&arch)?);
-        Ok(Self {
+        let model = Self {
             arch: Arc::new(arch),
             shell,
             layers,
-        })
+        };
+        let of_layer = |(layer, heads): (usize, BTreeSet<usize>)| {
+            heads.into_iter().map(move |head| HeadId { layer, head })
+        };
+        model.without_heads(zeroed.into_iter().flat_map(of_layer))
     }
 
     /// The description; `pruned_heads` includes heads removed by [`Model::without_heads`].

@@ -8,6 +8,7 @@ use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 
 use crate::block::BlockPass;
 use crate::embedding::embed;
+use crate::intervention::Place;
 use crate::objective::{Parts, Target};
 use crate::rows::Rows;
 use crate::taps::{ATTENTION_SITES, LayerSite, ModelSite, Observer, Pass, Site, Tap, Taps};
@@ -40,6 +41,12 @@ pub struct PassOptions<'a> {
     /// Leave out what no observer sees: the logits are not wanted, and the results of the sequences come
     /// empty. Not together with targets, [`PassOptions::token_logits`] or [`PassOptions::target_logits`].
     pub observed_only: bool,
+    /// Go on with values that are NaN or infinite, which otherwise end the pass with [`Error::NotFinite`].
+    ///
+    /// # Numerics
+    /// What is checked: the embeddings, what each half of a block adds, every hidden state, logits and loss,
+    /// their gradients on the way back, and whatever an observer sees. It costs less than 1 % of a pass.
+    pub allow_nonfinite: bool,
     /// Raised from elsewhere, it ends the pass before the next layer with [`Error::Stopped`].
     pub stop: Option<&'a AtomicBool>,
 }
@@ -143,6 +150,7 @@ impl<R: Real> Model<R> {
             intervention.check(self, batch)?;
         }
         let mut taps = Taps::new(observers, interventions)?;
+        taps.allow_nonfinite(options.allow_nonfinite);
         if self.shell.final_norm.is_none() {
             taps.refuse(
                 ModelSite::LastResidual,
@@ -201,7 +209,7 @@ impl<R: Real> Model<R> {
 
         // 4. The last norm, then the task heads. They give the loss, and with it its gradient with
         //    respect to `hidden`.
-        self.final_norm(batch, hidden, last, &mut taps)?;
+        self.final_norm(batch, &rows, hidden, last, &mut taps)?;
         if headless {
             return Ok(PassOutput {
                 sequences: vec![SequenceOutput::default(); batch.len()],
@@ -303,6 +311,7 @@ impl<R: Real> Model<R> {
     pub(crate) fn final_norm(
         &self,
         batch: &PackedBatch,
+        rows: &Rows,
         hidden: &mut [R],
         trace: &mut FinalTrace<R>,
         taps: &mut Taps<'_, '_, '_, R>,
@@ -318,6 +327,7 @@ impl<R: Real> Model<R> {
         layer_norm(hidden, hat, rstd, weight, bias, arch.norm_epsilon);
         let tap = Tap::Layer(arch.num_layers - 1, LayerSite::HiddenState);
         taps.edit_rows(tap, batch, hidden, arch.hidden_size)?;
+        taps.check_rows(Pass::Forward, tap, batch, rows, hidden)?;
         taps.emit_rows(Pass::Forward, tap, batch, hidden, arch.hidden_size)
     }
 
@@ -393,11 +403,39 @@ impl<R: Real> Model<R> {
                 },
             )?;
         }
+        self.check_mask_gradients(options, sequences)?;
         let site = Tap::Model(ModelSite::Embeddings);
         taps.emit_rows(Pass::Backward, site, batch, &gradient, arch.hidden_size)?;
         if !options.mask_gradients {
             for output in sequences {
                 output.mask_gradient = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies between the gradients of hidden states and those of the mask's factors.
+    fn check_mask_gradients(
+        &self,
+        options: &PassOptions<'_>,
+        sequences: &[SequenceOutput<R>],
+    ) -> Result<(), Error> {
+        if options.allow_nonfinite {
+            return Ok(());
+        }
+        let heads = self.architecture().num_heads;
+        for (sequence, output) in sequences.iter().enumerate() {
+            let all = output.mask_gradient.iter().flatten();
+            if let Some(at) = all.copied().position(|value| !value.is_finite()) {
+                return Err(Error::NotFinite {
+                    place: Place {
+                        tap: Tap::Layer(at / heads, LayerSite::HeadMask),
+                        sequence,
+                        head: Some(at % heads),
+                    },
+                    gradient: true,
+                    without: None,
+                });
             }
         }
         Ok(())

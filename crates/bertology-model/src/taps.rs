@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bertology_kernels::Real;
+use bertology_kernels::elementwise::all_finite;
 
 use crate::intervention::{Edits, Intervention, Place, check};
 use crate::mask::HeadId;
+use crate::rows::Rows;
 use crate::{Error, Matrix, MatrixMut};
 
 /// A site inside every block. `n` is the number of tokens of the sequence.
@@ -259,6 +261,10 @@ pub(crate) struct Taps<'a, 'o, 'i, R: Real> {
     intentions: Vec<Interests>,
     /// What was changed so far.
     edits: Edits<R>,
+    /// Values that are not finite pass, too.
+    allow_nonfinite: bool,
+    /// The head that this part of a pass leaves out.
+    without: Option<HeadId>,
 }
 
 impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
@@ -281,7 +287,14 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             interventions,
             intentions,
             edits: Edits::default(),
+            allow_nonfinite: false,
+            without: None,
         })
+    }
+
+    /// Lets values pass that are not finite, if so.
+    pub(crate) fn allow_nonfinite(&mut self, allow: bool) {
+        self.allow_nonfinite = allow;
     }
 
     pub(crate) fn interests(&self) -> Interests {
@@ -334,7 +347,73 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         self.interests.contains(pass, site)
     }
 
+    /// Says which head is left out from here on.
+    pub(crate) fn leave_out(&mut self, head: Option<HeadId>) {
+        self.without = head;
+    }
+
+    /// Refuses a value or gradient that is not finite.
+    pub(crate) fn check_finite(
+        &self,
+        pass: Pass,
+        place: Place,
+        value: Matrix<'_, R>,
+    ) -> Result<(), Error> {
+        let sound = match place.tap.site() {
+            _ if self.allow_nonfinite => true,
+            // Hidden keys have a score of -∞, and what comes of scores is checked behind the softmax.
+            Site::Layer(LayerSite::AttentionScores) => true,
+            // One such score makes its row NaN throughout. Interventions may do otherwise.
+            Site::Layer(LayerSite::AttentionProbs) if pass == Pass::Forward && !self.changes() => {
+                value.iter_rows().all(|row| row[0].is_finite())
+            }
+            Site::Layer(_) | Site::Model(_) => value.iter_rows().all(all_finite),
+        };
+        if sound {
+            return Ok(());
+        }
+        Err(Error::NotFinite {
+            place,
+            gradient: pass == Pass::Backward,
+            without: self.without,
+        })
+    }
+
+    /// [`Self::check_finite`] for rows of all sequences, watched or not: `data [rows, width]`.
+    pub(crate) fn check_rows(
+        &self,
+        pass: Pass,
+        tap: Tap,
+        batch: &crate::PackedBatch,
+        rows: &Rows,
+        data: &[R],
+    ) -> Result<(), Error> {
+        if self.allow_nonfinite || all_finite(data) {
+            return Ok(());
+        }
+        let width = data.len() / rows.count(batch).max(1);
+        let broken = (0..batch.len()).find(|sequence| {
+            let rows = rows.range(batch, *sequence);
+            !all_finite(&data[rows.start * width..rows.end * width])
+        });
+        Err(Error::NotFinite {
+            place: Place {
+                tap,
+                sequence: broken.unwrap_or_default(),
+                head: None,
+            },
+            gradient: pass == Pass::Backward,
+            without: self.without,
+        })
+    }
+
     pub(crate) fn emit(&mut self, event: Event<'_, R>) -> Result<(), Error> {
+        let place = Place {
+            tap: event.tap,
+            sequence: event.sequence,
+            head: event.head,
+        };
+        self.check_finite(event.pass, place, event.value)?;
         let site = event.tap.site();
         for (observer, wishes) in self.observers.iter_mut().zip(&self.wishes) {
             if wishes.contains(event.pass, site) && observer.observe(&event).is_break() {

@@ -7,6 +7,7 @@ use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Activation, Matrix, Real};
 
 use crate::block::kernel_of;
+use crate::intervention::Place;
 use crate::model::Linear;
 use crate::objective::Parts;
 use crate::pass::SequenceOutput;
@@ -38,11 +39,16 @@ impl<R: Real> TaskHead<'_, R> {
         data: &[R],
         cols: usize,
     ) -> Result<(), Error> {
-        if !taps.wants(pass, site) {
-            return Ok(());
-        }
         let value = Matrix::new(data, data.len() / cols, cols);
         let tap = Tap::Model(site);
+        if !taps.wants(pass, site) {
+            let place = Place {
+                tap,
+                sequence: self.sequence,
+                head: None,
+            };
+            return taps.check_finite(pass, place, value);
+        }
         taps.emit(Event {
             pass,
             tap,

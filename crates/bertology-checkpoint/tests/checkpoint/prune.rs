@@ -1,5 +1,6 @@
 //! Writing a checkpoint without some of its heads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -166,6 +167,9 @@ fn a_layer_without_heads_keeps_one_of_zeros() {
     let written = open(&out);
     assert_eq!(written.architecture().heads(0), [0]);
     assert_eq!(config(&out)["pruned_heads"], json!({"0": [1]}));
+    assert_eq!(config(&out)["zeroed_heads"], json!({"0": [0]}));
+    let zeroed = &written.architecture().zeroed_heads;
+    assert_eq!(*zeroed, BTreeMap::from([(0, BTreeSet::from([0]))]));
     let output = layer(&written, 0, LayerParameter::AttentionOutput(Affine::Weight));
     assert_eq!(output, [0.0; 8]);
     let bias = LayerParameter::AttentionOutput(Affine::Bias);
@@ -180,6 +184,42 @@ fn a_layer_without_heads_keeps_one_of_zeros() {
     let report = write(&open(&one), "0:1", &all, PRUNED).unwrap();
     assert_eq!(report.zeroed_survivors, [(0, 1)]);
     assert_eq!(config(&all)["pruned_heads"], json!({"0": [0]}));
+    assert_eq!(config(&all)["zeroed_heads"], json!({"0": [1]}));
+    // What is zero stays so: a head that is pruned later does not bring it back, and full shape keeps it.
+    let (more, full) = (folder.file("more"), folder.file("full"));
+    write(&open(&all), "1:0", &more, PRUNED).unwrap();
+    assert_eq!(config(&more)["pruned_heads"], json!({"0": [0], "1": [0]}));
+    assert_eq!(config(&more)["zeroed_heads"], json!({"0": [1]}));
+    write(&open(&more), "", &full, Export::Zeroed).unwrap();
+    assert_eq!(config(&full)["pruned_heads"], json!({}));
+    assert_eq!(
+        config(&full)["zeroed_heads"],
+        json!({"0": [0, 1], "1": [0]})
+    );
+    let report = write(&open(&full), "", &folder.file("again"), PRUNED).unwrap();
+    assert_eq!(report.zeroed_survivors, [(0, 0)]);
+    assert_eq!(
+        config(&folder.file("again"))["pruned_heads"],
+        json!({"0": [1], "1": [0]})
+    );
+}
+
+/// Whoever trains the folder further may give the head of zeros weights again.
+#[test]
+fn a_head_that_is_named_but_not_zero_is_a_head() {
+    let mut folder = Folder::bert();
+    folder.set("zeroed_heads", json!({"0": [0], "1": [1]}));
+    assert!(
+        folder
+            .open()
+            .unwrap()
+            .architecture()
+            .zeroed_heads
+            .is_empty()
+    );
+    folder.set("zeroed_heads", json!({"0": [2]}));
+    let error = folder.open().unwrap_err().to_string();
+    assert!(error.contains("zeroed_heads"), "{error}");
 }
 
 #[test]
@@ -218,7 +258,10 @@ fn zeroing_keeps_shapes_and_config() {
     let out = folder.file("out");
     let report = write(&source, "0:1", &out, Export::Zeroed).unwrap();
     assert_eq!(report.before, report.after);
-    assert_eq!(config(&out), folder.config);
+    let mut remembered = config(&out);
+    let zeroed = remembered.as_object_mut().unwrap().remove("zeroed_heads");
+    assert_eq!(zeroed, Some(json!({"0": [1]})));
+    assert_eq!(remembered, folder.config);
     let written = open(&out);
     for part in [
         LayerParameter::Query,

@@ -151,6 +151,9 @@ pub(crate) struct ExtractOwn {
         help_heading = "Output"
     )]
     pub(crate) dtype: DtypeArg,
+    /// Write values that are NaN or infinite, and count them; otherwise they are an error that names the place.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) allow_nonfinite: bool,
     /// Texts in a shard.
     #[arg(
         long,

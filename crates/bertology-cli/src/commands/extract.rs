@@ -174,6 +174,12 @@ impl StudyCommand for ExtractArgs {
                 plural(summary.overflows, "value")
             ));
         }
+        if summary.nonfinite > 0 {
+            ended.screen.note(&format!(
+                "{} that the model itself gives as NaN or infinity, written as such",
+                plural(summary.nonfinite, "value")
+            ));
+        }
         let counts = plan.counts();
         Ok(Shown {
             text: format!(
@@ -239,6 +245,7 @@ fn options(args: &ExtractArgs) -> ExtractOptions {
     options.stride = input.sequence.stride();
     options.max_length = input.sequence.max_length();
     options.bos = input.sequence.bos;
+    options.allow_nonfinite = own.allow_nonfinite;
     options.shard_size = own.shard_size.get();
     if input.source.swapped_mnli_labels {
         options.label_order = LabelOrder::SwappedMnli;
@@ -433,6 +440,7 @@ fn results(plan: &Extraction, summary: &Summary) -> ExtractResults {
         }),
         num_shards: summary.shards.len() as u64,
         values_beyond_dtype: summary.overflows,
+        values_not_finite: summary.nonfinite,
         index: INDEX.into(),
     }
 }

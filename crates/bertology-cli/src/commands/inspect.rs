@@ -1,6 +1,6 @@
 //! `bertology inspect`: what a model folder holds, whether or not it can be used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -128,7 +128,10 @@ fn activation(architecture: &Architecture) -> &'static str {
 /// Number of heads that the checkpoint has, of all layers.
 fn live_heads(architecture: &Architecture) -> usize {
     (0..architecture.num_layers)
-        .map(|layer| architecture.heads(layer).len())
+        .map(|layer| {
+            let zeroed = architecture.zeroed_heads.get(&layer);
+            architecture.heads(layer).len() - zeroed.map_or(0, BTreeSet::len)
+        })
         .sum()
 }
 
@@ -166,11 +169,13 @@ fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
             live_heads(arch)
         ),
     );
-    for (layer, pruned) in &arch.pruned_heads {
-        if !pruned.is_empty() {
-            let names: Vec<String> = pruned.iter().map(ToString::to_string).collect();
-            let list = names.join(", ");
-            fact("", format!("layer {layer} lacks {list}"));
+    for (fate, by_layer) in [
+        ("lacks", &arch.pruned_heads),
+        ("holds as zeros", &arch.zeroed_heads),
+    ] {
+        for (layer, heads) in by_layer.iter().filter(|(_, heads)| !heads.is_empty()) {
+            let names: Vec<String> = heads.iter().map(ToString::to_string).collect();
+            fact("", format!("layer {layer} {fate} {}", names.join(", ")));
         }
     }
     fact("hidden size", count(arch.hidden_size as u64));
@@ -286,6 +291,7 @@ fn document(folder: &Path, inspection: &Inspection) -> Value {
         "head_dim": arch.head_dim(),
         "heads_present": live_heads(arch),
         "pruned_heads": arch.pruned_heads,
+        "zeroed_heads": arch.zeroed_heads,
         "hidden_size": arch.hidden_size,
         "intermediate_size": arch.intermediate_size,
         "activation": activation(arch),

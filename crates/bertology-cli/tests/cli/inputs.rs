@@ -223,6 +223,73 @@ fn weights_that_are_not_numbers_never_give_a_result() {
     assert!(toy.names("run").is_empty(), "{:?}", toy.names("run"));
 }
 
+/// A weight that every study passes: each command names the line, the layer and the site, and leaves no results.
+#[test]
+fn every_command_refuses_a_model_that_computes_no_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let assets = bertology_testkit::workspace().join("assets");
+    let (good, model) = (assets.join("tiny-bert"), folder.path().join("model"));
+    fs::create_dir(&model).unwrap();
+    for entry in fs::read_dir(&good).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
+    }
+    let path = model.join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let size = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
+    let query = &header["bert.encoder.layer.1.attention.self.query.bias"];
+    assert_eq!(query["dtype"], "F16");
+    let first = 8 + size + query["data_offsets"][0].as_u64().unwrap() as usize;
+    // NaN in half precision.
+    bytes[first..first + 2].copy_from_slice(&0x7e00_u16.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+
+    let (model, grammar) = (model.to_str().unwrap(), assets.join("grammar"));
+    let grammar = grammar.to_str().unwrap();
+    let (trees, text) = (
+        format!("{grammar}/dev.conllu"),
+        format!("{grammar}/dev.txt"),
+    );
+    let task = ["--task", "cola", "--data", grammar, "--limit", "8"];
+    let probes = ["--train", &trees, "--dev", &trees];
+    for (command, input) in [
+        ("importance", &task[..]),
+        ("evaluate", &task),
+        ("mask", &task),
+        ("prune", &task),
+        ("ablate", &task),
+        ("patterns", &["--text", &text]),
+        ("distance", &["--conllu", &trees]),
+        ("cluster", &["--conllu", &trees]),
+        ("syntax", &["--conllu", &trees]),
+        (
+            "survey",
+            &["--conllu", &trees, "--studies", "patterns,syntax"],
+        ),
+        ("extract", &["--text", &text, "--attentions"]),
+        ("attention-probe", &probes),
+    ] {
+        let out = folder.path().join(command);
+        let output = ["--output", out.to_str().unwrap()];
+        let ran = run(&[&[command, model], input, &output].concat());
+        let ran = ran.failed(1, &["line ", "not a finite number"]);
+        // Where maps are seen, the head is known; elsewhere what the layer adds.
+        let places = ["AttentionProbs of L1H0", "AttentionOutput of layer 1"];
+        let named = places.iter().any(|place| ran.err.contains(place));
+        assert!(named, "{command}: {}", ran.err);
+        assert!(!out.join("run.json").exists(), "{command}");
+    }
+    let page = folder.path().join("page.html");
+    run(&["view", model, "she won", "--output", page.to_str().unwrap()])
+        .failed(1, &["not a finite number"]);
+    let out = folder.path().join("allowed");
+    let output = ["--allow-nonfinite", "--output", out.to_str().unwrap()];
+    let values = ["extract", model, "--text", &text, "--attentions"];
+    let ran = run(&[&values[..], &output].concat()).ok();
+    assert!(ran.err.contains("gives as NaN or infinity"), "{}", ran.err);
+}
+
 #[test]
 fn masking_options_out_of_range() {
     let toy = Toy::new();

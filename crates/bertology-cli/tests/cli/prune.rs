@@ -114,6 +114,49 @@ fn masked_zeroed_and_pruned_models_agree() {
             );
         }
     }
+    // Heads of zeros are no heads: all numbers are those of the model in memory, which lacks them.
+    let data = toy.text("data.tsv");
+    for command in ["importance", "ablate", "patterns"] {
+        for form in ["pruned", "zeroed"] {
+            let (model, out) = (
+                toy.text(&format!("{form}/model")),
+                format!("{form}-{command}"),
+            );
+            let labels: &[&str] = match command {
+                "patterns" => &[],
+                _ => &["--label-column", "label"],
+            };
+            let out = toy.text(&out);
+            let all = [
+                &[
+                    command,
+                    &model,
+                    "--data",
+                    &data,
+                    "--text-column",
+                    "text",
+                    "--output",
+                    &out,
+                ],
+                labels,
+            ];
+            run(&all.concat()).ok();
+        }
+        let (pruned, zeroed) = (format!("pruned-{command}"), format!("zeroed-{command}"));
+        for file in toy.names(&pruned) {
+            if file.ends_with(".npy") || file.ends_with(".csv") {
+                let (one, other) = (format!("{pruned}/{file}"), format!("{zeroed}/{file}"));
+                assert!(toy.bytes(&one) == toy.bytes(&other), "{command}: {file}");
+            }
+        }
+    }
+    for row in &toy.table("pruned-importance/heads.csv")[1..] {
+        let gone = row[0] == "1" || row[..2] == ["0", "2"];
+        assert_eq!(row[2].is_empty(), gone, "{row:?}");
+    }
+    let model = toy.text("zeroed/model");
+    let found = run(&["inspect", &model, "--json"]).ok().json();
+    assert_eq!(found["heads_present"], 7);
     // The record's comparison is that of the same two models.
     let record = &toy.record("pruned")["results"];
     let evaluated = &toy.record("masked")["results"]["evaluation"];

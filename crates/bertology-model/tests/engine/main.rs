@@ -1,5 +1,6 @@
 //! The engine against transformers' numbers and against laws that no reference is needed for.
 
+mod finite;
 mod fixture;
 mod golden;
 mod interventions;

@@ -244,6 +244,8 @@ document! {
         num_shards: u64,
         /// Values that the type of the files cannot hold.
         values_beyond_dtype: u64,
+        /// Values that the model gave and that are NaN or infinite, where they were allowed.
+        values_not_finite: u64,
         /// The file that says what is in the shards.
         index: String,
     }

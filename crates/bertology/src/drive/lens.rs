@@ -75,6 +75,8 @@ pub struct Wants<'a> {
     pub without: Option<&'a [HeadId]>,
     /// One sequence at a time, for studies that keep maps until a sequence is closed.
     pub one_at_a_time: bool,
+    /// Values that are NaN or infinite, which otherwise end the pass.
+    pub allow_nonfinite: bool,
     /// Why this is more than a pass can give.
     pub(crate) apart: Option<&'static str>,
 }
@@ -105,6 +107,7 @@ impl<'a> Wants<'a> {
             outputs: self.outputs || other.outputs,
             mask_gradients: self.mask_gradients || other.mask_gradients,
             one_at_a_time: self.one_at_a_time || other.one_at_a_time,
+            allow_nonfinite: self.allow_nonfinite && other.allow_nonfinite,
             apart: reason.or(self.apart).or(other.apart),
             ..Self::default()
         }

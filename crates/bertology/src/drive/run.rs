@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology_model::{
-    Event, HeadId, Interests, Masking, Observer, PassOptions, SequenceOutput, Workspace, parallel,
+    Error as EngineError, Event, HeadId, Interests, Masking, Observer, PassOptions, SequenceOutput,
+    Workspace, parallel,
 };
 
 use super::lens::{Lens, Wants};
@@ -357,15 +358,23 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             targets: (!targets.is_empty()).then_some(&targets),
             mask_gradients: self.wants.mask_gradients,
             observed_only: targets.is_empty() && !self.wants.outputs,
+            allow_nonfinite: self.wants.allow_nonfinite,
             stop: Some(give_up),
             ..PassOptions::default()
         };
         let model = self.model.model();
+        let lines: Vec<u64> = viewed.iter().map(|view| view.line).collect();
+        let blamed = |error| match error {
+            EngineError::NotFinite { place, .. } => self.blame(lines[place.sequence], error.into()),
+            _ => error.into(),
+        };
         let mut outputs: Vec<(Option<HeadId>, Vec<SequenceOutput<f32>>)> = Vec::new();
         if let Some(heads) = self.wants.without {
-            model.run_without_each(&packed, &options, workspace, heads, |head, output| {
-                outputs.push((head, output));
-            })?;
+            model
+                .run_without_each(&packed, &options, workspace, heads, |head, output| {
+                    outputs.push((head, output));
+                })
+                .map_err(blamed)?;
         } else {
             let mut viewer = Viewer {
                 lens: self.lens,
@@ -373,7 +382,8 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
                 viewed: &mut viewed,
             };
             let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut viewer];
-            let output = model.run(&packed, &options, workspace, observers)?;
+            let output = model.run(&packed, &options, workspace, observers);
+            let output = output.map_err(blamed)?;
             outputs.push((None, output.sequences));
         }
         for (at, (mut view, sequence)) in viewed.into_iter().zip(&sequences).enumerate() {

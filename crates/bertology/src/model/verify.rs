@@ -125,6 +125,8 @@ pub fn verify<R: Real>(
         } else {
             options.threads
         },
+        // They are values that differ.
+        allow_nonfinite: true,
         ..PassOptions::default()
     };
     let output = model.run(&batch, &pass, &mut Workspace::new(), &mut [&mut judge])?;

@@ -116,24 +116,13 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// With the prediction for a label, if every number is finite.
-    pub(crate) fn of(
-        output: &SequenceOutput<f32>,
-        label: Option<Target>,
-        without: Option<HeadId>,
-    ) -> Result<Self, Error> {
-        let not_finite = |what: String, value: f64| {
-            let what = match without {
-                Some(head) => format!("{what} without {head}"),
-                None => what,
-            };
-            Err(Error::NotFinite { what, value })
-        };
+    pub(crate) fn of(output: &SequenceOutput<f32>, label: Option<Target>) -> Result<Self, Error> {
         let (logits, loss) = (&output.logits, output.loss.unwrap_or(f64::NAN));
-        if let Some(i) = logits.iter().position(|z| !z.is_finite()) {
-            return not_finite(format!("logit {i}"), f64::from(logits[i]));
-        }
         if !loss.is_finite() {
-            return not_finite("loss".to_owned(), loss);
+            return Err(Error::NotFinite {
+                what: "loss".to_owned(),
+                value: loss,
+            });
         }
         let prediction = match label {
             None => {
@@ -166,7 +155,7 @@ impl Reply {
         item: &ExampleItem,
         output: &SequenceOutput<f32>,
     ) -> Result<(), Error> {
-        self.answer = Some(Answer::of(output, item.label, None)?);
+        self.answer = Some(Answer::of(output, item.label)?);
         self.logits.clone_from(&output.logits);
         Ok(())
     }

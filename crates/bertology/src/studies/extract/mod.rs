@@ -133,6 +133,8 @@ pub struct ExtractOptions {
     pub bos: bool,
     /// Examples in a shard.
     pub shard_size: usize,
+    /// Write values that are NaN or infinite, which otherwise are an error that names the place.
+    pub allow_nonfinite: bool,
     /// The order of MNLI's labels in a model that does not name them.
     pub label_order: LabelOrder,
 }
@@ -148,6 +150,7 @@ impl Default for ExtractOptions {
             max_length: None,
             bos: false,
             shard_size: DEFAULT_SHARD_SIZE,
+            allow_nonfinite: false,
             label_order: LabelOrder::Task,
         }
     }

@@ -7,10 +7,10 @@ use bertology_model::kernels::Matrix;
 use bertology_model::{Event, HeadId, Interests, Pass, Sequence, SequenceOutput, Tap, Target};
 use bertology_store::Float;
 
-use super::Pool;
 use super::layout::Layout;
 use super::request::Rows;
 use super::texts::{Item, Word};
+use super::{ExtractOptions, Pool};
 use crate::Error;
 use crate::drive::{Lens, Wants};
 
@@ -24,6 +24,7 @@ pub struct Recorder {
     layout: Arc<Layout>,
     float: Float,
     pool: Pool,
+    allow_nonfinite: bool,
 }
 
 /// What was recorded of a sequence.
@@ -34,11 +35,13 @@ pub struct Recorded {
     pub(super) loss: Option<f64>,
     /// Finite numbers that the type on disk cannot hold.
     pub(super) overflows: u64,
+    /// Numbers that are not finite in the model; counted where they are allowed.
+    pub(super) nonfinite: u64,
     row: Vec<f32>,
 }
 
 impl Recorder {
-    pub(super) fn new(layout: &Arc<Layout>, float: Float, pool: Pool) -> Self {
+    pub(super) fn new(layout: &Arc<Layout>, options: &ExtractOptions) -> Self {
         let slots = layout.slots.iter();
         let key = |slot: &super::request::Slot| (slot.pass, slot.tap, slot.head);
         Self {
@@ -49,8 +52,9 @@ impl Recorder {
                 .collect(),
             interests: slots.fold(Interests::none(), |set, slot| slot.interest(set)),
             layout: Arc::clone(layout),
-            float,
-            pool,
+            float: options.float,
+            pool: options.pool,
+            allow_nonfinite: options.allow_nonfinite,
         }
     }
 
@@ -76,6 +80,7 @@ impl Lens for Recorder {
     fn wants(&self) -> Wants<'_> {
         Wants {
             outputs: true,
+            allow_nonfinite: self.allow_nonfinite,
             ..Wants::sites(self.interests)
         }
     }
@@ -85,6 +90,7 @@ impl Lens for Recorder {
             values: vec![Vec::new(); self.layout.slots.len()],
             loss: None,
             overflows: 0,
+            nonfinite: 0,
             row: Vec::new(),
         })
     }
@@ -93,6 +99,10 @@ impl Lens for Recorder {
         let Some(&slot) = self.places.get(&(event.pass, event.tap, event.head)) else {
             return;
         };
+        if self.allow_nonfinite {
+            let values = event.value.iter_rows().flatten();
+            part.nonfinite += values.filter(|value| !value.is_finite()).count() as u64;
+        }
         if self.pool != Pool::None && self.layout.slots[slot].rows == Rows::Token {
             self.pooled(part, slot, event.value, &item.words);
         } else {
@@ -113,12 +123,6 @@ impl Lens for Recorder {
             // A mean over nothing.
             Some(_) if matches!(item.target, Some(Target::Tokens(_))) && item.targets() == 0 => {
                 Some(f64::NAN)
-            }
-            Some(loss) if !loss.is_finite() => {
-                return Err(Error::NotFinite {
-                    what: "loss".to_owned(),
-                    value: loss,
-                });
             }
             loss => loss,
         };

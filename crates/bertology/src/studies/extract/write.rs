@@ -45,6 +45,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Finite values that became infinite because their type on disk cannot hold them.
     pub overflows: u64,
+    /// Values that were NaN or infinite as the model gave them ([`ExtractOptions::allow_nonfinite`]).
+    pub nonfinite: u64,
 }
 
 /// Shards on their way to disk. A chunk is a shard, which appears whole or not at all.
@@ -54,6 +56,7 @@ pub struct ExtractState {
     shards: u64,
     bytes: u64,
     overflows: u64,
+    nonfinite: u64,
     /// Where they go; not for those read back, which only count.
     #[serde(skip)]
     target: Option<Arc<Destination>>,
@@ -128,7 +131,7 @@ impl Study for ExtractState {
         let Extraction {
             layout, options, ..
         } = &target.extraction;
-        Recorder::new(layout, options.float, options.pool)
+        Recorder::new(layout, options)
     }
 
     fn empty(&self) -> Self {
@@ -161,6 +164,7 @@ impl Study for ExtractState {
         };
         open.put(&target.extraction, item, &part)?;
         self.overflows += part.overflows;
+        self.nonfinite += part.nonfinite;
         Ok(())
     }
 
@@ -193,6 +197,7 @@ impl Study for ExtractState {
         self.shards += next.shards;
         self.bytes += next.bytes;
         self.overflows += next.overflows;
+        self.nonfinite += next.nonfinite;
         Ok(())
     }
 
@@ -201,6 +206,7 @@ impl Study for ExtractState {
             shards: self.shards,
             bytes: self.bytes,
             overflows: self.overflows,
+            nonfinite: self.nonfinite,
             ..Self::default()
         })
     }
@@ -270,6 +276,7 @@ impl Extraction {
                 .collect(),
             bytes: state.bytes,
             overflows: state.overflows,
+            nonfinite: state.nonfinite,
         };
         if self.options.format != Format::Parquet {
             let strings = serde_json::to_vec(&*self.strings()).unwrap_or_default();
