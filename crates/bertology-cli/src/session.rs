@@ -78,9 +78,29 @@ fn download_display(screen: &Screen) -> hub::ProgressCallback {
                     bar.finish_and_clear();
                 }
             }
+            DownloadEvent::Discarded { file } => aside(
+                &bar,
+                &format!(
+                    "what the cache held of {file} was not what the hub announces; it was deleted and is fetched again"
+                ),
+            ),
+            DownloadEvent::Waiting { what, seconds } => {
+                aside(
+                    &bar,
+                    &format!("{what}: the hub wants no request for {seconds} s; waiting"),
+                );
+            }
             _ => {}
         }
     })
+}
+
+/// A line beside a bar, which would write over it.
+fn aside(bar: &Option<indicatif::ProgressBar>, line: &str) {
+    match bar {
+        Some(bar) => bar.suspend(|| crate::show::eprintln(line)),
+        None => crate::show::eprintln(line),
+    }
 }
 
 /// A model, opened.

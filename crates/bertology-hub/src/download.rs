@@ -1,26 +1,17 @@
-//! Fetching from the hub into the cache, on top of `hf-hub`.
-//!
-//! That crate transfers single files. What it leaves to its user is done here: one commit for
-//! all files of a model, no second transfer of a blob that is there, and no file under its final
-//! name unless it is whole.
+//! Fetching from the hub into the cache: one commit for all files of a model.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
-
 use crate::cache::{RepoCache, is_commit};
+use crate::client::{Answer, Client, Trouble, pause};
 use crate::files::{self, Lack};
+use crate::transfer::Files;
 use crate::{DownloadEvent, HubError, HubOptions, NotCachedReason, Resolved, Source};
 
-/// How long the hub may take to accept a connection, and to begin to answer.
-const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(30);
+/// The longest list of files that is read. A repository of a hundred thousand files has five of them.
+const LIST: u64 = 16 << 20;
 
 pub(crate) fn resolve(
     cache: &RepoCache,
@@ -31,19 +22,33 @@ pub(crate) fn resolve(
         cache,
         revision,
         options,
-        api: api(cache, options)?,
+        client: Client::new(options)?,
     };
-    let Commit { sha, listing } = match hub.commit() {
-        Ok(commit) => commit,
-        Err(Failure::Unreachable(reason)) => {
-            return cache.resolve(revision, NotCachedReason::Unreachable(reason));
+    let mut failures = 0;
+    let Commit { sha, listing } = loop {
+        let (reason, asked) = match hub.commit() {
+            Ok(commit) => break commit,
+            Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Unreachable {
+                reason,
+                retry_after,
+            }) => (reason, retry_after),
+        };
+        // What is in the cache is better than waiting.
+        let cached = cache.resolve(revision, NotCachedReason::Unreachable(reason));
+        if cached.is_ok() || failures as usize >= options.retries {
+            return cached;
         }
-        Err(Failure::Refused(error)) => return Err(error),
+        let Some(wait) = pause(failures, asked) else {
+            return cached;
+        };
+        hub.wait("the list of files", wait);
+        failures += 1;
     };
     let wanted = files::choose(listing.iter().map(String::as_str))
         .map_err(|lack| hub.unusable(lack, &listing))?;
 
-    let files = hub.files(&sha);
+    let files = Files::new(&hub, &sha);
     let mut fetched = false;
     for file in &wanted.small {
         fetched |= files.ensure(file)?;
@@ -68,21 +73,6 @@ pub(crate) fn resolve(
     })
 }
 
-fn api(cache: &RepoCache, options: &HubOptions) -> Result<Api, HubError> {
-    ApiBuilder::from_cache(Cache::new(cache.cache.clone()))
-        .with_endpoint(options.endpoint.clone())
-        .with_token(options.token.clone())
-        .with_retries(options.retries)
-        .with_progress(false)
-        .with_user_agent("bertology", env!("CARGO_PKG_VERSION"))
-        .build()
-        .map_err(|error| HubError::Protocol {
-            name: cache.id.clone(),
-            endpoint: options.endpoint.clone(),
-            reason: error.to_string(),
-        })
-}
-
 /// What a revision stands for.
 struct Commit {
     sha: String,
@@ -93,68 +83,72 @@ struct Commit {
 /// Why the hub did not tell.
 enum Failure {
     /// It did not answer; the cache may stand in.
-    Unreachable(String),
+    Unreachable {
+        reason: String,
+        /// How many seconds it wants to be left alone.
+        retry_after: Option<u64>,
+    },
     /// It answered no.
     Refused(HubError),
 }
 
-struct Hub<'a> {
-    cache: &'a RepoCache,
+/// One repository of the hub, at one revision.
+#[derive(Debug)]
+pub(crate) struct Hub<'a> {
+    pub(crate) cache: &'a RepoCache,
     revision: &'a str,
-    options: &'a HubOptions,
-    api: Api,
+    pub(crate) options: &'a HubOptions,
+    pub(crate) client: Client,
 }
 
 impl Hub<'_> {
-    fn repo(&self, revision: &str) -> ApiRepo {
-        let id = self.cache.id.clone();
-        self.api.repo(Repo::with_revision(
-            id,
-            RepoType::Model,
-            revision.to_owned(),
-        ))
+    /// The address of a file.
+    pub(crate) fn file(&self, sha: &str, file: &str) -> String {
+        let (endpoint, id) = (&self.options.endpoint, &self.cache.id);
+        format!("{endpoint}/{id}/resolve/{sha}/{}", escape(file))
     }
 
-    fn files<'a>(&'a self, sha: &'a str) -> Files<'a> {
-        Files {
-            hub: self,
-            sha,
-            repo: self.repo(sha),
+    /// The address of what a revision stands for.
+    fn info(&self, revision: &str) -> String {
+        let (endpoint, id) = (&self.options.endpoint, &self.cache.id);
+        format!("{endpoint}/api/models/{id}/revision/{}", escape(revision))
+    }
+
+    /// Tells the user of a pause that is long enough to be wondered at, and makes it.
+    pub(crate) fn wait(&self, what: &str, wait: Duration) {
+        if wait >= Duration::from_secs(1) {
+            self.options.tell(&DownloadEvent::Waiting {
+                what,
+                seconds: wait.as_secs(),
+            });
         }
+        std::thread::sleep(wait);
     }
 
     /// Asks what the revision stands for.
     fn commit(&self) -> Result<Commit, Failure> {
-        let request = self.repo(self.revision).info_request();
-        let answer = request
-            .config()
-            // The status is wanted together with the headers that explain it.
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
-            .build()
-            .call();
-        let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(error) if is_network(&error) => {
-                return Err(Failure::Unreachable(error.to_string()));
-            }
-            Err(error) => return Err(Failure::Refused(self.protocol(error.to_string()))),
-        };
-        let status = answer.status().as_u16();
-        let code = answer
-            .headers()
-            .get("x-error-code")
-            .and_then(|code| code.to_str().ok());
-        if status != 200 {
-            let code = code.unwrap_or_default().to_owned();
-            return Err(self.refusal(status, &code));
+        let answer = self.client.get(&self.info(self.revision), None);
+        let answer = answer.map_err(|trouble| self.no_list(trouble))?;
+        if answer.status != 200 {
+            return Err(self.refusal(&answer));
         }
         let text = answer
-            .body_mut()
-            .read_to_string()
-            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+            .text(LIST, self.options.stall)
+            .map_err(|trouble| self.no_list(trouble))?;
         self.read_commit(&text).map_err(Failure::Refused)
+    }
+
+    fn no_list(&self, trouble: Trouble) -> Failure {
+        Failure::Refused(match trouble {
+            Trouble::Network(reason) => {
+                return Failure::Unreachable {
+                    reason,
+                    retry_after: None,
+                };
+            }
+            Trouble::Redirect(reason) => self.redirect("the list of files", reason),
+            Trouble::Nonsense(reason) => self.protocol(reason),
+        })
     }
 
     fn read_commit(&self, text: &str) -> Result<Commit, HubError> {
@@ -180,11 +174,25 @@ impl Hub<'_> {
     }
 
     /// What a status other than 200 means, with the hub's own code where it gives one.
-    fn refusal(&self, status: u16, code: &str) -> Failure {
+    fn refusal(&self, answer: &Answer) -> Failure {
+        if answer.is_passing() {
+            let retry_after = answer.retry_after();
+            let status = answer.status;
+            let reason = match retry_after {
+                Some(seconds) if seconds > 0 => {
+                    format!("it answered {status} and wants no request for {seconds} s")
+                }
+                _ => format!("it answered {status}"),
+            };
+            return Failure::Unreachable {
+                reason,
+                retry_after,
+            };
+        }
+        let code = answer.header("x-error-code").unwrap_or_default();
         let name = self.cache.id.clone();
-        let endpoint = self.options.endpoint.clone();
-        Failure::Refused(match (status, code) {
-            (429 | 500.., _) => return Failure::Unreachable(format!("it answered {status}")),
+        let endpoint = self.options.endpoint_shown();
+        Failure::Refused(match (answer.status, code) {
             (403, _) | (401, "GatedRepo") => self.gated(),
             (401, _) => {
                 let who = match self.options.token {
@@ -203,7 +211,7 @@ impl Hub<'_> {
             _ => HubError::Status {
                 name,
                 endpoint,
-                status,
+                status: answer.status,
                 what: "the list of files".into(),
             },
         })
@@ -211,21 +219,22 @@ impl Hub<'_> {
 
     /// Whether the repository has a main branch, for a hub that does not say what it misses.
     fn exists(&self) -> bool {
-        self.repo("main").info_request().call().is_ok()
+        let answer = self.client.get(&self.info("main"), None);
+        answer.is_ok_and(|answer| answer.status == 200)
     }
 
     fn revision_not_found(&self) -> HubError {
         HubError::RevisionNotFound {
             name: self.cache.id.clone(),
             revision: self.revision.to_owned(),
-            endpoint: self.options.endpoint.clone(),
+            endpoint: self.options.endpoint_shown(),
         }
     }
 
-    fn gated(&self) -> HubError {
+    pub(crate) fn gated(&self) -> HubError {
         HubError::Gated {
             name: self.cache.id.clone(),
-            endpoint: self.options.endpoint.clone(),
+            endpoint: self.options.endpoint_shown(),
             how: if self.options.token.is_some() {
                 "with a token"
             } else {
@@ -234,10 +243,18 @@ impl Hub<'_> {
         }
     }
 
-    fn protocol(&self, reason: String) -> HubError {
+    pub(crate) fn protocol(&self, reason: String) -> HubError {
         HubError::Protocol {
             name: self.cache.id.clone(),
-            endpoint: self.options.endpoint.clone(),
+            endpoint: self.options.endpoint_shown(),
+            reason,
+        }
+    }
+
+    pub(crate) fn redirect(&self, what: &str, reason: String) -> HubError {
+        HubError::Redirect {
+            name: self.cache.id.clone(),
+            what: what.to_owned(),
             reason,
         }
     }
@@ -276,8 +293,6 @@ impl Hub<'_> {
     /// Notes what the revision stands for, for the next time without a network. A commit needs
     /// no note.
     fn write_reference(&self, sha: &str) -> Result<(), HubError> {
-        // hf-hub notes each commit under its own name, which nobody reads.
-        let _ = fs::remove_file(self.cache.reference(sha));
         if self.revision == sha {
             return Ok(());
         }
@@ -301,232 +316,15 @@ impl Hub<'_> {
     }
 }
 
-/// The files of one commit.
-struct Files<'a> {
-    hub: &'a Hub<'a>,
-    sha: &'a str,
-    repo: ApiRepo,
-}
-
-impl Files<'_> {
-    /// Makes sure that the snapshot has a file; whether it was fetched for that.
-    fn ensure(&self, file: &str) -> Result<bool, HubError> {
-        let cache = self.hub.cache;
-        let pointer = cache.snapshot(self.sha).join(file);
-        if pointer.is_file() {
-            return Ok(false);
-        }
-        // A link whose blob was deleted would stand in the way of the new one.
-        self.remove(&pointer)?;
-
-        let metadata = self
-            .hub
-            .api
-            .metadata(&self.repo.url(file))
-            .map_err(|error| self.failed(error, file, None))?;
-        let (etag, size) = (metadata.etag(), metadata.size() as u64);
-        // Both become part of a path.
-        if etag.is_empty()
-            || !etag
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        {
-            return Err(self
-                .hub
-                .protocol(format!("{file} has the impossible tag {etag:?}")));
-        }
-        if metadata.commit_hash() != self.sha {
-            let found = metadata.commit_hash();
-            return Err(self
-                .hub
-                .protocol(format!("{file} is of commit {found}, not {}", self.sha)));
-        }
-
-        let blob = cache.blob(etag);
-        if length(&blob) == Some(size) {
-            // Another commit has the same file.
-            link(&blob, etag, &pointer).map_err(|source| HubError::Cache {
-                path: pointer.clone(),
-                source,
-            })?;
-            return Ok(false);
-        }
-        self.remove(&blob)?;
-        let part = blob.with_extension("part");
-        if length(&part).is_some_and(|there| there >= size) {
-            // Nothing is left to continue, which hf-hub would ask for nonetheless.
-            self.remove(&part)?;
-        }
-
-        let meter = Meter {
-            options: self.hub.options,
-            file,
-            started: false,
-        };
-        let fetched = self.repo.download_with_progress(file, meter);
-        if let Err(error) = fetched {
-            return Err(self.failed(error, file, Some((length(&part).unwrap_or(0), size))));
-        }
-        let there = length(&pointer).unwrap_or(0);
-        if there != size {
-            self.remove(&pointer)?;
-            self.remove(&blob)?;
-            return Err(self.interrupted(file, there, size, "its size is wrong".into()));
-        }
-        Ok(true)
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), HubError> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(HubError::Cache {
-                path: path.to_owned(),
-                source: error,
-            }),
-            _ => Ok(()),
+/// A name as a part of an address.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
         }
     }
-
-    fn interrupted(&self, file: &str, received: u64, expected: u64, reason: String) -> HubError {
-        let name = self.hub.cache.id.clone();
-        HubError::Interrupted {
-            name,
-            file: file.to_owned(),
-            received,
-            expected,
-            reason,
-        }
-    }
-
-    /// What an error of `hf-hub` means; `progress` is what of the file is there and its size,
-    /// once the transfer has begun.
-    fn failed(&self, error: ApiError, file: &str, progress: Option<(u64, u64)>) -> HubError {
-        let name = self.hub.cache.id.clone();
-        let endpoint = self.hub.options.endpoint.clone();
-        let broken = |reason: String| match progress {
-            Some((received, expected)) => self.interrupted(file, received, expected, reason),
-            None => HubError::Unreachable {
-                endpoint: endpoint.clone(),
-                what: format!("{file} of {name}"),
-                reason,
-            },
-        };
-        match error {
-            ApiError::TooManyRetries(last) => self.failed(*last, file, progress),
-            ApiError::RequestError(error) => match *error {
-                // The repository was shown, its files are not.
-                ureq::Error::StatusCode(401 | 403) => self.hub.gated(),
-                ureq::Error::StatusCode(status) => {
-                    let what = file.to_owned();
-                    HubError::Status {
-                        name,
-                        endpoint: endpoint.clone(),
-                        status,
-                        what,
-                    }
-                }
-                error if is_network(&error) => broken(error.to_string()),
-                error => self.hub.protocol(format!("{file}: {error}")),
-            },
-            ApiError::IoError(error) if is_disk(&error) => HubError::Cache {
-                path: self.hub.cache.cache.clone(),
-                source: error,
-            },
-            ApiError::IoError(error) => broken(error.to_string()),
-            ApiError::LockAcquisition(lock) => HubError::Busy { lock },
-            ApiError::InvalidResume => broken("what was there before does not fit".into()),
-            error => self.hub.protocol(format!("{file}: {error}")),
-        }
-    }
-}
-
-fn length(path: &Path) -> Option<u64> {
-    fs::metadata(path)
-        .ok()
-        .filter(fs::Metadata::is_file)
-        .map(|metadata| metadata.len())
-}
-
-/// Points from a snapshot to a blob, as the other libraries do: with a relative link where the
-/// system has links, else with a copy.
-fn link(blob: &Path, etag: &str, pointer: &Path) -> io::Result<()> {
-    if let Some(folder) = pointer.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    #[cfg(unix)]
-    {
-        let _ = blob;
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(etag), pointer)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = etag;
-        fs::hard_link(blob, pointer).or_else(|_| fs::copy(blob, pointer).map(drop))
-    }
-}
-
-/// Whether a request failed on the way, as opposed to being malformed or refused.
-fn is_network(error: &ureq::Error) -> bool {
-    matches!(
-        error,
-        ureq::Error::Io(_)
-            | ureq::Error::Timeout(_)
-            | ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed
-            | ureq::Error::Protocol(_)
-            | ureq::Error::Tls(_)
-            | ureq::Error::ConnectProxyFailed(_)
-    )
-}
-
-/// Whether an error while a body was copied to a file is the file's.
-fn is_disk(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory
-    )
-}
-
-/// Hands hf-hub's progress on.
-struct Meter<'a> {
-    options: &'a HubOptions,
-    file: &'a str,
-    started: bool,
-}
-
-impl Meter<'_> {
-    fn tell(&self, event: &DownloadEvent<'_>) {
-        if let Some(progress) = &self.options.progress {
-            progress(event);
-        }
-    }
-}
-
-impl Progress for Meter<'_> {
-    fn init(&mut self, size: usize, _: &str) {
-        // hf-hub begins twice.
-        if !self.started {
-            self.started = true;
-            self.tell(&DownloadEvent::Started {
-                file: self.file,
-                bytes: size as u64,
-            });
-        }
-    }
-
-    fn update(&mut self, size: usize) {
-        if size > 0 {
-            self.tell(&DownloadEvent::Advanced { bytes: size as u64 });
-        }
-    }
-
-    fn finish(&mut self) {
-        self.tell(&DownloadEvent::Finished { file: self.file });
-    }
+    escaped
 }

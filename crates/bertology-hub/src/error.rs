@@ -225,6 +225,133 @@ pub enum HubError {
         what: String,
     },
 
+    /// A server that is asked too much, and wants more time than a program waits.
+    #[error(
+        "{endpoint} answered {status} when asked for {what} of {name} and wants no request for {seconds} s; run the \
+         command again then"
+    )]
+    AskedToWait {
+        /// The hub id.
+        name: String,
+        /// The address that answered.
+        endpoint: String,
+        /// The status.
+        status: u16,
+        /// What was asked for.
+        what: String,
+        /// How long it wants to be left alone.
+        seconds: u64,
+    },
+
+    /// A redirect that is not followed: in a circle, without end, to nowhere, or from an encrypted address to one
+    /// that is not.
+    #[error("{what} of {name} cannot be fetched: {reason}; is HF_ENDPOINT right?")]
+    Redirect {
+        /// The hub id.
+        name: String,
+        /// What was asked for.
+        what: String,
+        /// Who redirects and what is wrong with it.
+        reason: String,
+    },
+
+    /// What came is not what the hub announced. It was deleted.
+    #[error(
+        "{file} of {name} is not what the hub announces: its digest should be {expected} and is {found}; what came \
+         was deleted. Run the command again, and if this stays so, do not trust the network or the mirror that it \
+         comes from"
+    )]
+    Digest {
+        /// The hub id.
+        name: String,
+        /// The file.
+        file: String,
+        /// The digest announced, SHA-256 or SHA-1 in hexadecimal digits.
+        expected: String,
+        /// The digest of what came; of SHA-1, as git names a file.
+        found: String,
+    },
+
+    /// More came than the hub announced.
+    #[error(
+        "the transfer of {file} of {name} was stopped: more came than the {announced} bytes that were announced; what \
+         came was deleted. Run the command again, and if this stays so, do not trust the network or the mirror that it \
+         comes from"
+    )]
+    MoreThanAnnounced {
+        /// The hub id.
+        name: String,
+        /// The file.
+        file: String,
+        /// The size announced, in bytes.
+        announced: u64,
+    },
+
+    /// A file that is read whole, and is announced larger than any such file is.
+    #[error(
+        "{file} of {name} is announced with {announced} bytes, and no such file has more than {limit}: it is not \
+         fetched"
+    )]
+    TooLarge {
+        /// The hub id.
+        name: String,
+        /// The file.
+        file: String,
+        /// The size announced, in bytes.
+        announced: u64,
+        /// The largest that is fetched.
+        limit: u64,
+    },
+
+    /// The file does not fit on the disk.
+    #[error(
+        "{file} of {name} does not fit into the cache {folder}: {missing} bytes are missing of it, and {free} are \
+         free; make room, or set HF_HUB_CACHE to a folder on another disk"
+    )]
+    NoSpace {
+        /// The hub id.
+        name: String,
+        /// The file.
+        file: String,
+        /// The cache.
+        folder: PathBuf,
+        /// What is still to be fetched, in bytes.
+        missing: u64,
+        /// What is free, in bytes.
+        free: u64,
+    },
+
+    /// What git keeps in the place of a large file was given in its place.
+    #[error(
+        "{path} is a git-lfs pointer, not the file itself{}",
+        match from {
+            Some(endpoint) => format!(", as {endpoint} gives it: it serves no large files; is HF_ENDPOINT right?"),
+            None => "; run `git lfs pull` in that folder".to_owned(),
+        }
+    )]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+        /// The hub that gave it; `None` where it lay on the disk.
+        from: Option<String>,
+    },
+
+    /// The token is none.
+    #[error(
+        "the token holds characters that no token has; set HF_TOKEN to a token of the hub, or log in again \
+         (its file is HF_TOKEN_PATH, or `token` in HF_HOME)"
+    )]
+    InvalidToken,
+
+    /// The hub's address is none.
+    #[error("{endpoint:?} is no address of a hub: {reason}; set HF_ENDPOINT to one, or unset it")]
+    InvalidEndpoint {
+        /// The address given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The hub's answer makes no sense.
     #[error(
         "the answer of {endpoint} about {name} cannot be used: {reason}; is HF_ENDPOINT right?"
@@ -282,6 +409,15 @@ impl HubError {
             | Self::NotCached { .. }
             | Self::Unreachable { .. }
             | Self::Status { .. }
+            | Self::AskedToWait { .. }
+            | Self::Redirect { .. }
+            | Self::Digest { .. }
+            | Self::MoreThanAnnounced { .. }
+            | Self::TooLarge { .. }
+            | Self::NoSpace { .. }
+            | Self::LfsPointer { .. }
+            | Self::InvalidToken
+            | Self::InvalidEndpoint { .. }
             | Self::Protocol { .. }
             | Self::Cache { .. }
             | Self::Busy { .. }

@@ -1,6 +1,8 @@
 //! Which files of a repository a model needs.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::HubError;
@@ -95,16 +97,49 @@ fn is_small(name: &str) -> bool {
     named.contains(&name) || (plain && (name.starts_with("tokenizer") || name.starts_with("vocab")))
 }
 
+/// Whether a file holds weights, as opposed to what is read whole into memory.
+#[cfg(feature = "download")]
+pub(crate) fn is_weights(name: &str) -> bool {
+    !name.ends_with(".json") && !is_small(name)
+}
+
+/// Whether a file is what git keeps in the place of a large file's content.
+pub(crate) fn is_pointer_file(path: &Path) -> io::Result<bool> {
+    const FIRST_LINE: &[u8] = b"version https://git-lfs.github.com/spec/";
+    let mut first = Vec::new();
+    File::open(path)?
+        .take(FIRST_LINE.len() as u64)
+        .read_to_end(&mut first)?;
+    Ok(first == FIRST_LINE)
+}
+
+/// The largest index that is read. One of a thousand shards and a million tensors has a third of it.
+const INDEX: u64 = 256 << 20;
+
 /// The names of the shards that an index lists.
 pub(crate) fn shards(index: &Path) -> Result<BTreeSet<String>, HubError> {
     let broken = |reason: String| HubError::Index {
         path: index.to_owned(),
         reason,
     };
-    let bytes = std::fs::read(index).map_err(|source| HubError::Cache {
+    let unreadable = |source| HubError::Cache {
         path: index.to_owned(),
         source,
-    })?;
+    };
+    if is_pointer_file(index).map_err(unreadable)? {
+        return Err(HubError::LfsPointer {
+            path: index.to_owned(),
+            from: None,
+        });
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(index).map_err(unreadable)?;
+    file.take(INDEX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > INDEX {
+        return Err(broken(format!("it is larger than {INDEX} bytes")));
+    }
     let json: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
     let map = json

@@ -18,18 +18,24 @@
 //! layout (`models--org--name/{blobs,refs,snapshots}`), so that a model fetched by either is
 //! there for both.
 //!
-//! Fetching is done by the `hf-hub` crate, version 0.5 and not 1.0: on two cores the latter with
-//! its asynchronous client and its transfer protocol compiled in 9 minutes of processor time,
-//! the former in 1½, and this crate needs neither. Without the feature `download` (on by
-//! default) only local folders and the cache are looked into.
+//! Fetching is done on top of a small HTTP client, `ureq`, which follows no redirect by itself: the token goes to the
+//! endpoint's own address only. What is fetched is compared with the digest that the hub announces, has the size that
+//! was announced, and has to keep coming. Without the feature `download` (on by default) only local folders and the
+//! cache are looked into.
 
 mod cache;
+#[cfg(feature = "download")]
+mod client;
+#[cfg(feature = "download")]
+mod digest;
 #[cfg(feature = "download")]
 mod download;
 mod error;
 mod files;
 mod name;
 mod options;
+#[cfg(feature = "download")]
+mod transfer;
 
 use std::path::PathBuf;
 

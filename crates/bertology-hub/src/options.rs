@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The address of the Hugging Face hub.
 pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -21,6 +22,18 @@ pub enum DownloadEvent<'a> {
     Advanced {
         /// Bytes since the last event.
         bytes: u64,
+    },
+    /// What the cache held of the file is not what the hub announces. It was deleted, and all of the file is fetched.
+    Discarded {
+        /// The file's name in the repository.
+        file: &'a str,
+    },
+    /// The server wants to be left alone for a while, and is.
+    Waiting {
+        /// What was asked for: a file's name in the repository, or `the list of files`.
+        what: &'a str,
+        /// How long.
+        seconds: u64,
     },
     /// The current file is complete.
     Finished {
@@ -45,10 +58,13 @@ pub struct HubOptions {
     pub offline: bool,
     /// Address of the hub, without a slash at its end.
     pub endpoint: String,
-    /// The user's token, sent with every request to the endpoint.
+    /// The user's token, sent with every request to the endpoint and to nobody else, wherever the endpoint redirects.
     pub token: Option<String>,
-    /// How often a broken transfer is continued before it counts as failed.
+    /// How often a broken transfer is continued, and a request repeated that the hub could not answer just then,
+    /// before it counts as failed.
     pub retries: usize,
+    /// How long a server may send nothing (fewer than 1,024 bytes of a file) before it counts as gone.
+    pub stall: Duration,
     /// Whether the user wants progress bars (`HF_HUB_DISABLE_PROGRESS_BARS`). This crate draws
     /// none; who draws them from [`HubOptions::progress`] should ask.
     pub progress_bars: bool,
@@ -66,6 +82,7 @@ impl Default for HubOptions {
             endpoint: DEFAULT_ENDPOINT.to_owned(),
             token: None,
             retries: 3,
+            stall: Duration::from_secs(30),
             progress_bars: true,
             progress: None,
         }
@@ -78,10 +95,11 @@ impl std::fmt::Debug for HubOptions {
             .field("revision", &self.revision)
             .field("cache_dir", &self.cache_dir)
             .field("offline", &self.offline)
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.endpoint_shown())
             // A token must not end in a log.
             .field("token", &self.token.as_ref().map(|_| "…"))
             .field("retries", &self.retries)
+            .field("stall", &self.stall)
             .field("progress_bars", &self.progress_bars)
             .field("progress", &self.progress.is_some())
             .finish()
@@ -99,6 +117,7 @@ impl HubOptions {
     /// | token | `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file `HF_TOKEN_PATH`, `token` in the home |
     /// | endpoint | `HF_ENDPOINT`, the public hub |
     /// | offline | `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is `1`, `ON`, `YES` or `TRUE` |
+    /// | stall | `HF_HUB_DOWNLOAD_TIMEOUT`, whole seconds; 30 |
     /// | progress bars | unless `HF_HUB_DISABLE_PROGRESS_BARS` is one of these |
     ///
     /// A token file that cannot be read counts as absent: it is no error to have none.
@@ -131,16 +150,41 @@ impl HubOptions {
                 std::fs::read_to_string(file).ok()
             });
         let endpoint = get("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        let stall = get("HF_HUB_DOWNLOAD_TIMEOUT")
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .filter(|&seconds: &u64| seconds > 0)
+            .map(Duration::from_secs);
         let on = |name: &str| get(name).is_some_and(|value| is_true(&value));
+        let default = Self::default();
         Self {
             cache_dir,
+            stall: stall.unwrap_or(default.stall),
             token: token
                 .map(|token| token.trim().to_owned())
                 .filter(|token| !token.is_empty()),
             endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
             offline: on("HF_HUB_OFFLINE") || on("TRANSFORMERS_OFFLINE"),
             progress_bars: !on("HF_HUB_DISABLE_PROGRESS_BARS"),
-            ..Self::default()
+            ..default
+        }
+    }
+
+    /// The endpoint for messages: a password in it is nobody's business.
+    pub(crate) fn endpoint_shown(&self) -> String {
+        let Some((scheme, rest)) = self.endpoint.split_once("://") else {
+            return self.endpoint.clone();
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        format!("{scheme}://{host}{path}")
+    }
+
+    #[cfg(feature = "download")]
+    pub(crate) fn tell(&self, event: &DownloadEvent<'_>) {
+        if let Some(progress) = &self.progress {
+            progress(event);
         }
     }
 }
@@ -212,6 +256,11 @@ mod tests {
             env(&[("HF_ENDPOINT", "http://127.0.0.1:1/")]).endpoint,
             "http://127.0.0.1:1"
         );
+        let stall = |text| env(&[("HF_HUB_DOWNLOAD_TIMEOUT", text)]).stall.as_secs();
+        assert_eq!(
+            ["7", " 90 ", "0", "soon", ""].map(stall),
+            [7, 90, 30, 30, 30]
+        );
     }
 
     #[test]
@@ -229,5 +278,9 @@ mod tests {
         let options = env(&[("HF_HOME", home), path, token]);
         assert_eq!(options.token.as_deref(), Some("from-env"));
         assert!(!format!("{options:?}").contains("from-env"));
+
+        let password = env(&[("HF_ENDPOINT", "https://me:secret@hub.example:8/a@b/")]);
+        assert_eq!(password.endpoint_shown(), "https://hub.example:8/a@b");
+        assert!(!format!("{password:?}").contains("secret"));
     }
 }

@@ -6,6 +6,8 @@ mod local;
 mod online;
 #[cfg(feature = "download")]
 mod server;
+#[cfg(feature = "download")]
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};

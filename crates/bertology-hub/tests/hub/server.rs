@@ -1,12 +1,23 @@
 //! A tiny hub on the loopback interface: enough of the two addresses that a client asks.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
+use sha2::{Digest, Sha256};
+
 pub(crate) const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// How the content of a file is sent, where it is not sent as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Its first byte, and then nothing more.
+    Stall,
+    /// Without an end, of a length that is told (then it is far too long) or not.
+    Endless { told: bool },
+}
 
 /// One repository and how the hub behaves about it.
 #[derive(Default)]
@@ -31,6 +42,20 @@ pub(crate) struct Hub {
     pub(crate) careless: bool,
     /// Send weights from another address, as the hub does with large files.
     pub(crate) redirect: bool,
+    /// The address that weights are sent from, if not this one.
+    pub(crate) cdn: Option<String>,
+    /// Where every file redirects to, whatever address it is asked at.
+    pub(crate) detour: Option<String>,
+    /// Tag files with their SHA-256, as the hub does with large files.
+    pub(crate) hashes: bool,
+    /// Send this in the place of a file's content.
+    pub(crate) altered: Option<(String, Vec<u8>)>,
+    /// How a file is sent.
+    pub(crate) manner: Option<(String, Manner)>,
+    /// Say of every file that it has so many bytes.
+    pub(crate) announce: Option<u64>,
+    /// Answer so many requests whose path holds a text with 429 and this `Retry-After`.
+    pub(crate) later: Option<(&'static str, usize, &'static str)>,
     /// Every request: the path, the `Authorization` and the `Range` header.
     pub(crate) seen: Vec<(String, Option<String>, Option<String>)>,
 }
@@ -57,7 +82,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(hub: Hub) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1", hub)
+    }
+
+    pub(crate) fn start_at(host: &str, hub: Hub) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let hub = Arc::new(Mutex::new(hub));
         let shared = Arc::clone(&hub);
@@ -128,10 +157,19 @@ fn serve(mut stream: TcpStream, address: SocketAddr, hub: &Mutex<Hub>) -> bool {
     ));
     let (head, body) = hub.answer(&path, range.as_deref(), address);
     let body = hub.cut_short(&path, range.as_deref(), body);
+    let manner = hub.manner(&path, range.as_deref());
     drop(hub);
     // The client may have gone away; that is its business.
     let _ = stream.write_all(format!("HTTP/1.1 {head}Connection: close\r\n\r\n").as_bytes());
-    let _ = stream.write_all(&body);
+    match manner {
+        None => drop(stream.write_all(&body)),
+        Some(Manner::Stall) => {
+            let _ = stream.write_all(&body[..1]);
+            // Until the client has enough of it.
+            let _ = stream.read(&mut [0]);
+        }
+        Some(Manner::Endless { .. }) => while stream.write_all(&[b't'; 4096]).is_ok() {},
+    }
     true
 }
 
@@ -148,7 +186,15 @@ fn status(status: u16, code: &str) -> (String, Vec<u8>) {
 }
 
 impl Hub {
-    fn answer(&self, path: &str, range: Option<&str>, at: SocketAddr) -> (String, Vec<u8>) {
+    fn answer(&mut self, path: &str, range: Option<&str>, at: SocketAddr) -> (String, Vec<u8>) {
+        let later = self.later.as_mut();
+        if let Some((_, left, after)) =
+            later.filter(|(text, left, _)| *left > 0 && path.contains(*text))
+        {
+            *left -= 1;
+            let head = format!("429 Later\r\nRetry-After: {after}\r\nContent-Length: 0\r\n");
+            return (head, Vec::new());
+        }
         if let Some(rest) = path.strip_prefix(&format!("/api/models/{}/revision/", self.id)) {
             return self.list(&rest.replace("%2F", "/"));
         }
@@ -160,20 +206,32 @@ impl Hub {
             if let Some(code) = self.refuse_files {
                 return status(code, "GatedRepo");
             }
+            if self.detour.is_some() {
+                return self.redirected();
+            }
             if self.redirect && self.files.contains_key(name) && name.contains("model") {
+                let here = format!("http://{at}");
+                let cdn = self.cdn.as_ref().unwrap_or(&here);
                 let head = format!(
-                    "302 Found\r\nLocation: http://{at}/cdn/{sha}/{name}\r\nX-Repo-Commit: {sha}\r\n\
+                    "302 Found\r\nLocation: {cdn}/cdn/{sha}/{name}\r\nX-Repo-Commit: {sha}\r\n\
                      X-Linked-Etag: \"{}\"\r\nContent-Length: 0\r\n",
-                    etag(name)
+                    self.tag(name)
                 );
                 return (head, Vec::new());
             }
             return self.file(sha, name, range);
         }
         match file("/cdn/") {
+            Some(_) if self.detour.is_some() => self.redirected(),
             Some((sha, name)) => self.file(sha, name, range),
             None => status(404, "RepoNotFound"),
         }
+    }
+
+    fn redirected(&self) -> (String, Vec<u8>) {
+        let detour = self.detour.as_deref().unwrap_or_default();
+        let head = format!("302 Found\r\nLocation: {detour}\r\nContent-Length: 0\r\n");
+        (head, Vec::new())
     }
 
     fn list(&self, revision: &str) -> (String, Vec<u8>) {
@@ -202,31 +260,55 @@ impl Hub {
     }
 
     fn file(&self, sha: &str, name: &str, range: Option<&str>) -> (String, Vec<u8>) {
-        let Some(content) = self.files.get(name) else {
+        let Some(mut content) = self.files.get(name) else {
             return status(404, "EntryNotFound");
         };
+        if let Some((_, altered)) = self.altered.as_ref().filter(|(of, _)| of == name) {
+            content = altered;
+        }
         let total = content.len();
+        let said = self.announce.unwrap_or(total as u64);
         let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
         let (from, to) = match range {
             Some((from, "")) => (from.parse().unwrap(), total),
             Some((from, to)) => (from.parse().unwrap(), to.parse::<usize>().unwrap() + 1),
             None => (0, total),
         };
-        if self.careless && to != 1 {
+        let manner = self.manner.as_ref().filter(|(of, _)| of == name);
+        let endless = manner.map(|(_, manner)| *manner == Manner::Endless { told: false });
+        if (self.careless || endless == Some(true)) && to != 1 {
             return ("200 OK\r\n".to_owned(), content.clone());
         }
         if from >= total {
             return status(416, "");
         }
         let body = content[from..to].to_vec();
+        let comes = match manner {
+            Some((_, Manner::Endless { told: true })) if to != 1 => 1 << 40,
+            _ => body.len(),
+        };
         let head = format!(
             "206 Partial Content\r\nX-Repo-Commit: {sha}\r\nETag: \"{}\"\r\n\
-             Content-Range: bytes {from}-{}/{total}\r\nContent-Length: {}\r\n",
-            etag(name),
+             Content-Range: bytes {from}-{}/{said}\r\nContent-Length: {comes}\r\n",
+            self.tag(name),
             to - 1,
-            body.len()
         );
         (head, body)
+    }
+
+    /// The tag of a file: of what the repository has, whatever is sent.
+    pub(crate) fn tag(&self, name: &str) -> String {
+        match self.files.get(name) {
+            Some(content) if self.hashes => hex(&Sha256::digest(content)),
+            _ => etag(name),
+        }
+    }
+
+    /// How the content that is asked for is sent.
+    fn manner(&self, path: &str, range: Option<&str>) -> Option<Manner> {
+        let content = range.is_some_and(|range| range.ends_with('-'));
+        let (name, manner) = self.manner.as_ref()?;
+        (content && path.ends_with(name.as_str())).then_some(*manner)
     }
 
     fn cut_short(&mut self, path: &str, range: Option<&str>, mut body: Vec<u8>) -> Vec<u8> {
@@ -247,4 +329,8 @@ impl Hub {
 
 pub(crate) fn etag(name: &str) -> String {
     format!("tag-{}", name.replace('.', "-"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
