@@ -233,9 +233,9 @@ pub struct Architecture {
     /// Heads that the file no longer holds, by layer, under their original numbers
     /// (`pruned_heads`). Layers without pruned heads are absent.
     pub pruned_heads: BTreeMap<usize, BTreeSet<usize>>,
-    /// Heads that the file holds as zeros because software that cannot do without them shall load it
-    /// ([`write_pruned`](crate::write_pruned) remembers them under `zeroed_heads`): they are no heads, and
-    /// models are built without them. One that has been trained since is a head again and not among them.
+    /// Heads that the file holds with nothing but zeros in it: pruning leaves one in a layer that lost all, and
+    /// writes all so that are to keep their shape. They add nothing whatever the input, so models run without
+    /// them. By layer; layers without such heads are absent.
     pub zeroed_heads: BTreeMap<usize, BTreeSet<usize>>,
 }
 
@@ -246,14 +246,25 @@ impl Architecture {
         self.hidden_size / self.num_heads
     }
 
-    /// Original numbers of the heads that layer `layer` still has, ascending; of a file, with those that it
-    /// holds as zeros.
+    /// Original numbers of the heads that layer `layer` still has, ascending.
     #[must_use]
     pub fn heads(&self, layer: usize) -> Vec<usize> {
         let pruned = self.pruned_heads.get(&layer);
         (0..self.num_heads)
             .filter(|head| pruned.is_none_or(|set| !set.contains(head)))
             .collect()
+    }
+
+    /// Original numbers of the heads that the file has room for, ascending: those of [`Architecture::heads`] and
+    /// those of zeros. Other programs number them anew from 0.
+    #[must_use]
+    pub fn heads_in_file(&self, layer: usize) -> Vec<usize> {
+        let (pruned, zeroed) = (self.pruned_heads.get(&layer), self.zeroed_heads.get(&layer));
+        let gone = |head: &usize| {
+            pruned.is_some_and(|set| set.contains(head))
+                && !zeroed.is_some_and(|set| set.contains(head))
+        };
+        (0..self.num_heads).filter(|head| !gone(head)).collect()
     }
 
     /// The longest sequence in tokens that the position table admits.

@@ -1,6 +1,6 @@
 //! A model folder opened: the description, the tensors by canonical name, and the account of both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use crate::arch::{Architecture, TaskHead};
 use crate::config::{Config, OpenAs};
 use crate::names::{IgnoreReason, Meaning, Names, expected};
 use crate::parameter::{Affine, LayerParameter, Parameter};
+use crate::prune::zeroed_heads;
 use crate::report::{Ignored, MissingTensor, Report, TensorInfo};
 use crate::tensors::{Tensor, TensorSet};
 
@@ -291,40 +292,12 @@ impl Checkpoint {
             report,
             hash: OnceLock::new(),
         };
+        // Only where every shape is what the config says: it may claim billions of heads.
         if problems.is_empty() {
-            checkpoint.architecture.zeroed_heads = checkpoint.zeroed()?;
+            let tensor = |parameter| checkpoint.parameter(parameter);
+            checkpoint.architecture.zeroed_heads = zeroed_heads(&checkpoint.architecture, tensor);
         }
         Ok((checkpoint, problems))
-    }
-
-    /// Of the heads that the config calls zeroed, those that add nothing in this file: their columns of the output
-    /// map are zero. Training may have made them heads again, and other software may have pruned them.
-    fn zeroed(&self) -> Result<BTreeMap<usize, BTreeSet<usize>>, Error> {
-        let arch = &self.architecture;
-        let mut zeroed = BTreeMap::new();
-        for (&layer, named) in &arch.zeroed_heads {
-            let output = LayerParameter::AttentionOutput(Affine::Weight);
-            let Some(values) = self.values(Parameter::Layer(layer, output))? else {
-                continue;
-            };
-            let (live, dim) = (arch.heads(layer), arch.head_dim());
-            if live.is_empty() {
-                continue;
-            }
-            let silent = |(slot, _): &(usize, usize)| {
-                let mut rows = values.chunks_exact(live.len() * dim);
-                rows.all(|row| row[slot * dim..][..dim].iter().all(|value| *value == 0.0))
-            };
-            let heads = live.iter().copied().enumerate();
-            let heads = heads
-                .filter(|(_, head)| named.contains(head))
-                .filter(silent);
-            let heads: BTreeSet<usize> = heads.map(|(_, head)| head).collect();
-            if !heads.is_empty() {
-                zeroed.insert(layer, heads);
-            }
-        }
-        Ok(zeroed)
     }
 }
 

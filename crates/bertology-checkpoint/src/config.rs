@@ -41,10 +41,6 @@ pub struct Config {
     raw: Map<String, Value>,
 }
 
-/// Heads whose rows are gone, by layer; transformers' key.
-pub(crate) const PRUNED_HEADS: &str = "pruned_heads";
-/// Heads whose rows are zero, by layer; ours.
-pub(crate) const ZEROED_HEADS: &str = "zeroed_heads";
 /// Sizes are held below this, so that products of two of them cannot overflow.
 const LARGEST: u64 = u32::MAX as u64;
 
@@ -218,50 +214,49 @@ impl Config {
             .collect())
     }
 
-    /// Heads under a key that maps layers to lists of them.
-    pub(crate) fn heads_by_layer(
+    pub(crate) fn pruned_heads(
         &self,
-        key: &'static str,
         layers: usize,
         heads: usize,
     ) -> Result<BTreeMap<usize, BTreeSet<usize>>, Error> {
-        let Some(value) = self.value(key) else {
+        const KEY: &str = "pruned_heads";
+        let Some(value) = self.value(KEY) else {
             return Ok(BTreeMap::new());
         };
         let Value::Object(map) = value else {
-            return Err(self.wrong(key, "is not an object from layers to lists of heads".into()));
+            return Err(self.wrong(KEY, "is not an object from layers to lists of heads".into()));
         };
-        let mut named: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for (name, list) in map {
-            let layer = name
+        let mut pruned: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (key, list) in map {
+            let layer = key
                 .trim()
                 .parse::<usize>()
                 .ok()
                 .filter(|&layer| layer < layers);
             let Some(layer) = layer else {
                 return Err(self.wrong(
-                    key,
-                    format!("names layer `{name}`; the layers are 0 to {}", layers - 1),
+                    KEY,
+                    format!("names layer `{key}`; the layers are 0 to {}", layers - 1),
                 ));
             };
             let Value::Array(list) = list else {
-                return Err(self.wrong(key, format!("has {list} for layer {name}, not a list")));
+                return Err(self.wrong(KEY, format!("has {list} for layer {key}, not a list")));
             };
             for head in list {
                 let number = head.as_u64().filter(|&number| number < heads as u64);
                 let Some(number) = number else {
                     return Err(self.wrong(
-                        key,
+                        KEY,
                         format!(
                             "names head {head} of layer {layer}; the heads are 0 to {}",
                             heads - 1
                         ),
                     ));
                 };
-                named.entry(layer).or_default().insert(number as usize);
+                pruned.entry(layer).or_default().insert(number as usize);
             }
         }
-        Ok(named)
+        Ok(pruned)
     }
 
     /// A key that is present and not null.

@@ -7,7 +7,7 @@ use crate::arch::{
     Activation, Architecture, Family, NormPlacement, Pooling, PositionIds, Positions, ScoreScale,
     Segments, TaskHead,
 };
-use crate::config::{Config, OpenAs, PRUNED_HEADS, ZEROED_HEADS};
+use crate::config::{Config, OpenAs};
 
 /// A config class of transformers: what it calls the sizes, and its defaults.
 struct ConfigClass {
@@ -232,8 +232,8 @@ impl Config {
                 _ => Activation::Tanh,
             },
             head,
-            pruned_heads: self.heads_by_layer(PRUNED_HEADS, num_layers, num_heads)?,
-            zeroed_heads: self.heads_by_layer(ZEROED_HEADS, num_layers, num_heads)?,
+            pruned_heads: self.pruned_heads(num_layers, num_heads)?,
+            zeroed_heads: std::collections::BTreeMap::new(),
         };
         if architecture.max_tokens() == 0 {
             return Err(self.wrong(

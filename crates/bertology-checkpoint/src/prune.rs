@@ -50,8 +50,6 @@ pub(crate) struct Plan {
     pub(crate) pruned: BTreeMap<usize, BTreeSet<usize>>,
     /// Every head that no longer contributes, whether its rows are gone or zero.
     pub(crate) silent: HeadSet,
-    /// Heads written as zeros, by layer.
-    pub(crate) zeroed: BTreeMap<usize, BTreeSet<usize>>,
     /// Heads written as zeros so that their layer has one: `(layer, head)`.
     pub(crate) survivors: Vec<(usize, usize)>,
 }
@@ -66,20 +64,17 @@ impl Plan {
             transposed: architecture.family.table().transposed,
             pruned: BTreeMap::new(),
             silent: architecture.pruned_heads.clone().into(),
-            zeroed: BTreeMap::new(),
             survivors: Vec::new(),
         };
+        plan.silent
+            .extend(HeadSet::from(architecture.zeroed_heads.clone()).iter());
         plan.silent.extend(heads.iter());
-        for (layer, zeroed) in &architecture.zeroed_heads {
-            plan.silent
-                .extend(zeroed.iter().map(|head| (*layer, *head)));
-        }
         for layer in 0..architecture.num_layers {
             let live = architecture.heads(layer);
             let place = |head: usize| {
                 live.iter()
                     .position(|&other| other == head)
-                    .filter(|_| !plan.silent.contains(layer, head))
+                    .filter(|_| !heads.contains(layer, head))
             };
             let mut written: Vec<usize> = match export {
                 Export::Zeroed => (0..architecture.num_heads).collect(),
@@ -102,15 +97,7 @@ impl Plan {
             if !gone.is_empty() {
                 plan.pruned.insert(layer, gone);
             }
-            let slots: Vec<Option<usize>> = written.iter().map(|head| place(*head)).collect();
-            let zeroed = written
-                .iter()
-                .zip(&slots)
-                .filter(|(_, slot)| slot.is_none());
-            let zeroed: BTreeSet<usize> = zeroed.map(|(head, _)| *head).collect();
-            if !zeroed.is_empty() {
-                plan.zeroed.insert(layer, zeroed);
-            }
+            let slots = written.into_iter().map(place).collect();
             plan.layers.push(LayerPlan {
                 slots,
                 source: live.len(),
@@ -165,6 +152,23 @@ impl Plan {
         let Some(Parameter::Layer(layer, parameter)) = parameter else {
             return None;
         };
+        let Held { axis, parts } = Held::of(layer, parameter, self.transposed)?;
+        self.layers
+            .get(layer)
+            .filter(|plan| !plan.changes_nothing())
+            .map(|layer| Affected { layer, axis, parts })
+    }
+}
+
+/// How a tensor holds heads: head-major along `axis`, `parts` times over (queries, keys, values).
+struct Held {
+    axis: usize,
+    parts: usize,
+}
+
+impl Held {
+    /// Nothing where the parameter belongs to no head; `transposed`: the file holds linear maps as `[in, out]`.
+    fn of(layer: usize, parameter: LayerParameter, transposed: bool) -> Option<Self> {
         let (axis, parts) = match parameter {
             LayerParameter::Query(_) | LayerParameter::Key(_) | LayerParameter::Value(_) => (0, 1),
             LayerParameter::QueryKeyValue(_) => (0, 3),
@@ -176,19 +180,68 @@ impl Plan {
             | LayerParameter::MlpOut(_)
             | LayerParameter::MlpNorm(_) => return None,
         };
-        let turned = self.transposed && Parameter::Layer(layer, parameter).is_block_map();
-        self.layers
-            .get(layer)
-            .filter(|plan| !plan.changes_nothing())
-            .map(|layer| Affected {
-                layer,
-                axis: if turned { 1 - axis } else { axis },
-                parts,
-            })
+        let turned = transposed && Parameter::Layer(layer, parameter).is_block_map();
+        Some(Self {
+            axis: if turned { 1 - axis } else { axis },
+            parts,
+        })
+    }
+
+    /// Whether all that a tensor has of one of `heads` heads, the one at `slot`, is zeros.
+    fn zero(&self, tensor: &Tensor, slot: usize, heads: usize, head_dim: usize) -> bool {
+        let inner: usize = tensor.shape().iter().skip(self.axis + 1).product();
+        let outer: usize = self.parts * tensor.shape().iter().take(self.axis).product::<usize>();
+        let block = head_dim * inner * (tensor.dtype().bitsize() / 8);
+        (0..outer).all(|repeat| {
+            let start = (repeat * heads + slot) * block;
+            let bytes = tensor.bytes().get(start..start + block);
+            bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+        })
     }
 }
 
-/// Where a tensor holds heads: head-major along `axis`, `parts` times over (queries, keys, values).
+/// The heads of which the files hold zeros only: weights and biases of query, key and value, and their columns of
+/// the output. All shapes must be those of the architecture.
+pub(crate) fn zeroed_heads<'t>(
+    architecture: &Architecture,
+    tensor: impl Fn(Parameter) -> Option<&'t Tensor>,
+) -> BTreeMap<usize, BTreeSet<usize>> {
+    use LayerParameter as P;
+    // The output first: of a head that does something, its first row tells.
+    let parameters = [
+        P::AttentionOutput,
+        P::Query,
+        P::Key,
+        P::Value,
+        P::QueryKeyValue,
+    ]
+    .into_iter()
+    .flat_map(|make: fn(Affine) -> P| [make(Affine::Weight), make(Affine::Bias)]);
+    let parameters: Vec<P> = parameters.collect();
+    let transposed = architecture.family.table().transposed;
+    let mut zeroed: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for layer in 0..architecture.num_layers {
+        let heads = architecture.heads(layer);
+        for (slot, head) in heads.iter().enumerate() {
+            let zero = parameters.iter().all(|&parameter| {
+                let held = Held::of(layer, parameter, transposed);
+                match (held, tensor(Parameter::Layer(layer, parameter))) {
+                    (Some(held), Some(tensor)) => {
+                        held.zero(tensor, slot, heads.len(), architecture.head_dim())
+                    }
+                    // The output's bias is no head's, and queries, keys and values are one tensor or three.
+                    _ => true,
+                }
+            });
+            if zero {
+                zeroed.entry(layer).or_default().insert(*head);
+            }
+        }
+    }
+    zeroed
+}
+
+/// [`Held`] of a tensor that changes.
 struct Affected<'a> {
     layer: &'a LayerPlan,
     axis: usize,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::config::{CONFIG_FILE, PRUNED_HEADS, ZEROED_HEADS};
+use crate::config::CONFIG_FILE;
 use crate::heads::HeadSet;
 use crate::names::IgnoreReason;
 use crate::parameter::Parameter;
@@ -77,8 +77,7 @@ const WEIGHTS: &str = "model.safetensors";
 /// again. [`Export::Zeroed`] of an already pruned source restores full shapes with zeros.
 ///
 /// A layer that loses all heads keeps one whose weights are zero: the same function, and
-/// transformers can load it. Heads of zeros are named under `zeroed_heads`, so that this library knows that
-/// they are gone; others keep a key that they do not know as it is.
+/// transformers can load it.
 ///
 /// # Errors
 /// If a head does not exist, the folder has content (see [`WriteOptions::overwrite`]) or is the
@@ -171,15 +170,15 @@ fn staging_folder(parent: &Path) -> Result<tempfile::TempDir, Error> {
 }
 
 fn new_config(checkpoint: &Checkpoint, plan: &Plan) -> Map<String, Value> {
+    const KEY: &str = "pruned_heads";
     let mut config = checkpoint.config().raw().clone();
-    for (key, heads) in [(PRUNED_HEADS, &plan.pruned), (ZEROED_HEADS, &plan.zeroed)] {
-        let by_layer = heads
-            .iter()
-            .map(|(layer, heads)| (layer.to_string(), json!(heads)));
-        let by_layer: Map<String, Value> = by_layer.collect();
-        if !by_layer.is_empty() || config.contains_key(key) {
-            config.insert(key.into(), Value::Object(by_layer));
-        }
+    let pruned: Map<String, Value> = plan
+        .pruned
+        .iter()
+        .map(|(layer, heads)| (layer.to_string(), json!(heads)))
+        .collect();
+    if !pruned.is_empty() || config.contains_key(KEY) {
+        config.insert(KEY.into(), Value::Object(pruned));
     }
     config
 }

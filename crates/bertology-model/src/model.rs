@@ -354,7 +354,8 @@ impl Reader<'_> {
 }
 
 impl<R: crate::Real> Model<R> {
-    /// Takes the weights out of a checkpoint, converted to `R`.
+    /// Takes the weights out of a checkpoint, converted to `R`. Heads of which it holds zeros only
+    /// ([`Architecture::zeroed_heads`]) are left out, as those that it does not hold at all.
     ///
     /// # Errors
     /// A parameter that is missing or has another size than the architecture says.
@@ -366,22 +367,23 @@ impl<R: crate::Real> Model<R> {
 impl<R: Real> Model<R> {
     /// [`Model::from_checkpoint`].
     pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
-        let mut arch = checkpoint.architecture().clone();
-        let zeroed = std::mem::take(&mut arch.zeroed_heads);
+        let arch = checkpoint.architecture().clone();
         let reader = Reader { checkpoint };
         let layers = (0..arch.num_layers)
             .map(|l| reader.layer(&arch, l))
             .collect::<Result<_, _>>()?;
         let shell = Arc::new(reader.shell(&arch)?);
+        let zeroed: Vec<HeadId> = arch
+            .zeroed_heads
+            .iter()
+            .flat_map(|(&layer, heads)| heads.iter().map(move |&head| HeadId { layer, head }))
+            .collect();
         let model = Self {
             arch: Arc::new(arch),
             shell,
             layers,
         };
-        let of_layer = |(layer, heads): (usize, BTreeSet<usize>)| {
-            heads.into_iter().map(move |head| HeadId { layer, head })
-        };
-        model.without_heads(zeroed.into_iter().flat_map(of_layer))
+        model.without_heads(zeroed)
     }
 
     /// The description; `pruned_heads` includes heads removed by [`Model::without_heads`].

@@ -125,14 +125,13 @@ fn activation(architecture: &Architecture) -> &'static str {
     }
 }
 
-/// Number of heads that the checkpoint has, of all layers.
+/// Number of heads that the checkpoint has, of all layers; those of zeros are none.
 fn live_heads(architecture: &Architecture) -> usize {
-    (0..architecture.num_layers)
-        .map(|layer| {
-            let zeroed = architecture.zeroed_heads.get(&layer);
-            architecture.heads(layer).len() - zeroed.map_or(0, BTreeSet::len)
-        })
-        .sum()
+    let zeroed: usize = architecture.zeroed_heads.values().map(BTreeSet::len).sum();
+    let held: usize = (0..architecture.num_layers)
+        .map(|layer| architecture.heads(layer).len())
+        .sum();
+    held.saturating_sub(zeroed)
 }
 
 fn types(tensors: &[TensorInfo]) -> String {
@@ -169,13 +168,13 @@ fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
             live_heads(arch)
         ),
     );
-    for (fate, by_layer) in [
-        ("lacks", &arch.pruned_heads),
-        ("holds as zeros", &arch.zeroed_heads),
+    for (heads, what) in [
+        (&arch.pruned_heads, "lacks"),
+        (&arch.zeroed_heads, "has zeros only for"),
     ] {
-        for (layer, heads) in by_layer.iter().filter(|(_, heads)| !heads.is_empty()) {
+        for (layer, heads) in heads.iter().filter(|(_, heads)| !heads.is_empty()) {
             let names: Vec<String> = heads.iter().map(ToString::to_string).collect();
-            fact("", format!("layer {layer} {fate} {}", names.join(", ")));
+            fact("", format!("layer {layer} {what} {}", names.join(", ")));
         }
     }
     fact("hidden size", count(arch.hidden_size as u64));

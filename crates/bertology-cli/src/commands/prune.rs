@@ -406,7 +406,7 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison, keep_shap
     for (layer, head) in &written.report.zeroed_survivors {
         lines.push(format!(
             "Layer {layer} has no head left; L{layer}H{head} is written as zeros, because \
-             transformers\ncannot run a layer without heads."
+             transformers\ncannot run a layer without heads. No command counts it."
         ));
     }
     lines.push(format!(

@@ -144,11 +144,11 @@ fn at(worst: &Worst) -> String {
 }
 
 fn place(tensor: &Comparison) -> String {
+    if tensor.compared == 0 {
+        return "left out: no head of this layer is there, or all are masked".into();
+    }
     if tensor.scale == 0.0 {
         return "zeros on both sides".into();
-    }
-    if tensor.compared == 0 {
-        return "left out: every head is masked".into();
     }
     at(&tensor.worst)
 }

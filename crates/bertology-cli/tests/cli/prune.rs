@@ -203,3 +203,87 @@ fn heads_found_by_masking_are_removed() {
         record["masking"]["heads_left"]
     );
 }
+
+#[test]
+fn a_head_of_zeros_is_counted_by_nobody() {
+    let toy = Toy::new();
+    // All of layer 1, and one head more: 12 - 5 are left.
+    let heads = ["--heads", "1:0-3", "--heads", "0.2"];
+    let pruned = [&heads[..], &["--output", "OUT/pruned"]].concat();
+    toy.run("prune", &pruned).ok();
+    let zeroed = [&heads[..], &["--output", "OUT/zeroed", "--keep-shape"]].concat();
+    toy.run("prune", &zeroed).ok();
+    let forms = ["pruned", "zeroed"];
+    for form in forms {
+        let ran = run(&["inspect", &toy.text(&format!("{form}/model")), "--json"]).ok();
+        assert_eq!(ran.json()["heads_present"], 7, "{form}");
+        let ran = run(&["inspect", &toy.text(&format!("{form}/model"))]).ok();
+        assert!(ran.out.contains("7 of 12 present"), "{}", ran.out);
+    }
+
+    // What masks make of the whole model is what every form gives, to the last bit.
+    let mask = toy.text("pruned/head_mask.npy");
+    for command in ["importance", "ablate"] {
+        toy.run(
+            command,
+            &["--mask", &mask, "--output", &format!("OUT/{command}")],
+        )
+        .ok();
+    }
+    // The tables and arrays of a command on one form of the model.
+    let outputs = |command: &str, form: &str, more: &[&str]| {
+        let (model, out) = (
+            toy.text(&format!("{form}/model")),
+            format!("{command}-{form}"),
+        );
+        let mut arguments = toy.arguments(command, more);
+        arguments[1] = model;
+        arguments.extend(["--output".to_owned(), toy.text(&out)]);
+        run(&arguments).ok();
+        (files(&toy, &out), toy.record(&out)["results"].clone())
+    };
+    for command in ["importance", "ablate"] {
+        let expected = files(&toy, command);
+        assert!(!expected.is_empty());
+        for form in forms {
+            let (found, _) = outputs(command, form, &[]);
+            assert_eq!(found, expected, "{command} of the {form} model");
+        }
+    }
+    for (command, more) in [
+        ("patterns", &[][..]),
+        ("mask", &["--threshold", "0.5"]),
+        ("evaluate", &[]),
+        ("cluster", &[]),
+        ("extract", &["--attentions", "--limit", "3"]),
+    ] {
+        let [first, second] = forms.map(|form| outputs(command, form, more));
+        assert_eq!(first.0, second.0, "{command}");
+    }
+    let ranks = toy.array("importance-zeroed/head_ranks.npy").2;
+    let mut live: Vec<f64> = ranks.into_iter().filter(|rank| *rank >= 0.0).collect();
+    live.sort_by(f64::total_cmp);
+    assert_eq!(live, [0., 1., 2., 3., 4., 5., 6.]);
+    // Normalised scores reach from 0 to 1 among those that are there.
+    let scores = toy.array("importance-pruned/head_importance.npy").2;
+    let least = (0..12)
+        .filter(|at| ![2, 4, 5, 6, 7].contains(at))
+        .map(|at| scores[at]);
+    assert_eq!(least.fold(f64::INFINITY, f64::min), 0.0);
+}
+
+/// Every file of a run that holds its numbers alone.
+fn files(toy: &Toy, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let names = toy.names(folder).into_iter();
+    let numbers = names.filter(|name| {
+        [".npy", ".csv", ".safetensors"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    });
+    numbers
+        .map(|name| {
+            let bytes = toy.bytes(&format!("{folder}/{name}"));
+            (name, bytes)
+        })
+        .collect()
+}

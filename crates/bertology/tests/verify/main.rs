@@ -543,3 +543,38 @@ fn tolerances_are_obeyed() {
     let wrong = file.plant("hidden_states.1", &[0, 0, 0], |v| v + 0.01);
     agrees(&verify(model.model(), &wrong.reference(), &options).unwrap());
 }
+
+/// The forms in which a layer without heads is written, against the whole model under the mask.
+#[test]
+fn heads_of_zeros_are_heads_that_are_gone() {
+    use bertology::checkpoint::{Export, HeadSet, WriteOptions, write_pruned};
+    for name in ["bert-absolute", "gpt2-lm", "roberta"] {
+        let file = File::golden(name).plain("layer_off.");
+        let whole = LoadedModel::open(golden(name)).unwrap();
+        let heads = whole.architecture().num_heads;
+        let mask = file.floats("head_mask");
+        let masked: HeadSet = (0..mask.len())
+            .filter(|at| mask[*at] == 0.0)
+            .map(|at| (at / heads, at % heads))
+            .collect();
+        let empty = |layer: &usize| (0..heads).all(|head| masked.contains(*layer, head));
+        let layer = (0..mask.len() / heads).find(empty).unwrap();
+        for export in [Export::Pruned, Export::Zeroed] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model");
+            let options_of = WriteOptions::new(export);
+            write_pruned(whole.checkpoint(), &masked, &path, &options_of).unwrap();
+            let model = LoadedModel::open(&path).unwrap();
+            let expected = whole.architecture().num_layers * heads - masked.len();
+            assert_eq!(model.model().heads().count(), expected, "{name} {export:?}");
+            let found = verify(model.model(), &file.reference(), &options(&[]))
+                .unwrap_or_else(|e| panic!("{name} {export:?}: {e}"));
+            agrees(&found);
+            let of_layer =
+                |c: &&bertology::verify::Comparison| c.name == format!("attentions.{layer}");
+            if let Some(attention) = found.comparisons.iter().find(of_layer) {
+                assert!(attention.compared == 0 && attention.left_out > 0);
+            }
+        }
+    }
+}

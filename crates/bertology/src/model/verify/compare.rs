@@ -185,6 +185,7 @@ impl<'a> Judge<'a> {
                     Pass::Backward => judge.interests.gradient(tap.site()),
                 };
             }
+            let left_out = of_absent_heads(quantity, &layout, named, inputs, arch);
             judge.tensors.push(Judged {
                 name: named.name,
                 quantity,
@@ -192,7 +193,7 @@ impl<'a> Judge<'a> {
                 layout,
                 tally: Tally::default(),
                 heads: BTreeMap::new(),
-                left_out: 0,
+                left_out,
                 not_finite: None,
             });
         }
@@ -246,6 +247,31 @@ impl<'a> Judge<'a> {
         }
         Ok(compared)
     }
+}
+
+/// Numbers at real tokens that the file has of heads that the model has not, and so never gives.
+fn of_absent_heads(
+    quantity: Quantity,
+    layout: &Layout,
+    named: Named<'_>,
+    inputs: &Inputs,
+    arch: &Architecture,
+) -> u64 {
+    let (Some((_, Tap::Layer(layer, site))), Layout::Heads { slots, .. }) =
+        (quantity.tap(), layout)
+    else {
+        return 0;
+    };
+    let present = arch.heads(layer);
+    let heads = slots.iter().enumerate();
+    let absent = heads.filter(|(head, slot)| slot.is_some() && !present.contains(head));
+    let square = matches!(site, LayerSite::AttentionScores | LayerSite::AttentionProbs);
+    let columns = named.tensor.shape.last().copied().unwrap_or_default();
+    let of_head = inputs.kept.iter().map(|kept| {
+        let columns = if square { kept.len() } else { columns };
+        (kept.len() * columns) as u64
+    });
+    absent.count() as u64 * of_head.sum::<u64>()
 }
 
 fn mask_gradients<R>(
@@ -459,13 +485,13 @@ impl Expected<'_> {
             self.inputs.width,
             self.arch.num_heads,
         );
-        let present = self.arch.heads(layer);
+        // Other programs compute heads of zeros, too, and number what their file holds anew.
+        let present = self.arch.heads_in_file(layer);
         let heads = match named.tensor.shape.as_slice() {
             [b, n, s, c] if (*b, *s, *c) == (batch, width, cols) => *n,
             _ => 0,
         };
         if heads == present.len() {
-            // transformers numbers the heads that are left anew.
             let slot = |head| present.iter().position(|h| *h == head);
             return Ok(Layout::Heads {
                 slots: (0..all).map(slot).collect(),
