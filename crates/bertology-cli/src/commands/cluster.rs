@@ -88,6 +88,7 @@ impl StudyCommand for ClusterArgs {
         studies: Vec<DistanceState>,
     ) -> Result<Shown, Failure> {
         let state = super::only(studies)?;
+        show::some(state.counts(), &input.texts)?;
         if let Some(left_out) = show::left_out(state.counts(), &input.texts) {
             ended.screen.note(&left_out);
         }

@@ -384,6 +384,7 @@ fn note_texts(plan: &Extraction, options: ExtractOptions, screen: &Screen) {
         cut_examples,
         cut_tokens,
         windowed_examples,
+        empty_examples,
         sequences,
         tokens_without_word,
         words,
@@ -403,6 +404,12 @@ fn note_texts(plan: &Extraction, options: ExtractOptions, screen: &Screen) {
             plural(windowed_examples, "text"),
             plan.max_length(),
             plural(sequences, "sequence")
+        ));
+    }
+    if empty_examples > 0 {
+        screen.note(&format!(
+            "{} without a token left out",
+            plural(empty_examples, "text")
         ));
     }
     if options.pool != Pool::None {
@@ -436,6 +443,7 @@ fn results(plan: &Extraction, summary: &Summary) -> ExtractResults {
             cut_examples: counts.cut_examples,
             cut_tokens: counts.cut_tokens,
             windowed_examples: counts.windowed_examples,
+            empty_examples: counts.empty_examples,
             longest: counts.longest,
         }),
         num_shards: summary.shards.len() as u64,

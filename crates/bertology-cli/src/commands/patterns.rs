@@ -4,7 +4,7 @@ use bertology::attention::patterns::{
     Average, Denominators, Gradients, PatternOptions, Patterns, PatternsState, Thresholds,
     TokenClasses,
 };
-use bertology::attention::{Packing, Supply, TextSupply};
+use bertology::attention::{Packing, TextSupply};
 use bertology::data::LabelOrder;
 use bertology::drive::Study;
 use bertology::{Objective, OpenAs, TokenMasking};
@@ -135,13 +135,7 @@ impl StudyCommand for PatternsArgs {
     ) -> Result<Shown, Failure> {
         let texts = &input.texts;
         let state = super::only(studies)?;
-        if state.counts().sequences == 0 {
-            return Err(Failure::input(format!(
-                "{}: {}, so there is nothing to study",
-                texts.path().display(),
-                passages::left_out(state.counts(), texts).unwrap_or_default()
-            )));
-        }
+        passages::some(state.counts(), texts)?;
         let found = state.finish().map_err(|e| failure(&e))?;
         let thresholds = Thresholds::default();
         if let Some(folder) = ended.folder {

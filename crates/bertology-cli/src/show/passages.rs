@@ -3,6 +3,7 @@
 use bertology::attention::{SequenceCounts, Supply, TextSupply};
 
 use super::text::{count, plural};
+use crate::failure::Failure;
 use crate::session::Opened;
 
 /// Model and texts in two lines.
@@ -35,6 +36,18 @@ pub(crate) fn left_out(counts: &SequenceCounts, passages: &TextSupply) -> Option
         .collect();
     let all = plural(counts.left_out(), "text");
     (!kinds.is_empty()).then(|| format!("{all} left out: {}", kinds.join(", ")))
+}
+
+/// Refuses texts of which none could be studied.
+pub(crate) fn some(counts: &SequenceCounts, passages: &TextSupply) -> Result<(), Failure> {
+    if counts.sequences > 0 {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{}: {}, so there is nothing to study",
+        passages.path().display(),
+        left_out(counts, passages).unwrap_or_else(|| "no texts".to_owned())
+    )))
 }
 
 /// What was studied.

@@ -182,7 +182,7 @@ fn what_cannot_be_done_is_refused() {
             &["--memory", "1e-7"],
             &["texts.txt, line 1", "--max-length", "--rows"],
         ),
-        (&["--max-length", "3"], &["no result yet"]),
+        (&["--max-length", "3"], &["so there is nothing to study"]),
     ] {
         let ran = cluster(&toy, &[more, &["--output", "OUT/refused"]].concat());
         assert_ne!(ran.code, Some(0), "{more:?}");

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::harness::{Toy, golden, run};
+use crate::parts::asset;
 
 #[test]
 fn data_faults_name_the_file_the_line_and_the_reason() {
@@ -341,4 +342,88 @@ fn output_folders_are_not_overwritten_by_accident() {
         .ok();
     assert!(!toy.path("out/attn_entropy.npy").exists());
     assert!(toy.path("out/mine.txt").exists());
+}
+
+/// A tokenizer that puts nothing around texts makes nothing of an empty one: every command leaves it out, counts it
+/// and says so.
+#[test]
+fn an_empty_row_is_left_out_by_every_command() {
+    let toy = Toy::new();
+    let (model, data) = (asset("tiny-gpt2"), toy.text("rows.tsv"));
+    toy.write(
+        "rows.tsv",
+        "text\tmore\nthe cat sleeps .\tx\n\tx\nthe dog sleeps .\tx\n",
+    );
+    toy.write(
+        "rows.jsonl",
+        "{\"text\": \"the cat\"}\n{\"text\": \"\"}\n{\"text\": \"a dog\"}\n",
+    );
+    for (command, more) in [
+        ("evaluate", &[][..]),
+        ("importance", &[]),
+        ("ablate", &["--heads", "0.1"]),
+        ("mask", &["--threshold", "1.5", "--max-steps", "1"]),
+        ("prune", &["--heads", "0.1"]),
+        ("patterns", &[]),
+        ("cluster", &[]),
+        ("extract", &["--hidden-states"]),
+    ] {
+        for file in ["rows.tsv", "rows.jsonl"] {
+            let out = toy.text(&format!("{command}-{file}"));
+            let path = data.replace("rows.tsv", file);
+            let fixed = [
+                command,
+                &model,
+                "--data",
+                &path,
+                "--text-column",
+                "text",
+                "--output",
+                &out,
+            ];
+            let ran = run(&[&fixed[..], more].concat()).ok();
+            let said = ran.err.lines().find(|line| line.contains("left out"));
+            assert!(
+                said.is_some_and(|line| line.contains("1 ")),
+                "{command}: {}",
+                ran.err
+            );
+        }
+    }
+    toy.write("nothing.jsonl", "{\"text\": \"\"}\n{\"text\": \"\"}\n");
+    let nothing = toy.text("nothing.jsonl");
+    for (command, more) in [
+        ("evaluate", &[][..]),
+        ("patterns", &[]),
+        ("cluster", &[]),
+        ("extract", &["--hidden-states"]),
+    ] {
+        let out = toy.text("none");
+        let fixed = [
+            command,
+            &model,
+            "--data",
+            &nothing,
+            "--text-column",
+            "text",
+            "--output",
+            &out,
+        ];
+        run(&[&fixed[..], more].concat()).failed(2, &["nothing.jsonl"]);
+    }
+    // The same for texts of the command line.
+    let out = toy.text("given");
+    let ran = run(&[
+        "extract", &model, "the cat", "", "--tokens", "--output", &out,
+    ])
+    .ok();
+    assert!(
+        ran.err.contains("1 text without a token left out"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(
+        toy.record("given")["results"]["counts"]["empty_examples"],
+        1
+    );
 }

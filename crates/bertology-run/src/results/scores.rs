@@ -268,6 +268,8 @@ document! {
         cut_tokens: u64,
         /// Texts of more than one window.
         windowed_examples: u64,
+        /// Texts without a token, of which nothing is written.
+        empty_examples: u64,
         /// Tokens of the longest sequence.
         longest: u64,
     }

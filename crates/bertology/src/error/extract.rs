@@ -1,6 +1,7 @@
 //! What an extraction refuses, with the evidence.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use bertology_error::Kind;
 use bertology_model::HeadId;
@@ -33,6 +34,17 @@ pub enum ExtractError {
     /// A shard could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Texts of which none has a token.
+    #[error(
+        "{}: no text has a token ({texts} read), so there is nothing to write; give at least one that is not empty",
+        path.display()
+    )]
+    NoTokens {
+        /// The file, or what stands in its place.
+        path: PathBuf,
+        /// Texts read.
+        texts: u64,
+    },
     /// Hidden states of a layer that does not exist.
     #[error(
         "there are no hidden states {layer}: the model has {layers} layers, so 0 (the embeddings) \
@@ -164,7 +176,7 @@ pub enum ExtractError {
     )]
     MissingShard {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
     },
 }
 
@@ -188,6 +200,7 @@ impl ExtractError {
             | Self::NoHeads { .. }
             | Self::NoLogits { .. }
             | Self::NoValues
+            | Self::NoTokens { .. }
             | Self::Objective { .. }
             | Self::ObjectiveSyntax { .. }
             | Self::NoSuchClass { .. }

@@ -143,6 +143,9 @@ pub struct TextCounts {
     pub cut_tokens: u64,
     /// Examples that were taken in windows.
     pub windowed_examples: u64,
+    /// Examples without a token, of which there is nothing: the tokenizer puts none around them either.
+    #[serde(default)]
+    pub empty_examples: u64,
     /// Tokens of the longest sequence.
     pub longest: u64,
 }
@@ -157,6 +160,7 @@ impl TextCounts {
         self.cut_examples += other.cut_examples;
         self.cut_tokens += other.cut_tokens;
         self.windowed_examples += other.windowed_examples;
+        self.empty_examples += other.empty_examples;
         self.longest = self.longest.max(other.longest);
     }
 }

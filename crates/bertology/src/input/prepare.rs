@@ -197,14 +197,21 @@ impl Preparer {
         self.stride
     }
 
-    /// The sequences of an example, at least one unless it is left out.
+    /// The sequences of an example, at least one unless it is left out. A text that has no token, nor special ones
+    /// around it, is left out whatever the options say: no model reads nothing.
     ///
     /// # Errors
     /// A text that cannot be encoded, or is too long where that is an error; a pair that would have to be read
     /// through windows; of language models' documents also pairs, and ids beyond the vocabulary.
     pub fn pieces(&self, example: &Example) -> Result<Fate<Pieces>, Error> {
         let encoding = match self.around {
-            Around::Tokenizer { bos } => self.with_special(example, bos)?,
+            Around::Tokenizer { bos } => {
+                let encoding = self.with_special(example, bos)?;
+                if encoding.is_empty() {
+                    return Ok(Fate::LeftOut(LeftOut::Empty));
+                }
+                encoding
+            }
             Around::Document {
                 frame,
                 first,

@@ -291,3 +291,60 @@ fn a_table_that_changes_meanwhile_is_noticed() {
         assert!(!folder.path().join("index.json").exists());
     }
 }
+
+#[test]
+fn a_text_without_a_token_is_left_out_and_counted() {
+    // A tokenizer that puts nothing around texts.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-gpt2");
+    let model = LoadedModel::open(path).unwrap();
+    let request = Request::new()
+        .hidden_states(Layers::All)
+        .objective(GradientOf::NextTokens);
+    let plan = |texts: &[&str], format| {
+        let options = options(|o| (o.shard_size, o.format) = (2, format));
+        let texts = Texts::given(texts.iter().copied());
+        Extraction::new(&model, texts, &request, options, &Work::default(), &mut ())
+    };
+    let with = ["the cat sleeps .", "", "", "", "the dog sleeps ."];
+    for format in [Format::Safetensors, Format::Npz, Format::Parquet] {
+        let extraction = plan(&with, format).unwrap();
+        let counts = extraction.counts();
+        assert_eq!((counts.examples, counts.sequences), (5, 2));
+        assert_eq!(counts.empty_examples, 3);
+        let (folder, summary) = written(&extraction);
+        let of = |shard: usize| {
+            (
+                summary.shards[shard].first_example,
+                summary.shards[shard].sequences,
+            )
+        };
+        assert_eq!([of(0), of(1), of(2)], [(0, 1), (2, 0), (4, 1)]);
+        assert!(summary.shards[1].files.is_empty());
+        if format == Format::Safetensors {
+            // The others are what they are without it, under their own numbers.
+            let alone = plan(&[with[0], with[4]], format).unwrap();
+            let (reference, _) = written(&alone);
+            let whole = safetensors(&shard(&reference, 0));
+            let (first, last) = (
+                safetensors(&shard(&folder, 0)),
+                safetensors(&shard(&folder, 2)),
+            );
+            let both: Vec<f64> = [&first, &last]
+                .into_iter()
+                .flat_map(|arrays| values(arrays, "hidden_states.2").to_vec())
+                .collect();
+            assert_near(
+                "hidden states",
+                &both,
+                values(&whole, "hidden_states.2"),
+                1e-6,
+            );
+            assert_eq!(values(&last, "examples"), [4.0]);
+            assert_eq!(values(&last, "lines"), [5.0]);
+        }
+    }
+    let error = plan(&["", ""], Format::Safetensors)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no text has a token (2 read)"), "{error}");
+}

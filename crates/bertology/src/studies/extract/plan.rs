@@ -97,7 +97,10 @@ impl Supply for Extraction {
     }
 
     fn prepare(&self, (index, example): (u64, Example)) -> Result<Fate<Vec<Passage<Item>>>, Error> {
-        let items = self.maker.items(index, &example)?;
+        let items = match self.maker.items(index, &example)? {
+            Fate::Studied(items) => items,
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+        };
         let passage = |item: Item| Passage {
             sequence: item.sequence.clone(),
             target: item.target.clone(),
@@ -293,8 +296,15 @@ impl Extraction {
         self.marks = marks;
         self.shards = shards;
         self.counts = counts;
-        if self.counts.examples == 0 {
-            return Err(Error::NoExamples);
+        if self.counts.sequences == 0 {
+            return match self.counts.empty_examples {
+                0 => Err(Error::NoExamples),
+                texts => Err(ExtractError::NoTokens {
+                    path: self.texts.path().to_owned(),
+                    texts,
+                }
+                .into()),
+            };
         }
         Ok(())
     }
@@ -306,10 +316,16 @@ impl Extraction {
             line: example.line,
             source: Box::new(error),
         })?;
+        let items = match items {
+            Fate::Studied(items) => items,
+            // Of the reasons there are, the options leave this one: it has no token.
+            Fate::LeftOut(_) => Vec::new(),
+        };
         let mut sizes = Sizes::default();
         let mut counts = TextCounts {
             examples: 1,
             windowed_examples: u64::from(items.len() > 1),
+            empty_examples: u64::from(items.is_empty()),
             ..TextCounts::default()
         };
         for item in &items {

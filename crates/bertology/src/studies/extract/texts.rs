@@ -256,11 +256,10 @@ impl ItemMaker {
     }
 
     /// The sequences of an example, checked against the model.
-    pub(super) fn items(&self, index: u64, example: &Example) -> Result<Vec<Item>, Error> {
+    pub(super) fn items(&self, index: u64, example: &Example) -> Result<Fate<Vec<Item>>, Error> {
         let pieces = match self.preparer.pieces(example)? {
             Fate::Studied(pieces) => pieces,
-            // Skipping was refused.
-            Fate::LeftOut(_) => return Ok(Vec::new()),
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
         };
         let mut items = Vec::with_capacity(1);
         for mut piece in pieces {
@@ -276,7 +275,7 @@ impl ItemMaker {
             PackedBatch::new(self.preparer.model().architecture(), sequence)?;
             items.push(item);
         }
-        Ok(items)
+        Ok(Fate::Studied(items))
     }
 }
 

@@ -24,11 +24,11 @@ const BUFFER_BYTES: usize = 8 << 20;
 /// What is in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRecord {
-    /// Its files, relative to the output folder.
+    /// Its files, relative to the output folder; none where none of its examples has a token.
     pub files: Vec<PathBuf>,
     /// Number of its first example, zero-based.
     pub first_example: u64,
-    /// Examples in it.
+    /// Examples in it, without those that have no token.
     pub examples: u64,
     /// Sequences: examples, or their windows.
     pub sequences: u64,
@@ -300,6 +300,10 @@ impl Extraction {
     }
 
     fn files(&self, shard: usize) -> Vec<PathBuf> {
+        // Nothing was ever begun where all texts are without tokens.
+        if self.shards[shard].sequences == 0 {
+            return Vec::new();
+        }
         let name = format!("{}.{}", stem(shard), self.options.format.extension());
         match self.options.format {
             Format::Safetensors | Format::Npz => vec![name.into()],
