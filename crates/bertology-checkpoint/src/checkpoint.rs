@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::arch::{Architecture, TaskHead};
+use crate::arch::{Architecture, Family, TaskHead};
 use crate::config::{Config, OpenAs};
 use crate::names::{IgnoreReason, Meaning, Names, expected};
 use crate::parameter::{Affine, LayerParameter, Parameter};
@@ -355,6 +355,7 @@ impl Matching {
         tied: bool,
         options: &OpenOptions,
     ) {
+        let decoder_wins = names.architecture.family == Family::Roberta;
         for (affine, at) in std::mem::take(&mut self.decoder) {
             let Some(tensor) = set.tensors.get(at) else {
                 continue;
@@ -372,15 +373,39 @@ impl Matching {
                     tensor.release();
                     self.ignore(tensor, IgnoreReason::TiedCopy);
                 }
+                // transformers sets both, then lets RoBERTa's own name share the decoder's.
+                Some(other) if affine == Affine::Bias && decoder_wins => {
+                    self.ignore(other, IgnoreReason::OtherBias);
+                    self.by_parameter
+                        .insert(Parameter::LmDecoder(Affine::Bias), at);
+                }
                 Some(_) if options.allow_unexpected => {
-                    self.ignore(tensor, IgnoreReason::OverriddenByTie);
+                    self.ignore(
+                        tensor,
+                        match affine {
+                            Affine::Weight => IgnoreReason::OverriddenByTie,
+                            Affine::Bias => IgnoreReason::OtherBias,
+                        },
+                    );
                 }
                 Some(other) => {
                     self.report.unexpected.push(TensorInfo::of(tensor));
-                    self.problems.push(Error::Untied {
-                        tensor: tensor.name().into(),
-                        tied: other.name().into(),
-                        file: tensor.file().into(),
+                    let (tensor, other, file) = (
+                        tensor.name().into(),
+                        other.name().into(),
+                        tensor.file().into(),
+                    );
+                    self.problems.push(match affine {
+                        Affine::Weight => Error::Untied {
+                            tensor,
+                            tied: other,
+                            file,
+                        },
+                        Affine::Bias => Error::TwoBiases {
+                            tensor,
+                            used: other,
+                            file,
+                        },
                     });
                 }
                 // Without word embeddings the tie cannot hold; that is reported as missing.

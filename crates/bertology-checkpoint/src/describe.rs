@@ -357,20 +357,35 @@ impl Config {
         let Some(value) = self.value(key) else {
             return Ok(default);
         };
-        match (value.as_str(), family) {
-            // The first GPT's table of names has its own meaning for this one.
-            (Some("gelu"), Family::OpenAiGpt) => Ok(Activation::GeluTanh),
-            (Some("gelu" | "gelu_python"), _) => Ok(Activation::Gelu),
-            (Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast"), _) => Ok(Activation::GeluTanh),
-            (Some("relu"), _) => Ok(Activation::Relu),
-            (Some("silu" | "swish"), _) => Ok(Activation::Silu),
-            (Some("quick_gelu"), _) => Ok(Activation::QuickGelu),
-            (Some("tanh"), _) => Ok(Activation::Tanh),
+        let name = value.as_str().unwrap_or_default();
+        if family == Family::OpenAiGpt {
+            // The first GPT has a table of names of its own, in which `gelu` means another function.
+            return match name {
+                "gelu" => Ok(Activation::GeluTanh),
+                "relu" => Ok(Activation::Relu),
+                "silu" | "swish" => Ok(Activation::Silu),
+                _ => Err(self.unsupported(
+                    key,
+                    value,
+                    "for the first GPT only gelu (its tanh form, which is gelu_new elsewhere), relu, silu and \
+                     swish are, as in transformers",
+                )),
+            };
+        }
+        match name {
+            "gelu" | "gelu_python" => Ok(Activation::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "gelu_python_tanh" => {
+                Ok(Activation::GeluTanh)
+            }
+            "relu" => Ok(Activation::Relu),
+            "silu" | "swish" => Ok(Activation::Silu),
+            "quick_gelu" => Ok(Activation::QuickGelu),
+            "tanh" => Ok(Activation::Tanh),
             _ => Err(self.unsupported(
                 key,
                 value,
-                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish, quick_gelu and \
-                 tanh are",
+                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_accurate, gelu_python_tanh, gelu_python, relu, \
+                 silu, swish, quick_gelu and tanh are",
             )),
         }
     }

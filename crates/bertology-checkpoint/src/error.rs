@@ -263,6 +263,20 @@ pub enum Error {
         /// The tensors.
         names: Vec<String>,
     },
+    /// Two biases of one output layer that differ.
+    #[error(
+        "{}: `{tensor}` differs from `{used}`, which is the one that transformers computes with; remove `{tensor}` from the \
+         file, or allow unexpected tensors to leave it out",
+        file.display()
+    )]
+    TwoBiases {
+        /// The tensor that is not used.
+        tensor: String,
+        /// The one that is.
+        used: String,
+        /// The file.
+        file: PathBuf,
+    },
     /// An output layer that should share another tensor's values has its own.
     #[error(
         "{}: `{tensor}` differs from `{tied}`, to which config.json ties it; set \
@@ -352,6 +366,7 @@ impl Error {
             | Self::Missing { .. }
             | Self::MissingHead { .. }
             | Self::Unexpected { .. }
+            | Self::TwoBiases { .. }
             | Self::Untied { .. } => Kind::Environment,
             Self::NotAFolder { .. }
             | Self::HeadSyntax { .. }

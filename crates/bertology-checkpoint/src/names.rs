@@ -25,6 +25,8 @@ pub enum IgnoreReason {
     /// An output layer of its own where the config ties it to the word embeddings; left out because
     /// unexpected tensors were allowed.
     OverriddenByTie,
+    /// One of two biases of a masked language model's output layer: not the one with which transformers computes.
+    OtherBias,
 }
 
 impl fmt::Display for IgnoreReason {
@@ -35,6 +37,9 @@ impl fmt::Display for IgnoreReason {
             Self::UnusedPooler => "this task does not read the encoder's pooler",
             Self::UnusedPositions => "relative positions replace the position table",
             Self::TiedCopy => "equal to the tensor that it is tied to",
+            Self::OtherBias => {
+                "the output layer has another bias, with which transformers computes"
+            }
             Self::OverriddenByTie => "config.json ties it to the word embeddings",
         })
     }

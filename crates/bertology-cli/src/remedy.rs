@@ -27,6 +27,9 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
             "leave --task or --label-column out and name the text with --text FILE, or with --data FILE \
              --text-column COLUMN",
         ),
+        Error::ManyValues { .. } => Some(
+            "`bertology patterns` and `cluster` do the one, `extract --objective logit:K --gradients` the other",
+        ),
         Error::NoObjective { .. } => Some("--objective label, lm or mlm names it"),
         Error::WrongObjective { .. } => Some("--objective chooses it"),
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
@@ -47,7 +50,9 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
 fn of_checkpoint(error: &checkpoint::Error) -> Option<&'static str> {
     use checkpoint::Error as E;
     match error {
-        E::Unexpected { .. } | E::Untied { .. } => Some("say --allow-unexpected"),
+        E::Unexpected { .. } | E::Untied { .. } | E::TwoBiases { .. } => {
+            Some("say --allow-unexpected")
+        }
         E::OutputExists { .. } => Some("say --overwrite"),
         _ => None,
     }

@@ -87,6 +87,19 @@ pub enum Error {
         /// What the model has.
         found: &'static str,
     },
+    /// A regression of several numbers a text.
+    #[error(
+        "{}: the model is a regression head of {outputs} outputs, and its loss would need as many numbers for \
+         each text where data have one label; study its attention, which needs no labels, or the gradients of \
+         one output",
+        path.display()
+    )]
+    ManyValues {
+        /// The model's folder.
+        path: PathBuf,
+        /// Its outputs.
+        outputs: usize,
+    },
     /// The task and the head disagree about what a label is.
     #[error(
         "{}: the data have {data} labels, but the model has {found}; take a checkpoint that was \
@@ -445,6 +458,7 @@ impl Error {
             Self::Verification { .. } | Self::Unscored { .. } => Kind::Internal,
             Self::NoClassifier { .. }
             | Self::WrongProblem { .. }
+            | Self::ManyValues { .. }
             | Self::NoTexts { .. }
             | Self::NoMentions { .. }
             | Self::NoLabels { .. }

@@ -95,7 +95,7 @@ impl Folder {
         }
     }
 
-    fn affine(&mut self, stem: &str, weight: &[usize]) {
+    pub(crate) fn affine(&mut self, stem: &str, weight: &[usize]) {
         self.tensor(&format!("{stem}.weight"), weight);
         self.tensor(&format!("{stem}.bias"), &weight[..1]);
     }

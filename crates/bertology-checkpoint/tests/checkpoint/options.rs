@@ -378,3 +378,60 @@ fn options_of_gpt2_are_read() {
         assert_says(&text, says);
     }
 }
+
+/// The tables of transformers 4.57.6: `ACT2FN`, and `ACT_FNS` of the first GPT.
+#[test]
+fn activations_are_those_of_the_same_names_in_transformers() {
+    use bertology_checkpoint::Activation as A;
+    let mut folder = Folder::bert();
+    for (name, expected) in [
+        ("gelu", A::Gelu),
+        ("gelu_python", A::Gelu),
+        ("gelu_new", A::GeluTanh),
+        ("gelu_fast", A::GeluTanh),
+        ("gelu_pytorch_tanh", A::GeluTanh),
+        ("gelu_accurate", A::GeluTanh),
+        ("gelu_python_tanh", A::GeluTanh),
+        ("relu", A::Relu),
+        ("silu", A::Silu),
+        ("swish", A::Silu),
+        ("quick_gelu", A::QuickGelu),
+        ("tanh", A::Tanh),
+    ] {
+        folder.set("hidden_act", name);
+        let found = folder.open().unwrap().architecture().activation;
+        assert_eq!(found, expected, "{name}");
+    }
+    let afn = |name: &str| {
+        let source = bertology_testkit::golden("engine/gpt-lm");
+        let copy = tempfile::tempdir().unwrap();
+        let read = std::fs::read(source.join("config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&read).unwrap();
+        config["afn"] = json!(name);
+        std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+        let weights = "model.safetensors";
+        std::fs::copy(source.join(weights), copy.path().join(weights)).unwrap();
+        let opened = Checkpoint::open(copy.path(), &OpenOptions::new());
+        opened.map(|found| found.architecture().activation)
+    };
+    for (name, expected) in [
+        ("gelu", A::GeluTanh),
+        ("relu", A::Relu),
+        ("silu", A::Silu),
+        ("swish", A::Silu),
+    ] {
+        assert_eq!(afn(name).unwrap(), expected, "{name}");
+    }
+    for name in [
+        "gelu_new",
+        "gelu_python",
+        "gelu_fast",
+        "quick_gelu",
+        "tanh",
+        "mish",
+    ] {
+        let error = afn(name).unwrap_err().to_string();
+        assert_says(&error, "`afn`");
+        assert_says(&error, "gelu (its tanh form");
+    }
+}

@@ -216,6 +216,59 @@ fn either_name_of_the_decoder_bias_will_do_but_not_two_values() {
         &folder.refusal(),
         "`cls.predictions.decoder.bias` differs from `cls.predictions.bias`",
     );
+    // Nothing that the config says about ties would help.
+    for tie in [true, false] {
+        if !tie {
+            folder.tensor("cls.predictions.decoder.weight", &[5, 4]);
+            folder.set("tie_word_embeddings", false);
+        }
+        let text = folder.refusal();
+        assert_says(&text, "remove `cls.predictions.decoder.bias`");
+        assert!(!text.contains("tie_word_embeddings"), "{text}");
+    }
+    // Both ways out: transformers 4.57.6 computes with `cls.predictions.bias`.
+    let options = OpenOptions::new().allow_unexpected(true);
+    let checkpoint = Checkpoint::open(folder.write(), &options).unwrap();
+    let ignored = &checkpoint.report().ignored[0];
+    assert_eq!(ignored.tensor.name, "cls.predictions.decoder.bias");
+    assert_eq!(ignored.reason, IgnoreReason::OtherBias);
+    folder.tensors.remove("cls.predictions.decoder.bias");
+    let checkpoint = folder.open().unwrap();
+    let bias = Parameter::LmDecoder(Affine::Bias);
+    assert_eq!(
+        checkpoint.parameter(bias).unwrap().name(),
+        "cls.predictions.bias"
+    );
+}
+
+#[test]
+fn the_bias_of_robertas_decoder_is_the_one_that_counts() {
+    // transformers 4.57.6: 1 in `lm_head.bias` and 2 in `lm_head.decoder.bias` give 2, tied or not.
+    let mut folder = Folder::roberta();
+    folder.set("architectures", serde_json::json!(["RobertaForMaskedLM"]));
+    folder
+        .tensors
+        .retain(|name, _| name.starts_with("roberta."));
+    folder.affine("lm_head.dense", &[4, 4]);
+    folder.affine("lm_head.layer_norm", &[4]);
+    folder.values("lm_head.bias", &[5], &[1.0; 5]);
+    let bias = Parameter::LmDecoder(Affine::Bias);
+    let own = |folder: &Folder| {
+        let checkpoint = folder.open().unwrap();
+        let tensor = checkpoint.parameter(bias).unwrap();
+        (tensor.name().to_owned(), tensor.to_f32().unwrap()[0])
+    };
+    assert_eq!(own(&folder), ("lm_head.bias".to_owned(), 1.0));
+    folder.values("lm_head.decoder.bias", &[5], &[2.0; 5]);
+    assert_eq!(own(&folder), ("lm_head.decoder.bias".to_owned(), 2.0));
+    let checkpoint = folder.open().unwrap();
+    let ignored = &checkpoint.report().ignored[0];
+    assert_eq!(
+        (ignored.tensor.name.as_str(), ignored.reason),
+        ("lm_head.bias", IgnoreReason::OtherBias)
+    );
+    folder.tensors.remove("lm_head.bias");
+    assert_eq!(own(&folder), ("lm_head.decoder.bias".to_owned(), 2.0));
 }
 
 #[test]

@@ -142,6 +142,14 @@ pub(crate) fn label_map(
             found: arch.head.description(),
         });
     };
+    if let TaskHead::SequenceClassification {
+        num_labels: outputs @ 2..,
+        problem: Problem::Regression,
+    } = arch.head
+    {
+        let path = folder();
+        return Err(Error::ManyValues { path, outputs });
+    }
     let labels = LabelMap::new(&arch.labels, source.task(), order)?;
     let problem = match arch.head {
         TaskHead::SequenceClassification { problem, .. } => Some(problem),
