@@ -47,6 +47,32 @@ impl<R: Real> Model<R> {
         heads: &[HeadId],
         each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
     ) -> Result<(), Error> {
+        match self.in_turn(batch, options, workspace, heads, each) {
+            // The pass without a head comes first, but the whole model may be as broken.
+            Err(Error::NotFinite {
+                place,
+                gradient,
+                without: without @ Some(_),
+            }) => {
+                self.pass(batch, options, workspace, &mut [], &mut [])?;
+                Err(Error::NotFinite {
+                    place,
+                    gradient,
+                    without,
+                })
+            }
+            other => other,
+        }
+    }
+
+    fn in_turn(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        heads: &[HeadId],
+        each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
+    ) -> Result<(), Error> {
         // 1. Heads that are there and options that make sense here; each head once, in order.
         let arch = self.architecture();
         for head in heads {
