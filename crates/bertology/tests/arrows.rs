@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// The crates from the ground up.
 const CRATES: &[&str] = &[
     "bertology-error",
+    "bertology-file",
     "bertology-kernels",
     "bertology-checkpoint",
     "bertology-store",
