@@ -273,6 +273,14 @@ def write_storage_variants(out, make, inputs):
     torch.save(make().state_dict(), folder / "pytorch_model.bin")
     finish(folder)
 
+    # The format before PyTorch 1.6; one weight lies turned round in its storage.
+    folder = config_only("bert-bin-legacy")
+    state = make().state_dict()
+    turned = "bert.encoder.layer.0.intermediate.dense.weight"
+    state[turned] = state[turned].t().contiguous().t()
+    torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    finish(folder)
+
     folder = config_only("bert-legacy-names")
     old = {}
     for name, tensor in make().state_dict().items():

@@ -1,7 +1,6 @@
 //! A model folder opened: the description, the tensors by canonical name, and the account of both.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -116,6 +115,11 @@ impl Checkpoint {
             }
             other => other?,
         };
+        check_heads(
+            &checkpoint.config,
+            &checkpoint.architecture,
+            &checkpoint.set,
+        )?;
         Ok(Inspection {
             architecture: checkpoint.architecture,
             report: checkpoint.report,
@@ -233,19 +237,12 @@ impl Checkpoint {
         let set = TensorSet::open(folder)?;
         let names: Vec<&str> = set.tensors.iter().map(Tensor::name).collect();
         let mut architecture = config.architecture(&names, options.open_as)?;
-        let found = architecture.family.layer_count(names.iter().copied());
-        // Before anything is built per layer: the config may claim billions.
-        if architecture.num_layers > found {
-            return Err(Error::Layers {
-                path: config.path().into(),
-                configured: architecture.num_layers,
-                found,
-            });
-        }
+        check_layers(&config, &architecture, &names)?;
         let prefix = architecture.family.table().prefix;
         let prefixed = names.iter().any(|name| name.starts_with(prefix));
         drop(names);
         let mut matching = Matching::default();
+        matching.report.wrapper.clone_from(&set.wrapper);
         matching.sort(
             folder,
             &set,
@@ -299,6 +296,43 @@ impl Checkpoint {
         }
         Ok((checkpoint, problems))
     }
+}
+
+/// Refuses a number of layers that the weights cannot have, before anything is built for each: the config may
+/// claim billions, and so may the name of one tensor.
+fn check_layers(config: &Config, architecture: &Architecture, names: &[&str]) -> Result<(), Error> {
+    let layers: BTreeSet<usize> = architecture.family.layers(names.iter().copied()).collect();
+    let highest = layers.last().map_or(0, |last| last.saturating_add(1));
+    // A layer that is not there at all is reported tensor by tensor, so gaps are let through.
+    if architecture.num_layers > highest || architecture.num_layers > names.len() {
+        return Err(Error::Layers {
+            path: config.path().into(),
+            configured: architecture.num_layers,
+            found: layers.len(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses more heads than the weights have numbers. Shapes say so, too, but who inspects goes on after them.
+fn check_heads(config: &Config, architecture: &Architecture, set: &TensorSet) -> Result<(), Error> {
+    let heads = architecture
+        .num_layers
+        .saturating_mul(architecture.num_heads);
+    let numbers = set
+        .tensors
+        .iter()
+        .fold(0_usize, |sum, tensor| sum.saturating_add(tensor.len()));
+    if heads > numbers {
+        return Err(config.wrong(
+            "num_attention_heads",
+            format!(
+                "is {}, {heads} in all layers, but the weights hold only {numbers} numbers",
+                architecture.num_heads
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The work of matching tensors with parameters.
@@ -551,7 +585,7 @@ fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 }
 
 fn hash_file(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut file = bertology_file::open(path).map_err(Error::io("open", path))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

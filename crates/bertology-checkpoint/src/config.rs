@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use bertology_file::shown;
 use serde_json::{Map, Value};
 
 use crate::arch::{Positions, Problem};
@@ -11,6 +12,8 @@ use crate::{Error, json};
 
 /// The name of the config file in a model folder.
 pub(crate) const CONFIG_FILE: &str = "config.json";
+/// What PEFT writes beside the weights of an adapter.
+const ADAPTER_FILE: &str = "adapter_config.json";
 
 /// Which head to put on the base model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,8 +58,13 @@ impl Config {
                 path: folder.into(),
             });
         }
+        // transformers would load the adapter's base model from elsewhere, and the adapter on top of it.
+        let adapter = folder.join(ADAPTER_FILE);
+        if adapter.exists() {
+            return Err(Error::Adapter { path: adapter });
+        }
         let path = folder.join(CONFIG_FILE);
-        if !path.is_file() {
+        if !path.exists() {
             return Err(Error::MissingConfig {
                 path: folder.into(),
             });
@@ -132,7 +140,7 @@ impl Config {
         value
             .as_f64()
             .filter(|epsilon| epsilon.is_finite() && *epsilon >= 0.0)
-            .ok_or_else(|| self.wrong(key, format!("is {value}, not a number ≥ 0")))
+            .ok_or_else(|| self.wrong(key, format!("is {}, not a number ≥ 0", shown(value))))
     }
 
     pub(crate) fn pad_id(
@@ -152,7 +160,8 @@ impl Config {
                 self.wrong(
                     "pad_token_id",
                     format!(
-                        "is {value}, not a token id from 0 to {}",
+                        "is {}, not a token id from 0 to {}",
+                        shown(value),
                         vocab_size.saturating_sub(1)
                     ),
                 )
@@ -240,7 +249,10 @@ impl Config {
                 ));
             };
             let Value::Array(list) = list else {
-                return Err(self.wrong(KEY, format!("has {list} for layer {key}, not a list")));
+                return Err(self.wrong(
+                    KEY,
+                    format!("has {} for layer {key}, not a list", shown(list)),
+                ));
             };
             for head in list {
                 let number = head.as_u64().filter(|&number| number < heads as u64);
@@ -248,7 +260,8 @@ impl Config {
                     return Err(self.wrong(
                         KEY,
                         format!(
-                            "names head {head} of layer {layer}; the heads are 0 to {}",
+                            "names head {} of layer {layer}; the heads are 0 to {}",
+                            shown(head),
                             heads - 1
                         ),
                     ));
@@ -275,7 +288,10 @@ impl Config {
             .ok_or_else(|| {
                 self.wrong(
                     key,
-                    format!("is {value}, not a whole number from 1 to {LARGEST}"),
+                    format!(
+                        "is {}, not a whole number from 1 to {LARGEST}",
+                        shown(value)
+                    ),
                 )
             })
     }
@@ -284,7 +300,9 @@ impl Config {
         match self.value(key) {
             None => Ok(default),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(value) => Err(self.wrong(key, format!("is {value}, neither true nor false"))),
+            Some(value) => {
+                Err(self.wrong(key, format!("is {}, neither true nor false", shown(value))))
+            }
         }
     }
 
@@ -297,7 +315,7 @@ impl Config {
     }
 
     pub(crate) fn unsupported(&self, key: &str, value: &Value, supported: &str) -> Error {
-        let value = value.to_string();
+        let value = bertology_file::shown(value);
         Error::UnsupportedOption {
             path: self.path.clone(),
             key: key.into(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bertology_error::Kind;
+use bertology_file::Refusal;
 use safetensors::Dtype;
 
 use crate::Parameter;
@@ -31,6 +32,18 @@ pub enum Error {
     #[error("{} holds no config.json, so it is not a model folder in the Hugging Face layout", path.display())]
     MissingConfig {
         /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds an adapter beside or in place of a model.
+    #[error(
+        "{} is there, so the folder is a PEFT adapter of another model; merge it first in Python: \
+         `AutoPeftModelForSequenceClassification.from_pretrained(DIR).merge_and_unload()\
+         .save_pretrained(NEW_DIR)`, with the class that fits the task (if the weights here are \
+         merged already, remove that file)",
+        path.display()
+    )]
+    Adapter {
+        /// The file that says so, `adapter_config.json`.
         path: PathBuf,
     },
     /// A JSON file does not parse.
@@ -111,10 +124,10 @@ pub enum Error {
         /// The argument of `from_pretrained` that reads it.
         option: &'static str,
     },
-    /// A PyTorch file from before 1.6, or one saved in the old manner.
+    /// A PyTorch file of its first year: a tar archive.
     #[error(
-        "{} is in PyTorch's old format, a bare pickle instead of a zip archive; convert it once in \
-         Python: `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), FILE)`",
+        "{} is in PyTorch's format of 2016, a tar archive; if you trust it, convert it once in \
+         Python: `torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=False), FILE)`",
         path.display()
     )]
     LegacyPickle {
@@ -156,8 +169,8 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
-    /// A placeholder of git-lfs lies where the weights should be.
-    #[error("{} is a git-lfs pointer, not the weights; run `git lfs pull` in that folder", path.display())]
+    /// A placeholder of git-lfs lies where the file should be.
+    #[error("{} is a git-lfs pointer, not the file itself; run `git lfs pull` in that folder", path.display())]
     LfsPointer {
         /// The file.
         path: PathBuf,
@@ -226,7 +239,7 @@ pub enum Error {
         path: PathBuf,
         /// Layers according to the config.
         configured: usize,
-        /// One more than the highest layer number among the tensors.
+        /// Different layer numbers among the tensors.
         found: usize,
     },
     /// Parameters that the model needs are not in the files.
@@ -344,6 +357,7 @@ impl Error {
         match self {
             Self::Io { .. }
             | Self::MissingConfig { .. }
+            | Self::Adapter { .. }
             | Self::Json { .. }
             | Self::Config { .. }
             | Self::UnsupportedOption { .. }
@@ -382,10 +396,13 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
+        move |source| match Refusal::of(&source) {
+            Some(Refusal::LfsPointer) => Self::LfsPointer { path },
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
         }
     }
 }

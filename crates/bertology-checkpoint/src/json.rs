@@ -1,4 +1,4 @@
-//! Reading JSON objects with the file in every error.
+//! Reading JSON objects, as Python writes them, with the file in every error.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use crate::Error;
 
 /// The object in `path`, its keys in the order of the file.
 pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+    let bytes = bertology_file::read(path).map_err(Error::io("read", path))?;
+    bertology_file::from_slice(&bytes).map_err(|source| Error::Json {
         path: path.into(),
         source,
     })

@@ -249,22 +249,17 @@ impl Names<'_> {
 }
 
 impl Family {
-    /// One more than the highest layer number among the names.
-    pub(crate) fn layer_count<'n>(self, names: impl IntoIterator<Item = &'n str>) -> usize {
+    /// The layer numbers among the names, as often as they occur.
+    pub(crate) fn layers<'n>(
+        self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> impl Iterator<Item = usize> {
         let table = self.table();
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let base = name.strip_prefix(table.prefix).unwrap_or(name);
-                let rest = base.strip_prefix(table.layers)?;
-                rest.split('.')
-                    .next()?
-                    .parse::<usize>()
-                    .ok()?
-                    .checked_add(1)
-            })
-            .max()
-            .unwrap_or(0)
+        names.into_iter().filter_map(|name| {
+            let base = name.strip_prefix(table.prefix).unwrap_or(name);
+            let rest = base.strip_prefix(table.layers)?;
+            rest.split('.').next()?.parse().ok()
+        })
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Report {
     pub unexpected: Vec<TensorInfo>,
     /// Sizes of the tensors used, by part of the model.
     pub parts: Parts,
+    /// What every name in the files begins with and no name here does: `module.` of
+    /// `DistributedDataParallel`, `_orig_mod.` of `torch.compile`, or both; mostly empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub wrapper: String,
 }
 
 /// A tensor of a file.

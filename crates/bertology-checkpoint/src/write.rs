@@ -184,7 +184,7 @@ fn new_config(checkpoint: &Checkpoint, plan: &Plan) -> Map<String, Value> {
 }
 
 fn write_json(path: &Path, object: &Map<String, Value>) -> Result<(), Error> {
-    let mut text = serde_json::to_string_pretty(object).map_err(|source| Error::Json {
+    let mut text = bertology_file::as_python_writes(object).map_err(|source| Error::Json {
         path: path.into(),
         source,
     })?;
@@ -215,7 +215,7 @@ fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Error> {
         if !travels(&name) || !entry.path().is_file() {
             continue;
         }
-        let bytes = fs::read(entry.path()).map_err(Error::io("read", entry.path()))?;
+        let bytes = bertology_file::read(&entry.path()).map_err(Error::io("read", entry.path()))?;
         fs::write(to.join(&name), bytes).map_err(Error::io("write", to.join(&name)))?;
         copied.push(name);
     }

@@ -1,6 +1,5 @@
 //! A weights file in memory without reading it first.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ pub(crate) struct FileBytes(Arc<Mmap>);
 
 impl FileBytes {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = bertology_file::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         if length == 0 {
             return Err(Error::Corrupt {

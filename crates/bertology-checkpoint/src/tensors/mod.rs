@@ -1,10 +1,14 @@
 //! Raw tensors of a model folder, under the names and types that the files give them.
 
 mod index;
+#[cfg(feature = "pickle")]
+mod legacy;
 mod map;
 #[cfg(feature = "pickle")]
 mod pickle;
 mod safetensors;
+#[cfg(feature = "pickle")]
+mod strided;
 #[cfg(feature = "pickle")]
 mod unpickle;
 
@@ -19,6 +23,8 @@ use half::{bf16, f16};
 
 use crate::Error;
 use map::FileBytes;
+#[cfg(feature = "pickle")]
+use strided::Strided;
 
 /// One tensor as a file stores it. Its bytes are a view of the mapped file wherever the format
 /// allows, so holding a tensor costs no memory until its values are read.
@@ -37,8 +43,19 @@ enum Bytes {
         file: FileBytes,
         range: Range<usize>,
     },
-    #[cfg_attr(not(feature = "pickle"), allow(dead_code))]
-    Owned(Arc<[u8]>),
+    /// In another order than row-major; copied when somebody asks.
+    #[cfg(feature = "pickle")]
+    Strided(Arc<Strided>),
+}
+
+impl Bytes {
+    fn len(&self) -> usize {
+        match self {
+            Self::Mapped { range, .. } => range.len(),
+            #[cfg(feature = "pickle")]
+            Self::Strided(view) => view.len(),
+        }
+    }
 }
 
 impl Tensor {
@@ -60,7 +77,7 @@ impl Tensor {
         let needed = elements(&tensor.shape)
             .and_then(|count| count.checked_mul(tensor.dtype.bitsize()))
             .map(|bits| bits.div_ceil(8));
-        if needed == Some(tensor.bytes().len()) {
+        if needed == Some(tensor.bytes.len()) {
             return Ok(tensor);
         }
         Err(Error::Corrupt {
@@ -70,12 +87,13 @@ impl Tensor {
                 tensor.name,
                 tensor.dtype,
                 tensor.shape,
-                tensor.bytes().len()
+                tensor.bytes.len()
             ),
         })
     }
 
-    /// Name in the file, unchanged.
+    /// Name in the file, without what a wrapper of PyTorch put before all names
+    /// ([`Report::wrapper`](crate::Report::wrapper)).
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -117,15 +135,18 @@ impl Tensor {
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped { file, range } => &file.as_slice()[range.clone()],
-            Bytes::Owned(bytes) => bytes,
+            #[cfg(feature = "pickle")]
+            Bytes::Strided(view) => view.bytes(),
         }
     }
 
     /// Says that the elements are not needed for now, after they were converted: memory that only holds
     /// a part of the file is free for others. They stay readable.
     pub fn release(&self) {
-        if let Bytes::Mapped { file, range } = &self.bytes {
-            file.release(range.clone());
+        match &self.bytes {
+            Bytes::Mapped { file, range } => file.release(range.clone()),
+            #[cfg(feature = "pickle")]
+            Bytes::Strided(_) => {}
         }
     }
 
@@ -228,7 +249,12 @@ pub(crate) struct TensorSet {
     pub(crate) tensors: Vec<Tensor>,
     /// Weights files, in reading order.
     pub(crate) files: Vec<PathBuf>,
+    /// What every name began with and was taken away; empty where nothing was.
+    pub(crate) wrapper: String,
 }
+
+/// What wrappers of PyTorch put before every name: `DistributedDataParallel` and `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 const SAFETENSORS: &str = "model.safetensors";
 const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
@@ -239,7 +265,7 @@ impl TensorSet {
     /// Opens the weights of `folder`, preferring the files in the order in which transformers
     /// prefers them.
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
-        let present = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+        let present = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         let files = if let Some(path) = present(SAFETENSORS) {
             vec![path]
         } else if let Some(path) = present(SAFETENSORS_INDEX) {
@@ -251,7 +277,20 @@ impl TensorSet {
         } else {
             return Err(no_weights(folder));
         };
-        Self::from_files(files)
+        Self::from_files(files).map(Self::unwrapped)
+    }
+
+    /// Takes the prefixes of wrappers away where every name has them. The order by name stays.
+    fn unwrapped(mut self) -> Self {
+        while let Some(prefix) = WRAPPERS.into_iter().find(|prefix| {
+            !self.tensors.is_empty() && self.tensors.iter().all(|t| t.name.starts_with(prefix))
+        }) {
+            for tensor in &mut self.tensors {
+                tensor.name.drain(..prefix.len());
+            }
+            self.wrapper.push_str(prefix);
+        }
+        self
     }
 
     fn from_files(files: Vec<PathBuf>) -> Result<Self, Error> {
@@ -271,6 +310,7 @@ impl TensorSet {
         Ok(Self {
             tensors: by_name.into_values().collect(),
             files,
+            wrapper: String::new(),
         })
     }
 
@@ -304,13 +344,13 @@ impl TensorSet {
                 });
             }
         }
-        Ok(set)
+        Ok(set.unwrapped())
     }
 }
 
 fn read_file(path: &Path) -> Result<Vec<Tensor>, Error> {
     let bytes = FileBytes::open(path)?;
-    if bytes.as_slice().starts_with(b"version https://git-lfs") {
+    if bertology_file::is_lfs_pointer(bytes.as_slice()) {
         return Err(Error::LfsPointer { path: path.into() });
     }
     let shared: Arc<Path> = path.into();

@@ -9,36 +9,96 @@ use std::sync::Arc;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::map::FileBytes;
+use super::strided::{Strided, View};
 use super::unpickle::{self, Fault, TensorSpec};
-use super::{Bytes, Tensor, elements};
+use super::{Bytes, Tensor, legacy};
 use crate::Error;
 
 pub(super) fn read(path: &Arc<Path>, file: &FileBytes) -> Result<Vec<Tensor>, Error> {
     let bytes = file.as_slice();
-    // A bare pickle of protocol 2 or later, or an archive in the tar format of 2016.
-    if matches!(bytes, [0x80, 2..=5, ..]) || bytes.get(257..262) == Some(b"ustar") {
-        return Err(Error::LegacyPickle {
-            path: path.to_path_buf(),
-        });
+    let tensors = match bytes {
+        // A bare pickle of protocol 2 or later.
+        [0x80, 2..=5, ..] => legacy::read(path, file)?,
+        // An archive in the tar format of 2016.
+        _ if bytes.get(257..262) == Some(b"ustar") => {
+            return Err(Error::LegacyPickle {
+                path: path.to_path_buf(),
+            });
+        }
+        _ => read_archive(path, file)?,
+    };
+    let claimed = tensors.iter().fold(0_usize, |sum, tensor| {
+        sum.saturating_add(tensor.bytes.len())
+    });
+    if claimed > bytes.len().saturating_mul(MOST_SHARED) {
+        return Err(corrupt(
+            path,
+            format!(
+                "its tensors share their storages so often that {} bytes claim to be {claimed}",
+                bytes.len()
+            ),
+        ));
     }
+    Ok(tensors)
+}
+
+/// How often tensors may share the bytes of a file on average: layers that share their weights do.
+const MOST_SHARED: usize = 32;
+
+fn read_archive(path: &Arc<Path>, file: &FileBytes) -> Result<Vec<Tensor>, Error> {
     let mut archive = Archive::open(path, file)?;
     let pickle = archive.record("data.pkl")?;
-    let pickle = bytes.get(pickle).unwrap_or_default();
-    let entries = unpickle::state_dict(pickle).map_err(|fault| match fault {
-        Fault::Malformed(problem) => archive.corrupt(problem),
-        Fault::Other(problem) => Error::NotAStateDict {
-            path: path.to_path_buf(),
-            problem,
-        },
-        Fault::Refused(global) => Error::UnsafePickle {
-            path: path.to_path_buf(),
-            global,
-        },
-    })?;
+    let pickle = file.as_slice().get(pickle).unwrap_or_default();
+    let entries = unpickle::state_dict(pickle).map_err(|found| fault(path, found))?;
     entries
         .into_iter()
-        .map(|(name, spec)| archive.tensor(name, spec))
+        .map(|(name, spec)| {
+            let record = archive.record(&format!("data/{}", spec.storage))?;
+            view(path, file, record, name, spec)
+        })
         .collect()
+}
+
+pub(super) fn corrupt(path: &Path, problem: impl Into<String>) -> Error {
+    Error::Corrupt {
+        path: path.to_path_buf(),
+        problem: problem.into(),
+    }
+}
+
+pub(super) fn fault(path: &Path, fault: Fault) -> Error {
+    let path = path.to_path_buf();
+    match fault {
+        Fault::Malformed(problem) => Error::Corrupt { path, problem },
+        Fault::Other(problem) => Error::NotAStateDict { path, problem },
+        Fault::Refused(global) => Error::UnsafePickle { path, global },
+    }
+}
+
+/// A tensor in the storage whose bytes lie in this range of the file.
+pub(super) fn view(
+    path: &Arc<Path>,
+    file: &FileBytes,
+    record: Range<usize>,
+    name: String,
+    spec: TensorSpec,
+) -> Result<Tensor, Error> {
+    let bytes = match View::of(&spec, record.len()) {
+        None => {
+            let problem = format!(
+                "tensor `{name}` of shape {:?} does not fit its storage of {} bytes",
+                spec.shape,
+                record.len()
+            );
+            return Err(corrupt(path, problem));
+        }
+        Some(View::Range(range)) => Bytes::Mapped {
+            file: file.clone(),
+            range: record.start + range.start..record.start + range.end,
+        },
+        Some(View::Strided) => Bytes::Strided(Arc::new(Strided::new(file, record, &spec))),
+    };
+    Tensor::new(name, path.clone(), spec.dtype, spec.shape, bytes)
 }
 
 struct Archive<'a> {
@@ -51,10 +111,7 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn open(path: &'a Arc<Path>, file: &'a FileBytes) -> Result<Self, Error> {
-        let corrupt = |problem: String| Error::Corrupt {
-            path: path.to_path_buf(),
-            problem,
-        };
+        let corrupt = |problem: String| corrupt(path, problem);
         let zip = ZipArchive::new(Cursor::new(file.as_slice()))
             .map_err(|e| corrupt(format!("it is no PyTorch archive ({e})")))?;
         let prefixes: Vec<String> = zip
@@ -86,10 +143,7 @@ impl<'a> Archive<'a> {
     }
 
     fn corrupt(&self, problem: impl Into<String>) -> Error {
-        Error::Corrupt {
-            path: self.path.to_path_buf(),
-            problem: problem.into(),
-        }
+        corrupt(self.path, problem)
     }
 
     /// Where a record's bytes lie in the file.
@@ -119,140 +173,5 @@ impl<'a> Archive<'a> {
             .and_then(|(start, size)| Some(start..start.checked_add(size)?))
             .filter(|range| self.file.as_slice().get(range.clone()).is_some())
             .ok_or_else(|| self.corrupt(format!("record `{full}` ends outside the file")))
-    }
-
-    fn tensor(&mut self, name: String, spec: TensorSpec) -> Result<Tensor, Error> {
-        let record = self.record(&format!("data/{}", spec.storage))?;
-        let Some(view) = View::of(&spec, record.len()) else {
-            return Err(self.corrupt(format!(
-                "tensor `{name}` of shape {:?} does not fit its storage of {} bytes",
-                spec.shape,
-                record.len()
-            )));
-        };
-        let bytes = match view {
-            View::Range(range) => Bytes::Mapped {
-                file: self.file.clone(),
-                range: record.start + range.start..record.start + range.end,
-            },
-            View::Strided => {
-                let storage = self.file.as_slice().get(record).unwrap_or_default();
-                Bytes::Owned(gather(storage, &spec).into())
-            }
-        };
-        Tensor::new(name, self.path.clone(), spec.dtype, spec.shape, bytes)
-    }
-}
-
-/// How a tensor lies in its storage.
-enum View {
-    /// Row-major: this range of bytes.
-    Range(Range<usize>),
-    /// In another order: transposed, for instance.
-    Strided,
-}
-
-impl View {
-    /// Nothing if the tensor reaches outside a storage of `bytes` bytes, or repeats elements: then
-    /// a small file could claim any size.
-    fn of(spec: &TensorSpec, bytes: usize) -> Option<Self> {
-        let item = spec.dtype.bitsize() / 8;
-        let held = spec.storage_len.min(bytes / item);
-        let count = elements(&spec.shape)?;
-        if count == 0 {
-            return Some(Self::Range(0..0));
-        }
-        let last = spec
-            .shape
-            .iter()
-            .zip(&spec.strides)
-            .try_fold(spec.offset, |at, (&size, &stride)| {
-                at.checked_add((size - 1).checked_mul(stride)?)
-            })?;
-        if last >= held || count > held {
-            return None;
-        }
-        let mut expected = 1;
-        let contiguous = spec
-            .shape
-            .iter()
-            .zip(&spec.strides)
-            .rev()
-            .all(|(&size, &stride)| {
-                let fits = size == 1 || stride == expected;
-                expected *= size;
-                fits
-            });
-        if contiguous {
-            Some(Self::Range(
-                spec.offset * item..(spec.offset + count) * item,
-            ))
-        } else {
-            Some(Self::Strided)
-        }
-    }
-}
-
-/// Copies a strided tensor into row-major order; [`View::of`] has checked its bounds.
-fn gather(storage: &[u8], spec: &TensorSpec) -> Vec<u8> {
-    let item = spec.dtype.bitsize() / 8;
-    let count = elements(&spec.shape).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(count * item);
-    let mut index = vec![0; spec.shape.len()];
-    for _ in 0..count {
-        let at: usize = spec.offset
-            + index
-                .iter()
-                .zip(&spec.strides)
-                .map(|(&i, &stride): (&usize, _)| i * stride)
-                .sum::<usize>();
-        bytes.extend_from_slice(storage.get(at * item..(at + 1) * item).unwrap_or_default());
-        for (position, &size) in index.iter_mut().zip(&spec.shape).rev() {
-            *position += 1;
-            if *position < size {
-                break;
-            }
-            *position = 0;
-        }
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(offset: usize, shape: &[usize], strides: &[usize]) -> TensorSpec {
-        TensorSpec {
-            dtype: safetensors::Dtype::I16,
-            storage: "0".into(),
-            storage_len: 12,
-            offset,
-            shape: shape.into(),
-            strides: strides.into(),
-        }
-    }
-
-    #[test]
-    fn strided_views_are_copied_into_row_major_order() {
-        let storage: Vec<u8> = (0..12_i16).flat_map(i16::to_le_bytes).collect();
-        let read = |spec: &TensorSpec| -> Option<Vec<u8>> {
-            Some(match View::of(spec, storage.len())? {
-                View::Range(range) => storage.get(range)?.to_vec(),
-                View::Strided => gather(&storage, spec),
-            })
-        };
-        let low = |spec| read(&spec).map(|b| b.iter().step_by(2).copied().collect::<Vec<u8>>());
-        // torch.arange(12).view(3, 4), a slice of its rows, its transpose, every other column.
-        assert_eq!(
-            low(spec(4, &[2, 4], &[4, 1])),
-            Some(vec![4, 5, 6, 7, 8, 9, 10, 11])
-        );
-        assert_eq!(low(spec(0, &[2, 3], &[1, 4])), Some(vec![0, 4, 8, 1, 5, 9]));
-        assert_eq!(
-            low(spec(1, &[3, 2], &[4, 2])),
-            Some(vec![1, 3, 5, 7, 9, 11])
-        );
-        assert_eq!(low(spec(2, &[3, 2], &[4, 2])), None, "reaches past the end");
     }
 }

@@ -1,13 +1,24 @@
 //! The pickle of a PyTorch state dict, interpreted by a machine that can build dictionaries and
 //! descriptions of tensors and nothing else. No name in the file is ever looked up or called.
 //!
-//! Containers live in arenas and values are small handles, so a hostile file can neither nest deep
-//! enough to exhaust the call stack nor multiply memory through shared references: each opcode adds
-//! a bounded amount.
+//! Containers live in arenas and values are handles of sixteen bytes; texts stay in the file. So a hostile
+//! file can neither nest deep enough to exhaust the call stack nor multiply memory through shared
+//! references: each opcode adds a bounded amount, and what can be repeated by an opcode of one byte is bounded.
+
+mod found;
 
 use std::collections::HashMap;
 
 use safetensors::Dtype;
+
+/// The longest pickle that is read, in bytes. A state dict's takes a few hundred for a tensor.
+pub(super) const MOST_BYTES: usize = 16 << 20;
+/// Values on the stack, values remembered: Python's own pickler puts a thousand items on the stack.
+const MOST_VALUES: usize = 1 << 20;
+/// Dimensions of a tensor. Parameters of a transformer have two.
+const MOST_DIMENSIONS: usize = 8;
+/// Bytes of a storage's name: PyTorch numbers them.
+const MOST_KEY: usize = 64;
 
 /// A tensor as the pickle describes it; counts are in elements, not bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,24 +43,41 @@ pub(super) enum Fault {
     Refused(String),
 }
 
-fn malformed<T>(problem: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn malformed<T>(problem: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Malformed(problem.into()))
 }
 
+/// A stretch of the input or of the items.
 #[derive(Debug, Clone, Copy)]
-enum Value {
+pub(super) struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    fn of<T>(self, all: &[T]) -> &[T] {
+        let start = self.start as usize;
+        all.get(start..start + self.len as usize)
+            .unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value {
     Mark,
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
+    /// An integer of more than eight bytes, little-endian.
+    Long(Span),
     Float,
-    Text(usize),
-    Global(usize),
-    Tuple(usize),
-    List(usize),
-    Dict(usize),
-    Storage(usize),
-    Tensor(usize),
+    Text(Span),
+    Global(u32),
+    Tuple(Span),
+    List(u32),
+    Dict(u32),
+    Storage(u32),
+    Tensor(u32),
 }
 
 impl Value {
@@ -57,8 +85,9 @@ impl Value {
         match self {
             Self::Mark => "a mark",
             Self::None => "None",
-            Self::Bool => "a boolean",
+            Self::Bool(_) => "a boolean",
             Self::Int(_) => "an integer",
+            Self::Long(_) => "a large integer",
             Self::Float => "a float",
             Self::Text(_) => "a string",
             Self::Global(_) => "a class",
@@ -71,67 +100,79 @@ impl Value {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Storage {
     dtype: Dtype,
-    key: String,
+    key: Span,
     len: usize,
 }
 
-#[derive(Debug, Default)]
-struct Machine<'a> {
+/// A call of `_rebuild_tensor_v2`.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    storage: u32,
+    offset: usize,
+    shape: Span,
+    strides: Span,
+}
+
+/// What was put into a list (without a key) or a dictionary.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    container: u32,
+    key: Value,
+    value: Value,
+}
+
+#[derive(Debug)]
+pub(super) struct Machine<'a> {
     input: &'a [u8],
+    /// Bytes of the input that were read.
+    at: usize,
     stack: Vec<Value>,
     memo: HashMap<u32, Value>,
-    texts: Vec<String>,
-    globals: Vec<String>,
-    /// Tuples and lists.
-    sequences: Vec<Vec<Value>>,
-    dicts: Vec<Vec<(Value, Value)>>,
+    /// Module and name.
+    globals: Vec<(Span, Span)>,
+    /// Of all tuples.
+    items: Vec<Value>,
+    /// Lists and dictionaries that there are.
+    containers: u32,
+    entries: Vec<Entry>,
     storages: Vec<Storage>,
-    tensors: Vec<TensorSpec>,
+    calls: Vec<Call>,
 }
 
 /// The entries of the dictionary that the pickle holds, in its order.
 pub(super) fn state_dict(input: &[u8]) -> Result<Vec<(String, TensorSpec)>, Fault> {
-    let mut machine = Machine {
-        input,
-        ..Machine::default()
-    };
-    let Value::Dict(dict) = machine.run()? else {
-        return Err(Fault::Other(
-            "the pickle does not hold a dictionary of tensors".into(),
-        ));
-    };
-    let entries = machine
-        .dicts
-        .get(dict)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    entries
-        .iter()
-        .map(|&(key, value)| {
-            let Value::Text(_) = key else {
-                return Err(Fault::Other(format!("it has a key that is {}", key.kind())));
-            };
-            let key = machine.text(key)?;
-            let Value::Tensor(at) = value else {
-                return Err(Fault::Other(format!(
-                    "entry `{key}` is {}, not a tensor",
-                    value.kind()
-                )));
-            };
-            let spec = machine.tensors.get(at).cloned();
-            Ok((
-                key.to_owned(),
-                spec.ok_or_else(|| Fault::Malformed("lost tensor".into()))?,
-            ))
-        })
-        .collect()
+    let mut machine = Machine::new(input);
+    let top = machine.run()?;
+    machine.tensors_of(top)
 }
 
-impl Machine<'_> {
-    fn run(&mut self) -> Result<Value, Fault> {
+impl<'a> Machine<'a> {
+    /// A machine that reads the beginning of `input`, up to [`MOST_BYTES`].
+    pub(super) fn new(input: &'a [u8]) -> Self {
+        Self {
+            input: input.get(..MOST_BYTES).unwrap_or(input),
+            at: 0,
+            stack: Vec::new(),
+            memo: HashMap::new(),
+            globals: Vec::new(),
+            items: Vec::new(),
+            containers: 0,
+            entries: Vec::new(),
+            storages: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// Bytes that were read.
+    pub(super) fn taken(&self) -> usize {
+        self.at
+    }
+
+    /// Reads one pickle to its end; gives what it holds.
+    pub(super) fn run(&mut self) -> Result<Value, Fault> {
         loop {
             match self.byte()? {
                 b'.' => return self.pop(),
@@ -145,6 +186,11 @@ impl Machine<'_> {
                 0x95 => drop(self.take(8)?),
                 opcode => self.step(opcode)?,
             }
+            if self.stack.len() > MOST_VALUES || self.memo.len() > MOST_VALUES {
+                return malformed(format!(
+                    "it holds more than {MOST_VALUES} values at once, which no state dict needs"
+                ));
+            }
         }
     }
 
@@ -153,7 +199,7 @@ impl Machine<'_> {
             b'(' => self.stack.push(Value::Mark),
             b'0' => drop(self.pop()?),
             b'N' => self.stack.push(Value::None),
-            0x88 | 0x89 => self.stack.push(Value::Bool),
+            0x88 | 0x89 => self.stack.push(Value::Bool(opcode == 0x88)),
             b'K' => self.integer(1)?,
             b'M' => self.integer(2)?,
             b'J' => self.integer(4)?,
@@ -170,45 +216,55 @@ impl Machine<'_> {
             b'T' => self.string(4)?,
             0x8d => self.string(8)?,
             b'c' => {
-                let module = self.line()?;
-                let name = self.line()?;
-                self.global(&module, &name);
+                let (module, name) = (self.line()?, self.line()?);
+                self.global(module, name);
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (name, module) = (self.text(name)?.to_owned(), self.text(module)?.to_owned());
-                self.global(&module, &name);
+                let (Value::Text(name), Value::Text(module)) = (name, module) else {
+                    return malformed("a class is named by something other than strings");
+                };
+                self.global(module, name);
             }
-            b')' => self.sequence(Vec::new(), Value::Tuple),
+            b')' => self.stack.push(Value::Tuple(Span { start: 0, len: 0 })),
             0x85..=0x87 => {
                 let count = usize::from(opcode - 0x84);
-                let Some(start) = self.stack.len().checked_sub(count) else {
+                let Some(from) = self.stack.len().checked_sub(count) else {
                     return malformed("the stack is empty");
                 };
-                let items = self.stack.split_off(start);
-                self.sequence(items, Value::Tuple);
+                let items = self.stack.split_off(from);
+                self.tuple(&items);
             }
             b't' => {
                 let items = self.since_mark()?;
-                self.sequence(items, Value::Tuple);
+                self.tuple(&items);
             }
-            b']' => self.sequence(Vec::new(), Value::List),
+            b']' => {
+                let list = self.container();
+                self.stack.push(Value::List(list));
+            }
             b'l' => {
                 let items = self.since_mark()?;
-                self.sequence(items, Value::List);
+                let list = self.container();
+                self.stack.push(Value::List(list));
+                self.extend_list(&items)?;
             }
             b'a' => {
                 let item = self.pop()?;
-                self.extend_list(vec![item])?;
+                self.extend_list(&[item])?;
             }
             b'e' => {
                 let items = self.since_mark()?;
-                self.extend_list(items)?;
+                self.extend_list(&items)?;
             }
-            b'}' => self.dict(Vec::new()),
+            b'}' => {
+                let dict = self.container();
+                self.stack.push(Value::Dict(dict));
+            }
             b'd' => {
                 let items = self.since_mark()?;
-                self.dict(Vec::new());
+                let dict = self.container();
+                self.stack.push(Value::Dict(dict));
                 self.extend_dict(&items)?;
             }
             b's' => {
@@ -250,7 +306,7 @@ impl Machine<'_> {
             }
             0x81 | 0x92 => {
                 let class = self.stack.iter().rev().find_map(|value| match value {
-                    Value::Global(at) => self.globals.get(*at).cloned(),
+                    Value::Global(at) => Some(self.name(*at)),
                     _ => None,
                 });
                 return Err(Fault::Refused(class.unwrap_or_else(|| "an object".into())));
@@ -265,27 +321,26 @@ impl Machine<'_> {
     /// `REDUCE`: the few calls by which PyTorch describes tensors; any other is refused by name.
     fn reduce(&mut self) -> Result<(), Fault> {
         let (args, callable) = (self.pop()?, self.pop()?);
-        let args = self.tuple(args)?.to_vec();
+        let args = self.first_of(args)?;
         let Value::Global(at) = callable else {
             return malformed(format!("it calls {}", callable.kind()));
         };
-        let name = self.globals.get(at).cloned().unwrap_or_default();
+        let name = self.name(at);
         let result = match (name.as_str(), args.as_slice()) {
-            ("collections.OrderedDict", []) => {
-                self.dict(Vec::new());
-                return Ok(());
+            ("collections.OrderedDict", []) => Value::Dict(self.container()),
+            ("torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor", args) => {
+                self.tensor(args)?
             }
-            ("torch._utils._rebuild_tensor_v2", args) => self.tensor(args)?,
             ("torch._utils._rebuild_parameter", [data @ Value::Tensor(_), ..])
             | ("torch._utils._rebuild_parameter_with_state", [data @ Value::Tensor(_), ..]) => {
                 *data
             }
             ("torch._tensor._rebuild_from_type_v2", [Value::Global(inner), _, inner_args, ..]) => {
-                let inner = self.globals.get(*inner).cloned().unwrap_or_default();
+                let inner = self.name(*inner);
                 if inner != "torch._utils._rebuild_tensor_v2" {
                     return Err(Fault::Refused(inner));
                 }
-                let args = self.tuple(*inner_args)?.to_vec();
+                let args = self.first_of(*inner_args)?;
                 self.tensor(&args)?
             }
             _ => return Err(Fault::Refused(name)),
@@ -294,44 +349,56 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`.
+    /// `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`; `_rebuild_tensor` of the
+    /// first versions ends with the strides.
     fn tensor(&mut self, args: &[Value]) -> Result<Value, Fault> {
         let [Value::Storage(storage), offset, shape, strides, ..] = args else {
             return malformed("a tensor is described by the wrong arguments");
         };
-        let Some(storage) = self.storages.get(*storage).cloned() else {
-            return malformed("a tensor has no storage");
+        let (Value::Tuple(shape), Value::Tuple(strides)) = (*shape, *strides) else {
+            return malformed("a tensor is described by the wrong arguments");
         };
-        let spec = TensorSpec {
-            dtype: storage.dtype,
-            storage: storage.key,
-            storage_len: storage.len,
-            offset: size(*offset)?,
-            shape: self.sizes(*shape)?,
-            strides: self.sizes(*strides)?,
-        };
-        if spec.shape.len() != spec.strides.len() {
+        if shape.len != strides.len {
             return malformed("a tensor has more or fewer strides than sizes");
         }
-        self.tensors.push(spec);
-        Ok(Value::Tensor(self.tensors.len() - 1))
+        if shape.len as usize > MOST_DIMENSIONS {
+            return malformed(format!(
+                "a tensor has {} dimensions; up to {MOST_DIMENSIONS} are read",
+                shape.len
+            ));
+        }
+        self.calls.push(Call {
+            storage: *storage,
+            offset: size(*offset)?,
+            shape,
+            strides,
+        });
+        Ok(Value::Tensor(self.calls.len() as u32 - 1))
     }
 
-    /// `("storage", class, key, location, number of elements)`.
+    /// `("storage", class, key, location, number of elements)`, and in old files whether it is a part of
+    /// another storage.
     fn persistent(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
-        let parts = self.tuple(id)?.to_vec();
-        let [kind, Value::Global(class), key, _, len] = parts.as_slice() else {
+        let parts = self.first_of(id)?;
+        let [
+            kind,
+            Value::Global(class),
+            Value::Text(key),
+            _,
+            len,
+            view @ ..,
+        ] = parts.as_slice()
+        else {
             return malformed("a storage is described by the wrong parts");
         };
         if self.text(*kind)? != "storage" {
             return malformed("a persistent object is not a storage");
         }
-        let class = self
-            .globals
-            .get(*class)
-            .map(String::as_str)
-            .unwrap_or_default();
+        if !matches!(view, [] | [Value::None]) {
+            return malformed("a storage is a part of another one, which is not read");
+        }
+        let class = self.name(*class);
         let dtype = match class.strip_prefix("torch.") {
             Some("FloatStorage") => Dtype::F32,
             Some("DoubleStorage") => Dtype::F64,
@@ -343,83 +410,101 @@ impl Machine<'_> {
             Some("CharStorage") => Dtype::I8,
             Some("ByteStorage") => Dtype::U8,
             Some("BoolStorage") => Dtype::BOOL,
-            _ => return Err(Fault::Refused(class.to_owned())),
+            _ => return Err(Fault::Refused(class)),
         };
-        let storage = Storage {
+        if key.len as usize > MOST_KEY {
+            return malformed("the name of a storage is too long");
+        }
+        self.storages.push(Storage {
             dtype,
-            key: self.text(*key)?.to_owned(),
+            key: *key,
             len: size(*len)?,
-        };
-        self.storages.push(storage);
-        self.stack.push(Value::Storage(self.storages.len() - 1));
+        });
+        let storage = self.storages.len() as u32 - 1;
+        self.stack.push(Value::Storage(storage));
         Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) {
-        self.globals.push(format!("{module}.{name}"));
-        self.stack.push(Value::Global(self.globals.len() - 1));
+    fn inside(&self, container: u32) -> impl Iterator<Item = &Entry> {
+        let all = self.entries.iter();
+        all.filter(move |entry| entry.container == container)
     }
 
-    fn sequence(&mut self, items: Vec<Value>, make: fn(usize) -> Value) {
-        self.sequences.push(items);
-        self.stack.push(make(self.sequences.len() - 1));
+    fn name(&self, global: u32) -> String {
+        /// A name of a class is shown in messages; a file may claim one of megabytes.
+        const MOST: usize = 100;
+        let Some(&(module, name)) = self.globals.get(global as usize) else {
+            return String::new();
+        };
+        let part = |span: Span| {
+            let bytes = span.of(self.input);
+            String::from_utf8_lossy(bytes.get(..MOST).unwrap_or(bytes)).into_owned()
+        };
+        format!("{}.{}", part(module), part(name))
     }
 
-    fn dict(&mut self, entries: Vec<(Value, Value)>) {
-        self.dicts.push(entries);
-        self.stack.push(Value::Dict(self.dicts.len() - 1));
+    fn global(&mut self, module: Span, name: Span) {
+        self.globals.push((module, name));
+        self.stack
+            .push(Value::Global(self.globals.len() as u32 - 1));
     }
 
-    fn extend_list(&mut self, items: Vec<Value>) -> Result<(), Fault> {
+    fn tuple(&mut self, items: &[Value]) {
+        let start = self.items.len() as u32;
+        self.items.extend_from_slice(items);
+        self.stack.push(Value::Tuple(Span {
+            start,
+            len: items.len() as u32,
+        }));
+    }
+
+    fn container(&mut self) -> u32 {
+        self.containers += 1;
+        self.containers - 1
+    }
+
+    fn extend_list(&mut self, items: &[Value]) -> Result<(), Fault> {
         let top = self.top()?;
-        match top {
-            Value::List(at) => {
-                if let Some(list) = self.sequences.get_mut(at) {
-                    list.extend(items);
-                }
-                Ok(())
-            }
-            other => malformed(format!("it appends to {}", other.kind())),
-        }
+        let Value::List(container) = top else {
+            return malformed(format!("it appends to {}", top.kind()));
+        };
+        self.entries.extend(items.iter().map(|&value| Entry {
+            container,
+            key: Value::None,
+            value,
+        }));
+        Ok(())
     }
 
     fn extend_dict(&mut self, items: &[Value]) -> Result<(), Fault> {
         let (pairs, rest) = items.as_chunks::<2>();
         let top = self.top()?;
-        match top {
-            Value::Dict(at) if rest.is_empty() => {
-                if let Some(dict) = self.dicts.get_mut(at) {
-                    dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
-                }
-                Ok(())
-            }
-            other => malformed(format!("it sets items of {} wrongly", other.kind())),
-        }
+        let (Value::Dict(container), []) = (top, rest) else {
+            return malformed(format!("it sets items of {} wrongly", top.kind()));
+        };
+        self.entries.extend(pairs.iter().map(|&[key, value]| Entry {
+            container,
+            key,
+            value,
+        }));
+        Ok(())
     }
 
     fn text(&self, value: Value) -> Result<&str, Fault> {
-        let Value::Text(at) = value else {
+        let Value::Text(span) = value else {
             return malformed(format!("a string is expected, not {}", value.kind()));
         };
-        Ok(self.texts.get(at).map(String::as_str).unwrap_or_default())
+        std::str::from_utf8(span.of(self.input))
+            .map_err(|_| Fault::Malformed("a string is not UTF-8".into()))
     }
 
-    fn tuple(&self, value: Value) -> Result<&[Value], Fault> {
-        let Value::Tuple(at) = value else {
+    /// The items of a tuple: as many as any call here takes, so that a long one costs nothing.
+    fn first_of(&self, value: Value) -> Result<Vec<Value>, Fault> {
+        const MOST: usize = 8;
+        let Value::Tuple(span) = value else {
             return malformed(format!("a tuple is expected, not {}", value.kind()));
         };
-        Ok(self
-            .sequences
-            .get(at)
-            .map(Vec::as_slice)
-            .unwrap_or_default())
-    }
-
-    fn sizes(&self, value: Value) -> Result<Vec<usize>, Fault> {
-        self.tuple(value)?
-            .iter()
-            .map(|&value| size(value))
-            .collect()
+        Ok(span.of(&self.items).iter().take(MOST).copied().collect())
     }
 
     fn remember(&mut self, id: u32) -> Result<(), Fault> {
@@ -437,16 +522,13 @@ impl Machine<'_> {
     }
 
     fn top(&self) -> Result<Value, Fault> {
-        self.stack
-            .last()
-            .copied()
-            .map_or_else(|| malformed("the stack is empty"), Ok)
+        let top = self.stack.last().copied();
+        top.map_or_else(|| malformed("the stack is empty"), Ok)
     }
 
     fn pop(&mut self) -> Result<Value, Fault> {
-        self.stack
-            .pop()
-            .map_or_else(|| malformed("the stack is empty"), Ok)
+        let top = self.stack.pop();
+        top.map_or_else(|| malformed("the stack is empty"), Ok)
     }
 
     fn since_mark(&mut self) -> Result<Vec<Value>, Fault> {
@@ -465,10 +547,12 @@ impl Machine<'_> {
     /// A little-endian two's-complement number of `length` bytes; `BININT1` and `BININT2` are
     /// unsigned.
     fn integer(&mut self, length: usize) -> Result<(), Fault> {
-        let bytes = self.take(length)?;
+        let span = self.take(length)?;
+        let bytes = span.of(self.input);
         let mut buffer = [0; 8];
         let Some(low) = buffer.get_mut(..length) else {
-            return malformed("an integer is longer than eight bytes");
+            self.stack.push(Value::Long(span));
+            return Ok(());
         };
         low.copy_from_slice(bytes);
         let negative = length > 2 && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
@@ -481,52 +565,53 @@ impl Machine<'_> {
 
     /// An unsigned little-endian number of at most eight bytes.
     fn unsigned(&mut self, length: usize) -> Result<u64, Fault> {
-        let bytes = self.take(length)?;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |number, &byte| (number << 8) | u64::from(byte)))
+        let span = self.take(length)?;
+        let bytes = span.of(self.input).iter().rev();
+        Ok(bytes.fold(0, |number, &byte| (number << 8) | u64::from(byte)))
     }
 
     fn string(&mut self, length_bytes: usize) -> Result<(), Fault> {
         let length = usize::try_from(self.unsigned(length_bytes)?).unwrap_or(usize::MAX);
-        let bytes = self.take(length)?;
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| Fault::Malformed("a string is not UTF-8".into()))?;
-        self.texts.push(text.to_owned());
-        self.stack.push(Value::Text(self.texts.len() - 1));
+        let span = self.take(length)?;
+        self.text(Value::Text(span))?;
+        self.stack.push(Value::Text(span));
         Ok(())
     }
 
-    fn line(&mut self) -> Result<String, Fault> {
-        let end = self.input.iter().position(|&byte| byte == b'\n');
-        let Some(end) = end else {
+    fn line(&mut self) -> Result<Span, Fault> {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
             return malformed("it ends inside a name");
         };
-        let line = self.take(end)?;
-        let line = String::from_utf8_lossy(line)
-            .trim_end_matches('\r')
-            .to_owned();
+        let mut line = self.take(end)?;
+        if line.of(self.input).last() == Some(&b'\r') {
+            line.len -= 1;
+        }
         self.take(1)?;
         Ok(line)
     }
 
     fn byte(&mut self) -> Result<u8, Fault> {
-        let Some((&first, rest)) = self.input.split_first() else {
-            return malformed("the pickle ends too early");
-        };
-        self.input = rest;
-        Ok(first)
+        let span = self.take(1)?;
+        let byte = span.of(self.input).first().copied();
+        byte.map_or_else(|| malformed("the pickle ends too early"), Ok)
     }
-}
 
-impl<'a> Machine<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
-        let Some((taken, rest)) = self.input.split_at_checked(length) else {
-            return malformed("the pickle ends too early");
+    fn take(&mut self, length: usize) -> Result<Span, Fault> {
+        let end = self.at.checked_add(length);
+        let Some(end) = end.filter(|end| *end <= self.input.len()) else {
+            return malformed(if self.input.len() == MOST_BYTES {
+                "the pickle is longer than any state dict's"
+            } else {
+                "the pickle ends too early"
+            });
         };
-        self.input = rest;
-        Ok(taken)
+        let span = Span {
+            start: self.at as u32,
+            len: length as u32,
+        };
+        self.at = end;
+        Ok(span)
     }
 }
 

@@ -32,7 +32,7 @@ fn folders_that_are_no_models() {
     assert_says(&refusal(&folder), "holds no config.json");
     fs::write(
         folder.file("config.json"),
-        "{\"model_type\": \"bert\", \"x\": NaN}",
+        "{\"model_type\": \"bert\", \"x\": nan}",
     )
     .unwrap();
     assert_says(&refusal(&folder), "config.json is not valid JSON");
@@ -284,12 +284,13 @@ fn damaged_and_old_pickle_files_are_told_apart() {
         let folder = with("pytorch_model.bin", &whole[..length]);
         assert!(open(&folder).is_err(), "the first {length} bytes");
     }
-    let text = refusal(&with(
-        "pytorch_model.bin",
-        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
-    ));
-    assert_says(&text, "PyTorch's old format");
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    let text = refusal(&with("pytorch_model.bin", &tar));
+    assert_says(&text, "PyTorch's format of 2016");
     assert_says(&text, "torch.save(torch.load(");
+    let text = refusal(&with("pytorch_model.bin", b"\x80\x02K\x01."));
+    assert_says(&text, "not one that PyTorch wrote");
     assert_says(
         &refusal(&with("pytorch_model.bin", b"rubbish")),
         "is no PyTorch archive",

@@ -57,6 +57,7 @@ fn all_formats_and_namings_give_the_same_numbers() {
     for name in [
         "bert-bin",
         "bert-bin-sharded",
+        "bert-bin-legacy",
         "bert-sharded",
         "bert-legacy-names",
         "bert-noprefix",

@@ -5,6 +5,7 @@
 mod damage;
 mod folder;
 mod golden;
+mod hostile;
 mod options;
 mod prune;
 mod tensors;

@@ -363,6 +363,7 @@ fn every_storage_form_gives_the_same_logits() {
         "bert-sharded",
         "bert-bin",
         "bert-bin-sharded",
+        "bert-bin-legacy",
         "bert-legacy-names",
         "bert-noprefix",
         "bert-f16",

@@ -64,6 +64,58 @@ fn hostile_structures_cost_no_more_than_their_bytes() {
     }
 }
 
+/// Long tuples and texts that are recalled again and again are not copied each time: copies of these would be
+/// 100 GB.
+#[test]
+fn what_is_recalled_is_not_copied() {
+    let begin = std::time::Instant::now();
+    let long = "x".repeat(1 << 20);
+    let mut text = b"\x80\x02X\x00\x00\x10\x00".to_vec();
+    text.extend(long.as_bytes());
+    text.extend(b"q\x00");
+    // A class whose name is the text, made and dropped.
+    text.extend(b"h\x00h\x00\x930".repeat(100_000));
+    text.extend(b"N.");
+    assert!(matches!(refused(&text), Fault::Other(_)));
+    // Calls with a tuple of a million arguments; then with it for a shape.
+    let storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000NK\x06tQq\x01";
+    for (args, says) in [
+        (&b"h\x00R0"[..], "wrong arguments"),
+        (b"(h\x01K\x00h\x00h\x00tR0", "dimensions"),
+    ] {
+        let mut calls = b"\x80\x02(".to_vec();
+        calls.extend(b"N".repeat(1 << 19));
+        calls.extend(b"tq\x00");
+        calls.extend(storage);
+        for _ in 0..100_000 {
+            calls.extend(b"ctorch._utils\n_rebuild_tensor_v2\n");
+            calls.extend(args);
+        }
+        calls.extend(b"N.");
+        let Fault::Malformed(problem) = refused(&calls) else {
+            panic!("wrong fault")
+        };
+        assert!(problem.contains(says), "{problem}");
+    }
+    // A million values at once are more than any state dict has.
+    assert!(matches!(
+        refused(&b"N".repeat(2 << 20)),
+        Fault::Malformed(_)
+    ));
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn an_entry_is_given_once() {
+    let pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n\
+        FloatStorage\nX\x01\x00\x00\x000NK\x06tQK\x00))tRq\x00}q\x01X\x01\x00\x00\x00aq\x02h\x00s\
+        h\x02h\x00s.";
+    let Fault::Malformed(problem) = refused(pickle) else {
+        panic!("wrong fault")
+    };
+    assert!(problem.contains("`a` occurs twice"), "{problem}");
+}
+
 #[test]
 fn entries_that_are_not_tensors_are_named() {
     let pickle = b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.";
