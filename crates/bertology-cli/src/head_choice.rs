@@ -1,6 +1,5 @@
 //! Heads and head masks as users give them: `--mask FILE`, `--heads 0:1,3`.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
@@ -14,13 +13,8 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Row-major factors `[layers, heads]`, read and of the model's shape.
 pub(crate) fn read_mask(path: &Path, layers: usize, heads: usize) -> Result<Vec<f64>, Failure> {
     let wrong = |what: String| Failure::input(format!("head mask {}: {what}", path.display()));
-    let size = fs::metadata(path)
-        .map_err(|error| wrong(format!("cannot be read: {error}")))?
-        .len();
-    if size > MAX_BYTES {
-        return Err(wrong(format!("{size} bytes are too many for a head mask")));
-    }
-    let bytes = fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let bytes = bertology_file::read_up_to(path, MAX_BYTES)
+        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let (shape, values) = match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => from_json(&bytes).map_err(&wrong)?,
         Some("npy") => npy::decode(&bytes)

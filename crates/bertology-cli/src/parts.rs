@@ -4,7 +4,6 @@
 //! state a chunk. To merge is to run the command once more with these states in the place of its corpus, so that a
 //! merged run is written by what writes a whole one.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bertology::drive::{Part, PartState};
@@ -183,7 +182,8 @@ impl Parts {
                     .stages
                     .get(stage)
                     .ok_or_else(|| damaged("a stage is missing"))?;
-                let text = fs::read_to_string(&path)
+                let text = bertology_file::open(&path)
+                    .and_then(std::io::read_to_string)
                     .map_err(|error| Failure::io("read", &path, &error))?;
                 let mut chunks = Vec::new();
                 for (at, line) in text.lines().enumerate() {

@@ -1,6 +1,5 @@
 //! From what the user named to what the library works on.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -118,7 +117,14 @@ impl Opened {
             .open_as(open_as)
             .allow_unexpected(args.allow_unexpected);
         let model = LoadedModel::open_with(&located.folder, &options).map_err(|e| failure(&e))?;
-        let unexpected = &model.checkpoint().report().unexpected;
+        let report = model.checkpoint().report();
+        if !report.wrapper.is_empty() {
+            screen.note(&format!(
+                "every tensor's name begins with `{}`, which a wrapper of PyTorch put there; it is left out",
+                report.wrapper
+            ));
+        }
+        let unexpected = &report.unexpected;
         if !unexpected.is_empty() {
             screen.note(&format!(
                 "{} left out that config.json does not explain; `bertology inspect` lists them",
@@ -146,7 +152,7 @@ impl Opened {
         };
         let mut digest = Sha256::new();
         for path in tokenizer.files() {
-            digest.update(fs::read(path).map_err(|e| Failure::io("read", path, &e))?);
+            digest.update(bertology_file::read(path).map_err(|e| Failure::io("read", path, &e))?);
         }
         let bytes = digest.finalize();
         Ok(Some(

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use bertology_file::Refusal;
 use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
@@ -58,19 +59,14 @@ pub(crate) struct Line<'a> {
 
 impl LineReader {
     pub(crate) fn open(path: &Path, limit: usize) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|source| DataError::Io {
-            path: path.to_owned(),
-            source,
+        // Every study reads its data again, so that what can be read only once is refused.
+        let file = bertology_file::open(path).map_err(|source| {
+            let path = path.to_owned();
+            match Refusal::of(&source) {
+                Some(Refusal::NotAFile { .. }) => DataError::NotAFile { path },
+                _ => DataError::Io { path, source },
+            }
         })?;
-        // Every study reads its data again.
-        if let Ok(kind) = file.metadata().map(|metadata| metadata.file_type())
-            && !kind.is_file()
-            && !kind.is_dir()
-        {
-            return Err(DataError::NotAFile {
-                path: path.to_owned(),
-            });
-        }
         let inner = HashingReader {
             file,
             hash: Sha256::new(),
@@ -120,6 +116,12 @@ impl LineReader {
         let number = self.at.line;
         let mut bytes = self.buffer.as_slice();
         if number == 1 {
+            if bertology_file::is_lfs_pointer(bytes) {
+                return Err(DataError::Io {
+                    path: self.path.clone(),
+                    source: Refusal::LfsPointer.into(),
+                });
+            }
             bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         }
         let mut end = "";

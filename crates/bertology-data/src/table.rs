@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bertology_file::python_float;
 use serde_json::{Map, Value};
 
 use crate::error::DataError;
@@ -214,11 +215,12 @@ pub(crate) fn example_from_json(
     line: u64,
     json: &str,
 ) -> Result<Example, DataError> {
-    let value: Value = serde_json::from_str(json).map_err(|error| DataError::Json {
-        path: path.to_owned(),
-        line,
-        reason: format!("{} at column {}", json_reason(&error), error.column()),
-    })?;
+    let value: Value =
+        bertology_file::from_slice(json.as_bytes()).map_err(|error| DataError::Json {
+            path: path.to_owned(),
+            line,
+            reason: format!("{} at column {}", json_reason(&error), error.column()),
+        })?;
     let object = match value {
         Value::Object(object) => object,
         other => {
@@ -290,14 +292,19 @@ impl JsonRow<'_> {
     }
 
     fn text(&self, role: &'static str, key: &str) -> Result<String, DataError> {
-        match self.value(role, key)? {
-            Value::String(text) => Ok(text.clone()),
+        let found = self.value(role, key)?;
+        match found {
+            Value::String(text) if python_float(found).is_none() => Ok(text.clone()),
             other => Err(self.type_error(role, key, other, "a string")),
         }
     }
 
     fn label(&self, key: &str) -> Result<RawLabel, DataError> {
-        match self.value("label", key)? {
+        let found = self.value("label", key)?;
+        match found {
+            _ if python_float(found).is_some() => {
+                Err(self.type_error("label", key, found, "a string or a finite number"))
+            }
             Value::String(label) if label.is_empty() => Err(DataError::EmptyLabel {
                 path: self.path.to_owned(),
                 line: self.line,
@@ -322,6 +329,7 @@ fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
+        _ if python_float(value).is_some() => "NaN or infinite",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "an array",

@@ -386,7 +386,7 @@ fn is_temporary(name: &OsStr) -> bool {
 /// # Errors
 /// [`FolderError::Json`]; what the file system refuses.
 pub fn read_json(path: &Path) -> Result<Value, FolderError> {
-    let bytes = fs::read(path).map_err(FolderError::io("read", path))?;
+    let bytes = bertology_file::read(path).map_err(FolderError::io("read", path))?;
     serde_json::from_slice(&bytes).map_err(|source| FolderError::Json {
         path: path.into(),
         source,

@@ -49,7 +49,7 @@ pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     }
     let settings = Settings::read(folder)?;
     let json = folder.join(JSON);
-    let mut parts = if json.is_file() {
+    let mut parts = if json.exists() {
         from_json(json, settings)?
     } else {
         from_older(folder, settings)?
@@ -203,7 +203,7 @@ fn override_spaces(
 
 /// Which older files the folder's class, or else the folder's contents, call for.
 fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerError> {
-    let there = |name: &str| folder.join(name).is_file();
+    let there = |name: &str| folder.join(name).exists();
     if let Class::Other(class) = &settings.class
         && [VOCAB_TXT, VOCAB_JSON, MERGES].into_iter().any(there)
     {

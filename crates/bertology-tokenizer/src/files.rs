@@ -8,7 +8,7 @@ use crate::TokenizerError;
 
 /// A whole file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, TokenizerError> {
-    std::fs::read(path).map_err(|source| TokenizerError::Read {
+    bertology_file::read(path).map_err(|source| TokenizerError::Read {
         path: path.to_owned(),
         source,
     })
@@ -34,12 +34,12 @@ pub(crate) fn text(path: &Path) -> Result<String, TokenizerError> {
 
 /// A JSON file of the given kind.
 pub(crate) fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, TokenizerError> {
-    serde_json::from_slice(&bytes(path)?).map_err(|error| json_error(path, &error))
+    bertology_file::from_slice(&bytes(path)?).map_err(|error| json_error(path, &error))
 }
 
 /// A JSON object, empty where the file does not exist.
 pub(crate) fn optional_object(path: &Path) -> Result<Option<Map<String, Value>>, TokenizerError> {
-    if path.is_file() {
+    if path.exists() {
         json(path).map(Some)
     } else {
         Ok(None)

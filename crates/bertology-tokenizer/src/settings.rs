@@ -385,7 +385,10 @@ impl Settings {
         let Some((key, value)) = found else {
             return Ok(None);
         };
-        match value.as_f64() {
+        match value
+            .as_f64()
+            .or_else(|| bertology_file::python_float(value))
+        {
             Some(length) if length >= 1e9 => Ok(None),
             Some(length) if length >= 1.0 && length.fract() == 0.0 => Ok(Some(length as usize)),
             _ => Err(setting(
@@ -453,7 +456,7 @@ fn class(
 }
 
 fn setting(path: &Path, key: &str, value: &Value, expected: &'static str) -> TokenizerError {
-    let found: String = value.to_string().chars().take(60).collect();
+    let found: String = bertology_file::shown(value).chars().take(60).collect();
     TokenizerError::Setting {
         path: path.to_owned(),
         key: key.to_owned(),

@@ -139,7 +139,7 @@ impl MapCache {
         let mut number = 0;
         loop {
             let path = cache.path(number);
-            let bytes = match fs::read(&path) {
+            let bytes = match bertology_file::read(&path) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(Error::io("read", &path)(error)),
@@ -268,7 +268,8 @@ impl MapCache {
         let bytes = match self.open.take() {
             Some((open, bytes)) if open == at => bytes,
             _ => {
-                let bytes = fs::read(&shard.path).map_err(Error::io("read", &shard.path))?;
+                let bytes =
+                    bertology_file::read(&shard.path).map_err(Error::io("read", &shard.path))?;
                 if self.offsets_from(&bytes, shard.first).as_ref() != Some(&shard.offsets) {
                     let changed = io::Error::other("the file changed while it was in use");
                     return Err(Error::io("read", &shard.path)(changed));

@@ -2,7 +2,6 @@
 //! word2vec's text format is tolerated.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -30,7 +29,7 @@ impl WordVectors {
     /// [`Error::Io`], [`Error::NoVectors`], or [`Error::Vectors`]: a line that is shorter than the first, or a
     /// wanted word's number that is none.
     pub fn read(path: &Path, wanted: &HashSet<String>) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = bertology_file::open(path).map_err(Error::io("read", path))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut found = Self {
             dim: 0,

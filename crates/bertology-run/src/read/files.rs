@@ -1,6 +1,5 @@
 //! Arrays and tables of a run folder.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ impl Run {
     /// The bytes of a file; nothing if it is not there.
     fn bytes(&self, file: &str) -> Result<Option<(PathBuf, Vec<u8>)>, RunError> {
         let path = self.folder.join(file);
-        match fs::read(&path) {
+        match bertology_file::read(&path) {
             Ok(bytes) => Ok(Some((path, bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(RunError::Io { path, source }),
@@ -140,7 +139,7 @@ impl<R: Row> Rows<R> {
     /// # Errors
     /// As [`Run::rows`]; and a file that is not there.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        let bytes = fs::read(path).map_err(|source| RunError::Io {
+        let bytes = bertology_file::read(path).map_err(|source| RunError::Io {
             path: path.into(),
             source,
         })?;

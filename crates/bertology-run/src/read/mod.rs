@@ -7,7 +7,6 @@ mod error;
 mod files;
 mod record;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -54,7 +53,7 @@ impl Run {
     /// A folder without `run.json`, a `run.json` that is not this program's or is of a newer version.
     pub fn open(folder: &Path) -> Result<Self, RunError> {
         let path = folder.join(RUN);
-        let bytes = fs::read(&path).map_err(|source| match source.kind() {
+        let bytes = bertology_file::read(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => RunError::NotARun {
                 folder: folder.into(),
             },

@@ -30,7 +30,7 @@ impl Reference {
     /// [`ReferenceError::Unreadable`], [`ReferenceError::NotSafetensors`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let bytes = match std::fs::read(&path) {
+        let bytes = match bertology_file::read(&path) {
             Ok(bytes) => bytes,
             Err(source) => return Err(ReferenceError::Unreadable { path, source }.into()),
         };
