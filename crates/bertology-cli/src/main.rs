@@ -25,11 +25,23 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::Cli;
+use bertology::tokenizer;
 use command::Start;
 use failure::Failure;
 use show::Screen;
 
+/// A panic of the tokenizer library becomes an error, which is all that the user should see of it.
+fn quiet_contained_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !tokenizer::contains_panics() {
+            usual(panic);
+        }
+    }));
+}
+
 fn main() -> ExitCode {
+    quiet_contained_panics();
     let cli = match Cli::try_parse_from(args::normalise(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {

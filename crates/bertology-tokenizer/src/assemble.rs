@@ -15,8 +15,10 @@ use tokenizers::{
     ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TruncationDirection,
 };
 
+use crate::growth::Growth;
+use crate::guard::contained;
 use crate::settings::{Class, Settings};
-use crate::{TokenizerError, files};
+use crate::{TokenizerError, check, files};
 
 /// What was read: the library's tokenizer (its post-processor included) and where from.
 #[derive(Debug)]
@@ -49,11 +51,19 @@ pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     }
     let settings = Settings::read(folder)?;
     let json = folder.join(JSON);
-    let mut parts = if json.exists() {
-        from_json(json, settings)?
+    let from = if json.exists() {
+        json.clone()
     } else {
-        from_older(folder, settings)?
+        folder.to_owned()
     };
+    let parts = contained(|| {
+        if json.exists() {
+            from_json(json, settings)
+        } else {
+            from_older(folder, settings)
+        }
+    });
+    let mut parts = parts.map_err(|reason| TokenizerError::Build { path: from, reason })??;
 
     if let Some(direction) = parts.settings.truncation_side()? {
         parts.direction = direction;
@@ -68,6 +78,7 @@ pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
 
 fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
     let bytes = files::bytes(&path)?;
+    check::tokenizer_json(&path, &bytes)?;
     let mut core = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
         match error.downcast_ref::<serde_json::Error>() {
             Some(json) => files::json_error(&path, json),
@@ -92,7 +103,7 @@ fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError>
 
     override_normalizer(&mut core, &settings)?;
     override_spaces(&mut core, &settings)?;
-    core.add_tokens(&settings.tokens_to_add());
+    add_all(&mut core, &settings)?;
 
     let unknown = match core.get_model() {
         ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
@@ -474,9 +485,25 @@ fn merges(
     Ok(merges)
 }
 
+/// Adds the tokens that the configuration names, after a look at each.
+fn add_all(core: &mut tokenizers::Tokenizer, settings: &Settings) -> Result<(), TokenizerError> {
+    let tokens = settings.tokens_to_add();
+    let path = &settings.added_path;
+    let growth = Growth::of(core.get_normalizer()).map_err(|reason| TokenizerError::Build {
+        path: path.clone(),
+        reason,
+    })?;
+    let seen = tokens
+        .iter()
+        .map(|token| (token.content.as_str(), token.normalized));
+    check::added_tokens(path, &growth, seen)?;
+    core.add_tokens(&tokens);
+    Ok(())
+}
+
 /// Adds the declared tokens and the special ones; a declared id must be the one received.
 fn add_tokens(core: &mut tokenizers::Tokenizer, settings: &Settings) -> Result<(), TokenizerError> {
-    core.add_tokens(&settings.tokens_to_add());
+    add_all(core, settings)?;
     for (&declared, spec) in &settings.added {
         let assigned = core.token_to_id(&spec.content);
         if let Some(assigned) = assigned.filter(|&assigned| assigned != declared) {

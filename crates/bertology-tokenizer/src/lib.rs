@@ -23,12 +23,16 @@
 //! ```
 
 mod assemble;
+mod check;
 mod encoding;
 mod error;
 mod files;
+mod growth;
+mod guard;
 mod settings;
 mod tokenizer;
 
 pub use encoding::Encoding;
 pub use error::TokenizerError;
+pub use guard::contains_panics;
 pub use tokenizer::Tokenizer;

@@ -8,6 +8,8 @@ use tokenizers::{
     truncate_encodings,
 };
 
+use crate::growth::Growth;
+use crate::guard::contained;
 use crate::{Encoding, TokenizerError, assemble};
 
 /// Turns texts into the ids of one model's vocabulary.
@@ -17,6 +19,8 @@ use crate::{Encoding, TokenizerError, assemble};
 pub struct Tokenizer {
     /// Everything up to the special tokens.
     core: tokenizers::Tokenizer,
+    /// What its normalizer may make of a text.
+    growth: Growth,
     /// Adds the special tokens. Kept apart so that the maximum length is an argument and not a
     /// state.
     processor: Option<PostProcessorWrapper>,
@@ -95,7 +99,12 @@ impl Tokenizer {
             mask: id("mask_token"),
             unk: id("unk_token"),
         };
+        let growth = Growth::of(core.get_normalizer()).map_err(|reason| TokenizerError::Build {
+            path: folder.as_ref().to_owned(),
+            reason,
+        })?;
         Ok(Self {
+            growth,
             vocab_size: core.get_vocab_size(true),
             segments: settings.segments()?,
             model_max_length: settings.model_max_length()?,
@@ -189,7 +198,7 @@ impl Tokenizer {
         special_tokens: bool,
     ) -> tokenizers::Result<tokenizers::Encoding> {
         match &self.processor {
-            Some(processor) => processor.process(first, second, special_tokens),
+            Some(processor) => contained(|| processor.process(first, second, special_tokens))?,
             None => Ok(join(first, second)),
         }
     }
@@ -328,8 +337,12 @@ impl Tokenizer {
     }
 
     fn tokens(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
-        self.core
-            .encode_char_offsets(text, false)
+        let encoded = contained(|| {
+            self.growth.check(text)?;
+            self.core.encode_char_offsets(text, false)
+        });
+        encoded
+            .unwrap_or_else(|reason| Err(reason.into()))
             .map_err(|error| refused(text, error.as_ref()))
     }
 }
