@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use bertology_run::studies::cluster::ClusterRow;
-use bertology_run::{HeadColumn, Run, RunError};
+use bertology_run::{HeadColumn, Rows, Run, RunError};
 
 use crate::Error;
 use crate::csv;
@@ -144,7 +143,7 @@ impl Joined {
                 Values::Number(quantity),
             );
         }
-        if let Some(rows) = run.rows::<ClusterRow>()? {
+        if let Some(rows) = Rows::of_clusters(run)? {
             let places = clusters::places(&rows.all);
             let most = places.iter().map(|place| place.kind + 1).max().unwrap_or(0);
             let kinds = (0..most).map(|kind| format!("cluster {kind}")).collect();

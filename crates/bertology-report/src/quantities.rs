@@ -1,13 +1,14 @@
 //! What a run says of each head.
 
+use std::collections::HashSet;
+
 use bertology_run::registry::{
     ABLATION, ABLATION_LOSS, ENTROPY, IMPORTANCE, IMPORTANCE_RAW, MASK, PROBE_WEIGHTS, RANKS,
     RELATIONS, SYNTAX_HEADS,
 };
 use bertology_run::results::{AblateResults, Metrics, Summary, SyntaxAxes};
 use bertology_run::rows::{BehaviourRow, CorefRow, PatternRow};
-use bertology_run::studies::cluster::ClusterRow;
-use bertology_run::{HeadColumn, Run, RunError};
+use bertology_run::{HeadColumn, Rows, Run, RunError};
 
 /// A number per head.
 #[derive(Debug, Clone)]
@@ -188,6 +189,12 @@ pub(crate) fn syntax(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunErro
         return Ok(());
     }
     let (layers, heads) = (run.model().layers, run.model().heads);
+    let present: HashSet<&str> = counts
+        .axes
+        .heads_present
+        .iter()
+        .map(String::as_str)
+        .collect();
     for (direction, (key, name)) in [
         ("syntax_to_head", "words right, dependent to head"),
         ("syntax_to_dependent", "words right, head to dependent"),
@@ -199,8 +206,8 @@ pub(crate) fn syntax(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunErro
         let mut values = HeadColumn::empty(layers, heads);
         for layer in 0..layers {
             for head in 0..heads {
-                let present = &counts.axes.heads_present;
-                let there = present.is_empty() || present.contains(&format!("L{layer}H{head}"));
+                let name = format!("L{layer}H{head}");
+                let there = present.is_empty() || present.contains(name.as_str());
                 let value = counts.correct(direction, layer * heads + head, row) / total;
                 values.set(layer, head, there.then_some(value));
             }
@@ -228,7 +235,7 @@ pub(crate) fn coref(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError
 }
 
 pub(crate) fn clusters(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunError> {
-    let Some(rows) = run.rows::<ClusterRow>()? else {
+    let Some(rows) = Rows::of_clusters(run)? else {
         return Ok(());
     };
     let clusters = run.per_head(&rows, |row| Some(row.cluster as f64))?;

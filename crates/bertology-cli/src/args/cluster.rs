@@ -70,9 +70,11 @@ pub(crate) struct ClusterOwn {
         long,
         value_name = "N",
         default_value_t = 4,
+        // Each is a start of its own, and its numbers are kept: a slip of the finger would run for years.
+        value_parser = clap::value_parser!(u32).range(0..=100_000),
         help_heading = "Clusters and map"
     )]
-    pub(crate) restarts: usize,
+    pub(crate) restarts: u32,
     /// Seed of the random starts and of the rows that are drawn.
     #[arg(
         long,

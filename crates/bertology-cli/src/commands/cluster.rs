@@ -178,7 +178,7 @@ impl<'a> Found<'a> {
         };
         let distances = state.sums().distances(scale)?;
         let options = MdsOptions::default()
-            .restarts(args.restarts)
+            .restarts(args.restarts as usize)
             .seed(args.seed);
         let clusters = match args.clusters {
             ClustersArg::Auto => ClusterCount::Auto,

@@ -2,7 +2,7 @@
 
 use bertology_run::studies::cluster::{ClusterResults, ClusterRow, DISTANCES};
 use bertology_run::table::Row as _;
-use bertology_run::{HeadColumn, Run, RunError};
+use bertology_run::{HeadColumn, Rows, Run, RunError};
 
 use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
@@ -19,7 +19,7 @@ pub(super) const PAGES: &[Page] = &[Page {
 
 fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    let Some(rows) = parts.run.rows::<ClusterRow>()? else {
+    let Some(rows) = Rows::of_clusters(parts.run)? else {
         parts.missing(ClusterRow::FILE, "map and clusters are not shown");
         return Ok(());
     };

@@ -18,6 +18,12 @@ pub use error::RunError;
 pub use files::Rows;
 pub use record::text_of;
 
+/// Layers of a model, and heads of a layer: several times those of any model. Pages have a number for each head
+/// and for each pair of layers, so that what `run.json` claims beyond them would only ask for memory.
+const MOST_LAYERS: usize = 1024;
+/// Heads of a model, with those that were pruned.
+const MOST_HEADS: usize = 1 << 16;
+
 /// What `run.json` says of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelFacts {
@@ -92,12 +98,14 @@ impl Run {
             value.ok_or_else(|| lacks(pointer.trim_start_matches('/')))
         };
         let size = |pointer: &'static str| {
-            // A number of layers or heads beyond any model would only ask for memory.
             let value = usize::try_from(whole(pointer)?).ok();
-            let value = value.filter(|value| (1..=100_000).contains(value));
+            let value = value.filter(|value| (1..=MOST_LAYERS).contains(value));
             value.ok_or_else(|| lacks(pointer.trim_start_matches('/')))
         };
         let (layers, heads) = (size("/model/num_layers")?, size("/model/num_heads")?);
+        if layers * heads > MOST_HEADS {
+            return Err(lacks("number of heads"));
+        }
         let model = ModelFacts {
             name: text("/model/name")?,
             family: text("/model/family").unwrap_or_default(),

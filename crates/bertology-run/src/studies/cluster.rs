@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::read::{Run, RunError, Rows};
 use crate::registry::{File, Kind, file, rows};
 use crate::results::{TextCounts, document, results_of};
 use crate::table::{Row as _, of_head, row};
@@ -47,6 +48,30 @@ row! {
 }
 
 of_head!(ClusterRow);
+
+impl Rows<ClusterRow> {
+    /// The table of a run; nothing if its file is not there. Clusters are counted from 0, and there are no more
+    /// of them than heads: whoever makes room for each can rely on it.
+    ///
+    /// # Errors
+    /// As [`Run::rows`], and a number of a cluster that is not below the number of rows.
+    pub fn of_clusters(run: &Run) -> Result<Option<Self>, RunError> {
+        let Some(rows) = run.rows::<ClusterRow>()? else {
+            return Ok(None);
+        };
+        let count = rows.all.len();
+        match rows.all.iter().position(|row| row.cluster >= count) {
+            None => Ok(Some(rows)),
+            Some(at) => Err(RunError::Field {
+                path: run.folder().join(ClusterRow::FILE),
+                row: at + 1,
+                column: "cluster".into(),
+                found: rows.all[at].cluster.to_string(),
+                expected: "a cluster, of which there are no more than heads",
+            }),
+        }
+    }
+}
 
 results_of! {
     ClusterResults: "cluster"

@@ -110,7 +110,7 @@ pub fn scale_to_plane(distances: &Distances, options: &MdsOptions) -> Layout {
     }
     let spread = (squares / triangle.len() as f64).sqrt();
     let starts = std::iter::once(Start::Classical).chain((0..options.restarts).map(Start::Random));
-    let mut descents = Vec::with_capacity(1 + options.restarts);
+    let mut descents = Vec::new();
     let mut best: Option<(f64, Vec<Point>)> = None;
     for start in starts {
         let mut points = match start {
