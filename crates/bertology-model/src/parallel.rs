@@ -109,7 +109,7 @@ pub fn in_order<L, J, T, I, W, C>(
                 loop {
                     while !guard.stop
                         && !guard.exhausted
-                        && guard.next >= guard.consumed + (1 + LOOKAHEAD) * threads
+                        && guard.next >= guard.consumed + (1 + LOOKAHEAD).saturating_mul(threads)
                     {
                         guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
                     }

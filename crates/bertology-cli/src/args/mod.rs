@@ -193,11 +193,21 @@ impl ModelArgs {
     }
 }
 
+/// Each thread has memory of its own, and a million of them bring a machine down.
+pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    const MOST: usize = 4096;
+    let number: NonZeroUsize = text.parse().map_err(|error| format!("{error}"))?;
+    if number.get() > MOST {
+        return Err(format!("{number} is more than {MOST}"));
+    }
+    Ok(number)
+}
+
 /// How the work is spread.
 #[derive(Debug, Args, Serialize)]
 pub(crate) struct WorkArgs {
     /// Threads; the results do not depend on it [default: all cores].
-    #[arg(long, value_name = "N", help_heading = "Work")]
+    #[arg(long, value_name = "N", help_heading = "Work", value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Tokens put through the model at once; changes speed, memory and the last digits.
     #[arg(long, value_name = "N", help_heading = "Work")]
@@ -570,6 +580,6 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Threads [default: all cores].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
 }

@@ -36,6 +36,6 @@ pub(crate) struct VerifyArgs {
     #[arg(help_heading = "Tolerances", allow_negative_numbers = true)]
     pub(crate) gradient_tolerance: f64,
     /// Threads [default: all cores].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     pub(crate) threads: Option<NonZeroUsize>,
 }

@@ -55,7 +55,7 @@ pub(crate) struct ViewArgs {
     #[arg(long, value_name = "MB", help_heading = "Page")]
     pub(crate) size_limit: Option<NonZeroUsize>,
     /// Threads; the results do not depend on it [default: all cores].
-    #[arg(long, value_name = "N", help_heading = "Work")]
+    #[arg(long, value_name = "N", help_heading = "Work", value_parser = super::threads)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Write the page to this file, and open nothing.
     #[arg(long, short, value_name = "FILE.html", help_heading = "Output")]
