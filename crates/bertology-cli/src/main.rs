@@ -4,6 +4,7 @@
 mod args;
 mod command;
 mod commands;
+mod cut_short;
 mod data;
 mod failure;
 mod head_choice;
@@ -29,6 +30,7 @@ use bertology::tokenizer;
 use command::Start;
 use failure::Failure;
 use show::Screen;
+use show::escape::{self, Keep};
 
 /// A panic of the tokenizer library becomes an error, which is all that the user should see of it.
 fn quiet_contained_panics() {
@@ -42,11 +44,19 @@ fn quiet_contained_panics() {
 
 fn main() -> ExitCode {
     quiet_contained_panics();
+    cut_short::watch();
     let cli = match Cli::try_parse_from(args::normalise(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, and go to stdout.
-            let _ = error.print();
+            let typed = error.render().to_string();
+            if error.use_stderr() && escape::visible(&typed, Keep::Lines) != typed {
+                for line in typed.lines() {
+                    show::eprintln(line);
+                }
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

@@ -13,6 +13,7 @@ use crate::args::{GranularityArg, ScoreArgs};
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::session::{Opened, failure};
+use crate::show::escape::name;
 use crate::show::text::{count, plural};
 use crate::show::{Screen, heat::Grid};
 use crate::tables::cells;
@@ -103,8 +104,8 @@ pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
     };
     format!(
         "{}: {layers} layers of {heads} heads\n{}: {data}",
-        opened.located.name,
-        corpus.source().path().display(),
+        name(&opened.located.name),
+        name(&corpus.source().path().display().to_string()),
     )
 }
 

@@ -10,6 +10,7 @@ use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::pages;
 use crate::show::Screen;
+use crate::show::escape::name as escaped;
 use crate::show::text::plural;
 
 /// Heads named for each number.
@@ -38,11 +39,12 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
 
 fn text(found: &Comparison) -> String {
     let [a, b] = &found.runs;
-    let mut text = format!("A: {a}\nB: {b}");
+    let mut text = format!("A: {}\nB: {}", escaped(a), escaped(b));
     for (name, before, after) in &found.overall {
         let _ = write!(
             text,
-            "\n  {name:<24} {before:>12.4}  {after:>12.4}  {:>+10.4}",
+            "\n  {:<24} {before:>12.4}  {after:>12.4}  {:>+10.4}",
+            escaped(name),
             after - before
         );
     }
@@ -57,7 +59,7 @@ fn text(found: &Comparison) -> String {
     }
     for shift in &found.shifts {
         let (rho, tau) = (coefficient(shift.spearman), coefficient(shift.kendall));
-        let name: String = shift.name.chars().take(40).collect();
+        let name: String = escaped(&shift.name).chars().take(40).collect();
         let _ = write!(
             text,
             "\n  {name:<40} {:>5}  {rho:>8}  {tau:>8}",
@@ -65,7 +67,11 @@ fn text(found: &Comparison) -> String {
         );
     }
     if let Some(shift) = found.shifts.first() {
-        let _ = write!(text, "\n\nLargest changes of {}, B less A:\n ", shift.name);
+        let _ = write!(
+            text,
+            "\n\nLargest changes of {}, B less A:\n ",
+            escaped(&shift.name)
+        );
         for ((layer, head), a, b) in shift.largest.iter().take(NAMED) {
             let _ = write!(text, " L{layer}H{head} {:+.3}", b - a);
         }
@@ -89,7 +95,7 @@ fn missing(shift: &Shift) -> String {
     for (count, run) in [(shift.only_first, "A"), (shift.only_second, "B")] {
         if count > 0 {
             let heads = plural(count as u64, "head");
-            let _ = write!(text, "\n{}: {heads} only in {run}", shift.name);
+            let _ = write!(text, "\n{}: {heads} only in {run}", escaped(&shift.name));
         }
     }
     text

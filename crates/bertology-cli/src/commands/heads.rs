@@ -7,6 +7,7 @@ use crate::args::HeadsArgs;
 use crate::failure::Failure;
 use crate::pages;
 use crate::show::Screen;
+use crate::show::escape::name;
 use crate::show::text::plural;
 
 /// Columns of a terminal.
@@ -35,6 +36,11 @@ pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
 
 /// As many columns as fit, and how many there are besides.
 fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
+    let names: Vec<_> = names.iter().map(|other| name(other)).collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(id, cells)| (*id, cells.iter().map(|cell| name(cell)).collect::<Vec<_>>()))
+        .collect();
     let width = |at: usize, name: &str| {
         let cells = rows
             .iter()
@@ -55,7 +61,7 @@ fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
     for (name, width) in names.iter().zip(&widths) {
         lines[0].push_str(&right(name, *width));
     }
-    for ((layer, head), cells) in rows {
+    for ((layer, head), cells) in &rows {
         let mut line = format!("{layer:>5}  {head:>4}");
         for (cell, width) in cells.iter().zip(&widths) {
             line.push_str(&right(cell, *width));

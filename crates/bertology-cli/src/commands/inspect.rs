@@ -16,6 +16,7 @@ use crate::args::InspectArgs;
 use crate::failure::{Failure, sentence};
 use crate::session::{self, failure};
 use crate::show::Screen;
+use crate::show::escape::name;
 use crate::show::text::{bytes, count, percent, plural};
 
 /// Tensors listed by name before the rest is only counted.
@@ -146,14 +147,17 @@ fn types(tensors: &[TensorInfo]) -> String {
 fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
     let arch = &inspection.architecture;
     let total = arch.num_layers * arch.num_heads;
-    let mut text = format!("{}\n", folder.display());
+    let mut text = format!("{}\n", name(&folder.display().to_string()));
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<13} {value}");
     };
     fact("family", family(arch).into());
     fact("task", task(arch));
     for (at, label) in arch.labels.iter().enumerate().take(LISTED) {
-        fact(if at == 0 { "labels" } else { "" }, format!("{at} {label}"));
+        fact(
+            if at == 0 { "labels" } else { "" },
+            format!("{at} {}", name(label)),
+        );
     }
     if arch.labels.len() > LISTED {
         fact("", format!("… {} in all", arch.labels.len()));
@@ -253,15 +257,15 @@ fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
             let _ = writeln!(text, "  {:<13} … and {rest} more; --tensors lists them", "");
         }
     };
-    let named = |tensor: &TensorInfo| format!("{} {:?}", tensor.name, tensor.shape);
+    let named = |tensor: &TensorInfo| format!("{} {:?}", name(&tensor.name), tensor.shape);
     if all {
         list("used", account.used.iter().map(named).collect(), limit);
     }
     let ignored = account.ignored.iter();
-    let ignored = ignored.map(|i| format!("{} ({})", i.tensor.name, i.reason));
+    let ignored = ignored.map(|i| format!("{} ({})", name(&i.tensor.name), i.reason));
     list("ignored", ignored.collect(), limit);
     let missing = account.missing.iter();
-    let missing = missing.map(|m| format!("{} {:?}", m.name, m.shape));
+    let missing = missing.map(|m| format!("{} {:?}", name(&m.name), m.shape));
     list("missing", missing.collect(), limit);
     list(
         "unexpected",
@@ -270,7 +274,11 @@ fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
     );
     list(
         "problems",
-        inspection.problems.iter().map(|p| sentence(p)).collect(),
+        inspection
+            .problems
+            .iter()
+            .map(|p| name(&sentence(p)).into_owned())
+            .collect(),
         usize::MAX,
     );
     text.truncate(text.trim_end().len());

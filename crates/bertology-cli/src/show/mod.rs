@@ -1,6 +1,7 @@
 //! What the user sees: text or JSON on stdout, notes and progress on stderr.
 
 pub(crate) mod coref;
+pub(crate) mod escape;
 pub(crate) mod heat;
 pub(crate) mod passages;
 pub(crate) mod patterns;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::args::{Display, When};
 use crate::failure::Failure;
+use escape::Keep;
 pub(crate) use progress::{Progress, download_bar};
 
 /// The terminal, as the options want it used.
@@ -60,7 +62,12 @@ impl Screen {
         if self.json || self.quiet {
             return Ok(());
         }
-        self.without_progress(|| print(text))
+        let keep = if self.color {
+            Keep::Colors
+        } else {
+            Keep::Lines
+        };
+        self.without_progress(|| print(&escape::visible(text, keep)))
     }
 
     /// Prints the result for machines, if that is what was asked for.
@@ -70,7 +77,7 @@ impl Screen {
         }
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::work(format!("cannot write the result as JSON: {error}")))?;
-        self.without_progress(|| print(&text))
+        self.without_progress(|| print(&escape::json(&text)))
     }
 
     /// Says on stderr what the user should know but need not act upon.
@@ -119,6 +126,7 @@ fn wants_color(when: When, no_color: Option<&OsStr>, term: Option<&OsStr>, termi
     }
 }
 
+/// Writes text that [`escape`] went through.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")
@@ -129,8 +137,9 @@ fn print(text: &str) -> Result<(), Failure> {
         })
 }
 
-/// As `eprintln!`, which panics when stderr is closed.
+/// As `eprintln!` of one line; that panics when stderr is closed.
 pub(crate) fn eprintln(text: &str) {
+    let text = escape::visible(text, Keep::Nothing);
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 

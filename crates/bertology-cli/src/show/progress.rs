@@ -34,7 +34,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(label.to_owned());
+        bar.set_message(super::escape::name(label).into_owned());
         Self::Bar(bar)
     }
 
@@ -83,6 +83,6 @@ pub(crate) fn download_bar(file: &str, bytes: u64) -> Option<ProgressBar> {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_message(file.to_owned());
+    bar.set_message(super::escape::name(file).into_owned());
     Some(bar)
 }

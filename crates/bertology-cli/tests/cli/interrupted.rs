@@ -22,6 +22,8 @@ pub(crate) enum Signal {
     Terminate,
     /// What nobody is asked about.
     Kill,
+    /// What a look at the missing part of a mapped file brings.
+    Bus,
 }
 
 /// Starts a command, waits for a line that begins with `until`, and presses Ctrl-C.
@@ -89,6 +91,7 @@ fn send(child: &Child, signal: Signal) {
         Signal::Interrupt => "-INT",
         Signal::Terminate => "-TERM",
         Signal::Kill => "-KILL",
+        Signal::Bus => "-BUS",
     };
     assert!(
         Command::new("kill")
@@ -97,6 +100,13 @@ fn send(child: &Child, signal: Signal) {
             .unwrap()
             .success()
     );
+}
+
+#[test]
+fn a_file_that_was_shortened_while_mapped_is_told() {
+    let toy = Toy::with_examples(LONG);
+    stop(&toy.arguments("importance", &[]), "", Signal::Bus)
+        .failed(1, &["was shortened meanwhile"]);
 }
 
 #[test]

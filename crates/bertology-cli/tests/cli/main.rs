@@ -7,6 +7,7 @@ mod cluster;
 mod distance;
 mod extract;
 mod harness;
+mod hostile;
 mod hub;
 mod inputs;
 #[cfg(unix)]
