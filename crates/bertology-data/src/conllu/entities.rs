@@ -149,7 +149,9 @@ impl<'a> Layout<'a> {
             entity: entity.ok_or_else(|| fault("has no field `eid`"))?,
             entity_type: find("etype")?,
             head: find("head")?,
-            open_ended: names.last().is_some_and(|name| FREE_FIELDS.contains(name)),
+            // Where nothing else is declared, the entity's name may hold hyphens, as in old releases of GUM.
+            open_ended: names.len() == 1
+                || names.last().is_some_and(|name| FREE_FIELDS.contains(name)),
         })
     }
 
@@ -167,6 +169,7 @@ impl<'a> Layout<'a> {
         }
         let field = |at: usize| fields.get(at).copied().filter(|field| !field.is_empty());
         Ok(Opening {
+            whole: opening,
             entity: field(self.entity).unwrap_or_default(),
             entity_type: self.entity_type.and_then(field),
             head: self.head.and_then(field),
@@ -177,6 +180,8 @@ impl<'a> Layout<'a> {
 /// The fields of an opening bracket that are used.
 #[derive(Clone, Copy)]
 struct Opening<'a> {
+    /// All that stands behind the bracket.
+    whole: &'a str,
     /// With the `[part/parts]` of a discontinuous mention.
     entity: &'a str,
     entity_type: Option<&'a str>,
@@ -289,8 +294,7 @@ fn read_sentence(sentence: &Sentence, at: usize, mentions: &mut Mentions) -> Res
                 Bracket::Close(entity) => {
                     let inner = open.iter().rposition(|open| open.opening.entity == entity);
                     let Some(inner) = inner else {
-                        let entity = quote(entity);
-                        return Err((*line, TreebankFault::MentionNotOpen { entity }));
+                        return Err((*line, not_open(entity, &open, declared)));
                     };
                     take(&open.remove(inner), node)?;
                 }
@@ -310,6 +314,20 @@ fn read_sentence(sentence: &Sentence, at: usize, mentions: &mut Mentions) -> Res
     }
 }
 
+/// Why no open mention is the one that is closed.
+fn not_open(entity: &str, open: &[Open<'_>], declared: Option<&str>) -> TreebankFault {
+    match open.iter().rfind(|open| open.opening.whole == entity) {
+        Some(open) => TreebankFault::MentionNamedWhole {
+            opening: quote(entity),
+            entity: quote(open.opening.entity),
+            declared: declared.map(quote),
+        },
+        None => TreebankFault::MentionNotOpen {
+            entity: quote(entity),
+        },
+    }
+}
+
 /// Adds the mention that closes at the node `last`, or counts it as left out.
 fn close(
     sentence: &Sentence,
@@ -323,6 +341,7 @@ fn close(
         entity,
         entity_type,
         head,
+        ..
     } = open.opening;
     if let Some(part) = part(entity)? {
         mentions.discontinuous += u64::from(part == 1);

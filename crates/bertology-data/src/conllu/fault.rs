@@ -18,6 +18,15 @@ pub enum TreebankFault {
         /// Fields found.
         found: usize,
     },
+    /// A line has tabs and nothing between them.
+    #[error(
+        "the line looks blank, but its tabs make it {found} fields, all empty; remove the tabs if the sentence \
+         ends here, else write the word that is missing"
+    )]
+    BlankFields {
+        /// Fields found.
+        found: usize,
+    },
     /// The first field is no id.
     #[error(
         "`{found}` is not an id; expected a word `k`, a multiword token `a-b` or an empty node \
@@ -285,6 +294,26 @@ pub enum TreebankFault {
     MentionNotOpen {
         /// The entity.
         entity: String,
+    },
+    /// A mention is closed by all that stood behind its opening bracket, where the layout in force takes only a part
+    /// of that for the entity.
+    #[error(
+        "`{opening})` closes the mention that `({opening}` opens, but that was read as a mention of \
+         `{entity}`, since {}; where the brackets hold nothing but the entity's name, put the line \
+         `# global.Entity = eid` on top of the file",
+        match declared {
+            Some(declared) => format!("`# global.Entity = {declared}` says so"),
+            None => "the file declares no `# global.Entity`, and CorefUD's layout has the entity up to the \
+                     first hyphen".into(),
+        }
+    )]
+    MentionNamedWhole {
+        /// What the brackets hold.
+        opening: String,
+        /// The part that was read as the entity.
+        entity: String,
+        /// The layout that the file declares.
+        declared: Option<String>,
     },
     /// A multiword token has an `Entity=`.
     #[error(

@@ -142,6 +142,9 @@ impl Draft {
             }
             found += 1;
         }
+        if text.trim().is_empty() {
+            return Err(TreebankFault::BlankFields { found });
+        }
         if found != fields.len() {
             return Err(TreebankFault::FieldCount { found });
         }

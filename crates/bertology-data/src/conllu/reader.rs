@@ -269,7 +269,7 @@ impl TreebankReader {
     pub(super) fn read(&mut self) -> Result<Option<(Sentence, usize)>, DataError> {
         let limit = self.lines.limit();
         while let Some(line) = self.lines.next_line()? {
-            // A line of tabs is a word that lost its fields.
+            // A line of tabs may be a word that lost its fields.
             let blank = line.text.trim_matches(' ').is_empty();
             let bytes = self.draft.bytes();
             let read = if blank {

@@ -207,6 +207,33 @@ fn mentions_end_in_their_sentence() {
     );
 }
 
+/// As GUM wrote them before CorefUD: type and number are the name, and nothing is declared.
+const OLD: [&str; 3] = [
+    "1 The 2 det Entity=(person-1",
+    "2 women 0 root Entity=person-1)",
+    "3 they 2 x Entity=(person-1)",
+];
+
+#[test]
+fn brackets_of_old_releases_are_told_how_to_be_read() {
+    assert_eq!(
+        refused(&OLD),
+        "a.conllu, line 2: `person-1)` closes the mention that `(person-1` opens, but that was read as \
+         a mention of `person`, since the file declares no `# global.Entity`, and CorefUD's layout has \
+         the entity up to the first hyphen; where the brackets hold nothing but the entity's name, put \
+         the line `# global.Entity = eid` on top of the file"
+    );
+    let declared = |layout: &'static str| [&[layout], OLD.as_slice()].concat();
+    let wrong = refused(&declared("# global.Entity = etype-eid"));
+    assert!(
+        wrong.contains("`# global.Entity = etype-eid` says so"),
+        "{wrong}"
+    );
+    // What the message advises.
+    let mentions = mentions(&[&declared("# global.Entity = eid")]);
+    assert_eq!(brief(&mentions), ["person-1 0 0..2 1", "person-1 0 2..3 2"]);
+}
+
 #[test]
 fn heads_lie_within_their_mention() {
     for head in ["0", "2", "x", "1,1"] {

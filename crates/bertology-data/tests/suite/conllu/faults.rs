@@ -50,6 +50,16 @@ fn ten_fields() {
         refused("\t\t\t\n").contains("4 fields"),
         "tabs are no blank line"
     );
+    let word = "1\ta\ta\tX\tX\t_\t0\troot\t_\t_\n";
+    for (tabs, fields) in [("\t", 2), (" \t \t", 3), ("\t\t\t\t\t\t\t\t\t", 10)] {
+        assert_eq!(
+            refused(format!("{word}{tabs}\n{word}")),
+            format!(
+                "a.conllu, line 2: the line looks blank, but its tabs make it {fields} fields, all empty; remove \
+                 the tabs if the sentence ends here, else write the word that is missing"
+            )
+        );
+    }
 }
 
 #[test]
