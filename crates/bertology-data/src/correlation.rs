@@ -87,8 +87,8 @@ pub fn kendall(pairs: &[(f64, f64)]) -> f64 {
     if all == tied_x || all == tied_y {
         return f64::NAN;
     }
-    // Tied in both are taken off twice.
-    let untied = (all - tied_x - tied_y + tied_both) as f64;
+    // Tied in both are taken off twice, and added first: ties may be most of the pairs.
+    let untied = (all + tied_both - tied_x - tied_y) as f64;
     let spread = ((all - tied_x) as f64).sqrt() * ((all - tied_y) as f64).sqrt();
     ((untied - 2.0 * discordant as f64) / spread).clamp(-1.0, 1.0)
 }
@@ -172,6 +172,11 @@ mod tests {
             kendall(&ranks(&[1.0, 3.0, 2.0, 4.0, 5.0])),
             1.0 - 4.0 / 20.0,
         );
+        // Ties in x (36 pairs) and in y (28, all of them in x too) are more than the 45 pairs there are; the last
+        // goes with each of the nine others.
+        let mut tied = vec![(1.0, 5.0); 8];
+        tied.extend([(1.0, 6.0), (2.0, 7.0)]);
+        near(kendall(&tied), 9.0 / (9.0_f64 * 17.0).sqrt());
         assert!(kendall(&[(1.0, 1.0)]).is_nan());
         assert!(kendall(&[(1.0, 1.0), (1.0, 2.0)]).is_nan());
         assert!(kendall(&[(1.0, f64::NAN), (1.0, 2.0)]).is_nan());

@@ -25,23 +25,23 @@ impl HeadColumn {
     /// The number of a head; `None` if it has none or does not exist.
     #[must_use]
     pub fn get(&self, layer: usize, head: usize) -> Option<f64> {
-        let inside = layer < self.layers && head < self.heads;
-        self.values
-            .get(layer * self.heads + head)
-            .copied()
-            .flatten()
-            .filter(|_| inside)
+        self.values.get(self.place(layer, head)?).copied().flatten()
+    }
+
+    /// Where a head's number lies, if there is such a head: its numbers come out of files.
+    fn place(&self, layer: usize, head: usize) -> Option<usize> {
+        (layer < self.layers && head < self.heads).then(|| layer * self.heads + head)
     }
 
     /// Sets the number of a head; false if there is no such head.
     pub fn set(&mut self, layer: usize, head: usize, value: Option<f64>) -> bool {
-        let inside = layer < self.layers && head < self.heads;
-        match self.values.get_mut(layer * self.heads + head) {
-            Some(slot) if inside => {
+        let slot = self.place(layer, head);
+        match slot.and_then(|at| self.values.get_mut(at)) {
+            Some(slot) => {
                 *slot = value;
                 true
             }
-            _ => false,
+            None => false,
         }
     }
 
@@ -77,5 +77,21 @@ impl HeadColumn {
             }
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_no_model_has_is_none() {
+        let mut column = HeadColumn::empty(2, 3);
+        assert!(column.set(1, 2, Some(4.0)));
+        assert_eq!(column.get(1, 2), Some(4.0));
+        for (layer, head) in [(2, 0), (0, 3), (usize::MAX, 0), (usize::MAX, usize::MAX)] {
+            assert!(!column.set(layer, head, Some(1.0)), "{layer}.{head}");
+            assert_eq!(column.get(layer, head), None);
+        }
     }
 }
