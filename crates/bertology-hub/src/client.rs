@@ -251,15 +251,17 @@ impl Client {
             }
             let stray = |why: String| Trouble::Redirect(format!("{origin} {why}"));
             let location = answer
-                .header("location")
+                .headers
+                .get(header::LOCATION)
+                .map(|location| visible(location.as_bytes()))
                 .ok_or_else(|| stray("redirects without saying where to".into()))?;
             // What follows the question mark may be a signature, which is as good as a password.
             let shown = location.split('?').next().unwrap_or_default();
-            let next = join(&uri, location)
+            let next = join(&uri, &location)
                 .ok_or_else(|| stray(format!("redirects to {shown:?}, which is no address")))?;
             let target =
                 Origin::of(&next).map_err(|why| stray(format!("redirects to {shown:?}: {why}")))?;
-            if origin.https && !target.https {
+            if leaves_encryption(&origin, &target) {
                 return Err(stray(format!(
                     "redirects to {target}, which is not encrypted"
                 )));
@@ -278,6 +280,23 @@ impl Client {
             (uri, origin) = (next, target);
         }
     }
+}
+
+fn leaves_encryption(origin: &Origin, target: &Origin) -> bool {
+    origin.https && !target.https
+}
+
+/// A header's text; bytes that no address has, as servers write names in UTF-8, are escaped.
+fn visible(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes.trim_ascii() {
+        if byte.is_ascii_graphic() || byte == b' ' {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// The address that a `Location` means, seen from the address that was asked (RFC 3986, section 5.2).
@@ -399,7 +418,7 @@ impl<R: Read> Read for Steady<R> {
                 io::ErrorKind::TimedOut,
                 format!(
                     "fewer than {LEAST} bytes came in {} s",
-                    self.pace.stall.as_secs()
+                    self.pace.stall.as_secs_f64()
                 ),
             ));
         }
@@ -471,6 +490,25 @@ mod tests {
         }
         let file = join(&base, "file:///etc/passwd").map(|uri| Origin::of(&uri).is_ok());
         assert_ne!(file, Some(true));
+    }
+
+    #[test]
+    fn a_name_in_utf_8_is_an_address_too() {
+        assert_eq!(visible(" /modèle/f?s=1 ".as_bytes()), "/mod%C3%A8le/f?s=1");
+        assert_eq!(visible(b"/a b\x00"), "/a b%00");
+        let base: Uri = "https://h/a".parse().unwrap();
+        let target = join(&base, &visible("/modèle".as_bytes())).unwrap();
+        assert_eq!(target.to_string(), "https://h/mod%C3%A8le");
+    }
+
+    #[test]
+    fn encryption_is_not_left() {
+        let origin = |text: &str| Origin::of(&text.parse().unwrap()).unwrap();
+        let (open, closed) = (origin("http://h"), origin("https://h"));
+        assert!(leaves_encryption(&closed, &open));
+        for (from, to) in [(&closed, &closed), (&open, &closed), (&open, &open)] {
+            assert!(!leaves_encryption(from, to), "{from} {to}");
+        }
     }
 
     #[test]

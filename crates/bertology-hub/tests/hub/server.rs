@@ -1,10 +1,11 @@
 //! A tiny hub on the loopback interface: enough of the two addresses that a client asks.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,8 @@ pub(crate) const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) enum Manner {
     /// Its first byte, and then nothing more.
     Stall,
+    /// A byte every few milliseconds, without an end.
+    Trickle,
     /// Without an end, of a length that is told (then it is far too long) or not.
     Endless { told: bool },
 }
@@ -168,9 +171,19 @@ fn serve(mut stream: TcpStream, address: SocketAddr, hub: &Mutex<Hub>) -> bool {
             // Until the client has enough of it.
             let _ = stream.read(&mut [0]);
         }
+        Some(Manner::Trickle) => trickle(&mut stream),
         Some(Manner::Endless { .. }) => while stream.write_all(&[b't'; 4096]).is_ok() {},
     }
     true
+}
+
+/// Until the client has enough of it, which ends the wait for the next byte.
+fn trickle(stream: &mut TcpStream) {
+    let wait = Duration::from_millis(5);
+    stream.set_read_timeout(Some(wait)).unwrap();
+    let nothing =
+        |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    while stream.write_all(b"t").is_ok() && stream.read(&mut [0]).is_err_and(nothing) {}
 }
 
 fn status(status: u16, code: &str) -> (String, Vec<u8>) {

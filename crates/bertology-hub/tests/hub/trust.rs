@@ -202,6 +202,41 @@ fn a_body_that_stops_is_given_up() {
 }
 
 #[test]
+fn a_body_that_trickles_is_given_up() {
+    let long = [b't'; 1000];
+    let mut hub = Hub::with(&[FILES[0], (WEIGHTS, &long)]);
+    hub.manner = Some((WEIGHTS.to_owned(), Manner::Trickle));
+    let world = World::new(hub);
+    let mut options = world.options();
+    options.stall = Duration::from_millis(100);
+    let error = resolve("org/model", &options).unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, HubError::Interrupted { .. }), "{said}");
+    assert!(
+        said.contains("(fewer than 1024 bytes came in 0.1 s)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_few_bytes_too_many_are_not_kept() {
+    // Of no told length, and all at once.
+    let mut hub = Hub::with(&FILES[..2]);
+    hub.careless = true;
+    hub.altered = Some((WEIGHTS.to_owned(), vec![b't'; FILES[1].1.len() + 7]));
+    hub.announce = Some(FILES[1].1.len() as u64);
+    hub.files
+        .insert("config.json".to_owned(), vec![b' '; FILES[1].1.len()]);
+    let world = World::new(hub);
+    let error = world.resolve().unwrap_err();
+    assert!(
+        matches!(error, HubError::MoreThanAnnounced { announced: 43, .. }),
+        "{error}"
+    );
+    assert_eq!(kept(&world), [etag("config.json")]);
+}
+
+#[test]
 fn no_more_is_written_than_was_announced() {
     for manner in [
         Manner::Endless { told: true },
