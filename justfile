@@ -37,6 +37,10 @@ features:
 pages:
     tools/web/check.sh
 
+# Every reader of foreign bytes under mutated inputs: 20 seconds each, or as said
+fuzz *OPTIONS:
+    fuzz/run.py {{OPTIONS}}
+
 # A virtual environment with the pinned reference (PyTorch, transformers)
 venv:
     python3 -m venv .venv

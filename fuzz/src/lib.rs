@@ -1,0 +1,14 @@
+//! Every reader of foreign bytes, each as a function of bytes.
+//!
+//! A reader may refuse what it is given. It may not panic, nor take more memory than 64 MB and twenty times its input,
+//! nor more than two seconds (`run.py`, which runs the targets, sets the last).
+
+mod memory;
+mod readers;
+mod scratch;
+mod tiny;
+
+pub use readers::{
+    config, glue, index, npy, pickle_file, pickle_program, reference, run, safetensors, states,
+    tables, tokenizer, treebank,
+};
