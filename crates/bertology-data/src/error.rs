@@ -77,6 +77,15 @@ pub enum DataError {
         /// The path as given.
         path: PathBuf,
     },
+    /// The file is not what it was when it was first read.
+    #[error(
+        "{path}: the file changed while it was in use; start again with a file that stays as it is",
+        path = path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system refused to open or read the file.
     #[error("{path}: cannot read the file: {source}", path = path.display())]
     Io {
@@ -417,7 +426,9 @@ impl DataError {
     pub fn kind(&self) -> Kind {
         match self {
             // The labels are those of the model's config.json.
-            Self::Io { .. } | Self::DuplicateModelLabel { .. } => Kind::Environment,
+            Self::Io { .. } | Self::Changed { .. } | Self::DuplicateModelLabel { .. } => {
+                Kind::Environment
+            }
             Self::UnknownTask { .. }
             | Self::UnknownSplit { .. }
             | Self::NoSuchFolder { .. }

@@ -39,6 +39,7 @@
 //! ```
 
 pub mod conllu;
+mod content;
 mod correlation;
 mod csv;
 mod error;

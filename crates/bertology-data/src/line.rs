@@ -1,41 +1,21 @@
 //! Lines of a file: bounded in length, checked, counted, and hashed on the way.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use bertology_file::Refusal;
-use sha2::{Digest, Sha256};
 
+use crate::content::{BlockReader, Content};
 use crate::error::DataError;
-
-/// Hashes and counts every byte that passes.
-struct HashingReader {
-    file: File,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Read for HashingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        if let Some(new) = buffer.get(..read) {
-            self.hash.update(new);
-        }
-        self.bytes += read as u64;
-        Ok(read)
-    }
-}
 
 /// Reads a text file line by line. A line ends with LF or CR LF; a lone CR is text. A byte order
 /// mark at the start is dropped. Holds one line at a time, of at most `limit` bytes.
 pub(crate) struct LineReader {
     path: PathBuf,
-    inner: BufReader<HashingReader>,
+    inner: BlockReader,
+    content: Content,
     buffer: Vec<u8>,
     at: LineMark,
-    /// Whether what is before was passed over, so that the hash is not that of the file.
-    sought: bool,
     limit: usize,
 }
 
@@ -58,7 +38,8 @@ pub(crate) struct Line<'a> {
 }
 
 impl LineReader {
-    pub(crate) fn open(path: &Path, limit: usize) -> Result<Self, DataError> {
+    /// A file that was read before must still be what it was then.
+    pub(crate) fn open(path: &Path, limit: usize, content: &Content) -> Result<Self, DataError> {
         // Every study reads its data again, so that what can be read only once is refused.
         let file = bertology_file::open(path).map_err(|source| {
             let path = path.to_owned();
@@ -67,17 +48,12 @@ impl LineReader {
                 _ => DataError::Io { path, source },
             }
         })?;
-        let inner = HashingReader {
-            file,
-            hash: Sha256::new(),
-            bytes: 0,
-        };
         Ok(Self {
             path: path.to_owned(),
-            inner: BufReader::with_capacity(1 << 16, inner),
+            inner: BlockReader::new(file, content),
+            content: content.clone(),
             buffer: Vec::new(),
             at: LineMark::default(),
-            sought: false,
             limit,
         })
     }
@@ -88,7 +64,7 @@ impl LineReader {
 
     /// Bytes taken from the file so far, what is buffered included.
     pub(crate) fn bytes_read(&self) -> u64 {
-        self.inner.get_ref().bytes
+        self.inner.size()
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -104,10 +80,7 @@ impl LineReader {
         let read = (&mut self.inner)
             .take(most)
             .read_until(b'\n', &mut self.buffer)
-            .map_err(|source| DataError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+            .map_err(|source| self.failed(source))?;
         if read == 0 {
             return Ok(None);
         }
@@ -165,35 +138,29 @@ impl LineReader {
 
     /// Goes on from a place of the same file; what is before it is not read.
     pub(crate) fn seek(&mut self, mark: LineMark) -> Result<(), DataError> {
-        let to = SeekFrom::Start(mark.byte);
-        // What was read ahead is dropped with the buffer.
-        self.inner.consume(self.inner.buffer().len());
-        let sought = self.inner.get_mut().file.seek(to);
-        sought.map_err(|source| DataError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
+        let sought = self.inner.seek(mark.byte);
+        sought.map_err(|source| self.failed(source))?;
         self.at = mark;
-        self.sought = true;
         Ok(())
     }
 
     /// Reads the file to its end (after [`LineReader::seek`] anew from its start); gives its size and its
     /// SHA-256 in hex.
     pub(crate) fn finish(mut self) -> Result<(u64, String), DataError> {
-        if self.sought {
-            return Self::open(&self.path, self.limit)?.finish();
+        if self.inner.sought() {
+            return Self::open(&self.path, self.limit, &self.content)?.finish();
         }
-        io::copy(&mut self.inner, &mut io::sink()).map_err(|source| DataError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
-        let HashingReader { hash, bytes, .. } = self.inner.into_inner();
-        let digest = hash.finalize();
-        Ok((
-            bytes,
-            digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ))
+        let read = io::copy(&mut self.inner, &mut io::sink());
+        read.map_err(|source| self.failed(source))?;
+        Ok(self.inner.finish())
+    }
+
+    fn failed(&self, source: io::Error) -> DataError {
+        let path = self.path.clone();
+        match self.inner.changed() {
+            true => DataError::Changed { path },
+            false => DataError::Io { path, source },
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl ExampleReader {
         self.rows.lines.path()
     }
 
-    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 64 KiB.
+    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 16 KiB.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.rows.lines.bytes_read()

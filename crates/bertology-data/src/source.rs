@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::content::Content;
 use crate::error::DataError;
 use crate::example::Dataset;
 use crate::glue::{self, GlueLayout};
@@ -37,10 +38,12 @@ impl Default for ReadOptions {
     }
 }
 
-/// A data file and how its rows are read. Opening it again reads it again from the start.
+/// A data file and how its rows are read. Opening it again reads it again from the start, and once it was read to its
+/// end, by this source or a clone of it, it has to stay as it is ([`DataError::Changed`]).
 #[derive(Debug, Clone)]
 pub struct Source {
     path: PathBuf,
+    content: Content,
     layout: Layout,
     split: Option<Split>,
     options: ReadOptions,
@@ -71,6 +74,7 @@ impl Source {
         let options = ReadOptions::default();
         Ok(Self {
             path,
+            content: Content::default(),
             layout: Layout::Glue(layout),
             split: Some(split),
             options,
@@ -96,6 +100,7 @@ impl Source {
         }
         Self {
             path: path.to_owned(),
+            content: Content::default(),
             layout: Layout::Table(format, columns),
             split: None,
             options,
@@ -126,6 +131,7 @@ impl Source {
     fn unlabelled(path: &Path, layout: Layout) -> Self {
         Self {
             path: path.to_owned(),
+            content: Content::default(),
             layout,
             split: None,
             options: ReadOptions {
@@ -191,7 +197,7 @@ impl Source {
         if self.options.limit == Some(0) {
             return Err(DataError::ZeroLimit);
         }
-        let lines = LineReader::open(&self.path, self.options.max_line_bytes)?;
+        let lines = LineReader::open(&self.path, self.options.max_line_bytes, &self.content)?;
         ExampleReader::new(
             lines,
             &self.layout,

@@ -50,7 +50,7 @@ impl DocumentReader {
         self.sentences.path()
     }
 
-    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 64 KiB.
+    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 16 KiB.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.sentences.bytes_read()

@@ -8,14 +8,17 @@ use serde::Serialize;
 use super::document::DocumentReader;
 use super::parse::{Draft, Fault};
 use super::sentence::Sentence;
+use crate::content::Content;
 use crate::error::DataError;
 use crate::line::{LineMark, LineReader};
 use crate::source::ReadOptions;
 
-/// A file of sentences in CoNLL-U. Opening it again reads it again from the start.
+/// A file of sentences in CoNLL-U. Opening it again reads it again from the start, and once it was read to its end it
+/// has to stay as it is, as with a [`Source`](crate::Source).
 #[derive(Debug, Clone)]
 pub struct Treebank {
     path: PathBuf,
+    content: Content,
     options: ReadOptions,
 }
 
@@ -25,6 +28,7 @@ impl Treebank {
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
+            content: Content::default(),
             options: ReadOptions::default(),
         }
     }
@@ -60,7 +64,7 @@ impl Treebank {
             return Err(DataError::ZeroLimit);
         }
         Ok(TreebankReader {
-            lines: LineReader::open(&self.path, self.options.max_line_bytes)?,
+            lines: LineReader::open(&self.path, self.options.max_line_bytes, &self.content)?,
             draft: Draft::default(),
             layout: None,
             limit: self.options.limit,
@@ -214,7 +218,7 @@ impl TreebankReader {
         self.lines.path()
     }
 
-    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 64 KiB.
+    /// Bytes taken from the file so far, for a progress bar; runs ahead by the buffer's 16 KiB.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.lines.bytes_read()

@@ -4,14 +4,16 @@ use std::fmt::Write;
 use std::fs;
 
 use bertology_data::conllu::Treebank;
-use bertology_data::{Columns, Documents, ReadOptions, Source};
+use bertology_data::{Columns, DataError, Documents, ReadOptions, Source};
 
 use super::Fixture;
 
-const ROWS: usize = 4000;
+const ROWS: usize = 20_000;
+/// A file that was read to its end is compared in blocks of so many bytes; the first is read with a header.
+const BLOCK: usize = 1 << 14;
 
-/// Reads on from several places and compares; `kept`: bytes of a header, which is read again.
-fn goes_on(source: &Source, kept: usize) {
+/// Reads on from several places and compares.
+fn goes_on(source: &Source) {
     let whole = source.load().expect("the file can be read");
     let count = whole.examples.len();
     assert!(count > 1000, "{count}");
@@ -30,12 +32,18 @@ fn goes_on(source: &Source, kept: usize) {
         if before == count / 2 {
             // Nothing in the first quarter could be read.
             let mut broken = content.clone();
-            broken[kept..content.len() / 4].fill(0);
+            broken[BLOCK..content.len() / 4].fill(0);
             fs::write(source.path(), &broken).expect("the file can be written");
             assert!(source.load().is_err());
             let reader = source.open_at(&place).expect("the place can be found");
             let rest: Result<Vec<_>, _> = reader.collect();
             assert_eq!(rest.expect("the rows are good"), whole.examples[before..]);
+            // What could be read is another file's.
+            broken[content.len() - 1] ^= 1;
+            fs::write(source.path(), &broken).expect("the file can be written");
+            let reader = source.open_at(&place).expect("the place can be found");
+            let rest: Result<Vec<_>, _> = reader.collect();
+            assert!(matches!(rest, Err(DataError::Changed { .. })) || whole.info.limit.is_some());
             fs::write(source.path(), &content).expect("the file can be written");
         }
     }
@@ -54,10 +62,10 @@ fn plain_text_goes_on_by_lines_and_paragraphs() {
         _ => format!("line {at} é\r\n"),
     };
     let fixture = file("text.txt", "\u{feff}", text);
-    goes_on(&Source::lines(fixture.file()), 0);
+    goes_on(&Source::lines(fixture.file()));
     let pairs = |at: usize| format!("one {at}\ntwo\n\n\n");
     let fixture = file("text.txt", "", pairs);
-    goes_on(&Source::text(fixture.file(), Documents::Paragraphs), 0);
+    goes_on(&Source::text(fixture.file(), Documents::Paragraphs));
 }
 
 #[test]
@@ -66,23 +74,23 @@ fn tables_and_ids_go_on_and_the_limit_counts_what_is_before() {
     let header = "text\tlabel\n";
     let fixture = file("own.tsv", header, |at| format!("text {at}\t{}\n", at % 3));
     let source = Source::table(fixture.file(), columns()).expect("a table");
-    goes_on(&source, header.len());
-    goes_on(&source.with_limit(Some(3001)), header.len());
+    goes_on(&source);
+    goes_on(&source.with_limit(Some(15_001)));
     let header = "text,label\n";
     let quoted = |at: usize| format!("\"a\nb {at}\",{}\n", at % 3);
     let fixture = file("own.csv", header, quoted);
     let source = Source::table(fixture.file(), columns()).expect("a table");
-    goes_on(&source, header.len());
+    goes_on(&source);
     let json = |at: usize| format!("{{\"text\": \"a {at}\", \"label\": {}}}\n", at % 3);
     let fixture = file("own.jsonl", "", json);
     let source = Source::table(fixture.file(), columns()).expect("a table");
-    goes_on(&source, 0);
+    goes_on(&source);
     let ids = |at: usize| match at % 5 {
         0 => "# a comment\n".to_owned(),
         _ => format!("{at} 7 8\n"),
     };
     let fixture = file("ids.txt", "", ids);
-    goes_on(&Source::token_ids(fixture.file()), 0);
+    goes_on(&Source::token_ids(fixture.file()));
 }
 
 #[test]

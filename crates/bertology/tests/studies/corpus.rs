@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bertology::data::Columns;
+use bertology::data::{Columns, DataError};
 use bertology::{
     Corpus, CorpusOptions, Error, HeadId, HeadMask, LoadedModel, OpenAs, OpenOptions, Outcome,
     Source, Watch, evaluate,
@@ -70,19 +70,18 @@ fn a_file_that_changes_between_passes_is_noticed() {
     let model = fixture.model();
     let corpus = fixture.corpus(&model, &rows(5));
     let path = corpus.info().path.clone();
-    fs::write(&path, "text\tlabel\nw5\t0\n").unwrap();
-    let error = evaluate::evaluate(&model, &corpus, None, &budget(100), &mut ()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::DataChanged {
-                before: 5,
-                now: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let whole = fs::read_to_string(&path).unwrap();
+    let same_rows = whole.replace("w5", "w6");
+    assert_ne!(same_rows, whole);
+    for other in ["text\tlabel\nw5\t0\n", &same_rows] {
+        fs::write(&path, other).unwrap();
+        let error = evaluate::evaluate(&model, &corpus, None, &budget(100), &mut ()).unwrap_err();
+        let changed = DataError::Changed { path: path.clone() }.to_string();
+        assert_eq!(error.to_string(), changed);
+        assert_eq!(error.kind(), bertology::Kind::Environment);
+    }
+    fs::write(&path, whole).unwrap();
+    evaluate::evaluate(&model, &corpus, None, &budget(100), &mut ()).unwrap();
 }
 
 /// Keeps what it is told.
