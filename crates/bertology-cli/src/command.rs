@@ -222,12 +222,15 @@ pub(crate) fn open_output(
     let Some(path) = &output.output else {
         return Ok((None, Earlier::Nothing));
     };
-    let folder = run_folder::open(path, output.overwrite, run.model_folder())?;
+    let folder = run_folder::open(path, output.overwrite, resume)?;
     let earlier = if resume {
         folder.earlier(&run.identity)?
     } else {
         Earlier::Nothing
     };
+    if let Earlier::Complete(_) = earlier {
+        run_folder::tidy(&folder)?;
+    }
     Ok((Some(folder), earlier))
 }
 
@@ -287,8 +290,7 @@ where
             begun.go_through(screen)?;
         }
         Start::Parts(parts) => {
-            // Nothing of it is gone on with.
-            begun.only_begun = true;
+            begun.mark()?;
             begun.open_predictions()?;
             begun
                 .take_parts(parts)
@@ -312,6 +314,8 @@ pub(crate) struct Begun<'a, C: StudyCommand> {
     predictions: Option<Predictions>,
     work: Work,
     part: Option<bertology::drive::Part>,
+    /// What an earlier run has saved is gone on with.
+    resumes: bool,
     /// The state in the folder says that the run has begun, and no more.
     only_begun: bool,
 }
@@ -394,17 +398,13 @@ where
             predictions: None,
             work: work(&args.work),
             part: args.grid.part,
+            resumes,
             only_begun: false,
         }))
     }
 }
 
 impl<C: StudyCommand> Begun<'_, C> {
-    /// The study with nothing added.
-    pub(crate) fn fresh(&self) -> &C::Study {
-        self.stages[0].progress.fresh()
-    }
-
     /// The study of the first stage as it was made elsewhere.
     pub(crate) fn put(&mut self, study: C::Study) {
         let progress = Progress::new(study.empty());
@@ -417,16 +417,16 @@ impl<C: StudyCommand> Begun<'_, C> {
     }
 
     pub(crate) fn say(&mut self, screen: &Screen) -> Result<(), Failure> {
-        screen.say(&self.command.headline(self.opened, self.input)?)?;
+        screen.say(&self.command.headline(self.opened, self.input)?);
         self.command.notes(self.input, screen);
         self.lap();
         Ok(())
     }
 
     /// Says in the folder that the run has begun, before anything else is in it: whenever the process is
-    /// killed, what it leaves can be resumed.
-    fn mark(&mut self) -> Result<(), Failure> {
-        let Some(folder) = self.folder.as_ref().filter(|folder| !folder.has_state()) else {
+    /// killed, what it leaves can be resumed. What was there before goes.
+    pub(crate) fn mark(&mut self) -> Result<(), Failure> {
+        let Some(folder) = self.folder.as_ref().filter(|_| !self.resumes) else {
             return Ok(());
         };
         let state = State {
@@ -435,9 +435,10 @@ impl<C: StudyCommand> Begun<'_, C> {
             part: self.part,
             units: (0, self.units()),
         };
-        folder.save_state(&self.run.identity, json!(state))?;
+        let model = self.run.model_folder();
         self.only_begun = true;
-        Ok(())
+        let begun = folder.begin(&self.run.identity, json!(state), model);
+        Ok(begun?)
     }
 
     fn open_predictions(&mut self) -> Result<(), Failure> {
@@ -521,10 +522,11 @@ impl<C: StudyCommand> Begun<'_, C> {
     }
 
     /// What failed before anything was saved leaves an empty folder.
-    fn discard(&mut self, wrong: Failure) -> Failure {
+    pub(crate) fn discard(&mut self, wrong: Failure) -> Failure {
         self.predictions = None;
         let folder = self.folder.as_ref().filter(|_| self.only_begun);
-        let removed = folder.map_or(Ok(()), RunFolder::remove_state);
+        let model = self.run.model_folder();
+        let removed = folder.map_or(Ok(()), |folder| folder.clear(model));
         removed.map_or_else(Failure::from, |()| wrong)
     }
 
@@ -562,7 +564,7 @@ impl<C: StudyCommand> Begun<'_, C> {
             screen.say(&format!(
                 "Part {part} is finished and in {}; `bertology merge` puts the parts together",
                 folder.path().display()
-            ))?;
+            ));
             return Ok(document.into());
         }
         let studies = std::mem::take(&mut self.stages).into_iter();
@@ -580,8 +582,8 @@ impl<C: StudyCommand> Begun<'_, C> {
         if let Some(folder) = &self.folder {
             run_folder::complete(folder, &document)?;
         }
-        screen.say(&text)?;
-        crate::commands::say_folder(self.folder.as_ref(), screen)?;
+        screen.say(&text);
+        crate::commands::say_folder(self.folder.as_ref(), screen);
         Ok(document.into())
     }
 }

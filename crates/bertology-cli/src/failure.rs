@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use bertology::Kind;
+use serde_json::{Value, json};
 
 /// Why a command stopped, as one sentence, and the exit code that goes with it.
 #[derive(Debug)]
@@ -16,8 +17,6 @@ pub(crate) enum Failure {
     Work(String),
     /// Interrupted by the user: exit code 130.
     Interrupted(String),
-    /// Nobody reads the output any more (`bertology inspect … | head`): no message, exit code 0.
-    BrokenPipe,
 }
 
 impl Failure {
@@ -49,12 +48,25 @@ impl Failure {
         Self::Work(format!("cannot {action} {}: {source}", path.display()))
     }
 
+    /// For machines: what `--json` prints under `error`.
+    pub(crate) fn document(&self) -> Value {
+        let kind = match self {
+            Self::Input(_) => "input",
+            Self::Work(_) => "work",
+            Self::Interrupted(_) => "interrupted",
+        };
+        json!({
+            "kind": kind,
+            "message": self.to_string(),
+            "exit_code": self.exit_code(),
+        })
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
             Self::Work(_) => 1,
             Self::Interrupted(_) => 130,
-            Self::BrokenPipe => 0,
         }
     }
 }
@@ -65,7 +77,6 @@ impl fmt::Display for Failure {
             Self::Input(message) | Self::Work(message) | Self::Interrupted(message) => {
                 f.write_str(message)
             }
-            Self::BrokenPipe => f.write_str("nobody reads the output"),
         }
     }
 }

@@ -24,6 +24,7 @@ mod watcher;
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde_json::json;
 
 use args::Cli;
 use bertology::tokenizer;
@@ -47,32 +48,44 @@ fn main() -> ExitCode {
     cut_short::watch();
     let cli = match Cli::try_parse_from(args::normalise(std::env::args_os())) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, and go to stdout.
-            let typed = error.render().to_string();
-            if error.use_stderr() && escape::visible(&typed, Keep::Lines) != typed {
-                for line in typed.lines() {
-                    show::eprintln(line);
-                }
-            } else {
-                let _ = error.print();
-            }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return refused(&error),
     };
     let screen = Screen::new(cli.display);
     let result =
         interrupt::install().and_then(|()| commands::run(cli.command, Start::Corpus, &screen));
     screen.stop();
-    let failure = match result {
-        Ok(done) => screen.document(&done.document).err().or(done.failure),
-        Err(failure) => Some(failure),
+    let (mut document, failure) = match result {
+        Ok(done) => (done.document, done.failure),
+        Err(failure) => (json!({}), Some(failure)),
     };
-    let Some(failure) = failure else {
+    if let Some(failure) = &failure {
+        document["error"] = failure.document();
+    }
+    screen.document(&document);
+    let Some(failure) = failure.or(screen.failure()) else {
         return ExitCode::SUCCESS;
     };
-    if !matches!(failure, Failure::BrokenPipe) {
-        show::eprintln(&format!("error: {failure}"));
-    }
+    show::eprintln(&format!("error: {failure}"));
     ExitCode::from(failure.exit_code())
+}
+
+/// A command line that is none, or asks for help.
+fn refused(error: &clap::Error) -> ExitCode {
+    // Help and version come this way too, and go to stdout.
+    let typed = error.render().to_string();
+    if error.use_stderr() && escape::visible(&typed, Keep::Lines) != typed {
+        for line in typed.lines() {
+            show::eprintln(line);
+        }
+    } else {
+        let _ = error.print();
+    }
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    let json = std::env::args_os().any(|word| word == "--json");
+    if json && error.use_stderr() {
+        let message = typed.strip_prefix("error: ").unwrap_or(&typed).trim_end();
+        let document = json!({ "error": Failure::input(message).document() });
+        show::println(&escape::json(&format!("{document:#}")));
+    }
+    ExitCode::from(code)
 }

@@ -8,6 +8,7 @@ use bertology_report::{Document, Error};
 use bertology_run::Run;
 
 use crate::failure::Failure;
+use crate::parts;
 use crate::remedy;
 use crate::run_folder::{PART, TEMPORARY};
 
@@ -17,6 +18,7 @@ pub(crate) fn failure(error: &Error) -> Failure {
 }
 
 pub(crate) fn open(path: &Path) -> Result<Run, Failure> {
+    parts::at_rest(path)?;
     if path.join(PART).exists() {
         return Err(Failure::input(format!(
             "{}: a part of a run has no page; `bertology merge` puts the parts together",

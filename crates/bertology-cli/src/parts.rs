@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::record::Run;
-use crate::run_folder::{CHUNKS, Identity, PART, PREDICTIONS, RUN, RunFolder, STATE, subject};
+use crate::run_folder::{CHUNKS, Identity, PART, PREDICTIONS, RUN, RunFolder, subject};
 use crate::watcher::Predictions;
 
 /// The layout of `part.json` and `chunks.jsonl`.
@@ -216,6 +216,12 @@ impl Parts {
     }
 }
 
+/// Refuses a folder that another process is just writing into.
+pub(crate) fn at_rest(folder: &Path) -> Result<(), Failure> {
+    let free = RunFolder::check_free(folder);
+    free.map_err(|error| Failure::work(format!("{error}; wait for its end")))
+}
+
 /// Refuses two parts of different runs.
 pub(crate) fn same(
     folder: &Path,
@@ -281,7 +287,7 @@ fn missing(first: u64, last: u64, of: u64) -> Failure {
 fn record(folder: &Path) -> Result<Record, Failure> {
     let path = folder.join(PART);
     if !path.exists() {
-        let why = match state(folder) {
+        let why = match RunFolder::saved(folder)? {
             Some(_) => "a part that is not finished; continue it with its command and --resume",
             None if folder.join(RUN).exists() => "a whole run, and no part of one (--part K/N)",
             None => "not the folder of a part: it has no part.json",
@@ -318,12 +324,6 @@ fn record(folder: &Path) -> Result<Record, Failure> {
     Ok(record)
 }
 
-/// `state.json` of an unfinished part.
-fn state(folder: &Path) -> Option<Value> {
-    let path = folder.join(STATE);
-    path.exists().then(|| read_json(&path).ok()).flatten()
-}
-
 /// How far the part in a folder is.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -339,23 +339,22 @@ impl Standing {
     /// Of a finished part, or of one that was interrupted or is still going on; `None` of an empty folder, which
     /// a part leaves that failed, or that is just opening its files.
     pub(crate) fn of(folder: &Path) -> Result<Option<Self>, Failure> {
-        if let Some(state) = state(folder)
-            && !folder.join(PART).exists()
+        if !folder.join(PART).exists()
+            && let Some(saved) = RunFolder::saved(folder)?
         {
-            let read = |pointer: &str| state.pointer(pointer).cloned().unwrap_or_default();
-            let part = serde_json::from_value(read("/state/part")).ok().flatten();
-            let units = serde_json::from_value(read("/state/units"));
-            let identity = serde_json::from_value(read("/identity"));
-            if let (Some(part), Ok(units), Ok(identity)) = (part, units, identity) {
+            let read = |key: &str| saved.state.get(key).cloned().unwrap_or_default();
+            let part = serde_json::from_value(read("part")).ok().flatten();
+            let units = serde_json::from_value(read("units"));
+            if let (Some(part), Ok(units)) = (part, units) {
                 return Ok(Some(Self {
                     part,
                     units,
                     finished: false,
-                    identity,
+                    identity: saved.identity,
                 }));
             }
         }
-        if folder.is_dir() && RunFolder::check(folder, false, false).is_ok() {
+        if folder.is_dir() && RunFolder::check_content(folder, false, false).is_ok() {
             return Ok(None);
         }
         let record = record(folder)?;

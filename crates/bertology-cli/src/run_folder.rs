@@ -41,9 +41,12 @@ impl From<FolderError> for Failure {
             FolderError::NothingToResume { .. } => {
                 Self::Input(format!("--output {said}; choose another folder"))
             }
-            FolderError::State { .. } => {
+            FolderError::State { .. } | FolderError::Damaged { .. } => {
                 Self::Input(format!("{said}; start again with --overwrite"))
             }
+            FolderError::InUse { .. } => Self::Work(format!(
+                "--output {said}; wait for its end, or choose another folder"
+            )),
             FolderError::Differs {
                 path,
                 subject,
@@ -62,31 +65,53 @@ impl From<FolderError> for Failure {
     }
 }
 
-/// Makes the folder ready. With `overwrite` the files of an earlier run disappear, but not those of the model
-/// in the folder `model`, which is being read.
-pub(crate) fn open(
-    path: &Path,
-    overwrite: bool,
-    model: Option<&Path>,
-) -> Result<RunFolder, Failure> {
-    let folder = RunFolder::open(path)?;
-    if overwrite {
-        folder.clear(model)?;
+/// Makes the folder ready, which is this process's from then on.
+pub(crate) fn open(path: &Path, overwrite: bool, resume: bool) -> Result<RunFolder, Failure> {
+    RunFolder::open_for(path, overwrite, resume)
+        .map_err(Failure::from)
+        .map(noted)
+}
+
+/// The same of a folder that may hold other things: those of a survey lie in folders of their own.
+pub(crate) fn shared(path: &Path) -> Result<RunFolder, Failure> {
+    RunFolder::open(path).map_err(Failure::from).map(noted)
+}
+
+fn noted(folder: RunFolder) -> RunFolder {
+    if let Some(why) = folder.unlocked() {
+        eprintln(&format!(
+            "note: {} cannot be locked ({why}); see that no other run writes into it",
+            folder.path().display()
+        ));
     }
-    Ok(folder)
+    folder
 }
 
 /// Marks the run as complete. The page is made from what is in the folder then; that it cannot be made does
 /// not undo the run.
 pub(crate) fn complete(folder: &RunFolder, run: &Value) -> Result<(), Failure> {
     folder.complete(run)?;
+    show(folder);
+    Ok(())
+}
+
+/// Does what is left to do where a run was killed when it was complete: its state goes, and the page is made.
+pub(crate) fn tidy(folder: &RunFolder) -> Result<(), Failure> {
+    folder.remove_state()?;
+    let there = |name: &str| folder.path().join(name).exists();
+    if there(RUN) && !there(REPORT) {
+        show(folder);
+    }
+    Ok(())
+}
+
+fn show(folder: &RunFolder) {
     if let Err(why) = report(folder) {
         eprintln(&format!(
             "note: no {REPORT}: {why}; `bertology report {}` makes it",
             folder.path().display()
         ));
     }
-    Ok(())
 }
 
 fn report(folder: &RunFolder) -> Result<(), Failure> {
@@ -109,7 +134,7 @@ mod tests {
     #[test]
     fn a_page_that_cannot_be_made_does_not_undo_the_run() {
         let base = tempfile::tempdir().unwrap();
-        let folder = open(base.path(), false, None).unwrap();
+        let folder = open(base.path(), false, false).unwrap();
         let record = json!({
             "format": 1,
             "command": "importance",
@@ -124,7 +149,8 @@ mod tests {
         complete(&folder, &record).unwrap();
         assert!(base.path().join(REPORT).exists());
         // And with `--overwrite` it goes.
-        open(base.path(), true, None).unwrap();
+        folder.clear(None).unwrap();
+        drop(folder);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }
 }

@@ -102,6 +102,11 @@ impl<'a> Watcher<'a> {
         self.cost = self.saved - start;
     }
 
+    /// Units that the pass accounts for.
+    pub(crate) fn done(&self) -> u64 {
+        self.done
+    }
+
     /// What went wrong while looking on, which is why the study stopped.
     pub(crate) fn into_failure(self) -> Option<Failure> {
         self.failure

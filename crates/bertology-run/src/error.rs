@@ -7,6 +7,7 @@ use bertology_error::Kind;
 use thiserror::Error;
 
 use crate::identity::Subject;
+use crate::lock::Holder;
 
 /// Why a run folder cannot be used or written.
 #[derive(Debug, Error)]
@@ -33,6 +34,27 @@ pub enum FolderError {
     )]
     NothingToResume {
         /// The folder.
+        path: PathBuf,
+    },
+    /// Another process is at work in the folder.
+    #[error(
+        "{}: another run writes into this folder ({})",
+        path.display(),
+        holder.as_ref().map_or_else(|| "a process that has not said its name".to_owned(), ToString::to_string)
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Who; nothing if it has not said so yet.
+        holder: Option<Holder>,
+    },
+    /// A saved state that is not as it was written.
+    #[error(
+        "{}: the checksum is not that of what follows, so the file is damaged or was changed",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
         path: PathBuf,
     },
     /// `run.json` of something else.
@@ -100,9 +122,10 @@ impl FolderError {
             | Self::NotARun { .. }
             | Self::Json { .. }
             | Self::State { .. }
+            | Self::Damaged { .. }
             | Self::Differs { .. } => Kind::Input,
             Self::Document { .. } => Kind::Internal,
-            Self::Io { .. } => Kind::Environment,
+            Self::InUse { .. } | Self::Io { .. } => Kind::Environment,
         }
     }
 

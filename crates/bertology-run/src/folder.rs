@@ -1,29 +1,25 @@
 //! The writer of a run folder.
 //!
-//! Every file appears whole or not at all. `run.json` is written last: where it is, the run is complete.
+//! Every file appears whole or not at all. `state.json` comes first and `run.json` last: where the one is, a run
+//! can go on, and where the other is, it is complete. So whenever the process is killed, the folder can be resumed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::error::FolderError;
 use crate::identity::Identity;
+use crate::lock::{self, Holder, Lock};
 use crate::registry::{
-    MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, is_half_shard, known,
+    LOCK, MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, is_half_shard, known,
 };
+use crate::state::{Saved, seal, unseal};
 use crate::table::{Row, table};
-
-/// `state.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Saved {
-    identity: Identity,
-    state: Value,
-}
 
 /// What an earlier run has left in a folder.
 #[derive(Debug)]
@@ -36,10 +32,11 @@ pub enum Earlier {
     Complete(Value),
 }
 
-/// The folder of one run.
+/// The folder of one run, and of one process as long as this lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    lock: Lock,
 }
 
 impl RunFolder {
@@ -47,9 +44,38 @@ impl RunFolder {
     /// overwritten, or a run in it may go on.
     ///
     /// # Errors
-    /// [`FolderError::NotAFolder`], [`FolderError::NotEmpty`], [`FolderError::NothingToResume`], or what the
-    /// file system refuses.
+    /// [`FolderError::NotAFolder`], [`FolderError::InUse`], [`FolderError::NotEmpty`],
+    /// [`FolderError::NothingToResume`], or what the file system refuses.
     pub fn check(path: &Path, overwrite: bool, resume: bool) -> Result<(), FolderError> {
+        Self::check_free(path)?;
+        Self::check_content(path, overwrite, resume)
+    }
+
+    /// Verifies that no process writes into the folder.
+    ///
+    /// # Errors
+    /// [`FolderError::InUse`] with who does.
+    pub fn check_free(path: &Path) -> Result<(), FolderError> {
+        match lock::holder(path) {
+            None => Ok(()),
+            Some(holder) => Err(FolderError::InUse {
+                path: path.into(),
+                holder,
+            }),
+        }
+    }
+
+    /// Who writes into the folder, as far as the process has said so; `None`: nobody.
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<Option<Holder>> {
+        lock::holder(path)
+    }
+
+    /// Verifies what [`RunFolder::check`] does of the content, whoever may be at work in the folder.
+    ///
+    /// # Errors
+    /// As there, but for [`FolderError::InUse`].
+    pub fn check_content(path: &Path, overwrite: bool, resume: bool) -> Result<(), FolderError> {
         if path.exists() && !path.is_dir() {
             return Err(FolderError::NotAFolder { path: path.into() });
         }
@@ -82,15 +108,54 @@ impl RunFolder {
         }
     }
 
-    /// Makes the folder ready: it exists, and nothing in it is left of a process that was killed.
+    /// Makes the folder ready: it exists, it is this process's, and nothing in it is left of a process that was
+    /// killed.
+    ///
+    /// # Errors
+    /// [`FolderError::InUse`]; what the file system refuses.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        fs::create_dir_all(path).map_err(FolderError::io("create the folder", path))?;
+        let lock = Lock::take(path)?;
+        let path = path.into();
+        let folder = Self { path, lock };
+        folder.remove_leftovers()?;
+        Ok(folder)
+    }
+
+    /// As [`RunFolder::open`], with what [`RunFolder::check`] verifies, now that nobody else can change it.
+    ///
+    /// # Errors
+    /// As those two.
+    pub fn open_for(path: &Path, overwrite: bool, resume: bool) -> Result<Self, FolderError> {
+        let folder = Self::open(path)?;
+        Self::check_content(path, overwrite, resume)?;
+        Ok(folder)
+    }
+
+    /// Why nobody is kept from writing into this folder too; nothing where the file system knows locks.
+    #[must_use]
+    pub fn unlocked(&self) -> Option<&io::Error> {
+        self.lock.refused()
+    }
+
+    /// Says whose the folder is from now on, before anything else is in it, and removes what earlier runs have
+    /// left, as [`RunFolder::clear`] does.
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn open(path: &Path) -> Result<Self, FolderError> {
-        fs::create_dir_all(path).map_err(FolderError::io("create the folder", path))?;
-        let folder = Self { path: path.into() };
-        folder.remove_leftovers()?;
-        Ok(folder)
+    pub fn begin(
+        &self,
+        identity: &Identity,
+        state: Value,
+        keep: Option<&Path>,
+    ) -> Result<(), FolderError> {
+        let left = |entry: &fs::DirEntry| !is_temporary(&entry.file_name());
+        if entries(&self.path)?.iter().any(left) {
+            // Half cleared, the folder is neither the earlier run nor this one.
+            self.save(identity, state.clone(), true)?;
+            self.clear_but_state(keep)?;
+        }
+        self.save(identity, state, false)
     }
 
     /// Removes what earlier runs have left: the files of the [registry](crate::registry), folders that are
@@ -100,6 +165,12 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn clear(&self, keep: Option<&Path>) -> Result<(), FolderError> {
+        self.clear_but_state(keep)?;
+        // Last, so that what is half cleared can still be resumed.
+        self.remove(STATE)
+    }
+
+    fn clear_but_state(&self, keep: Option<&Path>) -> Result<(), FolderError> {
         let kept = keep.and_then(|keep| fs::canonicalize(keep).ok());
         let model = self.path.join(MODEL);
         if kept.is_none() || fs::canonicalize(&model).ok() != kept {
@@ -117,7 +188,7 @@ impl RunFolder {
                 if name != MODEL {
                     clear_inside(&path, &name)?;
                 }
-            } else if known(&name).is_some() {
+            } else if name != STATE && known(&name).is_some() {
                 fs::remove_file(&path).map_err(FolderError::io("remove", &path))?;
             }
         }
@@ -149,6 +220,10 @@ impl RunFolder {
     /// A run of another identity ([`FolderError::Differs`]), and files that cannot be read.
     pub fn earlier(&self, identity: &Identity) -> Result<Earlier, FolderError> {
         let complete = [RUN, PART].map(|name| self.path.join(name));
+        let saved = Self::saved(&self.path);
+        if matches!(&saved, Ok(Some(saved)) if saved.clearing) {
+            return Ok(Earlier::Nothing);
+        }
         if let Some(run) = complete.into_iter().find(|path| path.exists()) {
             let document = read_json(&run)?;
             let found = document.get("identity").cloned();
@@ -159,23 +234,24 @@ impl RunFolder {
             agree(run, &found, identity)?;
             return Ok(Earlier::Complete(document));
         }
-        let path = self.path.join(STATE);
-        if !path.exists() {
+        let Some(saved) = saved? else {
             return Ok(Earlier::Nothing);
-        }
-        let saved: Saved =
-            serde_json::from_value(read_json(&path)?).map_err(|source| FolderError::State {
-                path: path.clone(),
-                source,
-            })?;
-        agree(path, &saved.identity, identity)?;
+        };
+        agree(self.path.join(STATE), &saved.identity, identity)?;
         Ok(Earlier::Interrupted(saved.state))
     }
 
-    /// Whether there is a saved state of an unfinished run.
-    #[must_use]
-    pub fn has_state(&self) -> bool {
-        self.path.join(STATE).exists()
+    /// The state of the unfinished run in a folder; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`FolderError::Damaged`], [`FolderError::State`]; what the file system refuses.
+    pub fn saved(folder: &Path) -> Result<Option<Saved>, FolderError> {
+        let path = folder.join(STATE);
+        match fs::read(&path) {
+            Ok(bytes) => unseal(&path, &bytes).map(Some),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(FolderError::io("read", path)(error)),
+        }
     }
 
     /// The state is of no use any more: the run, or its part, is complete.
@@ -183,15 +259,13 @@ impl RunFolder {
     /// # Errors
     /// What the file system refuses.
     pub fn remove_state(&self) -> Result<(), FolderError> {
-        for name in [STATE, STATE_PREDICTIONS] {
-            self.remove(name)?;
-        }
         for entry in entries(&self.path)? {
-            if is_half(&entry.file_name()) {
-                self.remove(entry.file_name())?;
+            let name = entry.file_name();
+            if name == STATE_PREDICTIONS || is_half(&name) {
+                self.remove(name)?;
             }
         }
-        Ok(())
+        self.remove(STATE)
     }
 
     /// Saves the state of an unfinished run.
@@ -199,15 +273,16 @@ impl RunFolder {
     /// # Errors
     /// What cannot be written.
     pub fn save_state(&self, identity: &Identity, state: Value) -> Result<(), FolderError> {
+        self.save(identity, state, false)
+    }
+
+    fn save(&self, identity: &Identity, state: Value, clearing: bool) -> Result<(), FolderError> {
         let saved = Saved {
+            clearing,
             identity: identity.clone(),
             state,
         };
-        let text = serde_json::to_vec(&saved).map_err(|source| FolderError::Document {
-            name: STATE.into(),
-            source,
-        })?;
-        self.write(STATE, &text)
+        self.write(STATE, &seal(&saved)?)
     }
 
     /// Writes a file, whole or not at all.
@@ -291,7 +366,7 @@ impl RunFolder {
     /// Files that a killed process was writing.
     fn remove_leftovers(&self) -> Result<(), FolderError> {
         for entry in entries(&self.path)? {
-            if is_temporary(&entry.file_name()) {
+            if is_temporary(&entry.file_name()) && entry.file_name() != LOCK {
                 let path = entry.path();
                 let removed = if path.is_dir() {
                     fs::remove_dir_all(&path)
@@ -370,6 +445,12 @@ impl Stream {
         };
         finish().map_err(FolderError::io("write", &path))
     }
+}
+
+/// Not there, or not even in a folder.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::NotFound | Kind::NotADirectory)
 }
 
 fn is_half(name: &OsStr) -> bool {
@@ -492,7 +573,7 @@ mod tests {
         let folder = RunFolder::open(base.path()).unwrap();
         let mut stream = folder.stream("heads.csv").unwrap();
         stream.put(b"layer").unwrap();
-        drop(stream);
+        drop((stream, folder));
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }
 

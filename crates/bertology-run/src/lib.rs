@@ -11,6 +11,7 @@
 //! | [`results`] | what each command puts into `run.json` |
 //! | [`studies`] | the three for studies that have a file of their own |
 //! | [`Run`] | the reader |
+//! | [`Holder`] | who writes into a folder: one process at a time |
 //!
 //! `docs/run-folder.md` lists the registry for readers.
 
@@ -24,13 +25,19 @@ mod error;
 mod folder;
 mod head_column;
 mod identity;
+mod lock;
 mod read;
+mod state;
+mod time;
 
 pub use error::FolderError;
 pub use folder::{Earlier, RunFolder, Stream, read_json};
 pub use head_column::HeadColumn;
 pub use identity::{Difference, Identity, Subject};
+pub use lock::Holder;
 pub use read::{ModelFacts, Rows, Run, RunError, text_of};
+pub use state::{Saved, sha256};
+pub use time::timestamp;
 
 /// The layout of a run folder that is written and read, as `run.json` has it under `format`.
 pub const FORMAT: u64 = 1;

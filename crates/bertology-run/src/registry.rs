@@ -52,6 +52,8 @@ pub const MODEL: &str = "model";
 pub const MAPS: &str = "maps";
 /// Start of the names of files that are being written; writers of checkpoints and shards use the same.
 pub const TEMPORARY: &str = ".bertology-";
+/// The file that the process which writes into a folder has locked; gone when that process ends by itself.
+pub const LOCK: &str = ".bertology-lock";
 
 /// Of what kind a file is.
 #[derive(Debug, Clone, Copy)]

@@ -66,11 +66,19 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
     run.identity.set("vectors", vectors_name);
     let (folder, earlier) = command::open_output(&args.output, args.resume.resume, &run)?;
     if let Earlier::Complete(document) = earlier {
+        if !args.keep_cache {
+            // Killed at its very end, a run has not removed them.
+            Maps::open(&args, &options, &run, folder.as_ref())?.close(false)?;
+        }
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
     }
+    if let (Some(folder), Earlier::Nothing) = (&folder, &earlier) {
+        // The maps are the state; this says whose they are.
+        folder.begin(&run.identity, json!({}), run.model_folder())?;
+    }
     let graceful = Graceful::begin();
-    screen.say(&headline(&opened, &train, &dev))?;
+    screen.say(&headline(&opened, &train, &dev));
     run.clock.lap("load");
     let mut maps = Maps::open(&args, &options, &run, folder.as_ref())?;
     if let (Earlier::Interrupted(_), Some(cache)) = (&earlier, &maps.cache) {
@@ -78,10 +86,6 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
             "resuming with the maps of {}",
             plural(cache.len() as u64, "sentence")
         ));
-    }
-    if let Some(folder) = &folder {
-        // The maps are the state; this says whose they are.
-        folder.save_state(&run.identity, json!({}))?;
     }
     let mut watcher = Watcher::new(screen).of("sentence");
     let result = experiment::run(
@@ -108,7 +112,7 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
     };
     drop(graceful);
     let time = run.clock.lap("probes");
-    let cached = maps.close(args.keep_cache)?;
+    let cached = maps.used(args.keep_cache);
     let (layers, heads) = opened.shape();
     let document = run.document(&results(&found, cached));
     if let Some(folder) = &folder {
@@ -120,9 +124,11 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
         }
         run_folder::complete(folder, &document)?;
     }
-    screen.say(&format!("\n{}", text(&found)))?;
-    screen.say(&format!("\n{}", seconds(time)))?;
-    crate::commands::say_folder(folder.as_ref(), screen)?;
+    // Only now: until then they are what a killed run goes on with.
+    maps.close(args.keep_cache)?;
+    screen.say(&format!("\n{}", text(&found)));
+    screen.say(&format!("\n{}", seconds(time)));
+    crate::commands::say_folder(folder.as_ref(), screen);
     Ok(document.into())
 }
 
@@ -316,22 +322,23 @@ impl Maps {
         })
     }
 
-    /// Removes the files unless they are to be kept; tells what they were.
-    fn close(self, keep: bool) -> Result<Option<CacheUse>, Failure> {
-        let (Some(cache), Some(folder)) = (self.cache, self.folder) else {
-            return Ok(None);
-        };
-        let record = CacheUse {
+    /// What they were, for the record.
+    fn used(&self, keep: bool) -> Option<CacheUse> {
+        self.cache.as_ref().map(|cache| CacheUse {
             sentences: cache.len() as u64,
             bytes: cache.bytes(),
             kept: keep,
-        };
-        if !keep {
+        })
+    }
+
+    /// Removes the files unless they are to be kept.
+    fn close(self, keep: bool) -> Result<(), Failure> {
+        if let (Some(cache), Some(folder), false) = (self.cache, self.folder, keep) {
             cache.remove().map_err(|e| failure(&e))?;
             // Not empty: files of another run, which are not this one's to remove.
             let _ = std::fs::remove_dir(&folder);
         }
-        Ok(Some(record))
+        Ok(())
     }
 }
 

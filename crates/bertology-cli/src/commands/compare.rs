@@ -23,16 +23,16 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
     let (first, second) = (pages::open(&args.first)?, pages::open(&args.second)?);
     let found = bertology_report::compare(&first, &second);
     let found = found.map_err(|error| pages::failure(&error))?;
-    screen.say(&text(&found))?;
+    screen.say(&text(&found));
     let document = found.document();
     if let Some(path) = &args.output {
         pages::write_page(path, &document)?;
-        screen.say(&format!("\nThe page is {}", path.display()))?;
+        screen.say(&format!("\nThe page is {}", path.display()));
     }
     if let Some(folder) = &args.figures {
         let files = pages::write_figures(folder, &document)?;
         let number = plural(files.len() as u64, "figure");
-        screen.say(&format!("{number} are in {}", folder.display()))?;
+        screen.say(&format!("{number} are in {}", folder.display()));
     }
     Ok(json(&found).into())
 }

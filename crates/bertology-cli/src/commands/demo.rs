@@ -13,7 +13,7 @@ use crate::args::{Cli, DemoArgs, DemoModel};
 use crate::command::Start;
 use crate::failure::Failure;
 use crate::pages;
-use crate::run_folder::{PREDICTIONS, RunFolder};
+use crate::run_folder::{self, PREDICTIONS, RunFolder};
 use crate::show::Screen;
 use crate::show::text::{count, percent};
 
@@ -127,12 +127,14 @@ impl DemoModel {
 pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     RunFolder::check(&args.output, args.overwrite, false)?;
     let story = args.model.story();
+    // Nobody else tells the same story in it meanwhile.
+    let _folder = run_folder::open(&args.output, args.overwrite, false)?;
     unpack(story, &args.output)?;
     screen.say(&format!(
         "{} Model and data\nare now in {},\nand every command below is one that you can type.",
         story.opening,
         args.output.display()
-    ))?;
+    ));
 
     let demo = Demo {
         args,
@@ -149,14 +151,14 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
             count(right),
             count(all),
             percent(right, all)
-        ))?;
+        ));
     }
-    screen.say(&format!("\n{}", story.middle))?;
+    screen.say(&format!("\n{}", story.middle));
     let mask = demo.step("mask")?;
     screen.say(
         "\nThe weights of masked heads still lie in the file and in memory. Now the same\n\
          heads are removed for good:",
-    )?;
+    );
     let prune = demo.step("prune")?;
 
     let folder = args.output.display();
@@ -165,7 +167,7 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
          checkpoint, which\ntransformers 4 loads as it is.\n\n{}",
         rule(),
         story.next
-    ))?;
+    ));
     Ok(json!({
         "command": "demo",
         "model": story.model,
@@ -223,7 +225,7 @@ impl Demo<'_> {
         }
         let shown: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         self.screen
-            .say(&format!("\n{}\n$ {}\n", rule(), wrapped(&shown)))?;
+            .say(&format!("\n{}\n$ {}\n", rule(), wrapped(&shown)));
         if self.args.overwrite {
             words.push("--overwrite".into());
         }

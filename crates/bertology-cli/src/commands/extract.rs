@@ -92,9 +92,9 @@ impl StudyCommand for ExtractArgs {
         if !self.own.dry_run {
             return Ok(None);
         }
-        screen.say(&headline(opened, plan))?;
+        screen.say(&headline(opened, plan));
         self.notes(plan, screen);
-        screen.say(&estimate(plan, 0..plan.num_shards(), None))?;
+        screen.say(&estimate(plan, 0..plan.num_shards(), None));
         let document = run.document(&json!({
             "counts": plan.counts(),
             "bytes": plan.bytes(0..plan.num_shards()),
@@ -144,7 +144,7 @@ impl StudyCommand for ExtractArgs {
             let room = plan
                 .check_room(folder, rest.clone())
                 .map_err(|e| failure(&e))?;
-            screen.say(&estimate(plan, rest, Some(room)))?;
+            screen.say(&estimate(plan, rest, Some(room)));
         }
         Ok(())
     }

@@ -22,14 +22,14 @@ pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
     let runs: Result<Vec<_>, _> = args.runs.iter().map(|path| pages::open(path)).collect();
     let joined = bertology_report::join(&runs?).map_err(|error| pages::failure(&error))?;
     let (names, rows) = (joined.names(), joined.rows());
-    screen.say(&text(&names, &rows))?;
+    screen.say(&text(&names, &rows));
     if let Some(path) = &args.output {
         pages::write(path, &joined.csv())?;
-        screen.say(&format!("The table is {}", path.display()))?;
+        screen.say(&format!("The table is {}", path.display()));
     }
     if let Some(path) = &args.html {
         pages::write_page(path, &joined.document())?;
-        screen.say(&format!("The page is {}", path.display()))?;
+        screen.say(&format!("The page is {}", path.display()));
     }
     Ok(json!({ "heads": joined.json() }).into())
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use bertology::Architecture;
 use bertology::checkpoint::{
     Activation, Checkpoint, Dtype, Family, Inspection, NormPlacement, Positions, Problem, Segments,
     TaskHead, TensorInfo,
 };
+use bertology::{Architecture, Error, Tokenizer};
 use serde_json::{Value, json};
 
 use super::Done;
@@ -21,24 +23,95 @@ use crate::show::text::{bytes, count, percent, plural};
 
 /// Tensors listed by name before the rest is only counted.
 const LISTED: usize = 8;
+/// Files listed by name of a folder that cannot be read.
+const FILES: usize = 40;
 
 pub(crate) fn run(args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
     let located = session::locate(&args.model, screen)?;
-    let inspection = Checkpoint::inspect(&located.folder).map_err(|e| failure(&e.into()))?;
-    screen.say(&report(&located.folder, &inspection, args.tensors))?;
-    let failure = match inspection.problems.as_slice() {
+    let folder = &located.folder;
+    // Commands that read texts refuse a folder without them.
+    let tokenizer = Tokenizer::from_folder(folder).err();
+    let tokenizer = tokenizer.as_ref().map(|error| sentence(error));
+    let inspection = match Checkpoint::inspect(folder) {
+        Ok(inspection) => inspection,
+        Err(error) => return unreadable(folder, &error.into(), tokenizer, screen),
+    };
+    let problems = inspection.problems.iter().map(|problem| sentence(problem));
+    let problems: Vec<String> = problems.chain(tokenizer).collect();
+    screen.say(&report(folder, &inspection, &problems, args.tensors));
+    Ok(Done {
+        document: document(folder, &inspection, &problems),
+        failure: summary(&problems).map(Failure::Work),
+    })
+}
+
+/// The first problem, and how many more there are.
+fn summary(problems: &[String]) -> Option<String> {
+    match problems {
         [] => None,
-        [only] => Some(sentence(only)),
+        [only] => Some(only.clone()),
         [first, rest @ ..] => Some(format!(
-            "{} (and {})",
-            sentence(first),
+            "{first} (and {})",
             plural(rest.len() as u64, "more problem")
         )),
-    };
+    }
+}
+
+/// A folder whose config or weights cannot be read at all: what lies in it, and why it cannot.
+fn unreadable(
+    folder: &Path,
+    error: &Error,
+    tokenizer: Option<String>,
+    screen: &Screen,
+) -> Result<Done, Failure> {
+    let mut files = files(folder)?;
+    files.sort();
+    let problems: Vec<String> = std::iter::once(sentence(error)).chain(tokenizer).collect();
+    let mut text = format!("{}\n", folder.display());
+    for (at, (name, size)) in files.iter().enumerate().take(FILES) {
+        let title = if at == 0 { "files" } else { "" };
+        let _ = writeln!(text, "  {title:<13} {name}, {}", bytes(*size));
+    }
+    if files.len() > FILES {
+        let _ = writeln!(text, "  {:<13} … {} in all", "", files.len());
+    }
+    for (at, problem) in problems.iter().enumerate() {
+        let title = if at == 0 { "problems" } else { "" };
+        let _ = writeln!(text, "  {title:<13} {problem}");
+    }
+    screen.say(text.trim_end());
+    let names: Vec<_> = files
+        .into_iter()
+        .map(|(name, _)| folder.join(name))
+        .collect();
     Ok(Done {
-        document: document(&located.folder, &inspection),
-        failure: failure.map(Failure::Work),
+        document: json!({
+            "command": "inspect",
+            "folder": folder,
+            "files": names,
+            "problems": problems,
+        }),
+        failure: Some(failure(error)),
     })
+}
+
+/// Names and sizes of the files in a folder.
+fn files(folder: &Path) -> Result<Vec<(String, u64)>, Failure> {
+    let read = || {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            // A link into a cache counts as what it leads to.
+            if let Ok(found) = fs::metadata(entry.path())
+                && found.is_file()
+            {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                files.push((name, found.len()));
+            }
+        }
+        Ok(files)
+    };
+    read().map_err(|error: io::Error| Failure::io("read the folder", folder, &error))
 }
 
 /// The family as people write it.
@@ -144,7 +217,7 @@ fn types(tensors: &[TensorInfo]) -> String {
     names.join(", ")
 }
 
-fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
+fn report(folder: &Path, inspection: &Inspection, problems: &[String], all: bool) -> String {
     let arch = &inspection.architecture;
     let total = arch.num_layers * arch.num_heads;
     let mut text = format!("{}\n", name(&folder.display().to_string()));
@@ -272,20 +345,13 @@ fn report(folder: &Path, inspection: &Inspection, all: bool) -> String {
         account.unexpected.iter().map(named).collect(),
         limit,
     );
-    list(
-        "problems",
-        inspection
-            .problems
-            .iter()
-            .map(|p| name(&sentence(p)).into_owned())
-            .collect(),
-        usize::MAX,
-    );
+    let problems = problems.iter().map(|problem| name(problem).into_owned());
+    list("problems", problems.collect(), usize::MAX);
     text.truncate(text.trim_end().len());
     text
 }
 
-fn document(folder: &Path, inspection: &Inspection) -> Value {
+fn document(folder: &Path, inspection: &Inspection, problems: &[String]) -> Value {
     let arch = &inspection.architecture;
     json!({
         "command": "inspect",
@@ -312,6 +378,6 @@ fn document(folder: &Path, inspection: &Inspection) -> Value {
         "bytes": inspection.report.parts.total().bytes,
         "tensors": inspection.report,
         "files": inspection.files,
-        "problems": inspection.problems.iter().map(|p| sentence(p)).collect::<Vec<_>>(),
+        "problems": problems,
     })
 }

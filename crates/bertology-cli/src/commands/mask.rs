@@ -6,9 +6,10 @@ use bertology::masking::{
     Direction, MaskingOptions, MaskingOutcome, MaskingState, Metric, ModelEvaluator, Recompute,
     Search, Step, StopReason, Threshold,
 };
-use bertology::watch::Savable;
 use bertology::{Corpus, Error, HeadTable};
 use bertology_run::results::{MaskResults, MaskStep, finite};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Done;
 use crate::args::{MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg};
@@ -43,7 +44,8 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
     }
-    screen.say(&study::headline(&opened, &corpus))?;
+    begin(folder.as_ref(), &earlier, &run)?;
+    screen.say(&study::headline(&opened, &corpus));
     study::note_skipped(&corpus, screen);
     run.clock.lap("load");
 
@@ -64,10 +66,34 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     if let Some(folder) = &folder {
         run_folder::complete(folder, &document)?;
     }
-    screen.say(&format!("\n{}", summary(&outcome, &options, screen)))?;
-    screen.say(&seconds(time))?;
-    super::say_folder(folder.as_ref(), screen)?;
+    screen.say(&format!("\n{}", summary(&outcome, &options, screen)));
+    screen.say(&seconds(time));
+    super::say_folder(folder.as_ref(), screen);
     Ok(document.into())
+}
+
+/// `state.json` of a search for heads.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    /// The finished steps, if there are any.
+    search: Option<MaskingState>,
+    /// How far the pass of the next step has come.
+    pass: Option<Value>,
+}
+
+/// Says whose the folder is, unless a run in it goes on.
+pub(crate) fn begin(
+    folder: Option<&RunFolder>,
+    earlier: &Earlier,
+    run: &Run,
+) -> Result<(), Failure> {
+    match (folder, earlier) {
+        (Some(folder), Earlier::Nothing) => {
+            let state = json!(State::default());
+            Ok(folder.begin(&run.identity, state, run.model_folder())?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why a search for heads is not made in parts.
@@ -154,19 +180,38 @@ pub(crate) struct Searching<'a> {
 }
 
 impl Searching<'_> {
-    /// One line a step, the state saved after every step.
+    /// One line a step, the state saved within and after every step.
     pub(crate) fn finish(
         &self,
         earlier: Earlier,
         screen: &Screen,
     ) -> Result<MaskingOutcome, Failure> {
+        let state = match earlier {
+            Earlier::Interrupted(value) => command::saved(value)?,
+            _ => State::default(),
+        };
+        let mut saved = state.search.is_some() || state.pass.is_some();
+        let outcome = self.search(state, &mut saved, screen);
+        match (&outcome, self.folder) {
+            (Ok(_) | Err(Failure::Interrupted(_)), _) | (_, None) => outcome,
+            // What failed before anything was saved leaves an empty folder.
+            (Err(_), Some(folder)) if !saved => {
+                folder.clear(self.run.model_folder())?;
+                outcome
+            }
+            _ => outcome,
+        }
+    }
+
+    fn search(
+        &self,
+        State { search, pass }: State,
+        saved: &mut bool,
+        screen: &Screen,
+    ) -> Result<MaskingOutcome, Failure> {
         let Self {
             corpus, options, ..
         } = *self;
-        let state: Option<MaskingState> = match earlier {
-            Earlier::Interrupted(value) => Some(command::saved(value)?),
-            _ => None,
-        };
         let metric = Metric::of(corpus, options.metric.as_deref()).map_err(|e| failure(&e))?;
         // The loss stands beside every metric; beside the loss stands what else there is.
         let names = corpus.metric_names();
@@ -179,49 +224,66 @@ impl Searching<'_> {
         screen.say(&format!(
             "\n  {:>4}  {:>10}  {:>12}  {beside:>9}",
             "step", "heads left", metric.name
-        ))?;
-        if let Some(state) = &state {
-            let finished = plural(state.steps.len() as u64, "finished step");
-            screen.note(&format!("resuming after {finished}"));
-            for step in &state.steps {
-                screen.say(&line(step))?;
+        ));
+        if *saved {
+            let steps = search.iter().flat_map(|state| &state.steps);
+            let finished = plural(steps.clone().count() as u64, "finished step");
+            let within = if pass.is_some() {
+                " and a part of the next"
+            } else {
+                ""
+            };
+            screen.note(&format!("resuming after {finished}{within}"));
+            for step in steps {
+                screen.say(&line(step));
             }
         }
         let graceful = Graceful::begin();
         let model = &self.opened.model;
-        let mut evaluator = ModelEvaluator::new(model, corpus, options, self.work);
-        let evaluator = evaluator.as_mut().map_err(|e| failure(e))?;
-        let search = Search::new(evaluator.start(), &metric, options, state);
+        let evaluator = ModelEvaluator::new(model, corpus, options, self.work);
+        let mut evaluator = evaluator.map_err(|e| failure(&e))?.after(pass);
+        let search = Search::new(evaluator.start(), &metric, options, search);
         let mut search = search.map_err(|e| failure(&e))?;
         loop {
+            let before = (!search.state().steps.is_empty()).then(|| search.state().clone());
+            let mut save = |pass: Option<Value>, search: Option<MaskingState>| {
+                if let Some(folder) = self.folder {
+                    let state = json!(State { search, pass });
+                    folder.save_state(&self.run.identity, state)?;
+                    *saved = true;
+                }
+                Ok(())
+            };
+            let mut within = |pass: Value, _, _| save(Some(pass), before.clone());
             let mut watcher = Watcher::new(screen).of(study::unit(corpus));
-            let step = search.step(evaluator, &mut watcher);
+            if self.folder.is_some() {
+                watcher = watcher.saving(&mut within);
+            }
+            let step = search.step(&mut evaluator, &mut watcher);
+            let done = watcher.done();
             if let Some(failure) = watcher.into_failure() {
                 return Err(failure);
             }
             screen.stop();
-            let done = match step {
+            let steps = |number: usize| plural(number as u64, "finished step");
+            let what = match step {
                 Ok(None) => break,
                 Ok(Some(step)) => {
-                    let text = line(step);
-                    if let Some(folder) = self.folder {
-                        let state = search.save().map_err(|e| failure(&e))?;
-                        folder.save_state(&self.run.identity, state)?;
-                    }
-                    screen.say(&text)?;
-                    interrupt::requested()
+                    let (text, finished) = (line(step), step.step + 1);
+                    save(None, Some(search.state().clone()))?;
+                    screen.say(&text);
+                    steps(finished)
                 }
-                Err(Error::Interrupted { .. }) if interrupt::requested() => true,
+                Err(Error::Interrupted { .. }) if interrupt::requested() => {
+                    save(evaluator.interrupted().cloned(), before)?;
+                    let finished = steps(search.state().steps.len());
+                    let done = plural(done, study::unit(corpus));
+                    format!("{finished} and {done} of the next")
+                }
                 Err(error) => return Err(failure(&error)),
             };
-            if done {
-                let steps = search.state().steps.len();
-                let what = plural(steps as u64, "finished step");
-                // Before the first step is finished there is no state to continue from.
-                return Err(command::interrupted(
-                    &what,
-                    self.folder.filter(|_| steps > 0),
-                ));
+            if interrupt::requested() {
+                return Err(command::interrupted(&what, self.folder));
             }
         }
         drop(graceful);

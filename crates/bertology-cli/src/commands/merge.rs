@@ -2,18 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
+use bertology_run::FolderError;
 use clap::Parser;
 
 use super::Done;
 use crate::args::{Cli, MergeArgs};
 use crate::command::Start;
 use crate::failure::Failure;
-use crate::parts::Parts;
+use crate::parts::{self, Parts};
 use crate::run_folder::RunFolder;
 use crate::show::Screen;
 
 pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
-    RunFolder::check(&args.output, args.overwrite, false)?;
+    match RunFolder::check(&args.output, args.overwrite, false) {
+        Err(FolderError::NotEmpty {
+            path,
+            interrupted: true,
+        }) => {
+            return Err(Failure::input(format!(
+                "--output {}: it holds a run that was interrupted; put the parts together again with \
+                 --overwrite",
+                path.display()
+            )));
+        }
+        checked => checked?,
+    }
+    for part in &args.parts {
+        parts::at_rest(part)?;
+    }
     let absolute =
         |path: &Path| std::path::absolute(path).map_err(|error| Failure::io("find", path, &error));
     let folders = args.parts.iter().map(|part| absolute(part));

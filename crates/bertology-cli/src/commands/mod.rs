@@ -103,10 +103,9 @@ impl From<Value> for Done {
     }
 }
 
-pub(crate) fn say_folder(folder: Option<&RunFolder>, screen: &Screen) -> Result<(), Failure> {
-    match folder {
-        Some(folder) => screen.say(&format!("Results are in {}", folder.path().display())),
-        None => Ok(()),
+pub(crate) fn say_folder(folder: Option<&RunFolder>, screen: &Screen) {
+    if let Some(folder) = folder {
+        screen.say(&format!("Results are in {}", folder.path().display()));
     }
 }
 

@@ -88,8 +88,9 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
     }
+    mask::begin(Some(&folder), &earlier, &run)?;
     if let Some(corpus) = &corpus {
-        screen.say(&study::headline(&opened, corpus))?;
+        screen.say(&study::headline(&opened, corpus));
         study::note_skipped(corpus, screen);
     }
 
@@ -109,7 +110,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
             run.clock.lap("masking");
             mask::write(&folder, &outcome, &options)?;
             masking = Some(mask::results(&outcome, &options));
-            screen.say(&format!("\n{}", mask::summary(&outcome, &options, screen)))?;
+            screen.say(&format!("\n{}", mask::summary(&outcome, &options, screen)));
             masked_heads(&outcome.mask())
         }
         (None, None) => HeadSet::new(),
@@ -163,12 +164,12 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     screen.say(&format!(
         "\n{}",
         report(&pruned, &written, &comparison, args.keep_shape)
-    ))?;
+    ));
     screen.say(&format!(
         "The checkpoint is in {}\nThe record is in {}",
         target.display(),
         path.display()
-    ))?;
+    ));
     Ok(document.into())
 }
 

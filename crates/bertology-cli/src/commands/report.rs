@@ -18,13 +18,13 @@ pub(crate) fn run(args: &ReportArgs, screen: &Screen) -> Result<Done, Failure> {
     for note in document.notes() {
         screen.note(note);
     }
-    screen.say(&format!("The page is {}", path.display()))?;
+    screen.say(&format!("The page is {}", path.display()));
     let figures = match &args.figures {
         None => Vec::new(),
         Some(folder) => {
             let files = pages::write_figures(folder, &document)?;
             let number = plural(files.len() as u64, "figure");
-            screen.say(&format!("{number} are in {}", folder.display()))?;
+            screen.say(&format!("{number} are in {}", folder.display()));
             files
         }
     };

@@ -9,7 +9,7 @@ use super::Done;
 use crate::args::StatusArgs;
 use crate::failure::Failure;
 use crate::parts::{self, Standing};
-use crate::run_folder::Identity;
+use crate::run_folder::{Identity, RunFolder};
 use crate::show::Screen;
 use crate::show::text::count;
 
@@ -19,9 +19,21 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
     let (mut of, mut unfinished) = (0, 0);
     let mut first: Option<(&PathBuf, Identity)> = None;
     for folder in &args.parts {
+        let running = RunFolder::holder(folder);
+        let by = match &running {
+            None => String::new(),
+            Some(None) => "\n              a process is at work on it".to_owned(),
+            Some(Some(holder)) => format!("\n              {holder} is at work on it"),
+        };
         let Some(found) = Standing::of(folder)? else {
-            screen.say(&line("?", "nothing saved", folder))?;
-            rows.push(json!({ "folder": folder, "part": null, "finished": false }));
+            screen.say(&(line("?", "nothing saved", folder) + &by));
+            rows.push(json!({
+                "folder": folder,
+                "part": null,
+                "finished": false,
+                "running": running.is_some(),
+                "holder": running.flatten(),
+            }));
             continue;
         };
         if let Some((path, first)) = &first {
@@ -32,11 +44,13 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
             true => "finished".to_owned(),
             false => format!("{} of {} units", count(done), count(total)),
         };
-        screen.say(&line(&found.part.to_string(), &how, folder))?;
+        screen.say(&(line(&found.part.to_string(), &how, folder) + &by));
         rows.push(json!({
             "folder": folder,
             "part": found.part.to_string(),
             "finished": found.finished,
+            "running": running.is_some(),
+            "holder": running.flatten(),
             "done": done,
             "total": total,
         }));
@@ -57,7 +71,7 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
             "Missing: {}; {unfinished} more not finished",
             missing.join(" ")
         ),
-    })?;
+    });
     Ok(json!({ "command": "status", "parts": rows, "missing": missing }).into())
 }
 

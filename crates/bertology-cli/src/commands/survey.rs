@@ -8,7 +8,7 @@ use bertology::attention::cluster::DistanceState;
 use bertology::attention::patterns::PatternsState;
 use bertology::attention::syntax::SyntaxCounts;
 use bertology::attention::{OfSentences, SentencePassages};
-use bertology::drive::{DEFAULT_CHUNK, Progress, drive};
+use bertology::drive::{DEFAULT_CHUNK, Progress, Study, drive};
 use bertology::{Error, OpenAs};
 use bertology_run::FolderError;
 use clap::{Args, Parser, ValueEnum};
@@ -73,12 +73,12 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     let sentences = sentences.map_err(|e| failure(&e))?;
     let mut run = Run::new("survey", &args, clock, &opened)?;
     run.set_data(Some(sentences.info().sha256.clone()), Value::Null);
+    let folder = run_folder::shared(output)?;
     let interrupted = output.join(STATE).exists();
     if interrupted && !args.resume.resume && !args.output.overwrite {
         let path = output.clone();
         return Err(FolderError::NotEmpty { path, interrupted }.into());
     }
-    let folder = run_folder::open(output, false, None)?;
     if args.output.overwrite {
         folder.remove_state()?;
     }
@@ -91,43 +91,39 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     let syntax_input = opened_with(syntax.as_ref(), &opened, screen)?;
     let cluster_input = opened_with(cluster.as_ref(), &opened, screen)?;
     let mut documents = Map::new();
-    let patterns = begun(
+    // Of those, too, that a killed survey has finished: they are in its state.
+    let fresh: Studies = (
+        fresh(patterns.as_ref(), &opened, patterns_input.as_ref())?.map(OfSentences),
+        (
+            fresh(syntax.as_ref(), &opened, syntax_input.as_ref())?,
+            fresh(cluster.as_ref(), &opened, cluster_input.as_ref())?.map(OfSentences),
+        ),
+    );
+    let mut patterns = begun(
         patterns.as_ref(),
         &opened,
         patterns_input.as_ref(),
         &mut documents,
         screen,
     )?;
-    let syntax = begun(
+    let mut syntax = begun(
         syntax.as_ref(),
         &opened,
         syntax_input.as_ref(),
         &mut documents,
         screen,
     )?;
-    let cluster = begun(
+    let mut cluster = begun(
         cluster.as_ref(),
         &opened,
         cluster_input.as_ref(),
         &mut documents,
         screen,
     )?;
-    let fresh: Studies = (
-        patterns
-            .as_ref()
-            .map(|begun| OfSentences(begun.fresh().clone())),
-        (
-            syntax.as_ref().map(|begun| begun.fresh().clone()),
-            cluster
-                .as_ref()
-                .map(|begun| OfSentences(begun.fresh().clone())),
-        ),
-    );
     let chunk = args.grid.chunk.map_or(DEFAULT_CHUNK, u64::from);
     let progress = Progress::new(fresh).chunks_of(chunk);
     let progress = progress.and_then(|progress| match saved {
-        // Of studies that are finished nothing is left to add up.
-        Earlier::Interrupted(state) if documents.is_empty() => progress.resume(state),
+        Earlier::Interrupted(state) => progress.resume(state),
         _ => Ok(progress),
     });
     let mut progress = progress.map_err(|e| failure(&e))?;
@@ -138,7 +134,7 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
     }
 
     let graceful = Graceful::begin();
-    screen.say(&headline(&opened, &sentences))?;
+    screen.say(&headline(&opened, &sentences));
     if patterns.is_some() || syntax.is_some() || cluster.is_some() {
         let mut save = |state: Value, _, _| Ok(folder.save_state(&run.identity, state)?);
         let mut watcher = Watcher::new(screen).of("sentence").saving(&mut save);
@@ -153,14 +149,22 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
         if matches!(result, Err(Error::Interrupted { .. })) {
             watcher.save(&mut progress);
         }
-        match (watcher.into_failure(), result) {
-            (Some(failure), _) => return Err(failure),
-            (None, Ok(())) => {}
+        let wrong = match (watcher.into_failure(), result) {
+            (Some(failure), _) => Some(failure),
+            (None, Ok(())) => None,
             (None, Err(Error::Interrupted { .. })) => {
                 let what = plural(progress.done(total), "sentence");
                 return Err(command::interrupted(&what, Some(&folder)));
             }
-            (None, Err(error)) => return Err(failure(&error)),
+            (None, Err(error)) => Some(failure(&error)),
+        };
+        if let Some(mut wrong) = wrong {
+            if !output.join(STATE).exists() {
+                wrong = discarded(patterns.as_mut(), wrong);
+                wrong = discarded(syntax.as_mut(), wrong);
+                wrong = discarded(cluster.as_mut(), wrong);
+            }
+            return Err(wrong);
         }
         screen.stop();
     }
@@ -201,6 +205,27 @@ fn opened_with<C: StudyCommand>(
         .transpose()
 }
 
+/// A study with nothing added, if it was asked for.
+fn fresh<C: StudyCommand>(
+    command: Option<&C>,
+    opened: &Opened,
+    input: Option<&Input<C>>,
+) -> Result<Option<C::Study>, Failure> {
+    let (Some(command), Some(input)) = (command, input) else {
+        return Ok(None);
+    };
+    let stages = command.stages(opened, input, None)?;
+    Ok(stages.first().map(|stage| stage.progress.fresh().empty()))
+}
+
+/// What failed before anything was saved leaves no state.
+fn discarded<C: StudyCommand>(begun: Option<&mut Begun<'_, C>>, wrong: Failure) -> Failure {
+    match begun {
+        None => wrong,
+        Some(begun) => begun.discard(wrong),
+    }
+}
+
 /// A study ready to go, if it was asked for and is not finished already; then its document is put with the others.
 fn begun<'a, I: Args, O: Args>(
     command: Option<&'a StudyArgs<I, O>>,
@@ -221,6 +246,7 @@ where
     )?;
     match Begun::new(command, opened, input, Clock::start(), screen)? {
         Ok(mut begun) => {
+            begun.mark()?;
             begun.lap();
             Ok(Some(begun))
         }
@@ -240,7 +266,7 @@ fn end<C: StudyCommand>(
     screen: &Screen,
 ) -> Result<(), Failure> {
     if let (Some(mut begun), Some(study)) = (begun, study) {
-        screen.say(&format!("\n{}", C::NAME))?;
+        screen.say(&format!("\n{}", C::NAME));
         begun.put(study);
         documents.insert(C::NAME.to_owned(), begun.end(screen)?.document);
     }

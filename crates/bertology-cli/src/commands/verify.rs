@@ -29,7 +29,7 @@ pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
         threads: args.threads.map_or(0, usize::from),
     };
     let found = verify(opened.model.model(), &reference, &options).map_err(|e| failure(&e))?;
-    screen.say(&report(&found, &args, &opened.located.name))?;
+    screen.say(&report(&found, &args, &opened.located.name));
     let document = json!({
         "command": "verify",
         "model": opened.located.name,

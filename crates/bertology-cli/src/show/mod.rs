@@ -29,6 +29,8 @@ pub(crate) struct Screen {
     quiet: bool,
     color: bool,
     progress: RefCell<Option<Progress>>,
+    /// What the standard output has last refused; nothing is written to it any more.
+    refused: RefCell<Option<io::Error>>,
 }
 
 impl Screen {
@@ -44,6 +46,7 @@ impl Screen {
             quiet: display.quiet,
             color: color && !display.json,
             progress: RefCell::new(None),
+            refused: RefCell::new(None),
         }
     }
 
@@ -57,27 +60,41 @@ impl Screen {
         self.color
     }
 
-    /// Prints a line, or several, for people.
-    pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
-        if self.json || self.quiet {
-            return Ok(());
-        }
+    /// Prints a line, or several, for people. Whatever becomes of them, the work goes on;
+    /// [`Screen::failure`] tells.
+    pub(crate) fn say(&self, text: &str) {
         let keep = if self.color {
             Keep::Colors
         } else {
             Keep::Lines
         };
-        self.without_progress(|| print(&escape::visible(text, keep)))
+        if !self.json && !self.quiet {
+            self.print(&escape::visible(text, keep));
+        }
     }
 
     /// Prints the result for machines, if that is what was asked for.
-    pub(crate) fn document(&self, value: &Value) -> Result<(), Failure> {
-        if !self.json {
-            return Ok(());
+    pub(crate) fn document(&self, value: &Value) {
+        if self.json {
+            // Indented, as `Value` writes itself.
+            self.print(&escape::json(&format!("{value:#}")));
         }
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|error| Failure::work(format!("cannot write the result as JSON: {error}")))?;
-        self.without_progress(|| print(&escape::json(&text)))
+    }
+
+    fn print(&self, text: &str) {
+        if self.refused.borrow().is_none() {
+            let printed = self.without_progress(|| print(text));
+            self.refused.replace(printed.err());
+        }
+    }
+
+    /// What the standard output has refused. That nobody reads it any more (`bertology mask … | head -3`) is no
+    /// failure.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let refused = self.refused.borrow();
+        let error = refused.as_ref()?;
+        (error.kind() != io::ErrorKind::BrokenPipe)
+            .then(|| Failure::work(format!("cannot write to the standard output: {error}")))
     }
 
     /// Says on stderr what the user should know but need not act upon.
@@ -127,14 +144,15 @@ fn wants_color(when: When, no_color: Option<&OsStr>, term: Option<&OsStr>, termi
 }
 
 /// Writes text that [`escape`] went through.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
-            _ => Failure::work(format!("cannot write to the standard output: {error}")),
-        })
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// As `println!`, which panics when stdout is closed.
+pub(crate) fn println(text: &str) {
+    let _ = print(text);
 }
 
 /// As `eprintln!` of one line; that panics when stderr is closed.

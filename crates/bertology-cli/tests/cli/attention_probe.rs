@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bertology_run::{Identity, RunFolder};
 use tempfile::TempDir;
 
 use crate::harness::{Ran, command, run};
@@ -207,8 +208,12 @@ fn a_run_that_was_cut_short_comes_to_the_same_end() {
     // A run that was killed behind its maps: no run.json yet, but its state and a half file.
     fs::create_dir_all(trees.path("cut/maps")).unwrap();
     let run = trees.record("whole");
-    let state = serde_json::json!({"identity": run["identity"], "state": {}});
-    fs::write(trees.path("cut/state.json"), state.to_string()).unwrap();
+    let identity: Identity = serde_json::from_value(run["identity"].clone()).unwrap();
+    let killed = || {
+        let folder = RunFolder::open(&trees.path("cut")).unwrap();
+        folder.save_state(&identity, serde_json::json!({})).unwrap();
+    };
+    killed();
     fs::write(trees.path("cut/maps/.bertology-1"), b"half").unwrap();
     let whole = trees.bytes(&format!("whole/maps/{}", maps[0]));
     fs::write(trees.path(&format!("cut/maps/{}", maps[0])), &whole).unwrap();
@@ -227,7 +232,7 @@ fn a_run_that_was_cut_short_comes_to_the_same_end() {
     assert_eq!(trees.names("cut/maps"), maps);
     // A damaged file is made again.
     fs::remove_file(trees.path("cut/run.json")).unwrap();
-    fs::write(trees.path("cut/state.json"), state.to_string()).unwrap();
+    killed();
     fs::write(
         trees.path(&format!("cut/maps/{}", maps[0])),
         &whole[..whole.len() / 2],

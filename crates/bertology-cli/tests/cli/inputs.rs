@@ -153,7 +153,12 @@ fn model_folders_that_cannot_be_used() {
 
     let bare = golden("bert-bare");
     let bare = bare.to_str().unwrap();
-    run(&["inspect", bare]).ok();
+    let ran = run(&["inspect", bare]).failed(1, &["no tokenizer in "]);
+    assert!(
+        ran.out.contains("base model without task head"),
+        "{}",
+        ran.out
+    );
     let data = toy.text("data.tsv");
     run(&[
         "evaluate",

@@ -12,9 +12,10 @@ use bertology_model::{HeadId, HeadMask};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::drive::Work;
-use crate::studies::evaluate::{Evaluation, Metrics, evaluate};
-use crate::studies::importance::{ImportanceOptions, importance};
+use crate::drive::{Lens, Progress, Study, Work, drive};
+use crate::input::corpus::ExampleItem;
+use crate::studies::evaluate::{Evaluation, EvaluationState, MaskedModel, Metrics};
+use crate::studies::importance::ImportanceState;
 use crate::studies::normalize::ranking;
 use crate::watch::{Outcome, Purpose, Savable};
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
@@ -403,7 +404,8 @@ fn least_important_first(table: &HeadTable) -> Vec<HeadId> {
 
 /// The masking loop over a model and labelled examples.
 ///
-/// Masked heads are not computed, unless `options.reference`.
+/// Masked heads are not computed, unless `options.reference`. Who looks on is offered the state of the pass; to go
+/// on within one takes a [`Search`] and a [`ModelEvaluator`].
 ///
 /// # Errors
 /// As [`run`] and [`drive`](crate::drive::drive); a metric that the data are not scored with.
@@ -429,6 +431,8 @@ pub struct ModelEvaluator<'a> {
     options: &'a MaskingOptions,
     metric: Metric,
     work: Work,
+    /// How far an interrupted pass has come.
+    pass: Option<Value>,
 }
 
 impl<'a> ModelEvaluator<'a> {
@@ -454,7 +458,41 @@ impl<'a> ModelEvaluator<'a> {
             options,
             metric: Metric::of(corpus, options.metric.as_deref())?,
             work,
+            pass: None,
         })
+    }
+
+    /// Begins the next pass where an interrupted one, whose state this is, has stopped.
+    #[must_use]
+    pub fn after(mut self, pass: Option<Value>) -> Self {
+        self.pass = pass;
+        self
+    }
+
+    /// How far the pass has come that was interrupted last, for [`ModelEvaluator::after`].
+    #[must_use]
+    pub fn interrupted(&self) -> Option<&Value> {
+        self.pass.as_ref()
+    }
+
+    /// One pass under a mask, from where an interrupted one has stopped.
+    fn pass<S>(&mut self, model: &LoadedModel, study: S, watch: &mut InStep<'_>) -> Result<S, Error>
+    where
+        S: Study<Lens: Lens<Item = ExampleItem>>,
+    {
+        let mut progress = Progress::new(study);
+        if let Some(pass) = self.pass.take() {
+            progress = progress.resume(pass)?;
+        }
+        match drive(model, self.corpus, &mut progress, &self.work, watch) {
+            Ok(()) => Ok(progress.into_study()),
+            Err(error) => {
+                if let Error::Interrupted { .. } = error {
+                    self.pass = Some(progress.save()?);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Keeps every head of the model.
@@ -474,14 +512,15 @@ impl Evaluator for ModelEvaluator<'_> {
     ) -> Result<Measured, Error> {
         let (corpus, options) = (self.corpus, self.options);
         let mut watch = InStep { step, watch };
+        let compute_masked = scores && options.reference;
+        let masked = MaskedModel::new(self.model, Some(mask), compute_masked)?;
         let (evaluation, raw): (Evaluation, _) = if scores {
-            let request = ImportanceOptions::new(options.granularity)
-                .mask(mask)
-                .compute_masked(options.reference);
-            let found = importance(self.model, corpus, &request, &self.work, &mut watch)?;
+            let study = ImportanceState::new(&masked, corpus, options.granularity)?;
+            let found = self.pass(masked.model(), study, &mut watch)?.finish()?;
             (found.evaluation, Some(found.raw))
         } else {
-            let found = evaluate(self.model, corpus, Some(mask), &self.work, &mut watch)?;
+            let study = EvaluationState::new(&masked, corpus);
+            let found = self.pass(masked.model(), study, &mut watch)?.finish()?;
             (found, None)
         };
         Ok(Measured {
@@ -493,8 +532,7 @@ impl Evaluator for ModelEvaluator<'_> {
     }
 }
 
-/// Looks on during a step of the loop, whose passes bear its number. What a pass could save within a step is
-/// not kept: a loop goes on from its last finished step.
+/// Looks on during a step of the loop, whose passes bear its number.
 struct InStep<'a> {
     step: usize,
     watch: &'a mut dyn Watch,
@@ -516,6 +554,10 @@ impl Watch for InStep<'_> {
 
     fn example(&mut self, outcome: &Outcome<'_>) {
         self.watch.example(outcome);
+    }
+
+    fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
+        self.watch.safe_point(state)
     }
 }
 

@@ -137,7 +137,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
         plural(n as u64, "token"),
         plural(heads.len() as u64, "head"),
         bytes(html.len() as u64)
-    ))?;
+    ));
     Ok(json!({
         "command": "view",
         "model": opened.located.name,

@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""A run that is killed, whenever that is, comes with --resume to the bytes of an undisturbed one.
+
+    kills.py --binary BINARY                                   # every command with an output, on the embedded models
+    kills.py --binary BINARY --only 'mask|prune' --random 50 --seed 2
+    kills.py --binary BINARY -- syntax MODEL --conllu dev.conllu          # a command line of one's own
+
+For each command line one undisturbed run. Then it is killed (SIGKILL) `--random` times after a random share of its time,
+and once at every system call that creates, writes, renames or removes a file: `strace` counts the calls of each kind
+on the thread that makes files, and kills the run before each of them. After each kill the command goes on with --resume
+(or, where there is nothing to resume, is given again with --overwrite), and the folders are compared. Exit code 1 if
+any run is refused or anything is different.
+"""
+
+import argparse
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cases
+import run_folders
+
+# Beside what differs from any run to another: what is told otherwise when a run goes on, and the place of its results.
+VOLATILE = re.compile(
+    run_folders.VOLATILE.pattern
+    + r"|^options\.(output|resume|overwrite)$|^results\.(folder|timing)|^arguments|^directory$|^files\.report\.html$"
+)
+
+INPUTS = cases.INPUTS
+MODEL = f"{INPUTS}/tiny-bert"
+COLA = f"--task cola --data {INPUTS}/grammar --limit 300"
+TREES = f"--conllu {INPUTS}/grammar/dev.conllu --limit 200"
+TEXT = f"--text {INPUTS}/texts.txt --limit 300"
+# Small batches: many moments at which a state may be saved.
+OFTEN = "--tokens-per-batch 64"
+
+LINES = {
+    "importance": f"importance {MODEL} {COLA} {OFTEN}",
+    "importance-part": f"importance {MODEL} {COLA} {OFTEN} --chunk 64 --part 2/3",
+    "ablate": f"ablate {MODEL} {COLA} {OFTEN}",
+    "evaluate": f"evaluate {MODEL} {COLA} {OFTEN} --heads 0.1",
+    "mask": f"mask {MODEL} {COLA} {OFTEN}",
+    "prune": f"prune {MODEL} {COLA} {OFTEN}",
+    "prune-heads": f"prune {MODEL} --heads 0:1,2",
+    "extract": f"extract {MODEL} {TEXT} {OFTEN} --hidden-states --attentions 1 --shard-size 100",
+    "extract-parquet": f"extract {MODEL} {TEXT} {OFTEN} --queries 1 --format parquet --shard-size 100",
+    "patterns": f"patterns {MODEL} {COLA} {OFTEN} --gradients",
+    "cluster": f"cluster {MODEL} {TEXT} {OFTEN}",
+    "syntax": f"syntax {MODEL} {TREES} {OFTEN}",
+    "coref": f"coref {MODEL} --conllu {INPUTS}/documents.conllu --limit 60 {OFTEN}",
+    "distance": f"distance {MODEL} {TREES} {OFTEN}",
+    "attention-probe": f"attention-probe {MODEL} --train {INPUTS}/grammar/dev.conllu --limit 80"
+    f" --dev {INPUTS}/documents.conllu --dev-limit 20 --epochs 1 {OFTEN}",
+    "survey": f"survey {MODEL} {TREES} {OFTEN} --studies patterns,syntax,cluster",
+    "merge": "merge part-1 part-2",
+    "demo": "demo",
+    "view": f"view {MODEL} --text A\u00a0cat\u00a0sleeps.",
+    "heads": "heads importance-whole ablate-whole",
+    "compare": "compare importance-whole importance-whole",
+}
+# These have nothing to resume.
+AGAIN = {"merge", "demo", "view", "heads", "compare"}
+PAGES = {"view", "heads", "compare"}
+
+CALLS = (
+    "rename renameat renameat2 unlink unlinkat rmdir mkdir mkdirat link linkat write writev pwrite64 ftruncate fsync "
+    "fdatasync copy_file_range sendfile"
+).split()
+
+
+class Failed(Exception):
+    pass
+
+
+class Runner:
+    def __init__(self, binary, work):
+        self.binary, self.work = binary.resolve(), work
+
+    def command(self, line, output, more=()):
+        # Not broken words stand for the blanks of a text.
+        words = [word.replace("\u00a0", " ") for word in line.split()]
+        return [str(self.binary), *words, "--quiet", "--output", output, *more]
+
+    def call(self, *arguments, **options):
+        return subprocess.run(arguments, cwd=self.work, capture_output=True, text=True, **options)
+
+    def finish(self, line, output, more=()):
+        done = self.call(*self.command(line, output, more))
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise Failed(f"ended with {done.returncode}: {said[-1] if said else 'no word'}")
+
+    def remove(self, name):
+        path = self.work / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def counts(self, line, output, name):
+        """How often each call is made on the thread that makes files."""
+        self.remove(output)
+        trace = self.work / f"{name}.strace"
+        what = f"trace={','.join(CALLS)}"
+        self.call("strace", "-f", "-o", str(trace), "-e", what, *self.command(line, output))
+        counts = {}
+        lines = trace.read_text(errors="replace").splitlines()
+        thread = lines[0].split()[0]
+        for entry in lines:
+            number, _, rest = entry.partition(" ")
+            call = rest.strip().split("(")[0]
+            if number == thread and call in CALLS:
+                counts[call] = counts.get(call, 0) + 1
+        trace.unlink()
+        return counts
+
+    def kill_at(self, line, output, call, number):
+        """Ends a run before its call of this number; whether it was there."""
+        self.remove(output)
+        inject = f"inject={call}:signal=KILL:when={number}"
+        done = self.call("strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject, *self.command(line, output))
+        return done.returncode != 0
+
+    def kill_after(self, line, output, seconds):
+        self.remove(output)
+        process = subprocess.Popen(
+            self.command(line, output), cwd=self.work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(seconds)
+            return False
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+
+    def compare(self, whole, output):
+        a, b = self.work / whole, self.work / output
+        if a.is_file():
+            return "" if a.read_bytes() == b.read_bytes() else "the page is another"
+        left = [path.name for path in b.rglob(".bertology-*")]
+        if left:
+            return f"left: {' '.join(left)}"
+        found = run_folders.same_bytes(a, b, VOLATILE)
+        return found.different[0] if found.different else ""
+
+
+def study(runner, name, line, asked, rng):
+    """Kills and compares; gives a word about it and the failures."""
+    again = name in AGAIN
+    ending = ".html" if name in PAGES else ""
+    whole, output = f"{name}-whole{ending}", f"{name}-killed{ending}"
+    runner.remove(whole)
+    started = time.monotonic()
+    runner.finish(line, whole)
+    seconds = time.monotonic() - started
+    failures = []
+
+    def afterwards(moment):
+        try:
+            runner.finish(line, output, ["--overwrite" if again else "--resume"])
+            wrong = runner.compare(whole, output)
+        except Failed as error:
+            wrong = str(error)
+        if wrong:
+            failures.append(f"{moment}: {wrong}")
+
+    caught = 0
+    for _ in range(asked.random):
+        after = rng.uniform(0, seconds)
+        if runner.kill_after(line, output, after):
+            caught += 1
+            afterwards(f"after {after:.3f} s")
+    calls = 0
+    if asked.calls:
+        for call, count in runner.counts(line, output, name).items():
+            # Long streams of one call are tried at their ends and at places between.
+            numbers = range(1, count + 1)
+            if count > asked.most:
+                ends = {*numbers[:5], *numbers[-5:]}
+                numbers = sorted(ends | set(rng.sample(list(numbers), asked.most - len(ends))))
+            for number in numbers:
+                if runner.kill_at(line, output, call, number):
+                    calls += 1
+                    afterwards(f"at {call} {number} of {count}")
+    runner.remove(output)
+    return f"{seconds:.1f} s; {caught} random kills, {calls} at system calls", failures
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("compare-kills"), metavar="DIR")
+    parser.add_argument("--only", metavar="REGEX", help="command lines whose name matches")
+    parser.add_argument("--random", type=int, default=50, metavar="N", help="kills after a random time")
+    parser.add_argument("--no-calls", dest="calls", action="store_false", help="no kills at system calls")
+    parser.add_argument("--most", type=int, default=60, metavar="N", help="kills at calls of one kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("line", nargs="*", metavar="ARGUMENT", help="a command line without --output, behind --")
+    return parser.parse_args()
+
+
+def main():
+    asked = options()
+    work = asked.work.resolve()
+    (work / "runs").mkdir(parents=True, exist_ok=True)
+    cases.write_inputs(work / "inputs")
+    lines = {name: line for name, line in LINES.items() if not asked.only or re.search(asked.only, name)}
+    if asked.line:
+        command, *rest = asked.line
+        lines = {command: " ".join([command, *(str(Path(a).resolve()) if Path(a).exists() else a for a in rest)])}
+    runner, rng, failed = Runner(asked.binary, work / "runs"), random.Random(asked.seed), 0
+    for number in (1, 2) if "merge" in lines else ():
+        runner.remove(f"part-{number}")
+        runner.finish(f"{LINES['importance']} --chunk 64 --part {number}/2", f"part-{number}")
+    for name in ("importance", "ablate") if lines.keys() & {"heads", "compare"} else ():
+        if not (work / "runs" / f"{name}-whole").exists():
+            runner.finish(LINES[name], f"{name}-whole")
+    for name, line in lines.items():
+        try:
+            text, failures = study(runner, name, line, asked, rng)
+        except Failed as error:
+            text, failures = "", [f"undisturbed: {error}"]
+        failed += len(failures)
+        print(f"{'DIFFERENT' if failures else 'same':10} {name:18} {text}", flush=True)
+        for failure in failures:
+            print(f"           {failure}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
