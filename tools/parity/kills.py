@@ -33,9 +33,9 @@ VOLATILE = re.compile(
 
 INPUTS = cases.INPUTS
 MODEL = f"{INPUTS}/tiny-bert"
-COLA = f"--task cola --data {INPUTS}/grammar --limit 300"
-TREES = f"--conllu {INPUTS}/grammar/dev.conllu --limit 200"
-TEXT = f"--text {INPUTS}/texts.txt --limit 300"
+COLA = f"--task cola --data {INPUTS}/grammar --limit 120"
+TREES = f"--conllu {INPUTS}/grammar/dev.conllu --limit 100"
+TEXT = f"--text {INPUTS}/texts.txt --limit 120"
 # Small batches: many moments at which a state may be saved.
 OFTEN = "--tokens-per-batch 64"
 
@@ -47,8 +47,8 @@ LINES = {
     "mask": f"mask {MODEL} {COLA} {OFTEN}",
     "prune": f"prune {MODEL} {COLA} {OFTEN}",
     "prune-heads": f"prune {MODEL} --heads 0:1,2",
-    "extract": f"extract {MODEL} {TEXT} {OFTEN} --hidden-states --attentions 1 --shard-size 100",
-    "extract-parquet": f"extract {MODEL} {TEXT} {OFTEN} --queries 1 --format parquet --shard-size 100",
+    "extract": f"extract {MODEL} {TEXT} {OFTEN} --hidden-states --attentions 1 --shard-size 40",
+    "extract-parquet": f"extract {MODEL} {TEXT} {OFTEN} --queries 1 --format parquet --shard-size 40",
     "patterns": f"patterns {MODEL} {COLA} {OFTEN} --gradients",
     "cluster": f"cluster {MODEL} {TEXT} {OFTEN}",
     "syntax": f"syntax {MODEL} {TREES} {OFTEN}",

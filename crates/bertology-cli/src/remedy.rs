@@ -35,6 +35,7 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
+        Error::StateImpossible { .. } => Some("start again with --overwrite"),
         Error::NotInParts { .. } => Some("leave --part out"),
         Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
         Error::LongPair { .. } => Some("say --too-long cut"),

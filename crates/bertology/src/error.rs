@@ -330,6 +330,12 @@ pub enum Error {
         /// In the request.
         requested: String,
     },
+    /// A saved state holds numbers that no corpus gives: it is damaged, or somebody changed it.
+    #[error("the saved state is damaged: {what}")]
+    StateImpossible {
+        /// What cannot be.
+        what: &'static str,
+    },
     /// Two partial results cannot be added.
     #[error("partial results cannot be merged: {reason}")]
     Merge {
@@ -479,6 +485,7 @@ impl Error {
             | Self::MetricUndefined { .. }
             | Self::BaseFails { .. }
             | Self::StateMismatch { .. }
+            | Self::StateImpossible { .. }
             | Self::Merge { .. }
             | Self::State { .. }
             | Self::NotInParts { .. }
@@ -489,6 +496,14 @@ impl Error {
             | Self::NoExamples
             | Self::HeadMasked { .. }
             | Self::NoHeads { .. } => Kind::Input,
+        }
+    }
+
+    /// Refuses a saved state in which something cannot be.
+    pub(crate) fn unless_possible(possible: bool, what: &'static str) -> Result<(), Self> {
+        match possible {
+            true => Ok(()),
+            false => Err(Self::StateImpossible { what }),
         }
     }
 

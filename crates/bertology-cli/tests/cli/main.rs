@@ -26,6 +26,8 @@ mod runs;
 mod screen;
 mod snapshots;
 mod survey;
+#[cfg(unix)]
+mod survives;
 mod treebanks;
 mod verify;
 mod view;

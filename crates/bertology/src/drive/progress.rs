@@ -200,6 +200,18 @@ impl<S: Study> Progress<S> {
                 saved.next = saved.next.map(|next| next - next % saved.chunk);
             }
         }
+        // Of a part the finished chunks are those before the place that it has come to, of the whole none are kept.
+        let chunks = saved.chunks.len() as u64;
+        let whole = chunks.checked_mul(saved.chunk);
+        Error::unless_possible(
+            match (saved.part, saved.next) {
+                (None, _) | (Some(_), None) => chunks == 0,
+                (Some(_), Some(next)) => {
+                    whole.is_some_and(|whole| whole < next.saturating_add(saved.chunk))
+                }
+            },
+            "it has other chunks than it speaks of",
+        )?;
         self.saved = saved;
         Ok(self)
     }

@@ -265,7 +265,15 @@ impl Study for AblationState {
             return Error::state_mismatch("the set of heads to leave out", was, is);
         }
         self.factors.agrees(&fresh.factors)?;
-        self.whole.agrees(&fresh.whole)
+        self.whole.agrees(&fresh.whole)?;
+        for (sums, fresh) in self.without.iter().zip(&fresh.without) {
+            sums.tally.agrees(&fresh.tally)?;
+            Error::unless_possible(
+                sums.tally.examples == self.whole.examples,
+                "not every head was left out of every example",
+            )?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

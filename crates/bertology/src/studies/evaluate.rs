@@ -226,10 +226,30 @@ impl Tally {
     /// Refuses a saved part that was scored otherwise.
     pub(crate) fn agrees(&self, fresh: &Self) -> Result<(), Error> {
         if self.scorer == fresh.scorer {
-            return Ok(());
+            return self.check();
         }
         let say = |tally: &Self| format!("{:?}", tally.scorer);
         Error::state_mismatch("what the model is scored for", say(self), say(fresh))
+    }
+
+    /// Refuses counts that no corpus gives.
+    fn check(&self) -> Result<(), Error> {
+        let Scorer::Labels { classes, .. } = self.scorer else {
+            return Error::unless_possible(
+                self.classes.is_empty() && self.values.is_empty(),
+                "a language model has no labels",
+            );
+        };
+        let cells = (classes as u64).saturating_mul(classes as u64);
+        let counts = self.classes.values().copied();
+        let counted = counts.chain([self.values.len() as u64]);
+        let answers = counted.fold(Some(0_u64), |sum, count| sum?.checked_add(count));
+        Error::unless_possible(
+            self.classes.keys().all(|cell| *cell < cells)
+                && answers == Some(self.examples)
+                && self.targets == self.examples,
+            "there are not as many answers as examples",
+        )
     }
 
     pub(crate) fn observe(&mut self, item: &ExampleItem, tokens: usize, answer: &Answer) {

@@ -345,7 +345,12 @@ impl Study for ImportanceState {
             );
         }
         self.factors.agrees(&fresh.factors)?;
-        self.tally.agrees(&fresh.tally)
+        self.tally.agrees(&fresh.tally)?;
+        Error::unless_possible(
+            self.in_batch < self.granularity.batch_size().unwrap_or(1)
+                && self.in_batch as u64 <= self.tally.examples,
+            "a batch holds more examples than it can",
+        )
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

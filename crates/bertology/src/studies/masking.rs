@@ -341,6 +341,21 @@ impl MaskingState {
                 shape(start.layers(), start.heads()),
             );
         }
+        let mut live = start.live().count();
+        for (number, step) in self.steps.iter().enumerate() {
+            let before = number.checked_sub(1).and_then(|at| self.steps.get(at));
+            let shrinks = before.is_none_or(|before| {
+                let both = before.keep.iter().zip(&step.keep);
+                live > step.live && both.fold(true, |fits, (was, is)| fits && (*was || !*is))
+            });
+            live = step.live;
+            Error::unless_possible(
+                step.step == number
+                    && shrinks
+                    && step.keep.iter().filter(|kept| **kept).count() == step.live,
+                "the heads that are left do not follow from step to step",
+            )?;
+        }
         Ok(())
     }
 }

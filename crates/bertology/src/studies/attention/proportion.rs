@@ -40,6 +40,18 @@ impl Proportion {
     }
 }
 
+/// More of anything than any corpus has; sums of such counts do not overflow.
+pub(crate) const MOST: u64 = 1 << 48;
+
+/// Whether every count of each row is at most that of its column: `counts` is `[rows, columns]`.
+pub(crate) fn within(counts: &[u64], columns: &[u64]) -> bool {
+    let rows = counts.chunks_exact(columns.len().max(1));
+    columns.iter().all(|most| *most <= MOST)
+        && rows
+            .flat_map(|row| row.iter().zip(columns))
+            .all(|(count, most)| count <= most)
+}
+
 /// Adds counts cell by cell.
 pub(crate) fn add_all(counts: &mut [u64], more: &[u64]) {
     for (count, more) in counts.iter_mut().zip(more) {

@@ -10,7 +10,7 @@ use crate::drive::{Contribution, Study};
 use crate::input::documents::DocumentPassages;
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::words::RowMode;
-use crate::studies::attention::proportion::{Proportion, add_all};
+use crate::studies::attention::proportion::{Proportion, add_all, within};
 use crate::watch::Purpose;
 
 const CATEGORIES: usize = Category::ALL.len();
@@ -92,6 +92,17 @@ impl CorefCounts {
             abstained: vec![0; READINGS * layers * heads],
             rules: vec![0; RULES * CATEGORIES],
         }
+    }
+
+    /// Refuses counts that no treebank gives.
+    fn check(&self) -> Result<(), Error> {
+        let all = self.total(Category::All);
+        Error::unless_possible(
+            within(&self.correct, &self.total)
+                && within(&self.rules, &self.total)
+                && self.abstained.iter().all(|count| *count <= all),
+            "a head or a rule is right more often than it was asked",
+        )
     }
 
     fn shape(&self) -> String {
@@ -211,7 +222,7 @@ impl Study for CorefCounts {
             let say = |counts: &Self| format!("{:?}", counts.row_mode);
             return Error::state_mismatch("what attention from a word is", say(self), say(fresh));
         }
-        Ok(())
+        self.check()
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::drive::{Contribution, Study};
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::treebank::{SentenceItem, SentencePassages};
-use crate::studies::attention::proportion::{Proportion, add_all};
+use crate::studies::attention::proportion::{MOST, Proportion, add_all, within};
 use crate::watch::Purpose;
 
 /// What was read, and what was made of it.
@@ -122,6 +122,45 @@ impl SyntaxCounts {
             live: live.iter().map(|head| (head.layer, head.head)).collect(),
             causal,
         }
+    }
+
+    /// Refuses counts that no treebank gives.
+    fn check(&self) -> Result<(), Error> {
+        let Tally {
+            sentences,
+            too_long,
+            empty,
+            tokens,
+            words,
+            without_tokens,
+            straddling,
+            shared,
+            internal,
+        } = self.tally;
+        let left_out = too_long.checked_add(empty);
+        let counts = [
+            sentences,
+            tokens,
+            words,
+            without_tokens,
+            straddling,
+            shared,
+            internal,
+        ];
+        Error::unless_possible(
+            counts.iter().all(|count| *count <= MOST)
+                && left_out.is_some_and(|left_out| left_out <= sentences),
+            "more sentences are left out than there are",
+        )?;
+        // `all` and `all without punct` ask once a word, other rows at most as often.
+        let most = self.total.iter().max().copied().unwrap_or_default();
+        Error::unless_possible(
+            within(&self.reachable, &self.total)
+                && within(&self.correct, &self.total)
+                && within(&self.baselines, &self.total)
+                && self.abstained.iter().all(|count| *count <= most),
+            "a head or a baseline is right more often than it was asked",
+        )
     }
 
     fn same_model(&self, other: &Self) -> bool {
@@ -316,7 +355,7 @@ impl Study for SyntaxCounts {
             None
         };
         match differs {
-            None => Ok(()),
+            None => self.check(),
             Some((what, saved, requested)) => Error::state_mismatch(what, saved, requested),
         }
     }
