@@ -3,6 +3,7 @@
 
     kills.py --binary BINARY                                   # every command with an output, on the embedded models
     kills.py --binary BINARY --only 'mask|prune' --random 50 --seed 2
+    kills.py --binary BINARY --random 0 --full                            # the disk is full from each call on
     kills.py --binary BINARY -- syntax MODEL --conllu dev.conllu          # a command line of one's own
 
 For each command line one undisturbed run. Then it is killed (SIGKILL) `--random` times after a random share of its time,
@@ -13,6 +14,7 @@ any run is refused or anything is different.
 """
 
 import argparse
+import json
 import random
 import re
 import shutil
@@ -116,10 +118,11 @@ class Runner:
         trace.unlink()
         return counts
 
-    def kill_at(self, line, output, call, number):
-        """Ends a run before its call of this number; whether it was there."""
+    def kill_at(self, line, output, call, number, full):
+        """Ends a run before its call of this number, or lets the disk be full from then on; whether it was there."""
         self.remove(output)
-        inject = f"inject={call}:signal=KILL:when={number}"
+        what = f"error=ENOSPC:when={number}+" if full else f"signal=KILL:when={number}"
+        inject = f"inject={call}:{what}"
         done = self.call("strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject, *self.command(line, output))
         return done.returncode != 0
 
@@ -143,6 +146,13 @@ class Runner:
         left = [path.name for path in b.rglob(".bertology-*")]
         if left:
             return f"left: {' '.join(left)}"
+        for folder in (a, b):
+            # What was typed is part of a part.
+            part = folder / "part.json"
+            if part.exists():
+                record = json.loads(part.read_text())
+                record.pop("arguments", None)
+                part.write_text(json.dumps(record))
         found = run_folders.same_bytes(a, b, VOLATILE)
         return found.different[0] if found.different else ""
 
@@ -168,7 +178,10 @@ def study(runner, name, line, asked, rng):
             failures.append(f"{moment}: {wrong}")
 
     caught = 0
-    for _ in range(asked.random):
+    # Some are at their end before.
+    for _ in range(4 * asked.random):
+        if caught == asked.random:
+            break
         after = rng.uniform(0, seconds)
         if runner.kill_after(line, output, after):
             caught += 1
@@ -176,13 +189,15 @@ def study(runner, name, line, asked, rng):
     calls = 0
     if asked.calls:
         for call, count in runner.counts(line, output, name).items():
+            if asked.full and call.startswith(("unlink", "rmdir")):
+                continue  # removing needs no room
             # Long streams of one call are tried at their ends and at places between.
             numbers = range(1, count + 1)
             if count > asked.most:
                 ends = {*numbers[:5], *numbers[-5:]}
-                numbers = sorted(ends | set(rng.sample(list(numbers), asked.most - len(ends))))
+                numbers = sorted(ends | set(rng.sample(list(numbers), max(0, asked.most - len(ends)))))
             for number in numbers:
-                if runner.kill_at(line, output, call, number):
+                if runner.kill_at(line, output, call, number, asked.full):
                     calls += 1
                     afterwards(f"at {call} {number} of {count}")
     runner.remove(output)
@@ -196,6 +211,7 @@ def options():
     parser.add_argument("--only", metavar="REGEX", help="command lines whose name matches")
     parser.add_argument("--random", type=int, default=50, metavar="N", help="kills after a random time")
     parser.add_argument("--no-calls", dest="calls", action="store_false", help="no kills at system calls")
+    parser.add_argument("--full", action="store_true", help="calls fail, as on a full disk, in the place of kills")
     parser.add_argument("--most", type=int, default=60, metavar="N", help="kills at calls of one kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("line", nargs="*", metavar="ARGUMENT", help="a command line without --output, behind --")

@@ -15,6 +15,8 @@ from pathlib import Path
 # Of run.json and of what --json prints: what differs from run to run, or with the version alone.
 VOLATILE = re.compile(
     r"(^|\.)(arguments|bertology|started|finished|seconds)$"
+    # Checksums of the files that are compared themselves.
+    r"|^files\."
     r"|^((importance|mask|prune)\.)?format$"
     r"|(^|\.)(options\.)?threads$"
     r"|(^|\.)identity\.version$"

@@ -579,9 +579,7 @@ impl<C: StudyCommand> Begun<'_, C> {
         let found = self.command.results(&mut ended, self.input, studies);
         let Shown { results, text } = found.map_err(|wrong| self.discard(wrong))?;
         let document = self.run.document(&results);
-        if let Some(folder) = &self.folder {
-            run_folder::complete(folder, &document)?;
-        }
+        let document = run_folder::complete(self.folder.as_ref(), document)?;
         screen.say(&text);
         crate::commands::say_folder(self.folder.as_ref(), screen);
         Ok(document.into())

@@ -4,10 +4,12 @@
 //! state a chunk. To merge is to run the command once more with these states in the place of its corpus, so that a
 //! merged run is written by what writes a whole one.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use bertology::drive::{Part, PartState};
-use bertology_run::read_json;
+use bertology_run::{read_json, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -30,6 +32,24 @@ struct Record {
     arguments: Vec<String>,
     directory: PathBuf,
     stages: Vec<Span>,
+    /// SHA-256 of the files that are merged, by name; parts of older versions have none.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// The content of a file of the part, as the part wrote it.
+    fn read(&self, folder: &Path, name: &str) -> Result<String, Failure> {
+        let path = folder.join(name);
+        let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+        match self.files.get(name) {
+            Some(sum) if *sum != sha256(text.as_bytes()) => Err(Failure::input(format!(
+                "{}: its checksum is not the one in {PART}, so it is damaged or was changed; make the part again",
+                path.display()
+            ))),
+            _ => Ok(text),
+        }
+    }
 }
 
 /// The units of a stage that a part holds.
@@ -64,6 +84,14 @@ pub(crate) fn write(
         }
     }
     lines.finish()?;
+    let mut files = BTreeMap::new();
+    for name in [CHUNKS, PREDICTIONS] {
+        let path = folder.path().join(name);
+        if path.exists() {
+            let bytes = bertology_file::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+            files.insert(name.to_owned(), sha256(&bytes));
+        }
+    }
     let directory = std::env::current_dir()
         .map_err(|error| Failure::work(format!("there is no working directory: {error}")))?;
     let record = json!(Record {
@@ -81,6 +109,7 @@ pub(crate) fn write(
                 chunk: state.chunk,
             })
             .collect(),
+        files,
     });
     folder.write_json(PART, &record)?;
     folder.remove_state()?;
@@ -182,9 +211,7 @@ impl Parts {
                     .stages
                     .get(stage)
                     .ok_or_else(|| damaged("a stage is missing"))?;
-                let text = bertology_file::open(&path)
-                    .and_then(std::io::read_to_string)
-                    .map_err(|error| Failure::io("read", &path, &error))?;
+                let text = record.read(folder, CHUNKS)?;
                 let mut chunks = Vec::new();
                 for (at, line) in text.lines().enumerate() {
                     let chunk: Chunk = serde_json::from_str(line)
@@ -209,8 +236,8 @@ impl Parts {
 
     /// The predictions of all parts, one after the other.
     pub(crate) fn predictions(&self, predictions: &mut Predictions) -> Result<(), Failure> {
-        for folder in &self.folders {
-            predictions.append(&folder.join(PREDICTIONS))?;
+        for (folder, record) in self.folders.iter().zip(&self.records) {
+            predictions.append(&record.read(folder, PREDICTIONS)?)?;
         }
         Ok(())
     }

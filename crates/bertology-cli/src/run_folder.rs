@@ -89,10 +89,13 @@ fn noted(folder: RunFolder) -> RunFolder {
 
 /// Marks the run as complete. The page is made from what is in the folder then; that it cannot be made does
 /// not undo the run.
-pub(crate) fn complete(folder: &RunFolder, run: &Value) -> Result<(), Failure> {
-    folder.complete(run)?;
+pub(crate) fn complete(folder: Option<&RunFolder>, run: Value) -> Result<Value, Failure> {
+    let Some(folder) = folder else {
+        return Ok(run);
+    };
+    let run = folder.complete(run)?;
     show(folder);
-    Ok(())
+    Ok(run)
 }
 
 /// Does what is left to do where a run was killed when it was complete: its state goes, and the page is made.
@@ -142,11 +145,11 @@ mod tests {
             "identity": { "model_sha256": "aa" },
         });
         folder.write("head_importance.npy", b"damaged").unwrap();
-        complete(&folder, &record).unwrap();
+        complete(Some(&folder), record.clone()).unwrap();
         assert!(base.path().join(RUN).exists() && !base.path().join(REPORT).exists());
 
         fs::remove_file(base.path().join("head_importance.npy")).unwrap();
-        complete(&folder, &record).unwrap();
+        complete(Some(&folder), record).unwrap();
         assert!(base.path().join(REPORT).exists());
         // And with `--overwrite` it goes.
         folder.clear(None).unwrap();

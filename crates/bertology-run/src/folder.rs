@@ -9,16 +9,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use crate::error::FolderError;
 use crate::identity::Identity;
 use crate::lock::{self, Holder, Lock};
 use crate::registry::{
-    LOCK, MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, is_half_shard, known,
+    Kind, LOCK, MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, files, is_half_shard, known,
 };
-use crate::state::{Saved, seal, unseal};
+use crate::state::{Saved, seal, sha256, unseal};
 use crate::table::{Row, table};
 
 /// What an earlier run has left in a folder.
@@ -344,13 +344,40 @@ impl RunFolder {
         self.write(R::FILE, table::<R, R>(more, rows).as_bytes())
     }
 
-    /// Marks the run as complete: `run.json` appears, the saved state goes.
+    /// Marks the run as complete: `run.json` appears, with the checksums of what is read back from the folder
+    /// under `files`, and the saved state goes. Gives what is in it.
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn complete(&self, run: &Value) -> Result<(), FolderError> {
-        self.write_json(RUN, run)?;
-        self.remove_state()
+    pub fn complete(&self, mut run: Value) -> Result<Value, FolderError> {
+        if let Value::Object(run) = &mut run {
+            run.insert("files".into(), Value::Object(self.checksums()?));
+        }
+        self.write_json(RUN, &run)?;
+        self.remove_state()?;
+        Ok(run)
+    }
+
+    /// SHA-256 of the arrays, the tables and the JSON files, by name.
+    fn checksums(&self) -> Result<Map<String, Value>, FolderError> {
+        let mut sums = Map::new();
+        for file in files() {
+            let read = matches!(
+                file.kind,
+                Kind::Array { .. } | Kind::Table { .. } | Kind::Json
+            );
+            if read && ![RUN, PART].contains(&file.written) {
+                let path = self.path.join(file.written);
+                match fs::read(&path) {
+                    Ok(bytes) => {
+                        sums.insert(file.written.into(), sha256(&bytes).into());
+                    }
+                    Err(error) if is_absent(&error) => {}
+                    Err(error) => return Err(FolderError::io("read", path)(error)),
+                }
+            }
+        }
+        Ok(sums)
     }
 
     fn remove(&self, name: impl AsRef<Path>) -> Result<(), FolderError> {

@@ -122,8 +122,8 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
             let array = npy::encode(&[2, layers, heads], &array);
             folder.write(PROBE_WEIGHTS, &array)?;
         }
-        run_folder::complete(folder, &document)?;
     }
+    let document = run_folder::complete(folder.as_ref(), document)?;
     // Only now: until then they are what a killed run goes on with.
     maps.close(args.keep_cache)?;
     screen.say(&format!("\n{}", text(&found)));

@@ -63,9 +63,7 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
         write(folder, &outcome, &options)?;
     }
     let document = run.document(&results(&outcome, &options));
-    if let Some(folder) = &folder {
-        run_folder::complete(folder, &document)?;
-    }
+    let document = run_folder::complete(folder.as_ref(), document)?;
     screen.say(&format!("\n{}", summary(&outcome, &options, screen)));
     screen.say(&seconds(time));
     super::say_folder(folder.as_ref(), screen);

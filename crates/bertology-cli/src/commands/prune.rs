@@ -160,7 +160,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         timing: Some(timing(&comparison.timing)),
         masking,
     });
-    run_folder::complete(&folder, &document)?;
+    let document = run_folder::complete(Some(&folder), document)?;
     screen.say(&format!(
         "\n{}",
         report(&pruned, &written, &comparison, args.keep_shape)

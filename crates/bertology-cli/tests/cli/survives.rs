@@ -276,3 +276,40 @@ fn masking_goes_on_within_a_pass() {
     );
     ran.failed(130, &["nothing was saved", "no --output folder"]);
 }
+
+#[test]
+fn damaged_results_are_refused_by_name() {
+    let toy = Toy::new();
+    toy.run("importance", &["--output", "OUT/run"]).ok();
+    for part in ["1/2", "2/2"] {
+        let out = format!("OUT/part-{}", &part[..1]);
+        let more = ["--chunk", "8", "--part", part, "--output", &out];
+        toy.run("importance", &more).ok();
+    }
+    let (whole, changed) = (toy.bytes("run/heads.csv"), toy.text("run/heads.csv"));
+    let text = String::from_utf8(whole.clone()).unwrap();
+    // A digit, which no reader would stumble over.
+    let digit = text.rfind(|c: char| c.is_ascii_digit()).unwrap();
+    let mut other = whole.clone();
+    other[digit] ^= 1;
+    fs::write(&changed, other).unwrap();
+    for command in ["report", "heads"] {
+        let ran = run(&[command, &toy.text("run")]);
+        ran.failed(2, &["heads.csv", "checksum", "run.json"]);
+    }
+    fs::write(&changed, whole).unwrap();
+    run(&["report", &toy.text("run")]).ok();
+    for file in ["chunks.jsonl", "predictions.csv"] {
+        let name = format!("part-2/{file}");
+        let whole = toy.bytes(&name);
+        let text = String::from_utf8(whole.clone()).unwrap();
+        let digit = text.rfind(|c: char| c.is_ascii_digit()).unwrap();
+        let mut other = whole.clone();
+        other[digit] ^= 1;
+        fs::write(toy.path(&name), other).unwrap();
+        let parts = [toy.text("part-1"), toy.text("part-2")];
+        let merge = ["merge", &parts[0], &parts[1], "--output", &toy.text("all")];
+        run(&merge).failed(2, &[file, "checksum", "part again"]);
+        fs::write(toy.path(&name), whole).unwrap();
+    }
+}

@@ -29,6 +29,15 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// A file that is not as the run wrote it.
+    #[error(
+        "{}: its checksum is not the one in run.json, so it is damaged or was changed; make the run again",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not JSON.
     #[error("{} is not valid JSON: {source}", path.display())]
     Json {
@@ -127,6 +136,7 @@ impl RunError {
             Self::Csv { source, .. } => source.kind(),
             Self::Io { .. } => Kind::Environment,
             Self::NotARun { .. }
+            | Self::Changed { .. }
             | Self::Json { .. }
             | Self::Format { .. }
             | Self::Lacks { .. }

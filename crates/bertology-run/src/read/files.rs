@@ -6,16 +6,24 @@ use std::path::{Path, PathBuf};
 use bertology_data::CsvTable;
 use bertology_store::npy::{self, Array};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Run, RunError};
 use crate::head_column::HeadColumn;
+use crate::state::sha256;
 use crate::table::{Cells, OfHead, Row};
 
 impl Run {
-    /// The bytes of a file; nothing if it is not there.
+    /// The bytes of a file, as the run has written them; nothing if it is not there. Folders of older versions
+    /// have no checksums.
     fn bytes(&self, file: &str) -> Result<Option<(PathBuf, Vec<u8>)>, RunError> {
         let path = self.folder.join(file);
+        let sums = self.record.get("files");
+        let sum = sums.and_then(|sums| sums.get(file)).and_then(Value::as_str);
         match bertology_file::read(&path) {
+            Ok(bytes) if sum.is_some_and(|sum| sum != sha256(&bytes)) => {
+                Err(RunError::Changed { path })
+            }
             Ok(bytes) => Ok(Some((path, bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(RunError::Io { path, source }),
