@@ -44,8 +44,9 @@ impl Record {
         let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
         match self.files.get(name) {
             Some(sum) if *sum != sha256(text.as_bytes()) => Err(Failure::input(format!(
-                "{}: its checksum is not the one in {PART}, so it is damaged or was changed; make the part again",
-                path.display()
+                "{}: its checksum is not the one in {PART}, so it is not what `--part {}` wrote; make the part again",
+                path.display(),
+                self.part
             ))),
             _ => Ok(text),
         }

@@ -14,16 +14,23 @@ use crate::state::sha256;
 use crate::table::{Cells, OfHead, Row};
 
 impl Run {
-    /// The bytes of a file, as the run has written them; nothing if it is not there. Folders of older versions
-    /// have no checksums.
-    fn bytes(&self, file: &str) -> Result<Option<(PathBuf, Vec<u8>)>, RunError> {
-        let path = self.folder.join(file);
+    /// Whether a file is as the run has written it; folders of older versions have no checksums. What is wrong with
+    /// a file says more than that it was changed, so this is looked at when it could be read.
+    fn unchanged(&self, file: &str, bytes: &[u8]) -> Result<(), RunError> {
         let sums = self.record.get("files");
         let sum = sums.and_then(|sums| sums.get(file)).and_then(Value::as_str);
+        match sum {
+            Some(sum) if sum != sha256(bytes) => Err(RunError::Changed {
+                path: self.folder.join(file),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes of a file; nothing if it is not there.
+    fn bytes(&self, file: &str) -> Result<Option<(PathBuf, Vec<u8>)>, RunError> {
+        let path = self.folder.join(file);
         match bertology_file::read(&path) {
-            Ok(bytes) if sum.is_some_and(|sum| sum != sha256(&bytes)) => {
-                Err(RunError::Changed { path })
-            }
             Ok(bytes) => Ok(Some((path, bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(RunError::Io { path, source }),
@@ -38,10 +45,9 @@ impl Run {
         let Some((path, bytes)) = self.bytes(file)? else {
             return Ok(None);
         };
-        let array = npy::decode(&bytes);
-        array
-            .map(Some)
-            .map_err(|source| RunError::Npy { path, source })
+        let array = npy::decode(&bytes).map_err(|source| RunError::Npy { path, source })?;
+        self.unchanged(file, &bytes)?;
+        Ok(Some(array))
     }
 
     /// An array of this shape, row-major; nothing if the file is not there.
@@ -86,7 +92,10 @@ impl Run {
         let Some((path, bytes)) = self.bytes(R::FILE)? else {
             return Ok(None);
         };
-        Rows::parse(path, bytes).map(Some)
+        let sound = self.unchanged(R::FILE, &bytes);
+        let rows = Rows::parse(path, bytes)?;
+        sound?;
+        Ok(Some(rows))
     }
 
     /// A number per head from the rows of a table: what `value` gives, and nothing where it gives none.
@@ -125,9 +134,9 @@ impl Run {
             return Ok(None);
         };
         let value = serde_json::from_slice(&bytes);
-        value
-            .map(Some)
-            .map_err(|source| RunError::Json { path, source })
+        let value = value.map_err(|source| RunError::Json { path, source })?;
+        self.unchanged(file, &bytes)?;
+        Ok(Some(value))
     }
 }
 
