@@ -13,8 +13,14 @@ pub enum Family {
     Bert,
     /// `model_type: "roberta"`.
     Roberta,
+    /// `model_type: "xlm-roberta"`: RoBERTa with another vocabulary.
+    XlmRoberta,
+    /// `model_type: "camembert"`: RoBERTa with another vocabulary.
+    Camembert,
     /// `model_type: "distilbert"`.
     DistilBert,
+    /// `model_type: "electra"`: discriminators and generators.
+    Electra,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -145,6 +151,16 @@ pub enum TaskHead {
     NextSentence,
     /// Both of the above (`BertForPreTraining`).
     PreTraining,
+    /// One vector of logits per token (`*ForTokenClassification`).
+    TokenClassification {
+        /// Number of logits.
+        num_labels: usize,
+    },
+    /// Two logits per token: does the answer start here, does it end here
+    /// (`*ForQuestionAnswering`).
+    QuestionAnswering,
+    /// One logit per token: was it put in the place of another (`ElectraForPreTraining`).
+    ReplacedTokens,
 }
 
 impl TaskHead {
@@ -162,6 +178,20 @@ impl TaskHead {
             Self::CausalLm => "a causal-LM head",
             Self::NextSentence => "a next-sentence head",
             Self::PreTraining => "masked-LM and next-sentence heads",
+            Self::TokenClassification { .. } => "a token classifier",
+            Self::QuestionAnswering => "a question-answering head",
+            Self::ReplacedTokens => "a replaced-token head",
+        }
+    }
+
+    /// Logits at each position of a head that scores tokens one by one, without a vocabulary.
+    #[must_use]
+    pub fn token_scores(&self) -> Option<usize> {
+        match self {
+            Self::TokenClassification { num_labels } => Some(*num_labels),
+            Self::QuestionAnswering => Some(2),
+            Self::ReplacedTokens => Some(1),
+            _ => None,
         }
     }
 }
@@ -184,6 +214,9 @@ pub struct Architecture {
     pub family: Family,
     /// Rows of the token embedding.
     pub vocab_size: usize,
+    /// Width of the rows of the embedding tables. Where it is not the hidden size (ELECTRA), an affine
+    /// map leads from the sum of the rows to the residual stream.
+    pub embedding_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Number of blocks.
@@ -213,7 +246,7 @@ pub struct Architecture {
     /// The feed-forward activation.
     pub activation: Activation,
     /// The activation after the dense layer of a masked-LM head: BERT takes `hidden_act` there,
-    /// RoBERTa always the exact GELU. Read only where `head` has such a layer.
+    /// RoBERTa and ELECTRA always the exact GELU. Read only where `head` has such a layer.
     pub lm_activation: Activation,
     /// `layer_norm_eps`.
     pub norm_epsilon: f64,
@@ -224,11 +257,11 @@ pub struct Architecture {
     /// Whether the classifier adds a bias to its logits.
     pub classifier_bias: bool,
     /// Whether the file has the encoder's pooler (`f(W h₀ + b)`). A classifier's own dense layer
-    /// (RoBERTa, DistilBERT) counts as its pooler here: same function, other tensor names.
+    /// (RoBERTa, DistilBERT, ELECTRA) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,
     /// The `f` of the pooler.
     pub pooler_activation: Activation,
-    /// Label names by id, for sequence classifiers (`id2label`); `LABEL_0`… where the file has none.
+    /// Label names by id, for classifiers of sequences and of tokens (`id2label`); `LABEL_0`… where the file has none.
     pub labels: Vec<String>,
     /// Heads that the file no longer holds, by layer, under their original numbers
     /// (`pruned_heads`). Layers without pruned heads are absent.

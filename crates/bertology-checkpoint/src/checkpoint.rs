@@ -90,7 +90,16 @@ impl Checkpoint {
     /// If an option of the config is not supported, the weights cannot be read, or a tensor is
     /// missing, unexpected, of the wrong shape or type, or given twice.
     pub fn open(folder: &Path, options: &OpenOptions) -> Result<Self, Error> {
-        let (checkpoint, mut problems) = Self::examine(folder, options)?;
+        let examined = Self::examine(folder, options);
+        let headless = match &examined {
+            Err(Error::UnsupportedTask { .. } | Error::AmbiguousTask { .. }) => true,
+            Ok((_, problems)) => matches!(problems.first(), Some(Error::MissingHead { .. })),
+            Err(_) => false,
+        };
+        if headless && options.open_as == OpenAs::DeclaredOrEncoder {
+            return Self::open(folder, &options.open_as(OpenAs::Encoder));
+        }
+        let (checkpoint, mut problems) = examined?;
         if problems.is_empty() {
             Ok(checkpoint)
         } else {
@@ -187,6 +196,14 @@ impl Checkpoint {
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {
         &self.set.tensors
+    }
+
+    /// The class that the checkpoint was saved from, where that one has a task head and none was opened.
+    #[must_use]
+    pub fn left_aside(&self) -> Option<&str> {
+        let class = self.config.declared_class()?;
+        let bare = self.architecture.family.is_base_class(class);
+        (self.architecture.head == TaskHead::None && !bare).then_some(class)
     }
 
     /// The account of the tensors.
@@ -457,7 +474,7 @@ impl Matching {
         if has_lm && !tied {
             let shape = vec![
                 names.architecture.vocab_size,
-                names.architecture.hidden_size,
+                names.architecture.embedding_size,
             ];
             self.expect(set, names, decoder, &shape);
         }
@@ -476,6 +493,9 @@ impl Matching {
                 TaskHead::CausalLm => Some("causal language model"),
                 TaskHead::NextSentence => Some("next-sentence predictor"),
                 TaskHead::PreTraining => Some("pre-training head"),
+                TaskHead::TokenClassification { .. } => Some("token classifier"),
+                TaskHead::QuestionAnswering => Some("question-answering model"),
+                TaskHead::ReplacedTokens => Some("replaced-token discriminator"),
             };
             let of_head: Vec<String> = missing
                 .iter()
@@ -563,7 +583,9 @@ fn shape_hint(parameter: Parameter, architecture: &Architecture) -> &'static str
                 "; if heads were pruned from this layer, `pruned_heads` must name them"
             }
         }
-        Parameter::Classifier(_) => "; `id2label` sets the number of labels",
+        Parameter::Classifier(_) | Parameter::TokenScores(_) => {
+            "; `id2label` sets the number of labels"
+        }
         _ => "",
     }
 }

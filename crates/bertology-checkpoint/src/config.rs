@@ -23,6 +23,9 @@ pub enum OpenAs {
     /// is absent, what the tensors show.
     #[default]
     Declared,
+    /// As [`OpenAs::Declared`] where that head is supported and the files have it, else as
+    /// [`OpenAs::Encoder`]: for those who read nothing of the head.
+    DeclaredOrEncoder,
     /// None: hidden states only.
     Encoder,
     /// A sequence classifier or regressor.
@@ -33,8 +36,12 @@ pub enum OpenAs {
     CausalLm,
     /// Next-sentence prediction.
     NextSentence,
-    /// Masked language model and next-sentence prediction.
+    /// Masked language model and next-sentence prediction; of ELECTRA, which tokens were replaced.
     PreTraining,
+    /// A classifier of tokens.
+    TokenClassification,
+    /// Start and end of an answer.
+    QuestionAnswering,
 }
 
 /// A config file, its text kept for writing.

@@ -17,8 +17,12 @@ struct ConfigClass {
     /// A token sees only itself and what stands before it.
     causal: bool,
     hidden_size: &'static [&'static str],
+    default_hidden_size: usize,
+    /// The default of `embedding_size`, where the class has tables of another width than the hidden size.
+    embedding_size: Option<usize>,
     num_layers: &'static [&'static str],
     num_heads: &'static [&'static str],
+    default_heads: usize,
     max_positions: &'static [&'static str],
     /// Width of the feed-forward block; where it is not given, the default or 4 · hidden size.
     intermediate_size: (&'static [&'static str], Option<usize>),
@@ -30,6 +34,8 @@ struct ConfigClass {
     default_max_positions: usize,
     /// The padding token of a config that does not speak of one.
     pad_id: Option<u32>,
+    /// Positions are counted from the padding token's id on.
+    counts_from_padding: bool,
 }
 
 const BERT: ConfigClass = ConfigClass {
@@ -37,8 +43,11 @@ const BERT: ConfigClass = ConfigClass {
     class_prefix: "Bert",
     causal: false,
     hidden_size: &["hidden_size"],
+    default_hidden_size: 768,
+    embedding_size: None,
     num_layers: &["num_hidden_layers"],
     num_heads: &["num_attention_heads"],
+    default_heads: 12,
     max_positions: &["max_position_embeddings"],
     intermediate_size: (&["intermediate_size"], Some(3072)),
     activation: ("hidden_act", Activation::Gelu),
@@ -47,6 +56,7 @@ const BERT: ConfigClass = ConfigClass {
     default_layers: 12,
     default_max_positions: 512,
     pad_id: Some(0),
+    counts_from_padding: false,
 };
 
 const ROBERTA: ConfigClass = ConfigClass {
@@ -54,6 +64,31 @@ const ROBERTA: ConfigClass = ConfigClass {
     class_prefix: "Roberta",
     vocab_size: 50_265,
     pad_id: Some(1),
+    counts_from_padding: true,
+    ..BERT
+};
+
+/// The classes of both families have BERT's defaults and RoBERTa's padding.
+const XLM_ROBERTA: ConfigClass = ConfigClass {
+    model_type: "xlm-roberta",
+    class_prefix: "XLMRoberta",
+    vocab_size: 30_522,
+    ..ROBERTA
+};
+
+const CAMEMBERT: ConfigClass = ConfigClass {
+    model_type: "camembert",
+    class_prefix: "Camembert",
+    ..XLM_ROBERTA
+};
+
+const ELECTRA: ConfigClass = ConfigClass {
+    model_type: "electra",
+    class_prefix: "Electra",
+    embedding_size: Some(128),
+    default_hidden_size: 256,
+    default_heads: 4,
+    intermediate_size: (&["intermediate_size"], Some(1024)),
     ..BERT
 };
 
@@ -86,6 +121,7 @@ const GPT2: ConfigClass = ConfigClass {
     default_layers: 12,
     default_max_positions: 1024,
     pad_id: None,
+    ..BERT
 };
 
 const OPENAI_GPT: ConfigClass = ConfigClass {
@@ -98,9 +134,12 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-const FAMILIES: [Family; 5] = [
+const FAMILIES: [Family; 8] = [
     Family::Bert,
     Family::Roberta,
+    Family::XlmRoberta,
+    Family::Camembert,
+    Family::Electra,
     Family::DistilBert,
     Family::OpenAiGpt,
     Family::Gpt2,
@@ -111,10 +150,20 @@ impl Family {
         match self {
             Self::Bert => &BERT,
             Self::Roberta => &ROBERTA,
+            Self::XlmRoberta => &XLM_ROBERTA,
+            Self::Camembert => &CAMEMBERT,
+            Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
+    }
+}
+
+impl Family {
+    /// Whether this class is the family's model without a task head.
+    pub(crate) fn is_base_class(self, class: &str) -> bool {
+        class.strip_prefix(self.config().class_prefix) == Some("Model")
     }
 }
 
@@ -137,8 +186,8 @@ impl Config {
         let family = self.family(names)?;
         let class = family.config();
         self.refuse_other_computations(family)?;
-        let hidden_size = self.one_of(class.hidden_size, 768)?;
-        let num_heads = self.one_of(class.num_heads, 12)?;
+        let hidden_size = self.one_of(class.hidden_size, class.default_hidden_size)?;
+        let num_heads = self.one_of(class.num_heads, class.default_heads)?;
         if hidden_size % num_heads != 0 {
             return Err(self.wrong(
                 class.hidden_size[0],
@@ -148,7 +197,12 @@ impl Config {
                 ),
             ));
         }
-        if let Some(value) = self.value("embedding_size")
+        let embedding_size = match class.embedding_size {
+            Some(default) => self.size("embedding_size", default)?,
+            None => hidden_size,
+        };
+        if class.embedding_size.is_none()
+            && let Some(value) = self.value("embedding_size")
             && value.as_u64() != Some(hidden_size as u64)
         {
             return Err(self.unsupported(
@@ -161,15 +215,15 @@ impl Config {
         let max_positions = self.one_of(class.max_positions, class.default_max_positions)?;
         let num_layers = self.one_of(class.num_layers, class.default_layers)?;
         let pad_id = self.pad_id(class.pad_id, vocab_size)?;
-        let position_ids = match (family, pad_id) {
-            (Family::Roberta, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
-            (Family::Roberta, None) => {
+        let position_ids = match (class.counts_from_padding, pad_id) {
+            (true, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
+            (true, None) => {
                 return Err(self.wrong(
                     "pad_token_id",
                     "is null, but RoBERTa counts positions from the padding token's id".into(),
                 ));
             }
-            _ => PositionIds::FromZero,
+            (false, _) => PositionIds::FromZero,
         };
         let activation = self.activation(family)?;
         let labels = self.labels()?;
@@ -180,6 +234,7 @@ impl Config {
         let architecture = Architecture {
             family,
             vocab_size,
+            embedding_size,
             hidden_size,
             num_layers,
             num_heads,
@@ -204,19 +259,23 @@ impl Config {
                 Pooling::First
             },
             positions: match family {
-                Family::Bert | Family::Roberta => self.positions()?,
-                _ => Positions::Absolute,
+                Family::DistilBert | Family::OpenAiGpt | Family::Gpt2 => Positions::Absolute,
+                _ => self.positions()?,
             },
             position_ids,
             activation,
             lm_activation: match family {
-                Family::Roberta => Activation::Gelu,
+                Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra => {
+                    Activation::Gelu
+                }
                 _ => activation,
             },
             norm_epsilon: self.norm_epsilon(class.norm_epsilon.0, class.norm_epsilon.1)?,
             pad_id,
             labels: match head {
-                TaskHead::SequenceClassification { .. } => labels,
+                TaskHead::SequenceClassification { .. } | TaskHead::TokenClassification { .. } => {
+                    labels
+                }
                 _ => Vec::new(),
             },
             classifier_bias: !causal,
@@ -229,6 +288,7 @@ impl Config {
                 ),
             pooler_activation: match family {
                 Family::DistilBert => Activation::Relu,
+                Family::Electra => Activation::Gelu,
                 _ => Activation::Tanh,
             },
             head,
@@ -398,7 +458,7 @@ impl Config {
         num_labels: usize,
     ) -> Result<TaskHead, Error> {
         let open_as = match open_as {
-            OpenAs::Declared => match self.declared_class() {
+            OpenAs::Declared | OpenAs::DeclaredOrEncoder => match self.declared_class() {
                 Some(class) => self.head_of_class(family, class)?,
                 None => self.head_of_tensors(family, names)?,
             },
@@ -410,7 +470,7 @@ impl Config {
             Err(self.unsupported("model_type", &value, &supported))
         };
         Ok(match (open_as, family) {
-            (OpenAs::Encoder | OpenAs::Declared, _) => TaskHead::None,
+            (OpenAs::Encoder | OpenAs::Declared | OpenAs::DeclaredOrEncoder, _) => TaskHead::None,
             (OpenAs::SequenceClassification, _) => TaskHead::SequenceClassification {
                 num_labels,
                 problem: self.problem(num_labels)?,
@@ -419,7 +479,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa and DistilBERT are",
+                    "BERT, RoBERTa, DistilBERT and ELECTRA are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -428,6 +488,20 @@ impl Config {
             }
             (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
             (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
+            (OpenAs::PreTraining, Family::Electra) => TaskHead::ReplacedTokens,
+            (OpenAs::TokenClassification | OpenAs::QuestionAnswering, Family::OpenAiGpt) => {
+                return no_such("a score per token", "the other families are");
+            }
+            (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
+            (OpenAs::QuestionAnswering, _) if num_labels != 2 => {
+                return Err(self.wrong(
+                    "id2label",
+                    format!(
+                        "gives {num_labels} labels, but an answer has two: its start and its end"
+                    ),
+                ));
+            }
+            (OpenAs::QuestionAnswering, _) => TaskHead::QuestionAnswering,
             (OpenAs::NextSentence | OpenAs::PreTraining, _) => {
                 return no_such("next-sentence prediction", "BERT is");
             }
@@ -445,10 +519,16 @@ impl Config {
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
+            ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
+                Ok(OpenAs::TokenClassification)
+            }
+            ("ForQuestionAnswering", family) if family != Family::OpenAiGpt => {
+                Ok(OpenAs::QuestionAnswering)
+            }
             ("ForMaskedLM", family) if !family.config().causal => Ok(OpenAs::MaskedLm),
             ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
             ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
-            ("ForPreTraining", Family::Bert) => Ok(OpenAs::PreTraining),
+            ("ForPreTraining", Family::Bert | Family::Electra) => Ok(OpenAs::PreTraining),
             _ => Err(unsupported()),
         }
     }
@@ -479,12 +559,24 @@ impl Config {
                     (false, false) => Ok(OpenAs::Encoder),
                 }
             }
-            Family::Roberta if any("classifier.out_proj.") => Ok(OpenAs::SequenceClassification),
-            Family::Roberta if any("classifier.") => {
+            Family::Electra if any("discriminator_predictions.") => Ok(OpenAs::PreTraining),
+            Family::Electra if any("generator_predictions.") => Ok(OpenAs::MaskedLm),
+            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
+                if any("classifier.out_proj.") =>
+            {
+                Ok(OpenAs::SequenceClassification)
+            }
+            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
+                if any("classifier.") =>
+            {
                 ambiguous("`classifier` without `out_proj`, as a token classifier has it")
             }
-            Family::Roberta if any("lm_head.") => Ok(OpenAs::MaskedLm),
-            Family::Roberta => Ok(OpenAs::Encoder),
+            Family::Roberta | Family::XlmRoberta | Family::Camembert if any("lm_head.") => {
+                Ok(OpenAs::MaskedLm)
+            }
+            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra => {
+                Ok(OpenAs::Encoder)
+            }
             Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
             Family::DistilBert if any("classifier.") => {
                 ambiguous("`classifier` without `pre_classifier`, as a token classifier has it")

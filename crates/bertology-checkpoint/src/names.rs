@@ -144,6 +144,10 @@ impl Names<'_> {
         let masked_lm = matches!(head, TaskHead::MaskedLm | TaskHead::PreTraining);
         let lm = masked_lm || matches!(head, TaskHead::CausalLm);
         let next_sentence = matches!(head, TaskHead::NextSentence | TaskHead::PreTraining);
+        let token_stem = table.token_stem(head);
+        if let Some(affine) = token_stem.and_then(|stem| affine(name, stem)) {
+            return Meaning::Use(Parameter::TokenScores(affine));
+        }
         let if_used = |used: bool, meaning: Meaning| {
             if used {
                 meaning
@@ -162,6 +166,7 @@ impl Names<'_> {
                 }
                 Parameter::Classifier(_) | Parameter::Pooler(_) => classifier,
                 Parameter::NextSentence(_) => next_sentence,
+                Parameter::TokenTransform(_) => *head == TaskHead::ReplacedTokens,
                 _ => masked_lm,
             };
             return if_used(used, Meaning::Use(parameter));
@@ -181,6 +186,10 @@ impl Names<'_> {
             Some(other) if !classifier || *other != "classifier." => {
                 Meaning::Ignore(IgnoreReason::OtherTask)
             }
+            // Without a head, nothing beside the base model is read.
+            _ if self.prefixed && *head == TaskHead::None => {
+                Meaning::Ignore(IgnoreReason::OtherTask)
+            }
             _ => Meaning::Unknown,
         }
     }
@@ -189,7 +198,11 @@ impl Names<'_> {
     pub(crate) fn reads_base_pooler(&self) -> bool {
         let classifier_has_one = find(self.table().head_stems, Parameter::Pooler(Affine::Weight));
         match &self.architecture.head {
-            TaskHead::MaskedLm | TaskHead::CausalLm => false,
+            TaskHead::MaskedLm
+            | TaskHead::CausalLm
+            | TaskHead::TokenClassification { .. }
+            | TaskHead::QuestionAnswering
+            | TaskHead::ReplacedTokens => false,
             TaskHead::SequenceClassification { .. } => classifier_has_one.is_none(),
             TaskHead::None | TaskHead::NextSentence | TaskHead::PreTraining => true,
         }
@@ -236,6 +249,11 @@ impl Names<'_> {
                 (Affine::Bias, Some(name)) => name.to_owned(),
                 _ => format!("{}{}", table.decoder, suffix(affine)),
             };
+        }
+        if let (Parameter::TokenScores(affine), Some(stem)) =
+            (parameter, table.token_stem(&self.architecture.head))
+        {
+            return format!("{stem}{}", suffix(affine));
         }
         let in_head = !matches!(parameter, Parameter::Pooler(_)) || !self.reads_base_pooler();
         if in_head && let Some((stem, affine)) = find(table.head_stems, parameter) {
@@ -292,22 +310,26 @@ fn modern(name: &str) -> String {
 /// Every parameter that the architecture reads, with its canonical shape. A language model's output
 /// weight is absent: whether it has its own depends on the tie, which [`Architecture`] does not know.
 pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize>)> {
-    let width = architecture.hidden_size;
+    let (width, rows) = (architecture.hidden_size, architecture.embedding_size);
     let mut list = vec![(
         Parameter::WordEmbeddings,
-        vec![architecture.vocab_size, width],
+        vec![architecture.vocab_size, rows],
     )];
     if architecture.positions == Positions::Absolute {
         list.push((
             Parameter::PositionEmbeddings,
-            vec![architecture.max_positions, width],
+            vec![architecture.max_positions, rows],
         ));
     }
-    if let Segments::Table(rows) = architecture.segments {
-        list.push((Parameter::SegmentEmbeddings, vec![rows, width]));
+    if let Segments::Table(segments) = architecture.segments {
+        list.push((Parameter::SegmentEmbeddings, vec![segments, rows]));
     }
     if architecture.embedding_norm {
-        affine_map(&mut list, Parameter::EmbeddingNorm, vec![width], width);
+        affine_map(&mut list, Parameter::EmbeddingNorm, vec![rows], rows);
+    }
+    if rows != width {
+        let map = vec![width, rows];
+        affine_map(&mut list, Parameter::EmbeddingProjection, map, width);
     }
     for index in 0..architecture.num_layers {
         layer_expected(architecture, index, &mut list);
@@ -329,8 +351,8 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         architecture.head,
         TaskHead::MaskedLm | TaskHead::PreTraining
     ) {
-        affine_map(&mut list, Parameter::LmTransform, vec![width, width], width);
-        affine_map(&mut list, Parameter::LmNorm, vec![width], width);
+        affine_map(&mut list, Parameter::LmTransform, vec![rows, width], rows);
+        affine_map(&mut list, Parameter::LmNorm, vec![rows], rows);
         list.push((
             Parameter::LmDecoder(Affine::Bias),
             vec![architecture.vocab_size],
@@ -341,6 +363,18 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         TaskHead::NextSentence | TaskHead::PreTraining
     ) {
         affine_map(&mut list, Parameter::NextSentence, vec![2, width], 2);
+    }
+    if architecture.head == TaskHead::ReplacedTokens {
+        let map = vec![width, width];
+        affine_map(&mut list, Parameter::TokenTransform, map, width);
+    }
+    if let Some(scores) = architecture.head.token_scores() {
+        affine_map(
+            &mut list,
+            Parameter::TokenScores,
+            vec![scores, width],
+            scores,
+        );
     }
     list
 }

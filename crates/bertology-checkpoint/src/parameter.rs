@@ -41,30 +41,36 @@ pub enum LayerParameter {
 /// where they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Parameter {
-    /// `[vocab_size, D]`.
+    /// `[vocab_size, E]`; `E` is the embedding size, `D` in all families but ELECTRA.
     WordEmbeddings,
-    /// `[max_positions, D]`.
+    /// `[max_positions, E]`.
     PositionEmbeddings,
-    /// `[rows of the segment table, D]`.
+    /// `[rows of the segment table, E]`.
     SegmentEmbeddings,
-    /// `[D]`, `[D]`.
+    /// `[E]`, `[E]`.
     EmbeddingNorm(Affine),
+    /// `[D, E]`, `[D]`: from embeddings to the residual stream, where `E` is not `D` (ELECTRA).
+    EmbeddingProjection(Affine),
     /// A block's parameter; the layer is zero-based.
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
     FinalNorm(Affine),
-    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of RoBERTa's and DistilBERT's classifier.
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA).
     Pooler(Affine),
     /// `[num_labels, D]`, `[num_labels]`.
     Classifier(Affine),
-    /// `[D, D]`, `[D]`: the dense layer before a masked-LM decoder.
+    /// `[E, D]`, `[E]`: the dense layer before a masked-LM decoder.
     LmTransform(Affine),
-    /// `[D]`, `[D]`.
+    /// `[E]`, `[E]`.
     LmNorm(Affine),
-    /// `[vocab_size, D]` (absent where tied to the word embeddings), `[vocab_size]` (masked LMs only).
+    /// `[vocab_size, E]` (absent where tied to the word embeddings), `[vocab_size]` (masked LMs only).
     LmDecoder(Affine),
     /// `[2, D]`, `[2]`.
     NextSentence(Affine),
+    /// `[D, D]`, `[D]`: the dense layer before ELECTRA's scores of tokens.
+    TokenTransform(Affine),
+    /// `[k, D]`, `[k]`: the k logits of each token ([`TaskHead::token_scores`](crate::TaskHead::token_scores)).
+    TokenScores(Affine),
 }
 
 impl Parameter {

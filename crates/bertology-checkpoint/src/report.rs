@@ -83,7 +83,7 @@ pub struct Size {
 /// Sizes by part of the model. A tensor shared by two parts counts once, in the embeddings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Parts {
-    /// Token, position and segment tables.
+    /// Token, position and segment tables, and what leads from them to the hidden size.
     pub embeddings: Size,
     /// Query, key, value and output projections, and tables of relative distances.
     pub attention: Size,
@@ -121,7 +121,8 @@ impl Parts {
         let part = match parameter {
             Parameter::WordEmbeddings
             | Parameter::PositionEmbeddings
-            | Parameter::SegmentEmbeddings => &mut self.embeddings,
+            | Parameter::SegmentEmbeddings
+            | Parameter::EmbeddingProjection(_) => &mut self.embeddings,
             Parameter::EmbeddingNorm(_) | Parameter::FinalNorm(_) => &mut self.norms,
             Parameter::Layer(_, parameter) => match parameter {
                 LayerParameter::Query(_)
@@ -139,7 +140,9 @@ impl Parts {
             | Parameter::LmTransform(_)
             | Parameter::LmNorm(_)
             | Parameter::LmDecoder(_)
-            | Parameter::NextSentence(_) => &mut self.task_head,
+            | Parameter::NextSentence(_)
+            | Parameter::TokenTransform(_)
+            | Parameter::TokenScores(_) => &mut self.task_head,
         };
         part.parameters += tensor.len() as u64;
         part.bytes += tensor.bytes().len() as u64;

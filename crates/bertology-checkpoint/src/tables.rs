@@ -1,6 +1,6 @@
 //! The tensor names of every family, as tables.
 
-use crate::arch::Family;
+use crate::arch::{Family, TaskHead};
 use crate::parameter::{Affine, LayerParameter, Parameter};
 
 /// A stem that `weight` or `bias` completes, and the parameter that it names.
@@ -30,7 +30,7 @@ pub(crate) struct Table {
     pub(crate) decoder: &'static str,
     /// The output layer's bias, stored under its own name.
     pub(crate) decoder_bias: Option<&'static str>,
-    /// Beginnings of the names of task heads that are not supported.
+    /// Beginnings of the names of other task heads.
     pub(crate) other_heads: &'static [&'static str],
     /// Whether the linear maps inside the blocks are stored as `[in, out]` (`Conv1D`).
     pub(crate) transposed: bool,
@@ -41,7 +41,8 @@ impl Family {
     pub(crate) fn table(self) -> &'static Table {
         match self {
             Self::Bert => &BERT,
-            Self::Roberta => &ROBERTA,
+            Self::Roberta | Self::XlmRoberta | Self::Camembert => &ROBERTA,
+            Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
@@ -50,6 +51,16 @@ impl Family {
 }
 
 impl Table {
+    /// The stem of what gives each token its scores under this head.
+    pub(crate) fn token_stem(&self, head: &TaskHead) -> Option<&'static str> {
+        match head {
+            TaskHead::TokenClassification { .. } => Some("classifier."),
+            TaskHead::QuestionAnswering => Some("qa_outputs."),
+            TaskHead::ReplacedTokens => Some("discriminator_predictions.dense_prediction."),
+            _ => None,
+        }
+    }
+
     /// The stem of a block's parameter; `distance_embedding` exists in BERT and RoBERTa only.
     pub(crate) fn layer_stem(&self, parameter: LayerParameter) -> Option<(&'static str, Affine)> {
         if parameter == LayerParameter::DistanceEmbedding {
@@ -162,6 +173,28 @@ const DISTILBERT: Table = Table {
     ],
     decoder: "vocab_projector.",
     decoder_bias: Some("vocab_projector.bias"),
+    ..BERT
+};
+
+const ELECTRA: Table = Table {
+    prefix: "electra.",
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.LayerNorm."),
+        (Parameter::EmbeddingProjection, "embeddings_project."),
+    ],
+    head_stems: &[
+        (Parameter::Pooler, "classifier.dense."),
+        (Parameter::Classifier, "classifier.out_proj."),
+        (Parameter::LmTransform, "generator_predictions.dense."),
+        (Parameter::LmNorm, "generator_predictions.LayerNorm."),
+        (
+            Parameter::TokenTransform,
+            "discriminator_predictions.dense.",
+        ),
+    ],
+    decoder: "generator_lm_head.",
+    decoder_bias: Some("generator_lm_head.bias"),
+    other_heads: &["qa_outputs.", "classifier.", "discriminator_predictions."],
     ..BERT
 };
 

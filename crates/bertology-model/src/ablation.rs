@@ -109,7 +109,14 @@ impl<R: Real> Model<R> {
         // 2. `x` is the residual stream of the whole model. It rises one layer a turn.
         let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
         let mut x = Vec::new();
-        embed(self, batch, &mut x, &mut workspace.scratch, &mut taps)?;
+        embed(
+            self,
+            batch,
+            &mut x,
+            &mut workspace.scratch,
+            options.threads,
+            &mut taps,
+        )?;
         let mut results = Vec::with_capacity(heads.len());
         let mut shared = Shared::default();
         workspace.layers.resize_with(1, LayerTrace::default);

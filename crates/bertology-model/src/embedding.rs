@@ -1,26 +1,29 @@
 //! Below the blocks: what a token is before any layer has seen it.
 
 use bertology_checkpoint::Segments;
-use bertology_kernels::Real;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::layer_norm;
+use bertology_kernels::product::linear;
+use bertology_kernels::{Matrix, Real};
 
 use crate::rows::Rows;
 use crate::taps::{ModelSite, Pass, Tap, Taps};
 use crate::workspace::{Scratch, sized};
 use crate::{Error, Model, PackedBatch};
 
-/// `hidden [tokens, hidden]` ← norm(word + segment + position); the norm where the family has one.
+/// `hidden [tokens, hidden]` ← norm(word + segment + position); the norm where the family has one, then
+/// the map to the hidden size where the tables have another width.
 pub(crate) fn embed<R: Real>(
     model: &Model<R>,
     batch: &PackedBatch,
     hidden: &mut Vec<R>,
     scratch: &mut Scratch<R>,
+    threads: usize,
     taps: &mut Taps<'_, '_, '_, R>,
 ) -> Result<(), Error> {
     let shell = &model.shell;
     let arch = model.architecture();
-    let width = arch.hidden_size;
+    let width = arch.embedding_size;
     let segments: &[R] = match arch.segments {
         Segments::Words => &shell.words,
         Segments::None | Segments::Table(_) => &shell.segments,
@@ -30,7 +33,11 @@ pub(crate) fn embed<R: Real>(
         debug_assert!(first + width <= table.len());
         first..first + width
     };
-    let hidden = sized(hidden, batch.tokens() * width);
+    let mut narrow = Vec::new();
+    let summed = match &shell.projection {
+        Some(_) => sized(&mut narrow, batch.tokens() * width),
+        None => sized(hidden, batch.tokens() * width),
+    };
     let sum = sized(&mut scratch.hidden, batch.tokens() * width);
     for (token, out) in sum.chunks_exact_mut(width).enumerate() {
         out.copy_from_slice(&shell.words[row(&shell.words, batch.ids[token])]);
@@ -45,10 +52,16 @@ pub(crate) fn embed<R: Real>(
         Some(norm) => {
             let mut rstd = vec![R::ZERO; batch.tokens()];
             let (weight, bias) = (&norm.weight, &norm.bias);
-            layer_norm(hidden, sum, &mut rstd, weight, bias, arch.norm_epsilon);
+            layer_norm(summed, sum, &mut rstd, weight, bias, arch.norm_epsilon);
         }
-        None => hidden.copy_from_slice(sum),
+        None => summed.copy_from_slice(sum),
     }
+    if let Some(projection) = &shell.projection {
+        let wide = sized(hidden, batch.tokens() * projection.outputs);
+        let input = Matrix::new(&narrow, batch.tokens(), width);
+        linear(wide, input, projection.matrix(), &projection.bias, threads);
+    }
+    let width = arch.hidden_size;
     let tap = Tap::Model(ModelSite::Embeddings);
     taps.edit_rows(tap, batch, hidden, width)?;
     taps.check_rows(Pass::Forward, tap, batch, &Rows::All, hidden)?;

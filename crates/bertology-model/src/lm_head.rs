@@ -19,7 +19,7 @@ const ROWS: usize = 64;
 
 /// What one chunk's backward pass needs from its forward pass.
 struct Chunk<R> {
-    /// Input of the decoder, `[rows, hidden]`.
+    /// Input of the decoder, `[rows, embedding size]`.
     normed: Vec<R>,
     /// Masked LMs: input of the activation, normalised input of the norm, `1 / √(var + ε)`.
     transform: Option<(Vec<R>, Vec<R>, Vec<R>)>,
@@ -93,11 +93,11 @@ impl<R: Real> TaskHead<'_, R> {
         Ok(())
     }
 
-    /// `[vocab, hidden]`
+    /// `[vocab, embedding size]`
     fn decoder<'m>(&'m self, lm: &'m LmHead<R>) -> Matrix<'m, R> {
         let arch = self.model.architecture();
         let weight = lm.decoder.as_ref().unwrap_or(&self.model.shell.words);
-        Matrix::new(weight, arch.vocab_size, arch.hidden_size)
+        Matrix::new(weight, arch.vocab_size, arch.embedding_size)
     }
 
     fn chunk(&self, lm: &LmHead<R>, hidden: &[R], places: &[usize]) -> Chunk<R> {
@@ -109,9 +109,10 @@ impl<R: Real> TaskHead<'_, R> {
             .copied()
             .collect();
         let transform = lm.transform.as_ref().map(|(dense, norm)| {
-            let mut pre = vec![R::ZERO; normed.len()];
+            let mut pre = vec![R::ZERO; rows * dense.outputs];
             let input = Matrix::new(&normed, rows, width);
             linear(&mut pre, input, dense.matrix(), &dense.bias, self.threads);
+            normed = vec![R::ZERO; pre.len()];
             let mut hat = vec![R::ZERO; pre.len()];
             kernel_of(arch.lm_activation).forward(&mut hat, &pre);
             let mut rstd = vec![R::ZERO; rows];
@@ -127,7 +128,7 @@ impl<R: Real> TaskHead<'_, R> {
             (pre, hat, rstd)
         });
         let mut logits = vec![R::ZERO; rows * arch.vocab_size];
-        let input = Matrix::new(&normed, rows, width);
+        let input = Matrix::new(&normed, rows, arch.embedding_size);
         linear(&mut logits, input, self.decoder(lm), &lm.bias, self.threads);
         Chunk {
             normed,
@@ -155,8 +156,8 @@ impl<R: Real> TaskHead<'_, R> {
         };
         layer_norm_backward(&mut d, hat, rstd, &norm.weight);
         kernel_of(arch.lm_activation).backward(&mut d, pre);
-        let mut d_hidden = vec![R::ZERO; d.len()];
-        let upper = Matrix::new(&d, rows, width);
+        let mut d_hidden = vec![R::ZERO; rows * width];
+        let upper = Matrix::new(&d, rows, dense.outputs);
         linear_backward_input(&mut d_hidden, upper, dense.matrix(), self.threads);
         d_hidden
     }

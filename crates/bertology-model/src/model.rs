@@ -108,12 +108,24 @@ pub(crate) struct Shell<R> {
     /// Empty where the family has no table of segments.
     pub(crate) segments: Vec<R>,
     pub(crate) norm: Option<Norm<R>>,
+    /// From the tables' width to the residual stream's, where they differ.
+    pub(crate) projection: Option<Linear<R>>,
     /// After the last block.
     pub(crate) final_norm: Option<Norm<R>>,
     pub(crate) pooler: Option<Linear<R>>,
     /// Classifier, or the next-sentence head.
     pub(crate) classifier: Option<Linear<R>>,
     pub(crate) lm: Option<LmHead<R>>,
+    pub(crate) scores: Option<TokenScores<R>>,
+}
+
+/// A few logits of every token by itself.
+#[derive(Debug)]
+pub(crate) struct TokenScores<R> {
+    /// A dense layer before them, with the blocks' activation.
+    pub(crate) dense: Option<Linear<R>>,
+    /// `[logits, hidden]`
+    pub(crate) output: Linear<R>,
 }
 
 /// Logits over the vocabulary at every position.
@@ -121,7 +133,7 @@ pub(crate) struct Shell<R> {
 pub(crate) struct LmHead<R> {
     /// Dense layer and norm before the decoder, masked LMs only.
     pub(crate) transform: Option<(Linear<R>, Norm<R>)>,
-    /// `[vocab, hidden]`; `None` where tied to the word embeddings.
+    /// `[vocab, embedding size]`; `None` where tied to the word embeddings.
     pub(crate) decoder: Option<Weights<R>>,
     /// `[vocab]`, or empty where there is none.
     pub(crate) bias: Vec<R>,
@@ -274,10 +286,10 @@ impl Reader<'_> {
     }
 
     fn shell<R: Real>(&self, arch: &Architecture) -> Result<Shell<R>, Error> {
-        let hidden = arch.hidden_size;
+        let (hidden, rows) = (arch.hidden_size, arch.embedding_size);
         let positions = match arch.positions {
             Positions::Absolute => {
-                Some(self.needed(Parameter::PositionEmbeddings, arch.max_positions * hidden)?)
+                Some(self.needed(Parameter::PositionEmbeddings, arch.max_positions * rows)?)
             }
             Positions::RelativeKey | Positions::RelativeKeyQuery => None,
         };
@@ -297,17 +309,22 @@ impl Reader<'_> {
             TaskHead::NextSentence | TaskHead::PreTraining => {
                 Some(self.linear(Parameter::NextSentence, 2, hidden)?)
             }
-            TaskHead::None | TaskHead::MaskedLm | TaskHead::CausalLm => None,
+            _ => None,
         };
         let segments = match arch.segments {
-            Segments::Table(rows) => self.vector(Parameter::SegmentEmbeddings, rows * hidden)?,
+            Segments::Table(segments) => {
+                self.vector(Parameter::SegmentEmbeddings, segments * rows)?
+            }
             Segments::None | Segments::Words => Vec::new(),
         };
         Ok(Shell {
-            words: self.needed(Parameter::WordEmbeddings, arch.vocab_size * hidden)?,
+            words: self.needed(Parameter::WordEmbeddings, arch.vocab_size * rows)?,
             positions,
             segments,
-            norm: self.norm_if(arch.embedding_norm, Parameter::EmbeddingNorm, hidden)?,
+            norm: self.norm_if(arch.embedding_norm, Parameter::EmbeddingNorm, rows)?,
+            projection: (rows != hidden)
+                .then(|| self.linear(Parameter::EmbeddingProjection, hidden, rows))
+                .transpose()?,
             final_norm: self.norm_if(
                 arch.norm == NormPlacement::Pre,
                 Parameter::FinalNorm,
@@ -320,7 +337,22 @@ impl Reader<'_> {
             },
             classifier,
             lm: self.lm(arch)?,
+            scores: self.scores(arch)?,
         })
+    }
+
+    fn scores<R: Real>(&self, arch: &Architecture) -> Result<Option<TokenScores<R>>, Error> {
+        let hidden = arch.hidden_size;
+        let Some(scores) = arch.head.token_scores() else {
+            return Ok(None);
+        };
+        let dense = arch.head == TaskHead::ReplacedTokens;
+        Ok(Some(TokenScores {
+            dense: dense
+                .then(|| self.linear(Parameter::TokenTransform, hidden, hidden))
+                .transpose()?,
+            output: self.linear(Parameter::TokenScores, scores, hidden)?,
+        }))
     }
 
     fn norm_if<R: Real>(
@@ -333,12 +365,12 @@ impl Reader<'_> {
     }
 
     fn lm<R: Real>(&self, arch: &Architecture) -> Result<Option<LmHead<R>>, Error> {
-        let (hidden, vocab) = (arch.hidden_size, arch.vocab_size);
+        let (hidden, rows, vocab) = (arch.hidden_size, arch.embedding_size, arch.vocab_size);
         let (transform, bias) = match arch.head {
             TaskHead::MaskedLm | TaskHead::PreTraining => (
                 Some((
-                    self.linear(Parameter::LmTransform, hidden, hidden)?,
-                    self.norm(Parameter::LmNorm, hidden)?,
+                    self.linear(Parameter::LmTransform, rows, hidden)?,
+                    self.norm(Parameter::LmNorm, rows)?,
                 )),
                 self.vector(Parameter::LmDecoder(Affine::Bias), vocab)?,
             ),
@@ -347,7 +379,7 @@ impl Reader<'_> {
         };
         Ok(Some(LmHead {
             transform,
-            decoder: self.weights(Parameter::LmDecoder(Affine::Weight), vocab * hidden)?,
+            decoder: self.weights(Parameter::LmDecoder(Affine::Weight), vocab * rows)?,
             bias,
         }))
     }
@@ -488,6 +520,9 @@ impl<R: Real> Model<R> {
                 + lm.decoder.as_ref().map_or(0, |d| d.len())
                 + lm.bias.len()
         });
+        let scores = shell.scores.as_ref().map_or(0, |scores| {
+            scores.dense.as_ref().map_or(0, linear) + linear(&scores.output)
+        });
         layers
             + shell.words.len()
             + shell.positions.as_ref().map_or(0, |p| p.len())
@@ -496,7 +531,9 @@ impl<R: Real> Model<R> {
             + shell.final_norm.as_ref().map_or(0, norm)
             + shell.pooler.as_ref().map_or(0, linear)
             + shell.classifier.as_ref().map_or(0, linear)
+            + shell.projection.as_ref().map_or(0, linear)
             + lm
+            + scores
     }
 }
 

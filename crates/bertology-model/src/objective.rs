@@ -32,12 +32,51 @@ pub enum Target {
         /// As [`Target::NextSentence`].
         next_sentence: usize,
     },
+    /// A class per token, `None` where the position does not count: mean over the positions that do. For
+    /// token classifiers the cross-entropy; for ELECTRA's discriminator, where class 1 says that the token
+    /// was replaced, the binary one.
+    TokenLabels(Vec<Option<u32>>),
+    /// The first and the last token of an answer: half the sum of both cross-entropies over the
+    /// positions, for question answering.
+    Span {
+        /// Position of the first token.
+        start: usize,
+        /// Position of the last token.
+        end: usize,
+    },
 }
 
 /// A target seen from the two kinds of logits.
 pub(crate) struct Parts<'a> {
     pub(crate) sequence: Option<SequenceTarget<'a>>,
     pub(crate) tokens: Option<&'a [Option<u32>]>,
+    pub(crate) scores: Option<ScoreTarget<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn sequence(target: SequenceTarget<'a>) -> Self {
+        Self {
+            sequence: Some(target),
+            tokens: None,
+            scores: None,
+        }
+    }
+
+    fn scores(target: ScoreTarget<'a>) -> Self {
+        Self {
+            sequence: None,
+            tokens: None,
+            scores: Some(target),
+        }
+    }
+}
+
+/// What the logits of the single tokens are compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum ScoreTarget<'a> {
+    Classes(&'a [Option<u32>]),
+    Replaced(&'a [Option<u32>]),
+    Span(usize, usize),
 }
 
 /// What the logits of a whole sequence are compared with.
@@ -66,6 +105,8 @@ impl Target {
         head: &TaskHead,
         vocab: usize,
     ) -> Result<Parts<'_>, Error> {
+        const TOKEN: &str = "the highest target token id";
+        const LABEL: &str = "the highest token label";
         let wrong_kind = |target, needs| {
             Err(Error::TargetKind {
                 sequence: index,
@@ -87,7 +128,7 @@ impl Target {
                 Err(range("the highest label", label, labels - 1))
             }
         };
-        let check_tokens = |tokens: &[Option<u32>]| {
+        let check_tokens = |tokens: &[Option<u32>], limit: usize, what: &'static str| {
             if tokens.len() != tokens_in_sequence {
                 return Err(range(
                     "the number of token targets",
@@ -95,12 +136,8 @@ impl Target {
                     tokens_in_sequence,
                 ));
             }
-            match tokens.iter().flatten().find(|id| **id as usize >= vocab) {
-                Some(id) => Err(range(
-                    "the highest target token id",
-                    *id as usize,
-                    vocab - 1,
-                )),
+            match tokens.iter().flatten().find(|id| **id as usize >= limit) {
+                Some(id) => Err(range(what, *id as usize, limit - 1)),
                 None => Ok(()),
             }
         };
@@ -111,17 +148,11 @@ impl Target {
                     num_labels,
                     problem: Problem::SingleLabel,
                 },
-            ) => Ok(Parts {
-                sequence: Some(label(*l, *num_labels)?),
-                tokens: None,
-            }),
+            ) => Ok(Parts::sequence(label(*l, *num_labels)?)),
             (Self::Label(_), _) => wrong_kind("label", "single-label classifier"),
             (Self::Logit(l), TaskHead::SequenceClassification { num_labels, .. }) => {
                 label(*l, *num_labels)?;
-                Ok(Parts {
-                    sequence: Some(SequenceTarget::Logit(*l)),
-                    tokens: None,
-                })
+                Ok(Parts::sequence(SequenceTarget::Logit(*l)))
             }
             (Self::Logit(_), _) => wrong_kind("logit", "sequence classifier or regression head"),
             (
@@ -130,10 +161,7 @@ impl Target {
                     num_labels: 1,
                     problem: Problem::Regression,
                 },
-            ) => Ok(Parts {
-                sequence: Some(SequenceTarget::Value(*v)),
-                tokens: None,
-            }),
+            ) => Ok(Parts::sequence(SequenceTarget::Value(*v))),
             (Self::Value(_), _) => wrong_kind("value", "regression head with one output"),
             (
                 Self::Labels(set),
@@ -145,27 +173,24 @@ impl Target {
                 if set.len() != *num_labels {
                     return Err(range("the number of label flags", set.len(), *num_labels));
                 }
-                Ok(Parts {
-                    sequence: Some(SequenceTarget::Labels(set)),
-                    tokens: None,
-                })
+                Ok(Parts::sequence(SequenceTarget::Labels(set)))
             }
             (Self::Labels(_), _) => wrong_kind("label-set", "multi-label classifier"),
             (
                 Self::Tokens(tokens),
                 TaskHead::MaskedLm | TaskHead::PreTraining | TaskHead::CausalLm,
             ) => {
-                check_tokens(tokens)?;
+                check_tokens(tokens, vocab, TOKEN)?;
                 Ok(Parts {
                     sequence: None,
                     tokens: Some(tokens),
+                    scores: None,
                 })
             }
             (Self::Tokens(_), _) => wrong_kind("token", "masked-LM or causal-LM head"),
-            (Self::NextSentence(l), TaskHead::NextSentence | TaskHead::PreTraining) => Ok(Parts {
-                sequence: Some(label(*l, 2)?),
-                tokens: None,
-            }),
+            (Self::NextSentence(l), TaskHead::NextSentence | TaskHead::PreTraining) => {
+                Ok(Parts::sequence(label(*l, 2)?))
+            }
             (Self::NextSentence(_), _) => wrong_kind("next-sentence", "next-sentence head"),
             (
                 Self::PreTraining {
@@ -174,16 +199,37 @@ impl Target {
                 },
                 TaskHead::PreTraining,
             ) => {
-                check_tokens(tokens)?;
+                check_tokens(tokens, vocab, TOKEN)?;
                 Ok(Parts {
                     sequence: Some(label(*next_sentence, 2)?),
                     tokens: Some(tokens),
+                    scores: None,
                 })
             }
             (Self::PreTraining { .. }, _) => wrong_kind(
                 "pre-training",
                 "model with masked-LM and next-sentence heads",
             ),
+            (Self::TokenLabels(labels), TaskHead::TokenClassification { num_labels }) => {
+                check_tokens(labels, *num_labels, LABEL)?;
+                Ok(Parts::scores(ScoreTarget::Classes(labels)))
+            }
+            (Self::TokenLabels(labels), TaskHead::ReplacedTokens) => {
+                check_tokens(labels, 2, LABEL)?;
+                Ok(Parts::scores(ScoreTarget::Replaced(labels)))
+            }
+            (Self::TokenLabels(_), _) => {
+                wrong_kind("token-label", "token classifier or replaced-token head")
+            }
+            (Self::Span { start, end }, TaskHead::QuestionAnswering) => {
+                let last = *start.max(end);
+                if last >= tokens_in_sequence {
+                    let what = "the last position of the answer";
+                    return Err(range(what, last, tokens_in_sequence.saturating_sub(1)));
+                }
+                Ok(Parts::scores(ScoreTarget::Span(*start, *end)))
+            }
+            (Self::Span { .. }, _) => wrong_kind("span", "question-answering head"),
         }
     }
 }
@@ -206,16 +252,68 @@ impl SequenceTarget<'_> {
                 let share = 1.0 / set.len() as f64;
                 let mut loss = 0.0;
                 for ((z, wanted), g) in logits.iter().zip(set).zip(gradient) {
-                    let z = z.to_f64();
-                    let target = f64::from(u8::from(*wanted));
-                    // ln(1 + e^z) - target · z, without overflow for large |z|
-                    loss += share * (z.max(0.0) - z * target + (-z.abs()).exp().ln_1p());
-                    *g = R::from_f64(share * (1.0 / (1.0 + (-z).exp()) - target));
+                    let (part, slope) = binary(z.to_f64(), *wanted);
+                    loss += share * part;
+                    *g = R::from_f64(share * slope);
                 }
                 loss
             }
         }
     }
+}
+
+impl ScoreTarget<'_> {
+    /// The loss over `logits [tokens, width]`; `gradient`, of that shape and zero, receives its derivative.
+    pub(crate) fn loss<R: Real>(self, logits: &[R], width: usize, gradient: &mut [R]) -> f64 {
+        match self {
+            Self::Classes(labels) => {
+                let share = share(labels);
+                let rows = logits
+                    .chunks_exact(width)
+                    .zip(gradient.chunks_exact_mut(width));
+                rows.zip(labels)
+                    .filter_map(|((logits, d), label)| Some((logits, d, (*label)?)))
+                    .map(|(logits, d, label)| cross_entropy(logits, label as usize, share, Some(d)))
+                    .sum()
+            }
+            Self::Replaced(labels) => {
+                let share = share(labels);
+                let rows = logits.iter().zip(gradient).zip(labels);
+                rows.filter_map(|((z, d), label)| Some((z, d, (*label)?)))
+                    .map(|(z, d, label)| {
+                        let (loss, slope) = binary(z.to_f64(), label == 1);
+                        *d = R::from_f64(share * slope);
+                        share * loss
+                    })
+                    .sum()
+            }
+            Self::Span(start, end) => [start, end]
+                .into_iter()
+                .enumerate()
+                .map(|(side, place)| {
+                    let column: Vec<R> = logits.iter().skip(side).step_by(width).copied().collect();
+                    let mut d = vec![R::ZERO; column.len()];
+                    let loss = cross_entropy(&column, place, 0.5, Some(&mut d));
+                    let places = gradient.iter_mut().skip(side).step_by(width);
+                    places.zip(d).for_each(|(place, d)| *place = d);
+                    loss
+                })
+                .sum(),
+        }
+    }
+}
+
+/// What one of the positions that count weighs in their mean.
+fn share(labels: &[Option<u32>]) -> f64 {
+    1.0 / labels.iter().flatten().count().max(1) as f64
+}
+
+/// Binary cross-entropy of a logit and its derivative.
+fn binary(z: f64, wanted: bool) -> (f64, f64) {
+    let target = f64::from(u8::from(wanted));
+    // ln(1 + e^z) - target · z, without overflow for large |z|
+    let loss = z.max(0.0) - z * target + (-z.abs()).exp().ln_1p();
+    (loss, 1.0 / (1.0 + (-z).exp()) - target)
 }
 
 /// `weight · (ln Σ e^z - z_label)`, in nats; `gradient`, if wanted, becomes
@@ -261,6 +359,35 @@ mod tests {
         );
         check(SequenceTarget::Value(3.0), vec![1.0], 4.0);
         check(SequenceTarget::Logit(1), vec![1.0, -2.5, 0.0], -2.5);
+        let scores = |target: ScoreTarget<'_>, width: usize, logits: Vec<f64>, expected: f64| {
+            let mut gradient = vec![0.0; logits.len()];
+            let loss = target.loss(&logits, width, &mut gradient);
+            assert!((loss - expected).abs() < 1e-12, "{loss} {expected}");
+            for i in 0..logits.len() {
+                let at = |h: f64| {
+                    let mut z = logits.clone();
+                    z[i] += h;
+                    target.loss(&z, width, &mut vec![0.0; z.len()])
+                };
+                let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
+                assert!((gradient[i] - slope).abs() < 1e-8, "{gradient:?} {slope}");
+            }
+        };
+        // The row between does not count; equal logits of three classes, then ln(1 + e).
+        let labels = [Some(2), None, Some(0)];
+        let logits = vec![1.0, 1.0, 1.0, 5.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+        scores(ScoreTarget::Classes(&labels), 3, logits, 3.0_f64.ln());
+        let binary = 0.5 * (2.0_f64.ln() + (1.0 + 1.0_f64.exp()).ln() - 1.0);
+        let labels = [Some(0), None, Some(1)];
+        scores(
+            ScoreTarget::Replaced(&labels),
+            1,
+            vec![0.0, 9.0, 1.0],
+            binary,
+        );
+        // Starts 0, 0, 0; ends 1, 1, 1.
+        let logits = vec![0.0, 1.0, 0.0, 1.0, 0.0, 1.0];
+        scores(ScoreTarget::Span(0, 2), 2, logits, 3.0_f64.ln());
         // ½ (ln(1 + e⁰) + ln(1 + e²) - 2)
         let expected = 0.5 * (2.0_f64.ln() + (1.0 + 2.0_f64.exp()).ln() - 2.0);
         check(

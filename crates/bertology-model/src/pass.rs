@@ -194,7 +194,7 @@ impl<R: Real> Model<R> {
             if backward { self.layers.len() } else { 1 },
             LayerTrace::default,
         );
-        embed(self, batch, hidden, scratch, &mut taps)?;
+        embed(self, batch, hidden, scratch, options.threads, &mut taps)?;
         let rows = if headless && self.rows_may_be_left_out(&taps) {
             Rows::at(batch, batch.ranges().map(|_| []))
         } else {

@@ -8,8 +8,8 @@ use bertology_kernels::{Activation, Matrix, Real};
 
 use crate::block::kernel_of;
 use crate::intervention::Place;
-use crate::model::Linear;
-use crate::objective::Parts;
+use crate::model::{Linear, TokenScores};
+use crate::objective::{Parts, ScoreTarget};
 use crate::pass::SequenceOutput;
 use crate::rows::Rows;
 use crate::taps::{Event, ModelSite, Pass, Tap, Taps};
@@ -79,6 +79,17 @@ impl<R: Real> TaskHead<'_, R> {
         if let Some(lm) = &self.model.shell.lm {
             let tokens = target.and_then(|t| t.tokens);
             self.token_head(lm, hidden, tokens, gradient, taps, &mut output, &mut loss)?;
+        } else if let Some(scores) = &self.model.shell.scores {
+            let target = target.and_then(|t| t.scores);
+            self.token_scores(
+                scores,
+                hidden,
+                target,
+                gradient,
+                taps,
+                &mut output,
+                &mut loss,
+            )?;
         }
         if target.is_some() {
             output.loss = Some(loss);
@@ -149,6 +160,58 @@ impl<R: Real> TaskHead<'_, R> {
         Ok(())
     }
 
+    /// The logits of every token; `hidden` holds every position.
+    #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
+    fn token_scores(
+        &self,
+        scores: &TokenScores<R>,
+        hidden: &[R],
+        target: Option<ScoreTarget<'_>>,
+        gradient: Option<&mut [R]>,
+        taps: &mut Taps<'_, '_, '_, R>,
+        output: &mut SequenceOutput<R>,
+        loss: &mut f64,
+    ) -> Result<(), Error> {
+        let arch = self.model.architecture();
+        let activation = kernel_of(arch.activation);
+        let (width, outputs) = (arch.hidden_size, scores.output.outputs);
+        let rows = hidden.len() / width;
+        let dense = scores.dense.as_ref().map(|dense| {
+            let mut pre = vec![R::ZERO; hidden.len()];
+            let input = Matrix::new(hidden, rows, width);
+            linear(&mut pre, input, dense.matrix(), &dense.bias, self.threads);
+            let mut read = vec![R::ZERO; pre.len()];
+            activation.forward(&mut read, &pre);
+            (dense, pre, read)
+        });
+        let read = dense.as_ref().map_or(hidden, |(_, _, read)| read);
+        let mut logits = vec![R::ZERO; rows * outputs];
+        let input = Matrix::new(read, rows, width);
+        let map = &scores.output;
+        linear(&mut logits, input, map.matrix(), &map.bias, self.threads);
+        let site = ModelSite::TokenLogits;
+        self.emit(taps, Pass::Forward, site, &logits, outputs)?;
+        if let Some(target) = target {
+            let mut d_logits = vec![R::ZERO; logits.len()];
+            *loss += target.loss(&logits, outputs, &mut d_logits);
+            if let Some(gradient) = gradient {
+                self.emit(taps, Pass::Backward, site, &d_logits, outputs)?;
+                let upper = Matrix::new(&d_logits, rows, outputs);
+                linear_backward_input(gradient, upper, map.matrix(), self.threads);
+                if let Some((dense, pre, _)) = &dense {
+                    let mut d = gradient.to_vec();
+                    activation.backward(&mut d, pre);
+                    let upper = Matrix::new(&d, rows, width);
+                    linear_backward_input(gradient, upper, dense.matrix(), self.threads);
+                }
+            }
+        }
+        if self.keep_token_logits {
+            output.token_logits = Some(logits);
+        }
+        Ok(())
+    }
+
     /// `W h + b` of the pooler, for one position.
     fn dense(&self, pooler: &Linear<R>, read: &[R]) -> Vec<R> {
         let mut dense = vec![R::ZERO; read.len()];
@@ -202,6 +265,9 @@ pub(crate) fn positions_read<R: Real>(
     all_logits: bool,
 ) -> Option<BTreeSet<usize>> {
     let shell = &model.shell;
+    if shell.scores.is_some() {
+        return None;
+    }
     let mut positions = BTreeSet::new();
     if shell.pooler.is_some() || shell.classifier.is_some() {
         positions.insert(pooled_position(model, ids));

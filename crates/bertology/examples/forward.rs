@@ -160,7 +160,11 @@ fn all_sites(model: &Model<f32>) -> Interests {
         TaskHead::SequenceClassification { .. } | TaskHead::NextSentence => {
             sites.push(ModelSite::Logits.into());
         }
-        TaskHead::MaskedLm | TaskHead::CausalLm => sites.push(ModelSite::TokenLogits.into()),
+        TaskHead::MaskedLm
+        | TaskHead::CausalLm
+        | TaskHead::TokenClassification { .. }
+        | TaskHead::QuestionAnswering
+        | TaskHead::ReplacedTokens => sites.push(ModelSite::TokenLogits.into()),
         TaskHead::PreTraining => {
             sites.push(ModelSite::Logits.into());
             sites.push(ModelSite::TokenLogits.into());

@@ -99,6 +99,14 @@ fn tasks_are_those_of_the_config() {
     assert_eq!(head("bert-nsp"), TaskHead::NextSentence);
     assert_eq!(head("bert-pretraining"), TaskHead::PreTraining);
     assert_eq!(head("roberta-bare"), TaskHead::None);
+    assert_eq!(head("electra-generator"), TaskHead::MaskedLm);
+    assert_eq!(head("electra-discriminator"), TaskHead::ReplacedTokens);
+    assert_eq!(head("camembert-mlm"), TaskHead::MaskedLm);
+    assert_eq!(
+        head("bert-tokens"),
+        TaskHead::TokenClassification { num_labels: 5 }
+    );
+    assert_eq!(head("distilbert-answers"), TaskHead::QuestionAnswering);
 }
 
 #[test]
@@ -145,6 +153,7 @@ fn pruning_gives_the_tensors_that_transformers_gives() {
         ("bert-absolute", "bert-absolute-pruned"),
         ("roberta", "roberta-pruned"),
         ("distilbert", "distilbert-pruned"),
+        ("electra", "electra-pruned"),
     ] {
         let expected = open(pruned);
         let heads: HeadSet = expected.architecture().pruned_heads.clone().into();
@@ -252,7 +261,7 @@ fn causal_models_open_as_what_they_hold() {
     says(
         "gpt2-lm",
         OpenAs::MaskedLm,
-        "only BERT, RoBERTa and DistilBERT are",
+        "only BERT, RoBERTa, DistilBERT and ELECTRA are",
     );
     says("bert-mlm", OpenAs::CausalLm, "only GPT and GPT-2 are");
     says("distilbert", OpenAs::NextSentence, "only BERT is");

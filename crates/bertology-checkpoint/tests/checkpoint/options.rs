@@ -21,7 +21,8 @@ fn what_would_change_the_model_is_refused_by_name() {
     assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
     assert_says(
         &refusal("model_type", json!(7)),
-        "only \"bert\", \"roberta\", \"distilbert\", \"openai-gpt\", \"gpt2\" are",
+        "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \
+         \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));
@@ -222,11 +223,7 @@ fn pruned_heads_are_read_in_any_order_and_checked() {
 #[test]
 fn tasks_without_a_head_here_are_refused_and_open_as_encoders() {
     let mut folder = Folder::bert();
-    for class in [
-        "BertForTokenClassification",
-        "BertForQuestionAnswering",
-        "RobertaModel",
-    ] {
+    for class in ["BertForMultipleChoice", "BertLMHeadModel", "RobertaModel"] {
         folder.set("architectures", json!([class]));
         let text = folder.refusal();
         assert_says(&text, class);

@@ -119,6 +119,9 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
     match architecture.family {
         Family::Bert => "BERT",
         Family::Roberta => "RoBERTa",
+        Family::XlmRoberta => "XLM-RoBERTa",
+        Family::Camembert => "CamemBERT",
+        Family::Electra => "ELECTRA",
         Family::DistilBert => "DistilBERT",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
@@ -146,6 +149,12 @@ fn task(architecture: &Architecture) -> String {
         TaskHead::CausalLm => "causal language model".into(),
         TaskHead::NextSentence => "next-sentence prediction".into(),
         TaskHead::PreTraining => "masked language model and next-sentence prediction".into(),
+        TaskHead::TokenClassification { num_labels } => format!(
+            "token classification, {}",
+            plural(*num_labels as u64, "output")
+        ),
+        TaskHead::QuestionAnswering => "question answering, the first and the last token".into(),
+        TaskHead::ReplacedTokens => "replaced tokens, one score a token".into(),
     }
 }
 

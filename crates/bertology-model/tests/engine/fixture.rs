@@ -117,7 +117,21 @@ impl Fixture {
     }
 
     /// One target per sequence, of the kind that the folder's head takes.
+    fn scores_tokens(&self) -> bool {
+        self.name.ends_with("-tokens") || self.name.ends_with("-discriminator")
+    }
+
     pub(crate) fn targets(&self) -> Vec<Target> {
+        if self.has("start_positions") {
+            let (starts, ends) = (self.get("start_positions"), self.get("end_positions"));
+            let sides = starts.data.iter().zip(&ends.data);
+            return sides
+                .map(|(start, end)| Target::Span {
+                    start: *start as usize,
+                    end: *end as usize,
+                })
+                .collect();
+        }
         // A causal language model's labels one place to the left.
         let name = if self.has("targets") {
             "targets"
@@ -144,6 +158,7 @@ impl Fixture {
                                 next_sentence,
                             }
                         }
+                        None if self.scores_tokens() => Target::TokenLabels(tokens),
                         None => Target::Tokens(tokens),
                     }
                 } else if self.name.contains("regression") {

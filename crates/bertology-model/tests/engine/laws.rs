@@ -8,12 +8,13 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 7] = [
+pub(crate) const CLASSIFIERS: [&str; 8] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
     "roberta",
     "distilbert",
+    "electra",
     "gpt2",
     "gpt",
 ];
@@ -57,6 +58,8 @@ fn mask_gradient_is_the_central_difference() {
     for name in CLASSIFIERS
         .into_iter()
         .chain(["bert-regression", "bert-mlm", "bert-pretraining"])
+        .chain(["electra-generator", "electra-discriminator"])
+        .chain(["bert-tokens", "bert-answers"])
         .chain(["gpt2-lm", "gpt-lm", "gpt2-all-options", "gpt2-untied"])
     {
         let fixture = Fixture::open(name);

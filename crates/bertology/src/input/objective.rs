@@ -99,7 +99,8 @@ impl Objective {
         }
     }
 
-    /// The objective that a head was made for; none for a bare encoder or a next-sentence head.
+    /// The objective that a head was made for; none for a bare encoder, a next-sentence head and heads that
+    /// score single tokens.
     #[must_use]
     pub fn of(head: &TaskHead) -> Option<Self> {
         match head {
@@ -108,7 +109,11 @@ impl Objective {
                 masking: TokenMasking::default(),
             }),
             TaskHead::CausalLm => Some(Self::CausalLm { bos: false }),
-            TaskHead::None | TaskHead::NextSentence => None,
+            TaskHead::None
+            | TaskHead::NextSentence
+            | TaskHead::TokenClassification { .. }
+            | TaskHead::QuestionAnswering
+            | TaskHead::ReplacedTokens => None,
         }
     }
 

@@ -299,7 +299,9 @@ pub fn write(
         TaskHead::MaskedLm => OpenAs::MaskedLm,
         TaskHead::CausalLm => OpenAs::CausalLm,
         TaskHead::NextSentence => OpenAs::NextSentence,
-        TaskHead::PreTraining => OpenAs::PreTraining,
+        TaskHead::PreTraining | TaskHead::ReplacedTokens => OpenAs::PreTraining,
+        TaskHead::TokenClassification { .. } => OpenAs::TokenClassification,
+        TaskHead::QuestionAnswering => OpenAs::QuestionAnswering,
     };
     let reopened = OpenOptions::new().open_as(open_as).allow_unexpected(true);
     let reopened = LoadedModel::open_with(folder, &reopened)?;

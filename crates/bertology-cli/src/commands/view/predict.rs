@@ -33,7 +33,7 @@ pub(super) fn predict(
     let whole_sequence = !matches!(
         arch.head,
         TaskHead::None | TaskHead::MaskedLm | TaskHead::CausalLm
-    );
+    ) && arch.head.token_scores().is_none();
     if matches!(arch.head, TaskHead::MaskedLm | TaskHead::PreTraining) && positions.is_empty() {
         viewer.notes.push(
             "The text has no mask token, so there is no word to predict; write one into it to see the \
@@ -46,6 +46,11 @@ pub(super) fn predict(
             viewer
                 .notes
                 .push("The model has no task head, so it predicts nothing.".into());
+        } else if arch.head.token_scores().is_some() {
+            viewer.notes.push(format!(
+                "What {} says of single tokens is not shown here.",
+                arch.head.description()
+            ));
         }
         return Ok(());
     }

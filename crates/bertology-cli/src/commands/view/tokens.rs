@@ -48,9 +48,9 @@ pub(super) fn tokens(
 /// A token of a text: its piece where that can be read, else what the text has in its place.
 fn shown(piece: &str, written: &str, family: Family) -> String {
     match family {
-        Family::Bert | Family::DistilBert => piece.to_owned(),
+        Family::Bert | Family::DistilBert | Family::Electra => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
-        Family::Roberta | Family::Gpt2 => {
+        Family::Roberta | Family::Gpt2 | Family::XlmRoberta | Family::Camembert => {
             let word = written.trim();
             if word.is_empty() {
                 visible(&text_of(piece, family))
@@ -64,8 +64,9 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
 /// What a token stands for when the model writes it, with its space before it.
 pub(super) fn text_of(piece: &str, family: Family) -> String {
     match family {
-        Family::Bert | Family::DistilBert => piece.to_owned(),
+        Family::Bert | Family::DistilBert | Family::Electra => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
+        Family::XlmRoberta | Family::Camembert => piece.replace('▁', " "),
         Family::Roberta | Family::Gpt2 => {
             let bytes: Option<Vec<u8>> = piece.chars().map(byte_of).collect();
             match bytes {
@@ -118,6 +119,8 @@ mod tests {
         assert_eq!(text_of("Ċ", Family::Gpt2), "\n");
         assert_eq!(text_of("the</w>", Family::OpenAiGpt), "the");
         assert_eq!(text_of("##ing", Family::Bert), "##ing");
+        assert_eq!(text_of("▁the", Family::XlmRoberta), " the");
+        assert_eq!(shown("▁", "", Family::Camembert), "␣");
         assert_eq!(shown("Ã", "é", Family::Gpt2), "é");
         assert_eq!(shown("Ċ", "\n", Family::Gpt2), "↵");
         assert_eq!(shown("Ġcat", " cat", Family::Gpt2), "cat");

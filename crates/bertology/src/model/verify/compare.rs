@@ -466,7 +466,11 @@ impl Expected<'_> {
                     let expected = [batch, width, arch.vocab_size];
                     fits(&expected, Layout::Rows, &self.other_head())
                 }
-                _ => Err(self.no_head(named)),
+                TaskHead::ReplacedTokens => fits(&[batch, width], Layout::Rows, &self.other_head()),
+                _ => match arch.head.token_scores() {
+                    Some(scores) => fits(&[batch, width, scores], Layout::Rows, &self.other_head()),
+                    None => Err(self.no_head(named)),
+                },
             },
             Tap::Model(_) => {
                 let labels = match arch.head {
@@ -526,7 +530,9 @@ impl Expected<'_> {
             TaskHead::MaskedLm => "AutoModelForMaskedLM",
             TaskHead::CausalLm => "AutoModelForCausalLM",
             TaskHead::NextSentence => "AutoModelForNextSentencePrediction",
-            TaskHead::PreTraining => "AutoModelForPreTraining",
+            TaskHead::PreTraining | TaskHead::ReplacedTokens => "AutoModelForPreTraining",
+            TaskHead::TokenClassification { .. } => "AutoModelForTokenClassification",
+            TaskHead::QuestionAnswering => "AutoModelForQuestionAnswering",
         }
     }
 

@@ -137,6 +137,19 @@ impl Inputs {
                 num_labels,
             } => classes(labels, rows.batch, *problem, *num_labels)?,
             TaskHead::NextSentence => each(labels, rows.batch, Target::NextSentence)?,
+            TaskHead::QuestionAnswering => {
+                return Err(ReferenceError::NotComputed {
+                    name: wanting,
+                    reason:
+                        "losses of answers and their gradients are not compared; leave them out"
+                            .into(),
+                });
+            }
+            TaskHead::TokenClassification { .. } | TaskHead::ReplacedTokens => {
+                let tokens = rows.tokens(labels, false, &self.kept)?;
+                self.share_tokens(labels, &tokens)?;
+                tokens.into_iter().map(Target::TokenLabels).collect()
+            }
             TaskHead::MaskedLm | TaskHead::CausalLm | TaskHead::PreTraining => {
                 let shift = causal && labels.name.ends_with("labels");
                 let tokens = rows.tokens(labels, shift, &self.kept)?;

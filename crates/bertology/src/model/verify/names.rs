@@ -144,6 +144,7 @@ fn model_site(name: &str, arch: &Architecture) -> Option<Tap> {
             TaskHead::MaskedLm | TaskHead::CausalLm | TaskHead::PreTraining => {
                 Tap::Model(ModelSite::TokenLogits)
             }
+            _ if arch.head.token_scores().is_some() => Tap::Model(ModelSite::TokenLogits),
             _ => Tap::Model(ModelSite::Logits),
         },
         "prediction_logits" => Tap::Model(ModelSite::TokenLogits),

@@ -503,7 +503,7 @@ fn logits(arch: &Architecture) -> Result<Vec<Slot>, ExtractError> {
         ModelSite::TokenLogits,
         "token_logits",
         Rows::Token,
-        arch.vocab_size,
+        arch.head.token_scores().unwrap_or(arch.vocab_size),
     );
     match &arch.head {
         TaskHead::None => Err(ExtractError::NoLogits {
@@ -511,7 +511,11 @@ fn logits(arch: &Architecture) -> Result<Vec<Slot>, ExtractError> {
         }),
         TaskHead::SequenceClassification { num_labels, .. } => Ok(vec![labels(*num_labels)]),
         TaskHead::NextSentence => Ok(vec![labels(2)]),
-        TaskHead::MaskedLm | TaskHead::CausalLm => Ok(vec![tokens]),
+        TaskHead::MaskedLm
+        | TaskHead::CausalLm
+        | TaskHead::TokenClassification { .. }
+        | TaskHead::QuestionAnswering
+        | TaskHead::ReplacedTokens => Ok(vec![tokens]),
         TaskHead::PreTraining => Ok(vec![labels(2), tokens]),
     }
 }
