@@ -45,9 +45,9 @@ pub(crate) trait StudyCommand: Serialize + Sized {
         Ok(())
     }
 
-    /// The head that is read.
+    /// The head that is read; most studies read none.
     fn open_as(&self) -> OpenAs {
-        OpenAs::Declared
+        OpenAs::DeclaredOrEncoder
     }
 
     /// Opens the data.

@@ -54,6 +54,9 @@ fn of_checkpoint(error: &checkpoint::Error) -> Option<&'static str> {
         E::Unexpected { .. } | E::Untied { .. } | E::TwoBiases { .. } => {
             Some("say --allow-unexpected")
         }
+        E::UnsupportedTask { .. } | E::AmbiguousTask { .. } => Some(
+            "extract, patterns, syntax, coref, cluster, distance, view and prune --heads open it so of themselves",
+        ),
         E::OutputExists { .. } => Some("say --overwrite"),
         _ => None,
     }

@@ -131,6 +131,12 @@ impl Opened {
                 text::plural(unexpected.len() as u64, "tensor")
             ));
         }
+        if let Some(class) = model.checkpoint().left_aside() {
+            screen.note(&format!(
+                "{} is opened without its head, which this command does not read",
+                class
+            ));
+        }
         Ok(Self { located, model })
     }
 

@@ -53,7 +53,7 @@ impl StudyCommand for ExtractArgs {
     }
 
     fn open_as(&self) -> OpenAs {
-        objective(&self.own.wanted).map_or(OpenAs::Declared, |(_, open_as)| open_as)
+        objective(&self.own.wanted).map_or(OpenAs::DeclaredOrEncoder, |(_, open_as)| open_as)
     }
 
     fn writes(&self) -> bool {
@@ -276,7 +276,7 @@ fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
 /// The objective, and the head that it reads.
 fn objective(args: &ValueArgs) -> Result<(Option<GradientOf>, OpenAs), Failure> {
     let Some(text) = &args.objective else {
-        return Ok((None, OpenAs::Declared));
+        return Ok((None, OpenAs::DeclaredOrEncoder));
     };
     let objective = text.parse().map_err(|e| failure(&e))?;
     let open_as = match objective {

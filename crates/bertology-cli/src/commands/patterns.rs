@@ -159,6 +159,7 @@ impl StudyCommand for PatternsArgs {
 /// The head that the loss needs; without gradients any will do.
 fn open_as(args: &GradientArgs) -> OpenAs {
     match args.objective {
+        None if !args.gradients => OpenAs::DeclaredOrEncoder,
         None | Some(ObjectiveArg::Label) => OpenAs::Declared,
         Some(ObjectiveArg::Lm) => OpenAs::CausalLm,
         Some(ObjectiveArg::Mlm) => OpenAs::MaskedLm,

@@ -6,7 +6,7 @@ use bertology::pruning::{
     Pruned, Sizes, Timing, TimingOptions, Written, compare_speed, masked_heads, prune,
     synthetic_sequences, write,
 };
-use bertology::{Corpus, Error, HeadSet, LoadedModel, Sequence};
+use bertology::{Corpus, Error, HeadSet, LoadedModel, OpenAs, Sequence};
 use bertology_run::results::{
     self, CheckpointReport, CheckpointWritten, PruneResults, WeightsSize, finite,
 };
@@ -63,7 +63,12 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         data::refuse_objective(&args.data)?;
     }
     mask::check(&args.masking)?;
-    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let open_as = if scored {
+        data::open_as(&args.data)
+    } else {
+        OpenAs::DeclaredOrEncoder
+    };
+    let opened = Opened::new(&args.model, open_as, screen)?;
     let corpus = if scored {
         Some(data::corpus(&opened, &args.data, screen)?)
     } else {

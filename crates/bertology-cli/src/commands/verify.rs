@@ -18,7 +18,7 @@ use crate::show::text::plural;
 
 pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
     let reference = Reference::open(&args.reference).map_err(|e| failure(&e))?;
-    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
+    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
     let options = VerifyOptions {
         prefixes: args.prefix.clone(),
         tolerances: Tolerances {

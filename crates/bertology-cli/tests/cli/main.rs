@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+mod any_head;
 mod attention_probe;
 mod cluster;
 mod distance;

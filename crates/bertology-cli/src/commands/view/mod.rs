@@ -48,7 +48,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
     if let Some(path) = &args.output {
         show::check(path, args.overwrite)?;
     }
-    let opened = Opened::new(&args.model, OpenAs::Declared, screen)?;
+    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
     let encoding = encode(&opened, text, pair, args.max_length.map(usize::from))?;
     let arch = opened.model.architecture();
     let heads = heads(&args, &opened)?;
