@@ -15,6 +15,7 @@ The folders of OpenAIGPTTokenizerFast and GPT2TokenizerFast have more texts, and
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -22,11 +23,26 @@ from collections import Counter
 from pathlib import Path
 
 import transformers
-from tokenizers import ByteLevelBPETokenizer, Tokenizer
-from tokenizers.models import BPE
+from tokenizers import (
+    ByteLevelBPETokenizer,
+    Regex,
+    Tokenizer,
+    decoders,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+from tokenizers.models import BPE, Unigram
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
-from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertTokenizerFast,
+    CamembertTokenizerFast,
+    ElectraTokenizerFast,
+    RobertaTokenizerFast,
+    XLMRobertaTokenizerFast,
+)
 
 import shared
 
@@ -409,11 +425,65 @@ def gpt2(out):
             saved_folder(out, "gpt2-json", tokenizer, name, drop=drop, cases=language_model_cases)
 
 
+def unigram(pieces):
+    """A Unigram model of whole and half words, more probable the more often CORPUS has them; single characters last."""
+    counts = Counter("▁" + word for line in CORPUS for word in line.split())
+    halves = Counter(word[:at] for word in counts for at in range(2, len(word)))
+    halves += Counter(word[at:] for word in counts for at in range(1, len(word) - 1))
+    for half, count in halves.items():
+        if count > 2:
+            counts[half] += count
+    letters = sorted({letter for word in [*counts, *CHARACTERS, *PUNCTUATION] for letter in word})
+    total = sum(counts.values())
+    found = [(word, round(math.log(count / total), 6)) for word, count in sorted(counts.items()) if len(word) > 1]
+    return Unigram([*pieces, *found, *((letter, -12.0) for letter in letters), ("<mask>", 0.0)], unk_id=3)
+
+
+def sentence_pieces(out):
+    """tokenizer.json as the converters of both classes build it, without the maps of characters that only
+    SentencePiece's own files hold; in their place stands NFKC, which these are for the most part."""
+    for name, kind, pieces in [
+        ("xlm-roberta", XLMRobertaTokenizerFast, [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]),
+        (
+            "camembert",
+            CamembertTokenizerFast,
+            [("<s>NOTUSED", 0.0), ("<pad>", 0.0), ("</s>NOTUSED", 0.0), ("<unk>", 0.0), ("<unk>NOTUSED", -100.0)]
+            + [("<s>", 0.0), ("</s>", 0.0)],
+        ),
+    ]:
+        core = Tokenizer(unigram(pieces))
+        core.normalizer = normalizers.Sequence(
+            [normalizers.NFKC(), normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+        )
+        core.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+        core.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+            special_tokens=[(token, core.token_to_id(token)) for token in ("<s>", "</s>")],
+        )  # fmt: skip
+        # As the hub has them: everything but the vocabulary is left to the class, which config.json names.
+        folder = out / name
+        folder.mkdir()
+        kind(tokenizer_object=core).backend_tokenizer.save(str(folder / "tokenizer.json"))
+        write_json(folder / "tokenizer_config.json", {"model_max_length": 512})
+        write_json(folder / "config.json", {"model_type": name})
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        assert type(tokenizer) is kind
+        write_cases(folder, tokenizer)
+
+
+def electra(out):
+    tokenizer = ElectraTokenizerFast.from_pretrained(out / "bert-uncased")
+    saved_folder(out, "electra-json", tokenizer, "bert-uncased", drop=["vocab.txt"])
+
+
 def generate(out):
     bert(out)
     roberta(out)
     gpt(out)
     gpt2(out)
+    sentence_pieces(out)
+    electra(out)
 
 
 # ---------------------------------------------------------------- checking

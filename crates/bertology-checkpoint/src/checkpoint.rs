@@ -406,7 +406,10 @@ impl Matching {
         tied: bool,
         options: &OpenOptions,
     ) {
-        let decoder_wins = names.architecture.family == Family::Roberta;
+        let decoder_wins = matches!(
+            names.architecture.family,
+            Family::Roberta | Family::XlmRoberta | Family::Camembert
+        );
         for (affine, at) in std::mem::take(&mut self.decoder) {
             let Some(tensor) = set.tensors.get(at) else {
                 continue;

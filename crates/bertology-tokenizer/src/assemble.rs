@@ -37,6 +37,10 @@ const JSON: &str = "tokenizer.json";
 const VOCAB_TXT: &str = "vocab.txt";
 const VOCAB_JSON: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
+/// Merges of BERTweet and PhoBERT.
+const CODES: &str = "bpe.codes";
+/// Classes for which transformers has neither a fast tokenizer nor a converter.
+const PYTHON_ONLY: [&str; 2] = ["BertweetTokenizer", "PhobertTokenizer"];
 
 /// What GPT's last token of a word ends with.
 const WORD_END: &str = "</w>";
@@ -215,6 +219,18 @@ fn override_spaces(
 /// Which older files the folder's class, or else the folder's contents, call for.
 fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerError> {
     let there = |name: &str| folder.join(name).exists();
+    let python_only = |codes: &str| TokenizerError::PythonOnly {
+        folder: folder.to_owned(),
+        codes: codes.to_owned(),
+    };
+    if there(CODES) {
+        return Err(python_only(CODES));
+    }
+    if let Class::Other(class) = &settings.class
+        && PYTHON_ONLY.contains(&class.as_str())
+    {
+        return Err(python_only(class));
+    }
     if let Class::Other(class) = &settings.class
         && [VOCAB_TXT, VOCAB_JSON, MERGES].into_iter().any(there)
     {
@@ -258,6 +274,11 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
             folder,
             &format!("{JSON}, or {VOCAB_JSON} and {MERGES}"),
             " (its configuration names a RoBERTa, GPT or GPT-2 tokenizer)",
+        )),
+        Class::XlmRoberta | Class::Camembert => Err(no_files(
+            folder,
+            JSON,
+            " (SentencePiece's own files are not read)",
         )),
         Class::Other(_) | Class::Unknown => Err(no_files(
             folder,

@@ -41,6 +41,19 @@ pub enum TokenizerError {
         missing: &'static str,
     },
 
+    /// The tokenizer exists as Python code only.
+    #[error(
+        "the tokenizer of {folder} ({codes}: BERTweet's and PhoBERT's kind) exists as Python code only: \
+         transformers cannot write it as tokenizer.json; encode the texts with AutoTokenizer in Python \
+         and give the model their token ids"
+    )]
+    PythonOnly {
+        /// The folder.
+        folder: PathBuf,
+        /// The file or the class that shows it.
+        codes: String,
+    },
+
     /// The tokenizer's class has no reader for its older files here.
     #[error(
         "the tokenizer of {folder} is a {class} without tokenizer.json, and only the older files \
@@ -177,6 +190,7 @@ impl TokenizerError {
         match self {
             Self::NoFiles { .. }
             | Self::Incomplete { .. }
+            | Self::PythonOnly { .. }
             | Self::UnsupportedClass { .. }
             | Self::Read { .. }
             | Self::Utf8 { .. }

@@ -23,6 +23,10 @@ pub(crate) enum Class {
     OpenAiGpt,
     /// `GPT2TokenizerFast`.
     Gpt2,
+    /// `XLMRobertaTokenizerFast`.
+    XlmRoberta,
+    /// `CamembertTokenizerFast`.
+    Camembert,
     /// Any other class, by name.
     Other(String),
     /// The folder does not say.
@@ -39,6 +43,8 @@ impl Class {
             "RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer" => Self::Roberta,
             "OpenAIGPTTokenizer" => Self::OpenAiGpt,
             "GPT2Tokenizer" => Self::Gpt2,
+            "XLMRobertaTokenizer" => Self::XlmRoberta,
+            "CamembertTokenizer" => Self::Camembert,
             _ => Self::Other(name.to_owned()),
         }
     }
@@ -58,6 +64,8 @@ impl Class {
             | "bart" => Self::Roberta,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
+            "xlm-roberta" => Self::XlmRoberta,
+            "camembert" => Self::Camembert,
             _ => Self::Other(model_type.to_owned()),
         }
     }
@@ -66,7 +74,9 @@ impl Class {
     fn segments(&self) -> bool {
         match self {
             Self::Bert { segments } => *segments,
-            Self::Roberta | Self::OpenAiGpt | Self::Gpt2 => false,
+            Self::Roberta | Self::OpenAiGpt | Self::Gpt2 | Self::XlmRoberta | Self::Camembert => {
+                false
+            }
             Self::Other(_) | Self::Unknown => true,
         }
     }
@@ -223,6 +233,14 @@ impl Settings {
         let config = self.config.clone().unwrap_or_default();
         let mut roles = self.default_roles();
         let mut additional = Vec::new();
+        let key = "additional_special_tokens";
+        let said =
+            |object: Option<&Map<String, Value>>| object.is_some_and(|o| o.contains_key(key));
+        if self.class == Class::Camembert && !said(Some(&config)) && !said(map.map(|(_, map)| map))
+        {
+            let unused = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"];
+            additional.extend(unused.map(TokenSpec::plain));
+        }
         let sources = std::iter::once((&*self.config_path, &config, false))
             .chain(map.map(|(path, map)| (path, map, true)));
         for (path, source, from_map) in sources {
@@ -301,7 +319,7 @@ impl Settings {
                 ("cls_token", "[CLS]"),
                 ("mask_token", "[MASK]"),
             ]),
-            Class::Roberta => {
+            Class::Roberta | Class::XlmRoberta | Class::Camembert => {
                 let mut roles: BTreeMap<_, _> = plain(&[
                     ("bos_token", "<s>"),
                     ("eos_token", "</s>"),
@@ -313,7 +331,8 @@ impl Settings {
                 // RoBERTa's mask swallows the space before it, like a word would.
                 let mask = TokenSpec {
                     lstrip: true,
-                    normalized: Some(false),
+                    // XLM-RoBERTa's class leaves it at what is usual for words.
+                    normalized: Some(self.class == Class::XlmRoberta),
                     ..TokenSpec::plain("<mask>")
                 };
                 roles.insert("mask_token", mask);

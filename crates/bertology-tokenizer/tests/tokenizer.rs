@@ -62,6 +62,41 @@ fn error(folder: &tempfile::TempDir) -> TokenizerError {
 }
 
 #[test]
+fn tokenizers_that_are_python_code_are_called_so() {
+    let class = json!({"tokenizer_class": "PhobertTokenizer"});
+    let named = folder(
+        "bert-cased",
+        &["vocab.txt"],
+        &[("tokenizer_config.json", class)],
+    );
+    let model = json!({"model_type": "roberta"});
+    let codes = folder(
+        "bert-cased",
+        &["vocab.txt"],
+        &[("config.json", model), ("bpe.codes", json!("a b 1"))],
+    );
+    for (folder, evidence) in [(named, "PhobertTokenizer"), (codes, "bpe.codes")] {
+        let error = error(&folder);
+        assert!(
+            matches!(error, TokenizerError::PythonOnly { .. }),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(text.contains(evidence), "{text}");
+        assert!(
+            !text.contains("save_pretrained"),
+            "it would not help: {text}"
+        );
+    }
+    let model = json!({"model_type": "xlm-roberta"});
+    let text = error(&folder("bert-cased", &[], &[("config.json", model)])).to_string();
+    assert!(
+        text.contains("SentencePiece") && text.contains("save_pretrained"),
+        "{text}"
+    );
+}
+
+#[test]
 fn golden_cases_of_transformers() {
     let (mut folders, mut worded) = (0, 0);
     for name in bertology_testkit::golden_folders("tokenizer") {

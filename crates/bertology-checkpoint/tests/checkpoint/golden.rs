@@ -7,6 +7,7 @@ use bertology_checkpoint::{
     Parameter, Problem, TaskHead, WriteOptions, write_pruned,
 };
 use bertology_testkit::golden_folders;
+use serde_json::json;
 
 fn golden(name: &str) -> PathBuf {
     bertology_testkit::golden(&format!("engine/{name}"))
@@ -314,5 +315,80 @@ fn zeroing_a_pruned_checkpoint_restores_the_full_shape() {
                 .iter()
                 .all(|v| *v == 0.0)
         );
+    }
+}
+
+/// What published configs say besides the sizes, on small weights of their family.
+#[test]
+fn configs_of_published_models_open_as_they_are() {
+    let old = json!({"attention_probs_dropout_prob": 0.1, "gradient_checkpointing": false});
+    for (model, weights, says, head) in [
+        (
+            "microsoft/codebert-base",
+            "roberta-bare",
+            json!({"architectures": ["RobertaModel"], "output_past": true}),
+            TaskHead::None,
+        ),
+        (
+            "microsoft/graphcodebert-base",
+            "roberta-mlm",
+            json!({"architectures": ["RobertaForMaskedLM"], "output_past": true}),
+            TaskHead::MaskedLm,
+        ),
+        (
+            "microsoft/unixcoder-base",
+            "roberta-bare",
+            json!({"architectures": ["RobertaModel"], "use_cache": true}),
+            TaskHead::None,
+        ),
+        (
+            "microsoft/CodeGPT-small-py",
+            "gpt2-lm",
+            json!({"architectures": ["GPT2LMHeadModel"], "summary_type": "cls_index"}),
+            TaskHead::CausalLm,
+        ),
+        (
+            "Rostlab/prot_bert",
+            "bert-mlm",
+            json!({"architectures": ["BertForMaskedLM"], "position_embedding_type": "absolute"}),
+            TaskHead::MaskedLm,
+        ),
+        (
+            "zhihan1996/DNA_bert_6",
+            "bert-mlm",
+            json!({
+                "architectures": ["BertForMaskedLM"], "num_rnn_layer": 1, "rnn": "lstm",
+                "rnn_dropout": 0.0, "rnn_hidden": 768, "split": 10, "is_decoder": false,
+                "pruned_heads": {}, "torchscript": false, "use_bfloat16": false,
+            }),
+            TaskHead::MaskedLm,
+        ),
+        (
+            "vinai/bertweet-base",
+            "roberta-mlm",
+            json!({"architectures": ["RobertaForMaskedLM"], "tokenizer_class": "BertweetTokenizer"}),
+            TaskHead::MaskedLm,
+        ),
+        (
+            "vinai/phobert-base",
+            "roberta-mlm",
+            json!({"architectures": ["RobertaForMaskedLM"], "tokenizer_class": "PhobertTokenizer"}),
+            TaskHead::MaskedLm,
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = std::fs::read_to_string(golden(weights).join("config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for more in [&old, &says] {
+            for (key, value) in more.as_object().unwrap() {
+                config[key] = value.clone();
+            }
+        }
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let file = "model.safetensors";
+        std::fs::copy(golden(weights).join(file), folder.path().join(file)).unwrap();
+        let opened = Checkpoint::open(folder.path(), &OpenOptions::new());
+        let opened = opened.unwrap_or_else(|error| panic!("{model}: {error}"));
+        assert_eq!(opened.architecture().head, head, "{model}");
     }
 }
