@@ -1,5 +1,6 @@
 //! A CSV table held whole: what a run folder's tables are read with.
 
+use crate::error::plural;
 use bertology_error::Kind;
 use thiserror::Error;
 
@@ -36,7 +37,10 @@ pub enum CsvError {
         line: usize,
     },
     /// A row of another width than the names.
-    #[error("line {line}: {found} fields, but {expected} columns have a name")]
+    #[error("line {line}: {}, but {} a name", plural(*found, "field"), match expected {
+        1 => "1 column has".to_owned(),
+        more => format!("{more} columns have"),
+    })]
     Width {
         /// Where the row begins.
         line: usize,

@@ -138,8 +138,8 @@ pub enum DataError {
     },
     /// A row has another number of columns than its file must have.
     #[error(
-        "{path}, line {line}: {found} columns, expected {expected} ({why}); check for a missing \
-         field or a separator inside a text", path = path.display()
+        "{path}, line {line}: {}, expected {expected} ({why}); check for a missing \
+         field or a separator inside a text", plural(*found, "column"), path = path.display()
     )]
     ColumnCount {
         /// The file.
@@ -256,6 +256,45 @@ pub enum DataError {
         column: String,
         /// The header's names.
         available: Vec<String>,
+    },
+    /// A column of a file without a header is not there, or was asked for by name.
+    #[error(
+        "{path}: no {role} column `{column}`; line 1 is read as an example and not as a header, so columns \
+         are numbers from 0 to {}", columns.saturating_sub(1), path = path.display()
+    )]
+    NoSuchNumber {
+        /// The file.
+        path: PathBuf,
+        /// `text`, `pair` or `label`.
+        role: &'static str,
+        /// The column as asked for.
+        column: String,
+        /// How many columns line 1 has.
+        columns: usize,
+    },
+    /// Columns are asked for by number, and the first line may be their header or an example.
+    #[error(
+        "{path}: the columns are given by number, and whether line 1 ({}) is a header or an example cannot be \
+         told; say which it is", list_names(first), path = path.display()
+    )]
+    HeaderUnclear {
+        /// The file.
+        path: PathBuf,
+        /// The fields of line 1.
+        first: Vec<String>,
+    },
+    /// The fields are separated otherwise than the file's name says.
+    #[error(
+        "{path}, line 1: the columns are separated by {found}, where {expected} are expected; {}",
+        separator_advice(found, expected), path = path.display()
+    )]
+    WrongSeparator {
+        /// The file.
+        path: PathBuf,
+        /// What separates them.
+        found: &'static str,
+        /// What should, by the file's name or task.
+        expected: &'static str,
     },
     /// A requested column name occurs more than once in the header.
     #[error(
@@ -412,6 +451,12 @@ pub enum DataError {
         /// Higher id.
         second: usize,
     },
+    /// An order of the labels was given that cannot apply.
+    #[error("the order of the labels cannot be used: {reason}")]
+    OrderNotApplicable {
+        /// Why.
+        reason: String,
+    },
     /// The swapped label order was asked for where it cannot apply.
     #[error("the swapped MNLI label order cannot be used: {reason}")]
     SwapNotApplicable {
@@ -450,6 +495,9 @@ impl DataError {
             | Self::Treebank { .. }
             | Self::NoSentences { .. }
             | Self::UnknownColumn { .. }
+            | Self::NoSuchNumber { .. }
+            | Self::HeaderUnclear { .. }
+            | Self::WrongSeparator { .. }
             | Self::AmbiguousColumn { .. }
             | Self::UnclosedQuote { .. }
             | Self::StrayQuote { .. }
@@ -462,6 +510,7 @@ impl DataError {
             | Self::NotANumber { .. }
             | Self::LabelCount { .. }
             | Self::NoModelLabels
+            | Self::OrderNotApplicable { .. }
             | Self::SwapNotApplicable { .. } => Kind::Input,
         }
     }
@@ -548,6 +597,12 @@ impl MetricError {
     }
 }
 
+/// `1 field`, `2 fields`.
+pub(crate) fn plural(count: usize, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
 fn of_sentence(id: Option<&str>) -> String {
     id.map_or_else(String::new, |id| format!(", sentence `{id}`"))
 }
@@ -558,6 +613,17 @@ fn list_paths(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect();
     names.join(", ")
+}
+
+/// A step that makes the file readable.
+fn separator_advice(found: &str, expected: &str) -> &'static str {
+    match (found, expected) {
+        ("tabs", "commas") => "give the file a name that ends in .tsv",
+        ("commas", "tabs") => {
+            "give the file a name that ends in .csv (the files of GLUE: write it with tabs)"
+        }
+        _ => "write the file with tabs (.tsv) or commas (.csv)",
+    }
 }
 
 /// At most this many names are spelled out in a message.

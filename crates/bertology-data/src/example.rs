@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::header::GuessedHeader;
 use crate::task::{Split, Task};
 
 /// A label as the file writes it; [`LabelMap`](crate::LabelMap) gives it a meaning.
@@ -33,6 +34,12 @@ impl RawLabel {
             .parse()
             .ok()
             .filter(|value: &f64| value.is_finite())
+    }
+
+    /// Whether it is `true` or `false`, in any case.
+    #[must_use]
+    pub fn is_boolean(&self) -> bool {
+        ["true", "false"].contains(&self.0.to_lowercase().as_str())
     }
 }
 
@@ -141,6 +148,10 @@ pub struct DatasetInfo {
     pub task: Option<Task>,
     /// The split asked for; none for own data.
     pub split: Option<Split>,
+    /// What the first line was taken for, where its columns were asked for by number and nobody had said
+    /// whether it names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guessed_header: Option<GuessedHeader>,
     /// How many examples were handed out.
     pub examples: u64,
     /// The limit on examples, if one was set.

@@ -9,7 +9,7 @@ use crate::metrics::Target;
 use crate::task::{Mode, Task};
 
 /// Which order a task's labels have in a model that does not name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LabelOrder {
     /// The task's order, as in [`Task::labels`].
     #[default]
@@ -17,6 +17,18 @@ pub enum LabelOrder {
     /// MNLI's order in RoBERTa checkpoints trained with the old scripts of transformers, which swap
     /// the last two: contradiction, neutral, entailment.
     SwappedMnli,
+    /// The file's label of class 0, of class 1, and so on.
+    Given(Vec<String>),
+}
+
+/// What a [`LabelMap`] takes for granted, because neither the model nor the caller says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Assumption {
+    /// The labels of these classes, in the order of their ids, although models in use have another one.
+    Order(Vec<String>),
+    /// `false` is class 0 and `true` class 1, where the file has such labels.
+    Booleans,
 }
 
 /// Turns labels into the model's class ids, or into numbers for regression.
@@ -30,7 +42,9 @@ pub enum LabelOrder {
 ///    ([`LabelOrder`]); without a task, a label that is itself an id below the number of labels is
 ///    that id.
 ///
-/// A whole number with a fraction (`1.0`, as tables are often exported) is looked up as `1` at last.
+/// A whole number with a fraction (`1.0`, as tables are often exported) is looked up as `1` at last, and
+/// without a task `false` and `true`, in any case, as `0` and `1`. A [`LabelOrder::Given`] comes before all of
+/// these.
 #[derive(Debug, Clone)]
 pub struct LabelMap {
     kind: Kind,
@@ -44,6 +58,7 @@ enum Kind {
         ids: HashMap<String, usize>,
         folded: Folded,
         positive: Option<usize>,
+        assumption: Option<Assumption>,
     },
 }
 
@@ -59,7 +74,8 @@ impl LabelMap {
     ///
     /// [`DataError::NoModelLabels`]; [`DataError::DuplicateModelLabel`]; [`DataError::LabelCount`]
     /// if the model has not as many outputs as the task; [`DataError::SwapNotApplicable`] if the
-    /// swapped order is asked for and the task is not MNLI or the model names its labels.
+    /// swapped order is asked for and the task is not MNLI or the model names its labels;
+    /// [`DataError::OrderNotApplicable`] if a given order does not name each class once.
     pub fn new<S: AsRef<str>>(
         model_labels: &[S],
         task: Option<Task>,
@@ -89,6 +105,9 @@ impl LabelMap {
         if order == LabelOrder::SwappedMnli {
             check_swap(task, generic)?;
         }
+        if let LabelOrder::Given(labels) = &order {
+            check_order(labels, &names, task, generic)?;
+        }
         let regression = match task {
             Some(task) => task.mode() == Mode::Regression,
             None => names.len() == 1,
@@ -114,10 +133,31 @@ impl LabelMap {
                 .and_modify(|id| *id = None)
                 .or_insert(Some(id));
         }
-        add_task_labels(&mut ids, &names, &folded, task, generic.then_some(order));
-        if generic && task.is_none() {
-            for id in 0..names.len() {
-                ids.insert(id.to_string(), id);
+        let mut assumption = None;
+        if let LabelOrder::Given(labels) = &order {
+            for (id, label) in labels.iter().enumerate() {
+                ids.insert(label.clone(), id);
+                folded.insert(label.to_lowercase(), Some(id));
+            }
+        } else {
+            add_task_labels(&mut ids, &names, &folded, task, generic.then_some(&order));
+            if generic && task.is_none() {
+                for id in 0..names.len() {
+                    ids.insert(id.to_string(), id);
+                }
+                for (id, label) in ["false", "true"].iter().enumerate() {
+                    if names.len() == 2 {
+                        folded.insert((*label).to_owned(), Some(id));
+                        assumption = Some(Assumption::Booleans);
+                    }
+                }
+            }
+            if let Some(Task::Mnli | Task::MnliMismatched) = task
+                && generic
+                && order == LabelOrder::Task
+            {
+                let labels = Task::Mnli.labels().iter().map(ToString::to_string);
+                assumption = Some(Assumption::Order(labels.collect()));
             }
         }
         let positive = match task {
@@ -134,8 +174,18 @@ impl LabelMap {
                 ids,
                 folded,
                 positive,
+                assumption,
             },
         })
+    }
+
+    /// What was taken for granted, if anything.
+    #[must_use]
+    pub fn assumption(&self) -> Option<&Assumption> {
+        match &self.kind {
+            Kind::Regression => None,
+            Kind::Classes { assumption, .. } => assumption.as_ref(),
+        }
     }
 
     /// Makes the map of a regression model: labels are numbers.
@@ -216,20 +266,57 @@ impl LabelMap {
             Kind::Classes { names, .. } => {
                 self.class(label)
                     .map(Target::Class)
-                    .ok_or_else(|| {
-                        DataError::UnknownLabel {
-                    path: file.to_owned(),
-                    line,
-                    label: label.as_str().to_owned(),
-                    known: names.clone(),
-                    hint: "correct the file, or give the classes the file's names in id2label and \
-                           label2id of the model's config.json"
-                        .to_owned(),
-                }
+                    .ok_or_else(|| DataError::UnknownLabel {
+                        path: file.to_owned(),
+                        line,
+                        label: label.as_str().to_owned(),
+                        known: names.clone(),
+                        hint: UNKNOWN_LABEL.to_owned(),
                     })
             }
         }
     }
+}
+
+const UNKNOWN_LABEL: &str = "correct the file, or give the classes the file's names in id2label and label2id \
+                             of the model's config.json";
+
+fn check_order(
+    labels: &[String],
+    names: &[String],
+    task: Option<Task>,
+    generic: bool,
+) -> Result<(), DataError> {
+    let written = task.map_or(&[][..], Task::labels);
+    let known = |label: &String| written.is_empty() || written.contains(&label.as_str());
+    let reason = if !generic {
+        format!(
+            "the model names its classes itself: {}; leave the order out",
+            names.join(", ")
+        )
+    } else if names.len() == 1 {
+        "the model has one output, and its labels are numbers".to_owned()
+    } else if labels.len() != names.len() {
+        format!(
+            "{} labels are given for the {} classes of the model",
+            labels.len(),
+            names.len()
+        )
+    } else if let Some(twice) = labels
+        .iter()
+        .enumerate()
+        .find_map(|(at, label)| labels.iter().take(at).find(|other| *other == label))
+    {
+        format!("`{twice}` is given twice")
+    } else if let Some(other) = labels.iter().find(|label| !known(label)) {
+        format!(
+            "`{other}` is no label of this task, whose labels are {}",
+            written.join(", ")
+        )
+    } else {
+        return Ok(());
+    };
+    Err(DataError::OrderNotApplicable { reason })
 }
 
 fn check_swap(task: Option<Task>, generic: bool) -> Result<(), DataError> {
@@ -256,7 +343,7 @@ fn add_task_labels(
     names: &[String],
     folded: &Folded,
     task: Option<Task>,
-    generic: Option<LabelOrder>,
+    generic: Option<&LabelOrder>,
 ) {
     let Some(task) = task else { return };
     for (position, label) in task.labels().iter().enumerate() {
@@ -264,6 +351,7 @@ fn add_task_labels(
             continue;
         }
         let id = match (generic, task.label_aliases().get(position)) {
+            (Some(LabelOrder::Given(_)), _) => None,
             (Some(LabelOrder::Task), _) => Some(position),
             (Some(LabelOrder::SwappedMnli), _) => [0, 2, 1].get(position).copied(),
             (None, alias) => {

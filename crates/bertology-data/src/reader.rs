@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::error::DataError;
 use crate::example::{DatasetInfo, Example, SkipReason, Skipped};
 use crate::glue::GlueLayout;
+use crate::header::{self, GuessedHeader, Header};
 use crate::line::{LineMark, LineReader};
 use crate::record::{CsvFault, CsvProgress, CsvSplitter, Record};
 use crate::source::Layout;
@@ -25,6 +26,7 @@ enum Shape {
     Csv {
         fields: Fields,
         columns: usize,
+        from: &'static str,
         splitter: CsvSplitter,
     },
     Json(Columns),
@@ -80,6 +82,13 @@ pub struct ExampleReader {
     given: u64,
     state: State,
     has_header: bool,
+    guessed_header: Option<GuessedHeader>,
+}
+
+/// The first rows of a table, and those behind the first.
+struct FirstRows {
+    first: Vec<String>,
+    rest: Vec<Vec<String>>,
 }
 
 impl ExampleReader {
@@ -104,6 +113,7 @@ impl ExampleReader {
             given: 0,
             state: State::Reading,
             has_header: false,
+            guessed_header: None,
         };
         reader.shape = reader.read_header(layout)?;
         Ok(reader)
@@ -163,6 +173,7 @@ impl ExampleReader {
             path,
             task: self.task,
             split: self.split,
+            guessed_header: self.guessed_header,
             examples: self.given,
             limit: self.limit,
             skipped: self.rows.skipped,
@@ -193,24 +204,35 @@ impl ExampleReader {
             }
             Layout::Table(TableFormat::Tsv, columns) => {
                 rows.next_tsv()?.ok_or_else(|| rows.empty())?;
-                self.has_header = true;
-                let fields = columns.resolve(rows.lines.path(), &rows.record)?;
+                let (named, guessed) = named(rows, &rows.record, TableFormat::Tsv, columns)?;
+                let fields = columns.resolve(rows.lines.path(), &rows.record, named)?;
                 let columns = rows.record.len();
+                if !named {
+                    rows.begin_anew()?;
+                }
+                self.has_header = named;
+                self.guessed_header = guessed;
                 Ok(Shape::Tsv {
                     fields,
                     columns,
-                    from: "as in the header",
+                    from: like_the_first(named),
                     skip_short: false,
                 })
             }
             Layout::Table(TableFormat::Csv, columns) => {
                 let mut splitter = CsvSplitter::default();
                 rows.next_csv(&mut splitter)?.ok_or_else(|| rows.empty())?;
-                self.has_header = true;
-                let fields = columns.resolve(rows.lines.path(), splitter.record())?;
+                let (named, guessed) = named(rows, splitter.record(), TableFormat::Csv, columns)?;
+                let fields = columns.resolve(rows.lines.path(), splitter.record(), named)?;
+                if !named {
+                    rows.begin_anew()?;
+                }
+                self.has_header = named;
+                self.guessed_header = guessed;
                 Ok(Shape::Csv {
                     fields,
                     columns: splitter.record().len(),
+                    from: like_the_first(named),
                     splitter,
                 })
             }
@@ -248,13 +270,14 @@ impl ExampleReader {
             Shape::Csv {
                 fields,
                 columns,
+                from,
                 splitter,
             } => {
                 let Some(line) = rows.next_csv(splitter)? else {
                     return Ok(None);
                 };
                 let record = splitter.record();
-                rows.check_columns(line, record.len(), *columns, "as in the header")?;
+                rows.check_columns(line, record.len(), *columns, from)?;
                 fields.example(rows.lines.path(), line, record).map(Some)
             }
             Shape::Json(columns) => rows.next_json(columns),
@@ -323,9 +346,101 @@ impl Iterator for ExampleReader {
 
 impl std::iter::FusedIterator for ExampleReader {}
 
+/// Where the expected number of columns comes from.
+fn like_the_first(named: bool) -> &'static str {
+    match named {
+        true => "as in the header",
+        false => "as in the first row",
+    }
+}
+
+/// Whether the first row of a table names its columns, and whether that was guessed.
+fn named(
+    rows: &Rows,
+    first: &Record,
+    format: TableFormat,
+    columns: &Columns,
+) -> Result<(bool, Option<GuessedHeader>), DataError> {
+    let path = || rows.lines.path().to_owned();
+    // A number that is none of a column is refused as a name is.
+    let there = |(text, label): &(usize, Option<usize>)| {
+        *text.max(label.as_ref().unwrap_or(&0)) < first.len()
+    };
+    let unnamed = columns
+        .numbers()
+        .filter(|found| first.len() == 1 || there(found));
+    let guesses = columns.header == Header::Guess && unnamed.is_some();
+    if !guesses && first.len() > 1 {
+        return Ok((columns.header != Header::Absent, None));
+    }
+    let FirstRows { first, rest } = first_rows(rows, first, format);
+    let found = header::other_separator(format, &first, &rest, &columns.wanted());
+    if let Some(found) = found {
+        return Err(DataError::WrongSeparator {
+            path: path(),
+            found,
+            expected: match format {
+                TableFormat::Csv => "commas",
+                _ => "tabs",
+            },
+        });
+    }
+    let Some((text, label)) = unnamed.filter(|_| guesses) else {
+        return Ok((columns.header != Header::Absent, None));
+    };
+    match header::guess(&first, &rest, text, label) {
+        None => Err(DataError::HeaderUnclear {
+            path: path(),
+            first,
+        }),
+        Some(guessed) => Ok((guessed == GuessedHeader::Header, Some(guessed))),
+    }
+}
+
+/// Looks ahead with a reader of its own. What is wrong with these rows is said when they are read.
+fn first_rows(rows: &Rows, first: &Record, format: TableFormat) -> FirstRows {
+    let owned = |record: &Record| record.fields().map(str::to_owned).collect::<Vec<_>>();
+    let mut rest = Vec::new();
+    if let Ok(lines) = LineReader::open(rows.lines.path(), rows.lines.limit()) {
+        let mut ahead = Rows {
+            lines,
+            skipped: Skipped::default(),
+            record: Record::default(),
+        };
+        let mut splitter = CsvSplitter::default();
+        for at in 0..=header::SAMPLE {
+            let found = match format {
+                TableFormat::Csv => ahead.next_csv(&mut splitter),
+                _ => ahead.next_tsv(),
+            };
+            let Ok(Some(_)) = found else { break };
+            if at > 0 {
+                rest.push(owned(match format {
+                    TableFormat::Csv => splitter.record(),
+                    _ => &ahead.record,
+                }));
+            }
+        }
+    }
+    FirstRows {
+        first: owned(first),
+        rest,
+    }
+}
+
 /// Too few columns mean another task's file; a label in the first line means a lost header.
 fn check_glue_header(rows: &Rows, line: u64, layout: &GlueLayout) -> Result<(), DataError> {
     let found = rows.record.len();
+    if found == 1
+        && let Some(field) = rows.record.get(0)
+        && field.matches(',').count() + 1 >= layout.columns
+    {
+        return Err(DataError::WrongSeparator {
+            path: rows.lines.path().to_owned(),
+            found: "commas",
+            expected: "tabs",
+        });
+    }
     if found < layout.columns {
         return Err(DataError::ColumnCount {
             path: rows.lines.path().to_owned(),
@@ -362,6 +477,13 @@ impl Rows {
         DataError::EmptyFile {
             path: self.lines.path().to_owned(),
         }
+    }
+
+    /// Goes back to before the first row, which is an example; the hash begins anew, too.
+    fn begin_anew(&mut self) -> Result<(), DataError> {
+        self.skipped = Skipped::default();
+        self.lines = LineReader::open(self.lines.path(), self.lines.limit())?;
+        Ok(())
     }
 
     fn check_columns(

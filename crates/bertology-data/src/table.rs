@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::DataError;
 use crate::example::{Example, RawLabel};
+use crate::header::Header;
 use crate::record::Record;
 
 /// How an own data file is written.
@@ -40,7 +41,7 @@ impl TableFormat {
 }
 
 /// Which columns are read: by the header's name or, if no column has that name, by zero-based
-/// number. For JSON Lines: by key.
+/// number. For JSON Lines: by key. A file without a header has numbers only; see [`Header`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// The column of the (first) text.
@@ -49,6 +50,8 @@ pub struct Columns {
     pub pair: Option<String>,
     /// The column of the label.
     pub label: Option<String>,
+    /// Whether the first line names the columns; for JSON Lines without a meaning.
+    pub header: Header,
 }
 
 impl Columns {
@@ -59,7 +62,15 @@ impl Columns {
             text: column.into(),
             pair: None,
             label: None,
+            header: Header::Guess,
         }
+    }
+
+    /// Says whether the first line names the columns.
+    #[must_use]
+    pub fn with_header(mut self, header: Header) -> Self {
+        self.header = header;
+        self
     }
 
     /// Adds the column of the second text.
@@ -76,9 +87,37 @@ impl Columns {
         self
     }
 
-    /// Finds the columns in a header.
-    pub(crate) fn resolve(&self, path: &Path, header: &Record) -> Result<Fields, DataError> {
-        let find = |role: &'static str, column: &str| find_column(path, header, role, column);
+    /// Everything that is asked for.
+    pub(crate) fn wanted(&self) -> Vec<&str> {
+        let more = [self.pair.as_deref(), self.label.as_deref()];
+        let more = more.into_iter().flatten();
+        std::iter::once(self.text.as_str()).chain(more).collect()
+    }
+
+    /// The numbers of text and label, where all columns are asked for by number.
+    pub(crate) fn numbers(&self) -> Option<(usize, Option<usize>)> {
+        let number = |name: &str| name.parse().ok();
+        if let Some(pair) = self.pair.as_deref() {
+            number(pair)?;
+        }
+        let label = match self.label.as_deref() {
+            Some(label) => Some(number(label)?),
+            None => None,
+        };
+        Some((number(&self.text)?, label))
+    }
+
+    /// Finds the columns in a header, or in a first row that is none.
+    pub(crate) fn resolve(
+        &self,
+        path: &Path,
+        first: &Record,
+        named: bool,
+    ) -> Result<Fields, DataError> {
+        let find = |role: &'static str, column: &str| match named {
+            true => find_column(path, first, role, column),
+            false => numbered_column(path, first, role, column),
+        };
         let text = find("text", &self.text)?;
         let pair = self
             .pair
@@ -126,6 +165,24 @@ fn find_column(
             role,
             column: column.to_owned(),
             available: header.fields().map(str::to_owned).collect(),
+        }),
+    }
+}
+
+/// A column of a file without a header.
+fn numbered_column(
+    path: &Path,
+    first: &Record,
+    role: &'static str,
+    column: &str,
+) -> Result<usize, DataError> {
+    match column.parse::<usize>() {
+        Ok(index) if index < first.len() => Ok(index),
+        _ => Err(DataError::NoSuchNumber {
+            path: path.to_owned(),
+            role,
+            column: column.to_owned(),
+            columns: first.len(),
         }),
     }
 }
@@ -311,7 +368,8 @@ impl JsonRow<'_> {
             }),
             Value::String(label) => Ok(RawLabel::new(label.as_str())),
             Value::Number(number) => Ok(RawLabel::new(number.to_string())),
-            other => Err(self.type_error("label", key, other, "a string or a number")),
+            Value::Bool(label) => Ok(RawLabel::new(label.to_string())),
+            other => Err(self.type_error("label", key, other, "a string or a number or a boolean")),
         }
     }
 }

@@ -46,8 +46,8 @@ mod table;
 pub use input::{corpus, objective, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
-    ablation, attention, attribution, evaluate, extract, importance, left_out, masking, normalize,
-    pruning,
+    ablation, attention, attribution, chance, evaluate, extract, importance, left_out, masking,
+    normalize, pruning,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

@@ -56,7 +56,7 @@ fn wrong_number_of_columns() {
          check for a missing field or a separator inside a text"
     );
     assert!(table("a.csv", "text,label\na,b,c\n", labelled()).contains("line 2: 3 columns"));
-    assert!(table("a.tsv", "text\tlabel\na\n", labelled()).contains("line 2: 1 columns"));
+    assert!(table("a.tsv", "text\tlabel\na\n", labelled()).contains("line 2: 1 column,"));
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn json_lines_faults() {
         "the label `label` is null, expected a string or a",
     );
     check(
-        "{\"text\":\"a\",\"label\":true}",
-        "the label `label` is a boolean, expected a string",
+        "{\"text\":\"a\",\"label\":[true]}",
+        "the label `label` is an array, expected a string",
     );
     check("{\"text\":\"a\",\"label\":\"\"}", "the label is empty");
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use bertology_data::{DataError, Example, LabelMap, LabelOrder, Mode, RawLabel, Target, Task};
+use bertology_data::{
+    Assumption, DataError, Example, LabelMap, LabelOrder, Mode, RawLabel, Target, Task,
+};
 
 fn map(names: &[&str], task: Option<Task>) -> LabelMap {
     LabelMap::new(names, task, LabelOrder::Task).expect("these names suit the task")
@@ -199,15 +201,85 @@ fn models_that_do_not_suit() {
         }
     ));
 
-    let swapped = LabelOrder::SwappedMnli;
+    let swapped = || LabelOrder::SwappedMnli;
     let named = ["contradiction", "entailment", "neutral"];
-    let error = new(&named, Some(Task::Mnli), swapped).to_string();
+    let error = new(&named, Some(Task::Mnli), swapped()).to_string();
     assert!(
         error.contains("the model names its labels itself"),
         "{error}"
     );
-    let error = new(&["LABEL_0", "LABEL_1"], Some(Task::Rte), swapped).to_string();
+    let error = new(&["LABEL_0", "LABEL_1"], Some(Task::Rte), swapped()).to_string();
     assert!(error.contains("the task is rte"), "{error}");
-    let error = new(&["LABEL_0", "LABEL_1"], None, swapped).to_string();
+    let error = new(&["LABEL_0", "LABEL_1"], None, swapped()).to_string();
     assert!(error.contains("the data are not MNLI"), "{error}");
+}
+
+#[test]
+fn a_given_order_names_the_classes_of_a_model_that_does_not() {
+    let generic = ["LABEL_0", "LABEL_1", "LABEL_2"];
+    let given = |text: &str| LabelOrder::Given(text.split(',').map(str::to_owned).collect());
+    let class = |map: &LabelMap, label: &str| map.class(&RawLabel::new(label));
+    let order = given("neutral,entailment,contradiction");
+    let map = LabelMap::new(&generic, Some(Task::Mnli), order).unwrap();
+    assert_eq!(map.assumption(), None);
+    let ids = ["neutral", "entailment", "contradiction"].map(|label| class(&map, label));
+    assert_eq!(ids, [Some(0), Some(1), Some(2)]);
+    // Ids of own data, too.
+    let map = LabelMap::new(&generic[..2], None, given("1,0")).unwrap();
+    assert_eq!([class(&map, "1"), class(&map, "0.0")], [Some(0), Some(1)]);
+    let map = LabelMap::new(&generic[..2], None, given("Yes,no")).unwrap();
+    assert_eq!([class(&map, "yes"), class(&map, "true")], [Some(0), None]);
+    for (labels, task, order, part) in [
+        (
+            &generic[..],
+            None,
+            "a,b",
+            "2 labels are given for the 3 classes",
+        ),
+        (&generic, None, "a,b,a", "`a` is given twice"),
+        (
+            &generic,
+            Some(Task::Mnli),
+            "neutral,entailment,no",
+            "`no` is no label of this task",
+        ),
+        (
+            &["yes", "no"],
+            None,
+            "no,yes",
+            "names its classes itself: yes, no",
+        ),
+        (&generic[..1], None, "a", "one output"),
+    ] {
+        let error = LabelMap::new(labels, task, given(order)).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn what_is_assumed_is_said() {
+    let generic = ["LABEL_0", "LABEL_1", "LABEL_2"];
+    let assumed = |labels: &[&str], task, order| {
+        let map = LabelMap::new(labels, task, order).unwrap();
+        map.assumption().cloned()
+    };
+    let mnli = ["contradiction", "entailment", "neutral"].map(str::to_owned);
+    let order = Some(Assumption::Order(mnli.to_vec()));
+    assert_eq!(
+        assumed(&generic, Some(Task::MnliMismatched), LabelOrder::Task),
+        order
+    );
+    let swapped = LabelOrder::SwappedMnli;
+    assert_eq!(assumed(&generic, Some(Task::Mnli), swapped), None);
+    let names = ["ENTAILMENT", "NEUTRAL", "CONTRADICTION"];
+    assert_eq!(assumed(&names, Some(Task::Mnli), LabelOrder::Task), None);
+    assert_eq!(
+        assumed(&generic[..2], Some(Task::Cola), LabelOrder::Task),
+        None
+    );
+    let booleans = Some(Assumption::Booleans);
+    assert_eq!(assumed(&generic[..2], None, LabelOrder::Task), booleans);
+    let map = map(&generic[..2], None);
+    let ids = ["False", "true", "TRUE"].map(|label| map.class(&RawLabel::new(label)));
+    assert_eq!(ids, [Some(0), Some(1), Some(1)]);
 }

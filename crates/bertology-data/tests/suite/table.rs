@@ -1,6 +1,6 @@
 //! Own data: TSV, CSV and JSON Lines.
 
-use bertology_data::{Columns, DataError, Source, TableFormat};
+use bertology_data::{Columns, DataError, GuessedHeader, Header, Source, TableFormat};
 use proptest::prelude::*;
 
 use crate::{Fixture, rows};
@@ -131,4 +131,107 @@ proptest! {
             let _ = fixture.glue(task, bertology_data::Split::Train);
         }
     }
+}
+
+#[test]
+fn a_file_without_a_header_loses_no_row() {
+    let rows_of = |name: &str, text: &str, columns: Columns| {
+        let data = Fixture::new(name, text).table(columns).unwrap();
+        let texts = data.examples.iter().map(|e| (e.text.clone(), e.line));
+        (texts.collect::<Vec<_>>(), data.info.guessed_header)
+    };
+    let all = |first: u64| {
+        let texts = [
+            "The women faint .",
+            "Women the faint .",
+            "The doctors arrive .",
+        ];
+        let texts = texts.iter().zip(first..);
+        texts.map(|(t, l)| ((*t).to_owned(), l)).collect::<Vec<_>>()
+    };
+    let numbers = Columns::text("1").with_label("0");
+    let csv = "1,The women faint .\n0,Women the faint .\n1,The doctors arrive .\n";
+    // Column 1 is the second, although the first row has a field `1`.
+    let example = Some(GuessedHeader::Example);
+    assert_eq!(rows_of("a.csv", csv, numbers.clone()), (all(1), example));
+    let tsv = csv.replace(',', "\t");
+    assert_eq!(rows_of("a.tsv", &tsv, numbers.clone()), (all(1), example));
+    let said = numbers.clone().with_header(Header::Absent);
+    assert_eq!(rows_of("a.csv", csv, said), (all(1), None));
+    let said = numbers.clone().with_header(Header::Present);
+    assert_eq!(rows_of("a.csv", csv, said).0.len(), 2);
+    let with_header = format!("gold,satz\n{csv}");
+    let header = Some(GuessedHeader::Header);
+    assert_eq!(rows_of("a.csv", &with_header, numbers), (all(2), header));
+}
+
+#[test]
+fn the_hash_of_a_file_without_a_header_is_that_of_the_file() {
+    let text = "a b\t1\nc d\t0\n";
+    let by = |columns: Columns| Fixture::new("a.tsv", text).table(columns).unwrap().info;
+    let numbers = Columns::text("0").with_label("1");
+    let guessed = by(numbers.clone());
+    let said = by(numbers.with_header(Header::Present));
+    assert_eq!((guessed.examples, said.examples), (2, 1));
+    assert_eq!(guessed.sha256, said.sha256);
+    assert_eq!(guessed.bytes, 12);
+}
+
+#[test]
+fn where_nothing_tells_the_user_is_asked() {
+    let fixture = Fixture::new("a.tsv", "a b\tx\nc d\ty\n");
+    let numbers = Columns::text("0").with_label("1");
+    let error = fixture.table(numbers.clone()).unwrap_err();
+    assert!(matches!(error, DataError::HeaderUnclear { .. }), "{error}");
+    assert!(error.to_string().contains("line 1 (`a b`, `x`)"), "{error}");
+    let named = Columns::text("a b").with_header(Header::Absent);
+    let error = fixture.table(named).unwrap_err().to_string();
+    assert!(error.contains("columns are numbers from 0 to 1"), "{error}");
+}
+
+#[test]
+fn a_separator_that_the_name_does_not_promise_is_named() {
+    let tabs = "text\tlabel\na, b\t1\nc\t0\n";
+    for (name, text, by_name, by_number) in [
+        ("a.csv", tabs.to_owned(), "tabs", Some("tabs")),
+        (
+            "a.tsv",
+            tabs.replace(", ", " ").replace('\t', ","),
+            "commas",
+            Some("commas"),
+        ),
+        (
+            "a.csv",
+            tabs.replace('\t', ";"),
+            "semicolons",
+            Some("semicolons"),
+        ),
+        ("a.tsv", tabs.replace('\t', "|"), "bars", Some("bars")),
+    ] {
+        let fixture = Fixture::new(name, &text);
+        let named = Columns::text("text").with_label("label");
+        let numbers = Columns::text("0").with_label("1");
+        for (columns, expected) in [(named, Some(by_name)), (numbers, by_number)] {
+            match fixture.table(columns) {
+                Err(DataError::WrongSeparator { found, .. }) => {
+                    assert_eq!(Some(found), expected, "{text}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+    // One column of texts with commas is one column.
+    let texts = Fixture::new("a.tsv", "text\nwell, no\nyes, of course\n");
+    assert_eq!(texts.table(Columns::text("text")).unwrap().len(), 2);
+    assert_eq!(texts.table(Columns::text("0")).unwrap().len(), 2);
+}
+
+#[test]
+fn labels_of_json_may_be_booleans() {
+    let fixture = Fixture::new(
+        "a.jsonl",
+        "{\"t\":\"a\",\"y\":true}\n{\"t\":\"b\",\"y\":false}\n",
+    );
+    let data = fixture.table(Columns::text("t").with_label("y")).unwrap();
+    assert_eq!(rows(&data), [("a", "", "true", 1), ("b", "", "false", 2)]);
 }

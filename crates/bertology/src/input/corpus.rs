@@ -8,7 +8,8 @@ use std::path::Path;
 
 use bertology_checkpoint::{Architecture, TaskHead};
 use bertology_data::{
-    DatasetInfo, Example, LabelMap, LabelOrder, Mark, MetricSet, MetricState, Source,
+    Assumption, DatasetInfo, Example, LabelMap, LabelOrder, Mark, MetricSet, MetricState, Mode,
+    RawLabel, Source, Target,
 };
 use bertology_model::{PackedBatch, Sequence};
 
@@ -30,7 +31,7 @@ use documents::WindowReader;
 pub const DEFAULT_MAX_LENGTH: usize = 128;
 
 /// How data become inputs and targets.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CorpusOptions {
     /// What the model is scored for; `None`: what its head was made for ([`Objective::of`]).
@@ -44,7 +45,7 @@ pub struct CorpusOptions {
     /// Tokens from the beginning of one window to that of the next. `None`: half of what a window
     /// holds of a document (the maximum length less special tokens), rounded down, at least 1.
     pub stride: Option<usize>,
-    /// The order of MNLI's labels in a model that does not name them.
+    /// The order of the labels in a model that does not name them.
     pub label_order: LabelOrder,
 }
 
@@ -95,6 +96,10 @@ enum Scoring {
         labels: LabelMap,
         metrics: MetricSet,
         classes: usize,
+        /// Examples of each class; empty for regression.
+        counts: Vec<u64>,
+        /// Whether `false` and `true` were taken for classes 0 and 1.
+        booleans: bool,
     },
     Tokens {
         targets: Targets,
@@ -167,17 +172,28 @@ impl Corpus {
                 token_ids: false,
             },
         )?;
-        let labels = label_map(model, source.path(), Some(&source), options.label_order)?;
+        let labels = label_map(model, source.path(), Some(&source), &options.label_order)?;
         let metrics = source
             .task()
             .map_or_else(|| MetricSet::for_outputs(classes), MetricSet::for_task);
         MetricState::new(metrics, classes, labels.positive())?;
+        let mut counts = match labels.mode() {
+            Mode::Classification => vec![0; classes],
+            Mode::Regression => Vec::new(),
+        };
+        let assumes = labels.assumption() == Some(&Assumption::Booleans);
+        let mut booleans = false;
         let mut reader = source.open()?;
         let mut marks = Marks::default();
         while let Some(example) = reader.next() {
             let example = example?;
+            booleans |= assumes && example.label.as_ref().is_some_and(RawLabel::is_boolean);
             marks.offer(reader.examples(), || reader.mark());
-            labels.target(&example, source.path())?;
+            if let Target::Class(class) = labels.target(&example, source.path())?
+                && let Some(count) = counts.get_mut(class)
+            {
+                *count += 1;
+            }
             if too_long == TooLong::Error {
                 let pieces = preparer.pieces(&example);
                 pieces.map_err(|error| blame(&source, example.line, error))?;
@@ -195,6 +211,8 @@ impl Corpus {
                 labels,
                 metrics,
                 classes,
+                counts,
+                booleans,
             },
         })
     }
@@ -289,6 +307,22 @@ impl Corpus {
             Scoring::Labels { labels, .. } => Some(labels),
             Scoring::Tokens { .. } => None,
         }
+    }
+
+    /// Examples of each class by its id; empty for regression and for language models.
+    #[must_use]
+    pub fn label_counts(&self) -> &[u64] {
+        match &self.scoring {
+            Scoring::Labels { counts, .. } => counts,
+            Scoring::Tokens { .. } => &[],
+        }
+    }
+
+    /// Whether labels are `false` and `true` and were taken for classes 0 and 1, because the model does not name
+    /// its classes.
+    #[must_use]
+    pub fn boolean_labels(&self) -> bool {
+        matches!(self.scoring, Scoring::Labels { booleans: true, .. })
     }
 
     /// The metrics that labels are scored with; nothing for language models, which have the loss and

@@ -182,7 +182,7 @@ impl TextPassages {
     /// # Errors
     /// A model whose head does not give that loss, data without labels where labels are scored.
     pub fn objective(mut self, objective: Objective, order: LabelOrder) -> Result<Self, Error> {
-        let targets = Targets::new(self.model(), &self.source, objective, order)?;
+        let targets = Targets::new(self.model(), &self.source, objective, &order)?;
         self.targets = Some(targets);
         Ok(self)
     }

@@ -42,7 +42,7 @@ impl Targets {
         model: &LoadedModel,
         source: &Source,
         objective: Objective,
-        order: LabelOrder,
+        order: &LabelOrder,
     ) -> Result<Self, Error> {
         let head = &model.architecture().head;
         if !objective.fits(head) {
@@ -131,7 +131,7 @@ pub(crate) fn label_map(
     model: &LoadedModel,
     path: &Path,
     source: Option<&Source>,
-    order: LabelOrder,
+    order: &LabelOrder,
 ) -> Result<LabelMap, Error> {
     let arch = model.architecture();
     let folder = || model.checkpoint().folder().to_owned();
@@ -150,7 +150,7 @@ pub(crate) fn label_map(
         let path = folder();
         return Err(Error::ManyValues { path, outputs });
     }
-    let labels = LabelMap::new(&arch.labels, source.task(), order)?;
+    let labels = LabelMap::new(&arch.labels, source.task(), order.clone())?;
     let problem = match arch.head {
         TaskHead::SequenceClassification { problem, .. } => Some(problem),
         _ => None,

@@ -313,7 +313,21 @@ impl Tally {
             targets: self.targets,
             tokens: self.tokens,
             truncation: self.truncation,
+            confusion: self.confusion(),
         })
+    }
+
+    fn confusion(&self) -> Vec<u64> {
+        match self.scorer {
+            Scorer::Labels {
+                metrics, classes, ..
+            } if !metrics.is_regression() => {
+                let cells = 0..(classes * classes) as u64;
+                let count = |cell| self.classes.get(&cell).copied().unwrap_or(0);
+                cells.map(count).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn token_metrics(&self, loss: f64, names: &[&'static str]) -> Metrics {
@@ -362,6 +376,9 @@ pub struct Evaluation {
     pub tokens: u64,
     /// What was cut to fit the maximum length.
     pub truncation: Truncation,
+    /// `[labels, answers]`: how often each class was answered for each label; empty unless classes are scored.
+    #[serde(skip)]
+    pub confusion: Vec<u64>,
 }
 
 impl Evaluation {

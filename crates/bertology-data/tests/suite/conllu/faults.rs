@@ -35,7 +35,7 @@ fn ten_fields() {
     let spaces = "1 a a X X _ 0 root _ _\n";
     assert_eq!(
         refused(spaces),
-        "a.conllu, line 1: 1 fields, expected 10 separated by tabs; if there are spaces between \
+        "a.conllu, line 1: 1 field, expected 10 separated by tabs; if there are spaces between \
          the fields, write tabs"
     );
     let nine = "1\ta\ta\tX\tX\t_\t0\troot\t_\n";

@@ -21,7 +21,7 @@ pub(super) fn plan(
     too_long: TooLong,
     options: &CorpusOptions,
 ) -> Result<(Preparer, Targets), Error> {
-    let targets = Targets::new(model, source, objective, options.label_order)?;
+    let targets = Targets::new(model, source, objective, &options.label_order)?;
     let (frame, first) = match objective {
         Objective::CausalLm { bos: true } => {
             let (bos, hint) = (model.tokenizer()?.bos_id(), "score the texts without it");

@@ -112,7 +112,7 @@ impl fmt::Display for Pool {
 }
 
 /// How values are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExtractOptions {
     /// Format of the shards.
@@ -135,7 +135,7 @@ pub struct ExtractOptions {
     pub shard_size: usize,
     /// Write values that are NaN or infinite, which otherwise are an error that names the place.
     pub allow_nonfinite: bool,
-    /// The order of MNLI's labels in a model that does not name them.
+    /// The order of the labels in a model that does not name them.
     pub label_order: LabelOrder,
 }
 
