@@ -46,6 +46,11 @@ fn metric_values(metrics: &Metrics) -> More<Option<f64>> {
     More(metrics.iter().map(|(_, value)| finite(value)).collect())
 }
 
+/// The array beside the table holds the number in f32, and the two must not differ.
+fn as_in_the_array(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
 /// Raw and normalised scores of all heads, and what else is known of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scores<'a> {
@@ -79,9 +84,12 @@ impl Scores<'_> {
             ImportanceRow {
                 layer: id.layer,
                 head: id.head,
-                importance: self.normalized.get(id),
-                raw: self.raw.get(id),
-                entropy: self.entropy.and_then(|table| table.get(id)),
+                importance: self.normalized.get(id).map(as_in_the_array),
+                importance_raw: self.raw.get(id),
+                entropy: self
+                    .entropy
+                    .and_then(|table| table.get(id))
+                    .map(as_in_the_array),
                 rank,
                 live: rank.is_some(),
             }

@@ -401,7 +401,7 @@ fn named(
 fn first_rows(rows: &Rows, first: &Record, format: TableFormat) -> FirstRows {
     let owned = |record: &Record| record.fields().map(str::to_owned).collect::<Vec<_>>();
     let mut rest = Vec::new();
-    if let Ok(lines) = LineReader::open(rows.lines.path(), rows.lines.limit()) {
+    if let Ok(lines) = rows.lines.again() {
         let mut ahead = Rows {
             lines,
             skipped: Skipped::default(),
@@ -482,7 +482,7 @@ impl Rows {
     /// Goes back to before the first row, which is an example; the hash begins anew, too.
     fn begin_anew(&mut self) -> Result<(), DataError> {
         self.skipped = Skipped::default();
-        self.lines = LineReader::open(self.lines.path(), self.lines.limit())?;
+        self.lines = self.lines.again()?;
         Ok(())
     }
 

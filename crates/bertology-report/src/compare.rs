@@ -9,7 +9,7 @@ use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Heat, Place, Scale, Scatter};
 use crate::number::{change, plural, short, significant};
 use crate::quantities::{Quantity, numbers, overall};
-use crate::report::{capital, quantities, title};
+use crate::report::{brief_name, capital, quantities, title};
 
 /// Heads that are named as having changed most.
 const NAMED: usize = 10;
@@ -104,7 +104,7 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
         shifts,
         differences: differences(first, second),
         command: first.command().to_owned(),
-        models: [first.model().name.clone(), second.model().name.clone()],
+        models: [first, second].map(|run| brief_name(&run.model().name)),
     })
 }
 
@@ -173,6 +173,8 @@ fn differences(first: &Run, second: &Run) -> Vec<(String, String, String)> {
         ("parameters", "/model/parameters"),
         ("data", "/data/file/path"),
         ("data SHA-256", "/identity/data_sha256"),
+        ("examples", "/data/file/examples"),
+        ("sentences", "/data/file/sentences"),
         ("bertology", "/bertology"),
         ("seed", "/seed"),
     ] {

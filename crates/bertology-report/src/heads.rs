@@ -12,7 +12,7 @@ use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Place, Room, Scatter};
 use crate::number::{plural, short};
 use crate::quantities::{Quantity, SyntaxHeads, behaviours};
-use crate::report::{capital, clusters, heat, quantities};
+use crate::report::{brief_name, capital, clusters, heat, quantities};
 
 /// Relations with fewer words than this are no evidence of what a head does.
 const FEWEST: f64 = 20.0;
@@ -291,7 +291,7 @@ impl Joined {
             title: "Heads, joined".into(),
             facts: format!(
                 "{} · {} · {}",
-                self.model,
+                brief_name(&self.model),
                 plural(self.layers as u64, "layer"),
                 plural(self.sources.len() as u64, "run")
             ),
@@ -430,7 +430,10 @@ fn file_name(text: &str) -> String {
 
 type BestRelations = (Vec<Option<String>>, Vec<Option<f64>>);
 
-/// The relation for which each head beats the best fixed offset by most.
+/// The relation for which each head beats the best fixed offset by most, of those for which it beats it beyond
+/// chance: the lower end of its accuracy's interval is above the offset's accuracy. The interval is wide enough
+/// for the whole table: so many heads, directions and relations are looked at that of pure noise many would pass
+/// at 95 %.
 fn best_relations(run: &Run) -> Result<Option<BestRelations>, RunError> {
     let Some(counts) = SyntaxHeads::read(run)? else {
         return Ok(None);
@@ -439,6 +442,8 @@ fn best_relations(run: &Run) -> Result<Option<BestRelations>, RunError> {
     let mut names = vec![None; heads];
     let mut accuracies = vec![None; heads];
     let mut gains = vec![0.0; heads];
+    let looks = heads * counts.directions() * counts.axes.relations.len();
+    let z = corrected_z(looks as f64);
     for (row, relation) in counts.axes.relations.iter().enumerate() {
         let (name, total) = (relation.relation.as_str(), relation.total as f64);
         if total < FEWEST || matches!(name, "punct" | "root" | "") || name.starts_with("all") {
@@ -450,7 +455,7 @@ fn best_relations(run: &Run) -> Result<Option<BestRelations>, RunError> {
             for at in 0..heads {
                 let correct = counts.correct(direction, at, row);
                 let gain = (correct - baseline) / total;
-                if gain > gains[at] {
+                if gain > gains[at] && lower_bound(correct, total, z) > baseline / total {
                     gains[at] = gain;
                     names[at] = Some(name.to_owned());
                     accuracies[at] = Some(correct / total);
@@ -459,4 +464,37 @@ fn best_relations(run: &Run) -> Result<Option<BestRelations>, RunError> {
         }
     }
     Ok(Some((names, accuracies)))
+}
+
+/// Standard errors to each side of an interval that holds for all of so many looks at 95 %, by the bound
+/// `P(Z > z) <= exp(-z²/2) / 2` on the normal tail: a little wider than need be.
+fn corrected_z(looks: f64) -> f64 {
+    let tail = 0.05 / looks.max(1.0);
+    (2.0 * (1.0 / tail).ln()).sqrt()
+}
+
+/// The lower end of Wilson's interval (1927) of a share.
+fn lower_bound(correct: f64, total: f64, z: f64) -> f64 {
+    let (share, z2) = (correct / total, z * z);
+    let middle = share + z2 / (2.0 * total);
+    let spread = z * (share * (1.0 - share) / total + z2 / (4.0 * total * total)).sqrt();
+    (middle - spread) / (1.0 + z2 / total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_wilsons() {
+        // The ends of Wilson's interval solve |share - p| = z sqrt(p (1 - p) / n).
+        for (correct, total, z) in [(13.0, 39.0, 1.96), (1.0, 2.0, 4.0), (500.0, 501.0, 3.0)] {
+            let low = lower_bound(correct, total, z);
+            let distance = z * (low * (1.0 - low) / total).sqrt();
+            assert!((correct / total - low - distance).abs() < 1e-12, "{low}");
+        }
+        // The bound lies above the exact quantile of the normal distribution at 0.025 / 1000, 4.0556.
+        let z = corrected_z(1000.0);
+        assert!(z > 4.055_6 && z < 4.6, "{z}");
+    }
 }

@@ -92,3 +92,34 @@ fn each_is_compared_with_itself() {
     let error = compare(&open("mask"), &open("prune")).unwrap_err();
     assert!(matches!(error, Error::DifferentCommands { .. }));
 }
+
+#[test]
+fn lines_by_layer_have_the_errors_of_their_table() {
+    let document = report(&open("patterns")).unwrap();
+    let html = document.render().unwrap();
+    assert!(html.contains("standard errors to each side"));
+    let mut figures = document.figures();
+    let figure = figures
+        .find(|figure| figure.id() == "entropy-by-layer")
+        .unwrap();
+    // Each point says how far its mean may be off.
+    assert!(figure.file().contains("all rows, layer 0: ") && html.contains(" to "));
+    let said = html.split("all rows, layer 0: ").nth(1).unwrap();
+    let said = said.split(['<', '"']).next().unwrap();
+    let numbers: Vec<f64> = said
+        .split(|c: char| !c.is_ascii_digit() && c != '.')
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let [mean, low, high] = numbers[..] else {
+        panic!("{said}")
+    };
+    assert!(low < mean && mean < high, "{said}");
+}
+
+#[test]
+fn headings_name_no_path_and_counts_have_their_number() {
+    for name in ALL {
+        let html = report(&open(name)).unwrap().render().unwrap();
+        assert!(!html.contains(">1 threads<"), "{name}");
+    }
+}

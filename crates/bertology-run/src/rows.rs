@@ -15,7 +15,7 @@ row! {
         /// Normalised as the run's options say.
         importance: Option<f64>,
         /// Before any normalisation.
-        raw: Option<f64>,
+        importance_raw: Option<f64>,
         /// Mean entropy of attention, nats.
         entropy: Option<f64>,
         /// 0 is the most important.

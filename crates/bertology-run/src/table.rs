@@ -205,6 +205,9 @@ impl<T: Value> Cell for More<Option<T>> {
     }
 }
 
+/// Columns and what earlier versions called them.
+const RENAMED: [(&str, &str); 1] = [("importance_raw", "raw")];
+
 /// The fields of a row that is read.
 #[derive(Debug)]
 pub struct Cells<'a> {
@@ -219,7 +222,11 @@ pub struct Cells<'a> {
 
 impl Cells<'_> {
     fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column == name)
+        let find = |name: &str| self.columns.iter().position(|column| column == name);
+        find(name).or_else(|| {
+            let (_, old) = RENAMED.iter().find(|(new, _)| *new == name)?;
+            find(old)
+        })
     }
 
     fn text(&self, at: usize) -> &str {

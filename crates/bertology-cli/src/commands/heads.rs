@@ -10,7 +10,7 @@ use crate::show::Screen;
 use crate::show::escape::name;
 use crate::show::text::plural;
 
-/// Columns of a terminal.
+/// Columns where the output goes to no terminal.
 const WIDTH: usize = 80;
 
 pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
@@ -22,7 +22,9 @@ pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
     let runs: Result<Vec<_>, _> = args.runs.iter().map(|path| pages::open(path)).collect();
     let joined = bertology_report::join(&runs?).map_err(|error| pages::failure(&error))?;
     let (names, rows) = (joined.names(), joined.rows());
-    screen.say(&text(&names, &rows));
+    let terminal = terminal_size::terminal_size_of(std::io::stdout());
+    let width = terminal.map_or(WIDTH, |(width, _)| usize::from(width.0));
+    screen.say(&text(&names, &rows, width));
     if let Some(path) = &args.output {
         pages::write(path, &joined.csv())?;
         screen.say(&format!("The table is {}", path.display()));
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
 }
 
 /// As many columns as fit, and how many there are besides.
-fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
+fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)], terminal: usize) -> String {
     let names: Vec<_> = names.iter().map(|other| name(other)).collect();
     let rows: Vec<_> = rows
         .iter()
@@ -51,7 +53,7 @@ fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
     let mut used = "layer  head".len();
     for (at, name) in names.iter().enumerate() {
         let next = width(at, name);
-        if used + next > WIDTH {
+        if used + next > terminal {
             break;
         }
         used += next;
@@ -71,9 +73,19 @@ fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
     let hidden = names.len() - widths.len();
     if hidden > 0 {
         let more = plural(hidden as u64, "more column");
-        lines.push(format!(
-            "{more}: --output FILE.csv and --html FILE have them all"
-        ));
+        let which = names.get(widths.len()..).unwrap_or_default().join(", ");
+        let text = format!("{more} ({which}): --output FILE.csv and --html FILE have them all");
+        let mut line = String::new();
+        for word in text.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > terminal {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
     }
     lines.join("\n")
 }
@@ -81,4 +93,32 @@ fn text(names: &[&str], rows: &[((usize, usize), Vec<String>)]) -> String {
 /// Padded by characters, which `format!` counts as well.
 fn right(text: &str, width: usize) -> String {
     format!("{text:>width$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wider_terminal_shows_more_columns_and_the_rest_is_named() {
+        let names: Vec<String> = (0..23).map(|at| format!("column {at}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let rows = [((0, 0), vec!["0.123".to_owned(); 23])];
+        for (width, shown) in [(80, 6), (120, 10), (400, 23)] {
+            let text = text(&names, &rows, width);
+            let first = text.lines().next().unwrap_or_default();
+            assert_eq!(first.matches("column").count(), shown, "{text}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= width),
+                "{text}"
+            );
+            // Broken across lines as it may be.
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(
+                names.iter().filter(|name| words.contains(**name)).count(),
+                23,
+                "{text}"
+            );
+        }
+    }
 }

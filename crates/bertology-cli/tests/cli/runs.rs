@@ -57,7 +57,7 @@ fn importance_fills_its_folder() {
     let heads = toy.table("run/heads.csv");
     assert_eq!(
         heads[0].join(","),
-        "layer,head,importance,raw,entropy,rank,live"
+        "layer,head,importance,importance_raw,entropy,rank,live"
     );
     assert_eq!(heads.len(), 1 + LAYERS * HEADS);
     let row = &heads[1 + 2 * HEADS + 3];

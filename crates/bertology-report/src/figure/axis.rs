@@ -80,6 +80,9 @@ impl Axis {
         let mut found = ticks(self.low, self.high, most);
         if self.whole {
             found.retain(|(value, _)| value.fract() == 0.0);
+            for (value, label) in &mut found {
+                *label = minus(&format!("{value:.0}"));
+            }
         }
         found
     }
@@ -205,6 +208,13 @@ mod tests {
         assert_eq!(labels(-0.013, 0.021), ["−0.01", "0.00", "0.01", "0.02"]);
         assert_eq!(labels(0.0, 3e-7), ["0", "1e−7", "2e−7", "3e−7"]);
         assert!(labels(1.0, 1.0).is_empty());
+    }
+
+    #[test]
+    fn whole_numbers_have_no_decimals() {
+        let axis = Axis::of("layer", [0.0, 1.0]).whole();
+        let labels: Vec<String> = axis.ticks(12).into_iter().map(|(_, label)| label).collect();
+        assert_eq!(labels, ["0", "1"]);
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Lines {
         };
         let left = self.y.label_width(5) + 32.0;
         let plot = (WIDTH - left - right).max(200.0);
-        let frame = [left, 14.0, left + plot, 14.0 + HEIGHT];
+        let top = if self.chosen.is_some() { 20.0 } else { 14.0 };
+        let frame = [left, top, left + plot, top + HEIGHT];
         let mut svg = Svg::new(left + plot + right, frame[3] + 44.0);
         self.y.draw_upright(&mut svg, frame, 5);
         self.draw_x(&mut svg, frame);
@@ -204,24 +205,13 @@ impl Lines {
     }
 }
 
-/// A ring, a line down to the axis, and a text on the side with room.
+/// A ring, a line up to the edge, and a text above it, where neither curves nor other names are.
 fn point_out(svg: &mut Svg, chosen: &Chosen, frame: [f64; 4], [x, y]: [f64; 2]) {
     let style = Style::stroke(Paint::Warm, 1.2).dashed("2 3");
-    svg.line([x, y + 8.0], [x, frame[3]], style);
+    svg.line([x, frame[1]], [x, y - 8.0], style);
     svg.circle([x, y], 7.5, Style::stroke(Paint::Warm, 2.0), None);
-    let needed = width(&chosen.text, SMALL);
-    let fits_left = x - frame[0] > needed + 16.0;
-    let (at, anchor) = if fits_left {
-        (x - 10.0, Anchor::End)
-    } else {
-        (x + 10.0, Anchor::Start)
-    };
-    // Near the axis, where the curve of a score that fell is far.
-    svg.text(
-        [at, frame[3] - 9.0],
-        SMALL,
-        Paint::Warm,
-        anchor,
-        &chosen.text,
-    );
+    let half = width(&chosen.text, SMALL) / 2.0;
+    let at = x.clamp(frame[0] + half, (frame[2] - half).max(frame[0] + half));
+    let above = [at, frame[1] - 4.0];
+    svg.text(above, SMALL, Paint::Warm, Anchor::Middle, &chosen.text);
 }

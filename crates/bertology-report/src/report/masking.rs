@@ -87,6 +87,9 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
         .collect();
     if let Some(speed) = speed {
         let beside = match timing.and_then(|timing| timing.range) {
+            Some((low, high)) if (low..=high).contains(&1.0) => {
+                format!("times as fast, {low:.2} to {high:.2}: no difference that can be told")
+            }
             Some((low, high)) => format!("times as fast, {low:.2} to {high:.2}"),
             None => "times as fast".into(),
         };

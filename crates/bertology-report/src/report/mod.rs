@@ -76,7 +76,7 @@ pub fn report(run: &Run) -> Result<Document, RunError> {
     parts.record();
     let model = run.model();
     let facts = [
-        model.name.clone(),
+        brief_name(&model.name),
         model.family.clone(),
         format!(
             "{}, {}",
@@ -93,6 +93,16 @@ pub fn report(run: &Run) -> Result<Document, RunError> {
         sections: parts.sections,
         notes: parts.notes,
     })
+}
+
+/// A model's name for a heading: of a path on somebody's disk its last part; the whole path is in the record.
+pub(crate) fn brief_name(name: &str) -> String {
+    let hub_id = name.matches('/').count() <= 1 && !name.starts_with(['.', '/', '~']);
+    let path = std::path::Path::new(name);
+    match path.file_name() {
+        Some(last) if !hub_id => last.to_string_lossy().into_owned(),
+        _ => name.to_owned(),
+    }
 }
 
 /// What a command finds, as a heading.
@@ -180,7 +190,9 @@ impl Parts<'_> {
             let beside = if threads.is_empty() {
                 String::new()
             } else {
-                format!("{threads} threads")
+                threads
+                    .parse()
+                    .map_or(threads, |number| plural(number, "thread"))
             };
             numbers.push(("time".into(), seconds(total), beside));
         }
@@ -389,4 +401,23 @@ pub(crate) fn heads_table(quantities: &[&Quantity], first: &str, caption: &str) 
 pub(crate) fn both(before: f64, after: f64) -> (String, String) {
     let digits = |value: f64| crate::number::significant(value, 4);
     (digits(after), format!("before: {}", digits(before)))
+}
+
+#[cfg(test)]
+mod names {
+    use super::brief_name;
+
+    #[test]
+    fn a_heading_names_a_model_and_no_path() {
+        for (name, brief) in [
+            ("gpt2", "gpt2"),
+            ("openai-community/gpt2", "openai-community/gpt2"),
+            ("/home/me/models/mrpc/", "mrpc"),
+            ("./mrpc", "mrpc"),
+            ("../a/mrpc", "mrpc"),
+            ("runs/a/model", "model"),
+        ] {
+            assert_eq!(brief_name(name), brief);
+        }
+    }
 }

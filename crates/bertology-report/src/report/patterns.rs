@@ -60,7 +60,7 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     for (id, title, keys) in GROUPS {
         figures.extend(
             by_layer(parts, keys)
-                .map(|figure| figure.named(id, title, "Mean over the layer's heads.")),
+                .map(|figure| figure.named(id, title, "Mean over the layer's heads, with at most 1.96 standard errors to each side.")),
         );
     }
     let uniform = parts.run.results::<PatternsResults>()?.uniform_entropy;
@@ -87,15 +87,35 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Means of layers as a line.
-fn line(name: &str, values: &HeadColumn) -> Series {
+/// Of a mean whose errors are known.
+const NORMAL: f64 = 1.96;
+
+/// Means of layers as a line. `errors` are the standard errors of the heads: all heads read the same texts, so the
+/// mean of a layer may be as far off as its heads are together, and no farther than their errors' mean says.
+fn line(name: &str, values: &HeadColumn, errors: Option<&HeadColumn>) -> Series {
+    let spread = errors.map(HeadColumn::layer_means).unwrap_or_default();
     let means = values.layer_means().into_iter().enumerate();
-    let points = means.filter_map(|(layer, mean)| Some(Point::new(layer as f64, mean?)));
+    let points = means.filter_map(|(layer, mean)| {
+        let mut point = Point::new(layer as f64, mean?);
+        if let Some(error) = spread.get(layer).copied().flatten() {
+            point.low = Some(point.y - NORMAL * error);
+            point.high = Some(point.y + NORMAL * error);
+        }
+        Some(point)
+    });
     Series {
         name: name.to_owned(),
         points: points.collect(),
         reference: false,
     }
+}
+
+/// The standard errors of a number of every head, where the run wrote them.
+fn errors(parts: &Parts<'_>, key: &str) -> Option<HeadColumn> {
+    let rows = parts.run.rows::<PatternRow>().ok().flatten()?;
+    let key = key.strip_prefix("attention_").unwrap_or(key);
+    let errors = parts.run.per_head(&rows, |row| row.standard_error.filter(|_| row.key == key));
+    errors.ok()
 }
 
 fn layers(parts: &Parts<'_>) -> Axis {
@@ -106,7 +126,7 @@ fn layers(parts: &Parts<'_>) -> Axis {
 fn by_layer(parts: &Parts<'_>, keys: &[(&str, &str)]) -> Option<Figure> {
     let found = keys.iter().filter_map(|(key, name)| {
         let quantity = parts.quantity(key)?;
-        Some(line(name, &quantity.values))
+        Some(line(name, &quantity.values, errors(parts, key).as_ref()))
     });
     let series: Vec<Series> = found.filter(|series| !series.points.is_empty()).collect();
     draw(parts, "mean attention", series)
@@ -116,7 +136,8 @@ fn draw(parts: &Parts<'_>, name: &str, series: Vec<Series>) -> Option<Figure> {
     let values = series
         .iter()
         .flat_map(|series| &series.points)
-        .map(|point| point.y);
+        .flat_map(|point| [Some(point.y), point.low, point.high])
+        .flatten();
     let y = Axis::of(name, values).with_zero().rounded(5);
     (!series.is_empty()).then(|| {
         let lines = Lines {
@@ -138,7 +159,7 @@ fn entropy(parts: &Parts<'_>, uniform: Option<f64>) -> Option<Figure> {
         ("entropy_last", "last row"),
     ] {
         if let Some(quantity) = parts.quantity(key) {
-            series.push(line(name, &quantity.values));
+            series.push(line(name, &quantity.values, errors(parts, key).as_ref()));
         }
     }
     if series.is_empty() {
@@ -156,7 +177,8 @@ fn entropy(parts: &Parts<'_>, uniform: Option<f64>) -> Option<Figure> {
     Some(figure.named(
         "entropy-by-layer",
         "Entropy of attention, by layer",
-        "Mean over the layer's heads; dashed: a head that looks at all tokens alike.",
+        "Mean over the layer's heads, with at most 1.96 standard errors to each side; dashed: a head that looks at all \
+         tokens alike.",
     ))
 }
 
@@ -193,7 +215,7 @@ fn by_class(
     for name in distinct(rows.all.iter().map(|row| row.class.as_str())) {
         let of_class = |row: &GradientRow| value(row).filter(|_| row.class == name);
         let values = parts.run.per_head(rows, of_class)?;
-        series.push(line(&format!("to {name}"), &values));
+        series.push(line(&format!("to {name}"), &values, None));
     }
     series.retain(|series| !series.points.is_empty());
     let caption =
