@@ -8,14 +8,15 @@ use bertology::attention::{
 };
 use bertology::corpus::CorpusOptions;
 use bertology::data::conllu::Treebank;
-use bertology::data::{Columns, DataError, Documents, LabelOrder, TableFormat};
+use bertology::data::{Columns, DataError, Documents, Header, TableFormat};
 use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
 use crate::args::{
-    DataArgs, DocumentsArg, InputArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
+    DataArgs, DocumentsArg, HeaderArg, InputArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
     SequenceArgs, SourceArgs, TooLongArg, TreebankArgs,
 };
+use crate::assumptions;
 use crate::failure::Failure;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
@@ -64,12 +65,25 @@ pub(crate) fn corpus(opened: &Opened, data: &DataArgs, screen: &Screen) -> Resul
     options.max_length = data.sequence.max_length();
     options.too_long = data.sequence.too_long();
     options.stride = data.sequence.stride();
-    if data.source.swapped_mnli_labels {
-        options.label_order = LabelOrder::SwappedMnli;
-    }
+    options.label_order = data.source.order();
     let causal = matches!(options.objective, Some(Objective::CausalLm { .. }));
     let source = source(&data.source, causal, screen)?;
-    Corpus::new(&opened.model, source, &options).map_err(|e| failure(&e))
+    let corpus = Corpus::new(&opened.model, source, &options).map_err(|error| match error {
+        bertology::Error::NoLabels { path, found, .. } if data.source.text.is_some() => {
+            Failure::input(format!(
+                "{}: plain text has no labels, which {} needs, {found}; give --data FILE --text-column COLUMN \
+                 --label-column COLUMN, or --task NAME --data FOLDER, or --objective mlm or lm if it holds that \
+                 head, or look at its heads with `bertology patterns`, `cluster` or `extract`, which take --text",
+                path.display(),
+                opened.located.name
+            ))
+        }
+        error => failure(&error),
+    })?;
+    if corpus.labels().is_some() {
+        assumptions::say_labels(opened, &data.source, screen);
+    }
+    Ok(corpus)
 }
 
 /// What the user wants the model to be scored for.
@@ -168,6 +182,13 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
     };
     let source = if let Some(path) = &args.text {
         split("give the file itself as --text")?;
+        if !path.exists() {
+            return Err(Failure::work(format!(
+                "{}: no such file; --text takes a file of texts (`bertology extract` and `bertology view` take a \
+                 text itself, in quotes behind MODEL)",
+                path.display()
+            )));
+        }
         Source::text(
             path,
             match args.documents.unwrap_or(DocumentsArg::Line) {
@@ -214,6 +235,17 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
             (None, Some(text)) => {
                 split("with --text-column give the file itself as --data")?;
                 let mut columns = Columns::text(text);
+                columns.header = match args.header {
+                    None => Header::Guess,
+                    Some(_) if matches!(TableFormat::from_path(path), Ok(TableFormat::Jsonl)) => {
+                        return Err(Failure::input(format!(
+                            "--header is for .tsv and .csv, and the lines of {} name their columns; leave it out",
+                            path.display()
+                        )));
+                    }
+                    Some(HeaderArg::Yes) => Header::Present,
+                    Some(HeaderArg::No) => Header::Absent,
+                };
                 if let Some(pair) = &args.pair_column {
                     columns = columns.with_pair(pair);
                 }
@@ -232,6 +264,18 @@ fn glue(path: &Path, task: &str, split: Option<&str>) -> Result<Source, Failure>
     let task: Task = task.parse().map_err(unknown)?;
     let split: Split = split.unwrap_or("dev").parse().map_err(unknown)?;
     Source::glue(path, task, split).map_err(|e| failure(&e.into()))
+}
+
+/// Words of the command line that were perhaps meant as one text.
+pub(crate) fn note_words(texts: &[String], taken: &str, screen: &Screen) {
+    let word = |text: &String| text.split_whitespace().count() == 1;
+    if texts.len() > 1 && texts.iter().all(word) {
+        screen.note(&format!(
+            "{} words are {taken}; quotes make them one text: \"{}\"",
+            texts.len(),
+            texts.join(" ")
+        ));
+    }
 }
 
 /// The texts of a study of attention, read once to the end.

@@ -2,6 +2,7 @@
 //! which formula, is the library's part.
 
 mod args;
+mod assumptions;
 mod command;
 mod commands;
 mod cut_short;

@@ -89,7 +89,8 @@ pub(crate) fn write(
     for name in [CHUNKS, PREDICTIONS] {
         let path = folder.path().join(name);
         if path.exists() {
-            let bytes = bertology_file::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+            let bytes =
+                bertology_file::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
             files.insert(name.to_owned(), sha256(&bytes));
         }
     }

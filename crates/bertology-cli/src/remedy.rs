@@ -19,7 +19,9 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         }
         Error::Hub(error) => of_hub(error),
         Error::Data(error) => of_data(error),
-        Error::NoClassifier { .. } => Some("plain text is named with --text FILE"),
+        Error::NoClassifier { .. } => {
+            Some("plain text is named with --text FILE, and scored without --objective label")
+        }
         Error::NoLabels { .. } => {
             Some("say --split dev, --label-column COLUMN, or --objective mlm or lm")
         }
@@ -39,7 +41,9 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NotInParts { .. } => Some("leave --part out"),
         Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
         Error::LongPair { .. } => Some("say --too-long cut"),
-        Error::StrideOfNothing { .. } => Some("say --too-long window, or leave --stride out"),
+        Error::StrideOfNothing { .. } => {
+            Some("leave --stride out, or where texts have no labels say --too-long window")
+        }
         Error::NoTargets { .. } => {
             Some("--bos puts such a token before each text, where the tokenizer has one")
         }
@@ -79,11 +83,24 @@ fn of_data(error: &DataError) -> Option<&'static str> {
         DataError::UnknownTask { .. } | DataError::NotAFolder { .. } => {
             Some("--text-column and --label-column name them")
         }
+        DataError::UnknownLabel { known, .. } if unnamed(known) => {
+            Some("--label-order says what the classes are, from 0 on")
+        }
+        DataError::HeaderUnclear { .. } => Some("--header yes or --header no says it"),
+        DataError::NoSuchNumber { .. } => Some("--header yes says that line 1 names the columns"),
+        DataError::OrderNotApplicable { .. } => Some("--label-order gives it"),
+        DataError::SwapNotApplicable { .. } => Some("leave --swapped-mnli-labels out"),
         DataError::MissingFile { .. } => Some("--split chooses it"),
         DataError::Unlabelled { .. } => Some("say --split dev or --label-column COLUMN"),
         DataError::LabelCount { .. } => Some("--task names it"),
         _ => None,
     }
+}
+
+/// Whether the model has made-up names for its classes.
+pub(crate) fn unnamed(labels: &[String]) -> bool {
+    let mut labels = labels.iter().enumerate();
+    labels.all(|(id, label)| *label == format!("LABEL_{id}"))
 }
 
 /// The same for what pages are made of.

@@ -10,6 +10,7 @@ use bertology::normalize::{self, Normalization};
 use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable, Objective, TokenMasking};
 
 use crate::args::{GranularityArg, ScoreArgs};
+use crate::assumptions;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::session::{Opened, failure};
@@ -160,12 +161,14 @@ fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
 /// Skipped rows of texts deserve a word.
 pub(crate) fn note_skipped_texts(texts: &TextSupply, screen: &Screen) {
     if let TextSupply::File(texts) = texts {
+        assumptions::say_header(texts.info(), screen);
         note_skipped_lines(texts.info(), screen);
     }
 }
 
 /// Skipped rows and documents deserve a word.
 pub(crate) fn note_skipped(corpus: &Corpus, screen: &Screen) {
+    assumptions::say_data(corpus, screen);
     note_skipped_lines(corpus.info(), screen);
     let Some(documents) = corpus.documents() else {
         return;

@@ -67,6 +67,10 @@ impl LineReader {
         self.inner.size()
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Another reader of the same file, at its beginning.
     pub(crate) fn again(&self) -> Result<Self, DataError> {
         Self::open(&self.path, self.limit, &self.content)

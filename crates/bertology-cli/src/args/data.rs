@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bertology::data::LabelOrder;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -49,6 +50,27 @@ pub(crate) struct SourceArgs {
         requires = "text_column"
     )]
     pub(crate) label_column: Option<String>,
+    /// Own table (.tsv, .csv): whether line 1 names the columns [default: yes if a column is given by name,
+    /// else as the first rows look].
+    #[arg(
+        long,
+        value_name = "YES/NO",
+        help_heading = "Data",
+        requires = "text_column"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) header: Option<HeaderArg>,
+    /// For a model that does not name its classes: the label of class 0, of class 1, and so on, as the
+    /// file writes them, with commas between.
+    #[arg(
+        long,
+        value_name = "LABELS",
+        help_heading = "Data",
+        value_delimiter = ','
+    )]
+    #[arg(conflicts_with_all = ["swapped_mnli_labels", "text", "token_ids"])]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) label_order: Vec<String>,
     /// Labels of MNLI as transformers orders them for RoBERTa: contradiction, neutral, entailment.
     #[arg(long, help_heading = "Data")]
     pub(crate) swapped_mnli_labels: bool,
@@ -87,6 +109,27 @@ pub(crate) struct DataArgs {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) legacy: Legacy,
+}
+
+/// Whether the first line of a table is its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HeaderArg {
+    /// It is.
+    Yes,
+    /// It is an example.
+    No,
+}
+
+impl SourceArgs {
+    /// What the classes of a model that does not name them are.
+    pub(crate) fn order(&self) -> LabelOrder {
+        match (&self.label_order, self.swapped_mnli_labels) {
+            (_, true) => LabelOrder::SwappedMnli,
+            (labels, false) if labels.is_empty() => LabelOrder::Task,
+            (labels, false) => LabelOrder::Given(labels.clone()),
+        }
+    }
 }
 
 /// What is one document of plain text.

@@ -33,6 +33,54 @@ pub(crate) struct Legacy {
     server_port: Option<String>,
 }
 
+/// The script's options of masking, given to a command that masks nothing.
+#[derive(Debug, Args)]
+pub(crate) struct LegacyMasking {
+    #[arg(long, hide = true, value_name = "NAME")]
+    metric_name: Option<String>,
+    #[command(flatten)]
+    steps: LegacySteps,
+}
+
+/// The same for a command that has a metric of its own.
+#[derive(Debug, Args)]
+pub(crate) struct LegacySteps {
+    #[arg(long, hide = true, value_name = "T", allow_negative_numbers = true)]
+    masking_threshold: Option<f64>,
+    #[arg(long, hide = true, value_name = "SHARE", allow_negative_numbers = true)]
+    masking_amount: Option<f64>,
+}
+
+impl LegacyMasking {
+    /// Says what has no effect.
+    pub(crate) fn note(&self, note: &mut dyn FnMut(&str)) {
+        if self.metric_name.is_some() {
+            note(&without_masking("--metric_name"));
+        }
+        self.steps.note(note);
+    }
+}
+
+impl LegacySteps {
+    /// Says what has no effect.
+    pub(crate) fn note(&self, note: &mut dyn FnMut(&str)) {
+        for (given, name) in [
+            (self.masking_threshold.is_some(), "--masking_threshold"),
+            (self.masking_amount.is_some(), "--masking_amount"),
+        ] {
+            if given {
+                note(&without_masking(name));
+            }
+        }
+    }
+}
+
+fn without_masking(name: &str) -> String {
+    format!(
+        "{name} has no effect: nothing is masked here; `bertology mask` and `bertology prune` obey it"
+    )
+}
+
 /// Which command the options were given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Masks {

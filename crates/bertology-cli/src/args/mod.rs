@@ -26,9 +26,9 @@ use crate::failure::Failure;
 
 pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
-pub(crate) use data::{DataArgs, DocumentsArg, ObjectiveArg, SourceArgs};
+pub(crate) use data::{DataArgs, DocumentsArg, HeaderArg, ObjectiveArg, SourceArgs};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
-pub(crate) use legacy::{Legacy, Masks, normalise};
+pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
@@ -431,6 +431,9 @@ pub(crate) struct ImportanceOwn {
     /// Score the heads of the model with this head mask on: .npy or .json, 1 keeps, 0 masks.
     #[arg(long, value_name = "FILE", help_heading = "Importance")]
     pub(crate) mask: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: LegacyMasking,
 }
 
 /// `bertology ablate`
@@ -455,6 +458,9 @@ pub(crate) struct AblateOwn {
         help_heading = "Ablation"
     )]
     pub(crate) metric: Option<String>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: LegacySteps,
 }
 
 /// `bertology mask`
@@ -542,6 +548,9 @@ pub(crate) struct EvaluateOwn {
     /// Heads to mask: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated.
     #[arg(long, value_name = "HEADS", conflicts_with = "mask")]
     pub(crate) heads: Vec<String>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) legacy: LegacyMasking,
 }
 
 /// `bertology inspect`

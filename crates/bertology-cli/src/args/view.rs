@@ -22,7 +22,7 @@ pub(crate) struct ViewArgs {
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
     /// The text, and a second one to make a pair.
-    #[arg(value_name = "TEXT", num_args = 0..=2)]
+    #[arg(value_name = "TEXT", num_args = 0..)]
     pub(crate) texts: Vec<String>,
     /// Cut the text to so many tokens, special ones included [default: a text beyond the model's limit
     /// is an error].

@@ -9,6 +9,7 @@ use bertology_run::results::{AblateResults, AblatedHead, finite};
 use serde_json::json;
 
 use crate::args::{AblateArgs, Masks};
+use crate::assumptions;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
@@ -40,6 +41,7 @@ impl StudyCommand for AblateArgs {
 
     fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
         let note = &mut |text: &str| screen.note(text);
+        self.own.legacy.note(note);
         self.input.obey_legacy(Masks::No, &self.model, note)
     }
 
@@ -111,6 +113,10 @@ impl StudyCommand for AblateArgs {
         };
         if let Some(folder) = ended.folder {
             removals.write(folder)?;
+        }
+        if self.own.mask.is_none() {
+            let (metrics, confusion) = (&found.whole.metrics, &found.whole.confusion);
+            assumptions::say_chance(corpus, metrics, confusion, ended.screen);
         }
         Ok(Shown {
             results: json!(results(removals, metric)),

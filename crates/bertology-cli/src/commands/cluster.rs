@@ -25,6 +25,9 @@ use crate::show::text::{count, plural, seconds};
 use crate::show::{Screen, passages as show, plane};
 use crate::study;
 
+/// A cut that leaves this share of the heads in one cluster tells little of them.
+const LOPSIDED: f64 = 0.9;
+
 /// What is opened besides the model.
 pub(crate) struct Input {
     texts: TextSupply,
@@ -254,9 +257,20 @@ impl<'a> Found<'a> {
             0 | 1 => String::new(),
             tried => format!(", the best of {tried} cuts"),
         };
+        // So the largest is all heads but a few.
+        let largest = clusters.members().iter().map(Vec::len).max().unwrap_or(0);
+        let apart = self.heads.len() - largest;
+        let lopsided = match clusters.count {
+            2.. if largest as f64 >= LOPSIDED * self.heads.len() as f64 => format!(
+                "\n\nThis cut sets {} apart and leaves {largest} together: it finds outliers, not groups. \
+                 --clusters K\ncuts into K clusters.",
+                plural(apart as u64, "head")
+            ),
+            _ => String::new(),
+        };
         format!(
             "{} of heads that look alike{chosen} (mean silhouette {:.2})\n(layers and heads \
-             counted from 0)\n{}\n\nMap, by cluster; {} where several share a place (relative \
+             counted from 0)\n{}{lopsided}\n\nMap, by cluster; {} where several share a place (relative \
              stress {:.3})\n{}",
             plural(clusters.count as u64, "cluster"),
             clusters.mean_silhouette(),

@@ -79,7 +79,28 @@ fn text(found: &Comparison) -> String {
     for shift in &found.shifts {
         text.push_str(&missing(shift));
     }
+    if !found.differences.is_empty() {
+        text.push_str("\n\nNot the same in both:");
+    }
+    for (name, a, b) in &found.differences {
+        let _ = write!(text, "\n  {name}: {} in A, {} in B", brief(a), brief(b));
+    }
     text
+}
+
+/// The beginning of what is too long for a line, and the end of a path.
+fn brief(value: &str) -> String {
+    const MOST: usize = 22;
+    let all = value.chars().count();
+    if all <= MOST {
+        return value.to_owned();
+    }
+    if value.contains('/') {
+        let kept: String = value.chars().skip(all - MOST).collect();
+        return format!("…{kept}");
+    }
+    let kept: String = value.chars().take(MOST).collect();
+    format!("{kept}…")
 }
 
 fn coefficient(value: f64) -> String {

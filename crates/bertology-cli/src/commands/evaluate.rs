@@ -7,6 +7,7 @@ use bertology_run::results::EvaluateResults;
 use serde_json::json;
 
 use crate::args::{EvaluateArgs, Masks};
+use crate::assumptions;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
@@ -35,6 +36,7 @@ impl StudyCommand for EvaluateArgs {
 
     fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
         let note = &mut |text: &str| screen.note(text);
+        self.own.legacy.note(note);
         self.input.obey_legacy(Masks::No, &self.model, note)
     }
 
@@ -102,6 +104,10 @@ impl StudyCommand for EvaluateArgs {
             let heads = mask.masked().filter(|id| model.has_head(*id));
             heads.map(|id| id.to_string()).collect::<Vec<_>>()
         });
+        if input.mask.is_none() {
+            let (metrics, confusion) = (&found.metrics, &found.confusion);
+            assumptions::say_chance(&input.corpus, metrics, confusion, ended.screen);
+        }
         let mut text = String::new();
         if let Some(masked) = &masked {
             let all = plural(model.heads().count() as u64, "head");

@@ -4,7 +4,6 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use bertology::data::LabelOrder;
 use bertology::extract::{
     ExtractOptions, ExtractState, Extraction, Float, Format, GradientOf, Heads, Layers, Pool,
     Request, Summary, TextCounts, Texts,
@@ -18,8 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::Done;
 use crate::args::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, TooLongArg, ValueArgs};
+use crate::assumptions;
 use crate::command::{self, Ended, Shown, Stage, StudyCommand};
-use crate::data;
+use crate::data::{self, note_words};
 use crate::failure::Failure;
 use crate::record::Run;
 use crate::run_folder::RunFolder;
@@ -66,6 +66,9 @@ impl StudyCommand for ExtractArgs {
         let request = request(&self.own.wanted, objective, opened.model.architecture())?;
         let mut watcher = Watcher::new(screen);
         let (options, work) = (options(self), command::work(&self.work));
+        if objective == Some(GradientOf::Label) {
+            assumptions::say_labels(opened, &self.input.source, screen);
+        }
         let plan = Extraction::new(&opened.model, texts, &request, options, &work, &mut watcher);
         screen.stop();
         plan.map_err(|e| failure(&e))
@@ -122,6 +125,9 @@ impl StudyCommand for ExtractArgs {
     }
 
     fn notes(&self, plan: &Extraction, screen: &Screen) {
+        if let Some(info) = plan.info() {
+            assumptions::say_header(info, screen);
+        }
         note_texts(plan, options(self), screen);
     }
 
@@ -247,9 +253,7 @@ fn options(args: &ExtractArgs) -> ExtractOptions {
     options.bos = input.sequence.bos;
     options.allow_nonfinite = own.allow_nonfinite;
     options.shard_size = own.shard_size.get();
-    if input.source.swapped_mnli_labels {
-        options.label_order = LabelOrder::SwappedMnli;
-    }
+    options.label_order = input.source.order();
     options
 }
 
@@ -261,6 +265,7 @@ fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
         )));
     }
     if !args.texts.is_empty() {
+        note_words(&args.texts, "each a text of its own", screen);
         let most = source.limit.unwrap_or(usize::MAX);
         return Ok(Texts::given(args.texts.iter().take(most)));
     }

@@ -8,6 +8,7 @@ use bertology_run::results::ImportanceResults;
 use serde_json::json;
 
 use crate::args::{ImportanceArgs, Masks};
+use crate::assumptions;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
@@ -37,6 +38,7 @@ impl StudyCommand for ImportanceArgs {
 
     fn prepare(&mut self, screen: &Screen) -> Result<(), Failure> {
         let note = &mut |text: &str| screen.note(text);
+        self.own.legacy.note(note);
         self.input.obey_legacy(Masks::No, &self.model, note)
     }
 
@@ -106,6 +108,10 @@ impl StudyCommand for ImportanceArgs {
             scores.write(folder)?;
         }
         let evaluation = &found.evaluation;
+        if input.mask.is_none() {
+            let (metrics, confusion) = (&evaluation.metrics, &evaluation.confusion);
+            assumptions::say_chance(&input.corpus, metrics, confusion, ended.screen);
+        }
         Ok(Shown {
             results: json!(ImportanceResults {
                 granularity: input.granularity.to_string(),

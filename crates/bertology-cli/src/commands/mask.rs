@@ -1,5 +1,6 @@
 //! `bertology mask`: mask heads, least important first, until the score falls below a threshold.
 
+use bertology::chance::chance_of;
 use bertology::drive::Work;
 use bertology::evaluate::LOSS;
 use bertology::masking::{
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Done;
 use crate::args::{MaskArgs, MaskingArgs, Masks, RecomputeArg, ScoreArgs, ThresholdModeArg};
+use crate::assumptions;
 use crate::command;
 use crate::data;
 use crate::failure::Failure;
@@ -285,7 +287,26 @@ impl Searching<'_> {
             }
         }
         drop(graceful);
-        search.finish().map_err(|e| failure(&e))
+        if let Some(first) = search.state().steps.first() {
+            assumptions::say_chance(corpus, &first.metrics, &[], screen);
+        }
+        let outcome = search.finish().map_err(|e| failure(&e))?;
+        if let Some(chance) = chance_of(corpus, &outcome.metric)
+            && outcome.bound <= chance
+        {
+            screen.note(&format!(
+                "the bound {:.4} of {} is not above {chance:.4}, which chance gives: a model that knows nothing \
+                 passes it; a stricter --threshold stops before",
+                outcome.bound, outcome.metric
+            ));
+        }
+        if outcome.kept().live == 0 {
+            screen.note(
+                "every head is masked: the threshold passes a model without any; --threshold sets a stricter one, \
+                 --min-heads-per-layer N keeps heads",
+            );
+        }
+        Ok(outcome)
     }
 }
 

@@ -5,7 +5,6 @@ use bertology::attention::patterns::{
     TokenClasses,
 };
 use bertology::attention::{Packing, TextSupply};
-use bertology::data::LabelOrder;
 use bertology::drive::Study;
 use bertology::{Objective, OpenAs, TokenMasking};
 use bertology_run::registry::ENTROPY;
@@ -15,6 +14,7 @@ use bertology_run::table::More;
 use serde_json::json;
 
 use crate::args::{DenominatorsArg, GradientArgs, ObjectiveArg, PatternsArgs};
+use crate::assumptions;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data::{self, Wanted};
 use crate::failure::Failure;
@@ -56,11 +56,11 @@ impl StudyCommand for PatternsArgs {
         let texts = match (data::texts(opened, &self.input, screen)?, objective) {
             (texts, None) => texts,
             (TextSupply::File(texts), Some(objective)) => {
-                let order = match self.input.source.swapped_mnli_labels {
-                    true => LabelOrder::SwappedMnli,
-                    false => LabelOrder::Task,
-                };
-                let with_loss = texts.objective(objective, order);
+                let source = &self.input.source;
+                if objective == Objective::Labels {
+                    assumptions::say_labels(opened, source, screen);
+                }
+                let with_loss = texts.objective(objective, source.order());
                 TextSupply::File(with_loss.map_err(|e| failure(&e))?)
             }
             (TextSupply::Treebank(_), Some(_)) => {
@@ -174,8 +174,13 @@ fn objective(
 ) -> Result<Option<Objective>, Failure> {
     let gradients = &args.own.gradients;
     if !gradients.gradients {
-        if args.input.source.swapped_mnli_labels {
-            screen.note("--swapped-mnli-labels has no effect without --gradients");
+        for (given, name) in [
+            (args.input.source.swapped_mnli_labels, "--swapped-mnli-labels"),
+            (!args.input.source.label_order.is_empty(), "--label-order"),
+        ] {
+            if given {
+                screen.note(&format!("{name} has no effect without --gradients"));
+            }
         }
         return Ok(None);
     }

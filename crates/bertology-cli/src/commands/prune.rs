@@ -162,14 +162,11 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         folder: target.to_string_lossy().into_owned(),
         evaluation_before: comparison.before.as_ref().map(record::evaluation),
         evaluation_after: comparison.after.as_ref().map(record::evaluation),
-        timing: Some(timing(&comparison.timing)),
+        timing: comparison.timing.as_ref().map(timing),
         masking,
     });
     let document = run_folder::complete(Some(&folder), document)?;
-    screen.say(&format!(
-        "\n{}",
-        report(&pruned, &written, &comparison, args.keep_shape)
-    ));
+    screen.say(&format!("\n{}", report(&pruned, &written, &comparison)));
     screen.say(&format!(
         "The checkpoint is in {}\nThe record is in {}",
         target.display(),
@@ -270,7 +267,8 @@ fn kept(opened: &Opened, heads: &HeadSet) -> bertology::HeadMask {
 struct Comparison {
     before: Option<Evaluation>,
     after: Option<Evaluation>,
-    timing: Timing,
+    /// None where the checkpoint keeps its shape, and with it its speed.
+    timing: Option<Timing>,
     sequences: Vec<Sequence>,
 }
 
@@ -304,6 +302,15 @@ impl Comparison {
                 synthetic_sequences(opened.model.architecture(), number, length)
             }
         };
+        if args.keep_shape {
+            screen.stop();
+            return Ok(Self {
+                before,
+                after,
+                timing: None,
+                sequences,
+            });
+        }
         let mut options = TimingOptions::default();
         options.threads = work.threads;
         options.batch_tokens = work.batch_tokens.unwrap_or(options.batch_tokens);
@@ -321,7 +328,7 @@ impl Comparison {
         Ok(Self {
             before,
             after,
-            timing,
+            timing: Some(timing),
             sequences,
         })
     }
@@ -350,11 +357,26 @@ fn stopped(error: &Error) -> Failure {
     failure(error)
 }
 
-fn report(pruned: &Pruned, written: &Written, comparison: &Comparison, keep_shape: bool) -> String {
+/// How much faster the smaller model is, if it can be told.
+fn speed(timing: &Timing) -> String {
+    let (low, high) = timing.range;
+    let told = match (low..=high).contains(&1.0) {
+        true => "Neither faster nor slower as far as can be told:\n",
+        false => "",
+    };
+    format!(
+        "\n{told}{:.2} times as fast (forward passes of {}; {} pairs, {low:.2} to {high:.2})",
+        timing.speedup,
+        plural(timing.sequences as u64, "sequence"),
+        timing.before.len(),
+    )
+}
+
+fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String {
     let sizes = &pruned.sizes;
     let mut lines = vec![format!(
         "  {:<12} {:>14}  {:>14}  {:>9}",
-        "", "before", "after", "share"
+        "", "before", "after", "left"
     )];
     let mut row = |name: &str, before: String, after: String, share: String| {
         lines.push(format!(
@@ -378,6 +400,7 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison, keep_shap
     );
     row("file", bytes(before), bytes(after), percent(after, before));
     if let (Some(before), Some(after)) = (&comparison.before, &comparison.after) {
+        row("", String::new(), String::new(), "change".into());
         let values = before.metrics.iter().zip(after.metrics.iter());
         for ((name, before), (_, after)) in values {
             row(
@@ -394,19 +417,17 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison, keep_shap
             format!("{:+.4}", after.loss - before.loss),
         );
     }
-    let timing = &comparison.timing;
-    let (low, high) = timing.range;
-    lines.push(format!(
-        "\n{:.2} times as fast (forward passes of {}; {} pairs, {low:.2} to {high:.2})",
-        timing.speedup,
-        plural(timing.sequences as u64, "sequence"),
-        timing.before.len(),
-    ));
-    if keep_shape {
-        lines.push(
-            "The checkpoint has its full shape, with the heads zeroed: same scores, old size and \
-             speed.\nThe sizes and the speed above are those of really removing them."
+    match &comparison.timing {
+        Some(timing) => lines.push(speed(timing)),
+        None => lines.push(
+            "\nThe checkpoint has its full shape, with the heads zeroed: same scores, old size and \
+             speed.\nHeads and parameters above are those of really removing them."
                 .into(),
+        ),
+    }
+    if sizes.heads_after == 0 {
+        lines.push(
+            "No head is left: what the scores above are of does not look at other tokens.".into(),
         );
     }
     for (layer, head) in &written.report.zeroed_survivors {

@@ -46,7 +46,7 @@ pub(crate) fn text(counts: &CorefCounts) -> String {
         }
     }
     text.push_str(
-        "\n  The heads are those that find most on these very mentions. nearest, head match and\n  \
+        "\n  The heads are those that find most on these very mentions. nearest, head match\n  and \
          sieves name earlier mentions and read no attention.",
     );
     text

@@ -106,8 +106,8 @@ fn entropies(found: &Patterns) -> String {
         show: fraction,
     });
     format!(
-        "Entropy of attention in nats, and as a share of what is possible; a head that looks\n\
-         everywhere alike has {:.3}\n{}",
+        "Entropy of attention in nats, and as a share of what is possible; a head that\n\
+         looks everywhere alike has {:.3}\n{}",
         entropy.uniform,
         table(&columns)
     )

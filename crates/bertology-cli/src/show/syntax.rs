@@ -38,22 +38,29 @@ impl<'a> Shown<'a> {
     pub(crate) fn text(&self, counts: &SyntaxCounts) -> String {
         let causal = counts.is_causal();
         let mut text = format!(
-            "The best head of each relation (layers and heads counted from 0)\n  {:<18}{:>8}  \
+            "The best head of each relation (layers and heads counted from 0)\n  {:<17}{:>8}  \
              {:<7} {:<9} {:>6}  {:<11}  {:>8}",
             "relation", "words", "head", "direction", "% right", "  95 %", "% at offset"
         );
-        if causal {
-            let _ = write!(text, "  {:>7} {:>7}  both", "% seen", "% of it");
-        }
         for relation in &self.relations {
             text.push('\n');
-            text.push_str(&row(relation, causal));
+            text.push_str(&row(relation));
         }
         text.push_str(
             "\n  dep->head: the dependent attends most to its head; head<-dep: the head attends \
              most\n  to the dependent; at offset: the best fixed distance to the head",
         );
         if causal {
+            // A table of its own: beside the other it would be wider than a terminal.
+            let _ = write!(
+                text,
+                "\n\n  {:<17}{:>8}  {:>8}  both",
+                "relation", "% seen", "% of it"
+            );
+            for relation in &self.relations {
+                text.push('\n');
+                text.push_str(&reach(relation));
+            }
             text.push_str(
                 "\n  seen: words whose head this direction can name, as no word sees those behind \
                  it;\n  of it: right among these; both: the head that is best by the sum of both \
@@ -72,11 +79,11 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn row(relation: &RelationScores, causal: bool) -> String {
+fn row(relation: &RelationScores) -> String {
     let best = relation.best();
     let baseline = relation.baseline;
     let mut text = format!(
-        "  {:<18}{:>8}  {:<7} {:<9} {:>7}  {:<11}  {:>6} ({:+}){}",
+        "  {:<17}{:>8}  {:<7} {:<9} {:>7}  {:<11}  {:>6} ({:+}){}",
         relation.relation,
         count(relation.total),
         best.head.to_string(),
@@ -87,23 +94,26 @@ fn row(relation: &RelationScores, causal: bool) -> String {
         baseline.offset,
         if best.baseline_in_reach { " " } else { "*" },
     );
-    if causal {
-        let reach = Proportion {
-            part: best.reachable,
-            whole: relation.total,
-        };
-        let [_, _, both] = &relation.directions;
-        let _ = write!(
-            text,
-            "  {:>6} {:>7}  {} {}",
-            percent(reach),
-            percent(within(best)),
-            both.head,
-            percent(both.score)
-        );
-    }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// What the best head, which sees no word behind another, could find at all.
+fn reach(relation: &RelationScores) -> String {
+    let best = relation.best();
+    let reach = Proportion {
+        part: best.reachable,
+        whole: relation.total,
+    };
+    let [_, _, both] = &relation.directions;
+    format!(
+        "  {:<17}{:>8}  {:>8}  {} {}",
+        relation.relation,
+        percent(reach),
+        percent(within(best)),
+        both.head,
+        percent(both.score)
+    )
 }
 
 fn within(best: &BestHead) -> Proportion {

@@ -207,3 +207,41 @@ fn forget_times(document: &mut serde_json::Value) {
         map.values_mut().for_each(forget_times);
     }
 }
+
+/// A command line of the script that only looks at heads is one of `importance`.
+#[test]
+fn options_of_masking_are_noted_where_nothing_is_masked() {
+    let toy = Toy::new();
+    let all = [
+        "--metric_name",
+        "acc",
+        "--masking_threshold",
+        "0.9",
+        "--masking_amount=0.1",
+    ];
+    let rest = [
+        "--no_cuda",
+        "--local_rank",
+        "-1",
+        "--seed",
+        "42",
+        "--overwrite_cache",
+        "--batch_size",
+        "1",
+    ];
+    let ran = toy.run("importance", &[&all[..], &rest].concat()).ok();
+    for name in ["--metric_name", "--masking_threshold", "--masking_amount"] {
+        let note = format!("{name} has no effect: nothing is masked here; `bertology mask`");
+        assert!(ran.err.contains(&note), "{}", ran.err);
+    }
+    toy.run("evaluate", &all).ok();
+    let ran = toy
+        .run("ablate", &[&all[..], &["--heads", "0.1"]].concat())
+        .ok();
+    assert!(!ran.err.contains("--metric_name"), "{}", ran.err);
+    assert!(
+        ran.err.contains("--masking_amount has no effect"),
+        "{}",
+        ran.err
+    );
+}

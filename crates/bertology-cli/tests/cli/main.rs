@@ -3,9 +3,12 @@
 
 mod ablate;
 mod any_head;
+mod assumed;
 mod attention_probe;
 mod cluster;
 mod distance;
+#[cfg(unix)]
+mod documents;
 mod extract;
 mod harness;
 mod hostile;
@@ -24,6 +27,7 @@ mod patterns;
 mod prune;
 mod registry;
 mod runs;
+mod said;
 mod screen;
 mod snapshots;
 mod survey;

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::Done;
 use crate::args::ViewArgs;
+use crate::data::note_words;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::pages;
@@ -43,8 +44,19 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
                 "no text given: write it behind MODEL, in quotes, and a second one to make a pair",
             ));
         }
+        [_, _, _, ..] => {
+            return Err(Failure::input(format!(
+                "{} texts are given, and a page shows one or a pair; put a text in quotes: bertology view MODEL \
+                 \"{}\"",
+                args.texts.len(),
+                args.texts.join(" ")
+            )));
+        }
         [text, rest @ ..] => (text.as_str(), rest.first().map(String::as_str)),
     };
+    if pair.is_some() {
+        note_words(&args.texts, "read as a pair", screen);
+    }
     if let Some(path) = &args.output {
         show::check(path, args.overwrite)?;
     }
