@@ -48,7 +48,7 @@ pub fn layer_norm<T: Real>(
             let scale = if variance.is_finite() {
                 T::ONE / (variance + epsilon).sqrt()
             } else {
-                variance - variance
+                T::from_f64(f64::NAN)
             };
             *rstd = scale;
             for i in 0..width {

@@ -1,4 +1,5 @@
 //! The engine against transformers' numbers and against laws that no reference is needed for.
+#![allow(clippy::unwrap_used)]
 
 mod finite;
 mod fixture;

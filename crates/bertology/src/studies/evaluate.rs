@@ -242,8 +242,8 @@ impl Tally {
         };
         let cells = (classes as u64).saturating_mul(classes as u64);
         let counts = self.classes.values().copied();
-        let counted = counts.chain([self.values.len() as u64]);
-        let answers = counted.fold(Some(0_u64), |sum, count| sum?.checked_add(count));
+        let mut counted = counts.chain([self.values.len() as u64]);
+        let answers = counted.try_fold(0_u64, |sum, count| sum.checked_add(count));
         Error::unless_possible(
             self.classes.keys().all(|cell| *cell < cells)
                 && answers == Some(self.examples)
