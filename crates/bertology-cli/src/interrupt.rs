@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use crate::failure::Failure;
+use crate::show::eprintln;
 
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static GRACEFUL: AtomicBool = AtomicBool::new(false);
@@ -14,6 +15,7 @@ static GRACEFUL: AtomicBool = AtomicBool::new(false);
 pub(crate) fn install() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::SeqCst) || !GRACEFUL.load(Ordering::SeqCst) {
+            eprintln("error: interrupted");
             std::process::exit(130);
         }
     })

@@ -28,6 +28,12 @@ pub(crate) fn open(path: &Path) -> Result<Run, Failure> {
     Run::open(path).map_err(|error| failure(&error.into()))
 }
 
+/// Refuses a run whose files are not as they were written, those that no page shows included. What is wrong with a file
+/// says more than that it was changed, so this comes when all was read.
+pub(crate) fn unchanged(run: &Run) -> Result<(), Failure> {
+    run.check_files().map_err(|error| failure(&error.into()))
+}
+
 /// Refuses to replace a file unless that was asked for.
 pub(crate) fn check(option: &str, path: &Path, overwrite: bool) -> Result<(), Failure> {
     if path.is_dir() {

@@ -23,6 +23,8 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
     let (first, second) = (pages::open(&args.first)?, pages::open(&args.second)?);
     let found = bertology_report::compare(&first, &second);
     let found = found.map_err(|error| pages::failure(&error))?;
+    pages::unchanged(&first)?;
+    pages::unchanged(&second)?;
     screen.say(&text(&found));
     let document = found.document();
     if let Some(path) = &args.output {

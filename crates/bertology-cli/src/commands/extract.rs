@@ -448,12 +448,12 @@ fn results(plan: &Extraction, summary: &Summary) -> ExtractResults {
             cut_examples: counts.cut_examples,
             cut_tokens: counts.cut_tokens,
             windowed_examples: counts.windowed_examples,
-            empty_examples: counts.empty_examples,
+            empty_examples: Some(counts.empty_examples),
             longest: counts.longest,
         }),
         num_shards: summary.shards.len() as u64,
         values_beyond_dtype: summary.overflows,
-        values_not_finite: summary.nonfinite,
+        values_not_finite: Some(summary.nonfinite),
         index: INDEX.into(),
     }
 }

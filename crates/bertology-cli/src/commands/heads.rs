@@ -20,7 +20,9 @@ pub(crate) fn run(args: &HeadsArgs, screen: &Screen) -> Result<Done, Failure> {
         }
     }
     let runs: Result<Vec<_>, _> = args.runs.iter().map(|path| pages::open(path)).collect();
-    let joined = bertology_report::join(&runs?).map_err(|error| pages::failure(&error))?;
+    let runs = runs?;
+    let joined = bertology_report::join(&runs).map_err(|error| pages::failure(&error))?;
+    runs.iter().try_for_each(pages::unchanged)?;
     let (names, rows) = (joined.names(), joined.rows());
     let terminal = terminal_size::terminal_size_of(std::io::stdout());
     let width = terminal.map_or(WIDTH, |(width, _)| usize::from(width.0));

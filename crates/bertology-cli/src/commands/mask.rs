@@ -221,6 +221,8 @@ impl Searching<'_> {
             LOSS
         };
         let line = |step: &Step| line(step, metric.direction, beside);
+        // Before anything is shown: who sees that the search goes on may stop it.
+        let graceful = Graceful::begin();
         screen.say(&format!(
             "\n  {:>4}  {:>10}  {:>12}  {beside:>9}",
             "step", "heads left", metric.name
@@ -238,7 +240,6 @@ impl Searching<'_> {
                 screen.say(&line(step));
             }
         }
-        let graceful = Graceful::begin();
         let model = &self.opened.model;
         let evaluator = ModelEvaluator::new(model, corpus, options, self.work);
         let mut evaluator = evaluator.map_err(|e| failure(&e))?.after(pass);

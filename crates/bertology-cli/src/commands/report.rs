@@ -13,6 +13,7 @@ use crate::show::text::plural;
 pub(crate) fn run(args: &ReportArgs, screen: &Screen) -> Result<Done, Failure> {
     let run = pages::open(&args.run)?;
     let document = bertology_report::report(&run).map_err(|error| pages::failure(&error.into()))?;
+    pages::unchanged(&run)?;
     let path = args.run.join(REPORT);
     pages::write_page(&path, &document)?;
     for note in document.notes() {

@@ -209,7 +209,7 @@ fn old_coreference_is_read_after_the_step_that_the_message_names() {
         2,
         &[
             "line 3",
-            "`person` alone is taken for the entity",
+            "was read as a mention of `person`",
             "`# global.Entity = eid`",
         ],
     );

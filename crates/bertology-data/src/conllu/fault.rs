@@ -7,7 +7,8 @@
 pub enum TreebankFault {
     /// A line has another number of fields than ten.
     #[error(
-        "{found} fields, expected 10 separated by tabs; {}",
+        "{found} field{}, expected 10 separated by tabs; {}",
+        if *found == 1 { "" } else { "s" },
         if *found == 1 {
             "if there are spaces between the fields, write tabs"
         } else {

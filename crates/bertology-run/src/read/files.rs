@@ -27,6 +27,20 @@ impl Run {
         }
     }
 
+    /// Whether every file that the run has written and that is still there is as it was written.
+    ///
+    /// # Errors
+    /// [`RunError::Changed`] with the first that is not; a file that cannot be read.
+    pub fn check_files(&self) -> Result<(), RunError> {
+        let sums = self.record.get("files").and_then(Value::as_object);
+        for file in sums.into_iter().flat_map(|sums| sums.keys()) {
+            if let Some((_, bytes)) = self.bytes(file)? {
+                self.unchanged(file, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of a file; nothing if it is not there.
     fn bytes(&self, file: &str) -> Result<Option<(PathBuf, Vec<u8>)>, RunError> {
         let path = self.folder.join(file);

@@ -245,7 +245,8 @@ document! {
         /// Values that the type of the files cannot hold.
         values_beyond_dtype: u64,
         /// Values that the model gave and that are NaN or infinite, where they were allowed.
-        values_not_finite: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        values_not_finite: Option<u64>,
         /// The file that says what is in the shards.
         index: String,
     }
@@ -269,7 +270,8 @@ document! {
         /// Texts of more than one window.
         windowed_examples: u64,
         /// Texts without a token, of which nothing is written.
-        empty_examples: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        empty_examples: Option<u64>,
         /// Tokens of the longest sequence.
         longest: u64,
     }

@@ -55,13 +55,14 @@ where
     fs::write(supply.path(), content).unwrap();
 }
 
-const HEADER: usize = "text\tlabel\n".len();
+/// The block that holds the header, which is read and compared as a whole.
+const HEADER: usize = 1 << 14;
 
 #[test]
 fn labelled_rows_and_texts_go_on() {
     let fixture = Fixture::new();
     let model = fixture.model();
-    let source = fixture.source(&rows(2600));
+    let source = fixture.source(&rows(5200));
     let corpus = Corpus::new(&model, source.clone(), &CorpusOptions::default()).unwrap();
     goes_on(&corpus, HEADER);
     let texts = TextPassages::new(&model, source.clone(), TextOptions::default()).unwrap();

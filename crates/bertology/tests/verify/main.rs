@@ -43,6 +43,8 @@ fn every_golden_folder_agrees() {
                         "position_ids",
                         "labels",
                         "targets",
+                        "start_positions",
+                        "end_positions",
                     ]
                     .iter()
                     .any(|input| name.ends_with(input))

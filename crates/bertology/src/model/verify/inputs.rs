@@ -30,6 +30,15 @@ pub(super) struct Inputs {
     pub(super) mean: bool,
 }
 
+/// Inputs that only losses depend on.
+const TARGETS: [&str; 5] = [
+    "labels",
+    "targets",
+    "next_sentence_label",
+    "start_positions",
+    "end_positions",
+];
+
 impl Inputs {
     /// The factor that a gradient of the sequence's own loss has in the gradient of the file's.
     pub(super) fn weight(&self, sequence: usize) -> f64 {
@@ -104,7 +113,7 @@ impl Inputs {
             *quantity == Quantity::Loss || quantity.is_gradient()
         };
         let Some((_, wanting)) = account.results.iter().find(needs) else {
-            for name in ["labels", "targets", "next_sentence_label"] {
+            for name in TARGETS {
                 account.drop_input(name, "no loss and no gradient to compare");
             }
             return Ok(());
@@ -116,6 +125,14 @@ impl Inputs {
         } else {
             account.drop_input("targets", "only causal language models read them");
         }
+        if arch.head == TaskHead::QuestionAnswering {
+            account.drop_input("labels", "answers have a first and a last token");
+            self.targets = Some(self.spans(account)?);
+            return Ok(());
+        }
+        for name in ["start_positions", "end_positions"] {
+            account.drop_input(name, "only question answering reads it");
+        }
         let labels = account.input("targets").or_else(|| account.input("labels"));
         let Some(labels) = labels else {
             return Err(ReferenceError::MissingInput {
@@ -124,7 +141,8 @@ impl Inputs {
             });
         };
         let targets = match &arch.head {
-            TaskHead::None => {
+            // Answers were read above.
+            TaskHead::None | TaskHead::QuestionAnswering => {
                 return Err(ReferenceError::NotComputed {
                     name: wanting,
                     reason: "this model has no task head, hence no loss; leave losses and \
@@ -137,14 +155,6 @@ impl Inputs {
                 num_labels,
             } => classes(labels, rows.batch, *problem, *num_labels)?,
             TaskHead::NextSentence => each(labels, rows.batch, Target::NextSentence)?,
-            TaskHead::QuestionAnswering => {
-                return Err(ReferenceError::NotComputed {
-                    name: wanting,
-                    reason:
-                        "losses of answers and their gradients are not compared; leave them out"
-                            .into(),
-                });
-            }
             TaskHead::TokenClassification { .. } | TaskHead::ReplacedTokens => {
                 let tokens = rows.tokens(labels, false, &self.kept)?;
                 self.share_tokens(labels, &tokens)?;
@@ -170,6 +180,38 @@ impl Inputs {
         }
         self.targets = Some(targets);
         Ok(())
+    }
+
+    /// The first and the last token of every answer, where padding does not count.
+    fn spans(&self, account: &Account<'_>) -> Result<Vec<Target>, ReferenceError> {
+        let places = |name: &'static str| {
+            let named = account.input(name).ok_or(ReferenceError::MissingInput {
+                name,
+                reason: "a loss and gradients need the answers that they were computed with",
+            })?;
+            let values = named.integers()?;
+            if values.len() != self.kept.len() {
+                let needs = format!("one position a sequence is needed, [{}]", self.kept.len());
+                return Err(named.wrong_shape(needs));
+            }
+            let place = |(b, value): (usize, &i64)| {
+                let place = self.kept[b].iter().position(|kept| *kept as i64 == *value);
+                place.ok_or_else(|| {
+                    let reason = format!("{value} is not the position of a token");
+                    named.wrong_value(b, reason)
+                })
+            };
+            values
+                .iter()
+                .enumerate()
+                .map(place)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let (starts, ends) = (places("start_positions")?, places("end_positions")?);
+        let spans = starts.into_iter().zip(ends);
+        Ok(spans
+            .map(|(start, end)| Target::Span { start, end })
+            .collect())
     }
 
     /// A language model's loss is the mean over the tokens of the whole batch.

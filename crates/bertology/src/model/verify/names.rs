@@ -8,7 +8,7 @@ use bertology_model::{LayerSite, ModelSite, Pass, Tap};
 use super::reference::{Reference, Tensor};
 use super::{Ignored, ReferenceError};
 
-const INPUTS: [&str; 9] = [
+const INPUTS: [&str; 11] = [
     "input_ids",
     "attention_mask",
     "token_type_ids",
@@ -17,6 +17,8 @@ const INPUTS: [&str; 9] = [
     "labels",
     "targets",
     "next_sentence_label",
+    "start_positions",
+    "end_positions",
     "pool_positions",
 ];
 
