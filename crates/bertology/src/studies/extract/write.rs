@@ -45,7 +45,7 @@ pub struct Summary {
     pub bytes: u64,
     /// Finite values that became infinite because their type on disk cannot hold them.
     pub overflows: u64,
-    /// Values that were NaN or infinite as the model gave them ([`ExtractOptions::allow_nonfinite`]).
+    /// Values that were NaN or infinite as the model gave them ([`ExtractOptions::allow_nonfinite`](super::ExtractOptions::allow_nonfinite)).
     pub nonfinite: u64,
 }
 
