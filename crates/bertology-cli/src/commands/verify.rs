@@ -40,10 +40,10 @@ pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
         "found": document(&found)?,
     });
     Ok(Done {
-        document,
         failure: found
             .first_divergence()
             .map(|first| Failure::Work(divergence(&found, first))),
+        ..document.into()
     })
 }
 

@@ -323,7 +323,9 @@ impl Place {
             .current_dir(self.folder.path());
         let ran = shell.output().unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{line}\n{said}");
+        // Asked for parts that are not all there, this is the answer.
+        let not_yet = line.starts_with("bertology status ") && ran.status.code() == Some(3);
+        assert!(ran.status.success() || not_yet, "{line}\n{said}");
         // What an example asks for has an effect.
         assert!(!said.contains("has no effect"), "{line}\n{said}");
     }
