@@ -584,7 +584,7 @@ impl<C: StudyCommand> Begun<'_, C> {
             let states = states.collect::<Result<Vec<_>, _>>()?;
             let document = parts::write(folder, &self.run, part, &states)?;
             screen.say(&format!(
-                "Part {part} is finished and in {}; `bertology merge` puts the parts together",
+                "Part {part} is finished; `bertology merge` puts the parts together\nResults are in {}",
                 folder.path().display()
             ));
             return Ok(document.into());

@@ -271,8 +271,7 @@ fn a_cut_of_one_head_against_the_rest_is_called_so() {
     for part in [
         "2 clusters of heads",
         "sets 1 head apart and leaves 11 together",
-        "finds outliers, not groups",
-        "--clusters K\ncuts into K clusters",
+        "finds outliers, not\ngroups. --clusters K cuts into K clusters",
     ] {
         assert!(ran.out.contains(part), "no {part} in {}", ran.out);
     }
