@@ -14,6 +14,7 @@ use super::recorder::{Recorded, Recorder};
 use super::texts::Item;
 use super::{ExtractError, Format};
 use crate::drive::{Contribution, Progress, Study, Work, drive};
+use crate::input::account::MOST;
 use crate::input::supply::{Fate, Supply};
 use crate::watch::Purpose;
 use crate::{Error, Watch};
@@ -191,7 +192,7 @@ impl Study for ExtractState {
         let Some(target) = &self.target else {
             // A chunk of a part, whose files lie elsewhere.
             return Error::unless_possible(
-                self.shards <= 1 && self.half.is_none(),
+                self.shards <= 1 && self.half.is_none() && self.bytes <= MOST,
                 "shards",
                 "more are written than texts are done",
             );
