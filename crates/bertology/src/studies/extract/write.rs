@@ -173,9 +173,10 @@ impl Study for ExtractState {
             return Error::unless_possible(false, "half", "there is no such shard");
         };
         Error::unless_possible(
-            half.sizes.within(*planned),
+            half.sizes.within(*planned)
+                && (1..=half.sizes.sequences).contains(&half.sizes.examples),
             "half",
-            "more is in a shard than has room",
+            "other sequences are in a shard than it has room for",
         )?;
         let filled = layout.specs(half.sizes);
         Error::unless_possible(
