@@ -210,7 +210,7 @@ mod tests {
         told(
             json!(heads("L5H1")),
             json!(heads("L7H1")),
-            ["…L0H1, L0H1, L5H1\"", "…L0H1, L0H1, L7H1\""],
+            ["…, L0H1, L0H1, L5H1\"", "…, L0H1, L0H1, L7H1\""],
         );
         let (was, is) = told_apart(Some(&json!(mask(1))), None);
         assert_eq!([&*was, &*is], ["144 values", "not given"]);
