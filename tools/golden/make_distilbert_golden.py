@@ -13,18 +13,8 @@ import sys
 import torch
 from transformers import DistilBertConfig, DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 
-from capture import (
-    PRUNED,
-    Layer,
-    command,
-    head_masks,
-    own_loss_agrees,
-    randomise,
-    run,
-    token_losses,
-    write_golden,
-)
-from make_golden import KEPT_IN_SHORT_VARIANTS, bert_inputs, class_loss, labelled, masked_lm_labels, plain_run
+from capture import PRUNED, Layer, command, randomise, token_losses, write_golden
+from make_golden import bert_inputs, class_loss, labelled, masked_lm_labels, plain_run, studied
 
 MAIN = dict(vocab_size=60, max_position_embeddings=16, dim=32, n_layers=3, n_heads=4, hidden_dim=48)
 SMALL = dict(vocab_size=60, max_position_embeddings=16, dim=18, n_layers=2, n_heads=3, hidden_dim=40)
@@ -56,20 +46,12 @@ def write_studied(out, name, model, labels=None, loss_of=None, weights=None, wat
     """A checkpoint with values, and with gradients and three head masks when `full`."""
     model.save_pretrained(out / name)
     inputs = inputs_of()
-    tensors = dict(inputs) if labels is None else {**inputs, "labels": labels}
-    shape = (model.config.n_layers, model.config.n_heads)
-    for variant, mask in head_masks(*shape).items() if full else [("ones", torch.ones(shape))]:
-        result = run(model, inputs, mask, loss_of, layers_of(model), watched)
-        if labels is not None:
-            own_loss_agrees(model, inputs, result, labels, weights)
-        if variant != "ones":
-            assert (result["logits"] - tensors["ones.logits"]).abs().max() > 0.1, f"the mask {variant} does not act"
-        for site, tensor in result.items():
-            if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):
-                continue
-            if not full and site.startswith("grad."):
-                continue
-            tensors[f"{variant}.{site}"] = tensor
+    given = None if labels is None else dict(labels=labels)
+    tensors = studied(model, inputs, given, loss_of, weights, full, layers_of(model), watched)
+    for site, tensor in tensors.items():
+        variant = site.removesuffix(".logits")
+        if variant != site and variant != "ones":
+            assert (tensor - tensors["ones.logits"]).abs().max() > 0.1, f"the mask {variant} does not act"
     write_golden(out / name, tensors, __file__)
 
 

@@ -28,9 +28,8 @@ from transformers import (
 )
 
 import make_distilbert_golden as distilbert
-from capture import IGNORED, command, head_masks, own_loss_agrees, rng, run, token_losses, write_golden
+from capture import IGNORED, command, rng, token_losses, write_golden
 from make_golden import (
-    KEPT_IN_SHORT_VARIANTS,
     MAIN,
     SMALL,
     bert_config,
@@ -42,6 +41,7 @@ from make_golden import (
     randomise,
     roberta_config,
     roberta_inputs,
+    studied,
     write_pruned,
 )
 
@@ -65,21 +65,9 @@ def like_roberta(kind, shape, **more):
 
 
 def write(out, name, model, inputs, labels=None, loss_of=None, weights=None, watched=None, full=False, layers=layers_of):
-    """A checkpoint with values, and with gradients and three head masks when `full`."""
+    """A checkpoint and its values, as `studied` has them."""
     model.save_pretrained(out / name)
-    tensors = {**inputs, **(labels or {})}
-    layers = layers(model)
-    shape = (len(layers), layers[0].heads)
-    for variant, mask in head_masks(*shape).items() if full else [("ones", torch.ones(shape))]:
-        result = run(model, inputs, mask, loss_of, layers, watched)
-        if weights is not None:
-            own_loss_agrees(model, inputs, result, labels["labels"], weights)
-        for site, tensor in result.items():
-            if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):
-                continue
-            if not full and site.startswith("grad."):
-                continue
-            tensors[f"{variant}.{site}"] = tensor
+    tensors = studied(model, inputs, labels, loss_of, weights, full, layers(model), watched)
     write_golden(out / name, tensors, __file__)
 
 

@@ -192,18 +192,16 @@ KEPT_IN_SHORT_VARIANTS = (
 )
 
 
-def write_studied(out, name, model, inputs, labels=None, loss_of=None, weights=None, full=False):
-    """A checkpoint with values and gradients: three head masks when `full`, else the mask of ones.
+def studied(model, inputs, labels, loss_of, weights, full, layers, watched):
+    """Values of a model: with gradients and three head masks when `full`, else those under the mask of ones.
 
     `labels` are what the model is called with; `weights` is what an example counts in the model's own loss, or None
-    where no weights give it.
+    where no weights give it; `layers` and `watched` say where the sites are.
     """
-    folder = out / name
-    model.save_pretrained(folder)
     tensors = {**inputs, **(labels or {})}
-    layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
-    for variant, mask in head_masks(layers, heads).items() if full else [("ones", torch.ones(layers, heads))]:
-        result = run(model, inputs, mask, loss_of, layers_of(model), pooled(model))
+    shape = (len(layers), layers[0].heads)
+    for variant, mask in head_masks(*shape).items() if full else [("ones", torch.ones(shape))]:
+        result = run(model, inputs, mask, loss_of, layers, watched)
         if weights is not None:
             own_loss_agrees(model, inputs, result, labels["labels"], weights)
         for site, tensor in result.items():
@@ -212,6 +210,14 @@ def write_studied(out, name, model, inputs, labels=None, loss_of=None, weights=N
             if not full and site.startswith("grad."):
                 continue
             tensors[f"{variant}.{site}"] = tensor
+    return tensors
+
+
+def write_studied(out, name, model, inputs, labels=None, loss_of=None, weights=None, full=False):
+    """A checkpoint and its values, as `studied` has them."""
+    folder = out / name
+    model.save_pretrained(folder)
+    tensors = studied(model, inputs, labels, loss_of, weights, full, layers_of(model), pooled(model))
     if isinstance(model.config, RobertaConfig):
         ids = torch.tensor([[0, 5, 6, 1, 7, 2, 1, 1]])
         tensors["position_ids_example.input_ids"] = ids

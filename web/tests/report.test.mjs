@@ -113,6 +113,23 @@ test("numbers under the pointer are those of the arrays", async () => {
   await ablate.close();
 });
 
+test("distances under the pointer are those of the arrays, each between its own", async () => {
+  const shown = await open(page("distance"));
+  for (const measure of ["words", "tokens", "tokens_without_special"]) {
+    const { values } = npy(join(base, "distance", `distance_${measure}.npy`));
+    const figure = `#heat-distance-${measure.replaceAll("_", "-")}`;
+    for (const [layer, head] of [[0, 0], [2, 3], [3, 1]]) {
+      const text = await readAt(shown.page, `${figure} [data-head="${layer}.${head}"]`);
+      assert.match(text, new RegExp(`^layer ${layer}, head ${head}: `));
+      const value = values[layer * HEADS + head];
+      assert.ok(Math.abs(numberOf(text) - value) <= value * 1e-5, `${measure}: ${text}, not ${value}`);
+    }
+    const rows = await shown.page.$$eval(`${figure} .mark`, (marks) => marks.map((mark) => Number(mark.dataset.row.split(",")[2])));
+    assert.deepEqual(rows, [...values]);
+  }
+  await shown.close();
+});
+
 test("the pointer leaves and the number goes", async () => {
   const shown = await open(page("importance"));
   await readAt(shown.page, `#heat-importance [data-head="2.3"]`);

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use crate::args::{OutputArgs, StudyArgs};
 use crate::commands::Done;
-use crate::failure::Failure;
+use crate::failure::{Failure, sentence};
 use crate::interrupt::Graceful;
 use crate::parts;
 use crate::record::{Clock, Run};
-use crate::run_folder::{self, Earlier, PREDICTIONS, RunFolder, STATE_PREDICTIONS};
+use crate::run_folder::{self, Earlier, PREDICTIONS, RunFolder, STATE, STATE_PREDICTIONS};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::plural;
@@ -248,13 +248,27 @@ pub(crate) fn interrupted(what: &str, folder: Option<&RunFolder>) -> Failure {
     })
 }
 
+/// A fault of what was saved, or of anything else: of the former the file is named.
+pub(crate) fn of_state(folder: Option<&RunFolder>, error: &Error) -> Failure {
+    match (folder, error) {
+        (Some(folder), Error::State { .. } | Error::StateImpossible { .. }) => {
+            let path = folder.path().join(STATE);
+            let why = sentence(error);
+            Failure::input(format!(
+                "{}: {why}; start again with --overwrite",
+                path.display()
+            ))
+        }
+        _ => failure(error),
+    }
+}
+
 /// A saved state that was read back as JSON, as what it is.
-pub(crate) fn saved<T: serde::de::DeserializeOwned>(state: Value) -> Result<T, Failure> {
-    serde_json::from_value(state).map_err(|error| {
-        Failure::input(format!(
-            "the saved state cannot be read ({error}); start again with --overwrite"
-        ))
-    })
+pub(crate) fn saved<T: serde::de::DeserializeOwned>(
+    folder: Option<&RunFolder>,
+    state: Value,
+) -> Result<T, Failure> {
+    serde_json::from_value(state).map_err(|source| of_state(folder, &Error::State { source }))
 }
 
 /// A command from its options to its document.
@@ -354,7 +368,7 @@ where
                 return Ok(Err(document.into()));
             }
             Earlier::Interrupted(state) => {
-                let state: State = saved(state)?;
+                let state: State = saved(folder.as_ref(), state)?;
                 (states, bytes) = (state.stages, state.prediction_bytes);
             }
         }
@@ -377,7 +391,7 @@ where
             stages.push(Stage {
                 model,
                 supply,
-                progress: progress.map_err(|e| failure(&e))?,
+                progress: progress.map_err(|e| of_state(folder.as_ref(), &e))?,
             });
         }
         if resumes {
@@ -509,7 +523,10 @@ impl<C: StudyCommand> Begun<'_, C> {
                     return Err(interrupted(&what, self.folder.as_ref()));
                 }
                 (Some(wrong), _) => return Err(self.discard(wrong)),
-                (None, Err(error)) => return Err(self.discard(failure(&error))),
+                (None, Err(error)) => {
+                    let wrong = of_state(self.folder.as_ref(), &error);
+                    return Err(self.discard(wrong));
+                }
             }
             if self.stages.len() > 1 {
                 let state = self.stages[at].progress.save();
@@ -536,7 +553,12 @@ impl<C: StudyCommand> Begun<'_, C> {
         let stages = std::mem::take(&mut self.stages);
         for (at, stage) in stages.into_iter().enumerate() {
             let states: Vec<PartState> = parts.states(at)?;
-            let progress = stage.progress.merge(states).map_err(|e| failure(&e))?;
+            let blank = Progress::new(stage.progress.fresh().empty());
+            let progress = stage.progress.merge(states).map_err(|error| {
+                parts
+                    .blame(at, |part| blank.check_part(part))
+                    .unwrap_or_else(|| failure(&error))
+            })?;
             self.stages.push(Stage { progress, ..stage });
         }
         if let Some(folder) = &self.folder {
@@ -562,7 +584,7 @@ impl<C: StudyCommand> Begun<'_, C> {
             let states = states.collect::<Result<Vec<_>, _>>()?;
             let document = parts::write(folder, &self.run, part, &states)?;
             screen.say(&format!(
-                "Part {part} is finished and in {}; `bertology merge` puts the parts together",
+                "Part {part} is finished; `bertology merge` puts the parts together\nResults are in {}",
                 folder.path().display()
             ));
             return Ok(document.into());

@@ -34,6 +34,9 @@ use failure::Failure;
 use show::Screen;
 use show::escape::{self, Keep};
 
+/// The command did its work, and the answer is "not yet".
+const NOT_YET: u8 = 3;
+
 /// A panic of the tokenizer library becomes an error, which is all that the user should see of it.
 fn quiet_contained_panics() {
     let usual = std::panic::take_hook();
@@ -55,16 +58,19 @@ fn main() -> ExitCode {
     let result =
         interrupt::install().and_then(|()| commands::run(cli.command, Start::Corpus, &screen));
     screen.stop();
-    let (mut document, failure) = match result {
-        Ok(done) => (done.document, done.failure),
-        Err(failure) => (json!({}), Some(failure)),
+    let (mut document, failure, not_yet) = match result {
+        Ok(done) => (done.document, done.failure, done.not_yet),
+        Err(failure) => (json!({}), Some(failure), false),
     };
     if let Some(failure) = &failure {
         document["error"] = failure.document();
     }
     screen.document(&document);
     let Some(failure) = failure.or(screen.failure()) else {
-        return ExitCode::SUCCESS;
+        return match not_yet && !screen.is_json() {
+            true => ExitCode::from(NOT_YET),
+            false => ExitCode::SUCCESS,
+        };
     };
     show::eprintln(&format!("error: {failure}"));
     ExitCode::from(failure.exit_code())

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bertology::Error;
 use bertology::drive::{Part, PartState};
 use bertology_run::{read_json, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, sentence};
 use crate::record::Run;
 use crate::run_folder::{CHUNKS, Identity, PART, PREDICTIONS, RUN, RunFolder, subject};
 use crate::watcher::Predictions;
@@ -234,6 +235,26 @@ impl Parts {
                 })
             })
             .collect()
+    }
+
+    /// Which part's states a check refuses, and why.
+    pub(crate) fn blame(
+        &self,
+        stage: usize,
+        check: impl Fn(&PartState) -> Result<(), Error>,
+    ) -> Option<Failure> {
+        let states = self.states(stage).ok()?;
+        let mut all = self.folders.iter().zip(&self.records).zip(&states);
+        all.find_map(|((folder, record), state)| {
+            let error = check(state).err()?;
+            let why = sentence(&error);
+            let path = folder.join(CHUNKS);
+            Some(Failure::input(format!(
+                "{}: {why}; make part {} again",
+                path.display(),
+                record.part
+            )))
+        })
     }
 
     /// The predictions of all parts, one after the other.

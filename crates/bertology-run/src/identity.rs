@@ -114,16 +114,105 @@ impl Identity {
         for key in keys {
             let (was, is) = (self.options.get(key), wanted.options.get(key));
             if was != is {
-                let show = |value: Option<&Value>| {
-                    value.map_or_else(|| "not given".into(), Value::to_string)
-                };
+                let (was, is) = told_apart(was, is);
                 return Some(Difference {
                     subject: Subject::Option(key.clone()),
-                    was: show(was),
-                    is: show(is),
+                    was,
+                    is,
                 });
             }
         }
         None
+    }
+}
+
+/// Longest value that is told whole, in characters.
+const LONGEST: usize = 60;
+
+/// Two values that are not the same, in a sentence; of long ones what first differs.
+fn told_apart(was: Option<&Value>, is: Option<&Value>) -> (String, String) {
+    let whole = |value: Option<&Value>| value.map_or_else(|| "not given".into(), Value::to_string);
+    let (one, other) = (whole(was), whole(is));
+    if one.chars().count().max(other.chars().count()) <= LONGEST {
+        return (one, other);
+    }
+    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned();
+    let (ones, others) = (list(was), list(is));
+    if let (Some(ones), Some(others)) = (&ones, &others) {
+        let same = ones.iter().zip(others).take_while(|(a, b)| a == b).count();
+        let tell = |values: &[Value]| {
+            let at = values.get(same).map(|value| {
+                let value = begun(&value.to_string());
+                format!(", number {} of them {value}", same + 1)
+            });
+            format!("{} values{}", values.len(), at.unwrap_or_default())
+        };
+        return (tell(ones), tell(others));
+    }
+    let same = one.chars().zip(other.chars()).take_while(|(a, b)| a == b);
+    let from = same.count().saturating_sub(LONGEST / 4);
+    let near = |text: &str| {
+        let rest: String = text.chars().skip(from).collect();
+        let before = if from > 0 { "…" } else { "" };
+        format!("{before}{}", begun(&rest))
+    };
+    let tell = |value: Option<&Value>, text: &str| match value {
+        // A list of other things than the list before.
+        Some(Value::Array(values)) => format!("{} values", values.len()),
+        None => text.to_owned(),
+        _ => near(text),
+    };
+    (tell(was, &one), tell(is, &other))
+}
+
+/// The beginning of a text.
+fn begun(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn told(was: Value, is: Value, expected: [&str; 2]) {
+        let (was, is) = told_apart(Some(&was), Some(&is));
+        assert_eq!([&*was, &*is], expected);
+    }
+
+    #[test]
+    fn of_long_values_the_first_difference_is_told() {
+        told(json!(0.5), json!([1, 2]), ["0.5", "[1,2]"]);
+        let mask = |off: usize| -> Vec<f64> {
+            (0..144)
+                .map(|at| if at == off { 0.0 } else { 1.0 })
+                .collect()
+        };
+        told(
+            json!(mask(7)),
+            json!(mask(144)),
+            [
+                "144 values, number 8 of them 0.0",
+                "144 values, number 8 of them 1.0",
+            ],
+        );
+        told(
+            json!(mask(144)),
+            json!(mask(144)[..12]),
+            ["144 values, number 13 of them 1.0", "12 values"],
+        );
+        let heads = |last: &str| "L0H1, ".repeat(30) + last;
+        told(
+            json!(heads("L5H1")),
+            json!(heads("L7H1")),
+            ["…, L0H1, L0H1, L5H1\"", "…, L0H1, L0H1, L7H1\""],
+        );
+        let (was, is) = told_apart(Some(&json!(mask(1))), None);
+        assert_eq!([&*was, &*is], ["144 values", "not given"]);
     }
 }

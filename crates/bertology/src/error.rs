@@ -331,8 +331,10 @@ pub enum Error {
         requested: String,
     },
     /// A saved state holds numbers that no corpus gives: it is damaged, or somebody changed it.
-    #[error("the saved state is damaged: {what}")]
+    #[error("the saved state is damaged: in {field}, {what}")]
     StateImpossible {
+        /// Where in the state.
+        field: &'static str,
         /// What cannot be.
         what: &'static str,
     },
@@ -500,10 +502,14 @@ impl Error {
     }
 
     /// Refuses a saved state in which something cannot be.
-    pub(crate) fn unless_possible(possible: bool, what: &'static str) -> Result<(), Self> {
+    pub(crate) fn unless_possible(
+        possible: bool,
+        field: &'static str,
+        what: &'static str,
+    ) -> Result<(), Self> {
         match possible {
             true => Ok(()),
-            false => Err(Self::StateImpossible { what }),
+            false => Err(Self::StateImpossible { field, what }),
         }
     }
 

@@ -25,6 +25,7 @@ const ARGUMENTS = {
   patterns: [...LABELLED, "--gradients", "--gradient-times-attention"],
   syntax: ["--conllu", TREES, "--limit", "60"],
   coref: ["--conllu", TREES, "--limit", "60"],
+  distance: ["--conllu", TREES, "--limit", "60"],
   cluster: ["--text", TEXTS, "--limit", "60", "--clusters", String(CLUSTERS)],
   evaluate: [...LABELLED, "--heads", "0.2", "--heads", "3.1"],
 };

@@ -41,7 +41,7 @@ pub(crate) use view::ViewArgs;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 the work failed (files, network, a model folder that cannot be used); \
-2 the command line or the input is wrong (arguments, data, head mask); 130 interrupted.
+2 the command line or the input is wrong; 3 `status`: parts are missing; 130 interrupted.
 
 Layers and heads are counted from 0. The options of run_bertology.py are accepted, with _ or -.
 

@@ -262,8 +262,8 @@ impl<'a> Found<'a> {
         let apart = self.heads.len() - largest;
         let lopsided = match clusters.count {
             2.. if largest as f64 >= LOPSIDED * self.heads.len() as f64 => format!(
-                "\n\nThis cut sets {} apart and leaves {largest} together: it finds outliers, not groups. \
-                 --clusters K\ncuts into K clusters.",
+                "\n\nThis cut sets {} apart and leaves {largest} together: it finds outliers, not\n\
+                 groups. --clusters K cuts into K clusters.",
                 plural(apart as u64, "head")
             ),
             _ => String::new(),

@@ -174,7 +174,7 @@ fn text(found: &[MeanDistance; 3], screen: &Screen) -> String {
     let values = cells(&words.mean);
     let strip = Grid::new(&values, words.mean.heads()).strip(screen.color());
     let mut text = format!(
-        "Distance between words, 0 nearest to 9 farthest (layers and heads counted from 0)\n{strip}"
+        "Distance between words, 0 nearest to 9 farthest\n(layers and heads counted from 0)\n{strip}"
     );
     for (of, what) in [
         (words, "words"),

@@ -40,8 +40,8 @@ pub(crate) fn run(args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
     let problems: Vec<String> = problems.chain(tokenizer).collect();
     screen.say(&report(folder, &inspection, &problems, args.tensors));
     Ok(Done {
-        document: document(folder, &inspection, &problems),
         failure: summary(&problems).map(Failure::Work),
+        ..document(folder, &inspection, &problems).into()
     })
 }
 
@@ -84,14 +84,15 @@ fn unreadable(
         .into_iter()
         .map(|(name, _)| folder.join(name))
         .collect();
+    let document = json!({
+        "command": "inspect",
+        "folder": folder,
+        "files": names,
+        "problems": problems,
+    });
     Ok(Done {
-        document: json!({
-            "command": "inspect",
-            "folder": folder,
-            "files": names,
-            "problems": problems,
-        }),
         failure: Some(failure(error)),
+        ..document.into()
     })
 }
 

@@ -187,7 +187,7 @@ impl Searching<'_> {
         screen: &Screen,
     ) -> Result<MaskingOutcome, Failure> {
         let state = match earlier {
-            Earlier::Interrupted(value) => command::saved(value)?,
+            Earlier::Interrupted(value) => command::saved(self.folder, value)?,
             _ => State::default(),
         };
         let mut saved = state.search.is_some() || state.pass.is_some();
@@ -244,7 +244,7 @@ impl Searching<'_> {
         let evaluator = ModelEvaluator::new(model, corpus, options, self.work);
         let mut evaluator = evaluator.map_err(|e| failure(&e))?.after(pass);
         let search = Search::new(evaluator.start(), &metric, options, search);
-        let mut search = search.map_err(|e| failure(&e))?;
+        let mut search = search.map_err(|e| command::of_state(self.folder, &e))?;
         loop {
             let before = (!search.state().steps.is_empty()).then(|| search.state().clone());
             let mut save = |pass: Option<Value>, search: Option<MaskingState>| {
@@ -281,7 +281,7 @@ impl Searching<'_> {
                     let done = plural(done, study::unit(corpus));
                     format!("{finished} and {done} of the next")
                 }
-                Err(error) => return Err(failure(&error)),
+                Err(error) => return Err(command::of_state(self.folder, &error)),
             };
             if interrupt::requested() {
                 return Err(command::interrupted(&what, self.folder));

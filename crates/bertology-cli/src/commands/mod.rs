@@ -87,11 +87,13 @@ pub(crate) mod survey;
 pub(crate) mod verify;
 pub(crate) mod view;
 
-/// What a command found: the document of `--json`, and the failure that it ends with all the same.
+/// What a command found: the document of `--json`, and how it ends all the same.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) document: Value,
     pub(crate) failure: Option<Failure>,
+    /// The answer is "not yet": exit code 3 for scripts, which `--json` has in its document instead.
+    pub(crate) not_yet: bool,
 }
 
 impl From<Value> for Done {
@@ -99,6 +101,7 @@ impl From<Value> for Done {
         Self {
             document,
             failure: None,
+            not_yet: false,
         }
     }
 }

@@ -443,3 +443,37 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String
     ));
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_no_speed_up_is_called_so() {
+        let timing = |range| Timing {
+            sequences: 64,
+            tokens: 1000,
+            threads: 1,
+            before: vec![0.1; 9],
+            after: vec![0.1; 9],
+            speedup: 1.04,
+            range,
+        };
+        let doubt = "Neither faster nor slower as far as can be told";
+        for (range, told) in [
+            ((0.97, 1.12), false),
+            ((1.0, 1.12), false),
+            ((0.9, 1.0), false),
+            ((1.01, 1.12), true),
+            ((0.8, 0.99), true),
+        ] {
+            let text = speed(&timing(range));
+            assert_eq!(text.contains(doubt), !told, "{text}");
+            let (low, high) = range;
+            let numbers = format!(
+                "1.04 times as fast (forward passes of 64 sequences; 9 pairs, {low:.2} to {high:.2})"
+            );
+            assert!(text.contains(&numbers), "{text}");
+        }
+    }
+}

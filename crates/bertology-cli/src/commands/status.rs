@@ -72,7 +72,11 @@ pub(crate) fn run(args: &StatusArgs, screen: &Screen) -> Result<Done, Failure> {
             missing.join(" ")
         ),
     });
-    Ok(json!({ "command": "status", "parts": rows, "missing": missing }).into())
+    let document = json!({ "command": "status", "parts": rows, "missing": missing });
+    Ok(Done {
+        not_yet: of == 0 || unfinished > 0 || !missing.is_empty(),
+        ..document.into()
+    })
 }
 
 fn line(part: &str, how: &str, folder: &Path) -> String {

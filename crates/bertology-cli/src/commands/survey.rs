@@ -126,7 +126,7 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
         Earlier::Interrupted(state) => progress.resume(state),
         _ => Ok(progress),
     });
-    let mut progress = progress.map_err(|e| failure(&e))?;
+    let mut progress = progress.map_err(|e| command::of_state(Some(&folder), &e))?;
     let total = sentences.info().counts.sentences;
     if progress.done(total) > 0 {
         let done = plural(progress.done(total), "sentence");
@@ -156,7 +156,7 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
                 let what = plural(progress.done(total), "sentence");
                 return Err(command::interrupted(&what, Some(&folder)));
             }
-            (None, Err(error)) => Some(failure(&error)),
+            (None, Err(error)) => Some(command::of_state(Some(&folder), &error)),
         };
         if let Some(mut wrong) = wrong {
             if !output.join(STATE).exists() {

@@ -40,10 +40,10 @@ pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
         "found": document(&found)?,
     });
     Ok(Done {
-        document,
         failure: found
             .first_divergence()
             .map(|first| Failure::Work(divergence(&found, first))),
+        ..document.into()
     })
 }
 
@@ -81,41 +81,7 @@ fn report(found: &Verification, args: &VerifyArgs, model: &str) -> String {
     for (reason, count) in counts {
         let _ = writeln!(text, "{} left aside: {reason}", plural(count, "tensor"));
     }
-    let names = found.comparisons.iter().map(|c| c.name.len());
-    let width = names.max().unwrap_or_default().max("tensor".len());
-    let _ = writeln!(
-        text,
-        "\n  {:width$}  {:>5}  {:>8}  {:>8}  {:>7}  largest error at",
-        "tensor", "layer", "absolute", "relative", "allowed"
-    );
-    for tensor in &found.comparisons {
-        let layer = tensor.layer.map_or("–".into(), |l| l.to_string());
-        let mark = if tensor.agrees { " " } else { "!" };
-        let allowed = format!("{:.0e}", tensor.tolerance);
-        let _ = writeln!(
-            text,
-            "{mark} {:width$}  {layer:>5}  {}  {allowed:>7}  {}",
-            tensor.name,
-            errors(&tensor.worst),
-            place(tensor),
-        );
-        for head in tensor.heads.iter().filter(|_| args.heads) {
-            let own = if head.worst.relative <= tensor.tolerance {
-                " "
-            } else {
-                "!"
-            };
-            let name = format!("  head {}", head.head);
-            let _ = writeln!(
-                text,
-                "{own} {name:width$}  {:>5}  {}  {:>7}  {}",
-                head.layer,
-                errors(&head.worst),
-                "",
-                at(&head.worst)
-            );
-        }
-    }
+    text.push_str(&table(&found.comparisons, args.heads));
     let verdict = if found.agrees() {
         match found.comparisons.len() {
             1 => "The tensor agrees.".into(),
@@ -124,10 +90,76 @@ fn report(found: &Verification, args: &VerifyArgs, model: &str) -> String {
     } else {
         "Tensors marked ! differ.".to_owned()
     };
-    let _ = write!(
-        text,
-        "\n{verdict} Everything is counted from 0; relative is to the tensor's scale."
+    let _ = write!(text, "\n{verdict} Relative is to the tensor's scale.");
+    text
+}
+
+/// Columns of a terminal.
+const COLUMNS: usize = 80;
+
+/// A line of the table, and the place that stands behind it where there is room.
+struct Line {
+    differs: bool,
+    name: String,
+    numbers: String,
+    place: String,
+}
+
+/// A line a tensor, and one a head if asked for. Where names are so long that places would not fit, each has a line
+/// of its own.
+fn table(tensors: &[Comparison], heads: bool) -> String {
+    let mut lines = Vec::new();
+    for tensor in tensors {
+        let layer = tensor.layer.map_or("–".into(), |l| l.to_string());
+        let allowed = format!("{:.0e}", tensor.tolerance);
+        lines.push(Line {
+            differs: !tensor.agrees,
+            name: tensor.name.clone(),
+            numbers: format!("{layer:>5}  {}  {allowed:>7}", errors(&tensor.worst)),
+            place: place(tensor),
+        });
+        for head in tensor.heads.iter().filter(|_| heads) {
+            lines.push(Line {
+                differs: head.worst.relative > tensor.tolerance,
+                name: format!("  head {}", head.head),
+                numbers: format!("{:>5}  {}  {:>7}", head.layer, errors(&head.worst), ""),
+                place: at(&head.worst),
+            });
+        }
+    }
+    let widest = |of: &dyn Fn(&Line) -> &str, least: &str| {
+        let all = lines.iter().map(|line| of(line).chars().count());
+        all.max().unwrap_or_default().max(least.len())
+    };
+    let width = widest(&|line| &line.name, "tensor");
+    let head = format!(
+        "{:>5}  {:>8}  {:>8}  {:>7}",
+        "layer", "absolute", "relative", "allowed"
     );
+    const PLACE: &str = "largest at";
+    let room = COLUMNS.saturating_sub(2 + width + 2 + head.len() + 2);
+    let between = match widest(&|line| &line.place, PLACE) <= room {
+        true => "  ",
+        false => "\n      ",
+    };
+    let mut text = format!("\n  {:width$}  {head}{between}{PLACE}\n", "tensor");
+    for line in &lines {
+        let mark = if line.differs { "!" } else { " " };
+        let Line {
+            name,
+            numbers,
+            place,
+            ..
+        } = line;
+        let _ = writeln!(text, "{mark} {name:width$}  {numbers}{between}{place}");
+    }
+    text.push_str(&format!("  {AXES}\n"));
+    if lines.iter().any(|line| line.place == LEFT_OUT) {
+        let _ = writeln!(
+            text,
+            "  {LEFT_OUT}: no head of the layer is there, or all are masked"
+        );
+    }
     text
 }
 
@@ -135,20 +167,42 @@ fn errors(worst: &Worst) -> String {
     format!("{:>8.1e}  {:>8.1e}", worst.absolute, worst.relative)
 }
 
+/// Where the error is largest, a letter and a number an axis; [`AXES`] are the letters.
 fn at(worst: &Worst) -> String {
     if worst.absolute == 0.0 {
-        "equal to the last bit".into()
-    } else {
-        worst.place.to_string()
+        return "equal".into();
+    }
+    let place = &worst.place;
+    let position = if place.key.is_some() { 'q' } else { 'p' };
+    let parts = [
+        ('s', place.sequence),
+        ('l', place.layer),
+        ('h', place.head),
+        (position, place.position),
+        ('k', place.key),
+        ('c', place.column),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(axis, at)| Some(format!("{axis}{}", at?)));
+    let parts: Vec<String> = parts.collect();
+    match parts.is_empty() {
+        true => "the only entry".into(),
+        false => parts.join(" "),
     }
 }
 
+/// What the letters of [`at`] are.
+const AXES: &str = "s sequence, l layer, h head, p position, q query, k key, c column, from 0";
+
 fn place(tensor: &Comparison) -> String {
     if tensor.compared == 0 {
-        return "left out: no head of this layer is there, or all are masked".into();
+        return LEFT_OUT.into();
     }
     if tensor.scale == 0.0 {
-        return "zeros on both sides".into();
+        return "all zeros".into();
     }
     at(&tensor.worst)
 }
+
+const LEFT_OUT: &str = "left out";

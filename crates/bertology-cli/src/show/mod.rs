@@ -88,6 +88,11 @@ impl Screen {
         }
     }
 
+    /// Whether the result is printed for machines.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// What the standard output has refused. That nobody reads it any more (`bertology mask … | head -3`) is no
     /// failure.
     pub(crate) fn failure(&self) -> Option<Failure> {

@@ -47,8 +47,8 @@ impl<'a> Shown<'a> {
             text.push_str(&row(relation));
         }
         text.push_str(
-            "\n  dep->head: the dependent attends most to its head; head<-dep: the head attends \
-             most\n  to the dependent; at offset: the best fixed distance to the head",
+            "\n  dep->head: the dependent attends most to its head; head<-dep: the head attends\n  \
+             most to the dependent; at offset: the best fixed distance to the head",
         );
         if causal {
             // A table of its own: beside the other it would be wider than a terminal.

@@ -1,6 +1,10 @@
 //! Distances of heads, their map and clusters, on the command line.
 
 use std::fmt::Write;
+use std::fs;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
 use crate::harness::{HEADS, LAYERS, Ran, Toy, run};
 
@@ -232,4 +236,46 @@ fn the_text_has_a_table_and_a_map() {
     let map = ran.out.lines().filter(|line| line.starts_with("  |"));
     let places: usize = map.map(|line| line.matches(['0', '1', '*']).count()).sum();
     assert!((2..=COUNT).contains(&places), "{}", ran.out);
+}
+
+/// Every head looks everywhere alike, but for the first.
+fn alike_but_one(toy: &Toy) {
+    let path = toy.path("model/model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let changed = tensors.tensors().into_iter().map(|(name, view)| {
+        let mut data = view.data().to_vec();
+        if name.contains("self.query") {
+            // Scores of queries of zeros are all 0.
+            let kept = match name.contains("layer.0.") {
+                true => data.len() / HEADS,
+                false => 0,
+            };
+            data[kept..].fill(0);
+        }
+        (name, view.shape().to_vec(), data)
+    });
+    let changed: Vec<_> = changed.collect();
+    let views = changed.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), data).unwrap();
+        (name.as_str(), view)
+    });
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn a_cut_of_one_head_against_the_rest_is_called_so() {
+    let toy = toy(12);
+    alike_but_one(&toy);
+    let ran = cluster(&toy, &[]).ok();
+    for part in [
+        "2 clusters of heads",
+        "sets 1 head apart and leaves 11 together",
+        "finds outliers, not\ngroups. --clusters K cuts into K clusters",
+    ] {
+        assert!(ran.out.contains(part), "no {part} in {}", ran.out);
+    }
+    // What it advises.
+    let ran = cluster(&toy, &["--clusters", "4"]).ok();
+    assert!(ran.out.contains("4 clusters of heads"), "{}", ran.out);
 }

@@ -93,12 +93,12 @@ fn tokenizer(from: &str, folder: &Path) {
     }
 }
 
-/// A BERT of twelve layers of eight heads, with the tokenizer of the built-in one.
-fn bert(folder: &Path, class: &str) {
+/// A BERT of twelve layers of twelve heads, with the tokenizer of the built-in one.
+pub(crate) fn bert(folder: &Path, class: &str) {
     tokenizer("tiny-bert", folder);
     let config = format!(
         r#"{{"model_type": "bert", "architectures": ["{class}"], "hidden_size": {HIDDEN}, "intermediate_size": {INNER},
-        "num_hidden_layers": 12, "num_attention_heads": 8, "vocab_size": 481, "max_position_embeddings": 512,
+        "num_hidden_layers": 12, "num_attention_heads": 12, "vocab_size": 481, "max_position_embeddings": 512,
         "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "pad_token_id": 0}}"#
     );
     fs::write(folder.join("config.json"), config).unwrap();
@@ -323,7 +323,9 @@ impl Place {
             .current_dir(self.folder.path());
         let ran = shell.output().unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{line}\n{said}");
+        // Asked for parts that are not all there, this is the answer.
+        let not_yet = line.starts_with("bertology status ") && ran.status.code() == Some(3);
+        assert!(ran.status.success() || not_yet, "{line}\n{said}");
         // What an example asks for has an effect.
         assert!(!said.contains("has no effect"), "{line}\n{said}");
     }

@@ -43,6 +43,14 @@ impl Ran {
         self
     }
 
+    /// Did its work, and the answer is "not yet".
+    #[track_caller]
+    pub(crate) fn not_yet(self) -> Self {
+        assert_eq!(self.code, Some(3), "{}\n{}", self.out, self.err);
+        assert!(self.err.is_empty(), "{}", self.err);
+        self
+    }
+
     /// Failed with this code and one sentence that says all of these.
     #[track_caller]
     pub(crate) fn failed(self, code: i32, parts: &[&str]) -> Self {

@@ -6,6 +6,7 @@ mod any_head;
 mod assumed;
 mod attention_probe;
 mod cluster;
+mod damaged;
 mod distance;
 #[cfg(unix)]
 mod documents;

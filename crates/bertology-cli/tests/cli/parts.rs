@@ -87,7 +87,7 @@ impl<'a> Job<'a> {
         let slowly = ["--part", "2/3", "--threads", "1"];
         let args = |more: &[&str]| self.words(&second, &[&slowly[..], more].concat());
         stop_midway(args, &model, Signal::Terminate);
-        let standing = status(self.toy, &[&second]).ok();
+        let standing = status(self.toy, &[&second]).not_yet();
         assert!(standing.out.contains(" units"), "{}", standing.out);
         merge(self.toy, &[&second], "merged").failed(2, &["not finished", "--resume"]);
         // Not as the whole, and not as another part.

@@ -35,6 +35,103 @@ fn colours_only_where_they_are_wanted() {
     );
 }
 
+/// On a terminal of 80 columns no table of any command is broken within a line, for a model of the usual shape either.
+/// Names of files are as long as they are.
+#[test]
+#[cfg(unix)]
+fn no_table_is_wider_than_a_terminal() {
+    let toy = crate::treebanks::toy(30);
+    let big = toy.path("big");
+    crate::documents::bert(&big, "BertForSequenceClassification");
+    let (big, small) = (toy.text("big"), toy.text("model"));
+    let data = toy.text("data.tsv");
+    let trees = toy.text("data.conllu");
+    let toys = [
+        "--data",
+        &data,
+        "--text-column",
+        "text",
+        "--label-column",
+        "label",
+    ];
+    let cola = crate::assumed::assets("grammar/CoLA");
+    let cola = ["--task", "cola", "--data", &cola];
+    let texts = ["--data", &data, "--text-column", "text", "--limit", "8"];
+    let treebank = ["--conllu", &trees, "--limit", "8"];
+    let survey = [&treebank[..], &["--studies", "patterns,syntax,cluster"]].concat();
+    let shown = |name: &str, words: &[&str]| {
+        let ran = crate::harness::run(words).ok();
+        for line in ran.out.lines() {
+            // Of a file.
+            let long = ["/", "Results are in"]
+                .iter()
+                .any(|start| line.starts_with(start));
+            assert!(long || line.chars().count() <= 80, "{name}: {line}");
+        }
+    };
+    for (size, model, labelled) in [("small", &small, &toys[..]), ("big", &big, &cola)] {
+        let labelled = [labelled, &["--limit", "8"]].concat();
+        let loss = [
+            "--metric",
+            "loss",
+            "--threshold-mode",
+            "drop",
+            "--threshold",
+            "9",
+        ];
+        let loss = [&labelled[..], &loss, &["--max-steps", "1"]].concat();
+        let patterns = [
+            &labelled[..],
+            &["--gradients", "--gradient-times-attention"],
+        ]
+        .concat();
+        let studies: [(&str, &[&str]); 12] = [
+            ("importance", &labelled),
+            ("ablate", &[&labelled[..], &["--heads", "0.1"]].concat()),
+            ("evaluate", &labelled),
+            ("patterns", &patterns),
+            ("mask", &loss),
+            ("prune", &loss),
+            ("extract", &[&texts[..], &["--hidden-states"]].concat()),
+            ("cluster", &texts),
+            ("syntax", &treebank),
+            ("coref", &treebank),
+            ("distance", &treebank),
+            ("survey", &survey),
+        ];
+        let mut runs = Vec::new();
+        for (name, more) in studies {
+            let out = toy.text(&format!("{size}-{name}"));
+            shown(name, &[&[name, model], more, &["--output", &out]].concat());
+            if !["mask", "prune", "extract", "survey", "evaluate"].contains(&name) {
+                shown("compare", &["compare", &out, &out]);
+                runs.push(out);
+            }
+        }
+        let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+        shown("heads", &[&["heads"], &runs[..]].concat());
+        shown("inspect", &["inspect", model]);
+        let parts = ["1/2", "2/2"].map(|part| (part, toy.text(&format!("{size}-{}", &part[..1]))));
+        for (part, out) in &parts {
+            let part = ["--chunk", "4", "--part", part, "--output", out];
+            shown(
+                "part",
+                &[&["importance", model], &labelled[..], &part].concat(),
+            );
+        }
+        let merged = toy.text(&format!("{size}-merged"));
+        let [(_, first), (_, second)] = &parts;
+        shown("merge", &["merge", first, second, "--output", &merged]);
+    }
+    for family in ["bert-absolute", "gpt2", "bert-absolute-pruned"] {
+        let model = crate::harness::golden(family);
+        let reference = model.join("golden.safetensors");
+        let (model, reference) = (model.to_str().unwrap(), reference.to_str().unwrap());
+        let words = ["--reference", reference, "--prefix", "ones.", "--heads"];
+        shown("verify", &[&["verify", model], &words[..]].concat());
+    }
+}
+
 #[test]
 fn quiet_prints_nothing_and_json_only_its_document() {
     let toy = Toy::new();

@@ -8,6 +8,8 @@ mod online;
 mod server;
 #[cfg(feature = "download")]
 mod trust;
+#[cfg(feature = "download")]
+mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};

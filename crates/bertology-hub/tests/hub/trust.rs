@@ -7,8 +7,8 @@ use std::time::Duration;
 use bertology_error::Kind;
 use bertology_hub::{DownloadEvent, HubError, HubOptions, Source, resolve};
 
-use crate::online::{FILES, World, read};
 use crate::server::{Hub, Manner, SHA, Server, etag};
+use crate::world::{FILES, World, read};
 
 const WEIGHTS: &str = "model.safetensors";
 

@@ -7,7 +7,9 @@ mod error;
 mod files;
 mod record;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -50,6 +52,8 @@ pub struct Run {
     record: Value,
     command: String,
     model: ModelFacts,
+    /// Files that were read and found as they were written.
+    sound: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Run {
@@ -117,6 +121,7 @@ impl Run {
         };
         let command = text("/command")?;
         Ok(Self {
+            sound: Arc::default(),
             folder: folder.into(),
             command,
             model,

@@ -1,5 +1,7 @@
 //! Several studies in one pass, and studies that may not be asked for.
 
+use std::ops::Range;
+
 use bertology_model::{Event, HeadId, Interests, Sequence, SequenceOutput};
 
 use super::lens::{Lens, Wants};
@@ -88,6 +90,11 @@ where
     fn agrees(&self, fresh: &Self) -> Result<(), Error> {
         self.0.agrees(&fresh.0)?;
         self.1.agrees(&fresh.1)
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        self.0.covers(units.clone())?;
+        self.1.covers(units)
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
@@ -211,6 +218,10 @@ impl<S: Study> Study for Option<S> {
                 Error::state_mismatch("one of the studies", say(was.is_some()), say(was.is_none()))
             }
         }
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        self.as_ref().map_or(Ok(()), |study| study.covers(units))
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! How far a study is, chunk by chunk.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,8 @@ pub struct Progress<S> {
     chunk: u64,
     part: Option<Part>,
     saved: Saved<S>,
+    /// `saved` was read back.
+    resumed: bool,
 }
 
 /// What a state file holds.
@@ -111,6 +114,7 @@ impl<S: Study> Progress<S> {
             part: None,
             fresh: study,
             saved,
+            resumed: false,
         };
         progress.chunk = progress.fresh.chunk(DEFAULT_CHUNK);
         progress.saved.chunk = progress.chunk;
@@ -173,7 +177,8 @@ impl<S: Study> Progress<S> {
     /// Goes on from what was saved.
     ///
     /// # Errors
-    /// [`Error::State`] for what is no such state, [`Error::StateMismatch`] for one of another study.
+    /// [`Error::State`] for what is no such state, [`Error::StateMismatch`] for one of another study,
+    /// [`Error::StateImpossible`] for one with numbers that no corpus gives.
     pub fn resume(mut self, saved: Value) -> Result<Self, Error> {
         let mut saved: Saved<S> =
             serde_json::from_value(saved).map_err(|source| Error::State { source })?;
@@ -210,9 +215,11 @@ impl<S: Study> Progress<S> {
                     whole.is_some_and(|whole| whole < next.saturating_add(saved.chunk))
                 }
             },
-            "it has other chunks than it speaks of",
+            "chunks",
+            "there are others than it speaks of",
         )?;
         self.saved = saved;
+        self.resumed = true;
         Ok(self)
     }
 
@@ -247,6 +254,31 @@ impl<S: Study> Progress<S> {
     #[must_use]
     pub fn done(&self, total: u64) -> u64 {
         self.next(total).saturating_sub(self.bounds(total).0)
+    }
+
+    /// Refuses sums read back that cannot be those of the units of a corpus of `total` that are said to be done.
+    pub(super) fn check(&self, total: u64) -> Result<(), Error> {
+        if !self.resumed {
+            return Ok(());
+        }
+        let (first, next) = (self.bounds(total).0, self.next(total));
+        let folded = match &self.saved.open {
+            Some(open) => {
+                let folded = next - next % self.chunk;
+                open.covers(folded..next)?;
+                folded
+            }
+            None => next,
+        };
+        if self.part.is_none() {
+            return self.saved.total.covers(first..folded);
+        }
+        self.saved.total.covers(first..first)?;
+        let mut places = spans(first..folded, self.chunk);
+        for chunk in &self.saved.chunks {
+            chunk.covers(places.next().unwrap_or(folded..folded))?;
+        }
+        Ok(())
     }
 
     /// The chunk that is being filled.
@@ -313,10 +345,30 @@ impl<S: Study> Progress<S> {
         })
     }
 
+    /// Refuses a part whose states are none of this study, or hold numbers that no corpus gives.
+    ///
+    /// # Errors
+    /// As [`Progress::merge`], which looks at the same but does not say at which part.
+    pub fn check_part(&self, part: &PartState) -> Result<(), Error> {
+        let places = spans(part.first..part.end, self.chunk);
+        for (chunk, place) in part.chunks.iter().zip(places) {
+            self.chunk_read_back(chunk.clone(), place)?;
+        }
+        Ok(())
+    }
+
+    fn chunk_read_back(&self, chunk: Value, place: Range<u64>) -> Result<S, Error> {
+        let chunk: S = serde_json::from_value(chunk).map_err(|source| Error::State { source })?;
+        chunk.agrees(&self.fresh)?;
+        chunk.covers(place)?;
+        Ok(chunk)
+    }
+
     /// Folds parts that lie side by side and make up the whole, in whatever order they are given.
     ///
     /// # Errors
-    /// [`Error::Merge`] for parts with a gap or an overlap, or of different grids; states that are none.
+    /// [`Error::Merge`] for parts with a gap or an overlap, or of different grids; states that are none or
+    /// [cannot be](Error::StateImpossible).
     pub fn merge(mut self, mut parts: Vec<PartState>) -> Result<Self, Error> {
         let refuse = |reason| Err(Error::Merge { reason });
         parts.sort_by_key(|part| (part.first, part.end));
@@ -339,10 +391,9 @@ impl<S: Study> Progress<S> {
                 return refuse("one of them is not finished");
             }
             next = part.end;
-            for chunk in part.chunks {
-                let chunk: S =
-                    serde_json::from_value(chunk).map_err(|source| Error::State { source })?;
-                chunk.agrees(&self.fresh)?;
+            let places = spans(part.first..part.end, self.chunk);
+            for (chunk, place) in part.chunks.into_iter().zip(places) {
+                let chunk = self.chunk_read_back(chunk, place)?;
                 self.saved.total.merge(chunk)?;
             }
         }
@@ -352,6 +403,16 @@ impl<S: Study> Progress<S> {
         self.saved.next = Some(next);
         Ok(self)
     }
+}
+
+/// The units of each chunk, where the first begins one.
+fn spans(units: Range<u64>, chunk: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut next = units.start;
+    std::iter::from_fn(move || {
+        let from = next;
+        next = from.saturating_add(chunk).min(units.end);
+        (from < next).then_some(from..next)
+    })
 }
 
 fn to_value<S: Serialize>(state: &S) -> Result<Value, Error> {

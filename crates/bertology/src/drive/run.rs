@@ -104,6 +104,7 @@ where
         };
         return Error::state_mismatch("the number of examples", saved, end.to_string());
     }
+    progress.check(whole)?;
     watch.begin(S::PURPOSE, begin - first, total);
     if begin == end {
         return Ok(());

@@ -1,6 +1,7 @@
 //! What adds up.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +39,16 @@ pub trait Study: Serialize + DeserializeOwned + Sized {
     /// # Errors
     /// [`Error::StateMismatch`] with what differs.
     fn agrees(&self, fresh: &Self) -> Result<(), Error>;
+
+    /// Refuses a state that was read back and cannot have come of these units, counted from zero, all of the corpus
+    /// that it has gone through.
+    ///
+    /// # Errors
+    /// [`Error::StateImpossible`] with the field.
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        let _ = units;
+        Ok(())
+    }
 
     /// One more sequence, in file order.
     ///

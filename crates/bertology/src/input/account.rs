@@ -7,9 +7,15 @@
 //! | [`Truncation`] | the examples that a score is of: cut |
 //! | [`TextCounts`] | the texts of an extraction: cut, windowed, their words |
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::input::supply::LeftOut;
+
+/// More of anything than any corpus has; sums of such counts do not overflow.
+pub(crate) const MOST: u64 = 1 << 48;
 
 /// Units of the input by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +68,56 @@ impl SequenceCounts {
     #[must_use]
     pub fn units(&self) -> u64 {
         self.sequences + self.left_out()
+    }
+
+    /// Refuses numbers that no texts have. A text can be several sequences, so that there may be more of them than
+    /// `units`.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self {
+            sequences,
+            tokens,
+            cut,
+            tokens_cut,
+            too_long,
+            empty,
+            unpaired,
+            nothing_to_predict,
+        } = *self;
+        let all = [
+            sequences,
+            tokens,
+            cut,
+            tokens_cut,
+            too_long,
+            empty,
+            unpaired,
+            nothing_to_predict,
+        ];
+        Error::unless_possible(
+            all.iter().all(|count| *count <= MOST),
+            "counts",
+            "a number is larger than any corpus",
+        )?;
+        Error::unless_possible(
+            sequences <= tokens && (sequences > 0 || tokens == 0),
+            "counts",
+            "the tokens cannot be those of as many sequences",
+        )?;
+        Error::unless_possible(
+            cut <= sequences && cut <= tokens_cut && (cut > 0 || tokens_cut == 0),
+            "counts",
+            "the tokens cut off cannot be those of as many sequences",
+        )
+    }
+
+    /// Refuses fewer sequences, with those left out, than there were units.
+    pub(crate) fn covers(&self, units: &Range<u64>) -> Result<(), Error> {
+        let given = units.end.saturating_sub(units.start);
+        Error::unless_possible(
+            self.units() >= given && (given > 0 || self.units() == 0),
+            "counts",
+            "there are not the sequences of all texts that are done",
+        )
     }
 
     /// Those of both.

@@ -270,6 +270,7 @@ impl Study for AblationState {
             sums.tally.agrees(&fresh.tally)?;
             Error::unless_possible(
                 sums.tally.examples == self.whole.examples,
+                "without",
                 "not every head was left out of every example",
             )?;
         }

@@ -237,6 +237,7 @@ impl Tally {
         let Scorer::Labels { classes, .. } = self.scorer else {
             return Error::unless_possible(
                 self.classes.is_empty() && self.values.is_empty(),
+                "tally",
                 "a language model has no labels",
             );
         };
@@ -248,6 +249,7 @@ impl Tally {
             self.classes.keys().all(|cell| *cell < cells)
                 && answers == Some(self.examples)
                 && self.targets == self.examples,
+            "tally",
             "there are not as many answers as examples",
         )
     }

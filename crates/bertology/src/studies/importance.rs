@@ -349,7 +349,18 @@ impl Study for ImportanceState {
         Error::unless_possible(
             self.in_batch < self.granularity.batch_size().unwrap_or(1)
                 && self.in_batch as u64 <= self.tally.examples,
+            "in_batch",
             "a batch holds more examples than it can",
+        )?;
+        Error::unless_possible(
+            not_negative(&self.scores),
+            "scores",
+            "a sum of absolute values is negative",
+        )?;
+        Error::unless_possible(
+            not_negative(&self.entropy),
+            "entropy",
+            "a sum of entropies is negative",
         )
     }
 
@@ -424,6 +435,10 @@ impl Study for ImportanceState {
             evaluation,
         })
     }
+}
+
+fn not_negative(sums: &[f64]) -> bool {
+    sums.iter().all(|sum| *sum >= 0.0)
 }
 
 fn add(sums: &mut [f64], values: &[f64]) {

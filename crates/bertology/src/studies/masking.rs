@@ -353,6 +353,7 @@ impl MaskingState {
                 step.step == number
                     && shrinks
                     && step.keep.iter().filter(|kept| **kept).count() == step.live,
+                "steps",
                 "the heads that are left do not follow from step to step",
             )?;
         }

@@ -482,6 +482,26 @@ fn interruptions_and_threads_change_no_byte() {
         let next = saved["next"].as_u64().unwrap();
         assert!((27..36).contains(&next), "{next}");
         drop(progress);
+        // A shard that cannot have been filled so far; one that is not there is begun again.
+        for (place, value) in [
+            ("/open/half/sizes/tokens", 1_u64 << 40),
+            ("/open/half/sizes/examples", 0),
+            ("/open/half/filled/0", 1),
+            ("/open/half/shard", 9),
+            ("/total/bytes", 1),
+        ] {
+            let mut saved = saved.clone();
+            *saved.pointer_mut(place).unwrap() = value.into();
+            let resumed = Progress::new(plan.study(resumed.path())).resume(saved);
+            let refused = resumed.and_then(|mut progress| {
+                drive(&model, &plan, &mut progress, &spread(1, 40), &mut ())
+            });
+            let refused = refused.expect_err(place);
+            assert!(
+                matches!(refused, Error::StateImpossible { .. }),
+                "{place}: {refused}"
+            );
+        }
         let left = contents(resumed.path());
         assert!(left.keys().all(|name| !name.ends_with("index.json")));
         let number = |name: &PathBuf| name.to_str().unwrap().contains("shard-0000");

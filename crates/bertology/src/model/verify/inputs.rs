@@ -127,22 +127,20 @@ impl Inputs {
         }
         if arch.head == TaskHead::QuestionAnswering {
             account.drop_input("labels", "answers have a first and a last token");
-            self.targets = Some(self.spans(account)?);
-            return Ok(());
-        }
-        for name in ["start_positions", "end_positions"] {
-            account.drop_input(name, "only question answering reads it");
+        } else {
+            for name in ["start_positions", "end_positions"] {
+                account.drop_input(name, "only question answering reads it");
+            }
         }
         let labels = account.input("targets").or_else(|| account.input("labels"));
-        let Some(labels) = labels else {
-            return Err(ReferenceError::MissingInput {
-                name: "labels",
-                reason: "a loss and gradients need the labels that they were computed with",
-            });
-        };
+        let labels = labels.ok_or(ReferenceError::MissingInput {
+            name: "labels",
+            reason: "a loss and gradients need the labels that they were computed with",
+        });
         let targets = match &arch.head {
-            // Answers were read above.
-            TaskHead::None | TaskHead::QuestionAnswering => {
+            TaskHead::QuestionAnswering => self.spans(account)?,
+            TaskHead::None => {
+                labels?;
                 return Err(ReferenceError::NotComputed {
                     name: wanting,
                     reason: "this model has no task head, hence no loss; leave losses and \
@@ -153,14 +151,16 @@ impl Inputs {
             TaskHead::SequenceClassification {
                 problem,
                 num_labels,
-            } => classes(labels, rows.batch, *problem, *num_labels)?,
-            TaskHead::NextSentence => each(labels, rows.batch, Target::NextSentence)?,
+            } => classes(labels?, rows.batch, *problem, *num_labels)?,
+            TaskHead::NextSentence => each(labels?, rows.batch, Target::NextSentence)?,
             TaskHead::TokenClassification { .. } | TaskHead::ReplacedTokens => {
+                let labels = labels?;
                 let tokens = rows.tokens(labels, false, &self.kept)?;
                 self.share_tokens(labels, &tokens)?;
                 tokens.into_iter().map(Target::TokenLabels).collect()
             }
             TaskHead::MaskedLm | TaskHead::CausalLm | TaskHead::PreTraining => {
+                let labels = labels?;
                 let shift = causal && labels.name.ends_with("labels");
                 let tokens = rows.tokens(labels, shift, &self.kept)?;
                 self.share_tokens(labels, &tokens)?;

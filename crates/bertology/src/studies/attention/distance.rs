@@ -5,14 +5,17 @@
 //! counts as a step, and which weights take part, is a [`Measure`]. A head that always looks k steps away has
 //! distance k, one that looks at itself 0; a causal model looks back only.
 
+use std::ops::Range;
+
 use bertology_model::{Event, Interests, LayerSite, Sequence};
 use serde::{Deserialize, Serialize};
 
 use crate::drive::{Contribution, Lens, Study, Wants};
-use crate::input::account::SequenceCounts;
+use crate::input::account::{MOST, SequenceCounts};
 use crate::input::supply::Fate;
 use crate::input::treebank::SentenceItem;
 use crate::input::words::RowMode;
+use crate::studies::attention::proportion::possible;
 use crate::table::check_finite;
 use crate::watch::Purpose;
 use crate::{Error, HeadTable, LoadedModel};
@@ -177,6 +180,27 @@ impl Sums {
         self.product += other.product;
     }
 
+    /// Whether these can be sums over at most `sentences` sentences of `tokens` tokens, `most` of which look.
+    fn possible(&self, sentences: u64, tokens: f64, most: f64) -> bool {
+        let Self {
+            weight, distance, ..
+        } = *self;
+        let squares = self.weight_squared * self.distance_squared;
+        self.sentences <= sentences
+            && (self.sentences > 0) == (weight > 0.0)
+            && possible(weight, most)
+            && possible(distance, weight * tokens)
+            // Of sums of what is not negative, and by the inequality of Cauchy and Schwarz.
+            && possible(self.weight_squared, weight * weight)
+            && possible(self.distance_squared, distance * distance)
+            && possible(self.product, weight * distance)
+            && possible(self.product * self.product, squares)
+            // In each sentence the distance is at most its weight times its length.
+            && possible(self.product, tokens * self.weight_squared)
+            && possible(self.distance_squared, tokens * self.product)
+            && possible(weight * weight, self.weight_squared * self.sentences as f64)
+    }
+
     fn mean(&self) -> f64 {
         self.distance / self.weight
     }
@@ -278,7 +302,31 @@ impl Study for DistanceSums {
             let say = |state: &Self| format!("{:?}", state.rows);
             return Error::state_mismatch("the attention from a word", say(self), say(fresh));
         }
-        Ok(())
+        self.counts.check()?;
+        Error::unless_possible(
+            self.words <= MOST,
+            "words",
+            "there are more than any corpus has",
+        )?;
+        let tokens = self.counts.tokens as f64;
+        let cells = self.heads.values().len().max(1);
+        let words = self.words as f64;
+        let of_measures = self.sums.chunks(cells).zip([tokens, tokens, words]);
+        let mut all =
+            of_measures.flat_map(|(sums, most)| sums.iter().map(move |sums| (sums, most)));
+        Error::unless_possible(
+            all.all(|(sums, most)| sums.possible(self.counts.sequences, tokens.max(words), most)),
+            "sums",
+            "a distance is negative or farther than the sentences are long",
+        )
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        Error::unless_possible(
+            self.counts.units() == units.end.saturating_sub(units.start),
+            "counts",
+            "there are not as many sentences as are done",
+        )
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

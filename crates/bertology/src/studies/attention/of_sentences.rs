@@ -1,5 +1,7 @@
 //! A study of texts on the sentences of a treebank, so that it can share a pass with a study of their words.
 
+use std::ops::Range;
+
 use bertology_model::{Event, HeadId, Sequence, SequenceOutput};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -71,6 +73,10 @@ impl<S: Study<Lens: Lens<Item = TextItem>>> Study for OfSentences<S> {
 
     fn agrees(&self, fresh: &Self) -> Result<(), Error> {
         self.0.agrees(&fresh.0)
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        self.0.covers(units)
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

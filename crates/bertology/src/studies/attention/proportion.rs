@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::input::account::MOST;
+
 /// The 97.5 % point of the normal distribution.
 const NORMAL_975: f64 = 1.959_963_984_540_054;
 
@@ -40,8 +42,18 @@ impl Proportion {
     }
 }
 
-/// More of anything than any corpus has; sums of such counts do not overflow.
-pub(crate) const MOST: u64 = 1 << 48;
+/// Whether a sum can be what it says: finite, not negative and at most `most`, but for the rounding of the values
+/// that were summed.
+pub(crate) fn possible(sum: f64, most: f64) -> bool {
+    /// A row of attention in f32 sums to 1 within about 1e-6, and its entropy can be as much below 0.
+    const ROUNDING: f64 = 1e-4;
+    let slack = if most.is_finite() {
+        ROUNDING * most
+    } else {
+        0.0
+    };
+    sum.is_finite() && sum >= -slack && sum <= most + slack
+}
 
 /// Whether every count of each row is at most that of its column: `counts` is `[rows, columns]`.
 pub(crate) fn within(counts: &[u64], columns: &[u64]) -> bool {

@@ -33,6 +33,15 @@ impl Sizes {
         }
     }
 
+    /// Whether all of it is there.
+    pub(super) fn within(self, most: Self) -> bool {
+        self.examples <= most.examples
+            && self.sequences <= most.sequences
+            && self.tokens <= most.tokens
+            && self.pairs <= most.pairs
+            && self.words <= most.words
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.examples += other.examples;
         self.sequences += other.sequences;
@@ -246,6 +255,17 @@ impl Layout {
                 ArraySpec::new(&array.name, array.element, shape)
             })
             .collect()
+    }
+
+    /// Values of the model in a shard that holds so much.
+    pub(super) fn values(&self, sizes: Sizes) -> u64 {
+        let values = self
+            .arrays
+            .iter()
+            .filter(|array| matches!(array.content, Content::Values(_)));
+        values
+            .map(|array| self.rows(array.content, sizes) * array.width.unwrap_or(1))
+            .sum()
     }
 
     fn rows(&self, content: Content, sizes: Sizes) -> u64 {

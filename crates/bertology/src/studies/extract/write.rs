@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bertology_store::{ShardWriter, StoreError, write_whole};
+use bertology_store::{ArraySpec, ShardWriter, StoreError, write_whole};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Content, PerSequence, PerToken, PerWord, Sizes, Span};
@@ -14,6 +14,7 @@ use super::recorder::{Recorded, Recorder};
 use super::texts::Item;
 use super::{ExtractError, Format};
 use crate::drive::{Contribution, Progress, Study, Work, drive};
+use crate::input::account::MOST;
 use crate::input::supply::{Fate, Supply};
 use crate::watch::Purpose;
 use crate::{Error, Watch};
@@ -147,9 +148,80 @@ impl Study for ExtractState {
         target.map_or(wanted, |target| target.extraction.options.shard_size as u64)
     }
 
-    /// What else would differ is in the files.
-    fn agrees(&self, _: &Self) -> Result<(), Error> {
-        Ok(())
+    /// Which values and how many to a shard is in the command's identity; here is what a file cannot hold.
+    fn agrees(&self, fresh: &Self) -> Result<(), Error> {
+        let Some(target) = &fresh.target else {
+            return Ok(());
+        };
+        let Extraction { layout, shards, .. } = &target.extraction;
+        Error::unless_possible(
+            self.shards <= shards.len() as u64,
+            "shards",
+            "more are written than there will be",
+        )?;
+        let values: u64 = shards.iter().map(|sizes| layout.values(*sizes)).sum();
+        let odd = self.overflows.checked_add(self.nonfinite);
+        Error::unless_possible(
+            odd.is_some_and(|odd| odd <= values),
+            "overflows",
+            "more values are infinite than there will be",
+        )?;
+        let Some(half) = &self.half else {
+            return Ok(());
+        };
+        let Some(planned) = shards.get(half.shard) else {
+            return Error::unless_possible(false, "half", "there is no such shard");
+        };
+        Error::unless_possible(
+            half.sizes.within(*planned)
+                && (1..=half.sizes.sequences).contains(&half.sizes.examples),
+            "half",
+            "other sequences are in a shard than it has room for",
+        )?;
+        let filled = layout.specs(half.sizes);
+        Error::unless_possible(
+            filled
+                .iter()
+                .map(ArraySpec::bytes)
+                .eq(half.filled.iter().copied()),
+            "half",
+            "its arrays are not filled as far as its tokens go",
+        )
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        let Some(target) = &self.target else {
+            // A chunk of a part, whose files lie elsewhere.
+            return Error::unless_possible(
+                self.shards <= 1 && self.half.is_none() && self.bytes <= MOST,
+                "shards",
+                "more are written than texts are done",
+            );
+        };
+        let size = target.extraction.options.shard_size as u64;
+        let done = units.end.saturating_sub(units.start);
+        Error::unless_possible(
+            self.shards <= done.div_ceil(size),
+            "shards",
+            "more are written than texts are done",
+        )?;
+        let shards = units.start / size..units.end.div_ceil(size);
+        let written = match self.shards {
+            0 => 0,
+            _ => target.bytes(shards),
+        };
+        Error::unless_possible(
+            self.bytes == written,
+            "bytes",
+            "they are not those of the shards in the folder",
+        )?;
+        let here =
+            |half: &Half| half.shard as u64 == units.start / size && half.sizes.examples <= done;
+        Error::unless_possible(
+            self.half.as_ref().is_none_or(here),
+            "half",
+            "it is not the shard of the texts that are done",
+        )
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
@@ -362,6 +434,13 @@ impl Destination {
             }
         }
         Ok(open)
+    }
+
+    /// Bytes of the files of these shards.
+    fn bytes(&self, shards: Range<u64>) -> u64 {
+        let files = shards.flat_map(|shard| self.extraction.files(shard as usize));
+        let sizes = files.filter_map(|file| std::fs::metadata(self.folder.join(file)).ok());
+        sizes.map(|file| file.len()).sum()
     }
 
     /// Where a shard is that is not full. Each has a name of its own, so that a state never speaks of another.

@@ -1,10 +1,13 @@
 //! How far apart heads are: a sum per pair of heads over a corpus, and the matrix made of it.
 
+use std::f64::consts::LN_2;
+
 use bertology_model::kernels::divergence::add_divergences;
 use serde::{Deserialize, Serialize};
 
 use super::maps::PackedMaps;
 use crate::Error;
+use crate::studies::attention::proportion::possible;
 
 /// A symmetric matrix `[count, count]` of finite distances with zeros on its diagonal.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,6 +206,12 @@ impl JsSums {
         Ok(())
     }
 
+    /// Whether each sum can be one of so many tokens.
+    pub(super) fn possible(&self) -> bool {
+        let most = self.tokens as f64 * LN_2;
+        self.sums.iter().all(|sum| possible(*sum, most))
+    }
+
     /// Adds what was summed over the same heads.
     pub(super) fn add_counted(&mut self, other: &Self) {
         self.sequences += other.sequences;
@@ -260,7 +269,6 @@ mod tests {
     use super::*;
     use crate::studies::attention::cluster::maps::Smoothing;
     use bertology_model::Matrix;
-    use std::f64::consts::LN_2;
 
     /// Two heads that look at the same token in `same` of `n` rows, at different ones in the others.
     fn one_hot(n: usize, same: usize) -> [Vec<f32>; 2] {

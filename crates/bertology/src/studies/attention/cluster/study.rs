@@ -1,5 +1,7 @@
 //! The distances of heads over a corpus: a state that can be saved and continued.
 
+use std::ops::Range;
+
 use bertology_model::{Event, HeadId, Interests, LayerSite, Sequence};
 use serde::{Deserialize, Serialize};
 
@@ -167,7 +169,27 @@ impl Study for DistanceState {
             let say = |state: &Self| format!("{:?}", options(state));
             return Error::state_mismatch("the options", say(self), say(fresh));
         }
-        Ok(())
+        self.counts.check()?;
+        let SequenceCounts {
+            sequences, tokens, ..
+        } = self.counts;
+        let rows = self.sums.rows();
+        Error::unless_possible(
+            (self.sums.sequences(), self.sums.tokens()) == (sequences, tokens)
+                && rows <= tokens
+                && (rows == tokens || self.options.rows != RowChoice::All),
+            "sums",
+            "other tokens were compared than were read",
+        )?;
+        Error::unless_possible(
+            self.sums.possible(),
+            "sums",
+            "a divergence is negative or more than ln 2 a token",
+        )
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        self.counts.covers(&units)
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! The counters of a treebank's documents.
 
+use std::ops::Range;
+
 use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +103,7 @@ impl CorefCounts {
             within(&self.correct, &self.total)
                 && within(&self.rules, &self.total)
                 && self.abstained.iter().all(|count| *count <= all),
+            "correct",
             "a head or a rule is right more often than it was asked",
         )
     }
@@ -223,6 +226,14 @@ impl Study for CorefCounts {
             return Error::state_mismatch("what attention from a word is", say(self), say(fresh));
         }
         self.check()
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        Error::unless_possible(
+            self.tally.documents == units.end.saturating_sub(units.start),
+            "tally",
+            "there are not as many documents as are done",
+        )
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
 use crate::HeadTable;
+use crate::studies::attention::proportion::possible;
 
 /// Ratios of documents on their way to an average; a cell a head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,26 @@ impl Ratios {
         [&self.sums, &self.deviations, &self.numerators]
             .iter()
             .all(|values| values.len() == cells)
+    }
+
+    /// Documents that had something to say.
+    pub(super) fn documents(&self) -> u64 {
+        self.documents
+    }
+
+    /// Whether these can be ratios of at most `documents` documents, each at most `most` and with a denominator of at
+    /// least 1, all denominators together at most `denominators`.
+    pub(super) fn possible(&self, documents: u64, denominators: f64, most: f64) -> bool {
+        let count = self.documents as f64;
+        // Where there is no bound, there is one for no document all the same.
+        let bound = |times: f64| if times > 0.0 { most * times } else { 0.0 };
+        let within = |values: &[f64], most: f64| values.iter().all(|value| possible(*value, most));
+        self.documents <= documents
+            && possible(self.denominators, denominators)
+            && possible(count, self.denominators)
+            && within(&self.sums, bound(count))
+            && within(&self.numerators, bound(self.denominators))
+            && within(&self.deviations, bound(most * count))
     }
 
     /// The average over all documents of `heads`, a table of zeros.

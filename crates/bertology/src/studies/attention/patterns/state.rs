@@ -1,5 +1,7 @@
 //! The study: documents in, averages out.
 
+use std::ops::Range;
+
 use bertology_model::{Event, HeadId, Interests, LayerSite, Pass, Sequence};
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +213,49 @@ impl PatternsState {
         }
     }
 
+    /// Refuses sums that no texts give.
+    fn check(&self) -> Result<(), Error> {
+        self.counts.check()?;
+        let documents = self.counts.sequences;
+        let tokens = self.counts.tokens as f64;
+        let nats = tokens.max(2.0).ln();
+        let gradients = |all: &[[Ratios; 2]]| {
+            all.iter().all(|[by_pair, by_row]| {
+                by_pair.possible(documents, tokens * tokens, f64::INFINITY)
+                    && by_row.possible(documents, tokens, f64::INFINITY)
+            })
+        };
+        let most = [nats, nats, 1.0];
+        let mut entropies = self.entropies.iter().zip(most);
+        Error::unless_possible(
+            self.keys
+                .iter()
+                .all(|keys| keys.possible(documents, tokens, 1.0)),
+            "keys",
+            "a share of attention is not between 0 and 1, or of more texts than were studied",
+        )?;
+        Error::unless_possible(
+            entropies.all(|(ratios, most)| ratios.possible(documents, tokens, most)),
+            "entropies",
+            "an entropy is negative, larger than of so many tokens, or of more texts than were studied",
+        )?;
+        Error::unless_possible(
+            self.uniform.possible(documents, tokens, nats) && self.uniform.documents() == documents,
+            "uniform",
+            "the entropy is not one of as many texts as were studied",
+        )?;
+        Error::unless_possible(
+            gradients(&self.gradients),
+            "gradients",
+            "a mean is negative or of more texts than were studied",
+        )?;
+        Error::unless_possible(
+            gradients(&self.weighted),
+            "weighted",
+            "a mean is negative or of more texts than were studied",
+        )
+    }
+
     /// Units of the input that are accounted for.
     #[must_use]
     pub fn done(&self) -> u64 {
@@ -267,7 +312,11 @@ impl Study for PatternsState {
             let say = |state: &Self| format!("{:?}, {:?}", state.options, state.classes);
             return Error::state_mismatch("the options", say(self), say(fresh));
         }
-        Ok(())
+        self.check()
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        self.counts.covers(&units)
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {

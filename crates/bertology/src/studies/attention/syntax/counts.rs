@@ -1,5 +1,7 @@
 //! The counters of a treebank.
 
+use std::ops::Range;
+
 use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +10,10 @@ use super::study::{DIRECTIONS, SyntaxLens, SyntaxPart};
 use super::{Direction, SyntaxOptions};
 use crate::Error;
 use crate::drive::{Contribution, Study};
+use crate::input::account::MOST;
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::treebank::{SentenceItem, SentencePassages};
-use crate::studies::attention::proportion::{MOST, Proportion, add_all, within};
+use crate::studies::attention::proportion::{Proportion, add_all, within};
 use crate::watch::Purpose;
 
 /// What was read, and what was made of it.
@@ -150,6 +153,7 @@ impl SyntaxCounts {
         Error::unless_possible(
             counts.iter().all(|count| *count <= MOST)
                 && left_out.is_some_and(|left_out| left_out <= sentences),
+            "tally",
             "more sentences are left out than there are",
         )?;
         // `all` and `all without punct` ask once a word, other rows at most as often.
@@ -159,6 +163,7 @@ impl SyntaxCounts {
                 && within(&self.correct, &self.total)
                 && within(&self.baselines, &self.total)
                 && self.abstained.iter().all(|count| *count <= most),
+            "correct",
             "a head or a baseline is right more often than it was asked",
         )
     }
@@ -358,6 +363,14 @@ impl Study for SyntaxCounts {
             None => self.check(),
             Some((what, saved, requested)) => Error::state_mismatch(what, saved, requested),
         }
+    }
+
+    fn covers(&self, units: Range<u64>) -> Result<(), Error> {
+        Error::unless_possible(
+            self.tally.sentences == units.end.saturating_sub(units.start),
+            "tally",
+            "there are not as many sentences as are done",
+        )
     }
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
