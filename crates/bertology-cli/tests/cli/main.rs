@@ -22,6 +22,8 @@ mod legacy;
 mod library_messages;
 #[cfg(unix)]
 mod many_machines;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pages;
 mod parts;
 mod patterns;
