@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+mod advice;
 mod any_head;
 mod assumed;
 mod attention_probe;
