@@ -5,6 +5,7 @@
 
 use bertology::checkpoint;
 use bertology::data::DataError;
+use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::tokenizer::TokenizerError;
 use bertology::{Error, model};
@@ -56,6 +57,14 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
+        Error::RelativeThreshold { .. } => {
+            Some("say --threshold-mode drop or absolute, with --threshold X")
+        }
+        Error::Extract(error) => match **error {
+            ExtractError::MissingShard { .. } => Some("say --overwrite in the place of --resume"),
+            ExtractError::NoValues => Some("--hidden-states all adds them"),
+            _ => None,
+        },
         Error::StateImpossible { .. } => Some("start again with --overwrite"),
         Error::NotInParts { .. } => Some("leave --part out"),
         Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
@@ -181,5 +190,8 @@ mod tests {
         };
         assert_eq!(remedy(&line), Some("leave --pair-column out"));
         assert_eq!(remedy(&Error::NoExamples), None);
+        let shard = ExtractError::MissingShard { path: path() };
+        let found = remedy(&Error::Extract(Box::new(shard)));
+        assert_eq!(found, Some("say --overwrite in the place of --resume"));
     }
 }

@@ -128,7 +128,7 @@ pub fn in_order<L, J, T, I, W, C>(
     let started = std::thread::scope(|scope| {
         let spawn = |_: &usize| {
             let thread = std::thread::Builder::new();
-            thread.spawn_scoped(scope, &worker).is_ok()
+            thread.spawn_scoped(scope, worker).is_ok()
         };
         let started = (0..threads).take_while(spawn).count();
         if started == 0 {

@@ -260,7 +260,7 @@ pub enum Error {
     },
     /// The model folder has no usable tokenizer.
     #[error(
-        "{}: the folder has no tokenizer that can be used, which texts need, and masked words and kinds of tokens: \
+        "{}: no tokenizer of this folder can be used, and texts, masked words and kinds of tokens need one: \
          {source}", path.display()
     )]
     NoTokenizer {

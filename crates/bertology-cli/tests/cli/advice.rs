@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 use crate::any_head::{on, set, weights_of};
+use crate::assumed::assets;
 use crate::harness::Toy;
 
 /// The command is refused with all of these parts, and each of the steps is taken with success.
@@ -329,6 +330,25 @@ fn values_that_are_no_numbers_can_be_written_all_the_same() {
     ];
     refused_then(&toy, &words, &parts, &[]);
     refused_then(&toy, step, &parts, &[&format!("{step} --allow-nonfinite")]);
+}
+
+#[test]
+fn a_score_below_zero_has_no_relative_threshold() {
+    let toy = Toy::new();
+    let (model, data) = (assets("tiny-bert"), assets("grammar"));
+    let words = format!("mask {model} --task cola --data {data} --limit 60 --label-order 1,0");
+    refused_then(
+        &toy,
+        &words,
+        &[
+            "is not above 0",
+            "say --threshold-mode drop or absolute, with --threshold X",
+        ],
+        &[
+            &format!("{words} --threshold-mode drop --threshold 0.1 --amount 0.5"),
+            &format!("{words} --threshold-mode absolute --threshold -1 --amount 0.5"),
+        ],
+    );
 }
 
 #[test]
