@@ -32,8 +32,8 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
             Some("extract, patterns, cluster, view and prune --heads need no head")
         }
         Error::NoLabels { .. } => Some(
-            "--label-column COLUMN names it, --split dev is GLUE's with labels; `bertology patterns`, `cluster` and \
-             `extract` need none",
+            "--label-column COLUMN names it, --split dev is GLUE's with labels, --objective mlm or lm scores a language \
+             model; `bertology patterns`, `cluster` and `extract` need none, unless they are asked for gradients",
         ),
         Error::NoTokenizer { source, .. }
             if matches!(**source, TokenizerError::PythonOnly { .. }) =>

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokenizers::PreTokenizerWrapper;
 
 /// Ways that a match may take at first. Patterns in use take one or two, and as many as a run of spaces is long.
-const FEW_WAYS: usize = 10_000;
+const FEW_WAYS: usize = 4096;
 /// And at most, which is where the library gives up too, and leaves the rest of the text in one piece.
 const MOST_WAYS: usize = 1_000_000;
 /// Bytes of text for each match that may take so many.

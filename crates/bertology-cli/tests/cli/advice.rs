@@ -292,7 +292,7 @@ fn data_without_labels_and_lines_that_look_blank() {
         &format!("importance MODEL --data {bare} --text-column text"),
         &[
             "--label-column COLUMN names it",
-            "`bertology patterns`, `cluster` and `extract` need none",
+            "`bertology patterns`, `cluster` and `extract` need none, unless",
         ],
         &[
             &format!("importance MODEL {LABELLED}"),
