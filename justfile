@@ -53,6 +53,7 @@ golden:
     .venv/bin/python tools/golden/make_attention_golden.py --check
     .venv/bin/python -m unittest discover -s tools/golden -p 'test_*.py'
     .venv/bin/python tools/golden/make_tokenizer_golden.py --check
+    .venv/bin/python tools/golden/make_sentencepiece_golden.py --check
 
 # Time and memory against the Python peers; DATA is a GLUE folder (benches/README.md)
 peers DATA *OPTIONS:

@@ -326,21 +326,42 @@ impl Config {
     }
 
     fn family(&self, names: &[&str]) -> Result<Family, Error> {
-        let unsupported = |key: &str, value: &Value| {
-            self.unsupported(key, value, &format!("only {} are", supported()))
-        };
         let find = |by: &dyn Fn(&ConfigClass) -> bool| {
             FAMILIES.into_iter().find(|family| by(family.config()))
         };
         if let Some(value) = self.value("model_type") {
             let name = value.as_str().unwrap_or_default();
-            return find(&|class| class.model_type == name)
-                .ok_or_else(|| unsupported("model_type", value));
+            return find(&|class| class.model_type == name).ok_or_else(|| {
+                // T5, BART, Pegasus and their kin say so, or name a class that only such models have.
+                let two = self.flag("is_encoder_decoder", false).unwrap_or(false)
+                    || self
+                        .declared_class()
+                        .is_some_and(|class| class.ends_with("ForConditionalGeneration"));
+                let but = if two {
+                    ", and no encoder with a decoder behind it"
+                } else {
+                    ""
+                };
+                let supported = format!(
+                    "only {} are{but}; take a model of one of these types",
+                    supported()
+                );
+                self.unsupported("model_type", value, &supported)
+            });
         }
         // Files from before transformers 2.3 name no type.
         if let Some(name) = self.declared_class() {
             return find(&|class| name.starts_with(class.class_prefix))
-                .ok_or_else(|| unsupported("architectures", &name.into()));
+                .ok_or_else(|| {
+                    self.wrong(
+                        "model_type",
+                        format!(
+                            "is missing, and the class {name} in `architectures` is of no family that is \
+                             known; if it is one of these, add \"model_type\": {}",
+                            supported()
+                        ),
+                    )
+                });
         }
         // GPT and GPT-2 share their prefix; their token tables have names of their own.
         let any = |family: Family| {
@@ -466,7 +487,8 @@ impl Config {
         };
         let no_such = |task: &str, who: &str| {
             let value = Value::from(family.config().model_type);
-            let supported = format!("with {task}, only {who}");
+            let supported =
+                format!("with {task}, only {who}; take another objective or another model");
             Err(self.unsupported("model_type", &value, &supported))
         };
         Ok(match (open_as, family) {

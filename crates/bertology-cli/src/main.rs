@@ -11,6 +11,7 @@ mod failure;
 mod head_choice;
 mod interrupt;
 mod npy;
+mod out_of_memory;
 mod pages;
 mod parts;
 mod record;
@@ -37,10 +38,12 @@ use show::escape::{self, Keep};
 /// The command did its work, and the answer is "not yet".
 const NOT_YET: u8 = 3;
 
-/// A panic of the tokenizer library becomes an error, which is all that the user should see of it.
-fn quiet_contained_panics() {
+/// A panic of the tokenizer library becomes an error, which is all that the user should see of it. One for want of
+/// memory ends the program as such.
+fn hear_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        out_of_memory::end_if_said(panic);
         if !tokenizer::contains_panics() {
             usual(panic);
         }
@@ -48,7 +51,7 @@ fn quiet_contained_panics() {
 }
 
 fn main() -> ExitCode {
-    quiet_contained_panics();
+    hear_panics();
     cut_short::watch();
     let cli = match Cli::try_parse_from(args::normalise(std::env::args_os())) {
         Ok(cli) => cli,

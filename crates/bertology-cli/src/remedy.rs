@@ -5,10 +5,16 @@
 
 use bertology::checkpoint;
 use bertology::data::DataError;
+use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
+use bertology::tokenizer::TokenizerError;
 use bertology::{Error, model};
 
 use crate::run_folder::PART;
+
+const OPENED_SO: &str = "extract, patterns, syntax, coref, cluster, distance, view and prune --heads open it so of themselves";
+const IDS_FROM_PYTHON: &str =
+    "`bertology extract MODEL --token-ids FILE --hidden-states all` takes them, one text a line";
 
 /// A clause for the end of the library's sentence, where an option is the way out.
 pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
@@ -19,24 +25,46 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         }
         Error::Hub(error) => of_hub(error),
         Error::Data(error) => of_data(error),
-        Error::NoClassifier { .. } => {
+        Error::NoClassifier { found, .. } if found.contains("LM head") => {
             Some("plain text is named with --text FILE, and scored without --objective label")
         }
-        Error::NoLabels { .. } => {
-            Some("say --split dev, --label-column COLUMN, or --objective mlm or lm")
+        Error::NoClassifier { .. } => {
+            Some("extract, patterns, cluster, view and prune --heads need no head")
         }
+        Error::NoLabels { .. } => Some(
+            "--label-column COLUMN names it, --split dev is GLUE's with labels, --objective mlm or lm scores a language \
+             model; `bertology patterns`, `cluster` and `extract` need none, unless they are asked for gradients",
+        ),
+        Error::NoTokenizer { source, .. }
+            if matches!(**source, TokenizerError::PythonOnly { .. }) =>
+        {
+            Some(IDS_FROM_PYTHON)
+        }
+        Error::Tokenizer(TokenizerError::PythonOnly { .. }) => Some(IDS_FROM_PYTHON),
         Error::LabelsForLm { .. } => Some(
             "leave --task or --label-column out and name the text with --text FILE, or with --data FILE \
              --text-column COLUMN",
         ),
         Error::ManyValues { .. } => Some(
-            "`bertology patterns` and `cluster` do the one, `extract --objective logit:K --gradients` the other",
+            "`bertology patterns` and `cluster` do the one, `extract --hidden-states all --objective logit:K \
+             --gradients` the other, K from 0",
         ),
-        Error::NoObjective { .. } => Some("--objective label, lm or mlm names it"),
+        Error::NoObjective { .. } => Some(
+            "--objective label, lm or mlm names it; without a head `bertology patterns`, `cluster` and `extract` look \
+             at the encoder",
+        ),
         Error::WrongObjective { .. } => Some("--objective chooses it"),
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
+        Error::RelativeThreshold { .. } => {
+            Some("say --threshold-mode drop or absolute, with --threshold X")
+        }
+        Error::Extract(error) => match **error {
+            ExtractError::MissingShard { .. } => Some("say --overwrite in the place of --resume"),
+            ExtractError::NoValues => Some("--hidden-states all adds them"),
+            _ => None,
+        },
         Error::StateImpossible { .. } => Some("start again with --overwrite"),
         Error::NotInParts { .. } => Some("leave --part out"),
         Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
@@ -47,7 +75,12 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoTargets { .. } => {
             Some("--bos puts such a token before each text, where the tokenizer has one")
         }
-        Error::MapsTooLarge { .. } => Some("say --max-length N, --rows N or --memory SIZE"),
+        Error::Model(model::Error::NotFinite { .. }) => {
+            Some("`extract --allow-nonfinite` writes such values as they are")
+        }
+        Error::MapsTooLarge { .. } => {
+            Some("say --max-length N --too-long cut, --rows N or --memory GIB")
+        }
         _ => None,
     }
 }
@@ -58,9 +91,9 @@ fn of_checkpoint(error: &checkpoint::Error) -> Option<&'static str> {
         E::Unexpected { .. } | E::Untied { .. } | E::TwoBiases { .. } => {
             Some("say --allow-unexpected")
         }
-        E::UnsupportedTask { .. } | E::AmbiguousTask { .. } => Some(
-            "extract, patterns, syntax, coref, cluster, distance, view and prune --heads open it so of themselves",
-        ),
+        E::UnsupportedTask { .. } | E::AmbiguousTask { .. } | E::MissingHead { .. } => {
+            Some(OPENED_SO)
+        }
         E::OutputExists { .. } => Some("say --overwrite"),
         _ => None,
     }
@@ -157,5 +190,8 @@ mod tests {
         };
         assert_eq!(remedy(&line), Some("leave --pair-column out"));
         assert_eq!(remedy(&Error::NoExamples), None);
+        let shard = ExtractError::MissingShard { path: path() };
+        let found = remedy(&Error::Extract(Box::new(shard)));
+        assert_eq!(found, Some("say --overwrite in the place of --resume"));
     }
 }

@@ -47,6 +47,8 @@ impl<I, T> State<I, T> {
 /// jobs not yet begun are not taken. When `stop` is raised by anyone, no further job is taken; a job
 /// is told to give up by the flag that `work` receives, unless a later one is finished already, so that no
 /// more than one job a thread is lost.
+///
+/// Where the system gives fewer threads than were asked for, those that there are do the work.
 pub fn in_order<L, J, T, I, W, C>(
     threads: usize,
     jobs: I,
@@ -64,15 +66,7 @@ pub fn in_order<L, J, T, I, W, C>(
     let threads = threads.max(1);
     let raised = || stop.is_some_and(|stop| stop.load(Ordering::SeqCst));
     if threads == 1 {
-        let never = AtomicBool::new(false);
-        let mut lane = lane();
-        for job in jobs {
-            let flow = consume(work(&mut lane, job, stop.unwrap_or(&never)));
-            if flow.is_break() || raised() {
-                return;
-            }
-        }
-        return;
+        return alone(jobs, stop, &lane, &work, &mut consume);
     }
     let state = Mutex::new(State {
         jobs,
@@ -100,39 +94,45 @@ pub fn in_order<L, J, T, I, W, C>(
         guard.running.clear();
         changed.notify_all();
     };
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let _guard = Worker(&abort);
-                let mut lane = lane();
-                let mut guard = lock();
-                loop {
-                    while !guard.stop
-                        && !guard.exhausted
-                        && guard.next >= guard.consumed + (1 + LOOKAHEAD).saturating_mul(threads)
-                    {
-                        guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
-                    }
-                    if guard.stop || guard.exhausted {
-                        return;
-                    }
-                    let Some(job) = guard.jobs.next() else {
-                        guard.exhausted = true;
-                        changed.notify_all();
-                        return;
-                    };
-                    let index = guard.next;
-                    guard.next += 1;
-                    let give_up = Arc::new(AtomicBool::new(false));
-                    guard.running.insert(index, Arc::clone(&give_up));
-                    drop(guard);
-                    let result = work(&mut lane, job, &give_up);
-                    guard = lock();
-                    guard.running.remove(&index);
-                    guard.done.insert(index, result);
-                    changed.notify_all();
-                }
-            });
+    let worker = || {
+        let _guard = Worker(&abort);
+        let mut lane = lane();
+        let mut guard = lock();
+        loop {
+            while !guard.stop
+                && !guard.exhausted
+                && guard.next >= guard.consumed + (1 + LOOKAHEAD).saturating_mul(threads)
+            {
+                guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            if guard.stop || guard.exhausted {
+                return;
+            }
+            let Some(job) = guard.jobs.next() else {
+                guard.exhausted = true;
+                changed.notify_all();
+                return;
+            };
+            let index = guard.next;
+            guard.next += 1;
+            let give_up = Arc::new(AtomicBool::new(false));
+            guard.running.insert(index, Arc::clone(&give_up));
+            drop(guard);
+            let result = work(&mut lane, job, &give_up);
+            guard = lock();
+            guard.running.remove(&index);
+            guard.done.insert(index, result);
+            changed.notify_all();
+        }
+    };
+    let started = std::thread::scope(|scope| {
+        let spawn = |_: &usize| {
+            let thread = std::thread::Builder::new();
+            thread.spawn_scoped(scope, worker).is_ok()
+        };
+        let started = (0..threads).take_while(spawn).count();
+        if started == 0 {
+            return false;
         }
         let mut guard = lock();
         loop {
@@ -151,10 +151,10 @@ pub fn in_order<L, J, T, I, W, C>(
                 }
                 changed.notify_all();
                 if flow.is_break() {
-                    return;
+                    return true;
                 }
             } else if (guard.stop || guard.exhausted) && guard.running.is_empty() {
-                return;
+                return true;
             } else if stop.is_some() {
                 let waited = changed.wait_timeout(guard, POLL);
                 guard = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -163,6 +163,28 @@ pub fn in_order<L, J, T, I, W, C>(
             }
         }
     });
+    if !started {
+        let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        alone(state.jobs, stop, &lane, &work, &mut consume);
+    }
+}
+
+/// The same on the calling thread.
+fn alone<L, J, T>(
+    jobs: impl Iterator<Item = J>,
+    stop: Option<&AtomicBool>,
+    lane: &impl Fn() -> L,
+    work: &impl Fn(&mut L, J, &AtomicBool) -> T,
+    consume: &mut impl FnMut(T) -> ControlFlow<()>,
+) {
+    let never = AtomicBool::new(false);
+    let mut lane = lane();
+    for job in jobs {
+        let flow = consume(work(&mut lane, job, stop.unwrap_or(&never)));
+        if flow.is_break() || stop.is_some_and(|stop| stop.load(Ordering::SeqCst)) {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

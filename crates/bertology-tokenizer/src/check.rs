@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::NormalizerWrapper;
 
-use crate::growth::Growth;
+use crate::growth::{self, Growth};
 use crate::guard::contained;
 use crate::{TokenizerError, files};
 
@@ -47,6 +47,7 @@ pub(crate) fn tokenizer_json(path: &Path, bytes: &[u8]) -> Result<(), TokenizerE
         path: path.to_owned(),
         reason,
     };
+    growth::claims(&parts.normalizer).map_err(build)?;
     let normalizer = contained(|| {
         serde_json::from_value::<Option<NormalizerWrapper>>(parts.normalizer.clone())
             .map_err(|error| format!("its normalizer: {error}"))

@@ -4,43 +4,60 @@
 //! step may add is bounded when the files are read, and where the product of all steps is large the steps are
 //! gone through one by one before the library goes through them all.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tokenizers::normalizers::precompiled::Precompiled;
 use tokenizers::normalizers::replace::Replace;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
+use crate::patterns::Pattern;
+
 /// Bytes that one step may put in the place of what it finds.
 const MOST_CONTENT: usize = 256;
-/// Bytes to which a text may grow without being looked at.
-const UNSEEN: f64 = 67_108_864.0;
+/// Bytes to which a text may grow without being looked at; the library keeps 17 for each.
+const UNSEEN: f64 = 1_048_576.0;
 /// How many times longer than before a text may become; NFKC, the largest of honest ones, makes 18 of some.
 const MOST_TIMES: usize = 64;
 /// The same, of a text so short that it does not matter.
 const SHORT: usize = 1 << 16;
 
+/// A text is looked at in pieces of this many bytes where a map of characters might make much of it.
+const PIECE: usize = 4096;
+
 /// The steps of a normalizer.
 #[derive(Debug, Default)]
 pub(crate) struct Growth {
-    steps: Vec<NormalizerWrapper>,
+    steps: Vec<Step>,
     /// How many times longer all steps together may make a text.
+    times: f64,
+}
+
+/// A step, and what is known of it before it sees a text.
+#[derive(Debug)]
+struct Step {
+    does: NormalizerWrapper,
+    /// What it puts something in the place of.
+    finds: Option<Pattern>,
     times: f64,
 }
 
 impl Growth {
     /// What is wrong with a step of the normalizer, if something is.
     pub(crate) fn of(normalizer: Option<&NormalizerWrapper>) -> Result<Self, String> {
-        let mut steps = Vec::new();
+        let mut all = Vec::new();
         if let Some(normalizer) = normalizer {
-            flatten(normalizer, &mut steps);
+            flatten(normalizer, &mut all);
         }
-        let mut growth = Self { steps, times: 1.0 };
-        for step in &growth.steps {
-            growth.times *= times(step)?;
-        }
-        Ok(growth)
+        let steps: Vec<Step> = all.into_iter().map(Step::of).collect::<Result<_, _>>()?;
+        let times = steps.iter().map(|step| step.times).product();
+        Ok(Self { steps, times })
     }
 
     /// Refuses a text that the normalizer would make too long; gives the text's normal form where it was made.
     pub(crate) fn check(&self, text: &str) -> Result<(), String> {
-        if text.len() as f64 * self.times <= UNSEEN {
+        let quick = |step: &Step| step.finds.as_ref().is_none_or(Pattern::is_quick);
+        if text.len() as f64 * self.times <= UNSEEN && self.steps.iter().all(quick) {
             return Ok(());
         }
         self.normal(text).map(drop)
@@ -50,19 +67,118 @@ impl Growth {
     pub(crate) fn normal(&self, text: &str) -> Result<String, String> {
         let most = text.len().saturating_mul(MOST_TIMES).max(SHORT);
         let mut normalized = NormalizedString::from(text);
-        for step in &self.steps {
-            let done = step.normalize(&mut normalized);
-            done.map_err(|error| error.to_string())?;
-            if normalized.len() > most {
-                return Err(format!(
-                    "the normalizer of tokenizer.json makes {} bytes and more of {}",
-                    normalized.len(),
-                    text.len()
-                ));
+        let small = |length: usize| {
+            if length <= most {
+                return Ok(());
             }
+            Err(format!(
+                "the normalizer of tokenizer.json makes {length} bytes and more of {}",
+                text.len()
+            ))
+        };
+        for step in &self.steps {
+            step.foresee(normalized.get(), most).and_then(small)?;
+            let done = step.does.normalize(&mut normalized);
+            done.map_err(|error| error.to_string())?;
+            small(normalized.len())?;
         }
         Ok(normalized.get().to_owned())
     }
+}
+
+impl Step {
+    fn of(does: NormalizerWrapper) -> Result<Self, String> {
+        let finds = match &does {
+            NormalizerWrapper::Replace(replace) => Some(Pattern::new(&searched(replace)?)?),
+            _ => None,
+        };
+        let times = times(&does)?;
+        Ok(Self { does, finds, times })
+    }
+
+    /// Bytes of the text after this step, as far as they can be told without it; no more than `most` are counted.
+    fn foresee(&self, text: &str, most: usize) -> Result<usize, String> {
+        match (&self.does, &self.finds) {
+            (NormalizerWrapper::Replace(replace), Some(pattern)) => {
+                let found = pattern.find_in(text)?;
+                let put = found.matches.saturating_mul(replace.content.len());
+                Ok((text.len() - found.bytes).saturating_add(put))
+            }
+            (NormalizerWrapper::Precompiled(map), _) => Ok(mapped(map, text, most)),
+            _ => Ok(text.len()),
+        }
+    }
+}
+
+/// Bytes that a map of characters makes of a text, counted in pieces until there are too many.
+fn mapped(map: &Precompiled, text: &str, most: usize) -> usize {
+    let (mut sum, mut rest) = (0, text);
+    while !rest.is_empty() && sum <= most {
+        let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE));
+        sum += map.normalize_string(piece).len();
+        rest = behind;
+    }
+    sum
+}
+
+/// The regular expression that a replacement looks for.
+fn searched(replace: &Replace) -> Result<String, String> {
+    let written = serde_json::to_value(replace).map_err(|error| error.to_string())?;
+    let pattern = &written["pattern"];
+    let literal = pattern["String"]
+        .as_str()
+        .map(|text| fancy_regex::escape(text).into_owned());
+    let regex = pattern["Regex"].as_str().map(str::to_owned);
+    literal
+        .or(regex)
+        .ok_or_else(|| "its normalizer replaces nothing".to_owned())
+}
+
+/// Refuses a compiled map of characters that claims to be longer than it is: the library would reserve what it claims. Of
+/// the normalizer as it is written, before the library reads it.
+pub(crate) fn claims(normalizer: &Value) -> Result<(), String> {
+    if let Some(steps) = normalizer.get("normalizers").and_then(Value::as_array) {
+        return steps.iter().try_for_each(claims);
+    }
+    let Some(map) = normalizer
+        .get("precompiled_charsmap")
+        .and_then(Value::as_str)
+    else {
+        return Ok(());
+    };
+    // Four bytes of them are the length in bytes of what follows.
+    let begin = map.get(..8).and_then(|begin| STANDARD.decode(begin).ok());
+    let length = begin
+        .as_deref()
+        .and_then(<[u8]>::first_chunk)
+        .map(|four| u32::from_le_bytes(*four));
+    match length {
+        Some(length) if length as usize <= map.len() => Ok(()),
+        Some(length) => Err(format!(
+            "its normalizer's map of characters claims {length} bytes, and the file has {}",
+            map.len()
+        )),
+        None => Err("its normalizer's map of characters is no map".to_owned()),
+    }
+}
+
+/// The bytes of the longest text that a compiled map puts in the place of a character.
+fn longest(map: &Precompiled) -> Result<usize, String> {
+    let wrong = || "its normalizer's map of characters is no map".to_owned();
+    let written = serde_json::to_value(map).map_err(|error| error.to_string())?;
+    let written = written["precompiled_charsmap"].as_str().ok_or_else(wrong)?;
+    let bytes = STANDARD.decode(written).map_err(|_| wrong())?;
+    // The length of the tree, the tree, and all texts, each with a zero behind it.
+    let tree = bytes
+        .first_chunk()
+        .map(|four| u32::from_le_bytes(*four))
+        .ok_or_else(wrong)?;
+    let texts = bytes.get(4 + tree as usize / 4 * 4..).ok_or_else(wrong)?;
+    Ok(texts
+        .split(|byte| *byte == 0)
+        .map(<[u8]>::len)
+        .max()
+        .unwrap_or(0))
 }
 
 fn flatten(normalizer: &NormalizerWrapper, steps: &mut Vec<NormalizerWrapper>) {
@@ -98,10 +214,15 @@ fn times(step: &NormalizerWrapper) -> Result<f64, String> {
             ))
         }
         NormalizerWrapper::ByteLevel(_) => Ok(2.0),
-        NormalizerWrapper::NFKC(_)
-        | NormalizerWrapper::NFKD(_)
-        | NormalizerWrapper::Nmt(_)
-        | NormalizerWrapper::Precompiled(_) => Ok(18.0),
+        NormalizerWrapper::Precompiled(map) => match longest(map)? {
+            length if length > MOST_CONTENT => Err(format!(
+                "its normalizer's map puts {length} bytes in the place of a character; up to {MOST_CONTENT} are accepted"
+            )),
+            length => Ok(length.max(1) as f64),
+        },
+        NormalizerWrapper::NFKC(_) | NormalizerWrapper::NFKD(_) | NormalizerWrapper::Nmt(_) => {
+            Ok(18.0)
+        }
         NormalizerWrapper::NFC(_)
         | NormalizerWrapper::NFD(_)
         | NormalizerWrapper::BertNormalizer(_)

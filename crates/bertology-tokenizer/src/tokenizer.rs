@@ -10,6 +10,7 @@ use tokenizers::{
 
 use crate::growth::Growth;
 use crate::guard::contained;
+use crate::patterns::{self, Pattern};
 use crate::{Encoding, TokenizerError, assemble};
 
 /// Turns texts into the ids of one model's vocabulary.
@@ -21,6 +22,8 @@ pub struct Tokenizer {
     core: tokenizers::Tokenizer,
     /// What its normalizer may make of a text.
     growth: Growth,
+    /// Patterns at which it splits, of which a text must be tried with each.
+    patterns: Vec<Pattern>,
     /// Adds the special tokens. Kept apart so that the maximum length is an argument and not a
     /// state.
     processor: Option<PostProcessorWrapper>,
@@ -99,12 +102,15 @@ impl Tokenizer {
             mask: id("mask_token"),
             unk: id("unk_token"),
         };
-        let growth = Growth::of(core.get_normalizer()).map_err(|reason| TokenizerError::Build {
+        let build = |reason| TokenizerError::Build {
             path: folder.as_ref().to_owned(),
             reason,
-        })?;
+        };
+        let growth = Growth::of(core.get_normalizer()).map_err(build)?;
+        let patterns = patterns::slow(core.get_pre_tokenizer()).map_err(build)?;
         Ok(Self {
             growth,
+            patterns,
             vocab_size: core.get_vocab_size(true),
             segments: settings.segments()?,
             model_max_length: settings.model_max_length()?,
@@ -339,6 +345,12 @@ impl Tokenizer {
     fn tokens(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
         let encoded = contained(|| {
             self.growth.check(text)?;
+            if !self.patterns.is_empty() {
+                let normal = self.growth.normal(text)?;
+                for pattern in &self.patterns {
+                    pattern.find_in(&normal)?;
+                }
+            }
             self.core.encode_char_offsets(text, false)
         });
         encoded

@@ -5,6 +5,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bertology_tokenizer::{Tokenizer, TokenizerError};
 use serde_json::{Value, json};
 
@@ -157,6 +159,76 @@ fn normalizers_that_grow_without_end_are_refused() {
             "single_word": false, "lstrip": false, "rstrip": false});
     });
     says(&token, "cannot be normalised");
+}
+
+/// The form of SentencePiece's compiled maps: the length of a tree, the tree, and texts with a zero behind each. This
+/// tree turns `a` into the first text.
+fn map_of_a(text: &str) -> Vec<u8> {
+    // A node's children are at its place XOR the offset XOR the character; a leaf's value is at the offset.
+    let mut tree = vec![0_u32; 256];
+    tree[0] = 1 << 10;
+    tree[usize::from(b'a') ^ 1] = u32::from(b'a') | 1 << 8 | 3 << 10;
+    tree[usize::from(b'a') ^ 1 ^ 3] = 1 << 31;
+    let mut bytes = (4 * tree.len() as u32).to_le_bytes().to_vec();
+    bytes.extend(tree.iter().flat_map(|unit| unit.to_le_bytes()));
+    bytes.extend(text.as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+#[test]
+fn a_map_that_makes_much_of_a_character_is_refused() {
+    let with = |bytes: &[u8], times: usize| {
+        let written = STANDARD.encode(bytes);
+        let map = json!({"type": "Precompiled", "precompiled_charsmap": written});
+        folder(|json, _| json["normalizer"]["normalizers"] = json!(vec![map; times]))
+    };
+    let sound = with(&map_of_a("aa"), 1);
+    let tokenizer = Tokenizer::from_folder(sound.path()).unwrap();
+    assert_eq!(tokenizer.encode("a", None, None).unwrap().ids, [1, 3, 4]);
+    says(
+        &with(&map_of_a(&"a".repeat(300)), 1),
+        "puts 300 bytes in the place of a character",
+    );
+    says(
+        &with(&map_of_a("aa"), 60),
+        "the normalizer of tokenizer.json makes",
+    );
+    // Sixteen million times longer, and none of it is written.
+    says(
+        &with(&map_of_a(&"a".repeat(256)), 3),
+        "the normalizer of tokenizer.json makes",
+    );
+    // Four gigabytes would be reserved for a tree of four bytes.
+    let mut claims = map_of_a("aa");
+    claims[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    says(&with(&claims, 1), "claims 4294967295 bytes");
+    says(&with(b"abc", 1), "is no map");
+}
+
+#[test]
+fn patterns_that_look_without_end_are_refused() {
+    let text = "a".repeat(3000);
+    for pattern in [r"(?:a+)+(?=b)", r"(?:a|a|ab)+(?!.)(?<=c)|a", r"(a*)*\1b"] {
+        let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        let inside =
+            json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, split]});
+        for splits in [split, inside] {
+            let folder = folder(|json, _| json["pre_tokenizer"] = splits);
+            let said = said(&folder, &text);
+            assert!(
+                said.contains("would look for matches in these 3000 bytes for too long"),
+                "{said}"
+            );
+            // A text that it has done with soon is encoded.
+            let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+            tokenizer.encode("a cat", None, None).unwrap();
+        }
+        let replace = json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": "a"});
+        let folder = folder(|json, _| json["normalizer"] = replace);
+        let said = said(&folder, &text);
+        assert!(said.contains("for too long"), "{said}");
+    }
 }
 
 #[test]

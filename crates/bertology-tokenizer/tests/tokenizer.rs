@@ -41,8 +41,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-fn cases(name: &str) -> Vec<Case> {
-    serde_json::from_str(&read(&golden(name).join("cases.json"))).unwrap()
+fn cases(folder: &Path) -> Vec<Case> {
+    serde_json::from_str(&read(&folder.join("cases.json"))).unwrap()
 }
 
 /// A folder with files of a golden folder, and others of its own.
@@ -99,9 +99,14 @@ fn tokenizers_that_are_python_code_are_called_so() {
 #[test]
 fn golden_cases_of_transformers() {
     let (mut folders, mut worded) = (0, 0);
-    for name in bertology_testkit::golden_folders("tokenizer") {
-        let tokenizer = Tokenizer::from_folder(golden(&name)).unwrap();
-        let cases = cases(&name);
+    let parts = ["tokenizer", "sentencepiece"].into_iter();
+    for name in parts.flat_map(|part| {
+        let names = bertology_testkit::golden_folders(part).into_iter();
+        names.map(move |name| format!("{part}/{name}"))
+    }) {
+        let folder = bertology_testkit::golden(&name);
+        let tokenizer = Tokenizer::from_folder(&folder).unwrap();
+        let cases = cases(&folder);
         assert!(cases.len() > 10, "{name}");
         for case in &cases {
             let what = format!(
@@ -568,7 +573,7 @@ fn line_endings_of_windows() {
     let vocab = read(&golden("bert-vocab-only").join("vocab.txt")).replace('\n', "\r\n");
     fs::write(folder.path().join("vocab.txt"), vocab).unwrap();
     let windows = Tokenizer::from_folder(folder.path()).unwrap();
-    for case in cases("bert-vocab-only") {
+    for case in cases(&golden("bert-vocab-only")) {
         let encoding = windows
             .encode(&case.text, case.pair(), case.max_length)
             .unwrap();

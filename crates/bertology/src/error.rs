@@ -259,7 +259,10 @@ pub enum Error {
         documents: u64,
     },
     /// The model folder has no usable tokenizer.
-    #[error("{}: texts need a tokenizer, and the folder has none that can be used: {source}", path.display())]
+    #[error(
+        "{}: no tokenizer of this folder can be used, and texts, masked words and kinds of tokens need one: \
+         {source}", path.display()
+    )]
     NoTokenizer {
         /// The model's folder.
         path: PathBuf,
@@ -379,8 +382,8 @@ pub enum Error {
     /// The maps of one sequence do not fit into memory.
     #[error(
         "{tokens} tokens: to compare {heads} heads, their attention maps must be in memory at the same \
-         time, {:.1} GiB for each thread where {:.1} are allowed; take shorter sequences, compare \
-         some rows of each, or allow more memory", gib(*bytes), gib(*limit)
+         time, {} for each thread where {} are allowed; take shorter sequences, compare \
+         some rows of each, or allow more memory", size(*bytes), size(*limit)
     )]
     MapsTooLarge {
         /// Tokens of the sequence.
@@ -442,8 +445,14 @@ pub enum Error {
     },
 }
 
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
+/// Sizes of which the smaller one is still told from nothing.
+fn size(bytes: u64) -> String {
+    let gib = bytes as f64 / f64::from(1 << 30);
+    if gib < 0.1 {
+        format!("{:.2} MiB", gib * 1024.0)
+    } else {
+        format!("{gib:.1} GiB")
+    }
 }
 
 impl Error {

@@ -7,7 +7,7 @@ use bertology_checkpoint::{
     Parameter, Problem, TaskHead, WriteOptions, write_pruned,
 };
 use bertology_testkit::golden_folders;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn golden(name: &str) -> PathBuf {
     bertology_testkit::golden(&format!("engine/{name}"))
@@ -318,70 +318,155 @@ fn zeroing_a_pruned_checkpoint_restores_the_full_shape() {
     }
 }
 
-/// What published configs say besides the sizes, on small weights of their family.
+/// Published configs as they stand but for the sizes, on small weights of their family.
+///
+/// Where each was read, all in 2026: CodeBERT in guillaume-be/rust-bert#219, and as transformers 4.40 and 4.48 saved it
+/// in naolia1211/Blockchain-Smart-Contract-Security and bikeread/Reviewly; UniXcoder in pachanitha/NPC_Project
+/// (transformers 4.48); DNABERT in its own repository, jerryji1993/DNABERT, `dnabert-config/bert-config-6`, and as its
+/// fork of transformers saved it with an LSTM's options; BERTweet in qlwang25/image2text_conversion; PhoBERT in
+/// green-leo/KG.BERT-based-model (transformers 4.12). ProtBERT's is quoted by programs that build it without the file.
+/// GraphCodeBERT's and CodeGPT's were found nowhere: they stand for what their authors say, the forms of RoBERTa-base
+/// and of GPT-2 (microsoft/CodeXGLUE#7).
 #[test]
 fn configs_of_published_models_open_as_they_are() {
-    let old = json!({"attention_probs_dropout_prob": 0.1, "gradient_checkpointing": false});
-    for (model, weights, says, head) in [
+    let roberta = json!({
+        "architectures": ["RobertaModel"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
+        "classifier_dropout": null, "eos_token_id": 2, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+        "initializer_range": 0.02, "layer_norm_eps": 1e-5, "model_type": "roberta", "output_past": true,
+        "pad_token_id": 1, "position_embedding_type": "absolute", "torch_dtype": "float32",
+        "transformers_version": "4.40.0", "use_cache": true,
+    });
+    // Neither a type nor the norm's epsilon: from before transformers 2.3.
+    let old_bert = json!({
+        "architectures": ["BertForMaskedLM"], "attention_probs_dropout_prob": 0.0, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0, "initializer_range": 0.02,
+    });
+    let with = |base: &Value, more: Value| {
+        let mut config = base.clone();
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        config
+    };
+    for (model, weights, published, head, epsilon) in [
         (
             "microsoft/codebert-base",
             "roberta-bare",
-            json!({"architectures": ["RobertaModel"], "output_past": true}),
+            roberta.clone(),
             TaskHead::None,
+            1e-5,
         ),
         (
             "microsoft/graphcodebert-base",
             "roberta-mlm",
-            json!({"architectures": ["RobertaForMaskedLM"], "output_past": true}),
+            with(&roberta, json!({"architectures": ["RobertaForMaskedLM"]})),
             TaskHead::MaskedLm,
+            1e-5,
         ),
         (
             "microsoft/unixcoder-base",
             "roberta-bare",
-            json!({"architectures": ["RobertaModel"], "use_cache": true}),
+            with(
+                &roberta,
+                json!({"gradient_checkpointing": false, "transformers_version": "4.48.0"}),
+            ),
             TaskHead::None,
+            1e-5,
         ),
         (
             "microsoft/CodeGPT-small-py",
             "gpt2-lm",
-            json!({"architectures": ["GPT2LMHeadModel"], "summary_type": "cls_index"}),
+            json!({
+                "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
+                "embd_pdrop": 0.1, "initializer_range": 0.02, "layer_norm_epsilon": 1e-5,
+                "model_type": "gpt2", "resid_pdrop": 0.1, "summary_activation": null,
+                "summary_first_dropout": 0.1, "summary_proj_to_labels": true, "summary_type": "cls_index",
+                "summary_use_proj": true,
+            }),
             TaskHead::CausalLm,
+            1e-5,
         ),
         (
             "Rostlab/prot_bert",
             "bert-mlm",
-            json!({"architectures": ["BertForMaskedLM"], "position_embedding_type": "absolute"}),
+            old_bert.clone(),
             TaskHead::MaskedLm,
+            1e-12,
         ),
         (
-            "zhihan1996/DNA_bert_6",
+            "jerryji1993/DNABERT, 6-mers",
+            "bert-mlm",
+            with(
+                &old_bert,
+                json!({"attention_probs_dropout_prob": 0.1, "hidden_dropout_prob": 0.1}),
+            ),
+            TaskHead::MaskedLm,
+            1e-12,
+        ),
+        (
+            "DNABERT as its fork saves it",
             "bert-mlm",
             json!({
-                "architectures": ["BertForMaskedLM"], "num_rnn_layer": 1, "rnn": "lstm",
-                "rnn_dropout": 0.0, "rnn_hidden": 768, "split": 10, "is_decoder": false,
-                "pruned_heads": {}, "torchscript": false, "use_bfloat16": false,
+                "architectures": ["BertForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
+                "do_sample": false, "eos_token_ids": 0, "finetuning_task": null, "hidden_act": "gelu",
+                "hidden_dropout_prob": 0.1, "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+                "initializer_range": 0.02, "is_decoder": false, "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+                "layer_norm_eps": 1e-12, "length_penalty": 1.0, "max_length": 20, "model_type": "bert",
+                "num_beams": 1, "num_labels": 2, "num_return_sequences": 1, "num_rnn_layer": 1,
+                "output_attentions": false, "output_hidden_states": false, "output_past": true,
+                "pad_token_id": 0, "pruned_heads": {}, "repetition_penalty": 1.0, "rnn": "lstm",
+                "rnn_dropout": 0.0, "rnn_hidden": 768, "split": 10, "temperature": 1.0, "top_k": 50,
+                "top_p": 1.0, "torchscript": false, "use_bfloat16": false,
             }),
             TaskHead::MaskedLm,
+            1e-12,
         ),
         (
             "vinai/bertweet-base",
             "roberta-mlm",
-            json!({"architectures": ["RobertaForMaskedLM"], "tokenizer_class": "BertweetTokenizer"}),
+            json!({
+                "architectures": ["RobertaForMaskedLM"], "attention_probs_dropout_prob": 0.1,
+                "bos_token_id": 0, "eos_token_id": 2, "gradient_checkpointing": false, "hidden_act": "gelu",
+                "hidden_dropout_prob": 0.1, "initializer_range": 0.02, "layer_norm_eps": 1e-5,
+                "model_type": "roberta", "pad_token_id": 1, "tokenizer_class": "BertweetTokenizer",
+            }),
             TaskHead::MaskedLm,
+            1e-5,
         ),
         (
             "vinai/phobert-base",
-            "roberta-mlm",
-            json!({"architectures": ["RobertaForMaskedLM"], "tokenizer_class": "PhobertTokenizer"}),
-            TaskHead::MaskedLm,
+            "roberta-bare",
+            with(
+                &roberta,
+                json!({
+                    "gradient_checkpointing": false, "tokenizer_class": "PhobertTokenizer",
+                    "transformers_version": "4.12.2",
+                }),
+            ),
+            TaskHead::None,
+            1e-5,
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let text = std::fs::read_to_string(golden(weights).join("config.json")).unwrap();
-        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for more in [&old, &says] {
-            for (key, value) in more.as_object().unwrap() {
-                config[key] = value.clone();
+        let small: Value = serde_json::from_str(&text).unwrap();
+        let mut config = published;
+        for size in [
+            "hidden_size",
+            "intermediate_size",
+            "max_position_embeddings",
+            "num_attention_heads",
+            "num_hidden_layers",
+            "type_vocab_size",
+            "vocab_size",
+            "n_embd",
+            "n_head",
+            "n_layer",
+            "n_positions",
+            "n_inner",
+        ] {
+            if let Some(value) = small.get(size) {
+                config[size] = value.clone();
             }
         }
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
@@ -390,5 +475,6 @@ fn configs_of_published_models_open_as_they_are() {
         let opened = Checkpoint::open(folder.path(), &OpenOptions::new());
         let opened = opened.unwrap_or_else(|error| panic!("{model}: {error}"));
         assert_eq!(opened.architecture().head, head, "{model}");
+        assert_eq!(opened.architecture().norm_epsilon, epsilon, "{model}");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(args: InspectArgs, screen: &Screen) -> Result<Done, Failure> {
     let folder = &located.folder;
     // Commands that read texts refuse a folder without them.
     let tokenizer = Tokenizer::from_folder(folder).err();
-    let tokenizer = tokenizer.as_ref().map(|error| sentence(error));
+    let tokenizer = tokenizer.map(|error| failure(&error.into()).to_string());
     let inspection = match Checkpoint::inspect(folder) {
         Ok(inspection) => inspection,
         Err(error) => return unreadable(folder, &error.into(), tokenizer, screen),

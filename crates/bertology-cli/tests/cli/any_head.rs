@@ -19,7 +19,7 @@ fn saved_from(class: Option<&str>) -> Toy {
     toy
 }
 
-fn set(toy: &Toy, key: &str, value: Value) {
+pub(crate) fn set(toy: &Toy, key: &str, value: Value) {
     let text = fs::read_to_string(toy.path("model/config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&text).unwrap();
     config[key] = value;
@@ -27,7 +27,7 @@ fn set(toy: &Toy, key: &str, value: Value) {
 }
 
 /// A model whose weights come from a golden folder of two layers and three heads.
-fn weights_of(name: &str) -> Toy {
+pub(crate) fn weights_of(name: &str) -> Toy {
     let toy = Toy::new();
     toy.write("data.conllu", &treebank(12));
     for file in ["config.json", "model.safetensors"] {
@@ -36,7 +36,7 @@ fn weights_of(name: &str) -> Toy {
     toy
 }
 
-fn on(toy: &Toy, words: &str) -> Ran {
+pub(crate) fn on(toy: &Toy, words: &str) -> Ran {
     let all: Vec<String> = words
         .split(' ')
         .map(|word| match word {

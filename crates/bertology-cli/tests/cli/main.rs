@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ablate;
+mod advice;
 mod any_head;
 mod assumed;
 mod attention_probe;
@@ -22,6 +23,8 @@ mod legacy;
 mod library_messages;
 #[cfg(unix)]
 mod many_machines;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pages;
 mod parts;
 mod patterns;
