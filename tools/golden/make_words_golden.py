@@ -6,7 +6,6 @@ attention, a sentence or window at a time; metrics are seqeval 1.2.2 and transfo
 is SQuAD 2.0's script. How inputs are prepared and answers chosen is written here after what run_ner.py, run_qa.py and
 utils_qa.py of transformers do. Nothing here is shared with the code under test.
 
-    pip install seqeval
     python tools/golden/make_words_golden.py
 """
 

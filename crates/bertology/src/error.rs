@@ -179,6 +179,14 @@ pub enum Error {
         /// What it is scored on.
         needs: &'static str,
     },
+    /// No sentence has a word that counts.
+    #[error("{}: none of the sentences ({sentences}) has a word with a label other than -100", path.display())]
+    NoLabelledWord {
+        /// The data file.
+        path: PathBuf,
+        /// Sentences in it.
+        sentences: u64,
+    },
     /// A question leaves no room for the text.
     #[error(
         "a question of {question} tokens leaves room for {room} tokens of its text in a sequence of {limit}, and \
@@ -522,6 +530,7 @@ impl Error {
             | Self::NoObjective { .. }
             | Self::WrongObjective { .. }
             | Self::OtherData { .. }
+            | Self::NoLabelledWord { .. }
             | Self::LongQuestion { .. }
             | Self::StrideOfQuestions { .. }
             | Self::NoSpecialToken { .. }

@@ -358,7 +358,7 @@ fn what_is_wrong_in_a_row_is_said() {
     let found = said("x.json", "{\"tokens\": [\"king\"], \"ner_tags\": [7]}");
     assert!(found.contains("`7`"), "{found}");
     let found = said("x.json", "{\"tokens\": [\"king\"], \"ner_tags\": [-100]}");
-    assert!(found.contains("not one of its"), "{found}");
+    assert!(found.contains("none of the sentences (1)"), "{found}");
     // One sentence of two has nothing to predict.
     let corpus = with_row(&tags, "x.txt", "king -100\n\nriver B-LOC\n", 24).unwrap();
     assert_eq!((corpus.examples(), corpus.without_targets()), (2, 1));

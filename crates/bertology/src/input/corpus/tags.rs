@@ -120,9 +120,9 @@ impl Corpus {
         }
         let info = reader.finish()?;
         if tags.without_targets == info.examples {
-            return Err(Error::NoTargets {
+            return Err(Error::NoLabelledWord {
                 path: source.path().to_owned(),
-                documents: info.examples,
+                sentences: info.examples,
             });
         }
         Ok(Self {
