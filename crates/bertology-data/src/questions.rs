@@ -248,8 +248,8 @@ fn array<'v>(
 
 /// Where the questions of a document stand: by their names, which come in the order of the file.
 struct Lines<'a> {
-    text: &'a str,
-    rest: &'a str,
+    /// Where the next one is looked for; nothing in a file of one line, and behind a name that was not found.
+    rest: Option<&'a str>,
     /// Of `rest`, from 1.
     line: u64,
 }
@@ -257,27 +257,22 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     fn new(text: &'a str) -> Self {
         Self {
-            text,
-            rest: text,
+            rest: text.trim_end().contains('\n').then_some(text),
             line: 1,
         }
     }
 
     /// Gives the last question its line.
     fn meet(&mut self, asked: &mut [Asked]) {
-        // Nothing to look for in a file of one line.
-        if self.line == 1 && !self.text.trim_end().contains('\n') {
-            return;
-        }
-        let Some(last) = asked.last_mut().filter(|last| !last.answers.id.is_empty()) else {
+        let (Some(rest), Some(last)) = (self.rest, asked.last_mut()) else {
             return;
         };
         let name = format!("\"{}\"", last.answers.id);
-        if let Some(at) = self.rest.find(&name) {
-            let (before, rest) = self.rest.split_at(at);
+        self.rest = rest.find(&name).map(|at| {
+            let (before, rest) = rest.split_at(at);
             self.line += before.matches('\n').count() as u64;
-            self.rest = rest;
-        }
+            rest
+        });
         last.line = self.line;
     }
 }

@@ -68,7 +68,7 @@ impl Words {
             let ran = self.run(command, &["--output", &out]).ok();
             assert!(ran.out.contains(counted), "{}", ran.out);
             let record = self.toy.record(command);
-            near(&record["results"]["metrics"], command);
+            near(&record["results"]["evaluation"]["metrics"], command);
             assert!(self.toy.path(&format!("{command}/report.html")).exists());
         }
         let ran = self.run(
