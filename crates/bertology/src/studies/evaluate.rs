@@ -278,6 +278,15 @@ impl Tally {
         Self::new(self.scorer)
     }
 
+    /// Whether a unit may be several examples: the windows of a question.
+    pub(crate) fn of_windows(&self) -> bool {
+        let objective = match self.scorer {
+            Scorer::Tokens { objective, .. } => Some(objective),
+            Scorer::Labels { .. } => None,
+        };
+        objective == Some(Objective::Answers)
+    }
+
     /// Refuses a saved part that was scored otherwise.
     pub(crate) fn agrees(&self, fresh: &Self) -> Result<(), Error> {
         if self.scorer == fresh.scorer {

@@ -328,10 +328,10 @@ impl Study for ImportanceState {
         }
     }
 
-    /// No batch goes on in the next chunk: where units are questions with several windows, the last one of a chunk may
-    /// be shorter.
+    /// Where units are questions with several windows, no chunk is a number of whole batches: its last one may be
+    /// shorter.
     fn close_chunk(&mut self) -> Result<(), Error> {
-        if let Granularity::Batch { .. } = self.granularity {
+        if matches!(self.granularity, Granularity::Batch { .. }) && self.tally.of_windows() {
             self.close_batch();
         }
         Ok(())
