@@ -207,6 +207,15 @@ def seeds():
     yield "tables", bytes([12, 0]) + b"a whole\nfile"
     yield "tables", bytes([13, 0]) + b'{"ids": [1, 2, 3]}\n{"input_ids": [4], "token_type_ids": [0]}\n[5, 6]\n'
 
+    for kind, name in enumerate(["data.conll", None, "data.jsonl", "data.json"]):
+        if name:
+            yield "words", bytes([kind]) + read(f"golden/studies/tags/{name}")[:1500]
+    yield "words", bytes([0]) + b"-DOCSTART- -X- O\n\nEU\tNN\tB-ORG\n\n# id 1\na\tNN\t-100\n"
+    yield "words", bytes([1]) + b"tokens,ner_tags\n\"['a', 'it\\'s']\",\"[1, -100]\"\na b,O O\n"
+    for name in ["squad1.jsonl", "squad2.json"]:
+        yield "words", bytes([4]) + read(f"golden/studies/answers/{name}")[:4000]
+    yield "words", bytes([4]) + b'{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "1", "question": "c", '\
+        b'"answers": [{"text": "b", "answer_start": 2}], "is_impossible": false}]}]}], "version": "v2.0"}'
     yield "glue", bytes([0, 1]) + read("assets/grammar/CoLA/dev.tsv")[:1500]
     rows = {
         1: "index\tpromptID\tpairID\tgenre\ts1b\ts2b\ts1p\ts2p\tsentence1\tsentence2\tlabel1\tgold_label\n"

@@ -10,5 +10,5 @@ mod tiny;
 
 pub use readers::{
     config, glue, index, npy, pickle_file, pickle_program, reference, run, safetensors, states,
-    tables, tokenizer, treebank,
+    tables, tokenizer, treebank, words,
 };

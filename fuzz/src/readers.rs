@@ -261,6 +261,19 @@ pub fn tables(data: &[u8]) {
     });
 }
 
+/// Sentences whose words have labels, and questions with answers.
+pub fn words(data: &[u8]) {
+    static FOLDER: LazyLock<Scratch> = LazyLock::new(|| Scratch::with(&[]));
+    let (kind, data) = choose(data, 5);
+    let name = ["data.txt", "data.csv", "data.jsonl", "data.json", "questions"][kind];
+    FOLDER.read(name, data, |path| {
+        load(match kind {
+            4 => Source::questions(path),
+            _ => Source::tagged(path, None, None),
+        });
+    });
+}
+
 /// The files of GLUE.
 pub fn glue(data: &[u8]) {
     const TASKS: [(Task, &str); 10] = [

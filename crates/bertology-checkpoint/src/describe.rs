@@ -564,23 +564,21 @@ impl Config {
                 evidence: evidence.to_owned(),
             })
         };
-        if any("qa_outputs.") {
-            return ambiguous("`qa_outputs`, of a question-answering model");
+        if any("qa_outputs.") && family != Family::OpenAiGpt {
+            return Ok(OpenAs::QuestionAnswering);
         }
+        // A pooler or a summary beside a lone `classifier` is that of a multiple-choice model.
+        let pooled = names.iter().any(|name| name.contains("pooler."));
+        let chooses = pooled || any("sequence_summary.");
         match family {
-            Family::Bert => {
-                let pooler = any("bert.pooler.") || any("pooler.");
-                match (any("cls.predictions."), any("cls.seq_relationship.")) {
-                    _ if any("classifier.") && pooler => Ok(OpenAs::SequenceClassification),
-                    _ if any("classifier.") => {
-                        ambiguous("`classifier` without a pooler, as a token classifier has it")
-                    }
-                    (true, true) => Ok(OpenAs::PreTraining),
-                    (true, false) => Ok(OpenAs::MaskedLm),
-                    (false, true) => Ok(OpenAs::NextSentence),
-                    (false, false) => Ok(OpenAs::Encoder),
-                }
-            }
+            Family::Bert => match (any("cls.predictions."), any("cls.seq_relationship.")) {
+                _ if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
+                _ if any("classifier.") => Ok(OpenAs::TokenClassification),
+                (true, true) => Ok(OpenAs::PreTraining),
+                (true, false) => Ok(OpenAs::MaskedLm),
+                (false, true) => Ok(OpenAs::NextSentence),
+                (false, false) => Ok(OpenAs::Encoder),
+            },
             Family::Electra if any("discriminator_predictions.") => Ok(OpenAs::PreTraining),
             Family::Electra if any("generator_predictions.") => Ok(OpenAs::MaskedLm),
             Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
@@ -589,9 +587,14 @@ impl Config {
                 Ok(OpenAs::SequenceClassification)
             }
             Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
+                if any("classifier.") && chooses =>
+            {
+                ambiguous("`classifier` behind a pooler, as a multiple-choice model has it")
+            }
+            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
                 if any("classifier.") =>
             {
-                ambiguous("`classifier` without `out_proj`, as a token classifier has it")
+                Ok(OpenAs::TokenClassification)
             }
             Family::Roberta | Family::XlmRoberta | Family::Camembert if any("lm_head.") => {
                 Ok(OpenAs::MaskedLm)
@@ -600,15 +603,11 @@ impl Config {
                 Ok(OpenAs::Encoder)
             }
             Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
-            Family::DistilBert if any("classifier.") => {
-                ambiguous("`classifier` without `pre_classifier`, as a token classifier has it")
-            }
+            Family::DistilBert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::DistilBert if any("vocab_transform.") => Ok(OpenAs::MaskedLm),
             Family::DistilBert => Ok(OpenAs::Encoder),
             Family::OpenAiGpt | Family::Gpt2 if any("score.") => Ok(OpenAs::SequenceClassification),
-            Family::OpenAiGpt | Family::Gpt2 if any("classifier.") => {
-                ambiguous("`classifier`, as a token classifier has it")
-            }
+            Family::Gpt2 if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::OpenAiGpt | Family::Gpt2 if any("multiple_choice_head.") => {
                 ambiguous("`multiple_choice_head`, of a model with two heads")
             }

@@ -33,6 +33,12 @@ pub(crate) fn say_data(corpus: &Corpus, screen: &Screen) {
              0 and true for class 1; --label-order says otherwise",
         );
     }
+    if corpus.tag_names().is_some_and(remedy::unnamed) {
+        screen.note(
+            "the model does not name its classes, so that words of one class that stand together count as an \
+             entity, whatever the class; --label-order O,B-PER,I-PER,... names them",
+        );
+    }
 }
 
 /// What the classes of the model are taken to mean, and whether it was made for another task.

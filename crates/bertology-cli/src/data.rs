@@ -28,6 +28,8 @@ pub(crate) fn named(args: &DataArgs) -> bool {
         || args.source.text_column.is_some()
         || args.source.text.is_some()
         || args.source.token_ids.is_some()
+        || args.ner.is_some()
+        || args.squad.is_some()
 }
 
 /// The head that the objective reads.
@@ -53,7 +55,7 @@ pub(crate) fn refuse_objective(args: &DataArgs) -> Result<(), Failure> {
         None => Ok(()),
         Some((_, name)) => Err(Failure::input(format!(
             "{name} says how data are scored, but no data are given; name them (--task, \
-             --text-column, --text or --token-ids) or leave it out"
+             --text-column, --text, --token-ids, --ner or --squad) or leave it out"
         ))),
     }
 }
@@ -65,9 +67,18 @@ pub(crate) fn corpus(opened: &Opened, data: &DataArgs, screen: &Screen) -> Resul
     options.max_length = data.sequence.max_length();
     options.too_long = data.sequence.too_long();
     options.stride = data.sequence.stride();
+    options.shared = data.doc_stride;
     options.label_order = data.source.order();
     let causal = matches!(options.objective, Some(Objective::CausalLm { .. }));
-    let source = source(&data.source, causal, screen)?;
+    let given = &data.source;
+    let source = match (&data.ner, &data.squad) {
+        (Some(path), _) => {
+            let (words, labels) = (given.text_column.as_deref(), given.label_column.as_deref());
+            Source::tagged(path, words, labels).with_limit(given.limit)
+        }
+        (_, Some(path)) => Source::questions(path).with_limit(given.limit),
+        (None, None) => source(given, causal, screen)?,
+    };
     let corpus = Corpus::new(&opened.model, source, &options).map_err(|error| match error {
         bertology::Error::NoLabels { path, found, .. } if data.source.text.is_some() => {
             Failure::input(format!(
@@ -180,6 +191,11 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
             "--split {split} chooses among GLUE's files; {instead} and leave --split out"
         ))),
     };
+    if let (Some(column), None) = (&args.label_column, &args.text_column) {
+        return Err(Failure::input(format!(
+            "--label-column {column} names a column of a table; name that of its texts, too (--text-column COLUMN)"
+        )));
+    }
     let source = if let Some(path) = &args.text {
         split("give the file itself as --text")?;
         if !path.exists() {
@@ -204,7 +220,8 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
         let Some(path) = &args.data else {
             return Err(Failure::input(
                 "no data given: --task NAME --data FOLDER for GLUE, --data FILE --text-column COLUMN \
-                 --label-column COLUMN for your own, or for a language model --text FILE",
+                 --label-column COLUMN for your own, --ner FILE for a token classifier, --squad FILE for question \
+                 answering, or for a language model --text FILE",
             ));
         };
         match (&args.task, &args.text_column) {

@@ -30,6 +30,8 @@ const NOT_IDENTITY: &[&str] = &[
     "file",
     "text",
     "token_ids",
+    "ner",
+    "squad",
     "train",
     "cache_limit",
     "keep_cache",
@@ -139,18 +141,21 @@ impl Run {
         };
         // With the seed, where it matters.
         self.identity.set("objective", json!(objective));
-        self.set_data(
-            Some(corpus.info().sha256.clone()),
-            json!({
-                "file": corpus.info(),
-                "objective": objective,
-                "max_length": corpus.max_length(),
-                "too_long": corpus.too_long(),
-                "stride": corpus.stride(),
-                "documents": corpus.documents(),
-                "labels": corpus.labels().map(LabelMap::names),
-            }),
-        );
+        let names = corpus.labels().map(LabelMap::names);
+        let mut data = json!({
+            "file": corpus.info(),
+            "objective": objective,
+            "max_length": corpus.max_length(),
+            "too_long": corpus.too_long(),
+            "stride": corpus.stride(),
+            "documents": corpus.documents(),
+            "labels": names.or(corpus.tag_names()),
+        });
+        if let Some(shared) = corpus.shared() {
+            data["doc_stride"] = json!(shared);
+            data["questions_may_lack_answers"] = json!(corpus.may_lack_answers());
+        }
+        self.set_data(Some(corpus.info().sha256.clone()), data);
     }
 
     /// Names a head mask by its content: the name of its file says nothing.

@@ -8,7 +8,7 @@ use bertology::data::DataError;
 use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::tokenizer::TokenizerError;
-use bertology::{Error, model};
+use bertology::{Error, Objective, model};
 
 use crate::run_folder::PART;
 
@@ -54,6 +54,9 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
              at the encoder",
         ),
         Error::WrongObjective { .. } => Some("--objective chooses it"),
+        Error::OtherData { needs, .. } => of_other_data(needs),
+        Error::LongQuestion { .. } => Some("say --max-length N or --doc-stride N"),
+        Error::StrideOfQuestions { .. } => Some("say --doc-stride N in the place of --stride"),
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
@@ -83,6 +86,32 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// How data are named that a head is scored on.
+fn of_other_data(needs: &str) -> Option<&'static str> {
+    const OPTIONS: [(Objective, &str); 4] = [
+        (
+            Objective::Tags,
+            "importance, ablate, evaluate, mask and prune take them as --ner FILE",
+        ),
+        (
+            Objective::Answers,
+            "importance, ablate, evaluate, mask and prune take them as --squad FILE",
+        ),
+        (
+            Objective::Labels,
+            "name them with --task NAME --data FOLDER, or --data FILE --text-column COLUMN --label-column COLUMN",
+        ),
+        (
+            Objective::CausalLm { bos: false },
+            "name them with --text FILE",
+        ),
+    ];
+    let of = OPTIONS
+        .iter()
+        .find(|(objective, _)| objective.data() == needs);
+    of.map(|(_, option)| *option)
 }
 
 fn of_checkpoint(error: &checkpoint::Error) -> Option<&'static str> {

@@ -95,7 +95,7 @@ pub(crate) fn named_heads(
 pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
     let (layers, heads) = opened.shape();
     let data = match corpus.documents() {
-        None => plural(corpus.examples(), "example"),
+        None => plural(corpus.examples(), unit(corpus)),
         Some(documents) => format!(
             "{} in {}, {}",
             plural(documents.documents, "document"),
@@ -112,9 +112,11 @@ pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
 
 /// What an example of the data is.
 pub(crate) fn unit(corpus: &Corpus) -> &'static str {
-    match corpus.documents() {
-        None => "example",
-        Some(_) => "window",
+    match corpus.objective() {
+        Objective::Tags => "sentence",
+        Objective::Answers => "question",
+        _ if corpus.documents().is_some() => "window",
+        _ => "example",
     }
 }
 
@@ -170,6 +172,21 @@ pub(crate) fn note_skipped_texts(texts: &TextSupply, screen: &Screen) {
 pub(crate) fn note_skipped(corpus: &Corpus, screen: &Screen) {
     assumptions::say_data(corpus, screen);
     note_skipped_lines(corpus.info(), screen);
+    if corpus.without_targets() > 0 {
+        screen.note(&format!(
+            "{} without a labelled word left out",
+            plural(corpus.without_targets(), "sentence")
+        ));
+    }
+    if corpus.misplaced_answers() > 0 {
+        screen.note(&format!(
+            "{} not what stands at answer_start in the context, which is what the loss is of",
+            match corpus.misplaced_answers() {
+                1 => "1 answer is".into(),
+                many => format!("{} answers are", count(many)),
+            }
+        ));
+    }
     let Some(documents) = corpus.documents() else {
         return;
     };
@@ -202,6 +219,25 @@ pub(crate) fn counts(evaluation: &Evaluation, corpus: &Corpus) -> String {
         0 => "none cut".into(),
         cut => format!("{} cut to {} tokens", count(cut), corpus.max_length()),
     };
+    match corpus.objective() {
+        Objective::Tags => {
+            return format!(
+                "{}, {}, {}, {cut}",
+                plural(evaluation.examples, "sentence"),
+                plural(evaluation.targets, "labelled word"),
+                plural(evaluation.tokens, "token")
+            );
+        }
+        Objective::Answers => {
+            return format!(
+                "{}, {}, {}",
+                plural(corpus.examples(), "question"),
+                plural(evaluation.examples, "window"),
+                plural(evaluation.tokens, "token")
+            );
+        }
+        _ => {}
+    }
     let Some(documents) = corpus.documents() else {
         return format!(
             "{}, {}, {cut}",

@@ -65,6 +65,7 @@ impl<'a> Watcher<'a> {
             "document" => "documents",
             "example" => "examples",
             "window" => "windows",
+            "question" => "questions",
             other => other,
         };
         self

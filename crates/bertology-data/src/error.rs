@@ -381,6 +381,50 @@ pub enum DataError {
         /// The kind of value expected.
         expected: &'static str,
     },
+    /// A file of JSON is a document without rows.
+    #[error(
+        "{path}: {found} where rows are expected; write one object a line, an array of objects, or an object \
+         whose `data` is such an array, as in SQuAD", path = path.display()
+    )]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A sentence has more words than labels, or fewer.
+    #[error(
+        "{path}, line {line}: {} and {}; every word has one label", plural(*words, "word"),
+        plural(*tags, "label"), path = path.display()
+    )]
+    TagCount {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// Words of the sentence.
+        words: usize,
+        /// Labels of the sentence.
+        tags: usize,
+    },
+    /// An answer does not lie in its text.
+    #[error(
+        "{path}, line {line}: an answer to question `{id}` begins at character {start} and ends behind its text \
+         of {}; answer_start counts characters of `context` from 0", plural(*characters, "character"),
+        path = path.display()
+    )]
+    AnswerBeyond {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The question's name.
+        id: String,
+        /// Where the answer begins.
+        start: usize,
+        /// Characters of the text.
+        characters: usize,
+    },
     /// The label field is empty.
     #[error("{path}, line {line}: the label is empty; fill it in or remove the row", path = path.display())]
     EmptyLabel {
@@ -508,6 +552,9 @@ impl DataError {
             | Self::Json { .. }
             | Self::MissingKey { .. }
             | Self::JsonType { .. }
+            | Self::NoRows { .. }
+            | Self::TagCount { .. }
+            | Self::AnswerBeyond { .. }
             | Self::EmptyLabel { .. }
             | Self::Unlabelled { .. }
             | Self::UnknownLabel { .. }

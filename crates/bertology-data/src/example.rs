@@ -60,9 +60,42 @@ pub struct Example {
     pub pair: Option<String>,
     /// The label, if the file has one.
     pub label: Option<RawLabel>,
+    /// The words of a sentence with their labels; then there is no text.
+    pub words: Vec<TaggedWord>,
+    /// What the text, a question, is answered with in the second one.
+    pub answers: Option<Answers>,
     /// Line of the file, from 1 and counting the header (for CSV: the record's first line; for a
     /// document of several lines: its first).
     pub line: u64,
+}
+
+/// A word of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedWord {
+    /// As the file writes it.
+    pub word: String,
+    /// Its label; none where the file has -100, which says that the word does not count.
+    pub tag: Option<RawLabel>,
+}
+
+/// The answers that people gave to a question.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The question's name.
+    pub id: String,
+    /// In the order of the file; none if the text does not answer the question.
+    pub given: Vec<Answer>,
+    /// The file marks questions that the text does not answer, as SQuAD 2.0 does, whether this is one or not.
+    pub may_lack: bool,
+}
+
+/// An answer: a piece of the text that the question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The piece.
+    pub text: String,
+    /// Its first character (Unicode scalar value, as Python counts them) in the text.
+    pub start: usize,
 }
 
 /// Why a row gave no example.

@@ -49,22 +49,31 @@ mod header;
 mod labels;
 mod line;
 mod metrics;
+mod questions;
 mod reader;
 mod record;
 mod source;
+mod span;
 mod table;
+mod tagged;
+mod tags;
 mod task;
 mod text;
 
 pub use correlation::{kendall, pearson, spearman};
 pub use csv::{CsvError, CsvTable};
 pub use error::{DataError, MetricError};
-pub use example::{Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, SkippedRow};
+pub use example::{
+    Answer, Answers, Dataset, DatasetInfo, Example, RawLabel, SkipReason, Skipped, SkippedRow,
+    TaggedWord,
+};
 pub use header::{GuessedHeader, Header};
 pub use labels::{Assumption, LabelMap, LabelOrder};
 pub use metrics::{MetricSet, MetricState, Target, argmax};
 pub use reader::{ExampleReader, Mark};
 pub use source::{DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ReadOptions, Source};
+pub use span::{AnswerScore, AnswerSums, SpanGuess};
 pub use table::{Columns, TableFormat};
+pub use tags::{TagCounts, TagSet};
 pub use task::{Mode, Split, Task};
 pub use text::Documents;

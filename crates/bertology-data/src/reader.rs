@@ -1,15 +1,18 @@
 //! The reader that walks through a file.
 
 use std::path::Path;
+use std::vec;
 
 use crate::error::DataError;
 use crate::example::{DatasetInfo, Example, SkipReason, Skipped};
 use crate::glue::GlueLayout;
 use crate::header::{self, GuessedHeader, Header};
 use crate::line::{LineMark, LineReader};
+use crate::questions::{self, Asked};
 use crate::record::{CsvFault, CsvProgress, CsvSplitter, Record};
 use crate::source::Layout;
 use crate::table::{self, Columns, Fields, TableFormat};
+use crate::tagged::{self, TagFormat};
 use crate::task::{Mode, Split, Task};
 use crate::text::Documents;
 
@@ -32,6 +35,17 @@ enum Shape {
     Json(Columns),
     Text(Documents),
     TokenIds,
+    /// `width`: fields of a line, once it is known.
+    Sentences {
+        columns: Columns,
+        width: Option<usize>,
+    },
+    Tagged(Box<Self>),
+    TaggedJson(Columns),
+    Questions,
+    /// What a document of JSON held.
+    Loaded(vec::IntoIter<Asked>),
+    LoadedSentences(vec::IntoIter<Example>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +135,14 @@ impl ExampleReader {
 
     /// Goes on from a place of the same file.
     pub(crate) fn go_on(&mut self, mark: &Mark) -> Result<(), DataError> {
-        self.rows.lines.seek(mark.lines)?;
         self.rows.skipped.clone_from(&mark.skipped);
         self.given = mark.given;
+        let before = usize::try_from(mark.given).unwrap_or(usize::MAX);
+        match &mut self.shape {
+            Shape::Loaded(rows) => drop(rows.by_ref().take(before).count()),
+            Shape::LoadedSentences(rows) => drop(rows.by_ref().take(before).count()),
+            _ => self.rows.lines.seek(mark.lines)?,
+        }
         Ok(())
     }
 
@@ -239,13 +258,44 @@ impl ExampleReader {
             Layout::Table(TableFormat::Jsonl, columns) => Ok(Shape::Json(columns.clone())),
             Layout::Text(documents) => Ok(Shape::Text(*documents)),
             Layout::TokenIds => Ok(Shape::TokenIds),
+            Layout::Tagged(TagFormat::Lines, columns) => Ok(Shape::Sentences {
+                columns: columns.clone(),
+                width: None,
+            }),
+            Layout::Tagged(TagFormat::Csv, columns) => {
+                let table = Layout::Table(TableFormat::Csv, columns.clone());
+                Ok(Shape::Tagged(Box::new(self.read_header(&table)?)))
+            }
+            Layout::Tagged(TagFormat::Json, columns) => match rows.json_document()? {
+                None => Ok(Shape::TaggedJson(columns.clone())),
+                Some(document) => {
+                    let path = rows.lines.path();
+                    let sentences = document.rows.iter().map(|row| {
+                        // A document's rows have no lines of their own.
+                        let object = questions::object(path, 1, row)?;
+                        tagged::from_object(columns, path, 1, object)
+                    });
+                    let sentences = sentences.collect::<Result<Vec<_>, _>>()?;
+                    Ok(Shape::LoadedSentences(sentences.into_iter()))
+                }
+            },
+            Layout::Questions => match rows.json_document()? {
+                None => Ok(Shape::Questions),
+                Some(document) => {
+                    let asked = questions::of_document(rows.lines.path(), document)?;
+                    Ok(Shape::Loaded(asked.into_iter()))
+                }
+            },
         }
     }
 
     /// The next example, or `None` at the end of the file.
     fn read(&mut self) -> Result<Option<Example>, DataError> {
-        let rows = &mut self.rows;
-        match &mut self.shape {
+        Self::read_row(&mut self.rows, &mut self.shape)
+    }
+
+    fn read_row(rows: &mut Rows, shape: &mut Shape) -> Result<Option<Example>, DataError> {
+        match shape {
             Shape::Tsv {
                 fields,
                 columns,
@@ -280,9 +330,26 @@ impl ExampleReader {
                 rows.check_columns(line, record.len(), *columns, from)?;
                 fields.example(rows.lines.path(), line, record).map(Some)
             }
-            Shape::Json(columns) => rows.next_json(columns),
+            Shape::Json(columns) => rows
+                .next_json(|path, line, text| table::example_from_json(columns, path, line, text)),
             Shape::Text(documents) => rows.next_document(*documents),
             Shape::TokenIds => rows.next_token_ids(),
+            Shape::Sentences { columns, width } => rows.next_sentence(columns, width),
+            Shape::Tagged(table) => {
+                let row = Self::read_row(rows, table)?;
+                row.map(|row| tagged::from_cells(rows.lines.path(), row))
+                    .transpose()
+            }
+            Shape::TaggedJson(columns) => rows.next_json(|path, line, text| {
+                let object = table::object_from_json(path, line, text)?;
+                tagged::from_object(columns, path, line, &object)
+            }),
+            Shape::Questions => rows.next_json(|path, line, text| {
+                let object = table::object_from_json(path, line, text)?;
+                Ok(questions::of_object(path, line, &object, None)?.example())
+            }),
+            Shape::Loaded(asked) => Ok(asked.next().map(Asked::example)),
+            Shape::LoadedSentences(sentences) => Ok(sentences.next()),
         }
     }
 
@@ -561,14 +628,18 @@ impl Rows {
         }
     }
 
-    fn next_json(&mut self, columns: &Columns) -> Result<Option<Example>, DataError> {
+    /// The next object of a file with one a line.
+    fn next_json(
+        &mut self,
+        example: impl Fn(&Path, u64, &str) -> Result<Example, DataError>,
+    ) -> Result<Option<Example>, DataError> {
         let path = self.lines.path().to_owned();
         while let Some(line) = self.lines.next_line()? {
             if line.text.trim().is_empty() {
                 self.skipped.push(line.number, SkipReason::BlankLine);
                 continue;
             }
-            return table::example_from_json(columns, &path, line.number, line.text).map(Some);
+            return example(&path, line.number, line.text).map(Some);
         }
         Ok(None)
     }

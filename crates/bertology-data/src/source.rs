@@ -9,6 +9,7 @@ use crate::glue::{self, GlueLayout};
 use crate::line::LineReader;
 use crate::reader::{ExampleReader, Mark};
 use crate::table::{Columns, TableFormat};
+use crate::tagged::TagFormat;
 use crate::task::{Split, Task};
 use crate::text::Documents;
 
@@ -56,6 +57,8 @@ pub(crate) enum Layout {
     Table(TableFormat, Columns),
     Text(Documents),
     TokenIds,
+    Tagged(TagFormat, Columns),
+    Questions,
 }
 
 impl Source {
@@ -128,6 +131,40 @@ impl Source {
         Self::unlabelled(path, Layout::TokenIds)
     }
 
+    /// Takes a file of sentences whose words have labels. Its format is told by its name:
+    ///
+    /// - `.json`, `.jsonl`, `.ndjson`: an object a sentence, one a line or in an array, with a list of words
+    ///   (`tokens`) and one of labels (`ner_tags`), which are strings or class ids;
+    /// - `.csv`: the same lists in two cells, as Python or JSON writes lists or with spaces between;
+    /// - anything else: a word a line, its fields between tabs or spaces, a blank line behind each sentence, as at
+    ///   CoNLL-2003. The word is the first field and the label the last; `-DOCSTART-` lines are passed over.
+    ///
+    /// `words` and `labels` name other columns, keys or (zero-based) fields. A label of -100 says that its word
+    /// does not count.
+    #[must_use]
+    pub fn tagged(path: &Path, words: Option<&str>, labels: Option<&str>) -> Self {
+        let format = TagFormat::of(path);
+        let columns = match format {
+            TagFormat::Lines => {
+                let mut columns = Columns::text(words.unwrap_or("0"));
+                columns.label = labels.map(str::to_owned);
+                columns
+            }
+            TagFormat::Csv | TagFormat::Json => {
+                Columns::text(words.unwrap_or("tokens")).with_label(labels.unwrap_or("ner_tags"))
+            }
+        };
+        Self::unlabelled(path, Layout::Tagged(format, columns))
+    }
+
+    /// Takes a file of questions about texts: SQuAD 1.1 or 2.0 (`data`, `paragraphs`, `qas`), or an object a
+    /// question, one a line or in an array or in `data`, with `question`, `context`, `answers` and perhaps `id`.
+    /// A file that is one document is held in memory while it is read.
+    #[must_use]
+    pub fn questions(path: &Path) -> Self {
+        Self::unlabelled(path, Layout::Questions)
+    }
+
     fn unlabelled(path: &Path, layout: Layout) -> Self {
         Self {
             path: path.to_owned(),
@@ -166,18 +203,30 @@ impl Source {
     pub fn task(&self) -> Option<Task> {
         match &self.layout {
             Layout::Glue(layout) => Some(layout.task),
-            Layout::Table(..) | Layout::Text(_) | Layout::TokenIds => None,
+            _ => None,
         }
     }
 
-    /// Whether the examples carry labels.
+    /// Whether the examples are texts that carry a label each.
     #[must_use]
     pub fn has_labels(&self) -> bool {
         match &self.layout {
             Layout::Glue(layout) => layout.fields.label.is_some(),
             Layout::Table(_, columns) => columns.label.is_some(),
-            Layout::Text(_) | Layout::TokenIds => false,
+            Layout::Text(_) | Layout::TokenIds | Layout::Tagged(..) | Layout::Questions => false,
         }
+    }
+
+    /// Whether the examples are sentences whose words have labels.
+    #[must_use]
+    pub fn has_tags(&self) -> bool {
+        matches!(self.layout, Layout::Tagged(..))
+    }
+
+    /// Whether the examples are questions with answers.
+    #[must_use]
+    pub fn has_questions(&self) -> bool {
+        matches!(self.layout, Layout::Questions)
     }
 
     /// Whether the examples are token ids and not texts.

@@ -257,10 +257,10 @@ impl Fields {
         };
         Ok(Example {
             text: field(self.text)?,
-            token_ids: None,
             pair: self.pair.map(field).transpose()?,
             label,
             line,
+            ..Example::default()
         })
     }
 }
@@ -272,23 +272,7 @@ pub(crate) fn example_from_json(
     line: u64,
     json: &str,
 ) -> Result<Example, DataError> {
-    let value: Value =
-        bertology_file::from_slice(json.as_bytes()).map_err(|error| DataError::Json {
-            path: path.to_owned(),
-            line,
-            reason: format!("{} at column {}", json_reason(&error), error.column()),
-        })?;
-    let object = match value {
-        Value::Object(object) => object,
-        other => {
-            let reason = format!("found {}", kind(&other));
-            return Err(DataError::Json {
-                path: path.to_owned(),
-                line,
-                reason,
-            });
-        }
-    };
+    let object = object_from_json(path, line, json)?;
     let row = JsonRow {
         path,
         line,
@@ -307,21 +291,44 @@ pub(crate) fn example_from_json(
         .transpose()?;
     Ok(Example {
         text,
-        token_ids: None,
         pair,
         label,
         line,
+        ..Example::default()
     })
 }
 
-struct JsonRow<'a> {
-    path: &'a Path,
+/// The object that a line of a JSON Lines file holds.
+pub(crate) fn object_from_json(
+    path: &Path,
     line: u64,
-    object: &'a Map<String, Value>,
+    json: &str,
+) -> Result<Map<String, Value>, DataError> {
+    let value: Value =
+        bertology_file::from_slice(json.as_bytes()).map_err(|error| DataError::Json {
+            path: path.to_owned(),
+            line,
+            reason: format!("{} at column {}", json_reason(&error), error.column()),
+        })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        other => Err(DataError::Json {
+            path: path.to_owned(),
+            line,
+            reason: format!("found {}", kind(&other)),
+        }),
+    }
+}
+
+/// A row as an object of JSON.
+pub(crate) struct JsonRow<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) line: u64,
+    pub(crate) object: &'a Map<String, Value>,
 }
 
 impl JsonRow<'_> {
-    fn value(&self, role: &'static str, key: &str) -> Result<&Value, DataError> {
+    pub(crate) fn value(&self, role: &'static str, key: &str) -> Result<&Value, DataError> {
         self.object.get(key).ok_or_else(|| DataError::MissingKey {
             path: self.path.to_owned(),
             line: self.line,
@@ -331,7 +338,7 @@ impl JsonRow<'_> {
         })
     }
 
-    fn type_error(
+    pub(crate) fn type_error(
         &self,
         role: &'static str,
         key: &str,
@@ -348,7 +355,7 @@ impl JsonRow<'_> {
         }
     }
 
-    fn text(&self, role: &'static str, key: &str) -> Result<String, DataError> {
+    pub(crate) fn text(&self, role: &'static str, key: &str) -> Result<String, DataError> {
         let found = self.value(role, key)?;
         match found {
             Value::String(text) if python_float(found).is_none() => Ok(text.clone()),
@@ -375,7 +382,7 @@ impl JsonRow<'_> {
 }
 
 /// The parser's reason without its own line number, which is always 1 here and would mislead.
-fn json_reason(error: &serde_json::Error) -> String {
+pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     let full = error.to_string();
     match full.rfind(" at line ") {
         Some(at) => full.get(..at).unwrap_or(&full).to_owned(),
@@ -383,7 +390,7 @@ fn json_reason(error: &serde_json::Error) -> String {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

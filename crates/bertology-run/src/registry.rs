@@ -240,7 +240,7 @@ const FILES: &[File] = &[
     file(
         PREDICTIONS,
         rows::<PredictionRow>(
-            "a `logit_` column a class; for language models `index`, `line`, `window`, `tokens`, `targets`, `loss`",
+            "a `logit_` column a class; where tokens are predicted `index`, `line`, `window`, `tokens`, `targets`, `loss`",
         ),
         &["importance", "evaluate"],
         "what the model says of each example or window",

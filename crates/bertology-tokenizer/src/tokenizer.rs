@@ -1,11 +1,12 @@
 //! The tokenizer that a model folder holds.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tokenizers::parallelism::MaybeParallelRefIterator;
 use tokenizers::{
-    PostProcessor, PostProcessorWrapper, TruncationDirection, TruncationParams, TruncationStrategy,
-    truncate_encodings,
+    PostProcessor, PostProcessorWrapper, PreTokenizerWrapper, TruncationDirection,
+    TruncationParams, TruncationStrategy, truncate_encodings,
 };
 
 use crate::growth::Growth;
@@ -24,6 +25,8 @@ pub struct Tokenizer {
     growth: Growth,
     /// Patterns at which it splits, of which a text must be tried with each.
     patterns: Vec<Pattern>,
+    /// The same with a space before every word of a text in words, where this one puts none; made when it is asked for.
+    of_words: OnceLock<Option<Box<tokenizers::Tokenizer>>>,
     /// Adds the special tokens. Kept apart so that the maximum length is an argument and not a
     /// state.
     processor: Option<PostProcessorWrapper>,
@@ -111,6 +114,7 @@ impl Tokenizer {
         Ok(Self {
             growth,
             patterns,
+            of_words: OnceLock::new(),
             vocab_size: core.get_vocab_size(true),
             segments: settings.segments()?,
             model_max_length: settings.model_max_length()?,
@@ -140,7 +144,55 @@ impl Tokenizer {
         pair: Option<&str>,
         max_length: Option<usize>,
     ) -> Result<Encoding, TokenizerError> {
-        let special = self.special_tokens(pair.is_some());
+        let first = self.tokens(text)?;
+        let second = pair.map(|pair| self.tokens(pair)).transpose()?;
+        self.fitted(first, second, max_length, text)
+    }
+
+    /// Encodes a text whose words are known, with its special tokens: `is_split_into_words=True` of transformers.
+    /// [`Encoding::words`] counts the words given, and offsets are within each. Where spaces are part of the words
+    /// behind them (RoBERTa, GPT-2), every word has one before it, as `run_ner.py` asks for
+    /// (`add_prefix_space=True`).
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_words(
+        &self,
+        words: &[&str],
+        max_length: Option<usize>,
+    ) -> Result<Encoding, TokenizerError> {
+        let core = self.of_words.get_or_init(|| {
+            let PreTokenizerWrapper::ByteLevel(spaces) = self.core.get_pre_tokenizer()? else {
+                return None;
+            };
+            if spaces.add_prefix_space {
+                return None;
+            }
+            let mut core = self.core.clone();
+            core.with_pre_tokenizer(Some(spaces.add_prefix_space(true)));
+            Some(Box::new(core))
+        });
+        let excerpt = || words.join(" ");
+        let encoded = contained(|| {
+            words.iter().try_for_each(|word| self.check(word))?;
+            let core = core.as_deref().unwrap_or(&self.core);
+            core.encode_char_offsets(words, false)
+        });
+        let first = encoded.unwrap_or_else(|reason| Err(reason.into()));
+        let first = first.map_err(|error| refused(&excerpt(), error.as_ref()))?;
+        self.fitted(first, None, max_length, &excerpt())
+    }
+
+    /// Cut to the maximum length and with special tokens.
+    fn fitted(
+        &self,
+        mut first: tokenizers::Encoding,
+        mut second: Option<tokenizers::Encoding>,
+        max_length: Option<usize>,
+        text: &str,
+    ) -> Result<Encoding, TokenizerError> {
+        let pair = second.is_some();
+        let special = self.special_tokens(pair);
         let room = max_length
             .map(|max_length| {
                 max_length
@@ -148,17 +200,10 @@ impl Tokenizer {
                     .ok_or(TokenizerError::MaxLength {
                         max_length,
                         special,
-                        what: if pair.is_some() {
-                            "a pair of texts"
-                        } else {
-                            "a text"
-                        },
+                        what: if pair { "a pair of texts" } else { "a text" },
                     })
             })
             .transpose()?;
-
-        let mut first = self.tokens(text)?;
-        let mut second = pair.map(|pair| self.tokens(pair)).transpose()?;
         let whole = first.len() + second.as_ref().map_or(0, tokenizers::Encoding::len);
         if let Some(room) = room.filter(|&room| room < whole) {
             let params = TruncationParams {
@@ -342,15 +387,21 @@ impl Tokenizer {
         &self.files
     }
 
+    /// Refuses a text that would take too long, or become too long.
+    fn check(&self, text: &str) -> Result<(), String> {
+        self.growth.check(text)?;
+        if !self.patterns.is_empty() {
+            let normal = self.growth.normal(text)?;
+            for pattern in &self.patterns {
+                pattern.find_in(&normal)?;
+            }
+        }
+        Ok(())
+    }
+
     fn tokens(&self, text: &str) -> Result<tokenizers::Encoding, TokenizerError> {
         let encoded = contained(|| {
-            self.growth.check(text)?;
-            if !self.patterns.is_empty() {
-                let normal = self.growth.normal(text)?;
-                for pattern in &self.patterns {
-                    pattern.find_in(&normal)?;
-                }
-            }
+            self.check(text)?;
             self.core.encode_char_offsets(text, false)
         });
         encoded

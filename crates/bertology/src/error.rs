@@ -164,6 +164,53 @@ pub enum Error {
         /// What the model has.
         found: &'static str,
     },
+    /// The data are not what the head is scored on.
+    #[error(
+        "{}: these data are {holds}, but the model has {found}, which is scored on {needs}; take such data, or a \
+         checkpoint for these", path.display()
+    )]
+    OtherData {
+        /// The data file.
+        path: PathBuf,
+        /// What the examples are.
+        holds: &'static str,
+        /// What the model has.
+        found: &'static str,
+        /// What it is scored on.
+        needs: &'static str,
+    },
+    /// No sentence has a word that counts.
+    #[error("{}: none of the sentences ({sentences}) has a word with a label other than -100", path.display())]
+    NoLabelledWord {
+        /// The data file.
+        path: PathBuf,
+        /// Sentences in it.
+        sentences: u64,
+    },
+    /// A question leaves no room for the text.
+    #[error(
+        "a question of {question} tokens leaves room for {room} tokens of its text in a sequence of {limit}, and \
+         two windows share {shared}; raise the maximum length, or let windows share less"
+    )]
+    LongQuestion {
+        /// Tokens of the question.
+        question: usize,
+        /// Tokens of a text that fit beside it.
+        room: usize,
+        /// The longest sequence.
+        limit: usize,
+        /// Tokens that two windows share.
+        shared: usize,
+    },
+    /// A stride of windows was given where they share a number of tokens.
+    #[error(
+        "a stride of {stride}: the step from window to window depends on the length of the question, and what is \
+         chosen is how many tokens of the text two windows share"
+    )]
+    StrideOfQuestions {
+        /// The stride.
+        stride: usize,
+    },
     /// The head gives no loss for the objective.
     #[error(
         "{}: the model has {found}, which gives no loss for {objective}; take another checkpoint or \
@@ -482,6 +529,10 @@ impl Error {
             | Self::LabelsForLm { .. }
             | Self::NoObjective { .. }
             | Self::WrongObjective { .. }
+            | Self::OtherData { .. }
+            | Self::NoLabelledWord { .. }
+            | Self::LongQuestion { .. }
+            | Self::StrideOfQuestions { .. }
             | Self::NoSpecialToken { .. }
             | Self::PairOfTexts
             | Self::TooLong { .. }

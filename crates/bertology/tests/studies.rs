@@ -34,4 +34,5 @@ mod studies {
     mod places;
     mod pruning;
     mod syntax;
+    mod words;
 }

@@ -266,10 +266,43 @@ fn family_and_task_are_read_off_the_tensors_where_the_config_is_silent() {
 
     let mut token = silent(Folder::bert());
     token.tensors.retain(|name, _| !name.contains("pooler"));
-    assert_says(&token.refusal(), "fit several tasks");
+    let classes = TaskHead::TokenClassification { num_labels: 2 };
+    assert_eq!(head(&token), classes);
     let mut nameless = silent(Folder::bert());
     nameless.rename("bert.", "");
     assert_says(&nameless.refusal(), "add \"model_type\"");
+}
+
+/// Heads on single tokens have tensors that no other head has, but for those that choose among answers.
+#[test]
+fn heads_on_tokens_are_read_off_their_tensors() {
+    for name in [
+        "bert-tokens",
+        "roberta-tokens",
+        "electra-tokens",
+        "bert-answers",
+        "distilbert-answers",
+    ] {
+        let whole = bertology_testkit::golden(&format!("engine/{name}"));
+        let open =
+            |folder: &std::path::Path| Checkpoint::open(folder, &OpenOptions::new()).unwrap();
+        let silent = changed(name, &[("architectures", Value::Null)]);
+        let (found, declared) = (open(silent.path()), open(&whole));
+        assert_eq!(
+            found.architecture().head,
+            declared.architecture().head,
+            "{name}"
+        );
+        assert!(
+            declared.architecture().head.token_scores().is_some(),
+            "{name}"
+        );
+    }
+    let mut chooses = Folder::roberta();
+    chooses.unset("architectures");
+    chooses.rename("classifier.out_proj.", "classifier.");
+    chooses.rename("classifier.dense.", "roberta.pooler.dense.");
+    assert_says(&chooses.refusal(), "multiple-choice");
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[arg(conflicts_with_all = ["task", "data", "text_column"])]
     pub(crate) token_ids: Option<PathBuf>,
-    /// Own table: the column of the text (name or zero-based number).
+    /// Own table: the column of the text (name or zero-based number); with --ner that of the words [default:
+    /// tokens, or the first].
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub(crate) text_column: Option<String>,
     /// Own table: the column of the second text.
@@ -42,13 +43,8 @@ pub(crate) struct SourceArgs {
         requires = "text_column"
     )]
     pub(crate) pair_column: Option<String>,
-    /// Own table: the column of the label.
-    #[arg(
-        long,
-        value_name = "COLUMN",
-        help_heading = "Data",
-        requires = "text_column"
-    )]
+    /// Own table: the column of the label; with --ner that of the words' labels [default: ner_tags, or the last].
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub(crate) label_column: Option<String>,
     /// Own table (.tsv, .csv): whether line 1 names the columns [default: yes if a column is given by name,
     /// else as the first rows look].
@@ -85,6 +81,24 @@ pub(crate) struct DataArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) source: SourceArgs,
+    /// For token classifiers, sentences whose words have labels: an object a sentence (.json, .jsonl), lists in
+    /// two columns (.csv), or a word a line as at CoNLL (any other name).
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["task", "data", "split", "text", "documents", "token_ids", "pair_column", "header"])]
+    #[arg(conflicts_with_all = ["squad", "objective", "swapped_mnli_labels"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ner: Option<PathBuf>,
+    /// For question answering: SQuAD 1.1 or 2.0, or an object a question with question, context and answers.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["task", "data", "split", "text", "documents", "token_ids", "text_column"])]
+    #[arg(conflicts_with_all = ["pair_column", "label_column", "header", "label_order", "objective"])]
+    #[arg(conflicts_with = "swapped_mnli_labels")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) squad: Option<PathBuf>,
+    /// Tokens of a context that two windows of it share [default: 128].
+    #[arg(long, value_name = "N", help_heading = "Sequences", requires = "squad")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) doc_stride: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) sequence: SequenceArgs,

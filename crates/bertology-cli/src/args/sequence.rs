@@ -12,7 +12,7 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub(crate) struct SequenceArgs {
     /// Longest sequence in tokens, special ones included [default: the model's limit; 128 if that is less
-    /// with labels, of packed pairs and of coref's documents].
+    /// with labels, of packed pairs and of coref's documents, 384 with questions].
     #[arg(
         long,
         value_name = "N",
@@ -20,8 +20,8 @@ pub(crate) struct SequenceArgs {
         help_heading = "Sequences"
     )]
     pub(crate) max_length: Option<NonZeroUsize>,
-    /// What is done with longer inputs [default: cut with labels and in coref; window for language models;
-    /// error in extract; skip elsewhere].
+    /// What is done with longer inputs [default: cut with labels and in coref; window for language models and
+    /// questions; error in extract; skip elsewhere].
     #[arg(long, value_name = "HOW", help_heading = "Sequences")]
     pub(crate) too_long: Option<TooLongArg>,
     /// Tokens from one window to the next [default: half of what a window holds; in extract all of it].

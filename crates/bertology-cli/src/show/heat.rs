@@ -76,11 +76,12 @@ impl<'a> Grid<'a> {
         largest.log10().floor() as i32
     }
 
-    /// Two decimals per head; models with many heads get several tables. Negative numbers have room for
-    /// their sign.
+    /// Two decimals per head; models with many heads get several tables. The longest number, its sign included, has a
+    /// space before it.
     pub(crate) fn table(self) -> String {
         let unit = 10_f64.powi(self.exponent());
-        let width = if self.range.0 < 0.0 { 6 } else { 5 };
+        let ends = [self.range.0, self.range.1].map(|value| decimals(value / unit).len());
+        let width = (1 + ends[0].max(ends[1])).max(5);
         let fit = (COLUMNS - LABEL) / width;
         let parts = self.heads.div_ceil(fit).max(1);
         let step = self.heads.div_ceil(parts).max(1);
@@ -165,6 +166,18 @@ fn cell(value: Option<f64>, low: f64, high: f64, width: usize, color: bool) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_two_digits_do_not_touch() {
+        for (values, expected) in [
+            ([Some(-22.64), Some(-3.45)], "-22.64  -3.45"),
+            ([Some(12.5), Some(98.0)], " 12.50 98.00"),
+            ([Some(-0.5), Some(0.25)], " -0.50  0.25"),
+        ] {
+            let table = Grid::new(&values, 2).table();
+            assert!(table.ends_with(expected), "{table}");
+        }
+    }
 
     #[test]
     fn a_strip_has_a_digit_per_head_and_a_dot_where_there_is_none() {

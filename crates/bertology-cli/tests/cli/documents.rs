@@ -195,6 +195,18 @@ impl Place {
         fs::create_dir_all(at("golden/engine")).unwrap();
         symlink(golden("gpt2-lm"), at("golden/engine/gpt2-lm")).unwrap();
 
+        for (name, of) in [("bert-ner", "tags"), ("bert-squad", "answers")] {
+            symlink(golden(&format!("../studies/{of}")), at(name)).unwrap();
+        }
+        fs::copy(at("bert-ner/data.conll"), at("valid.txt")).unwrap();
+        fs::write(
+            at("dev-v2.0.json"),
+            r#"{"version": "v2.0", "data": [{"paragraphs": [{"context": "maria was born in paris", "qas": [
+                {"id": "1", "question": "who?", "is_impossible": false, "answers": [{"text": "maria", "answer_start": 0}]},
+                {"id": "2", "question": "when?", "is_impossible": true, "answers": []}]}]}]}"#,
+        )
+        .unwrap();
+
         let grammar = workspace().join("assets/grammar");
         let dev = fs::read_to_string(grammar.join("dev.txt")).unwrap();
         let lines: Vec<&str> = dev.lines().take(12).collect();

@@ -40,3 +40,4 @@ mod survives;
 mod treebanks;
 mod verify;
 mod view;
+mod words;

@@ -17,10 +17,9 @@ fn class(map: &LabelMap, label: &str) -> Option<usize> {
 fn example(label: Option<&str>) -> Example {
     Example {
         text: String::new(),
-        token_ids: None,
-        pair: None,
         label: label.map(RawLabel::new),
         line: 7,
+        ..Example::default()
     }
 }
 

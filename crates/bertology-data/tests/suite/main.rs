@@ -8,6 +8,7 @@ mod metrics;
 mod places;
 mod table;
 mod text;
+mod words;
 
 use std::path::{Path, PathBuf};
 

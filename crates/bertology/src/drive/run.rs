@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology_model::{
     Error as EngineError, Event, HeadId, Interests, Masking, Observer, PassOptions, SequenceOutput,
-    Workspace, parallel,
+    Target, Workspace, parallel,
 };
 
 use super::lens::{Lens, Wants};
@@ -358,6 +358,7 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             masking: self.wants.masking.map_or(Masking::None, Masking::Shared),
             targets: (!targets.is_empty()).then_some(&targets),
             mask_gradients: self.wants.mask_gradients,
+            token_logits: self.wants.outputs && targets.iter().any(of_few_classes),
             observed_only: targets.is_empty() && !self.wants.outputs,
             allow_nonfinite: self.wants.allow_nonfinite,
             stop: Some(give_up),
@@ -413,6 +414,11 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             source: Box::new(error),
         }
     }
+}
+
+/// Whether what is said to each token is little, and what a score is made of.
+fn of_few_classes(target: &Target) -> bool {
+    matches!(target, Target::TokenLabels(_) | Target::Span { .. })
 }
 
 /// A sequence of a batch while it is looked at.

@@ -1,7 +1,7 @@
 //! Data for one model: read, given targets and encoded in constant memory, in file order.
 //!
-//! An *example* is what the model is given at once: a row of the file for labels; for language models a
-//! window of a document, which is the whole document where it fits. See [`crate::input::objective`] for what
+//! An *example* is what the model is given at once: a row of the file for labels, a sentence for labels of words; for
+//! language models a window of a document, and for questions one of a text, which is the whole where it fits. See [`crate::input::objective`] for what
 //! is asked of the model and [`crate::input::windows`] for documents that do not fit.
 
 use std::path::Path;
@@ -17,15 +17,20 @@ use crate::input::marks::Marks;
 use crate::input::objective::{LOSS, Objective};
 use crate::input::prepare::{Piece, PrepareOptions, Preparer};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
-use crate::input::target::{Targets, label_map, scored};
+use crate::input::target::{Targets, label_map, scored, source_holds};
 use crate::input::windows::TooLong;
 use crate::{Error, LoadedModel};
 
 pub use crate::input::account::{DocumentCounts, Truncation};
 
 mod documents;
+mod questions;
+mod tags;
 
 use documents::WindowReader;
+pub(crate) use questions::Asked;
+pub use questions::{DEFAULT_QUESTION_LENGTH, DEFAULT_SHARED};
+pub(crate) use tags::Tagged;
 
 /// The reference script's maximum length for labelled examples.
 pub const DEFAULT_MAX_LENGTH: usize = 128;
@@ -37,7 +42,8 @@ pub struct CorpusOptions {
     /// What the model is scored for; `None`: what its head was made for ([`Objective::of`]).
     pub objective: Option<Objective>,
     /// Longest input in tokens, special ones included. `None`: for labels the smaller of
-    /// [`DEFAULT_MAX_LENGTH`] and the model's limit, for language models the model's limit.
+    /// [`DEFAULT_MAX_LENGTH`] and the model's limit, for questions that of [`DEFAULT_QUESTION_LENGTH`] and it, else
+    /// the model's limit.
     pub max_length: Option<usize>,
     /// What is done with longer inputs. `None`: labelled examples are cut (the longer text of a pair
     /// first), documents are read through windows.
@@ -45,6 +51,8 @@ pub struct CorpusOptions {
     /// Tokens from the beginning of one window to that of the next. `None`: half of what a window
     /// holds of a document (the maximum length less special tokens), rounded down, at least 1.
     pub stride: Option<usize>,
+    /// For questions: tokens of a text that two windows share. `None`: [`DEFAULT_SHARED`].
+    pub shared: Option<usize>,
     /// The order of the labels in a model that does not name them.
     pub label_order: LabelOrder,
 }
@@ -56,6 +64,7 @@ impl Default for CorpusOptions {
             max_length: None,
             too_long: None,
             stride: None,
+            shared: None,
             label_order: LabelOrder::Task,
         }
     }
@@ -105,6 +114,8 @@ enum Scoring {
         targets: Targets,
         counts: DocumentCounts,
     },
+    Tags(tags::Tags),
+    Answers(questions::Questions),
 }
 
 impl Corpus {
@@ -122,7 +133,12 @@ impl Corpus {
     ) -> Result<Self, Error> {
         let head = &model.architecture().head;
         let labels = source.has_labels().then_some(Objective::Labels);
-        let objective = match options.objective.or(Objective::of(head)).or(labels) {
+        let of_data = match (source.has_tags(), source.has_questions()) {
+            (true, _) => Some(Objective::Tags),
+            (_, true) => Some(Objective::Answers),
+            _ => options.objective,
+        };
+        let objective = match of_data.or(Objective::of(head)).or(labels) {
             Some(objective) => objective,
             None => {
                 return Err(Error::NoObjective {
@@ -133,6 +149,8 @@ impl Corpus {
         };
         match objective {
             Objective::Labels => Self::labelled(model, source, options),
+            Objective::Tags => Self::tagged(model, source, options),
+            Objective::Answers => Self::asked(model, source, options),
             _ => Self::unlabelled(model, source, objective, options),
         }
     }
@@ -267,7 +285,25 @@ impl Corpus {
         })
     }
 
-    /// How many examples there are: rows, or for language models windows.
+    /// Refuses data that the head is not scored on.
+    fn check_head(model: &LoadedModel, source: &Source) -> Result<(), Error> {
+        let (head, holds) = (&model.architecture().head, source_holds(source));
+        match Objective::of(head).map(Objective::data) {
+            Some(needs) if needs == holds => Ok(()),
+            Some(needs) => Err(Error::OtherData {
+                path: source.path().to_owned(),
+                holds,
+                found: head.description(),
+                needs,
+            }),
+            None => Err(Error::NoObjective {
+                path: model.checkpoint().folder().to_owned(),
+                found: head.description(),
+            }),
+        }
+    }
+
+    /// How many units there are that studies go through: rows, sentences, questions, or for language models windows.
     #[must_use]
     pub fn examples(&self) -> u64 {
         self.examples
@@ -289,8 +325,8 @@ impl Corpus {
     #[must_use]
     pub fn documents(&self) -> Option<&DocumentCounts> {
         match &self.scoring {
-            Scoring::Labels { .. } => None,
             Scoring::Tokens { counts, .. } => Some(counts),
+            _ => None,
         }
     }
 
@@ -300,12 +336,45 @@ impl Corpus {
         &self.source
     }
 
-    /// What the labels mean to the model; nothing for language models.
+    /// What the labels of whole texts mean to the model.
     #[must_use]
     pub fn labels(&self) -> Option<&LabelMap> {
         match &self.scoring {
             Scoring::Labels { labels, .. } => Some(labels),
-            Scoring::Tokens { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// What the classes of words are called, by id; nothing for other data.
+    #[must_use]
+    pub fn tag_names(&self) -> Option<&[String]> {
+        match &self.scoring {
+            Scoring::Tags(tags) => Some(tags.names()),
+            _ => None,
+        }
+    }
+
+    /// Sentences that are left out, because none of their words has a label.
+    #[must_use]
+    pub fn without_targets(&self) -> u64 {
+        match &self.scoring {
+            Scoring::Tags(tags) => tags.without_targets,
+            _ => 0,
+        }
+    }
+
+    /// Whether questions may have no answer, by the rules of SQuAD 2.0: the file has, or marks, such questions.
+    #[must_use]
+    pub fn may_lack_answers(&self) -> bool {
+        matches!(&self.scoring, Scoring::Answers(questions) if questions.may_lack)
+    }
+
+    /// Answers that do not stand where the file says; the place is what counts for the loss.
+    #[must_use]
+    pub fn misplaced_answers(&self) -> u64 {
+        match &self.scoring {
+            Scoring::Answers(questions) => questions.misplaced,
+            _ => 0,
         }
     }
 
@@ -314,7 +383,7 @@ impl Corpus {
     pub fn label_counts(&self) -> &[u64] {
         match &self.scoring {
             Scoring::Labels { counts, .. } => counts,
-            Scoring::Tokens { .. } => &[],
+            _ => &[],
         }
     }
 
@@ -325,13 +394,13 @@ impl Corpus {
         matches!(self.scoring, Scoring::Labels { booleans: true, .. })
     }
 
-    /// The metrics that labels are scored with; nothing for language models, which have the loss and
-    /// what follows from it (see [`Evaluation`](crate::Evaluation)).
+    /// The metrics that labels of whole texts are scored with; other data have metrics of their own (see
+    /// [`Evaluation`](crate::Evaluation)).
     #[must_use]
     pub fn metrics(&self) -> Option<MetricSet> {
         match &self.scoring {
             Scoring::Labels { metrics, .. } => Some(*metrics),
-            Scoring::Tokens { .. } => None,
+            _ => None,
         }
     }
 
@@ -340,7 +409,7 @@ impl Corpus {
     #[must_use]
     pub fn metric_names(&self) -> Vec<&'static str> {
         let Some(metrics) = self.metrics() else {
-            return self.token_metrics().to_vec();
+            return self.own_metrics().to_vec();
         };
         let mut names = metrics.keys().to_vec();
         names.sort_by_key(|name| *name != metrics.default_key());
@@ -348,12 +417,12 @@ impl Corpus {
         names
     }
 
-    /// Outputs of the model for a sequence: classes, or 1 for regression; 0 for language models.
+    /// Outputs of the model for a sequence: classes, or 1 for regression; 0 where tokens are predicted.
     #[must_use]
     pub fn classes(&self) -> usize {
         match &self.scoring {
             Scoring::Labels { classes, .. } => *classes,
-            Scoring::Tokens { .. } => 0,
+            _ => 0,
         }
     }
 
@@ -372,7 +441,17 @@ impl Corpus {
     /// Tokens from the beginning of one window to that of the next, where there are windows.
     #[must_use]
     pub fn stride(&self) -> Option<usize> {
-        (self.too_long() == TooLong::Window).then(|| self.preparer.stride())
+        let windows = self.too_long() == TooLong::Window && self.shared().is_none();
+        windows.then(|| self.preparer.stride())
+    }
+
+    /// Tokens of a text that two windows share, where a text stands behind a question.
+    #[must_use]
+    pub fn shared(&self) -> Option<usize> {
+        match &self.scoring {
+            Scoring::Answers(questions) => Some(questions.shared),
+            _ => None,
+        }
     }
 
     /// The first `count` examples as inputs, for timing and comparison.
@@ -389,9 +468,10 @@ impl Corpus {
         Ok(sequences)
     }
 
-    /// What a language model is scored with, in order, the loss first.
-    pub(crate) fn token_metrics(&self) -> &'static [&'static str] {
-        self.objective.token_metrics(!self.source.has_token_ids())
+    /// What the model is scored with in the place of a task's metrics, the one that decides by default first.
+    pub(crate) fn own_metrics(&self) -> &'static [&'static str] {
+        let text = !self.source.has_token_ids();
+        self.objective.own_metrics(text, self.may_lack_answers())
     }
 
     /// Encodes a labelled example and maps its label.
@@ -406,17 +486,12 @@ impl Corpus {
         };
         let label = match &self.scoring {
             Scoring::Labels { labels, .. } => Some(labels.target(example, self.source.path())?),
-            Scoring::Tokens { .. } => None,
+            _ => None,
         };
         let passage = |piece: Piece| Passage {
             item: ExampleItem {
-                index,
-                line: example.line,
-                window: piece.number,
                 label,
-                targets: 1,
-                bytes: 0,
-                truncated: piece.encoding.truncated,
+                ..ExampleItem::of(index, example, &piece)
             },
             sequence: LoadedModel::sequence(piece.encoding),
             target: label.map(scored),
@@ -451,7 +526,7 @@ impl Supply for Corpus {
         let place = self.marks.before(first);
         let begun = place.map_or(0, |(unit, _)| unit);
         match &self.scoring {
-            Scoring::Labels { .. } => {
+            Scoring::Labels { .. } | Scoring::Tags(_) | Scoring::Answers(_) => {
                 let rows = match place {
                     Some((_, mark)) => self.source.open_at(mark)?,
                     None => self.source.open()?,
@@ -477,7 +552,12 @@ impl Supply for Corpus {
             RawExample::Row(_, example) => {
                 // English has about four bytes a token; a worker splits what was more.
                 let bytes = example.text.len() + example.pair.as_ref().map_or(0, String::len);
-                (3 + bytes / 4).min(self.max_length())
+                let tokens = 3 + bytes / 4 + example.words.len() * 4 / 3;
+                match self.scoring {
+                    // In several windows.
+                    Scoring::Answers(_) => tokens,
+                    _ => tokens.min(self.max_length()),
+                }
             }
             RawExample::Window(window) => window.sequence.len(),
         }
@@ -492,7 +572,11 @@ impl Supply for Corpus {
 
     fn prepare(&self, raw: RawExample) -> Result<Fate<Vec<Passage<ExampleItem>>>, Error> {
         match raw {
-            RawExample::Row(index, example) => self.labelled_passage(index, &example),
+            RawExample::Row(index, example) => match &self.scoring {
+                Scoring::Tags(tags) => self.tagged_passage(tags, index, &example),
+                Scoring::Answers(questions) => self.question_passages(questions, index, example),
+                _ => self.labelled_passage(index, &example),
+            },
             RawExample::Window(window) => Ok(Fate::one(*window)),
         }
     }
@@ -532,10 +616,37 @@ pub struct ExampleItem {
     pub window: usize,
     /// For labelled examples.
     pub label: Option<bertology_data::Target>,
+    /// What is known of words or of an answer.
+    pub(crate) gold: Gold,
     /// What is predicted: 1 label, or so many tokens.
     pub targets: usize,
     /// Bytes of text that the predicted tokens stand for; 0 where that is not known.
     pub bytes: usize,
     /// Tokens cut off to fit the maximum length (of a document: told with its first window).
     pub truncated: usize,
+}
+
+/// What a prediction is compared with, where it is not a label.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Gold {
+    #[default]
+    Nothing,
+    Tags(Tagged),
+    Answer(Asked),
+}
+
+impl ExampleItem {
+    /// Of a piece of a row that has one target, of which no more is known.
+    fn of(index: u64, example: &Example, piece: &Piece) -> Self {
+        Self {
+            index,
+            line: example.line,
+            window: piece.number,
+            label: None,
+            gold: Gold::Nothing,
+            targets: 1,
+            bytes: 0,
+            truncated: piece.encoding.truncated,
+        }
+    }
 }

@@ -1,10 +1,12 @@
-//! What a model is scored for: labels, next tokens, or hidden tokens.
+//! What a model is scored for: labels, next tokens, hidden tokens, labels of words, or answers.
 //!
 //! | objective | head | an example is | its loss `l` | its targets |
 //! | --- | --- | --- | --- | --- |
 //! | [`Labels`](Objective::Labels) | classifier, regressor | a row of the file | of the label | 1 |
 //! | [`CausalLm`](Objective::CausalLm) | causal LM | a window of a document | mean over its targets | every token but the document's first |
 //! | [`MaskedLm`](Objective::MaskedLm) | masked LM | a window of a document | mean over its targets | the selected tokens |
+//! | [`Tags`](Objective::Tags) | token classifier | a sentence | mean over its targets | words with a label, at their first token |
+//! | [`Answers`](Objective::Answers) | question answering | a window of a text, with its question | half the sum of those of start and end | 1: the span, or the first token |
 //!
 //! Studies that average over examples (importance) average the `l` of the windows. The loss and the
 //! perplexity of a language model are averaged over targets: `loss = Σ l · targets / Σ targets`,
@@ -39,6 +41,10 @@ pub enum Objective {
         /// Which tokens, and what the model sees in their place.
         masking: TokenMasking,
     },
+    /// The label of each word, given the sentence.
+    Tags,
+    /// The span of a text that answers a question.
+    Answers,
 }
 
 /// Which tokens a masked language model must predict. Special tokens (`[CLS]`, `[SEP]`, `[PAD]`,
@@ -89,18 +95,40 @@ pub const PSEUDO_PERPLEXITY: &str = "pseudo_perplexity";
 pub const BITS_PER_BYTE: &str = "bits_per_byte";
 
 impl Objective {
-    /// What a language model is scored with, in order, the loss first; `text`: where the bytes are known that
-    /// the tokens stand for.
-    pub(crate) fn token_metrics(self, text: bool) -> &'static [&'static str] {
+    /// What a model is scored with in the place of a task's metrics, the one that decides by default first.
+    /// `text`: where the bytes are known that the tokens stand for.
+    pub(crate) fn own_metrics(self, text: bool, may_lack: bool) -> &'static [&'static str] {
         match self {
+            Self::Tags => &["f1", "precision", "recall", "accuracy", LOSS],
+            Self::Answers if may_lack => &[
+                "f1",
+                "exact_match",
+                "HasAns_exact",
+                "HasAns_f1",
+                "NoAns_exact",
+                "NoAns_f1",
+                LOSS,
+            ],
+            Self::Answers => &["f1", "exact_match", LOSS],
             Self::CausalLm { .. } if text => &[LOSS, PERPLEXITY, BITS_PER_BYTE],
             Self::CausalLm { .. } => &[LOSS, PERPLEXITY],
             _ => &[LOSS, PSEUDO_PERPLEXITY],
         }
     }
 
-    /// The objective that a head was made for; none for a bare encoder, a next-sentence head and heads that
-    /// score single tokens.
+    /// What data hold that are scored for this.
+    #[must_use]
+    pub fn data(self) -> &'static str {
+        match self {
+            Self::Labels => "texts with a label each",
+            Self::CausalLm { .. } | Self::MaskedLm { .. } => "texts without labels",
+            Self::Tags => "sentences whose words have labels",
+            Self::Answers => "questions with answers",
+        }
+    }
+
+    /// The objective that a head was made for; none for a bare encoder, a next-sentence head and one that finds
+    /// replaced tokens.
     #[must_use]
     pub fn of(head: &TaskHead) -> Option<Self> {
         match head {
@@ -109,11 +137,9 @@ impl Objective {
                 masking: TokenMasking::default(),
             }),
             TaskHead::CausalLm => Some(Self::CausalLm { bos: false }),
-            TaskHead::None
-            | TaskHead::NextSentence
-            | TaskHead::TokenClassification { .. }
-            | TaskHead::QuestionAnswering
-            | TaskHead::ReplacedTokens => None,
+            TaskHead::TokenClassification { .. } => Some(Self::Tags),
+            TaskHead::QuestionAnswering => Some(Self::Answers),
+            TaskHead::None | TaskHead::NextSentence | TaskHead::ReplacedTokens => None,
         }
     }
 
@@ -124,13 +150,15 @@ impl Objective {
             .is_some_and(|own| std::mem::discriminant(&own) == std::mem::discriminant(self))
     }
 
-    /// `labels`, `causal language modelling` or `masked language modelling`.
+    /// `labels`, `causal language modelling`, `labels of words` and the like.
     #[must_use]
     pub fn description(&self) -> &'static str {
         match self {
             Self::Labels => "labels",
             Self::CausalLm { .. } => "causal language modelling",
             Self::MaskedLm { .. } => "masked language modelling",
+            Self::Tags => "labels of words",
+            Self::Answers => "answers to questions",
         }
     }
 }

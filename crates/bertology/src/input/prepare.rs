@@ -62,6 +62,11 @@ enum Around {
         /// Rows of the model's vocabulary, within which ready ids must be.
         vocabulary: usize,
     },
+    /// Those that the tokenizer puts around a question and its text, which alone is divided.
+    Question {
+        /// Tokens of the text that two windows share.
+        shared: usize,
+    },
 }
 
 /// How a document of a language model becomes windows; all checked.
@@ -173,6 +178,24 @@ impl Preparer {
         })
     }
 
+    /// A preparer of questions with their texts, which are read through windows that share so many tokens.
+    pub(crate) fn questions(
+        model: &LoadedModel,
+        max_length: usize,
+        too_long: TooLong,
+        shared: usize,
+    ) -> Result<Self, Error> {
+        let options = PrepareOptions {
+            max_length: Some(max_length),
+            too_long,
+            ..PrepareOptions::default()
+        };
+        Ok(Self {
+            around: Around::Question { shared },
+            ..Self::new(model, &options)?
+        })
+    }
+
     /// The model whose sequences these are.
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
@@ -217,6 +240,7 @@ impl Preparer {
                 first,
                 vocabulary,
             } => self.document(example, frame, first, vocabulary)?,
+            Around::Question { shared } => return self.question(example, shared),
         };
         self.fit(encoding, example.pair.is_some())
     }
@@ -242,6 +266,11 @@ impl Preparer {
         let most = (self.too_long == TooLong::Cut).then_some(room);
         let mut encoding = match &example.token_ids {
             Some(ids) => ready(ids.clone(), most),
+            None if !example.words.is_empty() => {
+                let words = example.words.iter().map(|tagged| tagged.word.as_str());
+                let words: Vec<&str> = words.collect();
+                self.tokenizer()?.encode_words(&words, most)?
+            }
             None => {
                 let pair = example.pair.as_deref();
                 self.tokenizer()?.encode(&example.text, pair, most)?
@@ -251,6 +280,29 @@ impl Preparer {
             put_bos(&mut encoding, bos);
         }
         Ok(encoding)
+    }
+
+    /// A question and its text, or windows of it, each with the question.
+    fn question(&self, example: &Example, shared: usize) -> Result<Fate<Pieces>, Error> {
+        let (question, text) = (example.text.trim_start(), example.pair.as_deref());
+        let encoding = self.tokenizer()?.encode(question, text, None)?;
+        let (tokens, limit) = (encoding.len(), self.max_length);
+        let asked = encoding.sequence.iter().filter(|side| **side == Some(0));
+        let asked = asked.count();
+        let pieces = Pieces::of_second(encoding);
+        match (tokens <= limit, self.too_long, pieces.room(limit)) {
+            (true, ..) => Ok(Fate::Studied(pieces)),
+            (_, TooLong::Window, room) if room > shared => {
+                Ok(Fate::Studied(pieces.windowed(limit, room - shared)))
+            }
+            (_, TooLong::Window, room) => Err(Error::LongQuestion {
+                question: asked,
+                room,
+                limit,
+                shared,
+            }),
+            _ => Err(Error::TooLong { tokens, limit }),
+        }
     }
 
     fn document(
@@ -352,6 +404,22 @@ impl Pieces {
         Self {
             before,
             end: whole.len() - behind,
+            whole,
+            rest: Rest::Whole,
+            number: 0,
+        }
+    }
+
+    /// A pair of which the second text is divided, and the first is before every piece of it.
+    fn of_second(whole: Encoding) -> Self {
+        let second = |side: &Option<u8>| *side == Some(1);
+        let (first, last) = (
+            whole.sequence.iter().position(second),
+            whole.sequence.iter().rposition(second),
+        );
+        Self {
+            before: first.unwrap_or(whole.len()),
+            end: last.map_or(whole.len(), |last| last + 1),
             whole,
             rest: Rest::Whole,
             number: 0,

@@ -61,6 +61,14 @@ impl Targets {
                 hiding: hiding(model, masking)?,
                 special: never_predicted(model.tokenizer()?),
             },
+            Objective::Tags | Objective::Answers => {
+                return Err(Error::OtherData {
+                    path: source.path().to_owned(),
+                    holds: source_holds(source),
+                    found: head.description(),
+                    needs: objective.data(),
+                });
+            }
         })
     }
 
@@ -92,6 +100,19 @@ impl Targets {
                 Some(Target::Tokens(guessed(piece, hiding, special, document)))
             }
         })
+    }
+}
+
+/// What the examples of a file are.
+pub(crate) fn source_holds(source: &Source) -> &'static str {
+    if source.has_tags() {
+        Objective::Tags.data()
+    } else if source.has_questions() {
+        Objective::Answers.data()
+    } else if source.has_labels() {
+        Objective::Labels.data()
+    } else {
+        Objective::CausalLm { bos: false }.data()
     }
 }
 

@@ -232,7 +232,7 @@ impl Lens for AblationLens {
         if without.is_none() {
             return part.whole.hear(item, output);
         }
-        part.without.push(Answer::of(output, item.label)?);
+        part.without.push(Answer::of(output, item)?);
         Ok(())
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bertology_data::{MetricError, MetricSet, MetricState, Target, argmax};
+use bertology_data::{
+    AnswerScore, AnswerSums, MetricError, MetricSet, MetricState, SpanGuess, TagCounts, Target,
+    argmax,
+};
 use bertology_model::{HeadId, HeadMask, Sequence, SequenceOutput};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
-use crate::input::corpus::{ExampleItem, Truncation};
+use crate::input::corpus::{Asked, ExampleItem, Gold, Tagged, Truncation};
 use crate::input::objective::Objective;
 use crate::input::supply::Fate;
 use crate::studies::metric::Metric;
@@ -87,6 +90,8 @@ pub(crate) enum Scorer {
         objective: Objective,
         /// Whether the tokens stand for bytes of text.
         text: bool,
+        /// Whether questions may have no answer.
+        may_lack: bool,
     },
 }
 
@@ -101,6 +106,7 @@ impl Scorer {
             _ => Self::Tokens {
                 objective: corpus.objective(),
                 text: !corpus.source().has_token_ids(),
+                may_lack: corpus.may_lack_answers(),
             },
         }
     }
@@ -111,12 +117,32 @@ impl Scorer {
 pub(crate) struct Answer {
     /// For labelled examples.
     pub(crate) verdict: Option<Verdict>,
+    /// For others that have more than a loss.
+    said: Said,
     pub(crate) loss: f64,
 }
 
+/// What is predicted besides labels.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Nothing,
+    /// How the labels of a sentence's words were found.
+    Tags(TagCounts),
+    /// The answer as this window has it.
+    Span(SpanGuess),
+}
+
 impl Answer {
-    /// With the prediction for a label, if every number is finite.
-    pub(crate) fn of(output: &SequenceOutput<f32>, label: Option<Target>) -> Result<Self, Error> {
+    fn of_loss(loss: f64) -> Self {
+        Self {
+            verdict: None,
+            said: Said::Nothing,
+            loss,
+        }
+    }
+
+    /// With the prediction for an example, if every number is finite.
+    pub(crate) fn of(output: &SequenceOutput<f32>, item: &ExampleItem) -> Result<Self, Error> {
         let (logits, loss) = (&output.logits, output.loss.unwrap_or(f64::NAN));
         if !loss.is_finite() {
             return Err(Error::NotFinite {
@@ -124,11 +150,17 @@ impl Answer {
                 value: loss,
             });
         }
-        let prediction = match label {
+        let scores = output.token_logits.as_deref().unwrap_or_default();
+        let said = match &item.gold {
+            Gold::Nothing => Said::Nothing,
+            Gold::Tags(words) => Said::Tags(tags(scores, words)?),
+            Gold::Answer(asked) => Said::Span(SpanGuess::of(scores, &asked.places)),
+        };
+        let prediction = match item.label {
             None => {
                 return Ok(Self {
-                    verdict: None,
-                    loss,
+                    said,
+                    ..Self::of_loss(loss)
                 });
             }
             Some(Target::Class(_)) => Target::Class(argmax(logits)?),
@@ -137,9 +169,25 @@ impl Answer {
                 Target::Value(f64::from(*value.ok_or(MetricError::NoLogits)?))
             }
         };
-        let verdict = label.map(|label| Verdict { label, prediction });
-        Ok(Self { verdict, loss })
+        let verdict = item.label.map(|label| Verdict { label, prediction });
+        Ok(Self {
+            verdict,
+            said,
+            loss,
+        })
     }
+}
+
+/// The likeliest class of each labelled word, compared with its label.
+fn tags(scores: &[f32], words: &Tagged) -> Result<TagCounts, Error> {
+    let classes = words.set.classes();
+    let found = words.tokens.iter().map(|token| {
+        let of_token = scores.get(token * classes..(token + 1) * classes);
+        // The engine has counted the classes in u32.
+        argmax(of_token.unwrap_or_default()).map(|class| class as u32)
+    });
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    Ok(words.set.compare(&words.classes, &found))
 }
 
 /// What the model said to one example.
@@ -155,21 +203,18 @@ impl Reply {
         item: &ExampleItem,
         output: &SequenceOutput<f32>,
     ) -> Result<(), Error> {
-        self.answer = Some(Answer::of(output, item.label)?);
+        self.answer = Some(Answer::of(output, item)?);
         self.logits.clone_from(&output.logits);
         Ok(())
     }
 
     /// Without an output, which no pass leaves out, nothing was said.
     pub(crate) fn answer(&self) -> Answer {
-        self.answer.unwrap_or(Answer {
-            verdict: None,
-            loss: f64::NAN,
-        })
+        self.answer.unwrap_or(Answer::of_loss(f64::NAN))
     }
 
     pub(crate) fn outcome(&self, item: &ExampleItem, tokens: usize) -> Outcome<'_> {
-        let Answer { verdict, loss } = self.answer();
+        let Answer { verdict, loss, .. } = self.answer();
         Outcome {
             index: item.index,
             line: item.line,
@@ -201,6 +246,13 @@ pub(crate) struct Tally {
     classes: BTreeMap<u64, u64>,
     /// `(prediction, label)`, regression only: ranks need every pair.
     values: Vec<(f64, f64)>,
+    /// Labels of words only.
+    tags: TagCounts,
+    /// Answers to questions only.
+    answers: AnswerSums,
+    /// The windows so far of a question that has more: no unit ends within one.
+    #[serde(skip)]
+    asked: Option<SpanGuess>,
 }
 
 impl Tally {
@@ -216,11 +268,23 @@ impl Tally {
             bytes: 0,
             classes: BTreeMap::new(),
             values: Vec::new(),
+            tags: TagCounts::default(),
+            answers: AnswerSums::default(),
+            asked: None,
         }
     }
 
     pub(crate) fn empty(&self) -> Self {
         Self::new(self.scorer)
+    }
+
+    /// Whether a unit may be several examples: the windows of a question.
+    pub(crate) fn of_windows(&self) -> bool {
+        let objective = match self.scorer {
+            Scorer::Tokens { objective, .. } => Some(objective),
+            Scorer::Labels { .. } => None,
+        };
+        objective == Some(Objective::Answers)
     }
 
     /// Refuses a saved part that was scored otherwise.
@@ -236,9 +300,14 @@ impl Tally {
     fn check(&self) -> Result<(), Error> {
         let Scorer::Labels { classes, .. } = self.scorer else {
             return Error::unless_possible(
-                self.classes.is_empty() && self.values.is_empty(),
+                self.classes.is_empty()
+                    && self.values.is_empty()
+                    && self.tags.possible()
+                    && self.tags.words <= self.targets
+                    && self.answers.possible()
+                    && self.answers.questions() <= self.examples,
                 "tally",
-                "a language model has no labels",
+                "no corpus gives its counts",
             );
         };
         let cells = (classes as u64).saturating_mul(classes as u64);
@@ -261,6 +330,11 @@ impl Tally {
         self.targets += item.targets as u64;
         self.loss += answer.loss * item.targets as f64;
         self.bytes += item.bytes as u64;
+        match (answer.said, &item.gold) {
+            (Said::Tags(counts), _) => self.tags.add(counts),
+            (Said::Span(window), Gold::Answer(asked)) => self.hear(window, asked),
+            _ => {}
+        }
         let Some(verdict) = answer.verdict else {
             return;
         };
@@ -277,6 +351,20 @@ impl Tally {
         }
     }
 
+    /// One more window of a question; with the last one the answer is complete.
+    fn hear(&mut self, window: SpanGuess, asked: &Asked) {
+        let guess = self.asked.take();
+        let guess = guess.map_or(window, |before| before.and(window));
+        if !asked.last {
+            self.asked = Some(guess);
+            return;
+        }
+        let answer = guess.answer(&asked.question.text, asked.may_lack);
+        let given = &asked.question.answers;
+        let score = AnswerScore::of(&answer, given, asked.may_lack);
+        self.answers.observe(score, !given.given.is_empty());
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.examples += other.examples;
         self.tokens += other.tokens;
@@ -288,6 +376,8 @@ impl Tally {
             *self.classes.entry(*cell).or_default() += count;
         }
         self.values.extend_from_slice(&other.values);
+        self.tags.add(other.tags);
+        self.answers.add(other.answers);
     }
 
     pub(crate) fn finish(&self) -> Result<Evaluation, Error> {
@@ -304,9 +394,26 @@ impl Tally {
                 let state = MetricState::new(metrics, classes, positive)?;
                 self.label_metrics(state, classes)?
             }
-            Scorer::Tokens { objective, text } => {
-                self.token_metrics(loss, objective.token_metrics(text))
+            Scorer::Tokens {
+                objective: Objective::Tags,
+                ..
+            } => Metrics::new(TagCounts::METRICS.iter().copied().zip(self.tags.metrics())),
+            Scorer::Tokens {
+                objective: Objective::Answers,
+                may_lack,
+                ..
+            } => {
+                let names = match may_lack {
+                    true => AnswerSums::METRICS_WITH_NONE,
+                    false => AnswerSums::METRICS,
+                };
+                Metrics::new(names.iter().copied().zip(self.answers.metrics()))
             }
+            Scorer::Tokens {
+                objective,
+                text,
+                may_lack,
+            } => self.token_metrics(loss, objective.own_metrics(text, may_lack)),
         };
         Ok(Evaluation {
             metrics,
@@ -362,15 +469,17 @@ impl Tally {
 /// How a model did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The task's metrics, all the better the higher they are. For language models, all the better
+    /// The task's metrics, all the better the higher they are. For labels of words `precision`, `recall` and `f1` of
+    /// entities as seqeval has them, and the `accuracy` of words; for answers `exact_match` and `f1` in percent as
+    /// SQuAD's script has them, where questions may have no answer also of both kinds apart. For language models, all the better
     /// the lower: `perplexity` (causal) or `pseudo_perplexity` (masked), which is `exp(loss)`, and for
     /// causal models on text `bits_per_byte`, the loss in bits of all predicted tokens over the bytes
     /// of text that they stand for.
     pub metrics: Metrics,
     /// Mean loss per target, in nats: cross-entropy per example (squared error for regression), or
-    /// for language models per predicted token of the whole file.
+    /// for language models per predicted token of the whole file, per labelled word, or per window of a question.
     pub loss: f64,
-    /// Examples; for language models windows.
+    /// Examples; for language models and questions windows.
     pub examples: u64,
     /// Targets: labels, or predicted tokens.
     pub targets: u64,

@@ -12,7 +12,8 @@
 //! | [`Script`](Granularity::Script) | `(1/t) Σ_b abs(sum of the means of batches 1 to b)` | what it computes: gradients are never cleared |
 //!
 //! An example is a row with its label, or for language models a window with the mean loss over its
-//! predicted tokens (see [`crate::input::objective`]); a batch's loss is the mean over its examples, which for
+//! predicted tokens, for token classifiers a sentence with the mean loss over its labelled words, for question
+//! answering a window with the loss of its span (see [`crate::input::objective`]); a batch's loss is the mean over its examples, which for
 //! windows of equal length is the mean over its tokens, as in `run_prune_gpt.py`.
 //!
 //! `Batch` with one example a batch is `Example` times `n/t`, and so equal after any normalisation.
@@ -325,6 +326,15 @@ impl Study for ImportanceState {
                 .unwrap_or(u64::MAX),
             Granularity::Script { .. } => u64::MAX,
         }
+    }
+
+    /// Where units are questions with several windows, no chunk is a number of whole batches: its last one may be
+    /// shorter.
+    fn close_chunk(&mut self) -> Result<(), Error> {
+        if matches!(self.granularity, Granularity::Batch { .. }) && self.tally.of_windows() {
+            self.close_batch();
+        }
+        Ok(())
     }
 
     fn agrees(&self, fresh: &Self) -> Result<(), Error> {

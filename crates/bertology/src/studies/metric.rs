@@ -3,14 +3,14 @@
 use bertology_data::MetricError;
 use serde::{Deserialize, Serialize};
 
-use crate::input::objective::LOSS;
+use crate::input::objective::{LOSS, Objective};
 use crate::{Corpus, Error};
 
 /// Which way a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// Every metric of the GLUE tasks.
+    /// Every metric of the GLUE tasks, of entities and of answers.
     Higher,
     /// The loss, and what language models are scored with.
     Lower,
@@ -32,18 +32,22 @@ impl Metric {
     /// # Errors
     /// A name that the data are not scored with, and the names that they are.
     pub fn of(corpus: &Corpus, name: Option<&str>) -> Result<Self, Error> {
+        let own = corpus.own_metrics();
+        let towards = |key: &'static str| match corpus.objective() {
+            Objective::Tags | Objective::Answers if key != LOSS => (key, Direction::Higher),
+            _ => (key, Direction::Lower),
+        };
         let (name, direction) = match (name, corpus.metrics()) {
-            (Some(LOSS), _) | (None, None) => (LOSS, Direction::Lower),
+            (Some(LOSS), _) => (LOSS, Direction::Lower),
             (Some(name), Some(metrics)) => (metrics.key(name)?, Direction::Higher),
             (None, Some(metrics)) => (metrics.default_key(), Direction::Higher),
+            (None, None) => towards(own.first().copied().unwrap_or(LOSS)),
             (Some(name), None) => {
-                let all = corpus.token_metrics();
-                let found = all.iter().find(|key| **key == name);
-                let found = found.ok_or_else(|| MetricError::UnknownMetric {
+                let found = own.iter().copied().find(|key| *key == name);
+                towards(found.ok_or_else(|| MetricError::UnknownMetric {
                     name: name.to_owned(),
-                    available: all,
-                })?;
-                (*found, Direction::Lower)
+                    available: own,
+                })?)
             }
         };
         Ok(Self {

@@ -3,7 +3,7 @@
 use bertology_data::{Example, ExampleReader, Mark, Source};
 use bertology_model::Target;
 
-use super::{CorpusOptions, DocumentCounts, ExampleItem, blame};
+use super::{CorpusOptions, DocumentCounts, ExampleItem, Gold, blame};
 use crate::input::marks::Marks;
 use crate::input::objective::Objective;
 use crate::input::prepare::{DocumentOptions, Piece, Pieces, Preparer, special};
@@ -34,7 +34,7 @@ pub(super) fn plan(
             let sep = special(model, tokenizer.sep_id(), "end (`[SEP]`)", hint)?;
             (Some((cls, sep)), None)
         }
-        Objective::CausalLm { bos: false } | Objective::Labels => (None, None),
+        _ => (None, None),
     };
     let options = DocumentOptions {
         max_length,
@@ -84,6 +84,7 @@ impl Document {
                 line: self.line,
                 window: piece.number,
                 label: None,
+                gold: Gold::Nothing,
                 targets: count,
                 bytes: self.bytes(piece.window),
                 truncated: if piece.number == 0 { self.cut } else { 0 },
