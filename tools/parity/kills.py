@@ -85,7 +85,7 @@ class Runner:
 
     def command(self, line, output, more=()):
         # Not broken words stand for the blanks of a text.
-        words = [word.replace("\u00a0", " ") for word in line.split()]
+        words = [word.replace("\u00a0", " ") for word in line.split(" ")]
         return [str(self.binary), *words, "--quiet", "--output", output, *more]
 
     def call(self, *arguments, **options):
