@@ -1,10 +1,9 @@
 //! The hub itself, as far as a client sees it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use bertology_hub::{DownloadEvent, HubError, HubOptions, Resolved, Source, resolve};
+use bertology_hub::{DownloadEvent, HubError, Source, resolve};
 
 use crate::server::{Hub, SHA, etag};
 use crate::world::{FILES, World, read};
