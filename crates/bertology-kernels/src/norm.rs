@@ -93,6 +93,37 @@ pub fn layer_norm_backward<T: Real>(dy: &mut [T], normalized: &[T], rstd: &[T], 
     }
 }
 
+/// Gradients of [`layer_norm`] with respect to its affine map: `weight += Σ dy · x̂`, `bias += Σ dy` over rows.
+///
+/// # Shapes
+/// `weight`, `bias` `[width]`; `dy`, `normalized` `[rows, width]`, `dy` as it arrives.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn layer_norm_backward_affine<T: Real>(
+    weight: &mut [T],
+    bias: &mut [T],
+    dy: &[T],
+    normalized: &[T],
+) {
+    let width = weight.len();
+    assert_eq!(bias.len(), width);
+    assert_eq!(dy.len(), normalized.len());
+    assert!(width == 0 || dy.len().is_multiple_of(width));
+    vectorized!({
+        for (dy, hat) in dy
+            .chunks_exact(width.max(1))
+            .zip(normalized.chunks_exact(width.max(1)))
+        {
+            for i in 0..width {
+                weight[i] = dy[i].mul_add(hat[i], weight[i]);
+                bias[i] += dy[i];
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,6 +91,22 @@ pub enum Fault {
     /// Nothing to train on or to score.
     #[error("the split has no target")]
     NoTargets,
+    /// A layer that the states do not have.
+    #[error("layer {layer} was asked for where the highest is {}", layers.saturating_sub(1))]
+    Layer {
+        /// From 0, the embeddings.
+        layer: usize,
+        /// Layers that there are.
+        layers: usize,
+    },
+    /// A size or a probability that is none.
+    #[error("{value} cannot be the {what} of a probe")]
+    Design {
+        /// Which.
+        what: &'static str,
+        /// What was asked for.
+        value: f64,
+    },
 }
 
 impl Fault {
@@ -106,7 +122,11 @@ impl Fault {
             | Self::Span { .. }
             | Self::Label { .. }
             | Self::Beyond { .. } => Kind::Internal,
-            Self::Classes { .. } | Self::TooMany { .. } | Self::NoTargets => Kind::Input,
+            Self::Classes { .. }
+            | Self::TooMany { .. }
+            | Self::NoTargets
+            | Self::Layer { .. }
+            | Self::Design { .. } => Kind::Input,
         }
     }
 }

@@ -7,8 +7,14 @@
 //! | --- | --- |
 //! | `source` | which states, which targets? |
 
+mod batch;
+mod design;
 mod fault;
+mod masks;
+mod pass;
 mod source;
 
+pub use batch::BatchSize;
+pub use design::{Array, Classifier, Design, Output, Pooling, Reading};
 pub use fault::Fault;
 pub use source::{HeldStates, LayerStates, Split, Target};
