@@ -278,6 +278,13 @@ impl Split {
         start as usize..self.sentence_ends[sentence] as usize
     }
 
+    /// The sentence of a target.
+    #[must_use]
+    pub fn sentence_of(&self, target: usize) -> usize {
+        self.sentence_ends
+            .partition_point(|end| *end as usize <= target)
+    }
+
     /// A target.
     ///
     /// # Panics
@@ -319,6 +326,25 @@ impl Split {
             for target in self.targets_of(sentence) {
                 let Target { span1, span2, .. } = self.get(target);
                 other.target(span1, span2, &labels(target), 0)?;
+            }
+            other.end_sentence();
+        }
+        Ok(other)
+    }
+
+    /// Some sentences of it, in the order given.
+    ///
+    /// # Errors
+    /// None that sentences of a split can have.
+    ///
+    /// # Panics
+    /// Past the last sentence.
+    pub fn subset(&self, sentences: &[u32]) -> Result<Self, Error> {
+        let mut other = Self::new(self.roles, self.classes)?;
+        for sentence in sentences {
+            for target in self.targets_of(*sentence as usize) {
+                let of = self.get(target);
+                other.target(of.span1, of.span2, of.labels, of.unknown)?;
             }
             other.end_sentence();
         }

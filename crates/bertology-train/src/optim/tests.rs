@@ -9,6 +9,7 @@ const ADAM: Adam = Adam {
     beta2: 0.98,
     epsilon: 1e-6,
     weight_decay: 0.1,
+    amsgrad: false,
 };
 const SIZE: usize = 7;
 
