@@ -107,25 +107,27 @@ pub fn tanh_backward<T: Real>(dx: &mut [T], y: &[T]) {
     });
 }
 
-/// `y_i = σ(x_i)`; gives `Σ ln(1 + e^{x_i})`, the cross-entropy of a row of sigmoids without a label that applies.
-///
-/// # Numerics
-/// `max(x, 0) + ln(1 + e^{-|x|})`: nothing overflows.
+/// `y_i = σ(x_i)`.
 ///
 /// # Panics
 /// If the lengths differ.
 #[track_caller]
-pub fn sigmoid_cross_entropy<T: Real>(y: &mut [T], x: &[T]) -> T {
+pub fn sigmoids<T: Real>(y: &mut [T], x: &[T]) {
     assert_eq!(y.len(), x.len());
-    vectorized!({
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = sigmoid(*x);
-        }
-        sum_of(x, |x| {
-            let magnitude = x.max(-x);
-            x.max(T::ZERO) + (T::ONE + (-magnitude).exp()).ln()
-        })
-    })
+    vectorized!(map(y, x, sigmoid));
+}
+
+/// `Σ ln(1 + e^{x_i})`: the cross-entropy of sigmoids of which none is to be 1. Those that are to be 1 take their `x`
+/// away from it.
+///
+/// # Numerics
+/// `max(x, 0) + ln(1 + e^{-|x|})`: nothing overflows.
+#[must_use]
+pub fn softplus_sum<T: Real>(x: &[T]) -> T {
+    vectorized!(sum_of(x, |x| {
+        let magnitude = x.max(-x);
+        x.max(T::ZERO) + (T::ONE + (-magnitude).exp()).ln()
+    }))
 }
 
 /// An element-wise function of the feed-forward block.
@@ -298,6 +300,29 @@ impl Activation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Closed forms, and central differences of the sum.
+    #[test]
+    fn sigmoids_and_their_cross_entropy() {
+        let x: Vec<f64> = (0..70).map(|i| f64::from(i) * 0.3 - 10.0).collect();
+        let mut y = vec![0.0; 70];
+        sigmoids(&mut y, &x);
+        for (i, y) in y.iter().enumerate() {
+            assert!((y - (x[i].exp() / (1.0 + x[i].exp()))).abs() < 1e-15);
+            let moved = |by: f64| {
+                let mut x = x.clone();
+                x[i] += by;
+                softplus_sum(&x)
+            };
+            assert!((y - (moved(1e-5) - moved(-1e-5)) / 2e-5).abs() < 1e-8);
+        }
+        assert_eq!(softplus_sum(&[1000.0_f32, -1000.0]), 1000.0);
+        assert!((softplus_sum(&[0.0_f32; 40]) - 40.0 * 2.0_f32.ln()).abs() < 1e-5);
+        assert!((square_sum(&vec![0.5_f32; 10_000]) - 2500.0).abs() < 1e-9);
+        let mut dx = [2.0, 2.0];
+        tanh_backward(&mut dx, &[0.0, 0.5]);
+        assert_eq!(dx, [2.0, 1.5]);
+    }
 
     const ALL: [Activation; 6] = [
         Activation::Gelu,

@@ -10,6 +10,9 @@ use super::{Split, Target};
 pub(crate) struct Batch {
     /// Stored pieces that some span holds, ascending.
     pub(crate) pieces: Vec<u32>,
+    /// What each piece is called whatever is stored beside it: its sentence in the split (the first of several that
+    /// share it), and its place among the sentence's pieces that some span holds.
+    pub(crate) keys: Vec<u64>,
     pub(crate) roles: Vec<Spans>,
     /// Numbers of the targets in the split. In an order in which the spans of the first role ascend.
     pub(crate) targets: Vec<u32>,
@@ -40,20 +43,27 @@ impl Spans {
 impl Batch {
     /// Of all targets of these sentences.
     pub(crate) fn new(split: &Split, sentences: &[u32]) -> Self {
-        let all = sentences
-            .iter()
-            .flat_map(|sentence| split.targets_of(*sentence as usize));
-        // A split has fewer than 2³² targets.
-        let targets: Vec<u32> = all.map(|target| target as u32).collect();
-        let mut pieces = Vec::new();
-        for target in &targets {
-            let target = split.get(*target as usize);
-            for [start, end] in (0..split.roles()).filter_map(|role| target.span(role)) {
-                pieces.extend(start..end);
+        let mut targets: Vec<u32> = Vec::new();
+        let mut named: Vec<(u32, u64)> = Vec::new();
+        let mut own = Vec::new();
+        for sentence in sentences {
+            own.clear();
+            for target in split.targets_of(*sentence as usize) {
+                // A split has fewer than 2³² targets.
+                targets.push(target as u32);
+                let target = split.get(target);
+                for [start, end] in (0..split.roles()).filter_map(|role| target.span(role)) {
+                    own.extend(start..end);
+                }
             }
+            own.sort_unstable();
+            own.dedup();
+            let first = u64::from(*sentence) << 32;
+            named.extend(own.iter().copied().zip(first..));
         }
-        pieces.sort_unstable();
-        pieces.dedup();
+        named.sort_unstable();
+        named.dedup_by_key(|(piece, _)| *piece);
+        let (pieces, keys): (Vec<u32>, Vec<u64>) = named.into_iter().unzip();
         let mut roles: Vec<Spans> = (0..split.roles())
             .map(|role| distinct(split, &targets, role, &pieces))
             .collect();
@@ -68,6 +78,7 @@ impl Batch {
         }
         let mut batch = Self {
             pieces,
+            keys,
             roles,
             ..Self::default()
         };
@@ -168,6 +179,8 @@ mod tests {
     fn spans_are_computed_once() {
         let batch = Batch::new(&split(), &[2, 0]);
         assert_eq!(batch.pieces, [3, 5, 8, 10, 12, 13]);
+        let third = 2 << 32;
+        assert_eq!(batch.keys, [third, third + 1, third + 2, 0, 1, 2]);
         let [first, second] = &batch.roles[..] else {
             panic!("two roles")
         };

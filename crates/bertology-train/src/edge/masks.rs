@@ -26,9 +26,9 @@ impl StepMasks {
 }
 
 impl<T: Real> Masks<T> for StepMasks {
-    fn input(&self, piece: u32, row: &mut [T]) {
+    fn input(&self, piece: u64, row: &mut [T]) {
         let (dropout, key) = self.input;
-        dropout.apply(row, mixed(key ^ u64::from(piece)));
+        dropout.apply(row, mixed(key ^ mixed(piece)));
     }
 
     fn units(&self, target: u32, row: &mut [T]) {

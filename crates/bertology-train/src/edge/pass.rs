@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use bertology_kernels::elementwise::{dot, sigmoid_cross_entropy, tanh_backward};
+use bertology_kernels::elementwise::{dot, sigmoids, softplus_sum, tanh_backward};
 use bertology_kernels::mixing::{add_rows, add_scaled, mix, mix_backward_weights};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward, layer_norm_backward_affine};
 use bertology_kernels::product::{linear, linear_backward_input};
@@ -27,8 +27,8 @@ use super::design::{Layout, NORM_EPSILON, Output, Pooling, Reading, RoleLayout, 
 
 /// Dropout of a step: multiplies rows of values, or of gradients, by 0 or by the inverse of what is kept.
 pub(crate) trait Masks<T> {
-    /// The mixed vector of a stored piece.
-    fn input(&self, piece: u32, row: &mut [T]);
+    /// The mixed vector of a piece, by its key in the batch.
+    fn input(&self, key: u64, row: &mut [T]);
     /// The units of a target, by its number in the split.
     fn units(&self, target: u32, row: &mut [T]);
 }
@@ -223,7 +223,7 @@ impl<T: Real> Probe<'_, T> {
     /// x of every piece.
     fn mix(&self, work: &mut Workspace<T>, input: Input<'_, T>, masks: Option<&dyn Masks<T>>) {
         let hidden = self.shape.hidden;
-        let pieces = &input.batch.pieces;
+        let keys = &input.batch.keys;
         let factors: Vec<T> = match self.shape.reading {
             Reading::Mix(_) => {
                 work.shares = shares(self.of(&self.layout.mixing));
@@ -232,9 +232,9 @@ impl<T: Real> Probe<'_, T> {
             }
             Reading::Single(_) => Vec::new(),
         };
-        let mixed = room(&mut work.mixed, pieces.len() * hidden);
+        let mixed = room(&mut work.mixed, keys.len() * hidden);
         let stored = input.states.chunks_exact(input.layers * hidden);
-        for ((row, stored), piece) in mixed.chunks_exact_mut(hidden).zip(stored).zip(pieces) {
+        for ((row, stored), key) in mixed.chunks_exact_mut(hidden).zip(stored).zip(keys) {
             match self.shape.reading {
                 Reading::Mix(_) => mix(row, stored, &factors),
                 Reading::Single(layer) => {
@@ -242,7 +242,7 @@ impl<T: Real> Probe<'_, T> {
                 }
             }
             if let Some(masks) = masks {
-                masks.input(*piece, row);
+                masks.input(*key, row);
             }
         }
     }
@@ -312,7 +312,8 @@ impl<T: Real> Probe<'_, T> {
             let labels = batch.labels_of(at);
             match self.shape.design.output {
                 Output::Sigmoid => {
-                    loss += sigmoid_cross_entropy(gradient, logits).to_f64();
+                    sigmoids(gradient, logits);
+                    loss += softplus_sum(logits).to_f64();
                     for label in labels {
                         let label = usize::from(*label);
                         loss -= logits[label].to_f64();
@@ -560,9 +561,9 @@ impl<T: Real> Probe<'_, T> {
         let mut sums = vec![0.0; self.layout.mixing.len()];
         let rows = work.mixed_gradient.chunks_exact_mut(hidden);
         let stored = input.states.chunks_exact(input.layers * hidden);
-        for ((row, stored), piece) in rows.zip(stored).zip(&input.batch.pieces) {
+        for ((row, stored), key) in rows.zip(stored).zip(&input.batch.keys) {
             if let Some(masks) = masks {
-                masks.input(*piece, row);
+                masks.input(*key, row);
             }
             mix_backward_weights(&mut sums, row, stored);
         }

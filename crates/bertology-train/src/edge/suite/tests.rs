@@ -260,6 +260,43 @@ fn a_probe_is_the_same_alone_and_among_others() {
     assert_ne!(values(&together, 0), values(&together, LAYERS));
 }
 
+/// What is stored between the pieces of the targets changes nothing.
+#[test]
+fn a_store_of_more_pieces_gives_the_same_probe() {
+    let planted = Planted::new(&[1], 40, 20);
+    let size = LAYERS * HIDDEN;
+    let pieces = planted.states.pieces();
+    let mut values = vec![9.0; 3 * pieces * size];
+    let all = planted.states.values().chunks_exact(size);
+    for (own, wide) in all.zip(values.chunks_exact_mut(3 * size)) {
+        wide[size..2 * size].copy_from_slice(own);
+    }
+    let spread = |split: &Split| {
+        let mut wide = Split::new(1, CLASSES).unwrap();
+        for sentence in 0..split.sentences() {
+            for target in split.targets_of(sentence) {
+                let of = split.get(target);
+                let span = [of.span1[0] * 3 + 1, of.span1[0] * 3 + 2];
+                wide.target(span, None, of.labels, 0).unwrap();
+            }
+            wide.end_sentence();
+        }
+        wide
+    };
+    let wide = Planted {
+        states: HeldStates::new(LAYERS, HIDDEN, values).unwrap(),
+        train: spread(&planted.train),
+        dev: spread(&planted.dev),
+    };
+    let plan = planted.plan(&[4], 2);
+    let own = trained(planted.data(), plan.clone(), 1);
+    let other = trained(wide.data(), plan, 2);
+    assert!(own.courses().eq(other.courses()));
+    for probe in 0..LAYERS {
+        assert_eq!(own.arrays(probe), other.arrays(probe));
+    }
+}
+
 #[test]
 fn a_mix_of_one_layer_is_that_layer() {
     let planted = Planted::new(&[0], 60, 20);

@@ -74,8 +74,13 @@ fn apply(row: &mut [f32], factors: &[f32], at: u32) {
 }
 
 impl Masks<f32> for Recorded {
-    fn input(&self, piece: u32, row: &mut [f32]) {
-        apply(row, &self.input, piece);
+    fn input(&self, key: u64, row: &mut [f32]) {
+        // All of a sentence's pieces are in some span.
+        let first = SENTENCES[(key >> 32) as usize]
+            .iter()
+            .map(|(a, b)| a[0].min(b[0]))
+            .min();
+        apply(row, &self.input, first.unwrap() + key as u32);
     }
 
     fn units(&self, target: u32, row: &mut [f32]) {
