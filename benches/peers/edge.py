@@ -217,6 +217,33 @@ def peer(options):
     print(json.dumps({"wall": round(wall, 3), "processor": round(processor, 2), "f1": [round(f, 4) for f in f1]}))
 
 
+def flops(options):
+    """FLOPs of the products that the training and its validations consist of, as they are done here."""
+    from safetensors.torch import load_file
+
+    arrays = load_file(options.states)
+    (layers, hidden), classes = arrays["states"].shape[1:], int(arrays["classes"])
+    total = 0
+    for name in ("train", "dev"):
+        spans, first, targets = arrays[f"{name}.spans"].tolist(), 0, len(arrays[f"{name}.spans"])
+        distinct = several = 0
+        for end in arrays[f"{name}.ends"].tolist():
+            for role in (0, 2):
+                own = {tuple(span[role : role + 2]) for span in spans[first:end]}
+                distinct += len(own)
+                several += sum(b - a > 1 for a, b in own)
+            first = end
+        # Of a batch the joint map A W of each role, of a span its row of it, of a target its logits.
+        joint = -(-targets // TARGETS) * 2 * 2 * UNITS * PROJECTION * hidden
+        span, logits = 2 * UNITS * hidden, targets * 2 * UNITS * classes
+        total += layers * (joint + distinct * span + logits)
+        if name == "train":
+            total += layers * (2 * joint + distinct * span + 2 * logits)
+            # The probe of the embeddings alone has no mixing weights to learn.
+            total += (layers - 1) * distinct * span + several * span
+    return total * options.seeds * options.epochs
+
+
 def compare(options):
     common = ["--seeds", str(options.seeds), "--epochs", str(options.epochs), "--threads", str(options.threads)]
     programs = {"ours": [options.binary, options.states, *common]}
@@ -228,11 +255,15 @@ def compare(options):
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             rounds[name].append(found)
             print(name, json.dumps(found), file=sys.stderr, flush=True)
+    work = flops(options)
     for measure in ("wall", "processor"):
         for name, found in rounds.items():
             seconds = statistics.median(one[measure] for one in found)
             ratios = [one[measure] / ours[measure] for one, ours in zip(found, rounds["ours"], strict=True)]
             print(f"{measure:9} {name:8} {seconds:8.2f} s   {statistics.median(ratios):.2f} times ours")
+    seconds = statistics.median(one["processor"] for one in rounds["ours"])
+    share = statistics.median(work / one["processor"] / one["peak"] for one in rounds["ours"])
+    print(f"{work / 1e9:.0f} GFLOP of products, {work / seconds / 1e9:.1f} GFLOP/s a processor: {share:.0%} of bare products")
 
 
 def main():

@@ -43,35 +43,84 @@ pub fn adam_step<T: Real>(
     let n = values.len();
     assert!(gradient.len() == n && mean.len() == n && square.len() == n);
     assert!(maximum.is_empty() || maximum.len() == n);
-    let scale = T::from_f64(step.gradient_scale);
-    let (beta1, rest1) = (T::from_f64(step.beta1), T::from_f64(1.0 - step.beta1));
-    let (beta2, rest2) = (T::from_f64(step.beta2), T::from_f64(1.0 - step.beta2));
-    let (size, root_scale) = (T::from_f64(step.size), T::from_f64(step.root_scale));
-    let (epsilon, kept) = (T::from_f64(step.epsilon), T::from_f64(step.kept));
-    if maximum.is_empty() {
-        vectorized!({
-            for i in 0..n {
-                let g = scale * gradient[i];
-                mean[i] = beta1 * mean[i] + rest1 * g;
-                square[i] = beta2 * square[i] + rest2 * g * g;
-                values[i] =
-                    kept * values[i] - size * mean[i] / (square[i].sqrt() * root_scale + epsilon);
-            }
-        });
-        return;
+    let (step, has_maximum) = (Constants::new(step), !maximum.is_empty());
+    if has_maximum {
+        vectorized!(with_maximum(step, values, gradient, mean, square, maximum));
+    } else {
+        vectorized!(without_maximum(step, values, gradient, mean, square));
     }
-    vectorized!({
-        for i in 0..n {
-            let g = scale * gradient[i];
-            mean[i] = beta1 * mean[i] + rest1 * g;
-            square[i] = beta2 * square[i] + rest2 * g * g;
-            let largest = if square[i] > maximum[i] {
-                square[i]
-            } else {
-                maximum[i]
-            };
-            maximum[i] = largest;
-            values[i] = kept * values[i] - size * mean[i] / (largest.sqrt() * root_scale + epsilon);
+}
+
+/// An [`AdamStep`] in the type of the parameters.
+#[derive(Clone, Copy)]
+struct Constants<T> {
+    scale: T,
+    beta1: T,
+    rest1: T,
+    beta2: T,
+    rest2: T,
+    size: T,
+    root_scale: T,
+    epsilon: T,
+    kept: T,
+}
+
+impl<T: Real> Constants<T> {
+    fn new(step: AdamStep) -> Self {
+        Self {
+            scale: T::from_f64(step.gradient_scale),
+            beta1: T::from_f64(step.beta1),
+            rest1: T::from_f64(1.0 - step.beta1),
+            beta2: T::from_f64(step.beta2),
+            rest2: T::from_f64(1.0 - step.beta2),
+            size: T::from_f64(step.size),
+            root_scale: T::from_f64(step.root_scale),
+            epsilon: T::from_f64(step.epsilon),
+            kept: T::from_f64(step.kept),
         }
-    });
+    }
+
+    #[inline(always)]
+    fn moments(self, gradient: T, mean: &mut T, square: &mut T) {
+        let g = self.scale * gradient;
+        *mean = self.beta1 * *mean + self.rest1 * g;
+        *square = self.beta2 * *square + self.rest2 * g * g;
+    }
+
+    #[inline(always)]
+    fn moved(self, value: T, mean: T, square: T) -> T {
+        self.kept * value - self.size * mean / (square.sqrt() * self.root_scale + self.epsilon)
+    }
+}
+
+#[inline(always)]
+fn without_maximum<T: Real>(
+    step: Constants<T>,
+    values: &mut [T],
+    gradient: &[T],
+    mean: &mut [T],
+    square: &mut [T],
+) {
+    let moments = mean.iter_mut().zip(square);
+    for ((x, g), (mean, square)) in values.iter_mut().zip(gradient).zip(moments) {
+        step.moments(*g, mean, square);
+        *x = step.moved(*x, *mean, *square);
+    }
+}
+
+#[inline(always)]
+fn with_maximum<T: Real>(
+    step: Constants<T>,
+    values: &mut [T],
+    gradient: &[T],
+    mean: &mut [T],
+    square: &mut [T],
+    maximum: &mut [T],
+) {
+    let moments = mean.iter_mut().zip(square).zip(maximum);
+    for ((x, g), ((mean, square), maximum)) in values.iter_mut().zip(gradient).zip(moments) {
+        step.moments(*g, mean, square);
+        *maximum = square.max(*maximum);
+        *x = step.moved(*x, *mean, *maximum);
+    }
 }

@@ -48,11 +48,7 @@ impl Dropout {
         }
         let (threshold, scale) = (self.threshold, T::from_f64(self.scale));
         let (low, high) = halves(key);
-        vectorized!({
-            for (column, value) in row.iter_mut().enumerate() {
-                *value *= factor(low, high, column, threshold, scale);
-            }
-        });
+        vectorized!(apply(row, low, high, threshold, scale));
     }
 
     /// What [`Dropout::apply`] multiplies a row by: 0 or `1 / (1 - probability)`.
@@ -68,12 +64,15 @@ fn halves(key: u64) -> (u32, u32) {
 }
 
 #[inline(always)]
-#[allow(clippy::cast_possible_truncation, reason = "rows are shorter than 2³²")]
-fn factor<T: Real>(low: u32, high: u32, column: usize, threshold: u32, scale: T) -> T {
-    let draw = hash(
-        low.wrapping_add((column as u32).wrapping_mul(0x9e37_79b9)),
-        high,
-    );
+fn apply<T: Real>(row: &mut [T], low: u32, high: u32, threshold: u32, scale: T) {
+    for (value, column) in row.iter_mut().zip(0_u32..) {
+        *value *= factor(low, high, column, threshold, scale);
+    }
+}
+
+#[inline(always)]
+fn factor<T: Real>(low: u32, high: u32, column: u32, threshold: u32, scale: T) -> T {
+    let draw = hash(low.wrapping_add(column.wrapping_mul(0x9e37_79b9)), high);
     if draw < threshold { T::ZERO } else { scale }
 }
 

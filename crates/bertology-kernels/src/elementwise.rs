@@ -39,6 +39,27 @@ pub(crate) fn sum_of<T: Real>(values: &[T], f: impl Fn(T) -> T) -> T {
     add_pairwise(lanes)
 }
 
+/// `Σ f(a, b)` over two slices of one length, in the order of [`sum_by`]: without bounds to check, and with values and sums
+/// apart as in [`sum_of`], so that all of it is vectors.
+#[inline(always)]
+pub(crate) fn sum_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [T::ZERO; LANES];
+    for (a, b) in a.iter().zip(b) {
+        let mut values = [T::ZERO; LANES];
+        for lane in 0..LANES {
+            values[lane] = f(a[lane], b[lane]);
+        }
+        for (sum, value) in lanes.iter_mut().zip(values) {
+            *sum += value;
+        }
+    }
+    for (sum, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *sum += f(*a, *b);
+    }
+    add_pairwise(lanes)
+}
+
 #[inline(always)]
 pub(crate) fn add_pairwise<T: Real>(mut lanes: [T; LANES]) -> T {
     let mut width = LANES / 2;
@@ -60,7 +81,7 @@ pub(crate) fn add_pairwise<T: Real>(mut lanes: [T; LANES]) -> T {
 #[must_use]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     assert_eq!(a.len(), b.len());
-    vectorized!(sum_by(a.len(), |i| a[i] * b[i]))
+    vectorized!(sum_pairs(a, b, |a, b| a * b))
 }
 
 /// Whether no value is NaN or infinite.
@@ -89,7 +110,7 @@ pub fn add_assign<T: Real>(y: &mut [T], x: &[T]) {
 pub fn square_sum<T: Real>(x: &[T]) -> f64 {
     let blocks = x
         .chunks(4096)
-        .map(|x| vectorized!(sum_by(x.len(), |i| x[i] * x[i])).to_f64());
+        .map(|x| vectorized!(sum_of(x, |x| x * x)).to_f64());
     blocks.sum()
 }
 
@@ -100,11 +121,7 @@ pub fn square_sum<T: Real>(x: &[T]) -> f64 {
 #[track_caller]
 pub fn tanh_backward<T: Real>(dx: &mut [T], y: &[T]) {
     assert_eq!(dx.len(), y.len());
-    vectorized!({
-        for (dx, y) in dx.iter_mut().zip(y) {
-            *dx *= T::ONE - *y * *y;
-        }
-    });
+    vectorized!(scale(dx, y, |y| T::ONE - y * y));
 }
 
 /// `y_i = σ(x_i)`.

@@ -2,7 +2,7 @@
 //!
 //! STATES is what `benches/peers/edge.py prepare` writes. Every probe is trained for so many epochs, with a validation on
 //! the development split after each; loading is left out. Prints one JSON object: seconds of the wall and of the
-//! processor, FLOPs of the products that the training cannot do without as it is written, and the scores.
+//! processor, FLOP/s of bare products on one thread by processor time, and the scores.
 
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -10,6 +10,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+use bertology_kernels::Matrix;
+use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_testkit::Tensors;
 use bertology_train::edge::{Data, Design, HeldStates, Plan, Profile, Split, Suite};
 
@@ -32,7 +34,7 @@ fn split(tensors: &Tensors, name: &str, classes: usize) -> Result<Split, Box<dyn
     Ok(split)
 }
 
-/// User time of this process and of its threads, in seconds.
+/// Processor time of this process and of its threads, in seconds.
 fn processor() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -43,6 +45,34 @@ fn processor() -> f64 {
         .filter_map(|field| field.parse::<f64>().ok())
         .sum();
     ticks / 100.0
+}
+
+/// FLOP/s of the products of a probe of this width and of nothing else, by processor time.
+fn peak(hidden: usize) -> f64 {
+    const ROWS: usize = 1024;
+    const UNITS: usize = 256;
+    const ROUNDS: usize = 200;
+    let values = |n: usize| -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.001)
+            .collect()
+    };
+    let (x, w, mut y) = (
+        values(ROWS * hidden),
+        values(UNITS * hidden),
+        vec![0.0; ROWS * UNITS],
+    );
+    let mut dx = vec![0.0; ROWS * hidden];
+    let before = processor();
+    for _ in 0..ROUNDS {
+        let weight = Matrix::new(&w, UNITS, hidden);
+        let x = Matrix::new(std::hint::black_box(&x), ROWS, hidden);
+        linear(&mut y, x, weight, &[], 1);
+        linear_backward_input(&mut dx, Matrix::new(&y, ROWS, UNITS), weight, 1);
+        std::hint::black_box(&mut dx);
+    }
+    let flops = (2 * 2 * ROUNDS * ROWS * UNITS * hidden) as f64;
+    flops / (processor() - before)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -89,8 +119,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|course| format!("{:.4}", course.best().map_or(0.0, |best| best.f1)))
         .collect();
     println!(
-        "{{\"wall\": {wall:.3}, \"processor\": {used:.2}, \"probes\": {}, \"epochs\": {epochs}, \"threads\": {threads}, \
-         \"f1\": [{}]}}",
+        "{{\"wall\": {wall:.3}, \"processor\": {used:.2}, \"peak\": {:.4e}, \"probes\": {}, \"epochs\": {epochs}, \
+         \"threads\": {threads}, \"f1\": [{}]}}",
+        peak(hidden),
         suite.courses().len(),
         f1.join(", ")
     );

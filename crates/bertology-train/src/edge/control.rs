@@ -80,7 +80,7 @@ impl Control {
     /// # Errors
     /// A split of other classes.
     pub fn relabel(&self, split: &Split, texts: Texts<'_>) -> Result<Split, Error> {
-        split.relabelled(|target| self.draw(&texts(target)).to_vec())
+        split.relabelled(|target| (self.draw(&texts(target)).to_vec(), 0))
     }
 
     /// Which targets of a split have texts that the training split has: on the others nothing can be remembered.
@@ -105,7 +105,10 @@ pub fn shuffled(split: &Split, seed: u64) -> Result<Split, Error> {
     for at in (1..order.len()).rev() {
         order.swap(at, draws.below(at + 1));
     }
-    split.relabelled(|target| split.get(order[target]).labels.to_vec())
+    split.relabelled(|target| {
+        let from = split.get(order[target]);
+        (from.labels.to_vec(), from.unknown)
+    })
 }
 
 /// How often each set of labels occurs, in the order of the sets.

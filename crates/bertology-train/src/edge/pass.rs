@@ -16,7 +16,7 @@
 use std::ops::Range;
 
 use bertology_kernels::elementwise::{dot, sigmoids, softplus_sum, tanh_backward};
-use bertology_kernels::mixing::{add_rows, add_scaled, mix, mix_backward_weights};
+use bertology_kernels::mixing::{add_row_products, add_rows, add_scaled, mix};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward, layer_norm_backward_affine};
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::softmax::{log_sum_exp, softmax_rows, weighted_softmax};
@@ -74,11 +74,15 @@ pub(crate) struct Workspace<T> {
     outer_gradient: Vec<T>,
     /// `[pieces, hidden]`
     mixed_gradient: Vec<T>,
+    /// Which rows of it hold something.
+    touched: Vec<bool>,
     /// Room of the way back: rows of spans, the joint map's gradient.
     span_gradient: Vec<T>,
     pooled_gradient: Vec<T>,
     joint_gradient: Vec<T>,
     piece_gradient: Vec<T>,
+    /// `[layers read, hidden]`: of gradients and states, summed over pieces.
+    products: Vec<T>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +97,28 @@ struct RoleWork<T> {
     joint: Vec<T>,
     /// `[spans, outer]`
     sums: Vec<T>,
+}
+
+/// Rows to which is added, without zeros at the beginning: the first that comes to a row is put there.
+struct Rows<'a, T> {
+    values: &'a mut [T],
+    touched: &'a mut [bool],
+    width: usize,
+}
+
+impl<T: Real> Rows<'_, T> {
+    fn add(&mut self, at: usize, row: &[T], weight: T) {
+        let own = &mut self.values[at * self.width..][..self.width];
+        if !self.touched[at] {
+            self.touched[at] = true;
+            if weight == T::ONE {
+                own.copy_from_slice(row);
+                return;
+            }
+            own.fill(T::ZERO);
+        }
+        add_scaled(own, row, weight);
+    }
 }
 
 /// Room for so many values; what stood there is of no use.
@@ -350,8 +376,10 @@ impl<T: Real> Probe<'_, T> {
         let by_weights = layout.mixing.len() <= 1 && self.gamma() != T::ZERO;
         let mixes = !by_weights && !layout.gamma.is_empty();
         if mixes {
-            let size = input.batch.pieces.len() * shape.hidden;
-            zeros(&mut work.mixed_gradient, size);
+            let pieces = input.batch.pieces.len();
+            room(&mut work.mixed_gradient, pieces * shape.hidden);
+            work.touched.clear();
+            work.touched.resize(pieces, false);
         }
         for role in 0..shape.roles {
             self.role_backward(gradient, work, role, &input.batch.roles[role], mixes);
@@ -499,14 +527,19 @@ impl<T: Real> Probe<'_, T> {
             } else {
                 &[]
             };
-            self.spread(&mut work.mixed_gradient, own, spans, pooled, logits);
+            let sums = Rows {
+                values: &mut work.mixed_gradient,
+                touched: &mut work.touched,
+                width: hidden,
+            };
+            self.spread(sums, own, spans, pooled, logits);
         }
     }
 
     /// From the vectors of the spans to those of their pieces.
     fn spread(
         &self,
-        mixed: &mut [T],
+        mut mixed: Rows<'_, T>,
         work: &RoleWork<T>,
         spans: &Spans,
         pooled: &[T],
@@ -521,30 +554,28 @@ impl<T: Real> Probe<'_, T> {
             match self.shape.design.pooling {
                 Pooling::Endpoints => {
                     let (left, right) = pooled.split_at(hidden);
-                    add_scaled(&mut mixed[first * hidden..][..hidden], left, T::ONE);
-                    add_scaled(&mut mixed[last * hidden..][..hidden], right, T::ONE);
+                    mixed.add(first, left, T::ONE);
+                    mixed.add(last, right, T::ONE);
                 }
                 Pooling::Attention if at < spans.several => {
                     let (own, rest) = weights.split_at(pieces.len());
                     weights = rest;
                     for (piece, weight) in pieces.zip(own) {
-                        add_scaled(&mut mixed[piece * hidden..][..hidden], pooled, *weight);
+                        mixed.add(piece, pooled, *weight);
                     }
                 }
                 Pooling::Mean => {
                     let share = T::from_f64((pieces.len() as f64).recip());
                     for piece in pieces {
-                        add_scaled(&mut mixed[piece * hidden..][..hidden], pooled, share);
+                        mixed.add(piece, pooled, share);
                     }
                 }
-                Pooling::Attention | Pooling::Last => {
-                    add_scaled(&mut mixed[last * hidden..][..hidden], pooled, T::ONE);
-                }
+                Pooling::Attention | Pooling::Last => mixed.add(last, pooled, T::ONE),
             }
         }
-        for (row, logit) in mixed.chunks_exact_mut(hidden).zip(logits) {
+        for (piece, logit) in logits.iter().enumerate() {
             if *logit != T::ZERO {
-                add_scaled(row, &work.query, *logit);
+                mixed.add(piece, &work.query, *logit);
             }
         }
     }
@@ -558,15 +589,24 @@ impl<T: Real> Probe<'_, T> {
         masks: Option<&dyn Masks<T>>,
     ) {
         let hidden = self.shape.hidden;
-        let mut sums = vec![0.0; self.layout.mixing.len()];
+        let products = zeros(&mut work.products, self.layout.mixing.len() * hidden);
         let rows = work.mixed_gradient.chunks_exact_mut(hidden);
         let stored = input.states.chunks_exact(input.layers * hidden);
-        for ((row, stored), key) in rows.zip(stored).zip(&input.batch.keys) {
+        let pieces = input.batch.keys.iter().zip(&work.touched);
+        for ((row, stored), (key, touched)) in rows.zip(stored).zip(pieces) {
+            // Of pooling that does not look at all pieces of a span.
+            if !touched {
+                continue;
+            }
             if let Some(masks) = masks {
                 masks.input(*key, row);
             }
-            mix_backward_weights(&mut sums, row, stored);
+            add_row_products(products, row, stored);
         }
+        let sums = products.chunks_exact(hidden);
+        let sums: Vec<f64> = sums
+            .map(|row| row.iter().map(|product| product.to_f64()).sum())
+            .collect();
         let of_shares = || work.shares.iter().map(|share| share.to_f64()).zip(&sums);
         let mean: f64 = of_shares().map(|(share, sum)| share * sum).sum();
         let gamma = self.gamma().to_f64();

@@ -12,7 +12,7 @@ use super::design::{Array, Design, Output, Reading, Shape};
 use super::march::{Lane, march};
 use super::settings::{Interval, Settings};
 use super::tally::Tally;
-use super::training::{Course, Gathered, Room, Training};
+use super::training::{Course, Gathered, Pool, Room, Training};
 use super::{Fault, LayerStates, Split};
 use crate::Error;
 
@@ -235,11 +235,12 @@ impl<'a> Suite<'a> {
         let of = lanes.iter().map(|lane| lane.steps as u64).sum();
         let validations = self.validations;
         let states = self.data.states;
+        let pool = Pool::default();
         march(
             &lanes,
             threads,
-            |group, step| gather(states, self.data.train, &batches[group][step]),
-            |room: &mut Room, lane, _, gathered: &Gathered| {
+            |group, step| gather(states, self.data.train, &batches[group][step], &pool),
+            |room: &mut Room, lane, _, gathered: &Gathered<'_>| {
                 let mut probe = active[lane].lock().unwrap_or_else(PoisonError::into_inner);
                 probe.1.step(room, gathered.input(), &settings)?;
                 let progress = Progress {
@@ -311,17 +312,17 @@ impl<'a> Suite<'a> {
 
 /// A probe that can be asked.
 trait Ask: Sync {
-    fn ask(&self, room: &mut Room, gathered: &Gathered, see: &mut dyn FnMut(&[f32]));
+    fn ask(&self, room: &mut Room, gathered: &Gathered<'_>, see: &mut dyn FnMut(&[f32]));
 }
 
 impl Ask for Training {
-    fn ask(&self, room: &mut Room, gathered: &Gathered, see: &mut dyn FnMut(&[f32])) {
+    fn ask(&self, room: &mut Room, gathered: &Gathered<'_>, see: &mut dyn FnMut(&[f32])) {
         see(self.logits(room, gathered.input()));
     }
 }
 
 impl Ask for Mutex<(usize, &mut Training)> {
-    fn ask(&self, room: &mut Room, gathered: &Gathered, see: &mut dyn FnMut(&[f32])) {
+    fn ask(&self, room: &mut Room, gathered: &Gathered<'_>, see: &mut dyn FnMut(&[f32])) {
         let probe = self.lock().unwrap_or_else(PoisonError::into_inner);
         probe.1.ask(room, gathered, see);
     }
@@ -343,12 +344,13 @@ fn evaluate<A: Send>(
         group: 0,
         steps: batches.len(),
     };
+    let pool = Pool::default();
     let found: Vec<Mutex<A>> = (0..probes.len()).map(|at| Mutex::new(new(at))).collect();
     march(
         &vec![lane; probes.len()],
         threads,
-        |_, step| gather(states, split, &batches[step]),
-        |room: &mut Room, lane, _, gathered: &Gathered| {
+        |_, step| gather(states, split, &batches[step], &pool),
+        |room: &mut Room, lane, _, gathered: &Gathered<'_>| {
             let mut found = found[lane].lock().unwrap_or_else(PoisonError::into_inner);
             probes[lane].ask(room, gathered, &mut |logits| {
                 let rows = logits.chunks_exact(split.classes());
@@ -365,16 +367,25 @@ fn evaluate<A: Send>(
         .collect())
 }
 
-fn gather(states: &dyn LayerStates, split: &Split, sentences: &[u32]) -> Result<Gathered, Error> {
+fn gather<'p>(
+    states: &dyn LayerStates,
+    split: &Split,
+    sentences: &[u32],
+    pool: &'p Pool,
+) -> Result<Gathered<'p>, Error> {
     let batch = Batch::new(split, sentences);
     let layers = states.layers();
-    let mut values = vec![0.0; batch.pieces.len() * layers * states.hidden()];
-    states.gather(&batch.pieces, &mut values)?;
-    Ok(Gathered {
+    let free = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut gathered = Gathered {
+        states: free.unwrap_or_default(),
         batch,
-        states: values,
         layers,
-    })
+        pool,
+    };
+    let size = gathered.batch.pieces.len() * layers * states.hidden();
+    gathered.states.resize(size, 0.0);
+    states.gather(&gathered.batch.pieces, &mut gathered.states)?;
+    Ok(gathered)
 }
 
 /// The sentences of a seed's epoch, in their order (Fisher and Yates).

@@ -1,5 +1,7 @@
 //! One probe in training: its parameters, its optimiser, when it is halved and when it stops.
 
+use std::sync::{Mutex, PoisonError};
+
 use bertology_kernels::elementwise::square_sum;
 use serde::{Deserialize, Serialize};
 
@@ -355,21 +357,32 @@ impl Training {
     }
 }
 
-/// The input of a step, of a batch that was gathered.
+/// A batch that was gathered. Its memory goes back to where the next one takes it from.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub(crate) struct Gathered<'p> {
     pub(crate) batch: Batch,
     pub(crate) states: Vec<f32>,
     pub(crate) layers: usize,
+    pub(crate) pool: &'p Pool,
 }
 
-impl Gathered {
+/// Memory of batches that are done with.
+pub(crate) type Pool = Mutex<Vec<Vec<f32>>>;
+
+impl Gathered<'_> {
     pub(crate) fn input(&self) -> Input<'_, f32> {
         Input {
             batch: &self.batch,
             states: &self.states,
             layers: self.layers,
         }
+    }
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(std::mem::take(&mut self.states));
     }
 }
 
