@@ -113,7 +113,7 @@ pub fn over_sentences(
 /// How often each resample draws each sentence.
 fn draws(sentences: usize, resamples: usize, seed: u64) -> impl Iterator<Item = Vec<u32>> {
     (0..resamples as u64).map(move |resample| {
-        let mut draws = Draws::of([seed, resample, 0x0062_6f6f_74]);
+        let mut draws = Draws::of([seed, resample, 0x626f_6f74]);
         let mut times = vec![0; sentences];
         for _ in 0..sentences {
             times[draws.below(sentences)] += 1;

@@ -391,7 +391,7 @@ fn gather<'p>(
 /// The sentences of a seed's epoch, in their order (Fisher and Yates).
 fn order(split: &Split, seed: u64, epoch: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..split.sentences() as u32).collect();
-    let mut draws = Draws::of([seed, epoch, 0x6f72_6465_72]);
+    let mut draws = Draws::of([seed, epoch, 0x6f72_6465]);
     for at in (1..order.len()).rev() {
         order.swap(at, draws.below(at + 1));
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::edge::design::{Classifier, Design};
+use crate::edge::design::{Classifier, Design, Output};
 use crate::edge::masks::StepMasks;
 use crate::edge::{HeldStates, LayerStates, Split};
 use crate::random::Draws;

@@ -36,9 +36,10 @@ impl Planted {
         let split = |sentences: std::ops::Range<usize>| {
             let mut split = Split::new(1, CLASSES).unwrap();
             for sentence in sentences {
-                for piece in sentence * EACH..(sentence + 1) * EACH {
+                let own = labels.iter().enumerate().skip(sentence * EACH).take(EACH);
+                for (piece, label) in own {
                     let span = [piece as u32, piece as u32 + 1];
-                    split.target(span, None, &[labels[piece]], 0).unwrap();
+                    split.target(span, None, &[*label], 0).unwrap();
                 }
                 split.end_sentence();
             }
