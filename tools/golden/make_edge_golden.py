@@ -6,6 +6,8 @@ dropout and with masks that are in the file. The formulas are written here as th
 ACL), span by span and piece by piece; gradients are autograd's, steps are torch.optim.Adam's. Float32. Nothing here is
 shared with the code under test.
 
+Beside them the optimiser by itself, in float64: gradients that shrink, so that the largest mean square is not the present one.
+
     python tools/golden/make_edge_golden.py
 """
 
@@ -94,6 +96,18 @@ def train(values, states, labels, masks):
     return {name: value.detach() for name, value in p.items()}, torch.stack(losses)
 
 
+def amsgrad(random):
+    value = torch.nn.Parameter(torch.tensor(random.normal(size=7)))
+    gradients = torch.tensor(random.normal(size=(12, 7)) * 0.5 ** numpy.arange(12)[:, None])
+    optimizer = torch.optim.Adam([value], lr=0.05, betas=(0.8, 0.9), eps=1e-6, amsgrad=True)
+    before, after = value.detach().clone(), []
+    for gradient in gradients:
+        value.grad = gradient.clone()
+        optimizer.step()
+        after.append(value.detach().clone())
+    return {"amsgrad.before": before, "amsgrad.gradients": gradients, "amsgrad.after": torch.stack(after)}
+
+
 def main():
     random = numpy.random.default_rng(SEED)
     states = torch.tensor(random.normal(size=(PIECES, LAYERS, HIDDEN)) * [[[1.0], [2.0], [0.5]]], dtype=torch.float32)
@@ -117,6 +131,7 @@ def main():
             after, losses = train(values, states, labels, factors)
             arrays |= {f"{seed}.{dropout}.after.{name}": value for name, value in after.items()}
             arrays[f"{seed}.{dropout}.losses"] = losses
+    arrays |= amsgrad(random)
     provenance = json.dumps({"seed": SEED, "torch": torch.__version__.split("+")[0], "numpy": numpy.__version__})
     save_file({name: value.contiguous() for name, value in arrays.items()}, OUT / "edge.safetensors", {"provenance": provenance})
 
