@@ -39,6 +39,7 @@
 //! # }
 //! ```
 
+mod confusion;
 pub mod conllu;
 mod content;
 mod correlation;
@@ -62,6 +63,7 @@ mod tags;
 mod task;
 mod text;
 
+pub use confusion::{Cells, Confusion, EdgeTask, Slice, Strata};
 pub use correlation::{kendall, pearson, spearman};
 pub use csv::{CsvError, CsvTable};
 pub use error::{DataError, MetricError};
