@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bertology::Kind;
 
-use crate::edge::Fault;
+use crate::edge::{Fault, StatesFault};
 
 /// Why a probe could not be trained or scored.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum Error {
     /// Edge probing refused.
     #[error(transparent)]
     Edge(#[from] Fault),
+    /// Hidden states cannot be stored, or those that are cannot be used.
+    #[error(transparent)]
+    States(#[from] StatesFault),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -94,6 +97,7 @@ impl Error {
         match self {
             Self::Study(error) => error.kind(),
             Self::Edge(fault) => fault.kind(),
+            Self::States(fault) => fault.kind(),
             Self::Io { .. } => Kind::Environment,
             Self::NotFinite { .. } => Kind::Numeric,
             Self::Interrupted { .. } => Kind::Interrupted,

@@ -11,6 +11,7 @@ mod damaged;
 mod distance;
 #[cfg(unix)]
 mod documents;
+mod edge_data;
 mod extract;
 mod harness;
 mod hostile;

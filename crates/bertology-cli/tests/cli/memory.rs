@@ -42,7 +42,8 @@ fn too_little_memory_is_said_and_fewer_threads_need_less() {
                 helped += u32::from(fewer.is_some_and(|ran| ran.code == Some(0)));
             }
         }
-        kilobytes += kilobytes / 8;
+        // Small steps: between too little to begin with and enough there is little room.
+        kilobytes += kilobytes / 32;
     }
     assert!(out_of_memory > 0, "memory never ran out");
     assert!(helped > 0, "one thread needed as much as all");

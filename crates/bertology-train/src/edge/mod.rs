@@ -10,6 +10,8 @@
 //! | module | question |
 //! | --- | --- |
 //! | `source` | which states `[pieces, layers, hidden]`, which targets? |
+//! | `pieces` | which positions do the targets of a file point at? |
+//! | `states` | what does the model hold there, on disk? |
 //! | `standard` | the same states with layers of one length |
 //! | `design` | what is a probe, and where do its numbers lie? |
 //! | `batch` | which pieces and distinct spans do some sentences have? |
@@ -49,25 +51,36 @@ mod fault;
 mod march;
 mod masks;
 mod pass;
+mod pieces;
 mod saved;
 mod settings;
 mod source;
 mod standard;
+mod states;
+mod states_fault;
 mod suite;
 mod tally;
 mod training;
+
+#[cfg(test)]
+mod tests;
 
 use batch::Batch;
 
 pub use batch::BatchSize;
 pub use design::{Array, Classifier, Design, Output, Pooling, Reading};
 pub use fault::Fault;
+pub use pieces::{Gathered, Gathering, MOST_DROPPED, Pieces};
 pub use settings::{
     DIFFERENCES, Difference, FAST_EPOCHS, Interval, LossScale, PAPER_SMALL, Profile, SETTLED,
     Selection, Settings,
 };
 pub use source::{HeldStates, LayerStates, Split, Target};
 pub use standard::Standardized;
+pub use states::{
+    LastLayer, LayerZero, STATE_FILE_PREFIX, STATE_MANIFEST, StateOptions, StateStore,
+};
+pub use states_fault::StatesFault;
 pub use suite::{Data, Look, Plan, Progress, Suite};
 pub use tally::{Counts, Tally, f1};
 pub use training::{Course, Stop, Validation};
