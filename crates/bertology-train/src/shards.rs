@@ -294,15 +294,23 @@ impl Shards {
 
 /// A file of these parts, whole or not at all.
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+    whole(path, |file| {
+        parts.iter().try_for_each(|part| file.write_all(part))
+    })
+}
+
+/// What is written appears under its name when all of it is on disk.
+pub(crate) fn whole(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), Error> {
     let failed = || Error::io("write", path);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .tempfile_in(folder)
         .map_err(Error::io("create a file in", folder))?;
-    for part in parts {
-        file.write_all(part).map_err(failed())?;
-    }
+    write(file.as_file_mut()).map_err(failed())?;
     file.as_file().sync_data().map_err(failed())?;
     file.persist(path)
         .map(drop::<File>)

@@ -41,6 +41,7 @@
 
 pub mod chance;
 pub mod control;
+pub mod experiment;
 pub mod mdl;
 pub mod summary;
 pub mod trace;
@@ -56,10 +57,12 @@ mod saved;
 mod settings;
 mod source;
 mod standard;
+mod stage;
 mod states;
 mod states_fault;
 mod suite;
 mod tally;
+mod texts;
 mod training;
 
 #[cfg(test)]
@@ -77,10 +80,12 @@ pub use settings::{
 };
 pub use source::{HeldStates, LayerStates, Split, Target};
 pub use standard::Standardized;
+pub use stage::Scored;
 pub use states::{
     LastLayer, LayerZero, STATE_FILE_PREFIX, STATE_MANIFEST, StateOptions, StateStore,
 };
 pub use states_fault::StatesFault;
 pub use suite::{Data, Look, Plan, Progress, Suite};
 pub use tally::{Counts, Tally, f1};
+pub use texts::Place;
 pub use training::{Course, Stop, Validation};
