@@ -123,6 +123,9 @@ pub(crate) enum Command {
     /// Labelled spans for edge probing: corpora as records, and a look at records.
     #[command(long_about = edge_data::ABOUT)]
     EdgeData(Box<EdgeDataArgs>),
+    /// What every layer knows of the structure of sentences: probes of spans, layer by layer.
+    #[command(long_about = crate::commands::edge_probe::ABOUT)]
+    EdgeProbe(Box<crate::commands::edge_probe::EdgeProbeArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

@@ -58,6 +58,7 @@ commands! {
     }
     others {
         Command::Mask(args) => mask::run(*args, screen),
+        Command::EdgeProbe(args) => edge_probe::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::EdgeData(args) => edge_data::run(&args, screen),
@@ -78,6 +79,7 @@ pub(crate) mod attention_probe;
 pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod edge_data;
+pub(crate) mod edge_probe;
 pub(crate) mod heads;
 pub(crate) mod inspect;
 pub(crate) mod mask;

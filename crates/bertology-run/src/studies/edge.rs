@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::registry::{File, Kind, file, rows};
+use crate::registry::{File, Kind, file, rows, states};
 use crate::results::{document, results_of};
 use crate::table::{Row as _, row};
 
@@ -44,6 +44,10 @@ pub(crate) const FILES: &[File] = &[
         &["edge-probe"],
         "normalised probability of the target's label and of the wrong label that is strongest over all layers, means of seeds; \
          targets in the order of `edge_examples.csv`",
+    ),
+    states(
+        &["edge-probe"],
+        "hidden states and trainings of a run that is not finished",
     ),
 ];
 
@@ -242,6 +246,8 @@ document! {
         splits: Value,
         /// The split that the scores are of.
         scored_on: String,
+        /// Labels of its targets that no probe can give; they count as missed.
+        unseen_labels: u64,
         /// Score of the commonest label.
         majority: Option<f64>,
         /// Score of the commonest label of the words.

@@ -1,7 +1,7 @@
 //! From files of records to what layers know: probes of every layer, controls, and what they come to.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bertology::data::edge::{Records, Vocabulary};
 use bertology::data::{EdgeTask, Slice};
@@ -256,7 +256,7 @@ struct Prepared<'t> {
     vocabulary: Vocabulary,
 }
 
-/// Reads all files, stores the states that their targets need in `folder`, and trains and scores everything. What is in
+/// Reads all files, stores the states that their targets need in folders of `folder`, and trains and scores everything. What is in
 /// the folder from an earlier run of the same options is gone on with, to the same bytes. [`remove`] empties it.
 ///
 /// # Errors
@@ -275,15 +275,15 @@ pub fn run(
         prepared.push(read(&mut gathering, task, options, watch)?);
     }
     let pieces = gathering.finish()?;
-    fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
+    let own = states_in(folder, 0)?;
     let work = &options.work;
-    let store = StateStore::extract(folder, model, &pieces, &options.states, work, watch)?;
+    let store = StateStore::extract(&own, model, &pieces, &options.states, work, watch)?;
     let threads = match work.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let mut shop = Shop {
-        folder: folder.to_owned(),
+        folder: own,
         threads,
         stop: watch.stop_signal(),
         watch,
@@ -299,8 +299,7 @@ pub fn run(
             variant: Some(format!("untrained {encoder}")),
             ..options.states.clone()
         };
-        let own = folder.join(format!("untrained-{encoder}"));
-        fs::create_dir_all(&own).map_err(Error::io("create the folder", &own))?;
+        let own = states_in(folder, encoder)?;
         let work = &options.work;
         let store = StateStore::extract(&own, &untrained, &pieces, &states, work, shop.watch)?;
         for (at, task) in tasks.iter().enumerate() {
@@ -326,17 +325,29 @@ pub fn run(
     })
 }
 
+/// Start of the names of the folders that [`run`] keeps things in.
+pub const STATES: &str = "states";
+
+/// The folder of the trained encoder's states (0), or of those of one that has learnt nothing.
+fn states_in(folder: &Path, encoder: u32) -> Result<PathBuf, Error> {
+    let path = match encoder {
+        0 => folder.join(STATES),
+        encoder => folder.join(format!("{STATES}-{encoder}")),
+    };
+    fs::create_dir_all(&path).map_err(Error::io("create the folder", &path))?;
+    Ok(path)
+}
+
 /// Removes what [`run`] keeps in its folder.
 ///
 /// # Errors
 /// A file that cannot be removed.
-pub fn remove(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", folder)(error))
-        }
-        _ => Ok(()),
+pub fn remove(folder: &Path, untrained: u32) -> Result<(), Error> {
+    for encoder in 0..=untrained {
+        let path = states_in(folder, encoder)?;
+        fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
     }
+    Ok(())
 }
 
 fn read<'t>(
