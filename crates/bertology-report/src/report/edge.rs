@@ -36,20 +36,12 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 fn summary(parts: &mut Parts<'_>, found: &EdgeResults) {
-    let mut blocks = vec![Block::Beside(vec![
-        Block::Figures(vec![ends(&found.tasks)]),
-        Block::Figures(vec![mean_layers(&found.tasks)]),
-    ])];
+    let mut figures = vec![ends(&found.tasks)];
+    figures.extend(mean_layers(&found.tasks));
+    let mut blocks = vec![Block::Figures(figures)];
     for task in &found.tasks {
         if let Some(guard) = &task.guard {
             blocks.push(Block::Paragraph(format!("{}: {guard}.", task.name)));
-        }
-        if !task.converged {
-            blocks.push(Block::Paragraph(format!(
-                "{}: not converged: training ended while scores still rose, so that its numbers say how far the \
-                 training came, not what the layers know.",
-                task.name
-            )));
         }
     }
     blocks.push(Block::Table(tasks_table(&found.tasks)));
@@ -91,7 +83,7 @@ fn ends(tasks: &[EdgeTask]) -> Figure {
 }
 
 /// Expected layer with the centre of gravity beside it: figure 1 of Tenney et al. (2019).
-fn mean_layers(tasks: &[EdgeTask]) -> Figure {
+fn mean_layers(tasks: &[EdgeTask]) -> Option<Figure> {
     let rows: Vec<Bar> = tasks
         .iter()
         .filter_map(|task| {
@@ -101,11 +93,13 @@ fn mean_layers(tasks: &[EdgeTask]) -> Figure {
                 low: task.expected_layer.low,
                 high: task.expected_layer.high,
                 baseline: task.centre_of_gravity.value,
-                pale: task.guard.is_some() || !task.converged,
                 ..Bar::default()
             })
         })
         .collect();
+    if rows.is_empty() {
+        return None;
+    }
     let ends = |bar: &Bar| [Some(bar.value), bar.low, bar.high, bar.baseline];
     let all = rows.iter().flat_map(ends).flatten();
     let bars = Bars {
@@ -117,12 +111,12 @@ fn mean_layers(tasks: &[EdgeTask]) -> Figure {
         interval: Some("95 % over seeds"),
         write: short,
     };
-    bars.draw().named(
+    Some(bars.draw().named(
         "edge-layers",
         "Where a task is solved",
         "Bar: expected layer, the mean of the layers weighted by the gain that each brings. Diamond: centre of \
          gravity, the mean weighted by the mixing weights of the probe that reads all layers.",
-    )
+    ))
 }
 
 fn number(value: Option<f64>) -> Cell {
