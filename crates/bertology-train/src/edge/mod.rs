@@ -56,8 +56,8 @@ mod pieces;
 mod saved;
 mod settings;
 mod source;
-mod standard;
 mod stage;
+mod standard;
 mod states;
 mod states_fault;
 mod suite;
@@ -79,8 +79,8 @@ pub use settings::{
     Selection, Settings,
 };
 pub use source::{HeldStates, LayerStates, Split, Target};
-pub use standard::Standardized;
 pub use stage::Scored;
+pub use standard::Standardized;
 pub use states::{
     LastLayer, LayerZero, STATE_FILE_PREFIX, STATE_MANIFEST, StateOptions, StateStore,
 };
