@@ -12,6 +12,7 @@ mod distance;
 #[cfg(unix)]
 mod documents;
 mod edge_data;
+mod edge_probe;
 mod extract;
 mod harness;
 mod hostile;

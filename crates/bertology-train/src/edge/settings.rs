@@ -101,7 +101,7 @@ pub type Difference = [&'static str; 3];
 pub const DIFFERENCES: [Difference; 9] = [
     [
         "a step sees",
-        "whole sentences with up to 1,024 targets",
+        "whole sentences with up to 1,024 targets, or a sixteenth of all if that is less",
         "32 sentences",
     ],
     [
@@ -153,7 +153,8 @@ impl Profile {
     pub fn settings(self, train: &Split) -> Settings {
         let fast = Settings {
             profile: self,
-            batch: BatchSize::Targets(1024),
+            // Of a small corpus an epoch has some steps, too.
+            batch: BatchSize::Targets((train.targets() / 16).clamp(32, 1024)),
             loss: LossScale::Targets,
             adam: Adam {
                 learning_rate: 1e-3,
