@@ -91,6 +91,67 @@ pub enum Fault {
     /// Nothing to train on or to score.
     #[error("the split has no target")]
     NoTargets,
+    /// A layer that the states do not have.
+    #[error("layer {layer} was asked for where the highest is {}", layers.saturating_sub(1))]
+    Layer {
+        /// From 0, the embeddings.
+        layer: usize,
+        /// Layers that there are.
+        layers: usize,
+    },
+    /// A training that diverged, or states that are no numbers.
+    #[error(
+        "the probe up to layer {layer}, seed {seed}: the loss of step {step} is {loss}, or its gradient is no finite \
+         number; the states hold such values, or the learning rate is too high"
+    )]
+    NotFinite {
+        /// The highest layer it reads.
+        layer: usize,
+        /// Its seed.
+        seed: u64,
+        /// From 0.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// Softmax where a target of the training has no label or several.
+    #[error("target {target} of the training has {labels} labels; a softmax wants exactly one")]
+    ManyLabels {
+        /// From 0.
+        target: usize,
+        /// How many.
+        labels: usize,
+    },
+    /// Splits of different tasks.
+    #[error("the splits are of different tasks: {train} and {other} {what}")]
+    Splits {
+        /// `spans a target` or `labels`.
+        what: &'static str,
+        /// Of the training split.
+        train: usize,
+        /// Of the other.
+        other: usize,
+    },
+    /// A state that is not this training's.
+    #[error("the state of the training {what}")]
+    State {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The user asked to stop.
+    #[error("interrupted after {validations} validations")]
+    Interrupted {
+        /// That were finished.
+        validations: usize,
+    },
+    /// A size or a probability that is none.
+    #[error("{value} cannot be the {what} of a probe")]
+    Design {
+        /// Which.
+        what: &'static str,
+        /// What was asked for.
+        value: f64,
+    },
 }
 
 impl Fault {
@@ -105,8 +166,17 @@ impl Fault {
             | Self::SecondSpan { .. }
             | Self::Span { .. }
             | Self::Label { .. }
+            | Self::Splits { .. }
             | Self::Beyond { .. } => Kind::Internal,
-            Self::Classes { .. } | Self::TooMany { .. } | Self::NoTargets => Kind::Input,
+            Self::NotFinite { .. } => Kind::Numeric,
+            Self::Interrupted { .. } => Kind::Interrupted,
+            Self::Classes { .. }
+            | Self::TooMany { .. }
+            | Self::NoTargets
+            | Self::ManyLabels { .. }
+            | Self::State { .. }
+            | Self::Layer { .. }
+            | Self::Design { .. } => Kind::Input,
         }
     }
 }

@@ -199,7 +199,7 @@ impl Split {
         labels: &[u16],
         unknown: u16,
     ) -> Result<(), Error> {
-        let target = self.targets();
+        let target = self.label_ends.len();
         if span2.is_some() != (self.roles == 2) {
             return Err(Fault::SecondSpan {
                 target,
@@ -260,10 +260,10 @@ impl Split {
         self.sentence_ends.len()
     }
 
-    /// Targets of all sentences.
+    /// Targets of all sentences that have ended.
     #[must_use]
     pub fn targets(&self) -> usize {
-        self.label_ends.len()
+        self.sentence_ends.last().map_or(0, |end| *end as usize)
     }
 
     /// Numbers of a sentence's targets.
@@ -276,6 +276,13 @@ impl Split {
             .checked_sub(1)
             .map_or(0, |before| self.sentence_ends[before]);
         start as usize..self.sentence_ends[sentence] as usize
+    }
+
+    /// The sentence of a target.
+    #[must_use]
+    pub fn sentence_of(&self, target: usize) -> usize {
+        self.sentence_ends
+            .partition_point(|end| *end as usize <= target)
     }
 
     /// A target.
@@ -309,16 +316,39 @@ impl Split {
         })
     }
 
-    /// The same targets with other labels: those of target `t` become `labels(t)`.
+    /// The same targets with other labels: those of target `t`, and how many of them are unknown, become `labels(t)`.
     ///
     /// # Errors
     /// A label that is no class.
-    pub fn relabelled(&self, mut labels: impl FnMut(usize) -> Vec<u16>) -> Result<Self, Error> {
+    pub fn relabelled(
+        &self,
+        mut labels: impl FnMut(usize) -> (Vec<u16>, u16),
+    ) -> Result<Self, Error> {
         let mut other = Self::new(self.roles, self.classes)?;
         for sentence in 0..self.sentences() {
             for target in self.targets_of(sentence) {
                 let Target { span1, span2, .. } = self.get(target);
-                other.target(span1, span2, &labels(target), 0)?;
+                let (labels, unknown) = labels(target);
+                other.target(span1, span2, &labels, unknown)?;
+            }
+            other.end_sentence();
+        }
+        Ok(other)
+    }
+
+    /// Some sentences of it, in the order given.
+    ///
+    /// # Errors
+    /// None that sentences of a split can have.
+    ///
+    /// # Panics
+    /// Past the last sentence.
+    pub fn subset(&self, sentences: &[u32]) -> Result<Self, Error> {
+        let mut other = Self::new(self.roles, self.classes)?;
+        for sentence in sentences {
+            for target in self.targets_of(*sentence as usize) {
+                let of = self.get(target);
+                other.target(of.span1, of.span2, of.labels, of.unknown)?;
             }
             other.end_sentence();
         }
@@ -371,7 +401,7 @@ mod tests {
         assert!(split.get(1).labels.is_empty());
         assert_eq!(split.get(2).labels, [2]);
         assert!(!split.is_single_label());
-        let other = split.relabelled(|target| vec![target as u16]).unwrap();
+        let other = split.relabelled(|target| (vec![target as u16], 0)).unwrap();
         assert!(other.is_single_label());
         assert_eq!(other.get(2).labels, [2]);
         assert_eq!(other.targets_of(1), 0..2);
@@ -384,7 +414,13 @@ mod tests {
         assert!(split.target([2, 1], None, &[0], 0).is_err());
         assert!(split.target([0, 1], Some([0, 1]), &[0], 0).is_err());
         assert!(split.target([0, 1], None, &[2], 0).is_err());
-        assert_eq!(split.targets(), 0);
+        split.target([0, 1], None, &[0], 0).unwrap();
+        assert_eq!(
+            (split.targets(), split.sentences()),
+            (0, 0),
+            "no sentence has ended"
+        );
+        let mut split = Split::new(1, 2).unwrap();
         assert!(Split::new(3, 2).is_err() && Split::new(1, 0).is_err());
         let states = HeldStates::new(2, 3, vec![0.0; 24]).unwrap();
         assert!(split.check(&states).is_err());
