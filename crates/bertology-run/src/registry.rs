@@ -210,7 +210,7 @@ pub(crate) const fn file(
 pub(crate) const fn states(commands: &'static [&'static str], means: &'static str) -> File {
     File {
         name: Name::States,
-        written: "states/",
+        written: "states/*",
         kind: Kind::State,
         means,
         commands,

@@ -42,8 +42,7 @@ pub(crate) const FILES: &[File] = &[
             dtype: "<f4",
         },
         &["edge-probe"],
-        "normalised probability of the target's label and of the wrong label that is strongest over all layers, means of seeds; \
-         targets in the order of `edge_examples.csv`",
+        "probability of the label and of its strongest rival, means of seeds, in the order of `edge_examples.csv`",
     ),
     states(
         &["edge-probe"],
