@@ -234,6 +234,21 @@ def seeds():
             yield "glue", bytes([task, split]) + text.encode()
 
     yield "treebank", read("assets/grammar/dev.conllu")[:2500]
+    target = {"span1": [0, 1], "span2": [1, 2], "label": ["a", "b"], "info": {"height": 1}}
+    record = {"text": "do n't", "targets": [target], "info": {"raw": {"text": "don't", "words": [[0, 2], [2, 5]]}}}
+    yield "records", "\n".join(json.dumps(record | more) for more in [{}, {"preds": [1.5, float("nan")]}]).encode()
+    yield "records", b'{"text":"a b","targets":[{"span1":[0,2],"label":"x"},{"span1":[1,2],"label":[]}]}\n\n{"text":""}'
+    for kind in range(3):
+        yield "corpora", bytes([kind]) + read("assets/grammar/dev.conllu")[:1500]
+    semeval = b'1\t"The <e1>fire</e1> was caused by a <e2>wire</e2>."\nCause-Effect(e2,e1)\nComment: x\n\n'
+    yield "corpora", b"\3" + semeval + semeval.replace(b"1", b"2")
+    spr1 = {"tokens": ["a", "b"], "split": "dev", "sent_id": "1", "spr1": [
+        {"pred_idx": 1, "arg_idx": 0, "responses": [{"spr_property": "awareness", "response": 5.0}]}]}
+    yield "corpora", b"\5" + json.dumps(spr1).encode()
+    yield "corpora", (b"\6Sentence.ID\tPred.Token\tArg.Tokens.Begin\tArg.Tokens.End\tProperty\tResponse\tApplicable\n"
+                      b"en-ud-dev.conllu 1\t1\t0\t1\texistence\t5\tyes\n")
+    yield "corpora", (b"\7text: The cat ran because it's wet.\nhypothesis: The cat ran because the cat's wet.\n"
+                      b"entailed: entailed\npartof: dev\n")
     yield "treebank", read("golden/studies/attention/coreference.conllu")[:6000]
     yield "treebank", (
         "# newdoc id = d\n# global.Entity = eid-etype-head-other\n# sent_id = 1\n# text = Don't go.\n"

@@ -9,6 +9,6 @@ mod scratch;
 mod tiny;
 
 pub use readers::{
-    config, glue, index, npy, pickle_file, pickle_program, reference, run, safetensors, states,
-    tables, tokenizer, treebank, words,
+    config, corpora, glue, index, npy, pickle_file, pickle_program, records, reference, run,
+    safetensors, states, tables, tokenizer, treebank, words,
 };

@@ -15,6 +15,8 @@ use bertology::verify::{Reference, VerifyOptions, verify};
 use bertology::{AblationState, ImportanceState, LoadedModel, MaskingState};
 use bertology_checkpoint::{Checkpoint, OpenAs, OpenOptions};
 use bertology_data::conllu::Treebank;
+use bertology_data::edge::Records;
+use bertology_data::edge::convert::{Conversion, SemEvalPart, Singletons, UdTask};
 use bertology_data::{Columns, Documents, Source, Split, TableFormat, Task};
 use bertology_hub::{HubOptions, resolve};
 use bertology_report::{Document, compare, join, report};
@@ -329,6 +331,69 @@ pub fn treebank(data: &[u8]) {
                     black_box(error.to_string());
                     break;
                 }
+            }
+        }
+    });
+}
+
+/// Records of labelled spans: what was read comes back when it is written.
+pub fn records(data: &[u8]) {
+    static FOLDER: LazyLock<Scratch> = LazyLock::new(|| Scratch::with(&[]));
+    FOLDER.read("data.jsonl", data, |path| {
+        for records in [Records::new(path), Records::new(path).with_one_span()] {
+            let mut lines = String::new();
+            let mut read = Vec::new();
+            for record in records.open().into_iter().flatten() {
+                match record {
+                    Ok(record) => {
+                        let _ = black_box(record.written());
+                        lines.push_str(&record.to_line());
+                        lines.push('\n');
+                        read.push(record);
+                    }
+                    Err(error) => {
+                        black_box(error.to_string());
+                        break;
+                    }
+                }
+            }
+            let again = path.with_extension("again");
+            fs::write(&again, &lines).expect("a file can be written");
+            // Written out, what was just short enough may be too long.
+            let all = Records::new(&again).with_one_span().open();
+            for (record, before) in all.into_iter().flatten().flatten().zip(&read) {
+                assert_eq!(record.text, before.text);
+                for (target, before) in record.targets.iter().zip(&before.targets) {
+                    assert_eq!(target.span1, before.span1);
+                    assert_eq!(target.labels, before.labels);
+                }
+            }
+        }
+    });
+}
+
+/// Corpora that become records, by the first byte.
+pub fn corpora(data: &[u8]) {
+    static FOLDER: LazyLock<Scratch> = LazyLock::new(|| {
+        let trees = "1\ta\t_\tX\t_\t_\t0\troot\t_\t_\n2\tb\t_\tX\t_\t_\t1\tdep\t_\t_\n\n";
+        Scratch::with(&[("en-ud-dev.conllu", trees.as_bytes())])
+    });
+    let (which, data) = choose(data, 8);
+    FOLDER.read("data", data, |path| {
+        let conversion = match which {
+            0 => Conversion::ud(path, UdTask::Dependencies(Default::default())),
+            1 => Conversion::ud(path, UdTask::Features(None)),
+            2 => Conversion::coref(path, Singletons::Drop),
+            3 => Conversion::semeval(path, SemEvalPart::All),
+            4 => Conversion::semeval(path, SemEvalPart::Dev),
+            5 => Conversion::spr1(path, None),
+            6 => Conversion::spr2(path, &FOLDER.path().join("en-ud-dev.conllu"), None),
+            _ => Conversion::dpr(path, None),
+        };
+        for record in conversion.into_iter().flatten() {
+            match record {
+                Ok(record) => drop(black_box(record.to_line())),
+                Err(error) => drop(black_box(error.to_string())),
             }
         }
     });

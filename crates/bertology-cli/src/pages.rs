@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bertology_report::{Document, Error};
 use bertology_run::Run;
+use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
 use crate::parts;
@@ -52,29 +53,61 @@ pub(crate) fn check(option: &str, path: &Path, overwrite: bool) -> Result<(), Fa
     Ok(())
 }
 
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: &std::io::Error| Failure::io("write", path, error);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| Failure::io("create the folder", folder, &error))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As an ordinary new file: the umask decides who may read it.
-        builder.permissions(fs::Permissions::from_mode(0o666));
+/// A file under a temporary name, which goes unless it is kept.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl NewFile {
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::io("create the folder", folder, &error))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As an ordinary new file: the umask decides who may read it.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.tempfile_in(folder);
+        Ok(Self {
+            file: file.map_err(|error| Failure::io("write", path, &error))?,
+            path: path.to_owned(),
+        })
     }
-    let mut file = builder
-        .tempfile_in(folder)
-        .map_err(|error| failed(&error))?;
+
+    /// It is whole.
+    pub(crate) fn keep(self) -> Result<(), Failure> {
+        let failed = |error: &std::io::Error| Failure::io("write", &self.path, error);
+        let file = self.file;
+        file.as_file().sync_all().map_err(|error| failed(&error))?;
+        let kept = file.persist(&self.path).map(drop::<File>);
+        kept.map_err(|error| failed(&error.error))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut file = NewFile::create(path)?;
     file.write_all(text.as_bytes())
-        .map_err(|error| failed(&error))?;
-    file.as_file().sync_all().map_err(|error| failed(&error))?;
-    let kept = file.persist(path).map(drop::<File>);
-    kept.map_err(|error| failed(&error.error))
+        .map_err(|error| Failure::io("write", path, &error))?;
+    file.keep()
 }
 
 pub(crate) fn write_page(path: &Path, document: &Document) -> Result<(), Failure> {

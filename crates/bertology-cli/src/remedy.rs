@@ -5,6 +5,8 @@
 
 use bertology::checkpoint;
 use bertology::data::DataError;
+use bertology::data::edge::RecordFault;
+use bertology::data::edge::convert::ConvertFault;
 use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::tokenizer::TokenizerError;
@@ -71,6 +73,9 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::StateImpossible { .. } => Some("start again with --overwrite"),
         Error::NotInParts { .. } => Some("leave --part out"),
         Error::TooLong { .. } => Some("say --max-length N, or another --too-long"),
+        Error::LongRecord { .. } => {
+            Some("say --max-length N, --too-long drop or --too-long window")
+        }
         Error::LongPair { .. } => Some("say --too-long cut"),
         Error::StrideOfNothing { .. } => {
             Some("leave --stride out, or where texts have no labels say --too-long window")
@@ -155,6 +160,15 @@ fn of_data(error: &DataError) -> Option<&'static str> {
         DataError::MissingFile { .. } => Some("--split chooses it"),
         DataError::Unlabelled { .. } => Some("say --split dev or --label-column COLUMN"),
         DataError::LabelCount { .. } => Some("--task names it"),
+        DataError::Record { fault, .. } => match **fault {
+            RecordFault::NotWritten => Some("say --input words"),
+            RecordFault::SpanNumber { .. } => Some("--one-span takes no notice of second spans"),
+            _ => None,
+        },
+        DataError::Convert { fault, .. } => match **fault {
+            ConvertFault::Multiword { .. } => Some("leave --published-faults out"),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -137,11 +137,13 @@ impl Watch for Watcher<'_> {
             Purpose::Counting => "counting".into(),
             Purpose::Extraction => "extraction".into(),
             Purpose::Attention => "attention".into(),
+            Purpose::Training => "training".into(),
             _ => "pass".into(),
         };
         let unit = match purpose {
             Purpose::Timing => "runs",
             Purpose::Counting => "bytes",
+            Purpose::Training => "validations",
             _ => self.unit,
         };
         self.done = done;

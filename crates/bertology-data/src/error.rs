@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use bertology_error::Kind;
 
 use crate::conllu::TreebankFault;
+use crate::edge::RecordFault;
+use crate::edge::convert::ConvertFault;
 use crate::task::{Split, Task};
 
 mod metric;
@@ -245,6 +247,48 @@ pub enum DataError {
     NoSentences {
         /// The file.
         path: PathBuf,
+    },
+    /// A record of labelled spans cannot be used.
+    #[error("{path}, line {line}: {fault}", path = path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        fault: Box<RecordFault>,
+    },
+    /// A file of records without a target.
+    #[error(
+        "{path}: not one of the {records} records has a target; write them into `targets`, as \
+         {{\"text\": \"Rivers carve valleys\", \"targets\": [{{\"span1\": [0, 1], \"label\": \"NNS\"}}]}}",
+        path = path.display()
+    )]
+    NoTargets {
+        /// The file.
+        path: PathBuf,
+        /// How many records there are.
+        records: u64,
+    },
+    /// A line of a corpus cannot be made a record of labelled spans.
+    #[error("{path}, line {line}: {fault}", path = path.display())]
+    Convert {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        fault: Box<ConvertFault>,
+    },
+    /// A corpus gave no record of labelled spans.
+    #[error("{path}: nothing of this file became a record ({found}); {hint}", path = path.display())]
+    NothingConverted {
+        /// The file.
+        path: PathBuf,
+        /// What was found in it.
+        found: String,
+        /// What may be done.
+        hint: &'static str,
     },
     /// A requested column is not in the header.
     #[error(
@@ -542,6 +586,10 @@ impl DataError {
             | Self::NulByte { .. }
             | Self::Treebank { .. }
             | Self::NoSentences { .. }
+            | Self::Record { .. }
+            | Self::NoTargets { .. }
+            | Self::Convert { .. }
+            | Self::NothingConverted { .. }
             | Self::UnknownColumn { .. }
             | Self::NoSuchNumber { .. }
             | Self::HeaderUnclear { .. }

@@ -14,7 +14,8 @@
 //! 4. A [`MetricState`] accumulates predictions against labels, merges with others of its kind, and
 //!    finishes into the metrics under the names of the reference scripts.
 //!
-//! Dependency trees and coreference have a reader of their own: [`conllu::Treebank`].
+//! Dependency trees and coreference have a reader of their own: [`conllu::Treebank`]. So have texts with labelled
+//! spans, for probes: [`edge::Records`].
 //!
 //! ```
 //! use bertology_data::{LabelMap, LabelOrder, MetricSet, MetricState, Source, Split, Target, Task};
@@ -38,10 +39,12 @@
 //! # }
 //! ```
 
+mod confusion;
 pub mod conllu;
 mod content;
 mod correlation;
 mod csv;
+pub mod edge;
 mod error;
 mod example;
 mod glue;
@@ -60,6 +63,7 @@ mod tags;
 mod task;
 mod text;
 
+pub use confusion::{Cells, Confusion, EdgeTask, Slice, Strata};
 pub use correlation::{kendall, pearson, spearman};
 pub use csv::{CsvError, CsvTable};
 pub use error::{DataError, MetricError};

@@ -46,13 +46,34 @@ pub fn as_python_writes(value: &impl serde::Serialize) -> Result<String, serde_j
     serde_json::to_string_pretty(value).map(|text| unmark(&text))
 }
 
+/// The words in the place of the texts that stand for them: whole texts, and not what looks so within one.
 fn unmark(text: &str) -> String {
     if !text.contains(MARK) {
         return text.to_owned();
     }
-    WORDS.iter().fold(text.to_owned(), |text, (word, _)| {
-        text.replace(&format!("\"{MARK}{word}\""), word)
-    })
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once('"') {
+        out.push_str(before);
+        let mut escaped = false;
+        let end = inside.find(|character| {
+            let ends = character == '"' && !escaped;
+            escaped = character == '\\' && !escaped;
+            ends
+        });
+        let (content, after) = inside.split_at(end.unwrap_or(inside.len()));
+        let word = content.strip_prefix(MARK);
+        match WORDS.iter().find(|(name, _)| Some(*name) == word) {
+            Some((name, _)) => out.push_str(name),
+            None => {
+                out.push('"');
+                out.push_str(content);
+                out.push_str(after.get(..1).unwrap_or_default());
+            }
+        }
+        rest = after.get(1..).unwrap_or_default();
+    }
+    out + rest
 }
 
 /// The same bytes with marked texts for the words, outside of strings. Lines stay where they are.
@@ -115,6 +136,18 @@ mod tests {
         assert_eq!(python_float(&"NaN".into()), None, "a text of that name");
         assert_eq!(as_python_writes(&value).unwrap(), PYTHON);
         assert_eq!(shown(&value["b"]), "[-Infinity,Infinity,1]");
+    }
+
+    /// A text that ends as one of the marked ones, behind a quotation mark of its own.
+    #[test]
+    fn what_looks_like_a_word_within_a_text_stays_a_text() {
+        let value = serde_json::json!(["x\"\u{fdd0}NaN", "\\", "\u{fdd0}NaN", "\u{fdd0}NaN\""]);
+        let text = shown(&value);
+        assert_eq!(
+            text,
+            "[\"x\\\"\u{fdd0}NaN\",\"\\\\\",NaN,\"\u{fdd0}NaN\\\"\"]"
+        );
+        assert_eq!(from_slice::<Value>(text.as_bytes()).unwrap(), value);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! | [`matrix`] | views on strided matrices |
 //! | [`product`] | their product, linear maps |
 //! | [`elementwise`] | activations, additions and reductions |
+//! | [`mixing`] | weighted sums of a few rows, and their gradients |
+//! | [`dropout`] | masks that are a function of a key and a place |
+//! | [`adam`] | one step of Adam |
 //! | [`norm`] | layer norm and its backward pass |
 //! | [`softmax`] | softmax rows, its backward pass, entropy |
 //! | [`divergence`] | Jensen-Shannon divergence of all pairs of maps |
@@ -17,9 +20,12 @@
 //!
 //! Processor features (AVX2, AVX-512, NEON) are chosen at run time; one binary serves all.
 
+pub mod adam;
 pub mod divergence;
+pub mod dropout;
 pub mod elementwise;
 pub mod matrix;
+pub mod mixing;
 pub mod norm;
 #[cfg(target_arch = "x86_64")]
 mod panels;

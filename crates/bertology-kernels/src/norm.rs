@@ -1,6 +1,6 @@
 //! Layer norm over the last axis, and its backward pass.
 
-use crate::elementwise::sum_by;
+use crate::elementwise::{sum_of, sum_pairs};
 use crate::{Real, vectorized};
 
 /// Normalises each row of `x` and applies the affine map.
@@ -38,25 +38,37 @@ pub fn layer_norm<T: Real>(
         .zip(y.chunks_exact_mut(width))
         .zip(rstd.iter_mut())
     {
-        vectorized!({
-            let mean = sum_by(width, |i| x[i]) * inverse_width;
-            for v in x.iter_mut() {
-                *v -= mean;
-            }
-            let variance = sum_by(width, |i| x[i] * x[i]) * inverse_width;
-            // The inverse of an infinite deviation is zero, which would make a plausible row of the bias alone.
-            let scale = if variance.is_finite() {
-                T::ONE / (variance + epsilon).sqrt()
-            } else {
-                T::from_f64(f64::NAN)
-            };
-            *rstd = scale;
-            for i in 0..width {
-                x[i] *= scale;
-                y[i] = x[i].mul_add(weight[i], bias[i]);
-            }
-        });
+        *rstd = vectorized!(normalize(x, y, weight, bias, inverse_width, epsilon));
     }
+}
+
+/// Slices and numbers by value: what a closure holds by reference is read anew for every element.
+#[inline(always)]
+fn normalize<T: Real>(
+    x: &mut [T],
+    y: &mut [T],
+    weight: &[T],
+    bias: &[T],
+    inverse_width: T,
+    epsilon: T,
+) -> T {
+    let mean = sum_of(x, |x| x) * inverse_width;
+    for v in x.iter_mut() {
+        *v -= mean;
+    }
+    let variance = sum_of(x, |x| x * x) * inverse_width;
+    // The inverse of an infinite deviation is zero, which would make a plausible row of the bias alone.
+    let scale = if variance.is_finite() {
+        T::ONE / (variance + epsilon).sqrt()
+    } else {
+        T::from_f64(f64::NAN)
+    };
+    let affine = weight.iter().zip(bias);
+    for ((x, y), (weight, bias)) in x.iter_mut().zip(y).zip(affine) {
+        *x *= scale;
+        *y = x.mul_add(*weight, *bias);
+    }
+    scale
 }
 
 /// Gradient of [`layer_norm`] with respect to its input.
@@ -80,16 +92,54 @@ pub fn layer_norm_backward<T: Real>(dy: &mut [T], normalized: &[T], rstd: &[T], 
         .zip(normalized.chunks_exact(width))
         .zip(rstd)
     {
-        vectorized!({
-            for i in 0..width {
-                dy[i] *= weight[i];
-            }
-            let mean = sum_by(width, |i| dy[i]) * inverse_width;
-            let projection = sum_by(width, |i| dy[i] * hat[i]) * inverse_width;
-            for i in 0..width {
-                dy[i] = *rstd * (dy[i] - mean - hat[i] * projection);
-            }
-        });
+        vectorized!(normalize_backward(dy, hat, *rstd, weight, inverse_width));
+    }
+}
+
+#[inline(always)]
+fn normalize_backward<T: Real>(dy: &mut [T], hat: &[T], rstd: T, weight: &[T], inverse_width: T) {
+    for (dy, weight) in dy.iter_mut().zip(weight) {
+        *dy *= *weight;
+    }
+    let mean = sum_of(dy, |dy| dy) * inverse_width;
+    let projection = sum_pairs(dy, hat, |dy, hat| dy * hat) * inverse_width;
+    for (dy, hat) in dy.iter_mut().zip(hat) {
+        *dy = rstd * (*dy - mean - *hat * projection);
+    }
+}
+
+/// Gradients of [`layer_norm`] with respect to its affine map: `weight += Σ dy · x̂`, `bias += Σ dy` over rows.
+///
+/// # Shapes
+/// `weight`, `bias` `[width]`; `dy`, `normalized` `[rows, width]`, `dy` as it arrives.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn layer_norm_backward_affine<T: Real>(
+    weight: &mut [T],
+    bias: &mut [T],
+    dy: &[T],
+    normalized: &[T],
+) {
+    let width = weight.len();
+    assert_eq!(bias.len(), width);
+    assert_eq!(dy.len(), normalized.len());
+    assert!(width == 0 || dy.len().is_multiple_of(width));
+    if width > 0 {
+        vectorized!(affine_backward(weight, bias, dy, normalized));
+    }
+}
+
+#[inline(always)]
+fn affine_backward<T: Real>(weight: &mut [T], bias: &mut [T], dy: &[T], normalized: &[T]) {
+    let width = weight.len();
+    for (dy, hat) in dy.chunks_exact(width).zip(normalized.chunks_exact(width)) {
+        let sums = weight.iter_mut().zip(&mut *bias);
+        for ((weight, bias), (dy, hat)) in sums.zip(dy.iter().zip(hat)) {
+            *weight = dy.mul_add(*hat, *weight);
+            *bias += *dy;
+        }
     }
 }
 

@@ -33,11 +33,6 @@ pub(crate) fn embed<R: Real>(
         debug_assert!(first + width <= table.len());
         first..first + width
     };
-    let mut narrow = Vec::new();
-    let summed = match &shell.projection {
-        Some(_) => sized(&mut narrow, batch.tokens() * width),
-        None => sized(hidden, batch.tokens() * width),
-    };
     let sum = sized(&mut scratch.hidden, batch.tokens() * width);
     for (token, out) in sum.chunks_exact_mut(width).enumerate() {
         out.copy_from_slice(&shell.words[row(&shell.words, batch.ids[token])]);
@@ -48,22 +43,67 @@ pub(crate) fn embed<R: Real>(
             add_assign(out, &positions[row(positions, batch.positions[token])]);
         }
     }
+    finish(model, sum, hidden, threads);
+    let width = arch.hidden_size;
+    let tap = Tap::Model(ModelSite::Embeddings);
+    taps.edit_rows(tap, batch, hidden, width)?;
+    taps.check_rows(Pass::Forward, tap, batch, &Rows::All, hidden)?;
+    taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
+}
+
+/// `hidden [tokens, hidden]` ← the norm of `sum [tokens, width]` where the family has one, then the map to the hidden
+/// size. `sum` is left without its mean and scaled.
+fn finish<R: Real>(model: &Model<R>, sum: &mut [R], hidden: &mut Vec<R>, threads: usize) {
+    let shell = &model.shell;
+    let arch = model.architecture();
+    let tokens = sum.len() / arch.embedding_size;
+    let mut narrow = Vec::new();
+    let summed = match &shell.projection {
+        Some(_) => sized(&mut narrow, sum.len()),
+        None => sized(hidden, sum.len()),
+    };
     match &shell.norm {
         Some(norm) => {
-            let mut rstd = vec![R::ZERO; batch.tokens()];
+            let mut rstd = vec![R::ZERO; tokens];
             let (weight, bias) = (&norm.weight, &norm.bias);
             layer_norm(summed, sum, &mut rstd, weight, bias, arch.norm_epsilon);
         }
         None => summed.copy_from_slice(sum),
     }
     if let Some(projection) = &shell.projection {
-        let wide = sized(hidden, batch.tokens() * projection.outputs);
-        let input = Matrix::new(&narrow, batch.tokens(), width);
+        let wide = sized(hidden, tokens * projection.outputs);
+        let input = Matrix::new(&narrow, tokens, arch.embedding_size);
         linear(wide, input, projection.matrix(), &projection.bias, threads);
     }
-    let width = arch.hidden_size;
-    let tap = Tap::Model(ModelSite::Embeddings);
-    taps.edit_rows(tap, batch, hidden, width)?;
-    taps.check_rows(Pass::Forward, tap, batch, &Rows::All, hidden)?;
-    taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
+}
+
+impl<R: Real> Model<R> {
+    /// What tokens are by themselves: their rows of the table of words, with the norm (and the map to the hidden size)
+    /// of the embeddings, but without position and segment.
+    ///
+    /// # Shapes
+    /// `[ids, hidden]`
+    ///
+    /// # Errors
+    /// [`Error::IdOutOfRange`]: an id beyond the table.
+    pub fn word_embeddings(&self, ids: &[u32]) -> Result<Vec<R>, Error> {
+        let arch = self.architecture();
+        let (words, width) = (&self.shell.words, arch.embedding_size);
+        let mut sum = Vec::with_capacity(ids.len() * width);
+        for (position, id) in ids.iter().enumerate() {
+            if *id as usize >= arch.vocab_size {
+                return Err(Error::IdOutOfRange {
+                    sequence: 0,
+                    what: "token",
+                    position,
+                    id: *id,
+                    rows: arch.vocab_size,
+                });
+            }
+            sum.extend_from_slice(&words[*id as usize * width..][..width]);
+        }
+        let mut hidden = Vec::new();
+        finish(self, &mut sum, &mut hidden, 1);
+        Ok(hidden)
+    }
 }

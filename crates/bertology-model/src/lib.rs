@@ -10,6 +10,7 @@
 //! | [`objective`] | which loss? |
 //! | [`pass`] | one forward and, where asked, one backward pass |
 //! | `ablation` | and without each head in turn? [`Model::run_without_each`] |
+//! | `untrained` | and before any training? [`Model::untrained`] |
 //! | [`parallel`] | many batches on all cores, results in input order |
 //!
 //! Layers and heads are zero-based everywhere, and a head always bears the number that it has in
@@ -34,6 +35,7 @@ mod embedding;
 mod lm_head;
 mod rows;
 mod task_head;
+mod untrained;
 mod workspace;
 
 pub use batch::{PackedBatch, Sequence};

@@ -484,6 +484,18 @@ impl<R: Real> Model<R> {
         Ok(pruned)
     }
 
+    /// These weights as an encoder of this architecture, without a task.
+    pub(crate) fn with_encoder(&self, shell: Shell<R>, layers: Vec<Layer<R>>) -> Self {
+        let mut arch = (*self.arch).clone();
+        arch.head = TaskHead::None;
+        arch.pooler = false;
+        Self {
+            arch: Arc::new(arch),
+            shell: Arc::new(shell),
+            layers,
+        }
+    }
+
     /// [`Model::without_heads`] for the heads that `mask` sets to 0.
     ///
     /// # Errors

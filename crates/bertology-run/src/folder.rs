@@ -3,6 +3,7 @@
 //! Every file appears whole or not at all. `state.json` comes first and `run.json` last: where the one is, a run
 //! can go on, and where the other is, it is complete. So whenever the process is killed, the folder can be resumed.
 
+use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -336,12 +337,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn write_table<R: Row>(
+    pub fn write_table<R: Row, B: Borrow<R>>(
         &self,
         more: &[String],
-        rows: impl IntoIterator<Item = R>,
+        rows: impl IntoIterator<Item = B>,
     ) -> Result<(), FolderError> {
-        self.write(R::FILE, table::<R, R>(more, rows).as_bytes())
+        self.write(R::FILE, table::<R, B>(more, rows).as_bytes())
     }
 
     /// Marks the run as complete: `run.json` appears, with the checksums of what is read back from the folder

@@ -50,6 +50,8 @@ pub const INDEX: &str = "index.json";
 pub const MODEL: &str = "model";
 /// The folder of the word maps that `attention-probe` keeps while it runs.
 pub const MAPS: &str = "maps";
+/// The folder of the hidden states and trainings that `edge-probe` keeps while it runs.
+pub const STATES: &str = "states";
 /// Start of the names of files that are being written; writers of checkpoints and shards use the same.
 pub const TEMPORARY: &str = ".bertology-";
 /// The file that the process which writes into a folder has locked; gone when that process ends by itself.
@@ -96,6 +98,8 @@ enum Name {
     TableShard,
     /// Files with this start in a folder.
     Within(&'static str, &'static str),
+    /// Files in a folder of states.
+    States,
 }
 
 /// A file that commands write.
@@ -122,6 +126,9 @@ impl File {
             Name::TableShard => path
                 .split_once('/')
                 .is_some_and(|(folder, name)| is_table(folder) && shard(name) == Some("parquet")),
+            Name::States => path
+                .split_once('/')
+                .is_some_and(|(folder, name)| is_states(folder) && !name.contains('/')),
             Name::Within(folder, start) => {
                 let inside = path.strip_prefix(folder).and_then(|p| p.strip_prefix('/'));
                 inside.is_some_and(|name| name.starts_with(start) && !name.contains('/'))
@@ -138,7 +145,18 @@ pub fn known(path: &str) -> Option<&'static File> {
 
 /// Whether commands make a folder of this name.
 pub(crate) fn is_folder(name: &str) -> bool {
-    name == MAPS || is_table(name)
+    name == MAPS || is_states(name) || is_table(name)
+}
+
+/// `states`, and `states-1` and so on of encoders that have learnt nothing.
+fn is_states(folder: &str) -> bool {
+    let rest = folder.strip_prefix(STATES);
+    rest.is_some_and(|rest| {
+        rest.is_empty()
+            || rest
+                .strip_prefix('-')
+                .is_some_and(|n| n.parse::<u32>().is_ok())
+    })
 }
 
 /// Whether a file is the shard that an unfinished extraction was filling.
@@ -183,6 +201,17 @@ pub(crate) const fn file(
         name: Name::Is(name),
         written: name,
         kind,
+        means,
+        commands,
+    }
+}
+
+/// What `edge-probe` keeps while it runs.
+pub(crate) const fn states(commands: &'static [&'static str], means: &'static str) -> File {
+    File {
+        name: Name::States,
+        written: "states/*",
+        kind: Kind::State,
         means,
         commands,
     }

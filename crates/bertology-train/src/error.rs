@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bertology::Kind;
 
+use crate::edge::{Fault, StatesFault};
+
 /// Why a probe could not be trained or scored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,12 @@ pub enum Error {
     /// The model or the driver refused.
     #[error(transparent)]
     Study(#[from] bertology::Error),
+    /// Edge probing refused.
+    #[error(transparent)]
+    Edge(#[from] Fault),
+    /// Hidden states cannot be stored, or those that are cannot be used.
+    #[error(transparent)]
+    States(#[from] StatesFault),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -88,6 +96,8 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Study(error) => error.kind(),
+            Self::Edge(fault) => fault.kind(),
+            Self::States(fault) => fault.kind(),
             Self::Io { .. } => Kind::Environment,
             Self::NotFinite { .. } => Kind::Numeric,
             Self::Interrupted { .. } => Kind::Interrupted,

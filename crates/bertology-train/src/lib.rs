@@ -13,11 +13,15 @@
 //! | [`optim`] | from a gradient to a step |
 //! | `vectors` | word vectors from a file |
 //! | `cache` | maps on disk, so that the model need not be asked again |
+//! | `shards` | and in which files? |
+//! | `handover` | what did the model give, a batch at a time? |
+//! | [`edge`] | what can be told from spans of hidden states, layer by layer |
 //! | [`score`] | how often is the head right, and how sure is that? |
 //!
 //! Gradients are written by hand over row-major slices, generic over f32 and f64: central differences judge the
 //! code that runs. First values come from a generator of our own.
 
+pub mod edge;
 pub mod experiment;
 pub mod optim;
 pub mod probe;
@@ -26,8 +30,10 @@ pub mod score;
 mod cache;
 mod error;
 mod features;
+mod handover;
 mod random;
 mod sentences;
+mod shards;
 mod vectors;
 
 pub use cache::{CACHE_FILE_PREFIX, MapCache, Precision};

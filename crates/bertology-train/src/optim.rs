@@ -1,6 +1,7 @@
 //! Steps down a gradient: AdamW, and schedules of its learning rate.
 
 use bertology_kernels::Real;
+use bertology_kernels::adam::{AdamStep, adam_step};
 use serde::{Deserialize, Serialize};
 
 /// Constants of AdamW (Loshchilov and Hutter 2019); without decay it is Adam (Kingma and Ba 2015).
@@ -16,10 +17,14 @@ pub struct Adam {
     pub epsilon: f64,
     /// How much of a parameter a step takes away, in units of the learning rate; apart from the gradient.
     pub weight_decay: f64,
+    /// Whether the largest mean square so far takes the place of the present one (AMSGrad: Reddi, Kale and Kumar
+    /// 2018). As torch has it the largest is taken of the uncorrected ones, and corrected like the present one.
+    #[serde(default)]
+    pub amsgrad: bool,
 }
 
 impl Default for Adam {
-    /// Those of Kingma and Ba, no decay.
+    /// Those of Kingma and Ba, no decay, no AMSGrad.
     fn default() -> Self {
         Self {
             learning_rate: 0.001,
@@ -27,6 +32,7 @@ impl Default for Adam {
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.0,
+            amsgrad: false,
         }
     }
 }
@@ -41,14 +47,20 @@ impl Default for Adam {
 /// x ← (1 - r λ) x - r m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε)
 /// ```
 ///
-/// as torch.optim.AdamW's. Parameters that are not to decay, such as biases and norms, are a row of their own.
+/// as torch.optim.AdamW's; with AMSGrad `u ← max(u, v)` takes the place of `v` in the second line. Parameters that are
+/// not to decay, such as biases and norms, are a row of their own.
 #[derive(Debug, Clone)]
 pub struct Optimizer<T> {
     adam: Adam,
     steps: u64,
     mean: Vec<T>,
     square: Vec<T>,
+    /// Empty without AMSGrad.
+    maximum: Vec<T>,
 }
+
+/// Learning rates of a row of parameters, part by part: where each part ends, and its rate.
+pub(crate) type Rates<'a> = &'a [(usize, f64)];
 
 impl<T: Real> Optimizer<T> {
     /// For `size` parameters, before the first step.
@@ -59,6 +71,7 @@ impl<T: Real> Optimizer<T> {
             steps: 0,
             mean: vec![T::ZERO; size],
             square: vec![T::ZERO; size],
+            maximum: vec![T::ZERO; if adam.amsgrad { size } else { 0 }],
         }
     }
 
@@ -68,31 +81,72 @@ impl<T: Real> Optimizer<T> {
     /// If there are not as many values, or not as many gradients, as the optimiser is for.
     #[track_caller]
     pub fn step(&mut self, values: &mut [T], gradient: &[T], factor: f64) {
+        let rate = self.adam.learning_rate * factor;
+        self.step_by_parts(values, gradient, 1.0, &[(values.len(), rate)]);
+    }
+
+    /// One step against `scale` times the gradient, with a learning rate for each part of the row; what is behind the
+    /// last part stays.
+    #[track_caller]
+    pub(crate) fn step_by_parts(
+        &mut self,
+        values: &mut [T],
+        gradient: &[T],
+        scale: f64,
+        rates: Rates<'_>,
+    ) {
         assert_eq!(values.len(), self.mean.len());
         assert_eq!(gradient.len(), self.mean.len());
         self.steps += 1;
         let Adam {
-            learning_rate,
             beta1,
             beta2,
             epsilon,
             weight_decay,
+            amsgrad,
+            learning_rate: _,
         } = self.adam;
-        let rate = learning_rate * factor;
         // The means begin at zero; this is the share of true gradients in them.
         let share = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-        let size = T::from_f64(rate / share(beta1));
-        let scale = T::from_f64(share(beta2).sqrt().recip());
-        let kept = T::from_f64(1.0 - rate * weight_decay);
-        let (beta1, rest1) = (T::from_f64(beta1), T::from_f64(1.0 - beta1));
-        let (beta2, rest2) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
-        let epsilon = T::from_f64(epsilon);
-        let state = self.mean.iter_mut().zip(&mut self.square);
-        for ((x, g), (mean, square)) in values.iter_mut().zip(gradient).zip(state) {
-            *mean = beta1 * *mean + rest1 * *g;
-            *square = beta2 * *square + rest2 * *g * *g;
-            *x = kept * *x - size * *mean / (square.sqrt() * scale + epsilon);
+        let mut start = 0;
+        for (end, rate) in rates.iter().copied() {
+            let part = start..end;
+            let maximum = if amsgrad { part.clone() } else { 0..0 };
+            let step = AdamStep {
+                gradient_scale: scale,
+                beta1,
+                beta2,
+                size: rate / share(beta1),
+                root_scale: share(beta2).sqrt().recip(),
+                epsilon,
+                kept: 1.0 - rate * weight_decay,
+            };
+            adam_step(
+                step,
+                &mut values[part.clone()],
+                &gradient[part.clone()],
+                &mut self.mean[part.clone()],
+                &mut self.square[part],
+                &mut self.maximum[maximum],
+            );
+            start = end;
         }
+    }
+
+    /// Steps taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Mean, mean square and, with AMSGrad, its maximum.
+    pub(crate) fn state(&self) -> [&[T]; 3] {
+        [&self.mean, &self.square, &self.maximum]
+    }
+
+    /// The same, to be filled by whoever goes on with an optimiser of so many steps.
+    pub(crate) fn restore(&mut self, steps: u64) -> [&mut [T]; 3] {
+        self.steps = steps;
+        [&mut self.mean, &mut self.square, &mut self.maximum]
     }
 }
 

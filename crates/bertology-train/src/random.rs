@@ -16,7 +16,11 @@ impl Draws {
 
     /// Uniform in [-limit, limit) with `limit = sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio 2010).
     pub(crate) fn glorot(&mut self, count: usize, fan_in: usize, fan_out: usize) -> Vec<f64> {
-        let limit = (6.0 / (fan_in + fan_out) as f64).sqrt();
+        self.uniform(count, (6.0 / (fan_in + fan_out) as f64).sqrt())
+    }
+
+    /// Uniform in [-limit, limit).
+    pub(crate) fn uniform(&mut self, count: usize, limit: f64) -> Vec<f64> {
         (0..count)
             .map(|_| limit * (2.0 * self.0.unit() - 1.0))
             .collect()

@@ -1,20 +1,18 @@
 //! Sentences with their attention: from the model, or from the cache where they are there.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::attention::{
     Fate, LeftOut, Passage, RowMode, SentenceItem, SentencePassages, Supply, Units, WordMap, Words,
 };
 use bertology::data::conllu::Word;
-use bertology::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
+use bertology::drive::{Lens, Wants, Work};
 use bertology::model::{Event, Interests, LayerSite};
 use bertology::{HeadId, LoadedModel, Sequence, Watch, watch};
 use serde::{Deserialize, Serialize};
 
+use crate::handover::{Arrived, Ended, Handed, hand_over};
 use crate::{Error, Features, Layout, MapCache, Precision};
 
 /// What the probes need to know of a sentence.
@@ -173,9 +171,9 @@ impl<'a> Reader<'a> {
     fn ask_model<P, F>(
         &self,
         supply: &P,
-        cache: Option<&mut MapCache>,
+        mut cache: Option<&mut MapCache>,
         watch: &mut dyn Watch,
-        done: usize,
+        mut done: usize,
         account: &mut Account,
         each: &mut F,
     ) -> Result<(), Error>
@@ -183,34 +181,40 @@ impl<'a> Reader<'a> {
         P: Supply<Item = Sentence>,
         F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>,
     {
-        let arrivals = Arrivals {
-            maps: self.maps_of.clone(),
-            queue: Arc::default(),
+        let (maps, begun) = (&self.maps_of, done as u64);
+        let mut take = |arrived: Vec<Arrived<Maps>>| {
+            for fate in arrived {
+                let mut values = Vec::new();
+                match fate {
+                    Fate::Studied((sentence, maps)) => {
+                        values = maps;
+                        account.add(&sentence);
+                        each(done, &sentence, &values)?;
+                    }
+                    Fate::LeftOut(why) => account.leave_out(why),
+                }
+                if let Some(cache) = &mut cache {
+                    cache.put(done, &values);
+                }
+                done += 1;
+            }
+            match &mut cache {
+                Some(cache) => cache.commit(),
+                None => Ok(()),
+            }
         };
-        let mut groups = Groups {
-            watch,
-            arrived: Arc::clone(&arrivals.queue),
-            cache,
-            account,
-            each,
-            done,
-            failure: None,
-        };
-        let mut progress = Progress::new(arrivals).after(done as u64);
-        let result = drive(self.model, supply, &mut progress, &self.work, &mut groups);
-        let (failure, reached) = (groups.failure.take(), groups.done);
-        let flushed = match groups.cache {
+        let ended = hand_over(
+            self.model, supply, maps, begun, &self.work, watch, &mut take,
+        );
+        let flushed = match cache {
             Some(cache) => cache.flush(),
             None => Ok(()),
         };
-        match (failure, result) {
-            (Some(failure), _) => Err(failure),
-            (None, Err(bertology::Error::Interrupted { total, .. })) => {
-                flushed?;
-                Err(interrupted(reached, total))
-            }
-            (None, Err(error)) => Err(error.into()),
-            (None, Ok(())) => flushed,
+        let ended = ended?;
+        flushed?;
+        match ended {
+            Ended::Whole => Ok(()),
+            Ended::Interrupted { total } => Err(interrupted(done, total)),
         }
     }
 }
@@ -242,115 +246,6 @@ impl Account {
     }
 }
 
-type Arrived = Fate<(Sentence, Vec<f32>)>;
-type Queue = Arc<Mutex<Vec<Arrived>>>;
-
-fn lock(queue: &Queue) -> std::sync::MutexGuard<'_, Vec<Arrived>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Adds nothing up: what arrives is handed on when a batch is complete. It has no state of its own; that of
-/// training is in the cache.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Arrivals {
-    #[serde(skip)]
-    maps: Maps,
-    #[serde(skip)]
-    queue: Queue,
-}
-
-impl Study for Arrivals {
-    type Lens = Maps;
-    type Found = ();
-
-    const PURPOSE: watch::Purpose = watch::Purpose::Attention;
-
-    fn lens(&self) -> Maps {
-        self.maps.clone()
-    }
-
-    fn empty(&self) -> Self {
-        Self {
-            maps: self.maps.clone(),
-            queue: Arc::clone(&self.queue),
-        }
-    }
-
-    fn agrees(&self, _: &Self) -> Result<(), bertology::Error> {
-        Ok(())
-    }
-
-    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), bertology::Error> {
-        lock(&self.queue).push(match fate {
-            Fate::Studied(found) => Fate::Studied((found.item.clone(), found.part)),
-            Fate::LeftOut(why) => Fate::LeftOut(why),
-        });
-        Ok(())
-    }
-
-    fn merge(&mut self, _: Self) -> Result<(), bertology::Error> {
-        Ok(())
-    }
-
-    fn finish(&self) -> Result<(), bertology::Error> {
-        Ok(())
-    }
-}
-
-/// Deals with the sentences that the model computed together when all of them have arrived.
-struct Groups<'a, 'w, F> {
-    watch: &'w mut dyn Watch,
-    arrived: Queue,
-    cache: Option<&'a mut MapCache>,
-    account: &'a mut Account,
-    each: &'a mut F,
-    done: usize,
-    failure: Option<Error>,
-}
-
-impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Groups<'_, '_, F> {
-    fn take(&mut self) -> Result<(), Error> {
-        let arrived = std::mem::take(&mut *lock(&self.arrived));
-        for fate in arrived {
-            let mut values = Vec::new();
-            match fate {
-                Fate::Studied((sentence, maps)) => {
-                    values = maps;
-                    self.account.add(&sentence);
-                    (self.each)(self.done, &sentence, &values)?;
-                }
-                Fate::LeftOut(why) => self.account.leave_out(why),
-            }
-            if let Some(cache) = &mut self.cache {
-                cache.put(self.done, &values);
-            }
-            self.done += 1;
-        }
-        match &mut self.cache {
-            Some(cache) => cache.commit(),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<F: FnMut(usize, &Sentence, &[f32]) -> Result<(), Error>> Watch for Groups<'_, '_, F> {
-    fn begin(&mut self, purpose: watch::Purpose, done: u64, total: u64) {
-        self.watch.begin(purpose, done, total);
-    }
-
-    fn stop_signal(&self) -> Option<Arc<AtomicBool>> {
-        self.watch.stop_signal()
-    }
-
-    fn advance(&mut self, done: u64, total: u64) -> ControlFlow<()> {
-        if let Err(failure) = self.take() {
-            self.failure = Some(failure);
-            return ControlFlow::Break(());
-        }
-        self.watch.advance(done, total)
-    }
-}
-
 /// Word maps of a sequence, `[head, unit, unit]`.
 #[derive(Debug, Clone, Default)]
 struct Maps {
@@ -358,6 +253,10 @@ struct Maps {
     heads: BTreeMap<HeadId, usize>,
     rows: RowMode,
     precision: Precision,
+}
+
+impl Handed for Maps {
+    const PURPOSE: watch::Purpose = watch::Purpose::Attention;
 }
 
 impl Lens for Maps {

@@ -248,6 +248,29 @@ pub enum Error {
         /// The most allowed.
         limit: usize,
     },
+    /// A record of labelled spans is longer than allowed, and that was to be an error.
+    #[error(
+        "{tokens} tokens, but the longest input is {limit}; raise the maximum length if the model admits it, or let \
+         targets beyond it be dropped, or a window be read around each target"
+    )]
+    LongRecord {
+        /// Tokens of the record.
+        tokens: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// The tokens of a word cannot be used.
+    #[error(
+        "word {word} (from 0), `{form}`, {reason} of this model's tokenizer; take the word or its targets out"
+    )]
+    WordPieces {
+        /// Its number, from 0.
+        word: usize,
+        /// The word, cut to 40 characters.
+        form: String,
+        /// What is wrong with them.
+        reason: &'static str,
+    },
     /// A pair that would have to be read through windows.
     #[error(
         "a pair of {tokens} tokens, and the limit is {limit}; a pair cannot be taken in windows, so \
@@ -536,6 +559,8 @@ impl Error {
             | Self::NoSpecialToken { .. }
             | Self::PairOfTexts
             | Self::TooLong { .. }
+            | Self::LongRecord { .. }
+            | Self::WordPieces { .. }
             | Self::LongPair { .. }
             | Self::StrideOfNothing { .. }
             | Self::Stride { .. }

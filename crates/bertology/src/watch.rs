@@ -77,6 +77,8 @@ pub enum Purpose {
     Extraction,
     /// Attention maps are studied.
     Attention,
+    /// Probes are trained; the unit is validations, of which there are usually fewer than the total.
+    Training,
 }
 
 /// A label and what the model took the example for.

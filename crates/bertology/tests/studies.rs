@@ -33,6 +33,7 @@ mod studies {
     mod patterns;
     mod places;
     mod pruning;
+    mod spans;
     mod syntax;
     mod words;
 }

@@ -3,6 +3,7 @@
 mod attention_probe;
 mod cluster;
 mod data;
+mod edge_data;
 mod extract;
 mod legacy;
 mod pages;
@@ -27,6 +28,10 @@ use crate::failure::Failure;
 pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, HeaderArg, ObjectiveArg, SourceArgs};
+pub(crate) use edge_data::{
+    BosArg, ConvertArgs, EdgeCheckArgs, EdgeData, EdgeDataArgs, EdgeReadingArgs, KeepArg, LongArg,
+    PartArg, RootArg, SubtypesArg, UdDepsArgs,
+};
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
@@ -115,6 +120,12 @@ pub(crate) enum Command {
     Distance(Box<crate::commands::distance::DistanceArgs>),
     /// How much of dependency trees all attention maps hold together: probes for the head of every word.
     AttentionProbe(Box<AttentionProbeArgs>),
+    /// Labelled spans for edge probing: corpora as records, and a look at records.
+    #[command(long_about = edge_data::ABOUT)]
+    EdgeData(Box<EdgeDataArgs>),
+    /// What every layer knows of the structure of sentences: probes of spans, layer by layer.
+    #[command(long_about = crate::commands::edge_probe::ABOUT)]
+    EdgeProbe(Box<crate::commands::edge_probe::EdgeProbeArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

@@ -58,8 +58,10 @@ commands! {
     }
     others {
         Command::Mask(args) => mask::run(*args, screen),
+        Command::EdgeProbe(args) => edge_probe::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
+        Command::EdgeData(args) => edge_data::run(&args, screen),
         Command::Survey(args) => survey::run(*args, screen),
         Command::Merge(args) => merge::run(&args, screen),
         Command::Status(args) => status::run(&args, screen),
@@ -76,6 +78,8 @@ commands! {
 pub(crate) mod attention_probe;
 pub(crate) mod compare;
 pub(crate) mod demo;
+pub(crate) mod edge_data;
+pub(crate) mod edge_probe;
 pub(crate) mod heads;
 pub(crate) mod inspect;
 pub(crate) mod mask;

@@ -253,6 +253,23 @@ impl Place {
         }
         fs::write(at("reviews.csv"), reviews).unwrap();
         fs::write(at("x.jsonl"), objects).unwrap();
+        // Corpora that become records of labelled spans: one example each, and eight of SemEval.
+        let relation = |id| format!("{id}\t\"A <e1>fire</e1> from a <e2>wire</e2>.\"\nOther\n\n");
+        let relations: String = (1..9).map(relation).collect();
+        fs::write(at("TRAIN_FILE.TXT"), relations).unwrap();
+        fs::write(
+            at("protoroles_eng_ud1.2_11082016.tsv"),
+            "Sentence.ID\tPred.Token\tArg.Tokens.Begin\tArg.Tokens.End\tProperty\tResponse\tApplicable\n\
+             en-ud-dev.conllu 1\t2\t0\t1\texistence\t5\tyes\n",
+        )
+        .unwrap();
+        fs::write(at("en-ud-dev.conllu"), trees.concat()).unwrap();
+        fs::write(
+            at("recast_dpr_data.txt"),
+            "text: The cat ran because it was wet.\nhypothesis: The cat ran because the cat was wet.\n\
+             entailed: entailed\npartof: train\n",
+        )
+        .unwrap();
         let vectors: String = ["the", "woman", "faint"]
             .map(|word| format!("{word}{}\n", " 0.5".repeat(100)))
             .concat();

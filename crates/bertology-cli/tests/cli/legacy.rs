@@ -135,6 +135,11 @@ fn the_model_may_be_named_by_an_option() {
     let texts = ["--text", &trees, "--limit", "5"];
     let conllu = ["--conllu", &trees];
     let probe = ["--train", &trees, "--dev", &trees, "--epochs", "1"];
+    let spans = toy.text("spans.jsonl");
+    super::harness::run(&["edge-data", "ud-upos", &trees, "--output", &spans]).ok();
+    let records = [
+        "--train", &spans, "--dev", &spans, "--epochs", "1", "--seeds", "1",
+    ];
     let with = |more: &[&'static str]| [&labelled[..], &limit, more].concat();
     for (command, words) in [
         ("importance", with(&[])),
@@ -148,6 +153,7 @@ fn the_model_may_be_named_by_an_option() {
         ("syntax", conllu.to_vec()),
         ("coref", conllu.to_vec()),
         ("attention-probe", probe.to_vec()),
+        ("edge-probe", records.to_vec()),
         (
             "survey",
             [&conllu[..], &["--studies", "syntax,patterns"]].concat(),

@@ -11,6 +11,8 @@ mod damaged;
 mod distance;
 #[cfg(unix)]
 mod documents;
+mod edge_data;
+mod edge_probe;
 mod extract;
 mod harness;
 mod hostile;

@@ -96,6 +96,21 @@ const RUNS: &[(&str, &[&str])] = &[
             "--keep-cache",
         ],
     ),
+    (
+        "edge-probe",
+        &[
+            "A/tiny-bert",
+            "--train",
+            "T/records.jsonl",
+            "--dev",
+            "T/records.jsonl",
+            "--seeds",
+            "1",
+            "--epochs",
+            "1",
+            "--keep-cache",
+        ],
+    ),
 ];
 
 /// Every file below a folder, relative to it.
@@ -130,6 +145,16 @@ fn all_files_are_registered_and_removed() {
     let trees = fs::read_to_string(assets.join("grammar/dev.conllu")).unwrap();
     let trees: Vec<&str> = trees.split_inclusive("\n\n").take(6).collect();
     write("trees.conllu", &trees.concat());
+    let records = base.path().join("records.jsonl");
+    let trees = base.path().join("trees.conllu");
+    let words = [
+        "edge-data".as_ref(),
+        "ud-deps".as_ref(),
+        trees.as_os_str(),
+        "--output".as_ref(),
+        records.as_os_str(),
+    ];
+    run(&words.map(|word| word.to_str().unwrap())).ok();
     write("entities.conllu", &crate::treebanks::treebank(6));
 
     let at = |word: &str| match (word.strip_prefix("A/"), word.strip_prefix("T/")) {

@@ -33,26 +33,37 @@ fn run<S: AsRef<str>>(args: &[S]) -> Ran {
     Ran::of(command.output().unwrap())
 }
 
-#[test]
-fn help_of_every_command() {
-    let whole = run(&["--help"]).ok().out;
-    let mut text = format!("$ bertology --help\n{whole}");
-    let commands = whole
-        .lines()
+/// The commands that a help names.
+fn commands_of(help: &str) -> Vec<&str> {
+    help.lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
         // Deeper lines go on with what was said of a command.
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .map(|line| line.split_whitespace().next().unwrap())
-        .filter(|name| *name != "help");
+        .filter(|name| *name != "help")
+        .collect()
+}
+
+/// Adds the help of the commands that `help` names, and of theirs; gives how many there are.
+fn add_help(before: &[&str], help: &str, text: &mut String) -> usize {
     let mut count = 0;
-    for name in commands {
-        let help = run(&[name, "--help"]).ok().out;
-        write!(text, "\n$ bertology {name} --help\n{help}").unwrap();
-        count += 1;
+    for name in commands_of(help) {
+        let path = [before, &[name]].concat();
+        let help = run(&[&path[..], &["--help"]].concat()).ok().out;
+        write!(text, "\n$ bertology {} --help\n{help}", path.join(" ")).unwrap();
+        count += 1 + add_help(&path, &help, text);
     }
-    assert!(count > 15, "{count} commands in\n{whole}");
+    count
+}
+
+#[test]
+fn help_of_every_command() {
+    let whole = run(&["--help"]).ok().out;
+    let mut text = format!("$ bertology --help\n{whole}");
+    let count = add_help(&[], &whole, &mut text);
+    assert!(count > 25, "{count} commands in\n{whole}");
     // Lines of blanks, as in front of a default, do not survive every editor.
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     assert_snapshot("help", &lines.join("\n"));

@@ -1,6 +1,8 @@
 //! Everything that the crate promises, seen from outside.
 
 mod conllu;
+mod conversions;
+mod edge;
 mod faults;
 mod glue;
 mod labels;

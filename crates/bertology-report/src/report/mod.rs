@@ -39,6 +39,7 @@ pages! {
     clusters,
     probe,
     distance,
+    edge,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

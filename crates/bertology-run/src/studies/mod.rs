@@ -16,4 +16,5 @@ macro_rules! studies {
 studies! {
     cluster,
     distance,
+    edge,
 }

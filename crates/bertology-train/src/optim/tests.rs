@@ -9,6 +9,7 @@ const ADAM: Adam = Adam {
     beta2: 0.98,
     epsilon: 1e-6,
     weight_decay: 0.1,
+    amsgrad: false,
 };
 const SIZE: usize = 7;
 
@@ -48,6 +49,36 @@ fn steps_are_torchs_adamw() {
     for (name, schedule) in [("constant", Schedule::Constant), ("linear", linear)] {
         follow::<f64>(name, schedule, 1e-13);
         follow::<f32>(name, schedule, 3e-6);
+    }
+}
+
+/// Gradients that shrink by half from step to step, so that the largest mean square is an early one.
+#[test]
+fn the_largest_mean_square_is_torchs() {
+    let golden = Tensors::golden("probes/edge.safetensors");
+    let adam = Adam {
+        learning_rate: 0.05,
+        beta1: 0.8,
+        beta2: 0.9,
+        epsilon: 1e-6,
+        weight_decay: 0.0,
+        amsgrad: true,
+    };
+    let mut values = golden.f64("amsgrad.before");
+    let (gradients, after) = (golden.f64("amsgrad.gradients"), golden.f64("amsgrad.after"));
+    let mut optimizer = Optimizer::new(adam, SIZE);
+    let steps = gradients.chunks_exact(SIZE).zip(after.chunks_exact(SIZE));
+    assert_eq!(steps.len(), 12);
+    for (gradient, expected) in steps {
+        // In two parts and at another scale, which are the same step.
+        let double: Vec<f64> = gradient.iter().map(|g| 2.0 * g).collect();
+        optimizer.step_by_parts(&mut values, &double, 0.5, &[(3, 0.05), (SIZE, 0.05)]);
+        for (found, expected) in values.iter().zip(expected) {
+            assert!(
+                (found - expected).abs() < 1e-13,
+                "{found}, torch {expected}"
+            );
+        }
     }
 }
 

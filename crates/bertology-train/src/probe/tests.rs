@@ -24,6 +24,7 @@ const ADAM: Adam = Adam {
     beta2: 0.999,
     epsilon: 1e-8,
     weight_decay: 0.0,
+    amsgrad: false,
 };
 
 /// The file of expected values.

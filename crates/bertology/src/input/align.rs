@@ -48,6 +48,24 @@ pub struct Aligned {
     pub straddling: usize,
 }
 
+impl Aligned {
+    /// Of the first `kept` words.
+    fn new(encoding: Encoding, spans: &[Range<usize>], kept: usize) -> Self {
+        let Alignment {
+            words,
+            without_tokens,
+            straddling,
+        } = Words::align(&encoding, &spans[..kept]);
+        Self {
+            encoding,
+            words,
+            beyond: spans.len() - kept,
+            without_tokens,
+            straddling,
+        }
+    }
+}
+
 /// Makes sequences of texts whose words (or leaves of a tree, or spans of any kind) are known.
 #[derive(Debug, Clone)]
 pub struct Aligner {
@@ -96,18 +114,16 @@ impl Aligner {
                 }
             }
         };
-        let Alignment {
-            words,
-            without_tokens,
-            straddling,
-        } = Words::align(&encoding, &spans[..kept]);
-        Ok(Fate::Studied(Aligned {
-            encoding,
-            words,
-            beyond: spans.len() - kept,
-            without_tokens,
-            straddling,
-        }))
+        Ok(Fate::Studied(Aligned::new(encoding, spans, kept)))
+    }
+
+    /// [`Aligner::align`] of a text of any length: who calls it deals with what is too long.
+    ///
+    /// # Errors
+    /// A text that cannot be encoded.
+    pub fn align_whole(&self, text: &str, spans: &[Range<usize>]) -> Result<Aligned, Error> {
+        let whole = self.preparer.whole(text)?;
+        Ok(Aligned::new(whole, spans, spans.len()))
     }
 
     /// The longest beginning of a text, up to the end of a word, that has at most so many tokens, and its words.

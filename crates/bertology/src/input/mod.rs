@@ -12,6 +12,7 @@
 //! | [`prepare`] | how does a text become sequences: special tokens, cuts, windows? |
 //! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`align`] | which tokens are pieces of which word, leaf or span? |
+//! | [`spans`] | and of labelled spans, as probes read them? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`account`] | what became of it all? |
 //!
@@ -26,6 +27,7 @@ pub mod mentions;
 pub mod objective;
 pub mod passages;
 pub mod prepare;
+pub mod spans;
 pub mod supply;
 pub mod texts;
 pub mod treebank;

@@ -40,6 +40,7 @@ use bertology_model::{HeadId, Model, Sequence};
 use bertology_tokenizer::{Encoding, Tokenizer, TokenizerError};
 
 use crate::Error;
+use crate::random::Draws;
 
 /// A checkpoint, its weights in memory, and its tokenizer. Cloning shares all of them.
 #[derive(Debug, Clone)]
@@ -129,6 +130,17 @@ impl LoadedModel {
             model: self.model.without_heads(heads)?,
             ..self.clone()
         })
+    }
+
+    /// The same architecture with first values drawn from a seed ([`Model::untrained`]): an encoder that has learnt
+    /// nothing, with this tokenizer. [`LoadedModel::checkpoint`] stays that of the trained one.
+    #[must_use]
+    pub fn untrained(&self, seed: u64) -> Self {
+        let mut draws = Draws::of([seed, 0x756e_7472]);
+        Self {
+            model: self.model.untrained(|| draws.normal()),
+            ..self.clone()
+        }
     }
 
     /// The longest sequence, special tokens included: the smaller of what the position table admits

@@ -227,6 +227,7 @@ fn what_has_no_parts_says_why() {
             "every step of the masking loop depends on the one before",
         ),
         ("attention-probe", &probe, "one after the other"),
+        ("edge-probe", &probe, "one after the other"),
         (
             "importance",
             &[&labelled[..], &script].concat(),

@@ -1,0 +1,443 @@
+//! From what came out to rows, results and an array.
+
+use bertology::data::Slice;
+use bertology_run::studies::edge::{
+    EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeScoreRow,
+    EdgeTask,
+};
+use bertology_train::edge::chance::{Estimate, Order, over_seeds, standard_error};
+use bertology_train::edge::experiment::{Outcome, TaskOutcome, mean_expected_layer};
+use bertology_train::edge::summary::{
+    center_of_gravity, expected_layer, gain_divergence, has_gain, norm_corrected,
+    uniform_divergence,
+};
+use bertology_train::edge::{DIFFERENCES, Reading, Scored, Stop};
+use serde_json::{Value, json};
+
+/// All that is written of a task besides its results.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) layers: Vec<EdgeLayerRow>,
+    pub(super) scores: Vec<EdgeScoreRow>,
+    pub(super) labels: Vec<EdgeLabelRow>,
+    pub(super) examples: Vec<EdgeExampleRow>,
+    /// `[target, layer, right and rival]`
+    pub(super) probabilities: Vec<f32>,
+}
+
+pub(super) fn results(found: &Outcome, probe: Value, resamples: usize) -> EdgeResults {
+    let mut order = Vec::new();
+    for first in 0..found.tasks.len() {
+        for second in first + 1..found.tasks.len() {
+            order.extend(compared(found, first, second, resamples));
+        }
+    }
+    EdgeResults {
+        probe,
+        tasks: found.tasks.iter().map(|t| task(t, resamples)).collect(),
+        order,
+        cache: json!({
+            "sequences": found.sequences,
+            "pieces": found.pieces,
+            "bytes": found.state_bytes,
+        }),
+    }
+}
+
+/// What the probes are, for the record; the profile with what it differs in from the other.
+pub(super) fn probe(outcome: &Outcome) -> Value {
+    let settings = outcome.tasks.first().map(|task| task.settings);
+    json!({
+        "settings": settings,
+        "profiles": DIFFERENCES.map(|[what, fast, paper]| json!({"what": what, "fast": fast, "paper": paper})),
+    })
+}
+
+fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> Option<EdgeOrder> {
+    let usable = |task: &TaskOutcome| task.converged() && guard(task).is_none();
+    let both = [first, second].map(|at| &found.tasks[at]);
+    if !both.iter().all(|task| usable(task)) {
+        return None;
+    }
+    // Of the second less the first, so that a positive number says that the first comes first.
+    let difference = found.compare(second, first, resamples)?;
+    let seeds = difference.over_seeds;
+    let sentences = difference.over_sentences.interval;
+    Some(EdgeOrder {
+        first: both[0].name.clone(),
+        second: both[1].name.clone(),
+        difference: EdgeQuantity {
+            value: Some(seeds.value),
+            low: seeds.interval.map(|[low, _]| low),
+            high: seeds.interval.map(|[_, high]| high),
+            bootstrap_low: sentences.map(|[low, _]| low),
+            bootstrap_high: sentences.map(|[_, high]| high),
+        },
+        ordered: difference.order != Order::Undecided,
+    })
+}
+
+/// `[seed][layer]`
+fn curves(probes: &[Vec<Scored>]) -> Vec<Vec<f64>> {
+    let curve = |probes: &Vec<Scored>| probes.iter().map(Scored::f1).collect();
+    probes.iter().map(curve).collect()
+}
+
+fn layers(task: &TaskOutcome) -> usize {
+    task.given.first().map_or(0, Vec::len)
+}
+
+fn cumulative(task: &TaskOutcome) -> bool {
+    let first = task.given.first().and_then(|probes| probes.first());
+    first.is_some_and(|probe| matches!(probe.course.reading, Reading::Mix(_)))
+}
+
+/// Mean and interval over seeds, if there is a value of every seed.
+fn quantity(values: Option<Vec<f64>>) -> EdgeQuantity {
+    match values {
+        Some(values) if !values.is_empty() => of(over_seeds(&values)),
+        _ => EdgeQuantity::default(),
+    }
+}
+
+fn of(estimate: Estimate) -> EdgeQuantity {
+    EdgeQuantity {
+        value: Some(estimate.value),
+        low: estimate.interval.map(|[low, _]| low),
+        high: estimate.interval.map(|[_, high]| high),
+        ..EdgeQuantity::default()
+    }
+}
+
+fn with_sentences(quantity: EdgeQuantity, sentences: Option<Estimate>) -> EdgeQuantity {
+    let interval = sentences.and_then(|estimate| estimate.interval);
+    EdgeQuantity {
+        bootstrap_low: interval.map(|[low, _]| low),
+        bootstrap_high: interval.map(|[_, high]| high),
+        ..quantity
+    }
+}
+
+/// Mixing weights of the probes that read all layers, `[seed][layer]`.
+fn weights(task: &TaskOutcome) -> Option<Vec<Vec<f64>>> {
+    let of = |probes: &Vec<Scored>| {
+        let (weights, _) = probes.last()?.mixing.as_ref()?;
+        Some(weights.iter().map(|weight| f64::from(*weight)).collect())
+    };
+    task.given.iter().map(of).collect()
+}
+
+/// Why there is no mean layer by gain.
+pub(super) fn guard(task: &TaskOutcome) -> Option<String> {
+    if !cumulative(task) {
+        return Some("probes of single layers have no gains from layer to layer".into());
+    }
+    if !task.converged() {
+        return Some("not converged, so that there is no summary; give more --epochs".into());
+    }
+    let curves = curves(&task.given);
+    let gains: Vec<f64> = curves
+        .iter()
+        .filter_map(|curve| Some(curve.last()? - curve.first()?))
+        .collect();
+    // Of one seed, from sentences drawn again.
+    let of_sentences = || {
+        let gain = |curves: &[Vec<f64>]| {
+            let curve = curves.first()?;
+            Some(curve.last()? - curve.first()?)
+        };
+        let [low, high] = task.over_sentences(200, gain)?.interval?;
+        Some((high - low) / (2.0 * 1.96))
+    };
+    let error = standard_error(&gains).or_else(of_sentences).unwrap_or(0.0);
+    let mean = |layer: usize| {
+        curves.iter().map(|curve| curve[layer]).sum::<f64>() / curves.len().max(1) as f64
+    };
+    let mean: Vec<f64> = (0..layers(task)).map(mean).collect();
+    (!has_gain(&mean, error)).then(|| {
+        "no contextual gain: the score of all layers is not three standard errors above that of layer 0".into()
+    })
+}
+
+fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
+    let curves = curves(&task.given);
+    let all = |statistic: &dyn Fn(&[f64]) -> Option<f64>| -> Option<Vec<f64>> {
+        curves.iter().map(|curve| statistic(curve)).collect()
+    };
+    let guard = guard(task);
+    let sound = guard.is_none();
+    let weights = weights(task).filter(|_| task.converged() && cumulative(task));
+    let of_weights = |statistic: &dyn Fn(&[f64]) -> f64| {
+        let weights = weights.as_ref();
+        weights.map(|seeds| seeds.iter().map(|s| statistic(s)).collect::<Vec<f64>>())
+    };
+    let top = |probes: &Vec<Scored>| probes.last().map(Scored::f1);
+    let files = task.files.iter().map(|file| {
+        let gathered = &file.gathered;
+        let read = json!({
+            "path": gathered.info.path,
+            "read": gathered.info.counts,
+            "aligned": gathered.counts,
+            "targets": gathered.targets(),
+            "dropped_by_label": gathered.dropped.iter().collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        (file.role.to_owned(), read)
+    });
+    let expected = quantity(all(&expected_layer).filter(|_| sound));
+    let redrawn = sound.then(|| task.over_sentences(resamples, mean_expected_layer));
+    EdgeTask {
+        name: task.name.clone(),
+        judged_by: judged(&task.slice),
+        labels: task.vocabulary.len() as u64,
+        spans: task.roles as u64,
+        splits: Value::Object(files.collect()),
+        scored_on: task.scored_on.into(),
+        unseen_labels: task.unseen,
+        majority: Some(task.majority),
+        type_majority: Some(task.type_majority),
+        word_only: (!task.words.is_empty())
+            .then(|| quantity(Some(task.words.iter().map(Scored::f1).collect()))),
+        bottom: quantity(all(&|curve| curve.first().copied())),
+        top: quantity(all(&|curve| curve.last().copied())),
+        centre_of_gravity: quantity(of_weights(&center_of_gravity)),
+        centre_of_gravity_by_norm: quantity(of_weights(&|weights| {
+            center_of_gravity(&norm_corrected(weights, &task.norms))
+        })),
+        expected_layer: with_sentences(expected, redrawn.flatten()),
+        weight_divergence: quantity(of_weights(&uniform_divergence)),
+        gain_divergence: quantity(all(&gain_divergence).filter(|_| sound)),
+        guard,
+        converged: task.converged(),
+        stable_from: task
+            .traces
+            .as_ref()
+            .map(|traces| traces.stable_layers(&task.split))
+            .unwrap_or_default(),
+        random_encoder: (!task.untrained.is_empty())
+            .then(|| quantity(task.untrained.iter().map(top).collect())),
+        control: json!({ "seen": task.control_seen }),
+    }
+}
+
+/// The labels that a score is of, in words.
+pub(super) fn judged(slice: &Slice) -> String {
+    match slice {
+        Slice::All => "all labels".into(),
+        Slice::Coreference => "label 1".into(),
+        Slice::Roles => "core and modifier roles".into(),
+        Slice::CoreRoles => "core roles".into(),
+        Slice::OtherRoles => "modifier roles".into(),
+        Slice::Relations => "all but Other".into(),
+        Slice::Label(name) => format!("label {name}"),
+    }
+}
+
+impl Tables {
+    pub(super) fn of(found: &Outcome) -> Self {
+        let mut tables = Self::default();
+        for task in &found.tasks {
+            tables.add_layers(task);
+            tables.add_scores(task);
+            tables.add_labels(task);
+            tables.add_examples(task);
+        }
+        tables
+    }
+
+    fn add_layers(&mut self, task: &TaskOutcome) {
+        let curves = curves(&task.given);
+        let column = |curves: &[Vec<f64>], layer: usize| -> EdgeQuantity {
+            quantity(
+                curves
+                    .iter()
+                    .map(|curve| curve.get(layer).copied())
+                    .collect(),
+            )
+        };
+        let untrained = self::curves(&task.untrained);
+        let weights = weights(task).filter(|_| cumulative(task));
+        let by_norm: Option<Vec<Vec<f64>>> = weights.as_ref().map(|seeds| {
+            let of = |weights: &Vec<f64>| norm_corrected(weights, &task.norms);
+            seeds.iter().map(of).collect()
+        });
+        for layer in 0..layers(task) {
+            let score = column(&curves, layer);
+            let below = layer.checked_sub(1).filter(|_| cumulative(task));
+            let gain = quantity(below.map(|below| {
+                curves
+                    .iter()
+                    .map(|curve| curve[layer] - curve[below])
+                    .collect()
+            }));
+            let weight = weights
+                .as_ref()
+                .map(|w| column(w, layer))
+                .unwrap_or_default();
+            let single = |probes: &[Scored]| probes.get(layer).map(Scored::f1);
+            let control = single(&task.control);
+            let code = task.codes.as_ref().and_then(|codes| codes.get(layer));
+            self.layers.push(EdgeLayerRow {
+                task: task.name.clone(),
+                layer,
+                score: score.value,
+                score_low: score.low,
+                score_high: score.high,
+                gain: gain.value,
+                gain_low: gain.low,
+                gain_high: gain.high,
+                weight: weight.value,
+                weight_low: weight.low,
+                weight_high: weight.high,
+                weight_by_norm: by_norm.as_ref().and_then(|w| column(w, layer).value),
+                norm: task.norms.get(layer).copied(),
+                random_encoder: column(&untrained, layer)
+                    .value
+                    .filter(|_| !untrained.is_empty()),
+                shuffled: single(&task.shuffled),
+                control,
+                selectivity: score
+                    .value
+                    .zip(control)
+                    .map(|(score, control)| score - control),
+                code_bits: code.map(|code| code.online),
+                compression: code.map(|code| code.compression()),
+            });
+        }
+    }
+
+    fn add_scores(&mut self, task: &TaskOutcome) {
+        let trained = task
+            .given
+            .iter()
+            .flatten()
+            .map(|probe| ("trained".to_owned(), "given", probe));
+        let words = task
+            .words
+            .iter()
+            .map(|probe| ("words alone".to_owned(), "given", probe));
+        let untrained = task.untrained.iter().zip(1..).flat_map(|(probes, number)| {
+            probes
+                .iter()
+                .map(move |probe| (format!("untrained {number}"), "given", probe))
+        });
+        let shuffled = task
+            .shuffled
+            .iter()
+            .map(|probe| ("trained".to_owned(), "shuffled", probe));
+        let control = task
+            .control
+            .iter()
+            .map(|probe| ("trained".to_owned(), "control", probe));
+        let all = trained
+            .chain(words)
+            .chain(untrained)
+            .chain(shuffled)
+            .chain(control);
+        for (encoder, labels, probe) in all {
+            let course = &probe.course;
+            let cells = probe.cells;
+            let every: bertology::data::Cells = probe.labels.iter().map(|(_, cells)| *cells).sum();
+            self.scores.push(EdgeScoreRow {
+                task: task.name.clone(),
+                encoder,
+                labels: labels.into(),
+                reads: match course.reading {
+                    Reading::Mix(_) => "mix".into(),
+                    Reading::Single(_) => "single".into(),
+                },
+                layer: course.reading.top(),
+                seed: course.seed,
+                split: task.scored_on.into(),
+                f1: Some(cells.f1()),
+                precision: Some(cells.precision()),
+                recall: Some(cells.recall()),
+                true_positives: cells.true_positives,
+                false_positives: cells.false_positives,
+                false_negatives: cells.false_negatives,
+                exact_match: Some(probe.exact_match),
+                cell_accuracy: Some(every.accuracy()),
+                argmax_accuracy: probe.argmax_accuracy,
+                mcc: Some(every.mcc()),
+                gamma: probe.mixing.as_ref().map(|(_, gamma)| f64::from(*gamma)),
+                steps: course.validations.last().map_or(0, |last| last.step),
+                best_validation: course.best as u64 + 1,
+                stopped: match course.stop {
+                    Some(Stop::Patience) => "no new best",
+                    Some(Stop::Rate) => "learning rate too low",
+                    Some(Stop::Limit) => "limit",
+                    None => "not at all",
+                }
+                .into(),
+                converged: probe.converged,
+            });
+        }
+    }
+
+    fn add_labels(&mut self, task: &TaskOutcome) {
+        for layer in 0..layers(task) {
+            let names = task.given.first().map(|probes| &probes[layer].labels);
+            for (at, (name, _)) in names.into_iter().flatten().enumerate() {
+                let cells: bertology::data::Cells = task
+                    .given
+                    .iter()
+                    .map(|probes| probes[layer].labels[at].1)
+                    .sum();
+                let any = cells.support() + cells.false_positives > 0;
+                self.labels.push(EdgeLabelRow {
+                    task: task.name.clone(),
+                    layer,
+                    label: name.clone(),
+                    support: cells.support(),
+                    true_positives: cells.true_positives,
+                    false_positives: cells.false_positives,
+                    false_negatives: cells.false_negatives,
+                    precision: any.then(|| cells.precision()),
+                    recall: any.then(|| cells.recall()),
+                    f1: any.then(|| cells.f1()),
+                });
+            }
+        }
+    }
+
+    fn add_examples(&mut self, task: &TaskOutcome) {
+        let Some(traces) = &task.traces else {
+            return;
+        };
+        let names = task.vocabulary.names();
+        for target in 0..task.split.targets() {
+            let Some(trace) = traces.trace(&task.split, target) else {
+                continue;
+            };
+            let of = task.split.get(target);
+            let label = usize::from(of.labels[0]);
+            let rival = traces.rival(&task.split, target);
+            for layer in 0..traces.layers() {
+                let probabilities = traces.probabilities(target, layer);
+                self.probabilities.push(probabilities[label] as f32);
+                let rival = rival.map_or(0.0, |rival| probabilities[rival]);
+                self.probabilities.push(rival as f32);
+            }
+            let place = task.place(target);
+            let mut texts = task.words_of(target).into_iter();
+            let span = |at: usize| place.spans.get(at).cloned();
+            let first = span(0).unwrap_or_default();
+            self.examples.push(EdgeExampleRow {
+                task: task.name.clone(),
+                line: place.line,
+                span1_start: first.start,
+                span1_end: first.end,
+                span2_start: span(1).map(|span| span.start),
+                span2_end: span(1).map(|span| span.end),
+                text1: texts.next().unwrap_or_default(),
+                text2: texts.next().unwrap_or_default(),
+                label: names[label].clone(),
+                rival: rival.map(|rival| names[rival].clone()).unwrap_or_default(),
+                first_right: trace.first_correct,
+                stable_from: trace.stable,
+                flips: trace.flips,
+                expected_layer: trace.expected_layer,
+                ambiguous: traces.is_ambiguous(target),
+            });
+        }
+    }
+}

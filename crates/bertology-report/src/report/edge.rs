@@ -1,0 +1,519 @@
+//! `bertology edge-probe`.
+
+use bertology_run::studies::edge::{
+    EdgeExampleRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeTask, PROBABILITIES,
+};
+use bertology_run::table::Row as _;
+use bertology_run::RunError;
+
+use super::{Page, Parts};
+use crate::document::{Block, Cell, Column, Row, Table};
+use crate::figure::{Axis, Bar, Bars, Figure, Lines, Point, Room, Series, Shape};
+use crate::number::{count, minus, percent, short};
+
+pub(super) const PAGES: &[Page] = &[Page {
+    command: "edge-probe",
+    title: "What layers know of structure",
+    write,
+    quantities: |_, _| Ok(()),
+}];
+
+/// Targets whose traces are drawn.
+const TRACES: usize = 6;
+/// Targets of the table.
+const EXAMPLES: usize = 200;
+
+fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
+    let found: EdgeResults = parts.run.results()?;
+    let rows = parts.run.rows::<EdgeLayerRow>()?;
+    summary(parts, &found);
+    match &rows {
+        Some(rows) => layers(parts, &found, &rows.all),
+        None => parts.missing(EdgeLayerRow::FILE, "the layers are not shown"),
+    }
+    examples(parts, &found)?;
+    Ok(())
+}
+
+fn summary(parts: &mut Parts<'_>, found: &EdgeResults) {
+    let mut figures = vec![ends(&found.tasks)];
+    figures.extend(mean_layers(&found.tasks));
+    let mut blocks = vec![Block::Figures(figures)];
+    for task in &found.tasks {
+        if let Some(guard) = &task.guard {
+            blocks.push(Block::Paragraph(format!("{}: {guard}.", task.name)));
+        }
+    }
+    blocks.push(Block::Table(tasks_table(&found.tasks)));
+    if !found.order.is_empty() {
+        blocks.push(Block::Table(order_table(&found.order)));
+    }
+    parts.add("Tasks", blocks);
+}
+
+/// Score of layer 0 and of all layers.
+fn ends(tasks: &[EdgeTask]) -> Figure {
+    let rows: Vec<Bar> = tasks
+        .iter()
+        .filter_map(|task| {
+            Some(Bar {
+                name: task.name.clone(),
+                value: task.top.value?,
+                low: task.top.low,
+                high: task.top.high,
+                baseline: task.bottom.value,
+                ..Bar::default()
+            })
+        })
+        .collect();
+    let bars = Bars {
+        rows: &rows,
+        axis: Axis::of("F1", [0.0, 1.0]),
+        shape: Shape::Bar,
+        kind: "task",
+        baseline: Some("layer 0"),
+        interval: Some("95 % over seeds"),
+        write: percent,
+    };
+    bars.draw().named(
+        "edge-scores",
+        "Score of all layers together",
+        "Bar: the probe that reads all layers. Diamond: the probe that reads layer 0, which has seen no context.",
+    )
+}
+
+/// Expected layer with the centre of gravity beside it: figure 1 of Tenney et al. (2019).
+fn mean_layers(tasks: &[EdgeTask]) -> Option<Figure> {
+    let rows: Vec<Bar> = tasks
+        .iter()
+        .filter_map(|task| {
+            Some(Bar {
+                name: task.name.clone(),
+                value: task.expected_layer.value?,
+                low: task.expected_layer.low,
+                high: task.expected_layer.high,
+                baseline: task.centre_of_gravity.value,
+                ..Bar::default()
+            })
+        })
+        .collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let ends = |bar: &Bar| [Some(bar.value), bar.low, bar.high, bar.baseline];
+    let all = rows.iter().flat_map(ends).flatten();
+    let bars = Bars {
+        rows: &rows,
+        axis: Axis::of("layer", all).with_zero().rounded(6),
+        shape: Shape::Bar,
+        kind: "task",
+        baseline: Some("centre of gravity"),
+        interval: Some("95 % over seeds"),
+        write: short,
+    };
+    Some(bars.draw().named(
+        "edge-layers",
+        "Where a task is solved",
+        "Bar: expected layer, the mean of the layers weighted by the gain that each brings. Diamond: centre of \
+         gravity, the mean weighted by the mixing weights of the probe that reads all layers.",
+    ))
+}
+
+fn number(value: Option<f64>) -> Cell {
+    Cell::number(value, short)
+}
+
+fn share(value: Option<f64>) -> Cell {
+    Cell::number(value, percent)
+}
+
+fn tasks_table(tasks: &[EdgeTask]) -> Table {
+    let mut columns = vec![Column::text("task"), Column::text("judged by")];
+    columns.extend(
+        [
+            "labels",
+            "majority",
+            "majority of the words",
+            "layer 0",
+            "all layers",
+            "random encoder",
+            "expected layer",
+            "low",
+            "high",
+            "centre of gravity",
+            "by norm",
+            "K(gains) (bits)",
+            "K(weights) (bits)",
+        ]
+        .map(Column::number),
+    );
+    let row = |task: &EdgeTask| Row {
+        cells: vec![
+            Cell::text(&task.name).strong(true),
+            Cell::text(&task.judged_by),
+            Cell::number(Some(task.labels as f64), |value| count(value as u64)),
+            share(task.majority),
+            share(task.type_majority),
+            share(task.bottom.value),
+            share(task.top.value).with_share(task.top.value),
+            share(task.random_encoder.as_ref().and_then(|found| found.value)),
+            number(task.expected_layer.value),
+            number(task.expected_layer.low),
+            number(task.expected_layer.high),
+            number(task.centre_of_gravity.value),
+            number(task.centre_of_gravity_by_norm.value),
+            number(task.gain_divergence.value),
+            number(task.weight_divergence.value),
+        ],
+        head: None,
+    };
+    Table {
+        id: "edge-tasks".into(),
+        title: "Tasks".into(),
+        caption: "Scores are F1 over all labels that the task is judged by. Layer 0 is what goes into the first block. \
+                  K is the divergence from uniform gains or weights: near 0, a mean layer says little."
+            .into(),
+        columns,
+        rows: tasks.iter().map(row).collect(),
+        ..Table::default()
+    }
+}
+
+fn order_table(order: &[EdgeOrder]) -> Table {
+    let mut columns = vec![Column::text("first"), Column::text("second")];
+    columns.extend(["layers between", "low", "high"].map(Column::number));
+    columns.push(Column::text("can be ordered"));
+    let ends = |found: &EdgeQuantity| {
+        [
+            found.bootstrap_low.or(found.low),
+            found.bootstrap_high.or(found.high),
+        ]
+    };
+    let row = |pair: &EdgeOrder| {
+        let [low, high] = ends(&pair.difference);
+        let said = if pair.ordered { "yes" } else { "no: the interval holds 0" };
+        Row {
+            cells: vec![
+                Cell::text(&pair.first).strong(true),
+                Cell::text(&pair.second).strong(true),
+                number(pair.difference.value),
+                number(low),
+                number(high),
+                Cell::text(said),
+            ],
+            head: None,
+        }
+    };
+    Table {
+        id: "edge-order".into(),
+        title: "Order of tasks".into(),
+        caption: "Expected layer of the second minus that of the first.".into(),
+        columns,
+        rows: order.iter().map(row).collect(),
+        ..Table::default()
+    }
+}
+
+type Field = fn(&EdgeLayerRow) -> Option<f64>;
+
+/// A line over the layers of a task.
+fn series(name: &str, rows: &[&EdgeLayerRow], [value, low, high]: [Field; 3]) -> Option<Series> {
+    let point = |row: &&EdgeLayerRow| {
+        Some(Point {
+            low: low(row),
+            high: high(row),
+            ..Point::new(row.layer as f64, value(row)?)
+        })
+    };
+    let points: Vec<Point> = rows.iter().filter_map(point).collect();
+    (!points.is_empty()).then(|| Series {
+        name: name.to_owned(),
+        points,
+        reference: false,
+    })
+}
+
+fn figure(y: &str, series: Vec<Series>, zero: bool) -> Option<Figure> {
+    if series.is_empty() {
+        return None;
+    }
+    let points = || series.iter().flat_map(|series| &series.points);
+    let ys = points().flat_map(|point| [Some(point.y), point.low, point.high]);
+    let y = Axis::of(y, ys.flatten());
+    let y = if zero { y.with_zero() } else { y };
+    let lines = Lines {
+        x: Axis::of("layer", points().map(|point| point.x)).whole(),
+        y: y.padded(),
+        series,
+        chosen: None,
+        falling: false,
+    };
+    Some(lines.draw())
+}
+
+fn layers(parts: &mut Parts<'_>, found: &EdgeResults, rows: &[EdgeLayerRow]) {
+    const NONE: Field = |_| None;
+    let of = |task: &EdgeTask| -> Vec<&EdgeLayerRow> {
+        let rows = rows.iter().filter(|row| row.task == task.name);
+        rows.collect()
+    };
+    let score = found.tasks.iter().filter_map(|task| {
+        let fields: [Field; 3] = [|row| row.score, |row| row.score_low, |row| row.score_high];
+        series(&task.name, &of(task), fields)
+    });
+    let scores = figure("F1", score.collect(), false).map(|figure| {
+        figure.named(
+            "edge-curves",
+            "Score by layer",
+            "Each point is a probe of its own that reads the layers from 0 up to this one; whiskers: 95 % over seeds.",
+        )
+    });
+    parts.add("Layers", scores.into_iter().map(|figure| Block::Figures(vec![figure])).collect());
+
+    let mut figures = Vec::new();
+    for (at, task) in found.tasks.iter().enumerate() {
+        let rows = of(task);
+        let lines = [
+            ("weight", [|row: &EdgeLayerRow| row.weight, |row: &EdgeLayerRow| row.weight_low, |row: &EdgeLayerRow| row.weight_high] as [Field; 3]),
+            ("gain", [|row| row.gain, |row| row.gain_low, |row| row.gain_high]),
+        ];
+        let lines = lines.into_iter().filter_map(|(name, fields)| series(name, &rows, fields));
+        let title = format!("{}: mixing weights and gains", task.name);
+        figures.extend(figure("share", lines.collect(), true).map(|figure| {
+            figure.named(
+                &format!("edge-weights-{at}"),
+                title,
+                "Weight: of the probe that reads all layers. Gain: F1 of a layer minus that of the layer below.",
+            )
+        }));
+    }
+    if !figures.is_empty() {
+        parts.add("Mixing weights and gains", vec![Block::Figures(figures)]);
+    }
+
+    let mut figures = Vec::new();
+    for (at, task) in found.tasks.iter().enumerate() {
+        let rows = of(task);
+        let lines = [
+            ("given labels", (|row: &EdgeLayerRow| row.score) as Field),
+            ("random encoder", |row| row.random_encoder),
+            ("control task", |row| row.control),
+            ("shuffled labels", |row| row.shuffled),
+        ];
+        let mut lines: Vec<Series> = lines
+            .into_iter()
+            .filter_map(|(name, field)| series(name, &rows, [field, NONE, NONE]))
+            .collect();
+        if lines.len() < 2 {
+            continue;
+        }
+        let last = rows.last().map_or(0.0, |row| row.layer as f64);
+        let floors = [("majority", task.majority), ("of the words", task.type_majority)];
+        lines.extend(floors.into_iter().filter_map(|(name, floor)| {
+            Some(Series {
+                name: name.into(),
+                points: vec![Point::new(0.0, floor?), Point::new(last, floor?)],
+                reference: true,
+            })
+        }));
+        let title = format!("{}: controls", task.name);
+        figures.extend(figure("F1", lines, true).map(|figure| {
+            figure.named(
+                &format!("edge-controls-{at}"),
+                title,
+                "What a probe can learn without a trained encoder, or of labels that mean nothing.",
+            )
+        }));
+    }
+    if !figures.is_empty() {
+        parts.add("Controls", vec![Block::Figures(figures)]);
+    }
+
+    let code = found.tasks.iter().filter_map(|task| {
+        series(&task.name, &of(task), [|row| row.compression, NONE, NONE])
+    });
+    let code = figure("uniform code / online code", code.collect(), true);
+    if let Some(figure) = code {
+        let figure = figure.named(
+            "edge-code",
+            "How short the labels can be told",
+            "Compression of the training labels by the online code of Voita and Titov (2020): larger is easier.",
+        );
+        parts.add("Description length", vec![Block::Figures(vec![figure])]);
+    }
+    parts.add("All layers", vec![Block::Table(layers_table(rows))]);
+}
+
+fn layers_table(rows: &[EdgeLayerRow]) -> Table {
+    let mut columns = vec![Column::text("task")];
+    columns.extend(
+        [
+            "layer", "F1", "low", "high", "gain", "weight", "weight by norm", "random encoder", "control task",
+            "selectivity", "compression",
+        ]
+        .map(Column::number),
+    );
+    let row = |row: &EdgeLayerRow| Row {
+        cells: vec![
+            Cell::text(&row.task).strong(true),
+            Cell::whole(row.layer),
+            share(row.score).with_share(row.score),
+            share(row.score_low),
+            share(row.score_high),
+            Cell::number(row.gain, |gain| minus(&format!("{:+.1} pt", 100.0 * gain))),
+            number(row.weight).with_share(row.weight),
+            number(row.weight_by_norm),
+            share(row.random_encoder),
+            share(row.control),
+            Cell::number(row.selectivity, |value| minus(&format!("{:+.1} pt", 100.0 * value))),
+            number(row.compression),
+        ],
+        head: None,
+    };
+    Table {
+        id: "edge-layers-table".into(),
+        title: "Layers of every task".into(),
+        caption: "Layer 0 is what goes into the first block.".into(),
+        columns,
+        rows: rows.iter().map(row).collect(),
+        ..Table::default()
+    }
+}
+
+fn examples(parts: &mut Parts<'_>, found: &EdgeResults) -> Result<(), RunError> {
+    let Some(rows) = parts.run.rows::<EdgeExampleRow>()? else {
+        return Ok(());
+    };
+    let mut blocks = Vec::new();
+    let histograms: Vec<Figure> = found.tasks.iter().enumerate().filter_map(histogram).collect();
+    if !histograms.is_empty() {
+        blocks.push(Block::Figures(histograms));
+    }
+    let chosen = telling(&rows.all);
+    let probabilities = parts.run.array(PROBABILITIES)?;
+    let traces = match &probabilities {
+        Some(array) if array.shape.len() == 3 && array.shape[0] == rows.all.len() && array.shape[2] == 2 => {
+            let layers = array.shape[1];
+            let trace = |at: &usize| trace(*at, &rows.all[*at], &array.values[at * layers * 2..(at + 1) * layers * 2]);
+            chosen.iter().take(TRACES).filter_map(trace).collect()
+        }
+        _ => Vec::new(),
+    };
+    if !traces.is_empty() {
+        blocks.push(Block::Paragraph(
+            "The probes of two layers are trained apart, so that a change from one layer to the next is of the \
+             encoder and of the probe."
+                .into(),
+        ));
+        blocks.push(Block::Figures(traces));
+    }
+    if !chosen.is_empty() {
+        blocks.push(Block::Table(examples_table(&rows.all, &chosen)));
+    }
+    parts.add("Targets", blocks);
+    Ok(())
+}
+
+/// Targets by the layer from which on they are right.
+fn histogram((at, task): (usize, &EdgeTask)) -> Option<Figure> {
+    let total: u64 = task.stable_from.iter().sum();
+    let last = task.stable_from.len().checked_sub(1).filter(|_| total > 0)?;
+    let bar = |(layer, number): (usize, &u64)| Bar {
+        name: if layer == last { "never".into() } else { format!("layer {layer}") },
+        value: *number as f64 / total as f64,
+        pale: layer == last,
+        ..Bar::default()
+    };
+    let rows: Vec<Bar> = task.stable_from.iter().enumerate().map(bar).collect();
+    let bars = Bars {
+        rows: &rows,
+        axis: Axis::of("share of targets", rows.iter().map(|row| row.value)).with_zero().rounded(5),
+        shape: Shape::Bar,
+        kind: "layer",
+        baseline: None,
+        interval: None,
+        write: percent,
+    };
+    let title = format!("{}: right from which layer on", task.name);
+    Some(bars.draw().named(
+        &format!("edge-stable-{at}"),
+        title,
+        "The probe of this layer and of every layer above is right.",
+    ))
+}
+
+/// Targets that are ambiguous and turn right late, the most turns first; none twice of one text.
+fn telling(rows: &[EdgeExampleRow]) -> Vec<usize> {
+    let turns = |row: &EdgeExampleRow| row.flips > 0 && row.stable_from.is_some();
+    let mut chosen: Vec<usize> = (0..rows.len()).filter(|at| turns(&rows[*at])).collect();
+    chosen.sort_by_key(|at| {
+        let row = &rows[*at];
+        (!row.ambiguous, std::cmp::Reverse(row.stable_from), row.flips, *at)
+    });
+    chosen.truncate(EXAMPLES);
+    chosen
+}
+
+fn named(row: &EdgeExampleRow) -> String {
+    if row.text2.is_empty() {
+        row.text1.clone()
+    } else {
+        format!("{} → {}", row.text1, row.text2)
+    }
+}
+
+fn trace(at: usize, row: &EdgeExampleRow, values: &[f64]) -> Option<Figure> {
+    let line = |name: &str, which: usize| Series {
+        name: name.to_owned(),
+        points: values
+            .chunks_exact(2)
+            .enumerate()
+            .map(|(layer, pair)| Point::new(layer as f64, pair[which]))
+            .collect(),
+        reference: false,
+    };
+    let figure = figure("probability", vec![line(&row.label, 0), line(&row.rival, 1)], true)?;
+    Some(
+        figure
+            .named(
+                &format!("edge-trace-{at}"),
+                format!("{}, line {}: {}", row.task, row.line, named(row)),
+                format!("Solid: {}, which is right. Dashed: the strongest wrong label.", row.label),
+            )
+            .takes(Room::One),
+    )
+}
+
+fn examples_table(rows: &[EdgeExampleRow], chosen: &[usize]) -> Table {
+    let mut columns = vec![Column::text("task"), Column::text("target"), Column::text("label"), Column::text("rival")];
+    columns.extend(["line", "right from layer", "first right", "turns", "expected layer"].map(Column::number));
+    let row = |at: &usize| {
+        let row = &rows[*at];
+        let whole = |value: Option<usize>| Cell::number(value.map(|value| value as f64), |value| format!("{value}"));
+        Row {
+            cells: vec![
+                Cell::text(&row.task),
+                Cell::text(named(row)).strong(true),
+                Cell::text(&row.label),
+                Cell::text(&row.rival),
+                Cell::number(Some(row.line as f64), |value| format!("{value}")),
+                whole(row.stable_from),
+                whole(row.first_right),
+                Cell::whole(row.flips),
+                number(row.expected_layer),
+            ],
+            head: None,
+        }
+    };
+    Table {
+        id: "edge-examples".into(),
+        title: "Targets that are decided on the way".into(),
+        caption: format!(
+            "Ambiguous ones first, then by the layer from which on they are right; up to {EXAMPLES}. All are in {}.",
+            EdgeExampleRow::FILE
+        ),
+        columns,
+        rows: chosen.iter().map(row).collect(),
+        ..Table::default()
+    }
+}

@@ -1,0 +1,136 @@
+//! What the spans of targets say: for labels that follow texts, and for whoever looks at targets one by one.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bertology::data::edge::{Record, Records};
+use sha2::{Digest, Sha256};
+
+use super::{Gathered, LayerStates, Pieces};
+use crate::Error;
+use bertology::LoadedModel;
+
+/// Where a target stands and what its spans are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Line of the file.
+    pub line: u64,
+    /// Words, half-open.
+    pub spans: Vec<Range<usize>>,
+}
+
+/// The targets of a split that were kept, with the words of their spans.
+#[derive(Debug, Default)]
+pub(super) struct SpanTexts {
+    names: Vec<String>,
+    /// `[target][role]`
+    spans: Vec<u32>,
+    roles: usize,
+    places: Vec<Place>,
+    /// SHA-256 of the texts of all records: splits that have it in common are of the same sentences.
+    pub(super) sentences: [u8; 32],
+}
+
+impl SpanTexts {
+    /// Reads a file once more.
+    pub(super) fn read(records: &Records, gathered: &Gathered) -> Result<Self, Error> {
+        let mut texts = Self {
+            roles: 1 + usize::from(gathered.two_spans),
+            ..Self::default()
+        };
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        let mut digest = Sha256::new();
+        let mut number = 0;
+        for record in records.open().map_err(bertology::Error::from)? {
+            let record: Record = record.map_err(bertology::Error::from)?;
+            digest.update(record.text.as_bytes());
+            digest.update([0]);
+            let words: Vec<&str> = record.words().collect();
+            for target in &record.targets {
+                let dropped = gathered.dropped_targets.contains(&number);
+                number += 1;
+                if dropped {
+                    continue;
+                }
+                let spans: Vec<Range<usize>> = [Some(target.span1.clone()), target.span2.clone()]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                for span in &spans {
+                    let text = words.get(span.clone()).unwrap_or_default().join(" ");
+                    // Distinct texts are fewer than targets, which are numbered.
+                    let next = texts.names.len() as u32;
+                    let number = *numbers.entry(text).or_insert_with_key(|text| {
+                        texts.names.push(text.clone());
+                        next
+                    });
+                    texts.spans.push(number);
+                }
+                texts.places.push(Place {
+                    line: record.line,
+                    spans,
+                });
+            }
+        }
+        texts.sentences = digest.finalize().into();
+        Ok(texts)
+    }
+
+    /// The words of a target's spans.
+    pub(super) fn of(&self, target: usize) -> Vec<String> {
+        let spans = &self.spans[target * self.roles..][..self.roles];
+        spans
+            .iter()
+            .map(|name| self.names[*name as usize].clone())
+            .collect()
+    }
+
+    pub(super) fn place(&self, target: usize) -> &Place {
+        &self.places[target]
+    }
+}
+
+/// The words of every piece by themselves as the only layer: no position, no segment, no context.
+#[derive(Debug)]
+pub(super) struct WordStates<'a> {
+    model: &'a LoadedModel,
+    /// Of each stored piece.
+    ids: Vec<u32>,
+}
+
+impl<'a> WordStates<'a> {
+    pub(super) fn new(model: &'a LoadedModel, pieces: &Pieces) -> Self {
+        let ids = (0..pieces.sequences()).flat_map(|sequence| {
+            let ids = pieces.ids(sequence);
+            pieces.positions(sequence).map(|at| ids[at])
+        });
+        Self {
+            model,
+            ids: ids.collect(),
+        }
+    }
+}
+
+impl LayerStates for WordStates<'_> {
+    fn layers(&self) -> usize {
+        1
+    }
+
+    fn hidden(&self) -> usize {
+        self.model.architecture().hidden_size
+    }
+
+    fn pieces(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn gather(&self, pieces: &[u32], out: &mut [f32]) -> Result<(), Error> {
+        let ids: Vec<u32> = pieces
+            .iter()
+            .map(|piece| self.ids[*piece as usize])
+            .collect();
+        let found = self.model.model().word_embeddings(&ids);
+        out.copy_from_slice(&found.map_err(bertology::Error::from)?);
+        Ok(())
+    }
+}
