@@ -267,7 +267,13 @@ pub fn tables(data: &[u8]) {
 pub fn words(data: &[u8]) {
     static FOLDER: LazyLock<Scratch> = LazyLock::new(|| Scratch::with(&[]));
     let (kind, data) = choose(data, 5);
-    let name = ["data.txt", "data.csv", "data.jsonl", "data.json", "questions"][kind];
+    let name = [
+        "data.txt",
+        "data.csv",
+        "data.jsonl",
+        "data.json",
+        "questions",
+    ][kind];
     FOLDER.read(name, data, |path| {
         load(match kind {
             4 => Source::questions(path),
@@ -508,13 +514,11 @@ pub fn run(data: &[u8]) {
     let folder = fixture.scratch.path();
     fixture.scratch.write(name, data);
     bounded(whole + data.len(), || match Run::open(folder) {
-        Ok(run) => {
-            match kind {
-                0 => page(report(&run)),
-                1 => page(join(&[fixture.whole.clone(), run]).map(|joined| joined.document())),
-                _ => page(compare(&fixture.whole, &run).map(|comparison| comparison.document())),
-            }
-        }
+        Ok(run) => match kind {
+            0 => page(report(&run)),
+            1 => page(join(&[fixture.whole.clone(), run]).map(|joined| joined.document())),
+            _ => page(compare(&fixture.whole, &run).map(|comparison| comparison.document())),
+        },
         Err(error) => drop(black_box(error.to_string())),
     });
     fixture.scratch.write(name, bytes);
