@@ -58,6 +58,9 @@ LINES = {
     "distance": f"distance {MODEL} {TREES} {OFTEN}",
     "attention-probe": f"attention-probe {MODEL} --train {INPUTS}/grammar/dev.conllu --limit 80"
     f" --dev {INPUTS}/documents.conllu --dev-limit 20 --epochs 1 {OFTEN}",
+    "edge-data": f"edge-data ud-deps {INPUTS}/few.conllu",
+    "edge-probe": f"edge-probe {MODEL} --train edge-data-whole.jsonl --dev edge-data-whole.jsonl --seeds 2"
+    " --epochs 3 --hidden 16 --random-encoder 1 --resamples 50",
     "survey": f"survey {MODEL} {TREES} {OFTEN} --studies patterns,syntax,cluster",
     "merge": "merge part-1 part-2",
     "demo": "demo",
@@ -66,8 +69,8 @@ LINES = {
     "compare": "compare importance-whole importance-whole",
 }
 # These have nothing to resume.
-AGAIN = {"merge", "demo", "view", "heads", "compare"}
-PAGES = {"view", "heads", "compare"}
+AGAIN = {"merge", "demo", "view", "heads", "compare", "edge-data"}
+ENDINGS = {"view": ".html", "heads": ".html", "compare": ".html", "edge-data": ".jsonl"}
 
 CALLS = (
     "rename renameat renameat2 unlink unlinkat rmdir mkdir mkdirat link linkat write writev pwrite64 ftruncate fsync "
@@ -143,7 +146,7 @@ class Runner:
     def compare(self, whole, output):
         a, b = self.work / whole, self.work / output
         if a.is_file():
-            return "" if a.read_bytes() == b.read_bytes() else "the page is another"
+            return "" if a.read_bytes() == b.read_bytes() else "the file is another"
         left = [path.name for path in b.rglob(".bertology-*")]
         if left:
             return f"left: {' '.join(left)}"
@@ -161,7 +164,7 @@ class Runner:
 def study(runner, name, line, asked, rng):
     """Kills and compares; gives a word about it and the failures."""
     again = name in AGAIN
-    ending = ".html" if name in PAGES else ""
+    ending = ENDINGS.get(name, "")
     whole, output = f"{name}-whole{ending}", f"{name}-killed{ending}"
     runner.remove(whole)
     started = time.monotonic()
@@ -224,6 +227,8 @@ def main():
     work = asked.work.resolve()
     (work / "runs").mkdir(parents=True, exist_ok=True)
     cases.write_inputs(work / "inputs")
+    trees = (work / "inputs/grammar/dev.conllu").read_text().split("\n\n")
+    (work / "inputs/few.conllu").write_text("\n\n".join(trees[:40]) + "\n\n")
     lines = {name: line for name, line in LINES.items() if not asked.only or re.search(asked.only, name)}
     if asked.line:
         command, *rest = asked.line
@@ -232,6 +237,9 @@ def main():
     for number in (1, 2) if "merge" in lines else ():
         runner.remove(f"part-{number}")
         runner.finish(f"{LINES['importance']} --chunk 64 --part {number}/2", f"part-{number}")
+    if "edge-probe" in lines:
+        runner.remove("edge-data-whole.jsonl")
+        runner.finish(LINES["edge-data"], "edge-data-whole.jsonl")
     for name in ("importance", "ablate") if lines.keys() & {"heads", "compare"} else ():
         if not (work / "runs" / f"{name}-whole").exists():
             runner.finish(LINES[name], f"{name}-whole")
