@@ -270,6 +270,11 @@ impl Place {
              entailed: entailed\npartof: train\n",
         )
         .unwrap();
+        fs::write(
+            at("tasks.toml"),
+            "[[task]]\ntrain = \"train.jsonl\"\ndev = \"dev.jsonl\"\n",
+        )
+        .unwrap();
         let vectors: String = ["the", "woman", "faint"]
             .map(|word| format!("{word}{}\n", " 0.5".repeat(100)))
             .concat();
