@@ -64,7 +64,7 @@ LINES = {
     "survey": f"survey {MODEL} {TREES} {OFTEN} --studies patterns,syntax,cluster",
     "merge": "merge part-1 part-2",
     "demo": "demo",
-    "view": f"view {MODEL} --text A\u00a0cat\u00a0sleeps.",
+    "view": f"view {MODEL} A\u00a0cat\u00a0sleeps.",
     "heads": "heads importance-whole ablate-whole",
     "compare": "compare importance-whole importance-whole",
 }
