@@ -32,6 +32,17 @@ def words(text):
     return text.split() if isinstance(text, str) else list(text)
 
 
+def chosen(lines, only, own):
+    """The command lines by name whose names match, or else one of somebody's own: the runs work in a folder of their own."""
+    if own:
+        command, *rest = own
+        return {command: " ".join([command, *(str(Path(a).resolve()) if Path(a).exists() else a for a in rest)])}
+    found = {name: line for name, line in lines.items() if not only or re.search(only, name)}
+    if not found:
+        raise SystemExit(f"no command line has a name like {only}")
+    return found
+
+
 class Table:
     def __init__(self):
         self.cases = []

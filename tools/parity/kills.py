@@ -229,10 +229,7 @@ def main():
     cases.write_inputs(work / "inputs")
     trees = (work / "inputs/grammar/dev.conllu").read_text().split("\n\n")
     (work / "inputs/few.conllu").write_text("\n\n".join(trees[:40]) + "\n\n")
-    lines = {name: line for name, line in LINES.items() if not asked.only or re.search(asked.only, name)}
-    if asked.line:
-        command, *rest = asked.line
-        lines = {command: " ".join([command, *(str(Path(a).resolve()) if Path(a).exists() else a for a in rest)])}
+    lines = cases.chosen(LINES, asked.only, asked.line)
     runner, rng, failed = Runner(asked.binary, work / "runs"), random.Random(asked.seed), 0
     for number in (1, 2) if "merge" in lines else ():
         runner.remove(f"part-{number}")

@@ -140,13 +140,7 @@ def main():
     work = asked.work.resolve()
     (work / "runs").mkdir(parents=True, exist_ok=True)
     cases.write_inputs(work / "inputs")
-    lines = {name: line.split() for name, line in LINES.items() if not asked.only or re.search(asked.only, name)}
-    if asked.line:
-        # The runs work in a folder of their own.
-        command, *rest = asked.line
-        lines = {command: [command, *(str(Path(a).resolve()) if Path(a).exists() else a for a in rest)]}
-    if not lines:
-        raise SystemExit("no study has such a name")
+    lines = {name: line.split() for name, line in cases.chosen(LINES, asked.only, asked.line).items()}
     runner, rng, failures = Runner(asked.binary, work / "runs", asked.verbose), random.Random(asked.seed), 0
     for name, line in lines.items():
         whole = f"{name}-whole"

@@ -27,9 +27,10 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         }
         Error::Hub(error) => of_hub(error),
         Error::Data(error) => of_data(error),
-        Error::NoClassifier { found, .. } if found.contains("LM head") => {
-            Some("plain text is named with --text FILE, and scored without --objective label")
-        }
+        Error::NoClassifier {
+            scored: Some(Objective::CausalLm { .. } | Objective::MaskedLm { .. }),
+            ..
+        } => Some("plain text is named with --text FILE, and scored without --objective label"),
         Error::NoClassifier { .. } => {
             Some("extract, patterns, cluster, view and prune --heads need no head")
         }
@@ -56,7 +57,7 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
              at the encoder",
         ),
         Error::WrongObjective { .. } => Some("--objective chooses it"),
-        Error::OtherData { needs, .. } => of_other_data(needs),
+        Error::OtherData { needs, .. } => of_other_data(*needs),
         Error::LongQuestion { .. } => Some("say --max-length N or --doc-stride N"),
         Error::StrideOfQuestions { .. } => Some("say --doc-stride N in the place of --stride"),
         Error::NoSpecialToken { token: "mask", .. } => Some("say --unmasked"),
@@ -94,29 +95,22 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
 }
 
 /// How data are named that a head is scored on.
-fn of_other_data(needs: &str) -> Option<&'static str> {
-    const OPTIONS: [(Objective, &str); 4] = [
-        (
-            Objective::Tags,
-            "importance, ablate, evaluate, mask and prune take them as --ner FILE",
-        ),
-        (
-            Objective::Answers,
-            "importance, ablate, evaluate, mask and prune take them as --squad FILE",
-        ),
-        (
-            Objective::Labels,
+fn of_other_data(needs: Objective) -> Option<&'static str> {
+    match needs {
+        Objective::Tags => {
+            Some("importance, ablate, evaluate, mask and prune take them as --ner FILE")
+        }
+        Objective::Answers => {
+            Some("importance, ablate, evaluate, mask and prune take them as --squad FILE")
+        }
+        Objective::Labels => Some(
             "name them with --task NAME --data FOLDER, or --data FILE --text-column COLUMN --label-column COLUMN",
         ),
-        (
-            Objective::CausalLm { bos: false },
-            "name them with --text FILE",
-        ),
-    ];
-    let of = OPTIONS
-        .iter()
-        .find(|(objective, _)| objective.data() == needs);
-    of.map(|(_, option)| *option)
+        Objective::CausalLm { .. } | Objective::MaskedLm { .. } => {
+            Some("name them with --text FILE")
+        }
+        _ => None,
+    }
 }
 
 fn of_checkpoint(error: &checkpoint::Error) -> Option<&'static str> {

@@ -193,3 +193,20 @@ pub(crate) fn threads(work: &WorkArgs) -> usize {
 pub(crate) fn failure(error: &Error) -> Failure {
     Failure::found(error.kind(), error, remedy(error))
 }
+
+/// A fault of what is learnt from a model, likewise.
+pub(crate) fn train_failure(error: &bertology_train::Error) -> Failure {
+    use bertology_train::Error as E;
+    use bertology_train::edge::StatesFault;
+    let remedy = match error {
+        E::Study(error) => return failure(error),
+        E::States(StatesFault::AllDropped { .. }) => {
+            Some("say --max-length N or --too-long window")
+        }
+        E::States(StatesFault::Dropped { .. }) => {
+            Some("say --max-length N, --too-long window or --allow-dropped")
+        }
+        _ => None,
+    };
+    Failure::found(error.kind(), error, remedy)
+}

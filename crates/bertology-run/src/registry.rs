@@ -51,7 +51,7 @@ pub const MODEL: &str = "model";
 /// The folder of the word maps that `attention-probe` keeps while it runs.
 pub const MAPS: &str = "maps";
 /// The folder of the hidden states and trainings that `edge-probe` keeps while it runs.
-pub const STATES: &str = "states";
+const STATES: &str = "states";
 /// Start of the names of files that are being written; writers of checkpoints and shards use the same.
 pub const TEMPORARY: &str = ".bertology-";
 /// The file that the process which writes into a folder has locked; gone when that process ends by itself.

@@ -7,6 +7,8 @@ use bertology_error::Kind;
 use bertology_model::HeadId;
 use bertology_tokenizer::TokenizerError;
 
+use crate::objective::Objective;
+
 pub use extract::ExtractError;
 pub use reference::{Place, ReferenceError};
 
@@ -86,6 +88,8 @@ pub enum Error {
         path: PathBuf,
         /// What the model has.
         found: &'static str,
+        /// What that is scored for, if it is scored at all.
+        scored: Option<Objective>,
     },
     /// A regression of several numbers a text.
     #[error(
@@ -166,8 +170,8 @@ pub enum Error {
     },
     /// The data are not what the head is scored on.
     #[error(
-        "{}: these data are {holds}, but the model has {found}, which is scored on {needs}; take such data, or a \
-         checkpoint for these", path.display()
+        "{}: these data are {holds}, but the model has {found}, which is scored on {}; take such data, or a \
+         checkpoint for these", path.display(), needs.data()
     )]
     OtherData {
         /// The data file.
@@ -176,8 +180,8 @@ pub enum Error {
         holds: &'static str,
         /// What the model has.
         found: &'static str,
-        /// What it is scored on.
-        needs: &'static str,
+        /// What it is scored for.
+        needs: Objective,
     },
     /// No sentence has a word that counts.
     #[error("{}: none of the sentences ({sentences}) has a word with a label other than -100", path.display())]

@@ -36,6 +36,7 @@ pub use bertology_tokenizer as tokenizer;
 pub mod drive;
 pub mod input;
 pub mod model;
+pub mod objective;
 pub mod random;
 pub mod studies;
 pub mod watch;
@@ -43,7 +44,7 @@ pub mod watch;
 mod error;
 mod table;
 
-pub use input::{corpus, objective, windows};
+pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, evaluate, extract, importance, left_out, masking,

@@ -25,7 +25,15 @@ const CRATES: &[&str] = &[
 
 /// The rooms of this crate from the ground up.
 const ROOMS: &[&str] = &[
-    "random", "error", "table", "watch", "model", "input", "drive", "studies",
+    "random",
+    "objective",
+    "error",
+    "table",
+    "watch",
+    "model",
+    "input",
+    "drive",
+    "studies",
 ];
 
 /// The studies: one may build on those before it.

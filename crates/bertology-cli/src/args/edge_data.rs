@@ -1,9 +1,13 @@
 //! The options of `bertology edge-data`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bertology::data::edge::Records;
+use bertology::input::spans::{LongRecords, SpanOptions};
+use bertology::input::treebank::InputMode;
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::{InputArg, ModelArgs, threads};
 
@@ -208,9 +212,6 @@ pub(crate) struct EdgeCheckArgs {
     /// The records that a probe would be trained on: labels that they do not have are named.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub(crate) train: Option<PathBuf>,
-    /// Take every target as one of a single span.
-    #[arg(long, help_heading = "Data")]
-    pub(crate) one_span: bool,
     #[command(flatten)]
     pub(crate) reading: EdgeReadingArgs,
     /// Threads; the results do not depend on it [default: all cores].
@@ -218,9 +219,12 @@ pub(crate) struct EdgeCheckArgs {
     pub(crate) threads: Option<NonZeroUsize>,
 }
 
-/// How records become sequences.
-#[derive(Debug, Args)]
+/// How records become sequences, in every command that reads them.
+#[derive(Debug, Args, Serialize)]
 pub(crate) struct EdgeReadingArgs {
+    /// Take every target as one of a single span.
+    #[arg(long, help_heading = "Data")]
+    pub(crate) one_span: bool,
     /// What of a record the model reads; text needs records that keep it.
     #[arg(
         long,
@@ -230,23 +234,54 @@ pub(crate) struct EdgeReadingArgs {
     )]
     pub(crate) input: InputArg,
     /// Longest sequence in tokens, special ones included [default: the model's limit].
-    #[arg(long, value_name = "N", help_heading = "Sequences")]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// What is done with longer records. No span is ever cut.
     #[arg(
         long,
-        value_name = "HOW",
-        default_value = "drop",
+        value_name = "N",
+        alias = "max-seq-length",
         help_heading = "Sequences"
     )]
-    pub(crate) too_long: LongArg,
+    pub(crate) max_length: Option<NonZeroUsize>,
+    /// What is done with longer records; no span is ever cut [default: drop in edge-data check, error in
+    /// edge-probe].
+    #[arg(long, value_name = "HOW", help_heading = "Sequences")]
+    pub(crate) too_long: Option<LongArg>,
     /// Begin with the model's beginning-of-text token [default: yes for GPT-2].
     #[arg(long, value_name = "WHETHER", help_heading = "Sequences")]
     pub(crate) bos: Option<BosArg>,
 }
 
+impl EdgeReadingArgs {
+    /// As options of the library; `otherwise` is the command's own way with long records.
+    pub(crate) fn options(&self, otherwise: LongRecords) -> SpanOptions {
+        SpanOptions {
+            input: match self.input {
+                InputArg::Words => InputMode::Words,
+                InputArg::Text => InputMode::Text,
+            },
+            max_length: self.max_length.map(usize::from),
+            too_long: match self.too_long {
+                None => otherwise,
+                Some(LongArg::Error) => LongRecords::Error,
+                Some(LongArg::Drop) => LongRecords::Drop,
+                Some(LongArg::Window) => LongRecords::Window,
+            },
+            bos: self.bos.map(|bos| bos == BosArg::Yes),
+        }
+    }
+
+    pub(crate) fn records(&self, path: &Path) -> Records {
+        let records = Records::new(path);
+        if self.one_span {
+            records.with_one_span()
+        } else {
+            records
+        }
+    }
+}
+
 /// What is done with records of more tokens than the model reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum LongArg {
     /// Refuse them, naming the line.
     Error,
@@ -257,7 +292,8 @@ pub(crate) enum LongArg {
 }
 
 /// Whether a beginning-of-text token stands before texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum BosArg {
     /// It does.
     Yes,

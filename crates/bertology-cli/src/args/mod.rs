@@ -29,8 +29,8 @@ pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, HeaderArg, ObjectiveArg, SourceArgs};
 pub(crate) use edge_data::{
-    BosArg, ConvertArgs, EdgeCheckArgs, EdgeData, EdgeDataArgs, EdgeReadingArgs, KeepArg, LongArg,
-    PartArg, RootArg, SubtypesArg, UdDepsArgs,
+    ConvertArgs, EdgeCheckArgs, EdgeData, EdgeDataArgs, EdgeReadingArgs, KeepArg, PartArg, RootArg,
+    SubtypesArg, UdDepsArgs,
 };
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};

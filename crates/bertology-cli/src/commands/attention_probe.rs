@@ -27,7 +27,7 @@ use crate::interrupt::{self, Graceful};
 use crate::npy;
 use crate::record::{Clock, Run};
 use crate::run_folder::{self, Earlier, MAPS, RunFolder};
-use crate::session::{self, Opened};
+use crate::session::{self, Opened, train_failure};
 use crate::show::Screen;
 use crate::show::text::{count, plural, seconds};
 use crate::tables::ends;
@@ -108,7 +108,7 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
             let what = format!("keeping the maps of {}", plural(kept, "sentence"));
             return Err(command::interrupted(&what, folder.as_ref()));
         }
-        Err(error) => return Err(failure(&error)),
+        Err(error) => return Err(train_failure(&error)),
     };
     drop(graceful);
     let time = run.clock.lap("probes");
@@ -221,7 +221,7 @@ fn vectors(
     let path = match &args.vectors {
         Some(path) if path.as_os_str() != EMBEDDINGS => path,
         _ => {
-            let vectors = Vectors::embeddings(&opened.model).map_err(|e| failure(&e))?;
+            let vectors = Vectors::embeddings(&opened.model).map_err(|e| train_failure(&e))?;
             let dim = vectors.dim();
             return Ok((vectors, json!({"from": EMBEDDINGS, "dim": dim})));
         }
@@ -234,7 +234,7 @@ fn vectors(
             wanted.extend(sentence.words.iter().map(|word| word.form.to_lowercase()));
         }
     }
-    let found = WordVectors::read(path, &wanted).map_err(|e| failure(&e))?;
+    let found = WordVectors::read(path, &wanted).map_err(|e| train_failure(&e))?;
     let mut digest = Sha256::new();
     let mut words = 0_u64;
     for (word, vector) in found.iter() {
@@ -314,7 +314,7 @@ impl Maps {
         let key = hex(&Sha256::digest(key.to_string().as_bytes()));
         let limit = args.cache_limit.saturating_mul(1 << 20);
         let cache =
-            MapCache::open(&path, &key, options.precision, limit).map_err(|e| failure(&e))?;
+            MapCache::open(&path, &key, options.precision, limit).map_err(|e| train_failure(&e))?;
         Ok(Self {
             cache: Some(cache),
             folder: Some(path),
@@ -334,18 +334,11 @@ impl Maps {
     /// Removes the files unless they are to be kept.
     fn close(self, keep: bool) -> Result<(), Failure> {
         if let (Some(cache), Some(folder), false) = (self.cache, self.folder, keep) {
-            cache.remove().map_err(|e| failure(&e))?;
+            cache.remove().map_err(|e| train_failure(&e))?;
             // Not empty: files of another run, which are not this one's to remove.
             let _ = std::fs::remove_dir(&folder);
         }
         Ok(())
-    }
-}
-
-fn failure(error: &Error) -> Failure {
-    match error {
-        Error::Study(error) => session::failure(error),
-        _ => Failure::found(error.kind(), error, None),
     }
 }
 

@@ -14,7 +14,7 @@ use super::chance::{Comparison, Estimate};
 use super::control::{Control, by_type, majority, shuffled};
 use super::mdl::CodeLength;
 use super::stage::{Judge, Scored, Shop};
-use super::summary::{expected_layer, layer_norms};
+use super::summary::{expected_layer, layer_norms, mean_curve};
 use super::texts::{Place, SpanTexts, WordStates};
 use super::trace::Traces;
 use super::{
@@ -89,8 +89,6 @@ pub struct Options {
     pub score_dev: bool,
     /// Score although more than [`MOST_DROPPED`](super::MOST_DROPPED) of a file's targets are dropped.
     pub allow_dropped: bool,
-    /// Times that sentences are drawn again for intervals.
-    pub resamples: usize,
     /// How the work is spread.
     pub work: Work,
 }
@@ -116,14 +114,10 @@ pub struct TaskOutcome {
     pub slice: Slice,
     /// All labels, in the order of the probes' logits.
     pub vocabulary: Vocabulary,
-    /// Spans of a target.
-    pub roles: usize,
     /// Its files.
     pub files: Vec<Read>,
     /// Which file is scored.
     pub scored_on: &'static str,
-    /// Labels of its targets that the probes cannot give.
-    pub unseen: u64,
     /// How the probes were trained.
     pub settings: Settings,
     /// F1 of the most frequent labels.
@@ -148,12 +142,27 @@ pub struct TaskOutcome {
     pub norms: Vec<f64>,
     /// Every scored target's probabilities over the layers; `None` where they would take too much memory.
     pub traces: Option<Traces>,
-    /// The scored targets.
-    pub split: Split,
+    splits: Splits,
+    /// Of the scored targets.
     texts: SpanTexts,
 }
 
 impl TaskOutcome {
+    /// The scored targets.
+    #[must_use]
+    pub fn split(&self) -> &Split {
+        self.splits.scored(self.scored_on)
+    }
+
+    /// Labels of the scored targets that the probes cannot give.
+    #[must_use]
+    pub fn unseen(&self) -> u64 {
+        let split = self.split();
+        (0..split.targets())
+            .map(|target| u64::from(split.get(target).unknown))
+            .sum()
+    }
+
     /// Where a scored target stands.
     ///
     /// # Panics
@@ -198,11 +207,8 @@ impl Outcome {
     pub fn compare(&self, first: usize, second: usize, resamples: usize) -> Option<Comparison> {
         let tasks = [first, second].map(|task| &self.tasks[task]);
         let layers = tasks.map(|task| -> Option<Vec<f64>> {
-            let of = |probes: &Vec<Scored>| {
-                let scores: Vec<f64> = probes.iter().map(Scored::f1).collect();
-                expected_layer(&scores)
-            };
-            task.given.iter().map(of).collect()
+            let curves = curves(&task.given);
+            curves.iter().map(|curve| expected_layer(curve)).collect()
         });
         let [Some(a), Some(b)] = layers else {
             return None;
@@ -238,15 +244,17 @@ impl TaskOutcome {
     }
 }
 
+/// The score curves of probes, `[seed][layer]`.
+#[must_use]
+pub fn curves(probes: &[Vec<Scored>]) -> Vec<Vec<f64>> {
+    let curve = |probes: &Vec<Scored>| probes.iter().map(Scored::f1).collect();
+    probes.iter().map(curve).collect()
+}
+
 /// E_Δ of the mean curve of all seeds.
 #[must_use]
 pub fn mean_expected_layer(curves: &[Vec<f64>]) -> Option<f64> {
-    let layers = curves.first()?.len();
-    let mean = |layer: usize| {
-        let sum: f64 = curves.iter().map(|curve| curve[layer]).sum();
-        sum / curves.len() as f64
-    };
-    expected_layer(&(0..layers).map(mean).collect::<Vec<_>>())
+    expected_layer(&mean_curve(curves))
 }
 
 /// A task whose files were read.
@@ -278,13 +286,9 @@ pub fn run(
     let own = states_in(folder, 0)?;
     let work = &options.work;
     let store = StateStore::extract(&own, model, &pieces, &options.states, work, watch)?;
-    let threads = match work.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
     let mut shop = Shop {
         folder: own,
-        threads,
+        threads: work.all(),
         stop: watch.stop_signal(),
         watch,
     };
@@ -302,16 +306,14 @@ pub fn run(
         let own = states_in(folder, encoder)?;
         let work = &options.work;
         let store = StateStore::extract(&own, &untrained, &pieces, &states, work, shop.watch)?;
-        for (at, task) in tasks.iter().enumerate() {
-            let outcome = &mut found[at];
-            let splits = Splits::new(&outcome.files, &outcome.vocabulary, &pieces)?;
+        for (at, outcome) in found.iter_mut().enumerate() {
             let plan = plan(outcome.settings, options, &store, one_seed(options));
             let name = format!("{at}-untrained-{encoder}");
-            let suite = shop.train(&name, splits.data(&store), plan)?;
+            let suite = shop.train(&name, outcome.splits.data(&store), plan)?;
             let judge = Judge {
-                split: &outcome.split,
+                split: outcome.split(),
                 vocabulary: &outcome.vocabulary,
-                slice: task.judged.reported(),
+                slice: outcome.slice.clone(),
             };
             let (scored, _) = shop.score(&suite, &judge, false)?;
             outcome.untrained.push(scored);
@@ -382,6 +384,7 @@ fn read<'t>(
 }
 
 /// The splits of a task.
+#[derive(Debug)]
 struct Splits {
     train: Split,
     dev: Split,
@@ -402,6 +405,13 @@ impl Splits {
             dev: dev.ok_or(super::Fault::NoTargets)?,
             test: split("test")?,
         })
+    }
+
+    fn scored(&self, on: &str) -> &Split {
+        match &self.test {
+            Some(test) if on == "test" => test,
+            _ => &self.dev,
+        }
     }
 
     fn data<'a>(&'a self, states: &'a dyn LayerStates) -> Data<'a> {
@@ -460,10 +470,7 @@ fn trained(
         )
     };
     let (of_train, of_scored) = (texts("train")?, texts(scored_on)?);
-    let scored_split = match (&splits.test, scored_on) {
-        (Some(test), "test") => test,
-        _ => &splits.dev,
-    };
+    let scored_split = splits.scored(scored_on);
     let judge = Judge {
         split: scored_split,
         vocabulary: &vocabulary,
@@ -505,10 +512,15 @@ fn trained(
     let (mut drawn, mut control_seen) = (Vec::new(), None);
     if options.controls.control {
         let control = Control::new(&task.name, seed, &splits.train, false)?;
-        let of_dev = texts("dev")?;
-        let train = control.relabel(&splits.train, &|target| of_train.of(target))?;
-        let dev = control.relabel(&splits.dev, &|target| of_dev.of(target))?;
-        let scored = control.relabel(scored_split, &|target| of_scored.of(target))?;
+        let redrawn =
+            |split: &Split, texts: &SpanTexts| control.relabel(split, &|target| texts.of(target));
+        let train = redrawn(&splits.train, &of_train)?;
+        let scored = redrawn(scored_split, &of_scored)?;
+        // Where the development split is the scored one, it is read and drawn already.
+        let dev = match scored_on {
+            "dev" => None,
+            _ => Some(redrawn(&splits.dev, &texts("dev")?)?),
+        };
         let seen = control.seen(
             (&splits.train, &|target| of_train.of(target)),
             (scored_split, &|target| of_scored.of(target)),
@@ -518,7 +530,7 @@ fn trained(
         let data = Data {
             states: store,
             train: &train,
-            dev: &dev,
+            dev: dev.as_ref().unwrap_or(&scored),
         };
         let suite = shop.train(&format!("{at}-control"), data, one())?;
         let judge = Judge {
@@ -543,13 +555,11 @@ fn trained(
     );
     let by_majority = judge.guesses(&vec![most; scored_split.targets()])?.f1();
     let by_type = judge.guesses(&guesses)?.f1();
-    let unseen = |target| u64::from(scored_split.get(target).unknown);
+    let norms = layer_norms(store, scored_split)?;
     Ok(TaskOutcome {
         name: task.name.clone(),
         slice: task.judged.reported(),
-        roles: scored_split.roles(),
         scored_on,
-        unseen: (0..scored_split.targets()).map(unseen).sum(),
         settings,
         majority: by_majority,
         type_majority: by_type,
@@ -560,9 +570,9 @@ fn trained(
         control: drawn,
         control_seen,
         codes,
-        norms: layer_norms(store, scored_split)?,
+        norms,
         traces,
-        split: scored_split.clone(),
+        splits,
         texts: of_scored,
         files,
         vocabulary,

@@ -84,21 +84,25 @@ pub struct Pieces {
 
 /// Texts and their numbers.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     names: Vec<String>,
     numbers: HashMap<String, u32>,
 }
 
 impl Names {
-    fn number(&mut self, name: &str) -> u32 {
+    pub(super) fn number(&mut self, name: &str) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }
-        // Distinct labels are far fewer than 2³².
+        // Distinct ones are fewer than targets, which are numbered.
         let number = self.names.len() as u32;
         self.names.push(name.to_owned());
         self.numbers.insert(name.to_owned(), number);
         number
+    }
+
+    pub(super) fn into_vec(self) -> Vec<String> {
+        self.names
     }
 }
 
@@ -138,12 +142,8 @@ impl Gathering {
             ended: false,
         };
         let mut failure = None;
-        let threads = match work.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
         let read = each(
-            threads,
+            work.all(),
             &mut jobs,
             |_, job: Result<(Vec<Record>, u64), bertology::Error>| {
                 let (records, bytes) = job?;

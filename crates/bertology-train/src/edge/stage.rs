@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology::Watch;
 use bertology::data::edge::Vocabulary;
-use bertology::data::{Cells, Confusion, Slice};
+use bertology::data::{Cells, Confusion, MetricError, Slice, argmax};
 use bertology::watch::Purpose;
 
 use super::mdl::{CodeLength, online_code};
@@ -76,29 +76,31 @@ impl Judge<'_> {
     /// Scores of guesses: the labels given to each target.
     pub(super) fn guesses(&self, guesses: &[Vec<u16>]) -> Result<Cells, Error> {
         let mut scores = Confusion::new(self.vocabulary.clone());
-        let mut logits = vec![-1.0; self.vocabulary.len()];
+        let mut given = vec![false; self.vocabulary.len()];
         for (target, guess) in guesses.iter().enumerate() {
-            logits.fill(-1.0);
+            given.fill(false);
             for label in guess {
-                logits[usize::from(*label)] = 1.0;
+                given[usize::from(*label)] = true;
             }
-            observe(&mut scores, self.split, target, &logits)?;
+            let first = guess.first().map_or(0, |label| usize::from(*label));
+            observe(self.split, target, |labels, unseen| {
+                scores.observe_given(&given, first, labels, unseen)
+            })?;
         }
         Ok(scores.cells(&self.slice))
     }
 }
 
+/// Hands the labels of a target, known and unknown, to what counts it.
 fn observe(
-    scores: &mut Confusion,
     split: &Split,
     target: usize,
-    logits: &[f32],
+    count: impl FnOnce(&[usize], &[&str]) -> Result<(), MetricError>,
 ) -> Result<(), Error> {
     let of = split.get(target);
     let labels: Vec<usize> = of.labels.iter().map(|label| usize::from(*label)).collect();
-    let unseen = vec![UNSEEN; usize::from(of.unknown)];
-    let seen = scores.observe(logits, &labels, &unseen);
-    seen.map_err(|error| bertology::Error::from(error).into())
+    let counted = count(&labels, &vec![UNSEEN; usize::from(of.unknown)]);
+    counted.map_err(|error| bertology::Error::from(error).into())
 }
 
 /// Answers as they come, target by target.
@@ -217,17 +219,14 @@ impl Shop<'_> {
                 if traced {
                     answers.logits[target * classes..][..classes].copy_from_slice(logits);
                 }
-                let told = match output {
-                    Output::Sigmoid => observe(&mut answers.scores, judge.split, target, logits),
+                let scores = &mut answers.scores;
+                let told = observe(judge.split, target, |labels, unseen| match output {
+                    Output::Sigmoid => scores.observe(logits, labels, unseen),
                     Output::Softmax => {
-                        let given = output.given(logits);
-                        let decided: Vec<f32> = given
-                            .iter()
-                            .map(|given| if *given { 1.0 } else { -1.0 })
-                            .collect();
-                        observe(&mut answers.scores, judge.split, target, &decided)
+                        let greatest = argmax(logits)?;
+                        scores.observe_given(&output.given(logits), greatest, labels, unseen)
                     }
-                };
+                });
                 if let Err(failure) = told {
                     answers.failure.get_or_insert(failure);
                 }

@@ -44,6 +44,17 @@ pub fn differential(scores: &[f64]) -> Vec<f64> {
     scores.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
+/// The mean over seeds of curves `[seed][layer]`; empty without any.
+#[must_use]
+pub fn mean_curve(curves: &[Vec<f64>]) -> Vec<f64> {
+    let layers = curves.first().map_or(0, Vec::len);
+    let mean = |layer: usize| {
+        let sum: f64 = curves.iter().map(|curve| curve[layer]).sum();
+        sum / curves.len() as f64
+    };
+    (0..layers).map(mean).collect()
+}
+
 /// E_Δ, of signed differences; `None` where the last score is the first, or there is one score.
 #[must_use]
 pub fn expected_layer(scores: &[f64]) -> Option<f64> {

@@ -52,10 +52,10 @@ impl Output {
 }
 
 /// The first of the highest.
-fn best(logits: &[f32]) -> usize {
+pub(super) fn best<T: PartialOrd>(values: &[T]) -> usize {
     let mut best = 0;
-    for (at, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
+    for (at, value) in values.iter().enumerate() {
+        if *value > values[best] {
             best = at;
         }
     }

@@ -1,14 +1,14 @@
 //! What the spans of targets say: for labels that follow texts, and for whoever looks at targets one by one.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
+use bertology::LoadedModel;
 use bertology::data::edge::{Record, Records};
 use sha2::{Digest, Sha256};
 
+use super::pieces::Names;
 use super::{Gathered, LayerStates, Pieces};
 use crate::Error;
-use bertology::LoadedModel;
 
 /// Where a target stands and what its spans are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl SpanTexts {
             roles: 1 + usize::from(gathered.two_spans),
             ..Self::default()
         };
-        let mut numbers: HashMap<String, u32> = HashMap::new();
+        let mut names = Names::default();
         let mut digest = Sha256::new();
         let mut number = 0;
         for record in records.open().map_err(bertology::Error::from)? {
@@ -58,13 +58,7 @@ impl SpanTexts {
                     .collect();
                 for span in &spans {
                     let text = words.get(span.clone()).unwrap_or_default().join(" ");
-                    // Distinct texts are fewer than targets, which are numbered.
-                    let next = texts.names.len() as u32;
-                    let number = *numbers.entry(text).or_insert_with_key(|text| {
-                        texts.names.push(text.clone());
-                        next
-                    });
-                    texts.spans.push(number);
+                    texts.spans.push(names.number(&text));
                 }
                 texts.places.push(Place {
                     line: record.line,
@@ -72,6 +66,7 @@ impl SpanTexts {
                 });
             }
         }
+        texts.names = names.into_vec();
         texts.sentences = digest.finalize().into();
         Ok(texts)
     }

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tally::best;
 use super::{Output, Split};
 
 /// Targets whose largest layer-average of p̃ is at most this are ambiguous.
@@ -138,7 +139,7 @@ impl Traces {
         let (mut correct, mut truth) = (Vec::new(), Vec::new());
         for layer in 0..self.layers {
             let p = self.probabilities(target, layer);
-            correct.push(highest(&p) == label);
+            correct.push(best(&p) == label);
             truth.push(p[label]);
         }
         Some(Trace::new(&correct, &truth))
@@ -172,7 +173,7 @@ impl Traces {
         for label in labels {
             averages[usize::from(*label)] = f64::NEG_INFINITY;
         }
-        let rival = highest(&averages);
+        let rival = best(&averages);
         averages
             .get(rival)
             .is_some_and(|average| average.is_finite())
@@ -200,16 +201,6 @@ fn normalized(logits: &[f32], output: Output) -> Vec<f64> {
         }
     }
     p
-}
-
-fn highest(values: &[f64]) -> usize {
-    let mut best = 0;
-    for (at, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = at;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl Work {
     }
 
     /// The number of threads meant.
-    pub(crate) fn all(self) -> usize {
+    #[must_use]
+    pub fn all(self) -> usize {
         match self.threads {
             0 => all_threads(),
             threads => threads,

@@ -1,7 +1,7 @@
 //! Data for one model: read, given targets and encoded in constant memory, in file order.
 //!
 //! An *example* is what the model is given at once: a row of the file for labels, a sentence for labels of words; for
-//! language models a window of a document, and for questions one of a text, which is the whole where it fits. See [`crate::input::objective`] for what
+//! language models a window of a document, and for questions one of a text, which is the whole where it fits. See [`crate::objective`] for what
 //! is asked of the model and [`crate::input::windows`] for documents that do not fit.
 
 use std::path::Path;
@@ -14,11 +14,11 @@ use bertology_data::{
 use bertology_model::{PackedBatch, Sequence};
 
 use crate::input::marks::Marks;
-use crate::input::objective::{LOSS, Objective};
 use crate::input::prepare::{Piece, PrepareOptions, Preparer};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::input::target::{Targets, label_map, scored, source_holds};
 use crate::input::windows::TooLong;
+use crate::objective::{LOSS, Objective};
 use crate::{Error, LoadedModel};
 
 pub use crate::input::account::{DocumentCounts, Truncation};
@@ -167,6 +167,7 @@ impl Corpus {
                 return Err(Error::NoClassifier {
                     path: model.checkpoint().folder().to_owned(),
                     found: other.description(),
+                    scored: Objective::of(other),
                 });
             }
         };
@@ -201,23 +202,15 @@ impl Corpus {
         };
         let assumes = labels.assumption() == Some(&Assumption::Booleans);
         let mut booleans = false;
-        let mut reader = source.open()?;
-        let mut marks = Marks::default();
-        while let Some(example) = reader.next() {
-            let example = example?;
+        let (info, marks) = first_reading(&source, &preparer, |example| {
             booleans |= assumes && example.label.as_ref().is_some_and(RawLabel::is_boolean);
-            marks.offer(reader.examples(), || reader.mark());
-            if let Target::Class(class) = labels.target(&example, source.path())?
+            if let Target::Class(class) = labels.target(example, source.path())?
                 && let Some(count) = counts.get_mut(class)
             {
                 *count += 1;
             }
-            if too_long == TooLong::Error {
-                let pieces = preparer.pieces(&example);
-                pieces.map_err(|error| blame(&source, example.line, error))?;
-            }
-        }
-        let info = reader.finish()?;
+            Ok(())
+        })?;
         Ok(Self {
             examples: info.examples,
             info,
@@ -288,8 +281,8 @@ impl Corpus {
     /// Refuses data that the head is not scored on.
     fn check_head(model: &LoadedModel, source: &Source) -> Result<(), Error> {
         let (head, holds) = (&model.architecture().head, source_holds(source));
-        match Objective::of(head).map(Objective::data) {
-            Some(needs) if needs == holds => Ok(()),
+        match Objective::of(head) {
+            Some(needs) if needs.data() == holds => Ok(()),
             Some(needs) => Err(Error::OtherData {
                 path: source.path().to_owned(),
                 holds,
@@ -595,6 +588,27 @@ pub(crate) fn packed(
         });
         wrong.unwrap_or(Error::Model(error))
     })
+}
+
+/// Reads a file once: `see` is shown every example, places to begin at later are marked, and what is longer than may be
+/// is refused where that is an error.
+fn first_reading(
+    source: &Source,
+    preparer: &Preparer,
+    mut see: impl FnMut(&Example) -> Result<(), Error>,
+) -> Result<(DatasetInfo, Marks<Mark>), Error> {
+    let mut reader = source.open()?;
+    let mut marks = Marks::default();
+    while let Some(example) = reader.next() {
+        let example = example?;
+        marks.offer(reader.examples(), || reader.mark());
+        see(&example)?;
+        if preparer.too_long() == TooLong::Error {
+            let pieces = preparer.pieces(&example);
+            pieces.map_err(|error| blame(source, example.line, error))?;
+        }
+    }
+    Ok((reader.finish()?, marks))
 }
 
 fn blame(source: &Source, line: u64, error: impl Into<Error>) -> Error {

@@ -4,7 +4,6 @@
 //! | --- | --- |
 //! | [`supply`] | what does a study ask of an input, whatever it is? |
 //! | [`corpus`] | which examples does a data file give, and what is predicted in each? |
-//! | [`objective`] | labels, next tokens, hidden tokens? |
 //! | [`passages`] | which sequences does a file of texts give? |
 //! | [`treebank`], [`documents`] | and a treebank, by sentences and by documents? |
 //! | [`texts`] | texts from either of the two? |
@@ -24,7 +23,6 @@ pub mod align;
 pub mod corpus;
 pub mod documents;
 pub mod mentions;
-pub mod objective;
 pub mod passages;
 pub mod prepare;
 pub mod spans;

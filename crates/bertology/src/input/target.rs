@@ -7,8 +7,8 @@ use bertology_data::{Example, LabelMap, LabelOrder, Mode, Source};
 use bertology_model::Target;
 use bertology_tokenizer::Tokenizer;
 
-use crate::input::objective::{Hiding, Objective, TokenMasking};
 use crate::input::prepare::{Piece, special};
+use crate::objective::{Hiding, Objective, TokenMasking};
 use crate::random::Draws;
 use crate::{Error, LoadedModel};
 
@@ -66,7 +66,7 @@ impl Targets {
                     path: source.path().to_owned(),
                     holds: source_holds(source),
                     found: head.description(),
-                    needs: objective.data(),
+                    needs: objective,
                 });
             }
         })

@@ -40,8 +40,8 @@ pub use paired::{Paired, sign_test};
 
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
-use crate::input::objective::LOSS;
 use crate::input::supply::Fate;
+use crate::objective::LOSS;
 use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::studies::metric::Metric;
 use crate::watch::{Outcome, Purpose};

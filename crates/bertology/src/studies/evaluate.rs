@@ -14,13 +14,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::{Asked, ExampleItem, Gold, Tagged, Truncation};
-use crate::input::objective::Objective;
 use crate::input::supply::Fate;
+use crate::objective::Objective;
 use crate::studies::metric::Metric;
 use crate::watch::{Outcome, Purpose, Verdict};
 use crate::{Corpus, Error, LoadedModel, Watch};
 
-pub use crate::input::objective::{BITS_PER_BYTE, LOSS, PERPLEXITY, PSEUDO_PERPLEXITY};
+mod masked;
+
+pub use crate::objective::{BITS_PER_BYTE, LOSS, PERPLEXITY, PSEUDO_PERPLEXITY};
+pub(crate) use masked::Factors;
+pub use masked::MaskedModel;
 
 /// Metrics by name, in the order of the reference scripts. Serialises as an object; a metric that
 /// is not a number (a correlation of constants) as `null`.
@@ -506,97 +510,6 @@ impl Evaluation {
     }
 }
 
-/// A model ready for a mask: masked heads taken out of its weights, other factors left for the pass.
-#[derive(Debug, Clone)]
-pub struct MaskedModel {
-    model: LoadedModel,
-    factors: Factors,
-}
-
-/// Factors of heads that a pass applies; none where every head counts as it is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Factors(Option<HeadMask>);
-
-impl MaskedModel {
-    /// Under a mask, if there is one. With `compute_masked` masked heads are computed: their output counts for
-    /// nothing, but they have a gradient.
-    ///
-    /// # Errors
-    /// A mask that does not fit.
-    pub fn new(
-        model: &LoadedModel,
-        mask: Option<&HeadMask>,
-        compute_masked: bool,
-    ) -> Result<Self, Error> {
-        let Some(mask) = mask else {
-            return Ok(Self {
-                model: model.clone(),
-                factors: Factors::default(),
-            });
-        };
-        mask.check(model.model())?;
-        let model = if compute_masked {
-            model.clone()
-        } else {
-            model.without_heads(mask.masked())?
-        };
-        let trivial = model.model().heads().all(|id| mask.get(id) == 1.0);
-        Ok(Self {
-            model,
-            factors: Factors((!trivial).then(|| mask.clone())),
-        })
-    }
-
-    /// What runs.
-    #[must_use]
-    pub fn model(&self) -> &LoadedModel {
-        &self.model
-    }
-
-    pub(crate) fn factors(&self) -> &Factors {
-        &self.factors
-    }
-}
-
-impl Factors {
-    pub(crate) fn get(&self) -> Option<&HeadMask> {
-        self.0.as_ref()
-    }
-
-    /// Refuses a state of another mask.
-    pub(crate) fn agrees(&self, fresh: &Self) -> Result<(), Error> {
-        if self == fresh {
-            return Ok(());
-        }
-        let say = |factors: &Self| match &factors.0 {
-            None => "none".to_owned(),
-            Some(mask) => format!("{:?}", mask.values()),
-        };
-        Error::state_mismatch("the head mask", say(self), say(fresh))
-    }
-}
-
-/// As a file may hold them: layers, heads, values.
-type Written = Option<(usize, usize, Vec<f64>)>;
-
-impl Serialize for Factors {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let written = self.0.as_ref();
-        let written: Written =
-            written.map(|mask| (mask.layers(), mask.heads(), mask.values().to_vec()));
-        written.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Factors {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = Written::deserialize(deserializer)?;
-        let mask =
-            written.map(|(layers, heads, values)| HeadMask::from_values(layers, heads, values));
-        mask.transpose().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
 /// Scores on their way: they can be saved, loaded and continued.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationState {
@@ -609,7 +522,7 @@ impl EvaluationState {
     #[must_use]
     pub fn new(model: &MaskedModel, corpus: &Corpus) -> Self {
         Self {
-            factors: model.factors.clone(),
+            factors: model.factors().clone(),
             tally: Tally::new(Scorer::of(corpus)),
         }
     }

@@ -13,7 +13,7 @@
 //!
 //! An example is a row with its label, or for language models a window with the mean loss over its
 //! predicted tokens, for token classifiers a sentence with the mean loss over its labelled words, for question
-//! answering a window with the loss of its span (see [`crate::input::objective`]); a batch's loss is the mean over its examples, which for
+//! answering a window with the loss of its span (see [`crate::objective`]); a batch's loss is the mean over its examples, which for
 //! windows of equal length is the mean over its tokens, as in `run_prune_gpt.py`.
 //!
 //! `Batch` with one example a batch is `Example` times `n/t`, and so equal after any normalisation.

@@ -3,7 +3,7 @@
 use bertology_data::MetricError;
 use serde::{Deserialize, Serialize};
 
-use crate::input::objective::{LOSS, Objective};
+use crate::objective::{LOSS, Objective};
 use crate::{Corpus, Error};
 
 /// Which way a metric improves.

@@ -15,7 +15,7 @@ use bertology_model::{
 use serde::Serialize;
 
 use crate::drive::{Work, each};
-use crate::input::objective::Objective;
+use crate::objective::Objective;
 use crate::watch::Purpose;
 use crate::{Error, LoadedModel, Watch};
 

@@ -1,19 +1,17 @@
 //! `bertology edge-data check`: records as a model would read them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use bertology::OpenAs;
 use bertology::data::edge::{LabelCounts, Records, Vocabulary};
 use bertology::drive::Work;
-use bertology::input::spans::{LongRecords, SpanAligner, SpanOptions};
-use bertology::input::treebank::InputMode;
-use bertology_train::edge::{Gathering, MOST_DROPPED, StateStore, StatesFault};
-use bertology_train::{Error, Precision};
+use bertology::input::spans::{LongRecords, SpanAligner};
+use bertology_train::Precision;
+use bertology_train::edge::{Gathering, MOST_DROPPED, StateStore};
 use serde_json::json;
 
 use super::{most, numbers};
-use crate::args::{BosArg, EdgeCheckArgs, EdgeReadingArgs, InputArg, LongArg};
+use crate::args::EdgeCheckArgs;
 use crate::commands::Done;
 use crate::failure::Failure;
 use crate::session::{self, Opened};
@@ -23,20 +21,22 @@ use crate::watcher::Watcher;
 
 pub(super) fn run(args: &EdgeCheckArgs, screen: &Screen) -> Result<Done, Failure> {
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
-    let aligner = SpanAligner::new(&opened.model, &options(&args.reading));
+    let aligner = SpanAligner::new(&opened.model, &args.reading.options(LongRecords::Drop));
     let aligner = aligner.map_err(|error| session::failure(&error))?;
     let max_length = aligner.max_length();
     let train = args.train.as_deref();
     let train = train
-        .map(|path| labels(&records(path, args.one_span)))
+        .map(|path| labels(&args.reading.records(path)))
         .transpose()?;
     let mut all = Gathering::new(aligner);
     let work = Work::threads(args.threads.map_or(0, usize::from));
     let mut watcher = Watcher::new(screen);
-    let found = all.read(&records(&args.file, args.one_span), &work, &mut watcher);
-    let found = found.map_err(|error| failure(&error))?;
+    let found = all.read(&args.reading.records(&args.file), &work, &mut watcher);
+    let found = found.map_err(|error| session::train_failure(&error))?;
     screen.stop();
-    let pieces = all.finish().map_err(|error| failure(&error))?;
+    let pieces = all
+        .finish()
+        .map_err(|error| session::train_failure(&error))?;
 
     let (counts, of_file) = (found.counts, found.info.counts);
     let spans = if found.two_spans {
@@ -173,31 +173,6 @@ pub(super) fn run(args: &EdgeCheckArgs, screen: &Screen) -> Result<Done, Failure
     Ok(document.into())
 }
 
-fn options(args: &EdgeReadingArgs) -> SpanOptions {
-    SpanOptions {
-        input: match args.input {
-            InputArg::Words => InputMode::Words,
-            InputArg::Text => InputMode::Text,
-        },
-        max_length: args.max_length.map(usize::from),
-        too_long: match args.too_long {
-            LongArg::Error => LongRecords::Error,
-            LongArg::Drop => LongRecords::Drop,
-            LongArg::Window => LongRecords::Window,
-        },
-        bos: args.bos.map(|bos| bos == BosArg::Yes),
-    }
-}
-
-fn records(path: &Path, one_span: bool) -> Records {
-    let records = Records::new(path);
-    if one_span {
-        records.with_one_span()
-    } else {
-        records
-    }
-}
-
 /// The labels of a file.
 fn labels(records: &Records) -> Result<LabelCounts, Failure> {
     let failed = |error| session::failure(&bertology::Error::from(error));
@@ -206,15 +181,4 @@ fn labels(records: &Records) -> Result<LabelCounts, Failure> {
         labels.add(&record.map_err(failed)?);
     }
     Ok(labels)
-}
-
-fn failure(error: &Error) -> Failure {
-    let remedy = match error {
-        Error::Study(error) => return session::failure(error),
-        Error::States(StatesFault::AllDropped { .. }) => {
-            Some("say --max-length N or --too-long window")
-        }
-        _ => None,
-    };
-    Failure::found(error.kind(), error, remedy)
 }

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use bertology::data::EdgeTask;
-use bertology::input::spans::LongRecords;
 use bertology_train::edge::experiment::Known;
 use bertology_train::edge::{Classifier, LastLayer, LayerZero, Output, Pooling, Profile};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{CacheDtypeArg, InputArg, ModelArgs, NoParts, OutputArgs, ResumeArgs, WorkArgs};
+use crate::args::{
+    CacheDtypeArg, EdgeReadingArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs, WorkArgs,
+};
 
 pub(crate) const ABOUT: &str = "\
 What every layer knows of the structure of sentences: probes of spans, layer by layer.
@@ -75,31 +76,12 @@ pub(crate) struct EdgeProbeArgs {
         help_heading = "Data"
     )]
     pub(crate) labels: LabelsArg,
-    /// Take every target as one of a single span.
-    #[arg(long, help_heading = "Data")]
-    pub(crate) one_span: bool,
     /// Score on --dev although there is a --test, as the papers do.
     #[arg(long, help_heading = "Data")]
     pub(crate) paper_dev: bool,
-    /// What of a record the model reads [default: words].
-    #[arg(long, value_name = "WHAT", help_heading = "Sequences")]
-    pub(crate) input: Option<InputArg>,
-    /// Longest sequence in tokens, special ones included [default: the model's limit].
-    #[arg(
-        long,
-        value_name = "N",
-        alias = "max-seq-length",
-        help_heading = "Sequences"
-    )]
-    pub(crate) max_length: Option<NonZeroUsize>,
-    /// What is done with longer records; no span is ever cut.
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "error",
-        help_heading = "Sequences"
-    )]
-    pub(crate) too_long: LongArg,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) reading: EdgeReadingArgs,
     /// Score although more than 0.5 % of a file's targets are dropped.
     #[arg(long, help_heading = "Sequences")]
     pub(crate) allow_dropped: bool,
@@ -258,16 +240,6 @@ choices! {
         Train => Known::Train,
         /// Those of all files, as in the papers' code.
         All => Known::All,
-    }
-    /// What is done with long records.
-    LongArg -> LongRecords {
-        /// Refuse them, naming the line.
-        #[default]
-        Error => LongRecords::Error,
-        /// Read their beginning; drop and count targets that reach beyond it.
-        Drop => LongRecords::Drop,
-        /// Read as much as there is room for around each target.
-        Window => LongRecords::Window,
     }
     /// How probes are trained.
     ProfileArg -> Profile {

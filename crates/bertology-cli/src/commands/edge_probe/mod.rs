@@ -8,17 +8,17 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use bertology::OpenAs;
-use bertology::input::spans::SpanOptions;
+use bertology::input::spans::LongRecords;
 use bertology_run::studies::edge::{
     EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeScoreRow, PROBABILITIES,
 };
+use bertology_train::Precision;
 use bertology_train::edge::experiment::{self, Controls, Options, Task};
 use bertology_train::edge::{Design, StateOptions};
-use bertology_train::{Error, Precision};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::args::{CacheDtypeArg, InputArg};
+use crate::args::CacheDtypeArg;
 use crate::command;
 use crate::commands::Done;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ use crate::interrupt::{self, Graceful};
 use crate::npy;
 use crate::record::{Clock, Run};
 use crate::run_folder::{self, Earlier, RunFolder};
-use crate::session::{self, Opened};
+use crate::session::{Opened, train_failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
 use crate::watcher::Watcher;
@@ -76,7 +76,7 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
                 folder.as_ref(),
             ));
         }
-        Err(error) => return Err(failure(&error)),
+        Err(error) => return Err(train_failure(&error)),
     };
     drop(graceful);
     let time = run.clock.lap("probes");
@@ -102,7 +102,7 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
         screen.note(&format!(
             "{}: {} are too many to be told one by one",
             task.name,
-            plural(task.split.targets() as u64, "target")
+            plural(task.split().targets() as u64, "target")
         ));
     }
     screen.say(&format!("\n{}", seconds(time)));
@@ -137,15 +137,7 @@ fn options(args: &EdgeProbeArgs) -> Result<Options, Failure> {
             .collect(),
         single: args.single_layers,
         known: args.labels.value(),
-        spans: SpanOptions {
-            input: match args.input {
-                Some(InputArg::Text) => bertology::attention::InputMode::Text,
-                _ => bertology::attention::InputMode::Words,
-            },
-            max_length: args.max_length.map(usize::from),
-            too_long: args.too_long.value(),
-            bos: None,
-        },
+        spans: args.reading.options(LongRecords::Error),
         states: StateOptions {
             precision: match args.cache_dtype {
                 CacheDtypeArg::F16 => Precision::F16,
@@ -168,7 +160,6 @@ fn options(args: &EdgeProbeArgs) -> Result<Options, Failure> {
         },
         score_dev: args.paper_dev,
         allow_dropped: args.allow_dropped,
-        resamples: args.resamples,
         work: command::work(&args.work),
     })
 }
@@ -200,14 +191,7 @@ impl Place {
     }
 
     fn clear(&self) -> Result<(), Failure> {
-        experiment::remove(&self.path, self.untrained).map_err(|error| failure(&error))
-    }
-}
-
-pub(super) fn failure(error: &Error) -> Failure {
-    match error {
-        Error::Study(error) => session::failure(error),
-        _ => Failure::found(error.kind(), error, None),
+        experiment::remove(&self.path, self.untrained).map_err(|error| train_failure(&error))
     }
 }
 

@@ -6,9 +6,9 @@ use bertology_run::studies::edge::{
     EdgeTask,
 };
 use bertology_train::edge::chance::{Estimate, Order, over_seeds, standard_error};
-use bertology_train::edge::experiment::{Outcome, TaskOutcome, mean_expected_layer};
+use bertology_train::edge::experiment::{Outcome, TaskOutcome, curves, mean_expected_layer};
 use bertology_train::edge::summary::{
-    center_of_gravity, expected_layer, gain_divergence, has_gain, norm_corrected,
+    center_of_gravity, expected_layer, gain_divergence, has_gain, mean_curve, norm_corrected,
     uniform_divergence,
 };
 use bertology_train::edge::{DIFFERENCES, Reading, Scored, Stop};
@@ -26,15 +26,18 @@ pub(super) struct Tables {
 }
 
 pub(super) fn results(found: &Outcome, probe: Value, resamples: usize) -> EdgeResults {
+    let tasks: Vec<EdgeTask> = found.tasks.iter().map(|t| task(t, resamples)).collect();
+    // Tasks without a mean layer cannot be ordered by it.
+    let sound = |at: &usize| tasks[*at].guard.is_none();
     let mut order = Vec::new();
-    for first in 0..found.tasks.len() {
-        for second in first + 1..found.tasks.len() {
+    for first in (0..tasks.len()).filter(sound) {
+        for second in (first + 1..tasks.len()).filter(sound) {
             order.extend(compared(found, first, second, resamples));
         }
     }
     EdgeResults {
         probe,
-        tasks: found.tasks.iter().map(|t| task(t, resamples)).collect(),
+        tasks,
         order,
         cache: json!({
             "sequences": found.sequences,
@@ -54,11 +57,7 @@ pub(super) fn probe(outcome: &Outcome) -> Value {
 }
 
 fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> Option<EdgeOrder> {
-    let usable = |task: &TaskOutcome| task.converged() && guard(task).is_none();
     let both = [first, second].map(|at| &found.tasks[at]);
-    if !both.iter().all(|task| usable(task)) {
-        return None;
-    }
     // Of the second less the first, so that a positive number says that the first comes first.
     let difference = found.compare(second, first, resamples)?;
     let seeds = difference.over_seeds;
@@ -75,12 +74,6 @@ fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> O
         },
         ordered: difference.order != Order::Undecided,
     })
-}
-
-/// `[seed][layer]`
-fn curves(probes: &[Vec<Scored>]) -> Vec<Vec<f64>> {
-    let curve = |probes: &Vec<Scored>| probes.iter().map(Scored::f1).collect();
-    probes.iter().map(curve).collect()
 }
 
 fn layers(task: &TaskOutcome) -> usize {
@@ -128,7 +121,7 @@ fn weights(task: &TaskOutcome) -> Option<Vec<Vec<f64>>> {
 }
 
 /// Why there is no mean layer by gain.
-pub(super) fn guard(task: &TaskOutcome) -> Option<String> {
+fn guard(task: &TaskOutcome) -> Option<String> {
     if !cumulative(task) {
         return Some("probes of single layers have no gains from layer to layer".into());
     }
@@ -150,11 +143,7 @@ pub(super) fn guard(task: &TaskOutcome) -> Option<String> {
         Some((high - low) / (2.0 * 1.96))
     };
     let error = standard_error(&gains).or_else(of_sentences).unwrap_or(0.0);
-    let mean = |layer: usize| {
-        curves.iter().map(|curve| curve[layer]).sum::<f64>() / curves.len().max(1) as f64
-    };
-    let mean: Vec<f64> = (0..layers(task)).map(mean).collect();
-    (!has_gain(&mean, error)).then(|| {
+    (!has_gain(&mean_curve(&curves), error)).then(|| {
         "no contextual gain: the score of all layers is not three standard errors above that of layer 0".into()
     })
 }
@@ -189,10 +178,10 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
         name: task.name.clone(),
         judged_by: judged(&task.slice),
         labels: task.vocabulary.len() as u64,
-        spans: task.roles as u64,
+        spans: task.split().roles() as u64,
         splits: Value::Object(files.collect()),
         scored_on: task.scored_on.into(),
-        unseen_labels: task.unseen,
+        unseen_labels: task.unseen(),
         majority: Some(task.majority),
         type_majority: Some(task.type_majority),
         word_only: (!task.words.is_empty())
@@ -211,7 +200,7 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
         stable_from: task
             .traces
             .as_ref()
-            .map(|traces| traces.stable_layers(&task.split))
+            .map(|traces| traces.stable_layers(task.split()))
             .unwrap_or_default(),
         random_encoder: (!task.untrained.is_empty())
             .then(|| quantity(task.untrained.iter().map(top).collect())),
@@ -245,6 +234,7 @@ impl Tables {
     }
 
     fn add_layers(&mut self, task: &TaskOutcome) {
+        let untrained = curves(&task.untrained);
         let curves = curves(&task.given);
         let column = |curves: &[Vec<f64>], layer: usize| -> EdgeQuantity {
             quantity(
@@ -254,7 +244,6 @@ impl Tables {
                     .collect(),
             )
         };
-        let untrained = self::curves(&task.untrained);
         let weights = weights(task).filter(|_| cumulative(task));
         let by_norm: Option<Vec<Vec<f64>>> = weights.as_ref().map(|seeds| {
             let of = |weights: &Vec<f64>| norm_corrected(weights, &task.norms);
@@ -404,13 +393,13 @@ impl Tables {
             return;
         };
         let names = task.vocabulary.names();
-        for target in 0..task.split.targets() {
-            let Some(trace) = traces.trace(&task.split, target) else {
+        for target in 0..task.split().targets() {
+            let Some(trace) = traces.trace(task.split(), target) else {
                 continue;
             };
-            let of = task.split.get(target);
+            let of = task.split().get(target);
             let label = usize::from(of.labels[0]);
-            let rival = traces.rival(&task.split, target);
+            let rival = traces.rival(task.split(), target);
             for layer in 0..traces.layers() {
                 let probabilities = traces.probabilities(target, layer);
                 self.probabilities.push(probabilities[label] as f32);

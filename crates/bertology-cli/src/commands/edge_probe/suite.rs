@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use bertology::data::edge::Records;
 use bertology_train::edge::experiment::Task;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::args::{EdgeProbeArgs, ScoreArg};
 use crate::failure::Failure;
@@ -46,7 +45,7 @@ pub(super) fn tasks(args: &EdgeProbeArgs) -> Result<Vec<Task>, Failure> {
             dev: dev.clone(),
             test: args.test.clone(),
             score: args.score,
-            one_span: args.one_span,
+            one_span: false,
         }],
         _ => {
             return Err(Failure::input(
@@ -71,8 +70,8 @@ pub(super) fn tasks(args: &EdgeProbeArgs) -> Result<Vec<Task>, Failure> {
             )));
         }
         let records = |path: &Path| {
-            let records = Records::new(path);
-            if table.one_span || args.one_span {
+            let records = args.reading.records(path);
+            if table.one_span {
                 records.with_one_span()
             } else {
                 records
@@ -158,14 +157,13 @@ pub(super) fn hashes(tasks: &[Task]) -> Result<Vec<Hashed>, Failure> {
 
 /// One hash of all of them.
 pub(super) fn digest(hashed: &[Hashed]) -> String {
-    let mut digest = Sha256::new();
+    let mut all = Vec::new();
     for task in hashed {
-        digest.update(task.name.as_bytes());
+        all.extend(task.name.as_bytes());
         for file in [Some(&task.train), Some(&task.dev), task.test.as_ref()] {
-            digest.update([0]);
-            digest.update(file.map_or("", |file| file.sha256.as_str()));
+            all.push(0);
+            all.extend(file.map_or("", |file| file.sha256.as_str()).as_bytes());
         }
     }
-    let bytes = digest.finalize();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bertology_run::sha256(&all)
 }

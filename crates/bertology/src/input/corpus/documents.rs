@@ -5,11 +5,11 @@ use bertology_model::Target;
 
 use super::{CorpusOptions, DocumentCounts, ExampleItem, Gold, blame};
 use crate::input::marks::Marks;
-use crate::input::objective::Objective;
 use crate::input::prepare::{DocumentOptions, Piece, Pieces, Preparer, special};
 use crate::input::supply::{Fate, Passage};
 use crate::input::target::Targets;
 use crate::input::windows::{TooLong, Window};
+use crate::objective::Objective;
 use crate::{Error, LoadedModel};
 
 /// How documents become windows with targets.

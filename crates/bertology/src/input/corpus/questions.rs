@@ -7,12 +7,11 @@ use bertology_data::{Answers, Example, Source};
 use bertology_model::Target;
 use bertology_tokenizer::Encoding;
 
-use super::{Corpus, CorpusOptions, ExampleItem, Gold, Scoring, blame};
-use crate::input::marks::Marks;
-use crate::input::objective::Objective;
+use super::{Corpus, CorpusOptions, ExampleItem, Gold, Scoring, first_reading};
 use crate::input::prepare::{Piece, Preparer};
 use crate::input::supply::{Fate, Passage};
 use crate::input::windows::TooLong;
+use crate::objective::Objective;
 use crate::{Error, LoadedModel};
 
 /// Longest sequence of a question and its text, as `run_qa.py`.
@@ -74,22 +73,14 @@ impl Corpus {
             may_lack: false,
             misplaced: 0,
         };
-        let mut reader = source.open()?;
-        let mut marks = Marks::default();
-        while let Some(example) = reader.next() {
-            let example = example?;
-            marks.offer(reader.examples(), || reader.mark());
+        let (info, marks) = first_reading(&source, &preparer, |example| {
             if let Some(answers) = &example.answers {
                 questions.may_lack |= answers.may_lack || answers.given.is_empty();
                 let text = example.pair.as_deref().unwrap_or_default();
                 questions.misplaced += misplaced(text, answers);
             }
-            if too_long == TooLong::Error {
-                let pieces = preparer.pieces(&example);
-                pieces.map_err(|error| blame(&source, example.line, error))?;
-            }
-        }
-        let info = reader.finish()?;
+            Ok(())
+        })?;
         Ok(Self {
             examples: info.examples,
             info,

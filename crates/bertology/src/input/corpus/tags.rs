@@ -7,12 +7,11 @@ use bertology_data::{Example, LabelMap, LabelOrder, RawLabel, Source, TagSet, Ta
 use bertology_model::Target;
 use bertology_tokenizer::Encoding;
 
-use super::{Corpus, CorpusOptions, ExampleItem, Gold, Scoring, blame};
-use crate::input::marks::Marks;
-use crate::input::objective::Objective;
+use super::{Corpus, CorpusOptions, ExampleItem, Gold, Scoring, first_reading};
 use crate::input::prepare::{PrepareOptions, Preparer};
 use crate::input::supply::{Fate, LeftOut, Passage};
 use crate::input::windows::TooLong;
+use crate::objective::Objective;
 use crate::{Error, LoadedModel};
 
 /// What the labels of words mean to a model.
@@ -106,19 +105,11 @@ impl Corpus {
             },
         )?;
         let mut tags = Tags::new(model, &options.label_order)?;
-        let mut reader = source.open()?;
-        let mut marks = Marks::default();
-        while let Some(example) = reader.next() {
-            let example = example?;
-            marks.offer(reader.examples(), || reader.mark());
-            let classes = tags.classes(&example, source.path())?;
+        let (info, marks) = first_reading(&source, &preparer, |example| {
+            let classes = tags.classes(example, source.path())?;
             tags.without_targets += u64::from(classes.iter().flatten().next().is_none());
-            if too_long == TooLong::Error {
-                let pieces = preparer.pieces(&example);
-                pieces.map_err(|error| blame(&source, example.line, error))?;
-            }
-        }
-        let info = reader.finish()?;
+            Ok(())
+        })?;
         if tags.without_targets == info.examples {
             return Err(Error::NoLabelledWord {
                 path: source.path().to_owned(),
