@@ -7,6 +7,7 @@
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`treebank`] | and a treebank? |
 //! | [`patterns`] | does a head look at neighbours, at special tokens, at punctuation, or everywhere? |
+//! | [`cat`] | does attention follow the tree of a program? |
 //! | [`cluster`] | which heads look at the same things? |
 //! | [`syntax`] | which head finds the syntactic heads of words? |
 //! | [`distance`] | how far does a head look? |
@@ -17,6 +18,7 @@
 //! counts. Layers and heads are zero-based. Maps are those of transformers with eager attention in f32; the
 //! paper's released code stored f16, so that its numbers can be repeated to three digits.
 
+pub mod cat;
 pub mod cluster;
 pub mod coref;
 pub mod distance;

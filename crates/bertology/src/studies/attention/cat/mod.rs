@@ -1,0 +1,24 @@
+//! How models of code attend to its structure: the CAT-score (Chen et al. 2022, *CAT-probing*).
+//!
+//! A function's leaves have attention between them, and distances in its tree. The score is the Jaccard index of the
+//! cells with high attention and those with small distance. Most of it is position: neighbours are near in any tree, so
+//! that attention 1/(1 + |i-j|), which knows no structure, scores about a half. Every score therefore stands beside
+//! its controls ([`Measure`]).
+
+mod frame;
+mod masks;
+mod measure;
+mod ranks;
+mod scores;
+mod snippet;
+mod study;
+mod sums;
+
+pub use frame::Choice;
+pub use masks::{Cells, Overlap, Quantile};
+pub use measure::{HeadValues, Measure, Values};
+pub use scores::{
+    CONTROLS, CatScores, Difference, HeadScores, KindScores, LayerScores, Mean, quantiles,
+};
+pub use snippet::{AlignmentCounts, LeafMean, LeafTokens, SnippetItem, Stranger};
+pub use study::{CatLens, CatOptions, CatPart, CatState};
