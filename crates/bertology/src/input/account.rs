@@ -37,6 +37,12 @@ pub struct SequenceCounts {
     pub unpaired: u64,
     /// Left out: nothing to predict.
     pub nothing_to_predict: u64,
+    /// Left out: programs that their grammar cannot read.
+    #[serde(default)]
+    pub with_errors: u64,
+    /// Left out: programs of fewer leaves than are asked for.
+    #[serde(default)]
+    pub too_few_leaves: u64,
 }
 
 impl SequenceCounts {
@@ -55,13 +61,20 @@ impl SequenceCounts {
             LeftOut::Empty => &mut self.empty,
             LeftOut::Unpaired => &mut self.unpaired,
             LeftOut::NothingToPredict => &mut self.nothing_to_predict,
+            LeftOut::WithErrors => &mut self.with_errors,
+            LeftOut::TooFewLeaves { .. } => &mut self.too_few_leaves,
         } += 1;
     }
 
     /// Units left out, for whatever reason.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        self.too_long + self.empty + self.unpaired + self.nothing_to_predict
+        self.too_long
+            + self.empty
+            + self.unpaired
+            + self.nothing_to_predict
+            + self.with_errors
+            + self.too_few_leaves
     }
 
     /// All units so far.
@@ -82,6 +95,8 @@ impl SequenceCounts {
             empty,
             unpaired,
             nothing_to_predict,
+            with_errors,
+            too_few_leaves,
         } = *self;
         let all = [
             sequences,
@@ -92,6 +107,8 @@ impl SequenceCounts {
             empty,
             unpaired,
             nothing_to_predict,
+            with_errors,
+            too_few_leaves,
         ];
         Error::unless_possible(
             all.iter().all(|count| *count <= MOST),
@@ -132,6 +149,8 @@ impl SequenceCounts {
             empty: self.empty + other.empty,
             unpaired: self.unpaired + other.unpaired,
             nothing_to_predict: self.nothing_to_predict + other.nothing_to_predict,
+            with_errors: self.with_errors + other.with_errors,
+            too_few_leaves: self.too_few_leaves + other.too_few_leaves,
         }
     }
 }

@@ -49,6 +49,13 @@ pub enum LeftOut {
     Unpaired,
     /// The loss has nothing to predict in it.
     NothingToPredict,
+    /// A program that its grammar cannot read.
+    WithErrors,
+    /// A program of fewer leaves than are asked for, counted in what the model reads.
+    TooFewLeaves {
+        /// So many.
+        leaves: usize,
+    },
 }
 
 /// The units of an input in order.
