@@ -5,16 +5,20 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use bertology_file::Refusal;
 use sha2::{Digest, Sha256};
+
+use crate::error::DataError;
 
 /// Bytes of a block: so many are read at a time, and the hash of as many as are before it takes about 100 more.
 const BLOCK: usize = 1 << 14;
 
 /// What a file holds, known from the first reading to its end on; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Content(Arc<OnceLock<Vec<Sha256>>>);
+pub struct Content(Arc<OnceLock<Vec<Sha256>>>);
 
 /// Reads a file block by block and hashes it on the way.
 pub(crate) struct BlockReader {
@@ -133,6 +137,51 @@ impl BlockReader {
             digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         )
     }
+}
+
+impl Content {
+    /// A whole file of at most so many bytes, with its SHA-256 in hex; nothing of one that is larger. One that was read
+    /// before must still be what it was then.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`], [`DataError::NotAFile`] and [`DataError::Changed`].
+    pub fn read(&self, path: &Path, most: u64) -> Result<Option<(Vec<u8>, String)>, DataError> {
+        let file = open(path)?;
+        let failed = |source| DataError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if file.metadata().map_err(failed)?.len() > most {
+            return Ok(None);
+        }
+        let mut reader = BlockReader::new(file, self);
+        let mut bytes = Vec::new();
+        let read = (&mut reader).take(most + 1).read_to_end(&mut bytes);
+        match read {
+            // It has grown meanwhile.
+            Ok(read) if read as u64 > most => Ok(None),
+            Ok(_) => {
+                let (_, sha256) = reader.finish();
+                Ok(Some((bytes, sha256)))
+            }
+            Err(_) if reader.changed() => Err(DataError::Changed {
+                path: path.to_owned(),
+            }),
+            Err(source) => Err(failed(source)),
+        }
+    }
+}
+
+/// Opens a file. Every study reads its data again, so that what can be read only once is refused.
+pub(crate) fn open(path: &Path) -> Result<File, DataError> {
+    bertology_file::open(path).map_err(|source| {
+        let path = path.to_owned();
+        match Refusal::of(&source) {
+            Some(Refusal::NotAFile { .. }) => DataError::NotAFile { path },
+            _ => DataError::Io { path, source },
+        }
+    })
 }
 
 impl Read for BlockReader {

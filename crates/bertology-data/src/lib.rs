@@ -64,6 +64,7 @@ mod task;
 mod text;
 
 pub use confusion::{Cells, Confusion, EdgeTask, Slice, Strata};
+pub use content::Content;
 pub use correlation::{kendall, pearson, spearman};
 pub use csv::{CsvError, CsvTable};
 pub use error::{DataError, MetricError};
@@ -73,6 +74,7 @@ pub use example::{
 };
 pub use header::{GuessedHeader, Header};
 pub use labels::{Assumption, LabelMap, LabelOrder};
+pub use line::{Line, LineMark, LineReader};
 pub use metrics::{MetricSet, MetricState, Target, argmax};
 pub use reader::{ExampleReader, Mark};
 pub use source::{DEFAULT_MAX_DOCUMENT_BYTES, DEFAULT_MAX_LINE_BYTES, ReadOptions, Source};

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use bertology_file::Refusal;
 
-use crate::content::{BlockReader, Content};
+use crate::content::{self, BlockReader, Content};
 use crate::error::DataError;
 
 /// Reads a text file line by line. A line ends with LF or CR LF; a lone CR is text. A byte order
 /// mark at the start is dropped. Holds one line at a time, of at most `limit` bytes.
-pub(crate) struct LineReader {
+pub struct LineReader {
     path: PathBuf,
     inner: BlockReader,
     content: Content,
@@ -21,7 +21,7 @@ pub(crate) struct LineReader {
 
 /// A place between two lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct LineMark {
+pub struct LineMark {
     /// Bytes before it.
     byte: u64,
     /// Lines before it.
@@ -29,25 +29,24 @@ pub(crate) struct LineMark {
 }
 
 /// A line without its end.
-pub(crate) struct Line<'a> {
-    pub(crate) text: &'a str,
+#[derive(Debug)]
+pub struct Line<'a> {
+    /// What is before its end.
+    pub text: &'a str,
     /// From 1.
-    pub(crate) number: u64,
+    pub number: u64,
     /// What ended it: LF, CR LF, or nothing at the end of the file.
-    pub(crate) end: &'static str,
+    pub end: &'static str,
 }
 
 impl LineReader {
-    /// A file that was read before must still be what it was then.
-    pub(crate) fn open(path: &Path, limit: usize, content: &Content) -> Result<Self, DataError> {
-        // Every study reads its data again, so that what can be read only once is refused.
-        let file = bertology_file::open(path).map_err(|source| {
-            let path = path.to_owned();
-            match Refusal::of(&source) {
-                Some(Refusal::NotAFile { .. }) => DataError::NotAFile { path },
-                _ => DataError::Io { path, source },
-            }
-        })?;
+    /// Opens a file to read lines of at most `limit` bytes. One that was read before must still be what it was then.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`], [`DataError::NotAFile`].
+    pub fn open(path: &Path, limit: usize, content: &Content) -> Result<Self, DataError> {
+        let file = content::open(path)?;
         Ok(Self {
             path: path.to_owned(),
             inner: BlockReader::new(file, content),
@@ -58,12 +57,15 @@ impl LineReader {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Bytes taken from the file so far, what is buffered included.
-    pub(crate) fn bytes_read(&self) -> u64 {
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
         self.inner.size()
     }
 
@@ -77,7 +79,12 @@ impl LineReader {
     }
 
     /// The next line, or `None` at the end of the file.
-    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, DataError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::LineTooLong`], [`DataError::NulByte`], [`DataError::InvalidUtf8`], [`DataError::Io`] and
+    /// [`DataError::Changed`].
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, DataError> {
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         self.buffer.clear();
         // Room for a byte order mark and CR LF beyond the limit; the exact check comes below.
@@ -137,12 +144,17 @@ impl LineReader {
     }
 
     /// The place behind the last line.
-    pub(crate) fn mark(&self) -> LineMark {
+    #[must_use]
+    pub fn mark(&self) -> LineMark {
         self.at
     }
 
     /// Goes on from a place of the same file; what is before it is not read.
-    pub(crate) fn seek(&mut self, mark: LineMark) -> Result<(), DataError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] and [`DataError::Changed`].
+    pub fn seek(&mut self, mark: LineMark) -> Result<(), DataError> {
         let sought = self.inner.seek(mark.byte);
         sought.map_err(|source| self.failed(source))?;
         self.at = mark;
@@ -151,7 +163,11 @@ impl LineReader {
 
     /// Reads the file to its end (after [`LineReader::seek`] anew from its start); gives its size and its
     /// SHA-256 in hex.
-    pub(crate) fn finish(mut self) -> Result<(u64, String), DataError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] and [`DataError::Changed`].
+    pub fn finish(mut self) -> Result<(u64, String), DataError> {
         if self.inner.sought() {
             return Self::open(&self.path, self.limit, &self.content)?.finish();
         }
