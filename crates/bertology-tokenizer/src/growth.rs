@@ -26,7 +26,7 @@ const SHORT: usize = 1 << 16;
 const PIECE: usize = 4096;
 
 /// The steps of a normalizer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Growth {
     steps: Vec<Step>,
     /// How many times longer all steps together may make a text.
@@ -34,7 +34,7 @@ pub(crate) struct Growth {
 }
 
 /// A step, and what is known of it before it sees a text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Step {
     does: NormalizerWrapper,
     /// What it puts something in the place of.

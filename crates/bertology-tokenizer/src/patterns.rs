@@ -27,7 +27,7 @@ const TIME_A_BYTE: Duration = Duration::from_micros(20);
 const SHORT: usize = 64;
 
 /// A pattern that is tried before the library takes it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     text: String,
     /// With few ways, and with most.

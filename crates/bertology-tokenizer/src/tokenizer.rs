@@ -38,7 +38,7 @@ pub struct Tokenizer {
     files: Vec<PathBuf>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct SpecialIds {
     bos: Option<u32>,
     eos: Option<u32>,
@@ -124,6 +124,27 @@ impl Tokenizer {
             direction,
             core,
         })
+    }
+
+    /// The same tokenizer, for which `</s>` or `[MASK]` written in a text is text like any other: programs hold such
+    /// strings.
+    #[must_use]
+    pub fn without_special_tokens_in_text(&self) -> Self {
+        let mut core = self.core.clone();
+        core.set_encode_special_tokens(true);
+        Self {
+            core,
+            of_words: OnceLock::new(),
+            growth: self.growth.clone(),
+            patterns: self.patterns.clone(),
+            processor: self.processor.clone(),
+            direction: self.direction,
+            segments: self.segments,
+            ids: self.ids.clone(),
+            vocab_size: self.vocab_size,
+            model_max_length: self.model_max_length,
+            files: self.files.clone(),
+        }
     }
 
     /// Encodes a text, or a pair of texts, with its special tokens. `Some("")` is a pair whose

@@ -32,6 +32,10 @@ pub enum Error {
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Programs cannot be read.
+    #[cfg(feature = "code")]
+    #[error(transparent)]
+    Code(#[from] bertology_code::CodeError),
     /// The predictions cannot be scored.
     #[error(transparent)]
     Metric(#[from] MetricError),
@@ -538,6 +542,8 @@ impl Error {
             Self::Hub(error) => error.kind(),
             Self::Tokenizer(error) => error.kind(),
             Self::Data(error) => error.kind(),
+            #[cfg(feature = "code")]
+            Self::Code(error) => error.kind(),
             Self::Metric(error) => error.kind(),
             Self::Model(error) => error.kind(),
             Self::Reference(error) => error.kind(),

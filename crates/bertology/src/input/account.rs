@@ -37,9 +37,12 @@ pub struct SequenceCounts {
     pub unpaired: u64,
     /// Left out: nothing to predict.
     pub nothing_to_predict: u64,
-    /// Left out: programs that their grammar cannot read.
+    /// Left out: programs that are not of their language.
     #[serde(default)]
     pub with_errors: u64,
+    /// Left out: programs that are too large for their parser, or on which it gave up.
+    #[serde(default)]
+    pub not_parsed: u64,
     /// Left out: programs of fewer leaves than are asked for.
     #[serde(default)]
     pub too_few_leaves: u64,
@@ -62,6 +65,7 @@ impl SequenceCounts {
             LeftOut::Unpaired => &mut self.unpaired,
             LeftOut::NothingToPredict => &mut self.nothing_to_predict,
             LeftOut::WithErrors => &mut self.with_errors,
+            LeftOut::NotParsed => &mut self.not_parsed,
             LeftOut::TooFewLeaves { .. } => &mut self.too_few_leaves,
         } += 1;
     }
@@ -74,6 +78,7 @@ impl SequenceCounts {
             + self.unpaired
             + self.nothing_to_predict
             + self.with_errors
+            + self.not_parsed
             + self.too_few_leaves
     }
 
@@ -96,6 +101,7 @@ impl SequenceCounts {
             unpaired,
             nothing_to_predict,
             with_errors,
+            not_parsed,
             too_few_leaves,
         } = *self;
         let all = [
@@ -108,6 +114,7 @@ impl SequenceCounts {
             unpaired,
             nothing_to_predict,
             with_errors,
+            not_parsed,
             too_few_leaves,
         ];
         Error::unless_possible(
@@ -150,6 +157,7 @@ impl SequenceCounts {
             unpaired: self.unpaired + other.unpaired,
             nothing_to_predict: self.nothing_to_predict + other.nothing_to_predict,
             with_errors: self.with_errors + other.with_errors,
+            not_parsed: self.not_parsed + other.not_parsed,
             too_few_leaves: self.too_few_leaves + other.too_few_leaves,
         }
     }

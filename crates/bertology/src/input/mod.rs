@@ -11,6 +11,8 @@
 //! | [`prepare`] | how does a text become sequences: special tokens, cuts, windows? |
 //! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`align`] | which tokens are pieces of which word, leaf or span? |
+//! | `code` | and of the leaves of programs? (feature `code`) |
+//! | [`snippet`] | what is known of a program, and what is attention between its leaves? |
 //! | [`spans`] | and of labelled spans, as probes read them? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`account`] | what became of it all? |
@@ -20,11 +22,14 @@
 
 pub mod account;
 pub mod align;
+#[cfg(feature = "code")]
+pub mod code;
 pub mod corpus;
 pub mod documents;
 pub mod mentions;
 pub mod passages;
 pub mod prepare;
+pub mod snippet;
 pub mod spans;
 pub mod supply;
 pub mod texts;

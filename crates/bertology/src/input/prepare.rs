@@ -511,14 +511,14 @@ pub(crate) fn special(
 }
 
 /// Puts it before a text whose tokenizer did not.
-fn put_bos(encoding: &mut Encoding, bos: u32) {
+pub(crate) fn put_bos(encoding: &mut Encoding, bos: u32) {
     if encoding.ids.first() != Some(&bos) {
         insert(encoding, 0, bos, true);
     }
 }
 
 /// Puts in a token that stands for no characters.
-fn insert(encoding: &mut Encoding, at: usize, id: u32, special: bool) {
+pub(crate) fn insert(encoding: &mut Encoding, at: usize, id: u32, special: bool) {
     encoding.ids.insert(at, id);
     encoding.segment_ids.insert(at, 0);
     encoding.offsets.insert(at, (0, 0));

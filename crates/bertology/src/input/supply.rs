@@ -49,8 +49,10 @@ pub enum LeftOut {
     Unpaired,
     /// The loss has nothing to predict in it.
     NothingToPredict,
-    /// A program that its grammar cannot read.
+    /// A program that is not of its language.
     WithErrors,
+    /// A program that is too large for its parser, or on which it gave up.
+    NotParsed,
     /// A program of fewer leaves than are asked for, counted in what the model reads.
     TooFewLeaves {
         /// So many.

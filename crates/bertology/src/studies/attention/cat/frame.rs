@@ -4,7 +4,7 @@
 use super::masks::{Cells, Mask, Overlap, Quantile};
 use super::measure::{HeadValues, Measure, Values};
 use super::ranks::{RankRoom, Ranks, partial};
-use super::snippet::{SnippetItem, Stranger};
+use crate::input::snippet::{SnippetItem, Stranger};
 use crate::random::Draws;
 
 /// How cells with high attention are chosen.

@@ -10,15 +10,14 @@ mod masks;
 mod measure;
 mod ranks;
 mod scores;
-mod snippet;
 mod study;
 mod sums;
 
+pub use crate::input::snippet::{AlignmentCounts, LeafMean, LeafTokens, SnippetItem, Stranger};
 pub use frame::Choice;
 pub use masks::{Cells, Overlap, Quantile};
 pub use measure::{HeadValues, Measure, Values};
 pub use scores::{
     CONTROLS, CatScores, Difference, HeadScores, KindScores, LayerScores, Mean, quantiles,
 };
-pub use snippet::{AlignmentCounts, LeafMean, LeafTokens, SnippetItem, Stranger};
 pub use study::{CatLens, CatOptions, CatPart, CatState};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::studies::attention::cat::snippet::LeafTokens;
+use crate::input::snippet::LeafTokens;
 
 const AST: [[u16; 8]; 8] = [
     [0, 2, 3, 3, 3, 2, 4, 4],
