@@ -8,7 +8,7 @@ use std::time::Duration;
 use bertology::attention::Supply;
 use bertology::drive::{DEFAULT_CHUNK, Lens, PartState, Progress, Study, Work, drive};
 use bertology::watch::Savable;
-use bertology::{Corpus, Error, LoadedModel, OpenAs};
+use bertology::{Error, LoadedModel, OpenAs};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,11 +19,12 @@ use crate::failure::{Failure, sentence};
 use crate::interrupt::Graceful;
 use crate::parts;
 use crate::record::{Clock, Run};
-use crate::run_folder::{self, Earlier, PREDICTIONS, RunFolder, STATE, STATE_PREDICTIONS};
+use crate::run_folder::{self, Earlier, RunFolder, STATE, STATE_PREDICTIONS};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::plural;
-use crate::watcher::{Predictions, Watcher};
+use crate::told::{Rows, Told};
+use crate::watcher::Watcher;
 
 /// What is a command's own.
 pub(crate) trait StudyCommand: Serialize + Sized {
@@ -85,8 +86,8 @@ pub(crate) trait StudyCommand: Serialize + Sized {
     /// What is counted, in the singular.
     fn unit(&self, input: &Self::Input) -> &'static str;
 
-    /// The labelled examples, or windows, whose predictions are written down.
-    fn predictions<'a>(&self, input: &'a Self::Input) -> Option<&'a Corpus> {
+    /// The rows that are written down of every unit of the first stage.
+    fn told(&self, input: &Self::Input) -> Option<Rows> {
         let _ = input;
         None
     }
@@ -300,12 +301,12 @@ where
         Start::Corpus => {
             args.ready(&input, begun.folder.as_ref(), &begun.stages, screen)?;
             begun.mark()?;
-            begun.open_predictions()?;
+            begun.open_told()?;
             begun.go_through(screen)?;
         }
         Start::Parts(parts) => {
             begun.mark()?;
-            begun.open_predictions()?;
+            begun.open_told()?;
             begun
                 .take_parts(parts)
                 .map_err(|wrong| begun.discard(wrong))?;
@@ -325,7 +326,7 @@ pub(crate) struct Begun<'a, C: StudyCommand> {
     stages: Vec<Stage<'a, C>>,
     /// Of the unfinished predictions so many belong to the state.
     prediction_bytes: Option<u64>,
-    predictions: Option<Predictions>,
+    told: Option<Told>,
     work: Work,
     part: Option<bertology::drive::Part>,
     /// What an earlier run has saved is gone on with.
@@ -409,7 +410,7 @@ where
             folder,
             stages,
             prediction_bytes: bytes,
-            predictions: None,
+            told: None,
             work: work(&args.work),
             part: args.grid.part,
             resumes,
@@ -455,17 +456,16 @@ impl<C: StudyCommand> Begun<'_, C> {
         Ok(begun?)
     }
 
-    fn open_predictions(&mut self) -> Result<(), Failure> {
-        if let (Some(folder), Some(corpus)) = (&self.folder, self.command.predictions(self.input)) {
+    fn open_told(&mut self) -> Result<(), Failure> {
+        if let (Some(folder), Some(rows)) = (&self.folder, self.command.told(self.input)) {
             let path = folder.path().join(STATE_PREDICTIONS);
             // Killed between the last two files, a run has them under their final name.
-            let named = folder.path().join(PREDICTIONS);
+            let named = folder.path().join(rows.file());
             if self.prediction_bytes.is_some() && !path.exists() && named.exists() {
                 std::fs::rename(&named, &path)
                     .map_err(|error| Failure::io("rename", &named, &error))?;
             }
-            let predictions = Predictions::open(&path, corpus, self.prediction_bytes)?;
-            self.predictions = Some(predictions);
+            self.told = Some(Told::open(&path, rows, self.prediction_bytes)?);
         }
         Ok(())
     }
@@ -505,9 +505,10 @@ impl<C: StudyCommand> Begun<'_, C> {
                     Ok(())
                 }
             };
-            let mut watcher = Watcher::new(screen)
-                .of(unit)
-                .predictions(self.predictions.as_mut());
+            if at > 0 {
+                self.told.iter_mut().for_each(Told::close);
+            }
+            let mut watcher = Watcher::new(screen).of(unit).telling(self.told.as_mut());
             if folder.is_some() {
                 watcher = watcher.saving(&mut save);
             }
@@ -540,7 +541,7 @@ impl<C: StudyCommand> Begun<'_, C> {
 
     /// What failed before anything was saved leaves an empty folder.
     pub(crate) fn discard(&mut self, wrong: Failure) -> Failure {
-        self.predictions = None;
+        self.told = None;
         let folder = self.folder.as_ref().filter(|_| self.only_begun);
         let model = self.run.model_folder();
         let removed = folder.map_or(Ok(()), |folder| folder.clear(model));
@@ -564,8 +565,8 @@ impl<C: StudyCommand> Begun<'_, C> {
         if let Some(folder) = &self.folder {
             self.command.gather(self.input, parts.folders(), folder)?;
         }
-        if let Some(predictions) = &mut self.predictions {
-            parts.predictions(predictions)?;
+        if let Some(told) = &mut self.told {
+            parts.told(told)?;
         }
         Ok(())
     }
@@ -573,8 +574,8 @@ impl<C: StudyCommand> Begun<'_, C> {
     /// Writes and shows what was found.
     pub(crate) fn end(mut self, screen: &Screen) -> Result<Done, Failure> {
         let time = self.run.clock.lap(C::LAP);
-        if let (Some(folder), Some(predictions)) = (&self.folder, self.predictions.take()) {
-            predictions.finish(&folder.path().join(PREDICTIONS))?;
+        if let (Some(folder), Some(told)) = (&self.folder, self.told.take()) {
+            told.finish(folder.path())?;
         }
         if let (Some(part), Some(folder)) = (self.part, &self.folder) {
             let states = self.stages.into_iter().map(|stage| {

@@ -21,6 +21,7 @@ mod session;
 mod show;
 mod study;
 mod tables;
+mod told;
 mod watcher;
 
 use std::process::ExitCode;

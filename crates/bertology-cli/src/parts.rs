@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, sentence};
 use crate::record::Run;
-use crate::run_folder::{CHUNKS, Identity, PART, PREDICTIONS, RUN, RunFolder, subject};
-use crate::watcher::Predictions;
+use crate::run_folder::{CHUNKS, Identity, PART, RUN, RunFolder, subject};
+use crate::told::{self, Told};
 
 /// The layout of `part.json` and `chunks.jsonl`.
 const FORMAT: u64 = 1;
@@ -87,7 +87,7 @@ pub(crate) fn write(
     }
     lines.finish()?;
     let mut files = BTreeMap::new();
-    for name in [CHUNKS, PREDICTIONS] {
+    for name in [CHUNKS].into_iter().chain(told::FILES) {
         let path = folder.path().join(name);
         if path.exists() {
             let bytes =
@@ -257,10 +257,10 @@ impl Parts {
         })
     }
 
-    /// The predictions of all parts, one after the other.
-    pub(crate) fn predictions(&self, predictions: &mut Predictions) -> Result<(), Failure> {
+    /// The rows of all parts, one after the other.
+    pub(crate) fn told(&self, told: &mut Told) -> Result<(), Failure> {
         for (folder, record) in self.folders.iter().zip(&self.records) {
-            predictions.append(&record.read(folder, PREDICTIONS)?)?;
+            told.append(&record.read(folder, told.name())?)?;
         }
         Ok(())
     }

@@ -38,6 +38,11 @@ pub trait Watch {
         let _ = outcome;
     }
 
+    /// A program has been measured.
+    fn snippet(&mut self, found: &SnippetMeasures<'_>) {
+        let _ = found;
+    }
+
     /// `state` is what can be saved to go on from here; nothing waits for it and nothing is thrown away.
     /// `Break` ends the study with [`Error::Interrupted`].
     fn safe_point(&mut self, state: &mut dyn Savable) -> ControlFlow<()> {
@@ -111,4 +116,26 @@ pub struct Outcome<'a> {
     pub tokens: usize,
     /// Tokens cut off to fit the maximum length (of a document: told with its first window).
     pub truncated: usize,
+}
+
+/// What was measured of one program.
+#[derive(Debug, Clone, Copy)]
+pub struct SnippetMeasures<'a> {
+    /// Its number in the input, zero-based.
+    pub index: u64,
+    /// Its line, from 1.
+    pub line: u64,
+    /// What it is called, where that is known.
+    pub name: &'a str,
+    /// The name of its language.
+    pub language: &'a str,
+    /// Tokens that the model saw, special ones included.
+    pub tokens: usize,
+    /// Leaves that take part.
+    pub leaves: usize,
+    /// `[layers, measures]`, in the order of [`Measure::ALL`](crate::attention::cat::Measure::ALL); not a number where one
+    /// is not defined.
+    pub measures: &'a [f64],
+    /// Numbers a layer.
+    pub width: usize,
 }

@@ -16,6 +16,7 @@ use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
+use crate::told::Rows;
 use crate::study;
 use crate::tables::write_mask;
 
@@ -77,8 +78,8 @@ impl StudyCommand for EvaluateArgs {
         study::unit(&input.corpus)
     }
 
-    fn predictions<'a>(&self, input: &'a Input) -> Option<&'a Corpus> {
-        Some(&input.corpus)
+    fn told(&self, input: &Input) -> Option<Rows> {
+        Some(Rows::of(&input.corpus))
     }
 
     fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {

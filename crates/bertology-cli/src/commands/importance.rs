@@ -17,6 +17,7 @@ use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::seconds;
+use crate::told::Rows;
 use crate::study;
 use crate::tables::{Scores, grid};
 
@@ -78,8 +79,8 @@ impl StudyCommand for ImportanceArgs {
         study::unit(&input.corpus)
     }
 
-    fn predictions<'a>(&self, input: &'a Input) -> Option<&'a Corpus> {
-        Some(&input.corpus)
+    fn told(&self, input: &Input) -> Option<Rows> {
+        Some(Rows::of(&input.corpus))
     }
 
     fn headline(&self, opened: &Opened, input: &Input) -> Result<String, Failure> {

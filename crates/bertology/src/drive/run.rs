@@ -171,9 +171,7 @@ fn take<S: Study>(
             Fate::Studied((item, part, tokens)) => {
                 let item = &item;
                 let found = Contribution { item, part, tokens };
-                if let Some(outcome) = S::outcome(&found) {
-                    watch.example(&outcome);
-                }
+                S::tell(&found, watch);
                 progress.open().add(Fate::Studied(found))?;
             }
         }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::lens::Lens;
 use crate::Error;
 use crate::input::supply::Fate;
-use crate::watch::{Outcome, Purpose};
+use crate::watch::{Purpose, Watch};
 
 /// What adds up over a corpus. It can be saved, resumed, sent and merged.
 pub trait Study: Serialize + DeserializeOwned + Sized {
@@ -79,10 +79,9 @@ pub trait Study: Serialize + DeserializeOwned + Sized {
         Ok(())
     }
 
-    /// What the model said to one example, for those who look on.
-    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
-        let _ = found;
-        None
+    /// Tells those who look on what was found of one sequence.
+    fn tell(found: &Contribution<'_, Self>, watch: &mut dyn Watch) {
+        let _ = (found, watch);
     }
 
     /// Adds the units that follow, added up apart.

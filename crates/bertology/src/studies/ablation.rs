@@ -44,7 +44,7 @@ use crate::input::supply::Fate;
 use crate::objective::LOSS;
 use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::studies::metric::Metric;
-use crate::watch::{Outcome, Purpose};
+use crate::watch::Purpose;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 use paired::PairedSums;
 
@@ -290,8 +290,8 @@ impl Study for AblationState {
         Ok(())
     }
 
-    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
-        Some(found.part.whole.outcome(found.item, found.tokens))
+    fn tell(found: &Contribution<'_, Self>, watch: &mut dyn Watch) {
+        watch.example(&found.part.whole.outcome(found.item, found.tokens));
     }
 
     fn merge(&mut self, next: Self) -> Result<(), Error> {

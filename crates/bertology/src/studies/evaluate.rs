@@ -593,8 +593,8 @@ impl Study for EvaluationState {
         Ok(())
     }
 
-    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
-        Some(found.part.outcome(found.item, found.tokens))
+    fn tell(found: &Contribution<'_, Self>, watch: &mut dyn Watch) {
+        watch.example(&found.part.outcome(found.item, found.tokens));
     }
 
     fn merge(&mut self, next: Self) -> Result<(), Error> {

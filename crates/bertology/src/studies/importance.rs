@@ -36,7 +36,7 @@ use crate::input::corpus::ExampleItem;
 use crate::input::supply::Fate;
 use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::table::check_finite;
-use crate::watch::{Outcome, Purpose};
+use crate::watch::Purpose;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
 
 /// What is summed before the absolute value is taken; see the [module](self).
@@ -394,8 +394,8 @@ impl Study for ImportanceState {
         Ok(())
     }
 
-    fn outcome<'a>(found: &'a Contribution<'_, Self>) -> Option<Outcome<'a>> {
-        Some(found.part.reply.outcome(found.item, found.tokens))
+    fn tell(found: &Contribution<'_, Self>, watch: &mut dyn Watch) {
+        watch.example(&found.part.reply.outcome(found.item, found.tokens));
     }
 
     /// For batches the first part must end with a whole batch; `Script` has no parts.

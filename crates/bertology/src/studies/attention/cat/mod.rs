@@ -6,18 +6,22 @@
 //! its controls ([`Measure`]).
 
 mod frame;
+mod frequent;
 mod masks;
 mod measure;
 mod ranks;
 mod scores;
+mod shown;
 mod study;
 mod sums;
 
 pub use crate::input::snippet::{AlignmentCounts, LeafMean, LeafTokens, SnippetItem, Stranger};
 pub use frame::Choice;
+pub use frequent::FrequentKinds;
 pub use masks::{Cells, Overlap, Quantile};
 pub use measure::{HeadValues, Measure, Values};
 pub use scores::{
     CONTROLS, CatScores, Difference, HeadScores, KindScores, LayerScores, Mean, quantiles,
 };
+pub use shown::leaf_attention;
 pub use study::{CatLens, CatOptions, CatPart, CatState};

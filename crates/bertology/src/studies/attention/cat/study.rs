@@ -1,6 +1,6 @@
 //! The CAT-score of every layer and head over a corpus: a state that can be saved, continued and merged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bertology_model::{Event, Interests, LayerSite, Sequence};
@@ -14,7 +14,7 @@ use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
 use crate::input::snippet::{AlignmentCounts, LeafMean, SnippetItem};
 use crate::input::supply::Fate;
-use crate::watch::Purpose;
+use crate::watch::{Purpose, SnippetMeasures, Watch};
 use crate::{Error, HeadTable, LoadedModel};
 
 /// What is measured and how.
@@ -29,8 +29,8 @@ pub struct CatOptions {
     pub mean: LeafMean,
     /// Make every row's attention to leaves sum to one.
     pub renormalise: bool,
-    /// Kinds of leaves for [`Measure::Frequent`].
-    pub frequent: Option<BTreeSet<String>>,
+    /// By language, kinds of leaves for [`Measure::Frequent`].
+    pub frequent: BTreeMap<String, BTreeSet<String>>,
     /// Resamples of the bootstrap over snippets.
     pub resamples: u32,
     /// Permutations of leaves.
@@ -47,7 +47,7 @@ impl Default for CatOptions {
             choice: Choice::default(),
             mean: LeafMean::default(),
             renormalise: false,
-            frequent: None,
+            frequent: BTreeMap::new(),
             resamples: 1000,
             permutations: 200,
             seed: 0,
@@ -186,6 +186,21 @@ impl Study for CatState {
         Ok(())
     }
 
+    fn tell(found: &Contribution<'_, Self>, watch: &mut dyn Watch) {
+        let (item, layers) = (found.item, &found.part.found.layers);
+        let measures: Vec<f64> = layers.iter().flat_map(|layer| layer.0).collect();
+        watch.snippet(&SnippetMeasures {
+            index: item.index,
+            line: item.line,
+            name: &item.name,
+            language: &item.language,
+            tokens: found.tokens,
+            leaves: item.leaves(),
+            measures: &measures,
+            width: Measure::ALL.len(),
+        });
+    }
+
     fn merge(&mut self, next: Self) -> Result<(), Error> {
         next.agrees(self)?;
         self.counts = self.counts.and(next.counts);
@@ -279,7 +294,7 @@ impl Lens for CatLens {
 
     fn begin(&self, item: &SnippetItem, _: &Sequence) -> Result<CatPart, Error> {
         item.check()?;
-        let frequent = self.options.frequent.as_ref().map(|kinds| {
+        let frequent = self.options.frequent.get(&item.language).map(|kinds| {
             let of = item.kinds.iter().map(|kind| kinds.contains(kind));
             of.collect::<Vec<bool>>()
         });

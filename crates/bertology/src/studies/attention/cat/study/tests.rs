@@ -24,6 +24,7 @@ fn item(index: u64) -> SnippetItem {
     let line = |i: usize, j: usize| i.abs_diff(j) as u16;
     SnippetItem {
         index,
+        language: "toy".into(),
         kinds: (0..LEAVES)
             .map(|at| if at % 4 == 0 { "name" } else { "sign" }.into())
             .collect(),
@@ -53,7 +54,7 @@ fn options() -> CatOptions {
     CatOptions {
         resamples: 50,
         permutations: 39,
-        frequent: Some(["sign".to_owned()].into()),
+        frequent: [("toy".to_owned(), ["sign".to_owned()].into())].into(),
         ..CatOptions::default()
     }
 }
