@@ -265,6 +265,7 @@ def seeds():
         yield "npy", path.read_bytes()
 
     yield from states()
+    yield from programs()
 
     folders = sorted(path for path in (ROOT / "crates/bertology-run/tests/folders").iterdir())
     for which, folder in enumerate(folders):
@@ -297,6 +298,21 @@ def states():
                     for which in range(7):
                         yield "states", bytes([which]) + json.dumps(part).encode()
                 parts.extend(part.values() if isinstance(part, dict) else part)
+
+
+def programs():
+    """Every language's file, read in each way; a few files of functions."""
+    # As the table of languages has them.
+    names = ["till.c", "till.cpp", "till.go", "Till.java", "till.js", "till.php", "shop.py", "till.rb", "till.rs", "till.ts",
+             "till.tsx"]
+    texts = {name: read(f"crates/bertology-code/tests/fixtures/{name}") for name in names}
+    for kind, (name, text) in enumerate(texts.items()):
+        for way in range(6):
+            yield "code", bytes([kind, way, way % 3]) + text
+        yield "functions", bytes([kind]) + text
+    lines = [{"code": "def f(x): return x", "language": "python", "code_tokens": ["def", "f"], "func_name": "f"},
+             {"original_string": "int f() {}", "language": "Java", "x": float("nan")}, {"function": "a", "language": "go"}]
+    yield "functions", bytes([len(names)]) + b"\r\n\n".join(json.dumps(line).encode() for line in lines)
 
 
 def main():

@@ -4,10 +4,12 @@
 //! nor more than two seconds (`run.py`, which runs the targets, sets the last).
 
 mod memory;
+mod programs;
 mod readers;
 mod scratch;
 mod tiny;
 
+pub use programs::{code, functions};
 pub use readers::{
     config, corpora, glue, index, npy, pickle_file, pickle_program, records, reference, run,
     safetensors, states, tables, tokenizer, treebank, words,

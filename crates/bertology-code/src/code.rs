@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::CodeError;
+use crate::functions::files;
 use crate::language::Language;
-use crate::syntax::Syntax;
+use crate::syntax::{DEFAULT_MAX_BYTES, Function, Syntax};
 
 /// A function (or whatever else is studied at once), before it is parsed.
 #[derive(Debug, Clone)]
@@ -40,6 +42,35 @@ impl Code {
             text: text.into(),
             tokens: None,
             syntax: None,
+        }
+    }
+
+    /// A whole source file of at most [`DEFAULT_MAX_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// [`CodeError::UnknownExtension`] without a language for a name that says none, [`CodeError::NotUtf8`],
+    /// [`CodeError::Refused`] of a larger one, and [`CodeError::Data`].
+    pub fn of_file(path: &Path, language: Option<&'static Language>) -> Result<Self, CodeError> {
+        let language = files::language_of(path, language)?;
+        let text = files::read(path, DEFAULT_MAX_BYTES)?;
+        Ok(Self {
+            path: path.into(),
+            ..Self::new(language, text)
+        })
+    }
+
+    /// One of its functions, with its part of the tree.
+    #[must_use]
+    pub fn cut(&self, syntax: &Syntax, function: &Function) -> Self {
+        let before = self.text.get(..function.range.start).unwrap_or_default();
+        let part = self.text.get(function.range.clone());
+        Self {
+            line: self.line + before.matches('\n').count() as u64,
+            name: function.path.clone(),
+            syntax: Some(syntax.below(function.node)),
+            path: self.path.clone(),
+            ..Self::new(self.language, part.unwrap_or_default())
         }
     }
 

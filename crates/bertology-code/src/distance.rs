@@ -7,7 +7,7 @@ use crate::graph::{Graph, GraphKind};
 pub const MAX_ROWS: usize = 1 << 12;
 
 /// The most nodes that the searches from all leaves may come by: a few seconds' work.
-const MAX_VISITS: u64 = 1 << 30;
+const MAX_VISITS: u64 = 1 << 29;
 
 /// Distances between leaves.
 ///

@@ -1,6 +1,6 @@
 //! Which functions a file or a folder holds.
 
-mod files;
+pub(crate) mod files;
 mod line;
 mod passed;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::code::Code;
-use crate::error::{CodeError, Refusal};
+use crate::error::CodeError;
 use crate::language::Language;
 use crate::syntax::{DEFAULT_MAX_BYTES, Syntax, Wrapping};
 
@@ -413,8 +413,7 @@ impl FunctionReader {
         };
         let Some((bytes, _)) = file.content.read(&file.path, self.most())? else {
             if alone {
-                let bytes = std::fs::metadata(&file.path).map_or(limit + 1, |of| of.len() as usize);
-                return Err(refused(Refusal::TooLarge { bytes, limit }));
+                return Err(files::too_large(&file.path, limit));
             }
             self.counts.pass(Passed::TooLarge, &file.path, 1);
             return Ok(VecDeque::new());
@@ -435,25 +434,17 @@ impl FunctionReader {
                 return Ok(VecDeque::new());
             }
         };
-        let (mut line, mut counted) = (1_u64, 0);
-        let found = syntax.functions(&text).into_iter();
+        let whole = Code {
+            path: file.path.clone(),
+            ..Code::new(language, text)
+        };
+        let found = syntax.functions(&whole.text).into_iter();
         let outermost = found.filter(|function| function.outermost);
         let found: VecDeque<Code> = outermost
             .enumerate()
-            .map(|(number, function)| {
-                let between = text.get(counted..function.range.start);
-                line += between.unwrap_or_default().matches('\n').count() as u64;
-                counted = function.range.start;
-                Code {
-                    index: index + number as u64,
-                    path: file.path.clone(),
-                    line,
-                    name: function.path,
-                    language,
-                    text: text.get(function.range).unwrap_or_default().to_owned(),
-                    tokens: None,
-                    syntax: Some(syntax.below(function.node)),
-                }
+            .map(|(number, function)| Code {
+                index: index + number as u64,
+                ..whole.cut(&syntax, &function)
             })
             .collect();
         if found.is_empty() {

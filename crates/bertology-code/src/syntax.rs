@@ -13,8 +13,16 @@ use crate::language::{COMMENT, DROPPED, FLOW, FUNCTION, Language, NAMED, SCOPE};
 /// The longest text that is parsed unless a [`Reading`](crate::Reading) says otherwise: 1 MiB.
 pub const DEFAULT_MAX_BYTES: usize = 1 << 20;
 
-/// No text is longer, whatever is asked: places are of 32 bits, and a node of the parser takes some forty bytes.
-const MOST_BYTES: usize = 1 << 28;
+/// No text is longer, whatever is asked: the parser's own stack grows with it.
+const MOST_BYTES: usize = 1 << 24;
+
+/// Room on the stack for each byte of the text. The parser lets go of what it gave up by calling itself, once for each
+/// token that was open (112 bytes each): text that is no program could end the whole process.
+const STACK_PER_BYTE: usize = 256;
+
+/// Texts up to here are parsed where they are, which wants a megabyte of the stack; longer ones on one of their own, of
+/// which only what is used takes memory.
+const SHORT: usize = 1 << 12;
 
 /// Bytes given to the parser at once. It asks again for what it reads again, so that what it asks for is a measure of
 /// its work.
@@ -24,7 +32,7 @@ const CHUNK: usize = 1 << 12;
 /// whose quotation marks never close may be read from each of them to its end.
 const SPARE_CHUNKS: u64 = 1 << 12;
 
-/// Operations that the parser may take for each byte. A text without faults takes one or two.
+/// Operations that the parser may take for each byte. Programs take up to three.
 const OPERATIONS: u64 = 32;
 
 /// So many it takes between two questions whether it is to go on.
@@ -139,7 +147,7 @@ impl Syntax {
                 &whole
             }
         };
-        let tree = parse(language, all).ok_or(given_up)?;
+        let tree = parse_with_room(language, all).ok_or(given_up)?;
         Ok(Self::of_tree(
             language,
             &tree,
@@ -380,6 +388,18 @@ pub struct Function {
     pub path: Option<String>,
     /// Whether it is in no other function.
     pub outermost: bool,
+}
+
+fn parse_with_room(language: &'static Language, text: &str) -> Option<tree_sitter::Tree> {
+    if text.len() <= SHORT {
+        return parse(language, text);
+    }
+    let room = (1 << 20) + STACK_PER_BYTE * text.len();
+    std::thread::scope(|scope| {
+        let large = std::thread::Builder::new().stack_size(room);
+        let parser = large.spawn_scoped(scope, || parse(language, text));
+        parser.ok()?.join().ok()?
+    })
 }
 
 fn parse(language: &'static Language, text: &str) -> Option<tree_sitter::Tree> {

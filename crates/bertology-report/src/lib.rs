@@ -11,6 +11,7 @@
 //! | [`viewer`] | the attention of one text, head by head |
 //! | [`report()`] | one run: figures and tables of whatever its command computes |
 //! | [`join`] | all that several runs say of each head of one model |
+//! | [`CodeTree`] | the tree of a program, as a figure alone |
 //! | [`compare()`] | two runs of one command, head by head |
 //!
 //! The last three read run folders ([`bertology_run::Run`]) and give a [`Document`]: text, tables and figures that are whole
@@ -33,6 +34,6 @@ mod report;
 pub use compare::{Comparison, Shift, compare};
 pub use document::Document;
 pub use error::Error;
-pub use figure::Figure;
+pub use figure::{CodeLeaf, CodeNode, CodeTree, Figure, MOST_LEAVES, MOST_LEVELS};
 pub use heads::{Joined, join};
 pub use report::report;

@@ -15,6 +15,7 @@ const CRATES: &[&str] = &[
     "bertology-tokenizer",
     "bertology-hub",
     "bertology-data",
+    "bertology-code",
     "bertology-model",
     "bertology",
     "bertology-train",

@@ -133,6 +133,10 @@ pub(crate) enum Command {
     /// The attention of a text as a page for the browser.
     #[command(long_about = view::ABOUT)]
     View(Box<ViewArgs>),
+    /// The tree of a program, its tokens and how far they are from each other: to look at.
+    #[cfg(feature = "code")]
+    #[command(long_about = crate::commands::cat_tree::ABOUT)]
+    CatTree(Box<crate::commands::cat_tree::CatTreeArgs>),
     /// Several studies of a treebank in one pass, a run folder each.
     Survey(Box<SurveyArgs>),
     /// Put the parts of a run (--part K/N) together.

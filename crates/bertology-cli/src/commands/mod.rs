@@ -15,7 +15,7 @@ macro_rules! commands {
     (
         ($start:ident, $screen:ident)
         studies { $($study:ident $module:ident,)* }
-        others { $($other:pat => $run:expr,)* }
+        others { $($(#[$meta:meta])* $other:pat => $run:expr,)* }
     ) => {
         $(pub(crate) mod $module;)*
 
@@ -27,7 +27,7 @@ macro_rules! commands {
         ) -> Result<Done, Failure> {
             match command {
                 $(Command::$study(args) => command::run(*args, $start, $screen),)*
-                $($other => $run,)*
+                $($(#[$meta])* $other => $run,)*
             }
         }
 
@@ -68,6 +68,8 @@ commands! {
         Command::Inspect(args) => inspect::run(args, screen),
         Command::Verify(args) => verify::run(args, screen),
         Command::View(args) => view::run(*args, screen),
+        #[cfg(feature = "code")]
+        Command::CatTree(args) => cat_tree::run(&args, screen),
         Command::Report(args) => report::run(&args, screen),
         Command::Heads(args) => heads::run(&args, screen),
         Command::Compare(args) => compare::run(&args, screen),
@@ -76,6 +78,8 @@ commands! {
 }
 
 pub(crate) mod attention_probe;
+#[cfg(feature = "code")]
+pub(crate) mod cat_tree;
 pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod edge_data;

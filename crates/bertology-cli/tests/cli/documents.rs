@@ -253,6 +253,16 @@ impl Place {
         }
         fs::write(at("reviews.csv"), reviews).unwrap();
         fs::write(at("x.jsonl"), objects).unwrap();
+        fs::write(
+            at("till.py"),
+            "def first(x):\n    return x\n\n\nclass Till:\n    def pay(self, prices):\n        return sum(prices)\n",
+        )
+        .unwrap();
+        fs::write(
+            at("functions.jsonl"),
+            "{\"language\": \"go\", \"code\": \"func f() {}\"}\n{\"language\": \"python\", \"code\": \"f(x)\"}\n",
+        )
+        .unwrap();
         // Corpora that become records of labelled spans: one example each, and eight of SemEval.
         let relation = |id| format!("{id}\t\"A <e1>fire</e1> from a <e2>wire</e2>.\"\nOther\n\n");
         let relations: String = (1..9).map(relation).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bertology_data::{Content, DataError};
 
 use super::{Passed, PassedOver};
-use crate::error::CodeError;
+use crate::error::{CodeError, Refusal};
 use crate::language::Language;
 
 /// What a file holds.
@@ -36,21 +36,42 @@ impl CodeFile {
     }
 }
 
+/// The language of a source file. Whoever says one knows better than the name: C++ stands in files that end in `.h`.
+pub(crate) fn language_of(
+    path: &Path,
+    said: Option<&'static Language>,
+) -> Result<&'static Language, CodeError> {
+    let found = said.or_else(|| Language::of_path(path));
+    found.ok_or_else(|| CodeError::UnknownExtension {
+        path: path.to_owned(),
+        known: Language::names(),
+    })
+}
+
+/// The text of a source file that is the only one.
+pub(crate) fn read(path: &Path, limit: usize) -> Result<String, CodeError> {
+    match Content::default().read(path, limit as u64)? {
+        Some((bytes, _)) => text(path, bytes),
+        None => Err(too_large(path, limit)),
+    }
+}
+
+/// A source file that is not read for its size.
+pub(super) fn too_large(path: &Path, limit: usize) -> CodeError {
+    let bytes = fs::metadata(path).map_or(limit + 1, |of| of.len() as usize);
+    CodeError::Refused {
+        path: path.to_owned(),
+        line: 1,
+        refusal: Refusal::TooLarge { bytes, limit },
+    }
+}
+
 /// A file that was named.
 pub(super) fn one(path: &Path, language: Option<&'static Language>) -> Result<CodeFile, CodeError> {
     let end = path.extension().and_then(|end| end.to_str());
     let form = match end.map(str::to_lowercase).as_deref() {
         Some("jsonl" | "ndjson" | "json") => Form::Lines,
-        // Whoever says a language knows better than the name: C++ stands in files that end in `.h`.
-        _ => match language.or_else(|| Language::of_path(path)) {
-            Some(language) => Form::Source(language),
-            None => {
-                return Err(CodeError::UnknownExtension {
-                    path: path.to_owned(),
-                    known: Language::names(),
-                });
-            }
-        },
+        _ => Form::Source(language_of(path, language)?),
     };
     Ok(CodeFile::new(path, form))
 }

@@ -265,7 +265,8 @@ language! {
         strings: &["string", "encapsed_string"],
         string_parts: &["string_content", "escape_sequence", "nowdoc_string"],
         legacy_strings: LegacyStrings::Expanded,
-        flow: &["identifier"],
+        // A variable is a `variable_name` with a `name` in it, to which data flow does not apply.
+        flow: &[],
         docstrings: false,
         // A method is none outside of a class, and without a tag all is text between programs.
         wrapper: Some(Wrapper {

@@ -7,6 +7,7 @@
 
 mod axis;
 mod bars;
+mod code_tree;
 mod dots;
 mod heat;
 mod lines;
@@ -17,6 +18,7 @@ mod svg;
 
 pub(crate) use axis::{Axis, ticks};
 pub(crate) use bars::{Bar, Bars, Shape};
+pub use code_tree::{CodeLeaf, CodeNode, CodeTree, MOST_LEAVES, MOST_LEVELS};
 pub(crate) use dots::Dots;
 pub(crate) use heat::{Heat, Scale};
 pub(crate) use lines::{Chosen, Lines, Point, Series};
