@@ -26,6 +26,8 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
             of_checkpoint(error)
         }
         Error::Hub(error) => of_hub(error),
+        #[cfg(feature = "code")]
+        Error::Code(error) => of_code(error),
         Error::Data(error) => of_data(error),
         Error::NoClassifier {
             scored: Some(Objective::CausalLm { .. } | Objective::MaskedLm { .. }),
@@ -90,6 +92,24 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::MapsTooLarge { .. } => {
             Some("say --max-length N --too-long cut, --rows N or --memory GIB")
         }
+        _ => None,
+    }
+}
+
+#[cfg(feature = "code")]
+fn of_code(error: &bertology_code::CodeError) -> Option<&'static str> {
+    use bertology_code::{CodeError as E, LineFault, Refusal};
+    match error {
+        E::UnknownExtension { .. }
+        | E::Line {
+            fault: LineFault::NoLanguage | LineFault::UnknownLanguage { .. },
+            ..
+        } => Some("--language NAME says it"),
+        E::Refused { refusal, .. } => match refusal {
+            Refusal::Faulty { .. } => Some("--keep-errors takes it all the same"),
+            Refusal::NoTokens => Some("say another --input"),
+            _ => None,
+        },
         _ => None,
     }
 }

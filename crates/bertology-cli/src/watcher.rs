@@ -61,6 +61,7 @@ impl<'a> Watcher<'a> {
             "example" => "examples",
             "window" => "windows",
             "question" => "questions",
+            "function" => "functions",
             other => other,
         };
         self

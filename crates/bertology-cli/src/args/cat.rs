@@ -52,7 +52,12 @@ pub(crate) struct CodeArgs {
     )]
     pub(crate) min_leaves: usize,
     /// Whether leaves that the model does not read stay in chain and flow.
-    #[arg(long, value_name = "HOW", default_value = "keep", help_heading = "Tree")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "keep",
+        help_heading = "Tree"
+    )]
     pub(crate) tail: TailArg,
     /// What a token with characters of several leaves counts for.
     #[arg(
@@ -170,7 +175,12 @@ pub(crate) struct CatOwn {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub(crate) resamples: u32,
     /// Of all that is drawn.
-    #[arg(long, value_name = "N", default_value_t = 42, help_heading = "Controls")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 42,
+        help_heading = "Controls"
+    )]
     pub(crate) seed: u64,
     /// A score of the model elsewhere, to stand beside its own on the page (bleu=19.3); may be repeated.
     #[arg(long, value_name = "NAME=SCORE", help_heading = "Output")]
@@ -292,7 +302,10 @@ mod tests {
 
     #[test]
     fn fractions_are_exact() {
-        let parse = |text: &str| text.parse::<FractionArg>().map(|f| (f.numerator, f.denominator));
+        let parse = |text: &str| {
+            text.parse::<FractionArg>()
+                .map(|f| (f.numerator, f.denominator))
+        };
         assert_eq!(parse("3/4"), Ok((3, 4)));
         assert_eq!(parse("0.75"), Ok((75, 100)));
         assert_eq!(parse(".5"), Ok((5, 10)));

@@ -1,8 +1,6 @@
 //! How programs become leaves, and sequences of a model.
 
-use bertology_code::{
-    Docstrings, Faulty, GraphKind, InputMode, Language, Reading, Strings,
-};
+use bertology_code::{Docstrings, Faulty, GraphKind, InputMode, Language, Reading, Strings};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 

@@ -1,7 +1,11 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
 mod attention_probe;
+#[cfg(feature = "code")]
+pub(crate) mod cat;
 mod cluster;
+#[cfg(feature = "code")]
+pub(crate) mod code;
 mod data;
 mod edge_data;
 mod extract;
@@ -133,6 +137,10 @@ pub(crate) enum Command {
     /// The attention of a text as a page for the browser.
     #[command(long_about = view::ABOUT)]
     View(Box<ViewArgs>),
+    /// How a model of code attends to its structure: the CAT-score of every layer and head, with controls.
+    #[cfg(feature = "code")]
+    #[command(long_about = cat::ABOUT)]
+    Cat(Box<cat::CatArgs>),
     /// The tree of a program, its tokens and how far they are from each other: to look at.
     #[cfg(feature = "code")]
     #[command(long_about = crate::commands::cat_tree::ABOUT)]

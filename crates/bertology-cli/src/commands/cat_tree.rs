@@ -5,14 +5,12 @@ mod shown;
 
 use std::path::PathBuf;
 
-use bertology_code::{
-    CodeError, Distances, Docstrings, Faulty, GraphKind, InputMode, Language, LineFault, Reading,
-    Refusal, Snippet, Strings, Tail,
-};
+use bertology_code::{CodeError, Distances, GraphKind, Snippet, Tail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Done;
+use crate::args::code::ReadingArgs;
 use crate::failure::Failure;
 use crate::pages;
 use crate::show::Screen;
@@ -37,126 +35,14 @@ pub(crate) struct CatTreeArgs {
     /// Only the function that begins in this line.
     #[arg(long, value_name = "N", help_heading = "Code")]
     pub(crate) line: Option<u64>,
-    /// The language [default: what the name of the file says, or the line].
-    #[arg(long, value_name = "NAME", help_heading = "Code")]
-    pub(crate) language: Option<String>,
-    /// Take code that has faults, too.
-    #[arg(long, help_heading = "Code")]
-    pub(crate) keep_errors: bool,
-    /// Which edges there are besides those of the tree.
-    #[arg(
-        long,
-        value_name = "EDGES",
-        default_value = "chain+flow",
-        help_heading = "Tree"
-    )]
-    pub(crate) graph: GraphArg,
-    /// How string literals become leaves.
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "collapse",
-        help_heading = "Tree"
-    )]
-    pub(crate) strings: StringsArg,
-    /// Which text a model would read.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "joined",
-        help_heading = "Tree"
-    )]
-    pub(crate) input: InputArg,
-    /// Take docstrings as tokens, or drop them as comments are [default: keep for raw, else drop].
-    #[arg(long, value_name = "HOW", help_heading = "Tree")]
-    pub(crate) docstrings: Option<DocstringsArg>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// Draw tree, edges and distances into this file.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) svg: Option<PathBuf>,
     /// Replace a file that is there.
     #[arg(long, requires = "svg", help_heading = "Output")]
     pub(crate) overwrite: bool,
-}
-
-/// Which edges there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GraphArg {
-    /// None.
-    Ast,
-    /// From every leaf to the next.
-    Chain,
-    /// And from every identifier to the one before with the same text.
-    #[value(name = "chain+flow")]
-    ChainFlow,
-}
-
-/// How string literals become leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StringsArg {
-    /// One leaf, if nothing is interpolated.
-    Collapse,
-    /// As the grammar has them.
-    Expand,
-    /// As the grammars of 2022 had them.
-    Legacy,
-}
-
-/// Which text a model would read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum InputArg {
-    /// The tokens with one space between them.
-    Joined,
-    /// The code without comments, with each run of blanks as one space.
-    Normalised,
-    /// The code as it is.
-    Raw,
-    /// The `code_tokens` of the file, with one space between them.
-    Tokens,
-}
-
-/// What is done with docstrings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DocstringsArg {
-    /// They are tokens.
-    Keep,
-    /// They are none.
-    Drop,
-}
-
-impl CatTreeArgs {
-    fn graph(&self) -> GraphKind {
-        match self.graph {
-            GraphArg::Ast => GraphKind::Ast,
-            GraphArg::Chain => GraphKind::Chain,
-            GraphArg::ChainFlow => GraphKind::ChainFlow,
-        }
-    }
-
-    fn reading(&self) -> Reading {
-        let reading = Reading::of(match self.input {
-            InputArg::Joined => InputMode::Joined,
-            InputArg::Normalised => InputMode::Normalised,
-            InputArg::Raw => InputMode::Raw,
-            InputArg::Tokens => InputMode::Tokens,
-        });
-        let docstrings = match self.docstrings {
-            None => reading.docstrings,
-            Some(DocstringsArg::Keep) => Docstrings::Keep,
-            Some(DocstringsArg::Drop) => Docstrings::Drop,
-        };
-        let faulty = match self.keep_errors {
-            true => Faulty::Keep,
-            false => Faulty::Refuse,
-        };
-        reading
-            .with_strings(match self.strings {
-                StringsArg::Collapse => Strings::Collapse,
-                StringsArg::Expand => Strings::Expand,
-                StringsArg::Legacy => Strings::Legacy,
-            })
-            .with_docstrings(docstrings)
-            .with_faulty(faulty)
-    }
 }
 
 /// A piece of code with all that is said of it.
@@ -174,24 +60,23 @@ pub(crate) fn run(args: &CatTreeArgs, screen: &Screen) -> Result<Done, Failure> 
     if let Some(svg) = &args.svg {
         pages::check("--svg", svg, args.overwrite)?;
     }
-    let language = args.language.as_deref().map(Language::named).transpose();
-    let language = language.map_err(|error| failure(&error))?;
+    let language = args.reading.language()?;
     let mut found = found::find(args, language)?;
     let code = found.code.take();
     let code = code.ok_or_else(|| Failure::work("no code was read; please report this"))?;
     let path = found.path.clone();
-    let snippet = Snippet::new(code, &args.reading());
+    let snippet = Snippet::new(code, &args.reading.reading());
     let snippet = snippet.map_err(|refusal| {
         let line = found.line;
-        failure(&CodeError::Refused {
+        failure(CodeError::Refused {
             path,
             line,
             refusal,
         })
     })?;
     let all: Vec<usize> = (0..snippet.leaves().len()).collect();
-    let graph = snippet.graph(args.graph(), Tail::Keep, &all);
-    let flow = match args.graph() {
+    let graph = snippet.graph(args.reading.graph(), Tail::Keep, &all);
+    let flow = match args.reading.graph() {
         GraphKind::ChainFlow => graph.flow().to_vec(),
         GraphKind::Ast | GraphKind::Chain => Vec::new(),
     };
@@ -248,9 +133,9 @@ fn document(looked: &Looked<'_>) -> Value {
         "function": found.name,
         "language": syntax.language().name,
         "grammar": syntax.language().grammar,
-        "graph": looked.args.graph().name(),
-        "strings": typed(&looked.args.strings),
-        "input": typed(&looked.args.input),
+        "graph": looked.args.reading.graph().name(),
+        "strings": typed(&looked.args.reading.strings),
+        "input": typed(&looked.args.reading.input),
         "functions": found.functions,
         "model_text": snippet.model_text(),
         "nodes": nodes.collect::<Vec<_>>(),
@@ -267,20 +152,7 @@ fn typed(value: &impl ValueEnum) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// A fault of code or of what was asked, with the option that does something about it.
-fn failure(error: &CodeError) -> Failure {
-    let remedy = match error {
-        CodeError::UnknownExtension { .. } => Some("--language NAME says it"),
-        CodeError::Refused { refusal, .. } => match refusal {
-            Refusal::Faulty { .. } => Some("--keep-errors takes it all the same"),
-            Refusal::NoTokens => Some("say another --input"),
-            _ => None,
-        },
-        CodeError::Line {
-            fault: LineFault::NoLanguage | LineFault::UnknownLanguage { .. },
-            ..
-        } => Some("--language NAME says it"),
-        _ => None,
-    };
-    Failure::found(error.kind(), error, remedy)
+/// A fault of code or of what was asked.
+fn failure(error: CodeError) -> Failure {
+    crate::session::failure(&error.into())
 }

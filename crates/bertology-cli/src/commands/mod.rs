@@ -14,10 +14,10 @@ type Written<'a> = (&'a mut GridArgs, &'a mut ResumeArgs, &'a mut OutputArgs);
 macro_rules! commands {
     (
         ($start:ident, $screen:ident)
-        studies { $($study:ident $module:ident,)* }
+        studies { $($(#[$gate:meta])* $study:ident $module:ident,)* }
         others { $($(#[$meta:meta])* $other:pat => $run:expr,)* }
     ) => {
-        $(pub(crate) mod $module;)*
+        $($(#[$gate])* pub(crate) mod $module;)*
 
         /// Runs a command. Studies begin where `start` says, with their corpus or with its finished parts.
         pub(crate) fn run(
@@ -26,7 +26,7 @@ macro_rules! commands {
             $screen: &Screen,
         ) -> Result<Done, Failure> {
             match command {
-                $(Command::$study(args) => command::run(*args, $start, $screen),)*
+                $($(#[$gate])* Command::$study(args) => command::run(*args, $start, $screen),)*
                 $($(#[$meta])* $other => $run,)*
             }
         }
@@ -34,7 +34,7 @@ macro_rules! commands {
         /// Where a study's options say which part is made, and where it goes.
         fn written(command: &mut Command) -> Option<Written<'_>> {
             match command {
-                $(Command::$study(args) => {
+                $($(#[$gate])* Command::$study(args) => {
                     Some((&mut args.grid, &mut args.resume, &mut args.output))
                 })*
                 _ => None,
@@ -55,6 +55,8 @@ commands! {
         Syntax syntax,
         Coref coref,
         Distance distance,
+        #[cfg(feature = "code")]
+        Cat cat,
     }
     others {
         Command::Mask(args) => mask::run(*args, screen),

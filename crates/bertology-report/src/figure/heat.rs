@@ -4,7 +4,7 @@ use bertology_run::HeadColumn;
 
 use std::fmt::Write;
 
-use super::measure::width;
+use super::measure::{fitted, width};
 use super::palette::{LEVELS, Paint};
 use super::svg::{Anchor, Mark, Style, Svg};
 use super::{Figure, SMALL, TEXT, ticks};
@@ -39,7 +39,12 @@ pub(crate) struct Heat<'a> {
     pub(crate) axes: [&'a str; 2],
     /// Heads with a cross through them, and what that means.
     pub(crate) crossed: Option<(&'a [bool], &'a str)>,
+    /// What stands at rows and columns in the place of their numbers.
+    pub(crate) labels: Option<&'a [String]>,
 }
+
+/// Room for labels.
+const LABEL: f64 = 84.0;
 
 impl<'a> Heat<'a> {
     pub(crate) fn new(values: &'a HeadColumn, name: &'a str, unit: &'a str, scale: Scale) -> Self {
@@ -51,6 +56,7 @@ impl<'a> Heat<'a> {
             absent: "not there or not computed",
             axes: ["layer", "head"],
             crossed: None,
+            labels: None,
         }
     }
 
@@ -58,16 +64,19 @@ impl<'a> Heat<'a> {
         let (layers, heads) = (self.values.layers, self.values.heads);
         let cell = (340.0 / heads.max(1) as f64).clamp(13.0, 40.0);
         let tall = cell.min(380.0 / layers.max(1) as f64).clamp(13.0, 40.0);
-        let (left, top) = (46.0, 8.0);
+        let labels = if self.labels.is_some() { LABEL } else { 0.0 };
+        let (left, top) = (46.0 + labels, 8.0);
         let (wide, high) = (cell * heads as f64, tall * layers as f64);
-        let needed = (left + wide + 14.0).max(self.legend_width());
-        let mut svg = Svg::new(needed, top + high + 92.0);
+        let needed = (left + wide + 14.0).max(self.legend_width() + labels);
+        let mut svg = Svg::new(needed, top + high + labels + 92.0);
         let (low, limit) = self.limits();
 
         for layer in 0..layers {
             let y = top + layer as f64 * tall;
-            if layer % every(tall) == 0 {
-                let at = [left - 7.0, y + tall / 2.0 + 3.5];
+            let at = [left - 7.0, y + tall / 2.0 + 3.5];
+            if let Some(label) = self.label(layer) {
+                svg.text(at, SMALL, Paint::Muted, Anchor::End, &label);
+            } else if layer % every(tall) == 0 {
                 svg.text(at, SMALL, Paint::Muted, Anchor::End, &layer.to_string());
             }
             for head in 0..heads {
@@ -75,13 +84,20 @@ impl<'a> Heat<'a> {
                 self.cell(&mut svg, (layer, head), [x, y, cell, tall], (low, limit));
             }
         }
-        for head in (0..heads).step_by(every(cell)) {
-            let at = [left + (head as f64 + 0.5) * cell, top + high + 15.0];
-            svg.text(at, SMALL, Paint::Muted, Anchor::Middle, &head.to_string());
+        for head in 0..heads {
+            let x = left + (head as f64 + 0.5) * cell;
+            if let Some(label) = self.label(head) {
+                let at = [x + 3.5, top + high + 7.0];
+                svg.turned(at, SMALL, Paint::Muted, Anchor::End, -90.0, &label);
+            } else if head % every(cell) == 0 {
+                let at = [x, top + high + 15.0];
+                svg.text(at, SMALL, Paint::Muted, Anchor::Middle, &head.to_string());
+            }
         }
+        let high = high + labels;
         let below = [left + wide / 2.0, top + high + 31.0];
         svg.text(below, TEXT, Paint::Ink, Anchor::Middle, self.axes[1]);
-        let beside = [15.0, top + high / 2.0];
+        let beside = [15.0, top + (high - labels) / 2.0];
         svg.turned(
             beside,
             TEXT,
@@ -108,6 +124,12 @@ impl<'a> Heat<'a> {
         let mut figure = Figure::new(&columns, svg);
         figure.sortable = heads > 1 && self.of_heads();
         figure
+    }
+
+    /// What stands at a row or column.
+    fn label(&self, at: usize) -> Option<String> {
+        let label = self.labels?.get(at)?;
+        Some(fitted(label, SMALL, LABEL - 4.0))
     }
 
     fn of_heads(&self) -> bool {

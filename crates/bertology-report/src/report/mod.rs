@@ -39,6 +39,7 @@ pages! {
     clusters,
     probe,
     distance,
+    cat,
     edge,
 }
 

@@ -126,7 +126,7 @@ pub(super) fn account(state: &CatState, scores: &CatScores) -> String {
         text.push_str("; ");
         text.push_str(&left_out);
     }
-    let share = |part: u64, whole: u64| percent(part as f64 / whole.max(1) as f64);
+    let share = |part: u64, whole: u64| percent(part, whole.max(1));
     text.push_str(&format!(
         "\n{} of the tokens are in no leaf, {} in several; {} of {} leaves share a token",
         share(alignment.in_no_leaf, alignment.tokens),

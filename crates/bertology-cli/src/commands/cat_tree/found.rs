@@ -52,11 +52,11 @@ pub(super) fn find(
 
 /// The first function of a file of JSON Lines that is the one asked for.
 fn of_lines(args: &CatTreeArgs, language: Option<&'static Language>) -> Result<Found, Failure> {
-    let functions = Functions::new(&args.file, language).map_err(|error| failure(&error))?;
-    let reader = functions.open().map_err(|error| failure(&error))?;
+    let functions = Functions::new(&args.file, language).map_err(failure)?;
+    let reader = functions.open().map_err(failure)?;
     let mut read = 0;
     for code in reader {
-        let code = code.map_err(|error| failure(&error))?;
+        let code = code.map_err(failure)?;
         read += 1;
         let named = args.function.as_deref();
         let named = named.is_none_or(|wanted| {
@@ -76,11 +76,11 @@ fn of_lines(args: &CatTreeArgs, language: Option<&'static Language>) -> Result<F
 }
 
 fn of_source(args: &CatTreeArgs, language: Option<&'static Language>) -> Result<Found, Failure> {
-    let whole = Code::of_file(&args.file, language).map_err(|error| failure(&error))?;
+    let whole = Code::of_file(&args.file, language).map_err(failure)?;
     let limit = whole.text.len();
     let syntax = Syntax::parse(whole.language, &whole.text, Wrapping::Never, limit);
     let syntax = syntax.map_err(|refusal| {
-        failure(&CodeError::Refused {
+        failure(CodeError::Refused {
             path: args.file.clone(),
             line: 1,
             refusal,

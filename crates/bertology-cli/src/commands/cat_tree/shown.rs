@@ -26,7 +26,7 @@ impl Looked<'_> {
         let file = file_name(&self.found.path);
         let name = self.found.name.as_deref();
         let what = name.map_or_else(|| file.clone(), |name| format!("{name} of {file}"));
-        format!("{what}, {}", self.args.graph().name())
+        format!("{what}, {}", self.args.reading.graph().name())
     }
 
     pub(super) fn text(&self) -> String {
@@ -42,9 +42,9 @@ impl Looked<'_> {
             text,
             "\n{language} ({}), graph {}, strings {}, input {}",
             language.grammar,
-            self.args.graph().name(),
-            typed(&self.args.strings),
-            typed(&self.args.input)
+            self.args.reading.graph().name(),
+            typed(&self.args.reading.strings),
+            typed(&self.args.reading.input)
         );
         let _ = writeln!(
             text,
@@ -231,7 +231,7 @@ impl Looked<'_> {
             title: self.title(),
             nodes,
             leaves: drawn.collect(),
-            chain: self.args.graph() != bertology_code::GraphKind::Ast,
+            chain: self.args.reading.graph() != bertology_code::GraphKind::Ast,
             flow: self
                 .flow
                 .iter()
