@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use bertology_run::studies::edge::{EdgeQuantity, EdgeResults, EdgeTask};
 
+use bertology_train::edge::Room;
+
 use super::results::Tables;
 use crate::show::text::{bytes, count, plural};
 
@@ -17,6 +19,31 @@ fn layer(found: &EdgeQuantity) -> String {
         (Some(value), ..) => format!("{value:.2}"),
         _ => "-".into(),
     }
+}
+
+/// What a causal model cannot see.
+pub(super) const CAUSAL: &str = "this model is causal: a token has seen nothing behind it, so that of a span only the last token has seen the \
+     whole, and the first of two spans never sees the second; lower scores and later layers than BERT's are no evidence of \
+     another pipeline";
+
+/// How large the states will be.
+pub(super) fn room(room: &Room) -> String {
+    let mut text = format!(
+        "states: {} × {} layers × {} numbers × {} bytes",
+        plural(room.pieces, "token"),
+        room.layers,
+        room.hidden,
+        room.number
+    );
+    if room.encoders > 1 {
+        let _ = write!(text, ", of {} encoders", room.encoders);
+    }
+    let _ = write!(text, ": {}", bytes(room.needed));
+    if room.kept > 0 {
+        let _ = write!(text, ", of which {} are there", bytes(room.kept));
+    }
+    let _ = write!(text, "; {} are free", bytes(room.free));
+    text
 }
 
 pub(super) fn text(found: &EdgeResults, tables: &Tables) -> String {
@@ -48,8 +75,9 @@ pub(super) fn text(found: &EdgeResults, tables: &Tables) -> String {
         }
         text.push('\n');
     }
+    let standardized = found.probe.get("standardized") == Some(&serde_json::Value::Bool(true));
     for task in &found.tasks {
-        text.push_str(&of_task(task, tables));
+        text.push_str(&of_task(task, tables, standardized));
     }
     for pair in &found.order {
         let difference = &pair.difference;
@@ -83,7 +111,7 @@ fn short(name: &str, width: usize) -> String {
     name.chars().take(width).collect()
 }
 
-fn of_task(task: &EdgeTask, tables: &Tables) -> String {
+fn of_task(task: &EdgeTask, tables: &Tables, standardized: bool) -> String {
     let mut text = format!(
         "\n{}: {}, {} scored on {}",
         task.name,
@@ -152,7 +180,11 @@ fn of_task(task: &EdgeTask, tables: &Tables) -> String {
     if task.centre_of_gravity.value.is_some() {
         line(
             &mut text,
-            "centre of gravity",
+            if standardized {
+                "centre of gravity, standardized"
+            } else {
+                "centre of gravity"
+            },
             layer(&task.centre_of_gravity),
         );
         line(
