@@ -1,7 +1,5 @@
 //! Targets by what makes them hard: how far apart their spans are, how high their constituent is.
 
-use std::ops::Range;
-
 use super::texts::Place;
 
 /// How targets are divided.
@@ -27,13 +25,6 @@ const HEIGHTS: [(u64, &str); 6] = [
 ];
 const SEEN: [(u64, &str); 2] = [(0, "no"), (1, "yes")];
 
-/// Words strictly between two spans, whichever comes first; 0 where they touch or overlap.
-#[must_use]
-pub fn distance(one: &Range<usize>, other: &Range<usize>) -> usize {
-    let start = one.start.max(other.start);
-    start.saturating_sub(one.end.min(other.end))
-}
-
 /// The strata of the targets of a split. A target is in one of each division that applies to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Strata {
@@ -50,9 +41,7 @@ impl Strata {
         let mut strata = Self::of_divisions(&[(By::Distance, &DISTANCES), (By::Height, &HEIGHTS)]);
         for place in places {
             let mut values = Vec::new();
-            if let [one, other] = &place.spans[..] {
-                values.push((By::Distance, distance(one, other) as u64));
-            }
+            values.extend(place.distance.map(|words| (By::Distance, words as u64)));
             values.extend(place.height.map(|height| (By::Height, height)));
             strata.add(&values);
         }
@@ -132,32 +121,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_words_between() {
-        for (one, other, words) in [
-            (0..1, 1..2, 0),
-            (0..1, 2..3, 1),
-            (5..7, 0..2, 3),
-            (0..4, 1..2, 0),
-            (3..4, 3..4, 0),
-        ] {
-            assert_eq!(distance(&one, &other), words, "{one:?} {other:?}");
-            assert_eq!(distance(&other, &one), words, "{one:?} {other:?}");
-        }
-    }
-
-    #[test]
     fn a_target_is_in_one_stratum_of_each_division() {
-        let place = |spans: &[Range<usize>], height| Place {
+        let place = |distance, height| Place {
             line: 1,
-            spans: spans.to_vec(),
+            spans: Vec::new(),
+            distance,
             height,
         };
         let places = [
-            place(&[0..1, 4..5], None),
-            place(&[0..2], Some(1)),
-            place(&[9..10, 0..1], Some(7)),
-            place(&[0..1], None),
-            place(&[0..1], Some(80)),
+            place(Some(3), None),
+            place(None, Some(1)),
+            place(Some(8), Some(7)),
+            place(None, None),
+            place(None, Some(80)),
         ];
         let strata = Strata::of_places(places.iter());
         let named = |target: usize| -> Vec<(By, &str)> {

@@ -18,6 +18,8 @@ pub struct Place {
     pub line: u64,
     /// Words, half-open.
     pub spans: Vec<Range<usize>>,
+    /// Words strictly between both spans, where there are two.
+    pub distance: Option<usize>,
     /// `info.height` of the target, where it is noted: that of a constituent.
     pub height: Option<u64>,
 }
@@ -72,6 +74,7 @@ impl SpanTexts {
                 let info = target.info.as_ref();
                 texts.places.push(Place {
                     line: record.line,
+                    distance: target.span2.is_some().then(|| target.distance()),
                     spans,
                     height: info.and_then(|info| info.get("height")?.as_u64()),
                 });
