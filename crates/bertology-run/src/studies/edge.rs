@@ -35,7 +35,7 @@ pub(crate) const FILES: &[File] = &[
         EdgeStratumRow::FILE,
         rows::<EdgeStratumRow>(""),
         &["edge-probe"],
-        "counts and scores at every layer of targets by the distance of their spans and the height of their constituent, summed over seeds",
+        "counts and scores at every layer of targets by distance and height, summed over seeds",
     ),
     file(
         EdgeExampleRow::FILE,
@@ -59,7 +59,7 @@ pub(crate) const FILES: &[File] = &[
             dtype: "<f4",
         },
         &["edge-probe"],
-        "decisions of the labels that a task is judged by, sentences of all tasks in their order: what `compare` draws again",
+        "decisions of every sentence, those of one task behind those of another: what `compare` draws again",
     ),
     states(
         &["edge-probe"],
