@@ -352,6 +352,25 @@ fn targets_are_scored_by_distance_and_height() {
     );
 }
 
+/// Of every probe and seed they add up to 1, and the table of layers has the means of those of the whole mix.
+#[test]
+fn mixing_weights_are_told_for_every_probe() {
+    let desk = Desk::new();
+    first_decides(&desk);
+    desk.probe("tiny-bert", ["train", "dev"], "out", "--seeds 2 --epochs 3");
+    let column = |name: &str| desk.numbers("out", "edge_weights.csv", name);
+    let (probes, layers, weights) = (column("probe"), column("layer"), column("weight"));
+    // One to five layers, two seeds.
+    assert_eq!(weights.len(), 2 * (1 + 2 + 3 + 4 + 5));
+    assert!((weights.iter().sum::<f64>() - 10.0).abs() < 1e-5);
+    let means = desk.numbers("out", "edge_layers.csv", "weight");
+    for (layer, mean) in means.iter().enumerate() {
+        let own = (0..weights.len()).filter(|at| probes[*at] == 4.0 && layers[*at] == layer as f64);
+        let sum: f64 = own.map(|at| weights[at]).sum();
+        assert!((sum / 2.0 - mean).abs() < 1e-9, "layer {layer}");
+    }
+}
+
 #[test]
 fn the_size_of_the_states_is_told_before_they_are_written() {
     let desk = Desk::new();

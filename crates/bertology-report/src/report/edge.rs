@@ -209,12 +209,14 @@ fn order_table(order: &[EdgeOrder]) -> Table {
     let mut columns = vec![Column::text("first"), Column::text("second")];
     columns.extend(["layers between", "low", "high"].map(Column::number));
     columns.push(Column::text("can be ordered"));
+    columns.extend(["first earlier", "second earlier", "at once"].map(Column::number));
     let ends = |found: &EdgeQuantity| {
         [
             found.bootstrap_low.or(found.low),
             found.bootstrap_high.or(found.high),
         ]
     };
+    let whole = |pairs: Option<u64>| Cell::number(pairs.map(|pairs| pairs as f64), |pairs| count(pairs as u64));
     let row = |pair: &EdgeOrder| {
         let [low, high] = ends(&pair.difference);
         let said = if pair.ordered { "yes" } else { "no: the interval holds 0" };
@@ -226,6 +228,9 @@ fn order_table(order: &[EdgeOrder]) -> Table {
                 number(low),
                 number(high),
                 Cell::text(said),
+                whole(pair.first_earlier),
+                whole(pair.second_earlier),
+                whole(pair.at_once),
             ],
             head: None,
         }
@@ -233,7 +238,9 @@ fn order_table(order: &[EdgeOrder]) -> Table {
     Table {
         id: "edge-order".into(),
         title: "Order of tasks".into(),
-        caption: "Expected layer of the second minus that of the first.".into(),
+        caption: "Expected layer of the second minus that of the first. Earlier, at once: pairs of a target of each task in one \
+                  sentence, by the layers from which on they are right."
+            .into(),
         columns,
         rows: order.iter().map(row).collect(),
         ..Table::default()

@@ -38,6 +38,12 @@ pub(crate) const FILES: &[File] = &[
         "counts and scores at every layer of targets by distance and height, summed over seeds",
     ),
     file(
+        EdgeWeightRow::FILE,
+        rows::<EdgeWeightRow>(""),
+        &["edge-probe"],
+        "mixing weights of every probe and seed",
+    ),
+    file(
         EdgeExampleRow::FILE,
         rows::<EdgeExampleRow>(""),
         &["edge-probe"],
@@ -211,6 +217,22 @@ row! {
         f1: Option<f64>,
     }
 
+    /// A layer in the mix of a probe.
+    struct EdgeWeightRow in "edge_weights.csv" {
+        /// Name of the task.
+        task: String,
+        /// Of the probe.
+        seed: u64,
+        /// The probe reads the layers up to this one.
+        probe: usize,
+        /// 0 is what goes into the first block.
+        layer: usize,
+        /// Its share.
+        weight: f64,
+        /// The share times the mean norm of the layer, normalised.
+        weight_by_norm: f64,
+    }
+
     /// A target, and what the layers say of it.
     struct EdgeExampleRow in "edge_examples.csv" {
         /// Name of the task.
@@ -347,5 +369,11 @@ document! {
         difference: EdgeQuantity,
         /// Whether the interval leaves 0 out.
         ordered: bool,
+        /// Pairs of targets in one sentence of which that of the first task is decided at a lower layer.
+        first_earlier: Option<u64>,
+        /// Of which that of the second is.
+        second_earlier: Option<u64>,
+        /// Which are decided at the same layer.
+        at_once: Option<u64>,
     }
 }

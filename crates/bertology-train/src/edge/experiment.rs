@@ -18,7 +18,7 @@ use super::stage::{Judge, Scored, Shop};
 use super::strata::Strata;
 use super::summary::{expected_layer, layer_norms, mean_curve};
 use super::texts::{Place, SpanTexts, WordStates};
-use super::trace::Traces;
+use super::trace::{Traces, precedence};
 use super::{
     Data, Design, Gathered, Gathering, LayerStates, Output, Pieces, Plan, Profile, Reading, Room,
     Settings, Split, Standardized, StateOptions, StateStore,
@@ -238,7 +238,37 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Pairs of targets of two tasks that stand in one sentence: how many are decided at a lower layer in the first task, in the
+    /// second, at the same layer. Nothing where the tasks are not of the same sentences, or where targets are not told one by
+    /// one.
+    #[must_use]
+    pub fn precedence(&self, first: usize, second: usize) -> Option<[u64; 3]> {
+        let tasks = [first, second].map(|task| &self.tasks[task]);
+        let [one, other] = tasks;
+        let sentences = one.split().sentences();
+        if one.texts.sentences != other.texts.sentences || sentences != other.split().sentences() {
+            return None;
+        }
+        let [first, second] = [one.stable_layers()?, other.stable_layers()?];
+        let both = first.iter().zip(&second);
+        Some(precedence(both.map(|(a, b)| [&a[..], &b[..]])))
+    }
+}
+
 impl TaskOutcome {
+    /// The layers from which on the targets of each sentence are right.
+    fn stable_layers(&self) -> Option<Vec<Vec<Option<usize>>>> {
+        let (split, traces) = (self.split(), self.traces.as_ref()?);
+        let of = |target| traces.trace(split, target).and_then(|trace| trace.stable);
+        let sentences = 0..split.sentences();
+        Some(
+            sentences
+                .map(|sentence| split.targets_of(sentence).map(of).collect())
+                .collect(),
+        )
+    }
+
     fn decisions(&self) -> Vec<super::chance::Decisions<'_>> {
         let given = self.given.iter();
         given

@@ -11,7 +11,7 @@ use bertology::OpenAs;
 use bertology::input::spans::LongRecords;
 use bertology_run::studies::edge::{
     DECISIONS, EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeScoreRow, EdgeStratumRow,
-    PROBABILITIES,
+    EdgeWeightRow, PROBABILITIES,
 };
 use bertology_run::table::Row as _;
 use bertology_train::Precision;
@@ -99,6 +99,7 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
         folder.write_table::<EdgeScoreRow, _>(&[], &tables.scores)?;
         folder.write_table::<EdgeLabelRow, _>(&[], &tables.labels)?;
         folder.write_table::<EdgeStratumRow, _>(&[], &tables.strata)?;
+        folder.write_table::<EdgeWeightRow, _>(&[], &tables.weights)?;
         folder.write_table::<EdgeExampleRow, _>(&[], &tables.examples)?;
         let (shape, decisions) = results::decisions(&found);
         folder.write(DECISIONS, &npy::encode(&shape, &decisions))?;

@@ -3,7 +3,7 @@
 use bertology::data::Slice;
 use bertology_run::studies::edge::{
     EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeScoreRow,
-    EdgeStratumRow, EdgeTask,
+    EdgeStratumRow, EdgeTask, EdgeWeightRow,
 };
 use bertology_train::edge::chance::{Estimate, Order, over_seeds, standard_error};
 use bertology_train::edge::experiment::{Outcome, TaskOutcome, curves, mean_expected_layer};
@@ -25,6 +25,7 @@ pub(super) struct Tables {
     /// `[target, layer, right and rival]`
     pub(super) probabilities: Vec<f32>,
     pub(super) strata: Vec<EdgeStratumRow>,
+    pub(super) weights: Vec<EdgeWeightRow>,
 }
 
 pub(super) fn results(found: &Outcome, probe: Value, resamples: usize) -> EdgeResults {
@@ -66,6 +67,7 @@ fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> O
     let difference = found.compare(second, first, resamples)?;
     let seeds = difference.over_seeds;
     let sentences = difference.over_sentences.interval;
+    let pairs = found.precedence(first, second);
     Some(EdgeOrder {
         first: both[0].name.clone(),
         second: both[1].name.clone(),
@@ -77,6 +79,9 @@ fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> O
             bootstrap_high: sentences.map(|[_, high]| high),
         },
         ordered: difference.order != Order::Undecided,
+        first_earlier: pairs.map(|pairs| pairs[0]),
+        second_earlier: pairs.map(|pairs| pairs[1]),
+        at_once: pairs.map(|pairs| pairs[2]),
     })
 }
 
@@ -274,6 +279,7 @@ impl Tables {
             tables.add_scores(task);
             tables.add_labels(task);
             tables.add_strata(task);
+            tables.add_weights(task);
             tables.add_examples(task);
         }
         tables
@@ -430,6 +436,26 @@ impl Tables {
                     precision: any.then(|| cells.precision()),
                     recall: any.then(|| cells.recall()),
                     f1: any.then(|| cells.f1()),
+                });
+            }
+        }
+    }
+
+    fn add_weights(&mut self, task: &TaskOutcome) {
+        for probe in task.given.iter().flatten() {
+            let Some((weights, _)) = &probe.mixing else {
+                continue;
+            };
+            let weights: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
+            let by_norm = norm_corrected(&weights, &task.norms);
+            for (layer, (weight, by_norm)) in weights.into_iter().zip(by_norm).enumerate() {
+                self.weights.push(EdgeWeightRow {
+                    task: task.name.clone(),
+                    seed: probe.course.seed,
+                    probe: probe.course.reading.top(),
+                    layer,
+                    weight,
+                    weight_by_norm: by_norm,
                 });
             }
         }
