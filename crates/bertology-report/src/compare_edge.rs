@@ -249,6 +249,9 @@ impl Decided {
     }
 }
 
+/// A number of a task.
+type Of = fn(&EdgeTask) -> &EdgeQuantity;
+
 fn pair(
     tasks: [&EdgeTask; 2],
     curves: [Vec<EdgeLayerRow>; 2],
@@ -271,12 +274,12 @@ fn pair(
         }
         shift
     };
-    let both = |of: fn(&EdgeTask) -> &EdgeQuantity| tasks.map(of);
+    let both = |of: Of| tasks.map(of);
     let top = EdgeShift::new("score of all layers", both(|task| &task.top), true);
     let mut shifts = vec![again(top, EdgeStatistic::Top)];
     let depths = [0, 1].map(|run| curves[run].len().saturating_sub(1).max(1) as f64);
     let one_depth = depths[0] == depths[1];
-    let means: [(&str, fn(&EdgeTask) -> &EdgeQuantity, bool); 3] = [
+    let means: [(&str, Of, bool); 3] = [
         ("expected layer", |task| &task.expected_layer, true),
         ("centre of gravity", |task| &task.centre_of_gravity, false),
         (

@@ -122,7 +122,7 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
         ));
     }
     if causal {
-        screen.note(text::CAUSAL);
+        screen.note(bertology_report::CAUSAL);
     }
     screen.say(&format!("\n{}", seconds(time)));
     crate::commands::say_folder(folder.as_ref(), screen);

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use bertology_run::studies::edge::{EdgeQuantity, EdgeResults, EdgeTask};
-
 use bertology_train::edge::Room;
 
 use super::results::Tables;
@@ -20,11 +19,6 @@ fn layer(found: &EdgeQuantity) -> String {
         _ => "-".into(),
     }
 }
-
-/// What a causal model cannot see.
-pub(super) const CAUSAL: &str = "this model is causal: a token has seen nothing behind it, so that of a span only the last token has seen the \
-     whole, and the first of two spans never sees the second; lower scores and later layers than BERT's are no evidence of \
-     another pipeline";
 
 /// How large the states will be.
 pub(super) fn room(room: &Room) -> String {
