@@ -8,15 +8,18 @@ shared with the code under test.
 
 Beside them the optimiser by itself, in float64: gradients that shrink, so that the largest mean square is not the present one.
 
-    python tools/golden/make_edge_golden.py
+    make_edge_golden.py            make it
+    make_edge_golden.py --check    make it again and compare with the committed one: to 1e-5 of an array's largest entry
 """
 
+import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "golden" / "probes"
@@ -108,7 +111,8 @@ def amsgrad(random):
     return {"amsgrad.before": before, "amsgrad.gradients": gradients, "amsgrad.after": torch.stack(after)}
 
 
-def main():
+def make():
+    """Every array by its name, and which versions made them."""
     random = numpy.random.default_rng(SEED)
     states = torch.tensor(random.normal(size=(PIECES, LAYERS, HIDDEN)) * [[[1.0], [2.0], [0.5]]], dtype=torch.float32)
     targets = sum(len(sentence) for sentence in SENTENCES)
@@ -133,8 +137,38 @@ def main():
             arrays[f"{seed}.{dropout}.losses"] = losses
     arrays |= amsgrad(random)
     provenance = json.dumps({"seed": SEED, "torch": torch.__version__.split("+")[0], "numpy": numpy.__version__})
-    save_file({name: value.contiguous() for name, value in arrays.items()}, OUT / "edge.safetensors", {"provenance": provenance})
+    return {name: value.contiguous() for name, value in arrays.items()}, {"provenance": provenance}
+
+
+def differences(made, kept):
+    """What is not the same, in words."""
+    found = [f"{name} is not committed" for name in sorted(made.keys() - kept.keys())]
+    found += [f"{name} is no longer made" for name in sorted(kept.keys() - made.keys())]
+    for name in sorted(made.keys() & kept.keys()):
+        a, b = made[name], kept[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            found.append(f"{name}: {a.dtype} {list(a.shape)}, committed {b.dtype} {list(b.shape)}")
+            continue
+        apart = (a.double() - b.double()).abs().max().item()
+        if not apart <= 1e-5 * max(b.double().abs().max().item(), 1e-30):
+            found.append(f"{name}: {apart:.2e} apart")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the committed file, write nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    arrays, metadata = make()
+    path = OUT / "edge.safetensors"
+    if not options.check:
+        save_file(arrays, path, metadata)
+        return 0
+    found = differences(arrays, load_file(path))
+    print(f"{'FAIL' if found else 'same'} {path.name}: {len(arrays)} arrays {'; '.join(found)}")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

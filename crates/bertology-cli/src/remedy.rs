@@ -204,6 +204,9 @@ pub(crate) fn of_pages(error: &bertology_report::Error) -> Option<&'static str> 
         E::Run(RunError::NotARun { .. }) => {
             Some("the command that began the run finishes it with --resume")
         }
+        E::NothingOfHeads { command, .. } if command == "edge-probe" => Some(
+            "its numbers are of layers: `bertology report` shows them, `bertology compare` holds two such runs against each other",
+        ),
         E::TooLarge { .. } => Some(
             "choose fewer with --layers or --heads, cut the text with --max-length, or raise --size-limit",
         ),

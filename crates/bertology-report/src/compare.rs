@@ -87,10 +87,6 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
             shifts.push(shift(quantity, other.values.clone()));
         }
     }
-    let mut runs = [first.name(), second.name()];
-    if runs[0] == runs[1] {
-        runs = [folder(first), folder(second)];
-    }
     let after = all_overall(second)?;
     let both = all_overall(first)?
         .into_iter()
@@ -99,13 +95,22 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
             Some((name, before, *after))
         });
     Ok(Comparison {
-        runs,
+        runs: names(first, second),
         overall: both.collect(),
         shifts,
         differences: differences(first, second),
         command: first.command().to_owned(),
         models: [first, second].map(|run| brief_name(&run.model().name)),
     })
+}
+
+/// The folders' last names, or all of them where those are one.
+pub(crate) fn names(first: &Run, second: &Run) -> [String; 2] {
+    let names = [first.name(), second.name()];
+    if names[0] != names[1] {
+        return names;
+    }
+    [first, second].map(|run| run.folder().display().to_string())
 }
 
 /// Metrics and loss, and after pruning those of the smaller model.
@@ -158,7 +163,7 @@ fn shift(quantity: Quantity, second: HeadColumn) -> Shift {
 }
 
 /// Options and inputs that are not the same.
-fn differences(first: &Run, second: &Run) -> Vec<(String, String, String)> {
+pub(crate) fn differences(first: &Run, second: &Run) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     let mut push = |name: &str, a: Option<String>, b: Option<String>| {
         if a != b {
@@ -235,7 +240,10 @@ impl Comparison {
         }
         sections.push(Section::new(
             "What is not the same",
-            vec![Block::Table(self.difference_table())],
+            vec![Block::Table(difference_table(
+                &self.runs,
+                &self.differences,
+            ))],
         ));
         let mut notes = Vec::new();
         if self.shifts.is_empty() {
@@ -475,24 +483,28 @@ impl Comparison {
             ..Table::default()
         }
     }
+}
 
-    fn difference_table(&self) -> Table {
-        let rows = self.differences.iter().map(|(name, a, b)| Row {
-            cells: vec![Cell::text(name).strong(true), Cell::text(a), Cell::text(b)],
-            head: None,
-        });
-        Table {
-            id: "differences".into(),
-            title: "Model, data and options".into(),
-            caption: "Everything else is the same in both runs.".into(),
-            columns: vec![
-                Column::text("what"),
-                Column::text(&self.runs[0]),
-                Column::text(&self.runs[1]),
-            ],
-            rows: rows.collect(),
-            ..Table::default()
-        }
+/// Options and inputs that are not the same, as a table.
+pub(crate) fn difference_table(
+    runs: &[String; 2],
+    differences: &[(String, String, String)],
+) -> Table {
+    let rows = differences.iter().map(|(name, a, b)| Row {
+        cells: vec![Cell::text(name).strong(true), Cell::text(a), Cell::text(b)],
+        head: None,
+    });
+    Table {
+        id: "differences".into(),
+        title: "Model, data and options".into(),
+        caption: "Everything else is the same in both runs.".into(),
+        columns: vec![
+            Column::text("what"),
+            Column::text(&runs[0]),
+            Column::text(&runs[1]),
+        ],
+        rows: rows.collect(),
+        ..Table::default()
     }
 }
 

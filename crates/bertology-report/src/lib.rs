@@ -13,8 +13,9 @@
 //! | [`join`] | all that several runs say of each head of one model |
 //! | [`CodeTree`] | the tree of a program, as a figure alone |
 //! | [`compare()`] | two runs of one command, head by head |
+//! | [`compare_edge()`] | two runs of edge probing, task by task and layer by layer |
 //!
-//! The last three read run folders ([`bertology_run::Run`]) and give a [`Document`]: text, tables and figures that are whole
+//! The last four read run folders ([`bertology_run::Run`]) and give a [`Document`]: text, tables and figures that are whole
 //! without a script, and each figure as an SVG file of its own.
 
 pub mod number;
@@ -22,6 +23,7 @@ pub mod page;
 pub mod viewer;
 
 mod compare;
+mod compare_edge;
 mod csv;
 mod document;
 mod error;
@@ -32,6 +34,9 @@ mod quantities;
 mod report;
 
 pub use compare::{Comparison, Shift, compare};
+pub use compare_edge::{
+    CAUSAL, EdgeComparison, EdgeDecisions, EdgePair, EdgeShift, EdgeStatistic, Redraw, compare_edge,
+};
 pub use document::Document;
 pub use error::Error;
 pub use figure::{CodeLeaf, CodeNode, CodeTree, Figure, MOST_LEAVES, MOST_LEVELS};

@@ -1,11 +1,11 @@
-//! `bertology compare`: two runs of one command, head by head.
+//! `bertology compare`: two runs of one command, head by head; of edge probing task by task.
 
 use std::fmt::Write;
 
 use bertology_report::{Comparison, Shift};
 use serde_json::{Value, json};
 
-use super::Done;
+use super::{Done, compare_edge};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::pages;
@@ -21,12 +21,18 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
         pages::check("--output", path, args.overwrite)?;
     }
     let (first, second) = (pages::open(&args.first)?, pages::open(&args.second)?);
-    let found = bertology_report::compare(&first, &second);
-    let found = found.map_err(|error| pages::failure(&error))?;
+    let (said, document, json) = if first.command() == compare_edge::COMMAND {
+        let found = compare_edge::compare(&first, &second)?;
+        let said = compare_edge::text(&found);
+        (said, found.document(), compare_edge::json(&found))
+    } else {
+        let found = bertology_report::compare(&first, &second);
+        let found = found.map_err(|error| pages::failure(&error))?;
+        (text(&found), found.document(), json(&found))
+    };
     pages::unchanged(&first)?;
     pages::unchanged(&second)?;
-    screen.say(&text(&found));
-    let document = found.document();
+    screen.say(&said);
     if let Some(path) = &args.output {
         pages::write_page(path, &document)?;
         screen.say(&format!("\nThe page is {}", path.display()));
@@ -36,7 +42,7 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
         let number = plural(files.len() as u64, "figure");
         screen.say(&format!("{number} are in {}", folder.display()));
     }
-    Ok(json(&found).into())
+    Ok(json.into())
 }
 
 fn text(found: &Comparison) -> String {
@@ -81,10 +87,16 @@ fn text(found: &Comparison) -> String {
     for shift in &found.shifts {
         text.push_str(&missing(shift));
     }
-    if !found.differences.is_empty() {
+    text.push_str(&not_the_same(&found.differences));
+    text
+}
+
+pub(super) fn not_the_same(differences: &[(String, String, String)]) -> String {
+    let mut text = String::new();
+    if !differences.is_empty() {
         text.push_str("\n\nNot the same in both:");
     }
-    for (name, a, b) in &found.differences {
+    for (name, a, b) in differences {
         let _ = write!(text, "\n  {name}: {} in A, {} in B", brief(a), brief(b));
     }
     text
@@ -144,14 +156,17 @@ fn json(found: &Comparison) -> Value {
             "largest": largest.collect::<Vec<_>>(),
         })
     });
-    let differences = found
-        .differences
-        .iter()
-        .map(|(name, a, b)| json!({ "name": name, "first": a, "second": b }));
     json!({
         "runs": found.runs,
         "overall": overall.collect::<Vec<_>>(),
         "heads": shifts.collect::<Vec<_>>(),
-        "differences": differences.collect::<Vec<_>>(),
+        "differences": differences_json(&found.differences),
     })
+}
+
+pub(super) fn differences_json(differences: &[(String, String, String)]) -> Value {
+    let differences = differences.iter();
+    differences
+        .map(|(name, a, b)| json!({ "name": name, "first": a, "second": b }))
+        .collect()
 }

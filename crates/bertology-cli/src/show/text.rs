@@ -10,6 +10,25 @@ pub(crate) fn seconds(time: Duration) -> String {
     bertology_report::number::seconds(time.as_secs_f64())
 }
 
+/// A sentence on lines of so many columns, broken between words.
+pub(crate) fn wrapped(sentence: &str, columns: usize) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in sentence.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > columns {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text
+}
+
 /// A ratio of two sizes in per cent.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {

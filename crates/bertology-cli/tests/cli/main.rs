@@ -13,6 +13,7 @@ mod distance;
 #[cfg(unix)]
 mod documents;
 mod edge_data;
+mod edge_options;
 mod edge_probe;
 mod extract;
 mod harness;

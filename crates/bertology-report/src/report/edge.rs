@@ -1,12 +1,14 @@
 //! `bertology edge-probe`.
 
 use bertology_run::studies::edge::{
-    EdgeExampleRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeTask, PROBABILITIES,
+    EdgeExampleRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeStratumRow, EdgeTask,
+    PROBABILITIES,
 };
 use bertology_run::table::Row as _;
 use bertology_run::RunError;
 
 use super::{Page, Parts};
+use crate::compare_edge::CAUSAL;
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Lines, Point, Room, Series, Shape};
 use crate::number::{count, minus, percent, short};
@@ -31,15 +33,34 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
         Some(rows) => layers(parts, &found, &rows.all),
         None => parts.missing(EdgeLayerRow::FILE, "the layers are not shown"),
     }
+    strata(parts, &found)?;
     examples(parts, &found)?;
     Ok(())
+}
+
+/// Of which states the centre of gravity is.
+const STANDARDIZED: &str = "Probes read standardized states: each layer less its mean over the training data, divided by the root of \
+     the mean square that is left. Mixing weights and the centre of gravity are of layers of one length.";
+
+/// What the record says of the probes.
+fn said(found: &EdgeResults, what: &str) -> bool {
+    found.probe.get(what).and_then(serde_json::Value::as_bool) == Some(true)
 }
 
 fn summary(parts: &mut Parts<'_>, found: &EdgeResults) {
     let mut figures = vec![ends(&found.tasks)];
     figures.extend(mean_layers(&found.tasks));
     let mut blocks = vec![Block::Figures(figures)];
+    if said(found, "causal") {
+        blocks.push(Block::Paragraph(CAUSAL.into()));
+    }
+    if said(found, "standardized") {
+        blocks.push(Block::Paragraph(STANDARDIZED.into()));
+    }
     for task in &found.tasks {
+        if task.told == Some(false) {
+            blocks.push(Block::Paragraph(format!("{}: its targets are too many to be told one by one.", task.name)));
+        }
         if let Some(guard) = &task.guard {
             blocks.push(Block::Paragraph(format!("{}: {guard}.", task.name)));
         }
@@ -140,6 +161,8 @@ fn tasks_table(tasks: &[EdgeTask]) -> Table {
             "expected layer",
             "low",
             "high",
+            "losses left out",
+            "of the best so far",
             "centre of gravity",
             "by norm",
             "K(gains) (bits)",
@@ -160,6 +183,8 @@ fn tasks_table(tasks: &[EdgeTask]) -> Table {
             number(task.expected_layer.value),
             number(task.expected_layer.low),
             number(task.expected_layer.high),
+            number(task.expected_layer_clipped.value),
+            number(task.expected_layer_running.value),
             number(task.centre_of_gravity.value),
             number(task.centre_of_gravity_by_norm.value),
             number(task.gain_divergence.value),
@@ -171,7 +196,8 @@ fn tasks_table(tasks: &[EdgeTask]) -> Table {
         id: "edge-tasks".into(),
         title: "Tasks".into(),
         caption: "Scores are F1 over all labels that the task is judged by. Layer 0 is what goes into the first block. \
-                  K is the divergence from uniform gains or weights: near 0, a mean layer says little."
+                  Losses left out, of the best so far: the expected layer of gains without losses, and of the best score up \
+                  to each layer. K is the divergence from uniform gains or weights: near 0, a mean layer says little."
             .into(),
         columns,
         rows: tasks.iter().map(row).collect(),
@@ -183,12 +209,14 @@ fn order_table(order: &[EdgeOrder]) -> Table {
     let mut columns = vec![Column::text("first"), Column::text("second")];
     columns.extend(["layers between", "low", "high"].map(Column::number));
     columns.push(Column::text("can be ordered"));
+    columns.extend(["first earlier", "second earlier", "at once"].map(Column::number));
     let ends = |found: &EdgeQuantity| {
         [
             found.bootstrap_low.or(found.low),
             found.bootstrap_high.or(found.high),
         ]
     };
+    let whole = |pairs: Option<u64>| Cell::number(pairs.map(|pairs| pairs as f64), |pairs| count(pairs as u64));
     let row = |pair: &EdgeOrder| {
         let [low, high] = ends(&pair.difference);
         let said = if pair.ordered { "yes" } else { "no: the interval holds 0" };
@@ -200,6 +228,9 @@ fn order_table(order: &[EdgeOrder]) -> Table {
                 number(low),
                 number(high),
                 Cell::text(said),
+                whole(pair.first_earlier),
+                whole(pair.second_earlier),
+                whole(pair.at_once),
             ],
             head: None,
         }
@@ -207,7 +238,9 @@ fn order_table(order: &[EdgeOrder]) -> Table {
     Table {
         id: "edge-order".into(),
         title: "Order of tasks".into(),
-        caption: "Expected layer of the second minus that of the first.".into(),
+        caption: "Expected layer of the second minus that of the first. Earlier, at once: pairs of a target of each task in one \
+                  sentence, by the layers from which on they are right."
+            .into(),
         columns,
         rows: order.iter().map(row).collect(),
         ..Table::default()
@@ -349,7 +382,7 @@ fn layers_table(rows: &[EdgeLayerRow]) -> Table {
     columns.extend(
         [
             "layer", "F1", "low", "high", "gain", "weight", "weight by norm", "random encoder", "control task",
-            "selectivity", "compression",
+            "of texts seen", "selectivity", "compression",
         ]
         .map(Column::number),
     );
@@ -365,6 +398,7 @@ fn layers_table(rows: &[EdgeLayerRow]) -> Table {
             number(row.weight_by_norm),
             share(row.random_encoder),
             share(row.control),
+            share(row.control_seen),
             Cell::number(row.selectivity, |value| minus(&format!("{:+.1} pt", 100.0 * value))),
             number(row.compression),
         ],
@@ -373,9 +407,97 @@ fn layers_table(rows: &[EdgeLayerRow]) -> Table {
     Table {
         id: "edge-layers-table".into(),
         title: "Layers of every task".into(),
-        caption: "Layer 0 is what goes into the first block.".into(),
+        caption: "Layer 0 is what goes into the first block. Of texts seen: the control task on targets whose texts the training \
+                  data have."
+            .into(),
         columns,
         rows: rows.iter().map(row).collect(),
+        ..Table::default()
+    }
+}
+
+/// What a stratum is, for a heading.
+fn divided(by: &str) -> &'static str {
+    match by {
+        "distance" => "words between both spans",
+        _ => "height of the constituent",
+    }
+}
+
+fn strata(parts: &mut Parts<'_>, found: &EdgeResults) -> Result<(), RunError> {
+    let Some(rows) = parts.run.rows::<EdgeStratumRow>()? else {
+        return Ok(());
+    };
+    let mut figures = Vec::new();
+    for (at, task) in found.tasks.iter().enumerate() {
+        for by in ["distance", "height"] {
+            let own = rows.all.iter().filter(|row| row.task == task.name && row.by == by);
+            let own: Vec<&EdgeStratumRow> = own.collect();
+            let mut names: Vec<&str> = own.iter().map(|row| row.stratum.as_str()).collect();
+            // Rows of one stratum stand together.
+            names.dedup();
+            if names.len() < 2 {
+                continue;
+            }
+            let line = |name: &&str| Series {
+                name: (*name).to_owned(),
+                points: own
+                    .iter()
+                    .filter(|row| row.stratum == **name)
+                    .filter_map(|row| Some(Point::new(row.layer as f64, row.f1?)))
+                    .collect(),
+                reference: false,
+            };
+            let lines = names.iter().map(line).collect();
+            figures.extend(figure("F1", lines, false).map(|figure| {
+                figure.named(
+                    &format!("edge-strata-{by}-{at}"),
+                    format!("{}: by {}", task.name, divided(by)),
+                    "Score by layer of the targets of each kind, over all seeds.",
+                )
+            }));
+        }
+    }
+    let mut blocks = Vec::new();
+    if !figures.is_empty() {
+        blocks.push(Block::Figures(figures));
+    }
+    if !rows.all.is_empty() {
+        blocks.push(Block::Table(strata_table(&rows.all)));
+    }
+    parts.add("Near and far spans", blocks);
+    Ok(())
+}
+
+/// The first and the last layer of each stratum.
+fn strata_table(rows: &[EdgeStratumRow]) -> Table {
+    let mut columns = vec![Column::text("task"), Column::text("by"), Column::text("which")];
+    columns.extend(["targets", "layer 0", "all layers", "gain"].map(Column::number));
+    let last = |first: &EdgeStratumRow| {
+        let same = |row: &&EdgeStratumRow| row.task == first.task && row.by == first.by && row.stratum == first.stratum;
+        rows.iter().rfind(same).and_then(|row| row.f1)
+    };
+    let row = |first: &EdgeStratumRow| {
+        let top = last(first);
+        Row {
+            cells: vec![
+                Cell::text(&first.task).strong(true),
+                Cell::text(divided(&first.by)),
+                Cell::text(&first.stratum),
+                Cell::number(Some(first.targets as f64), |value| count(value as u64)),
+                share(first.f1),
+                share(top).with_share(top),
+                Cell::number(first.f1.zip(top).map(|(a, b)| b - a), |gain| minus(&format!("{:+.1} pt", 100.0 * gain))),
+            ],
+            head: None,
+        }
+    };
+    Table {
+        id: "edge-strata-table".into(),
+        title: "Targets by distance and height".into(),
+        caption: "F1 over all seeds. 0 words lie between spans that touch or overlap.".into(),
+        columns,
+        rows: rows.iter().filter(|row| row.layer == 0).map(row).collect(),
         ..Table::default()
     }
 }

@@ -8,6 +8,8 @@ use crate::table::{Row as _, row};
 
 /// Probabilities of each target at each layer.
 pub const PROBABILITIES: &str = "edge_probabilities.npy";
+/// Right and wrong decisions of each sentence.
+pub const DECISIONS: &str = "edge_decisions.npy";
 
 /// Every file.
 pub(crate) const FILES: &[File] = &[
@@ -30,6 +32,18 @@ pub(crate) const FILES: &[File] = &[
         "counts and scores of every label at every layer, summed over seeds",
     ),
     file(
+        EdgeStratumRow::FILE,
+        rows::<EdgeStratumRow>(""),
+        &["edge-probe"],
+        "counts and scores at every layer of targets by distance and height, summed over seeds",
+    ),
+    file(
+        EdgeWeightRow::FILE,
+        rows::<EdgeWeightRow>(""),
+        &["edge-probe"],
+        "mixing weights of every probe and seed",
+    ),
+    file(
         EdgeExampleRow::FILE,
         rows::<EdgeExampleRow>(""),
         &["edge-probe"],
@@ -43,6 +57,15 @@ pub(crate) const FILES: &[File] = &[
         },
         &["edge-probe"],
         "probability of the label and of its strongest rival, means of seeds, in the order of `edge_examples.csv`",
+    ),
+    file(
+        DECISIONS,
+        Kind::Array {
+            axes: &["seed", "layer", "sentence", "true positives, false positives, false negatives"],
+            dtype: "<f4",
+        },
+        &["edge-probe"],
+        "decisions of every sentence, those of one task behind those of another: what `compare` draws again",
     ),
     states(
         &["edge-probe"],
@@ -85,6 +108,8 @@ row! {
         shuffled: Option<f64>,
         /// Score on the control task.
         control: Option<f64>,
+        /// Score on the control task, of targets whose texts the training data have.
+        control_seen: Option<f64>,
         /// Score minus that on the control task.
         selectivity: Option<f64>,
         /// Online code of the training labels, bits.
@@ -97,7 +122,7 @@ row! {
     struct EdgeScoreRow in "edge_scores.csv" {
         /// Name of the task.
         task: String,
-        /// `trained`, or `random N`.
+        /// `trained`, `words alone`, or `untrained N`.
         encoder: String,
         /// `given`, `shuffled` or `control`.
         labels: String,
@@ -163,6 +188,49 @@ row! {
         recall: Option<f64>,
         /// Of the sums.
         f1: Option<f64>,
+    }
+
+    /// Targets of one kind at a layer.
+    struct EdgeStratumRow in "edge_strata.csv" {
+        /// Name of the task.
+        task: String,
+        /// What targets are divided by: `distance`, words strictly between both spans, or `height`, `info.height` of the
+        /// target.
+        by: String,
+        /// One number or several, such as `3-5`.
+        stratum: String,
+        /// Targets of it.
+        targets: u64,
+        /// 0 is what goes into the first block.
+        layer: usize,
+        /// Of the labels that the task is judged by, summed over seeds.
+        true_positives: u64,
+        /// Of the same labels.
+        false_positives: u64,
+        /// Of the same labels.
+        false_negatives: u64,
+        /// Of the sums.
+        precision: Option<f64>,
+        /// Of the sums.
+        recall: Option<f64>,
+        /// Of the sums.
+        f1: Option<f64>,
+    }
+
+    /// A layer in the mix of a probe.
+    struct EdgeWeightRow in "edge_weights.csv" {
+        /// Name of the task.
+        task: String,
+        /// Of the probe.
+        seed: u64,
+        /// The probe reads the layers up to this one.
+        probe: usize,
+        /// 0 is what goes into the first block.
+        layer: usize,
+        /// Its share.
+        weight: f64,
+        /// The share times the mean norm of the layer, normalised.
+        weight_by_norm: f64,
     }
 
     /// A target, and what the layers say of it.
@@ -247,6 +315,12 @@ document! {
         scored_on: String,
         /// Labels of its targets that no probe can give; they count as missed.
         unseen_labels: u64,
+        /// Sentences of that split.
+        sentences: u64,
+        /// Targets of that split.
+        targets: u64,
+        /// SHA-256 of their texts and spans: runs that have it in common are scored on the same targets.
+        targets_sha256: String,
         /// Score of the commonest label.
         majority: Option<f64>,
         /// Score of the commonest label of the words.
@@ -263,6 +337,10 @@ document! {
         centre_of_gravity_by_norm: EdgeQuantity,
         /// Mean layer by gain.
         expected_layer: EdgeQuantity,
+        /// Mean layer by gain, losses left out.
+        expected_layer_clipped: EdgeQuantity,
+        /// Mean layer by gain of the best score so far.
+        expected_layer_running: EdgeQuantity,
         /// Divergence of the mixing weights from uniform ones, bits.
         weight_divergence: EdgeQuantity,
         /// Divergence of the gains from uniform ones, bits.
@@ -271,6 +349,8 @@ document! {
         guard: Option<String>,
         /// Whether all probes of given labels are trained to their end.
         converged: bool,
+        /// Whether every target is told one by one; not where that takes too much memory.
+        told: Option<bool>,
         /// Targets by the layer from which on they are right; the last number is of those that never are.
         stable_from: Vec<u64>,
         /// Score of the top with a randomly initialised encoder.
@@ -289,5 +369,11 @@ document! {
         difference: EdgeQuantity,
         /// Whether the interval leaves 0 out.
         ordered: bool,
+        /// Pairs of targets in one sentence of which that of the first task is decided at a lower layer.
+        first_earlier: Option<u64>,
+        /// Of which that of the second is.
+        second_earlier: Option<u64>,
+        /// Which are decided at the same layer.
+        at_once: Option<u64>,
     }
 }

@@ -110,6 +110,38 @@ pub fn over_sentences(
     Some(Estimate { value, interval })
 }
 
+/// The first's statistic less the second's under resampling of sentences, which is of both at once where they are the same
+/// sentences (`paired`) and of each by itself otherwise. `statistic` sees which of them it is asked of, 0 or 1, and the
+/// curves `[seed][layer]`, of which both need not have as many; resamples are left out as in [`over_sentences`].
+#[must_use]
+pub fn difference_over_sentences(
+    decisions: [&[Decisions<'_>]; 2],
+    paired: bool,
+    resamples: usize,
+    statistic: impl Fn(usize, &[Vec<f64>]) -> Option<f64>,
+) -> Option<Estimate> {
+    let sizes = decisions.map(|of| {
+        of.first()
+            .and_then(|of| of.first())
+            .map_or(0, |of| of.len())
+    });
+    let paired = paired && sizes[0] == sizes[1];
+    let difference = |times: [&[u32]; 2]| {
+        let first = statistic(0, &curves(decisions[0], times[0]))?;
+        Some(first - statistic(1, &curves(decisions[1], times[1]))?)
+    };
+    let once = sizes.map(|size| vec![1; size]);
+    let value = difference([&once[0], &once[1]])?;
+    let first = draws(sizes[0], resamples, 0);
+    let second = draws(sizes[1], resamples, u64::from(!paired));
+    let both = first.zip(second);
+    let mut found: Vec<f64> = both.filter_map(|(a, b)| difference([&a, &b])).collect();
+    let enough = resamples > 0 && found.len() * 10 >= resamples * 9;
+    found.sort_unstable_by(f64::total_cmp);
+    let interval = enough.then(|| [percentile(&found, 0.025), percentile(&found, 0.975)]);
+    Some(Estimate { value, interval })
+}
+
 /// How often each resample draws each sentence.
 fn draws(sentences: usize, resamples: usize, seed: u64) -> impl Iterator<Item = Vec<u32>> {
     (0..resamples as u64).map(move |resample| {
@@ -192,28 +224,8 @@ impl Comparison {
         if differences.is_empty() {
             return None;
         }
-        let sizes = decisions.map(|of| {
-            of.first()
-                .and_then(|of| of.first())
-                .map_or(0, |of| of.len())
-        });
-        let paired = paired && sizes[0] == sizes[1];
-        let difference = |times: [&[u32]; 2]| {
-            let first = statistic(&curves(decisions[0], times[0]))?;
-            Some(first - statistic(&curves(decisions[1], times[1]))?)
-        };
-        let once = sizes.map(|size| vec![1; size]);
-        let value = difference([&once[0], &once[1]])?;
-        let first = draws(sizes[0], resamples, 0);
-        let second = draws(sizes[1], resamples, u64::from(!paired));
-        let both = first.zip(second);
-        let mut found: Vec<f64> = both.filter_map(|(a, b)| difference([&a, &b])).collect();
-        let enough = resamples > 0 && found.len() * 10 >= resamples * 9;
-        found.sort_unstable_by(f64::total_cmp);
-        let over_sentences = Estimate {
-            value,
-            interval: enough.then(|| [percentile(&found, 0.025), percentile(&found, 0.975)]),
-        };
+        let statistic = |_, curves: &[Vec<f64>]| statistic(curves);
+        let over_sentences = difference_over_sentences(decisions, paired, resamples, statistic)?;
         let over_seeds = over_seeds(&differences);
         let sure = over_seeds.excludes_zero() && over_sentences.excludes_zero();
         let order = match (sure, over_seeds.value < 0.0, over_sentences.value < 0.0) {

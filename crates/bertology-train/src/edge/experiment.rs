@@ -7,6 +7,7 @@ use bertology::data::edge::{Records, Vocabulary};
 use bertology::data::{EdgeTask, Slice};
 use bertology::drive::Work;
 use bertology::input::spans::{SpanAligner, SpanOptions};
+use bertology::store::space;
 use bertology::{LoadedModel, Watch};
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +15,13 @@ use super::chance::{Comparison, Estimate};
 use super::control::{Control, by_type, majority, shuffled};
 use super::mdl::CodeLength;
 use super::stage::{Judge, Scored, Shop};
+use super::strata::Strata;
 use super::summary::{expected_layer, layer_norms, mean_curve};
 use super::texts::{Place, SpanTexts, WordStates};
-use super::trace::Traces;
+use super::trace::{Traces, precedence};
 use super::{
-    Data, Design, Gathered, Gathering, LayerStates, Output, Pieces, Plan, Profile, Reading,
-    Settings, Split, StateOptions, StateStore,
+    Data, Design, Gathered, Gathering, LayerStates, Output, Pieces, Plan, Profile, Reading, Room,
+    Settings, Split, Standardized, StateOptions, StateStore,
 };
 use crate::Error;
 
@@ -83,6 +85,8 @@ pub struct Options {
     pub spans: SpanOptions,
     /// How states are stored.
     pub states: StateOptions,
+    /// Whether probes read layers of one length, [`Standardized`], instead of the states as they are.
+    pub standardize: bool,
     /// What is trained beside.
     pub controls: Controls,
     /// Score on the development file even where there is a test file, as the papers do.
@@ -134,20 +138,29 @@ pub struct TaskOutcome {
     pub shuffled: Vec<Scored>,
     /// Learnt and scored on drawn labels, by layer.
     pub control: Vec<Scored>,
-    /// Which part of the scored targets has texts that the training data have.
+    /// Which part of the scored targets has texts that the training data have. Each probe of `control` has strata: of the
+    /// others and of these.
     pub control_seen: Option<f64>,
     /// By layer.
     pub codes: Option<Codes>,
-    /// Mean length of each layer's states.
+    /// Mean length of each layer's states, as the probes read them.
     pub norms: Vec<f64>,
     /// Every scored target's probabilities over the layers; `None` where they would take too much memory.
     pub traces: Option<Traces>,
+    /// Those of the scored targets; each probe of `given` has counts of them.
+    pub strata: Strata,
     splits: Splits,
     /// Of the scored targets.
     texts: SpanTexts,
 }
 
 impl TaskOutcome {
+    /// SHA-256 of the scored targets: the texts, and where their spans are. Labels and what a model makes of a text are no part of it.
+    #[must_use]
+    pub fn targets_sha256(&self) -> String {
+        super::pieces::hex(&self.texts.targets)
+    }
+
     /// The scored targets.
     #[must_use]
     pub fn split(&self) -> &Split {
@@ -225,7 +238,37 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Pairs of targets of two tasks that stand in one sentence: how many are decided at a lower layer in the first task, in the
+    /// second, at the same layer. Nothing where the tasks are not of the same sentences, or where targets are not told one by
+    /// one.
+    #[must_use]
+    pub fn precedence(&self, first: usize, second: usize) -> Option<[u64; 3]> {
+        let tasks = [first, second].map(|task| &self.tasks[task]);
+        let [one, other] = tasks;
+        let sentences = one.split().sentences();
+        if one.texts.sentences != other.texts.sentences || sentences != other.split().sentences() {
+            return None;
+        }
+        let [first, second] = [one.stable_layers()?, other.stable_layers()?];
+        let both = first.iter().zip(&second);
+        Some(precedence(both.map(|(a, b)| [&a[..], &b[..]])))
+    }
+}
+
 impl TaskOutcome {
+    /// The layers from which on the targets of each sentence are right.
+    fn stable_layers(&self) -> Option<Vec<Vec<Option<usize>>>> {
+        let (split, traces) = (self.split(), self.traces.as_ref()?);
+        let of = |target| traces.trace(split, target).and_then(|trace| trace.stable);
+        let sentences = 0..split.sentences();
+        Some(
+            sentences
+                .map(|sentence| split.targets_of(sentence).map(of).collect())
+                .collect(),
+        )
+    }
+
     fn decisions(&self) -> Vec<super::chance::Decisions<'_>> {
         let given = self.given.iter();
         given
@@ -265,7 +308,8 @@ struct Prepared<'t> {
 }
 
 /// Reads all files, stores the states that their targets need in folders of `folder`, and trains and scores everything. What is in
-/// the folder from an earlier run of the same options is gone on with, to the same bytes. [`remove`] empties it.
+/// the folder from an earlier run of the same options is gone on with, to the same bytes. [`remove`] empties it. `tell`
+/// hears how large the states will be, before any is written.
 ///
 /// # Errors
 /// Files that cannot be read or aligned, splits without a target, tasks of other spans in their files, states that cannot
@@ -275,6 +319,7 @@ pub fn run(
     tasks: &[Task],
     options: &Options,
     folder: &Path,
+    tell: &mut dyn FnMut(&Room),
     watch: &mut dyn Watch,
 ) -> Result<Outcome, Error> {
     let mut gathering = Gathering::new(SpanAligner::new(model, &options.spans)?);
@@ -283,6 +328,11 @@ pub fn run(
         prepared.push(read(&mut gathering, task, options, watch)?);
     }
     let pieces = gathering.finish()?;
+    let places = (0..=options.controls.untrained).map(|encoder| states_in(folder, encoder));
+    let places = places.collect::<Result<Vec<_>, _>>()?;
+    let room = Room::new(model, &pieces, &options.states, &places, space::available)?;
+    tell(&room);
+    room.check()?;
     let own = states_in(folder, 0)?;
     let work = &options.work;
     let store = StateStore::extract(&own, model, &pieces, &options.states, work, watch)?;
@@ -307,13 +357,16 @@ pub fn run(
         let work = &options.work;
         let store = StateStore::extract(&own, &untrained, &pieces, &states, work, shop.watch)?;
         for (at, outcome) in found.iter_mut().enumerate() {
-            let plan = plan(outcome.settings, options, &store, one_seed(options));
+            let standard = standard(options, &store, &outcome.splits.train)?;
+            let states = read_by(&standard, &store);
+            let plan = plan(outcome.settings, options, states, one_seed(options));
             let name = format!("{at}-untrained-{encoder}");
-            let suite = shop.train(&name, outcome.splits.data(&store), plan)?;
+            let suite = shop.train(&name, outcome.splits.data(states), plan)?;
             let judge = Judge {
                 split: outcome.split(),
                 vocabulary: &outcome.vocabulary,
                 slice: outcome.slice.clone(),
+                strata: None,
             };
             let (scored, _) = shop.score(&suite, &judge, false)?;
             outcome.untrained.push(scored);
@@ -423,6 +476,27 @@ impl Splits {
     }
 }
 
+/// The states with layers of one length, if they are wanted so.
+fn standard<'s>(
+    options: &Options,
+    states: &'s dyn LayerStates,
+    train: &Split,
+) -> Result<Option<Standardized<'s>>, Error> {
+    let wanted = options.standardize;
+    wanted.then(|| Standardized::new(states, train)).transpose()
+}
+
+/// What probes read.
+fn read_by<'s>(
+    standard: &'s Option<Standardized<'s>>,
+    states: &'s dyn LayerStates,
+) -> &'s dyn LayerStates {
+    match standard {
+        Some(standard) => standard,
+        None => states,
+    }
+}
+
 fn one_seed(options: &Options) -> &[u64] {
     &options.seeds[..options.seeds.len().min(1)]
 }
@@ -471,11 +545,15 @@ fn trained(
     };
     let (of_train, of_scored) = (texts("train")?, texts(scored_on)?);
     let scored_split = splits.scored(scored_on);
+    let strata = of_scored.strata();
     let judge = Judge {
         split: scored_split,
         vocabulary: &vocabulary,
         slice: task.judged.reported(),
+        strata: Some(&strata),
     };
+    let standardized = standard(options, store, &splits.train)?;
+    let store = read_by(&standardized, store);
     let mut settings = options.profile.settings(&splits.train);
     if let Some(epochs) = options.epochs {
         settings = settings.with_epochs(epochs, &splits.train);
@@ -490,11 +568,13 @@ fn trained(
     let mut words = Vec::new();
     if options.controls.words {
         let states = WordStates::new(model, pieces);
+        let standardized = standard(options, &states, &splits.train)?;
+        let states = read_by(&standardized, &states);
         let plan = Plan {
             readings: vec![Reading::Single(0)],
-            ..plan(settings, options, &states, &options.seeds)
+            ..plan(settings, options, states, &options.seeds)
         };
-        let suite = shop.train(&format!("{at}-words"), splits.data(&states), plan)?;
+        let suite = shop.train(&format!("{at}-words"), splits.data(states), plan)?;
         words = shop.score(&suite, &judge, false)?.0;
     }
     let one = || plan(settings, options, store, one_seed(options));
@@ -527,6 +607,7 @@ fn trained(
         );
         let known = seen.iter().filter(|seen| **seen).count();
         control_seen = Some(known as f64 / seen.len().max(1) as f64);
+        let seen = Strata::of_seen(&seen);
         let data = Data {
             states: store,
             train: &train,
@@ -537,6 +618,7 @@ fn trained(
             split: &scored,
             vocabulary: &vocabulary,
             slice: Slice::All,
+            strata: Some(&seen),
         };
         drawn = shop.score(&suite, &judge, false)?.0;
     }
@@ -572,6 +654,7 @@ fn trained(
         codes,
         norms,
         traces,
+        strata,
         splits,
         texts: of_scored,
         files,

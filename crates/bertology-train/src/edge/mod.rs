@@ -12,6 +12,7 @@
 //! | `source` | which states `[pieces, layers, hidden]`, which targets? |
 //! | `pieces` | which positions do the targets of a file point at? |
 //! | `states` | what does the model hold there, on disk? |
+//! | `room` | how much disk will that take? |
 //! | `standard` | the same states with layers of one length |
 //! | `design` | what is a probe, and where do its numbers lie? |
 //! | `batch` | which pieces and distinct spans do some sentences have? |
@@ -22,6 +23,7 @@
 //! | `march`, `suite` | all probes of a task at once, on some threads, with the same bits on any number |
 //! | `saved` | a training on its way to disk and back |
 //! | `tally` | which labels do logits give, and how often is that right? |
+//! | [`strata`] | how far apart are the spans of a target, how high is its constituent? |
 //! | [`summary`] | E_s, E_Δ, K(s), K(Δ), weights corrected for norms |
 //! | [`chance`] | intervals over seeds and over sentences; can two tasks be ordered? |
 //! | [`trace`] | at which layer does a single target come to its answer? |
@@ -43,6 +45,7 @@ pub mod chance;
 pub mod control;
 pub mod experiment;
 pub mod mdl;
+pub mod strata;
 pub mod summary;
 pub mod trace;
 
@@ -53,6 +56,7 @@ mod march;
 mod masks;
 mod pass;
 mod pieces;
+mod room;
 mod saved;
 mod settings;
 mod source;
@@ -74,6 +78,7 @@ pub use batch::BatchSize;
 pub use design::{Array, Classifier, Design, Output, Pooling, Reading};
 pub use fault::Fault;
 pub use pieces::{Gathered, Gathering, MOST_DROPPED, Pieces};
+pub use room::Room;
 pub use settings::{
     DIFFERENCES, Difference, FAST_EPOCHS, Interval, LossScale, PAPER_SMALL, Profile, SETTLED,
     Selection, Settings,

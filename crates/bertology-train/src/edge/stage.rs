@@ -12,6 +12,7 @@ use bertology::data::{Cells, Confusion, MetricError, Slice, argmax};
 use bertology::watch::Purpose;
 
 use super::mdl::{CodeLength, online_code};
+use super::strata::Strata;
 use super::trace::Traces;
 use super::{Counts, Course, Data, Fault, Output, Plan, Progress, Split, Suite, Tally};
 use crate::Error;
@@ -49,6 +50,8 @@ pub struct Scored {
     pub argmax_accuracy: Option<f64>,
     /// Right and wrong decisions of each sentence, of the labels that the task is judged by.
     pub sentences: Vec<Counts>,
+    /// True positives, false positives and false negatives of each stratum, of the same labels; empty without strata.
+    pub strata: Vec<[u64; 3]>,
 }
 
 impl Scored {
@@ -64,6 +67,7 @@ pub(super) struct Judge<'a> {
     pub(super) split: &'a Split,
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) slice: Slice,
+    pub(super) strata: Option<&'a Strata>,
 }
 
 impl Judge<'_> {
@@ -107,6 +111,7 @@ fn observe(
 struct Answers<'a> {
     tally: Tally<'a>,
     scores: Confusion,
+    strata: Vec<[u64; 3]>,
     /// `[targets, classes]`, where traces are wanted.
     logits: Vec<f32>,
     failure: Option<Error>,
@@ -205,17 +210,25 @@ impl Shop<'_> {
         let (targets, classes) = (judge.split.targets(), judge.split.classes());
         let traced = traces && targets * classes * 4 * suite.courses().len() <= MOST_TRACES;
         let counted = judge.counted();
+        let strata = judge.strata.map_or(0, Strata::len);
         let answers = suite.evaluate(
             judge.split,
             self.threads,
             |_| Answers {
                 tally: Tally::new(judge.split, output, counted.as_deref()),
                 scores: Confusion::new(judge.vocabulary.clone()),
+                strata: vec![[0; 3]; strata],
                 logits: vec![0.0; if traced { targets * classes } else { 0 }],
                 failure: None,
             },
             |answers, target, logits| {
-                answers.tally.add(target, logits);
+                let counts = answers.tally.add(target, logits);
+                for stratum in judge.strata.map_or(&[][..], |strata| strata.of(target)) {
+                    let sums = &mut answers.strata[usize::from(*stratum)];
+                    for (sum, count) in sums.iter_mut().zip(counts) {
+                        *sum += u64::from(count);
+                    }
+                }
                 if traced {
                     answers.logits[target * classes..][..classes].copy_from_slice(logits);
                 }
@@ -254,6 +267,7 @@ impl Shop<'_> {
                 exact_match: scores.exact_match(),
                 argmax_accuracy: scores.argmax_accuracy(),
                 sentences: answers.tally.sentences().to_vec(),
+                strata: answers.strata,
             });
         }
         Ok((scored, traces))

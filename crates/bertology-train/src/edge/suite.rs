@@ -273,7 +273,9 @@ impl<'a> Suite<'a> {
                 .collect::<Vec<_>>(),
             threads,
             |_| Tally::new(dev, output, None),
-            |tally, target, logits| tally.add(target, logits),
+            |tally, target, logits| {
+                tally.add(target, logits);
+            },
         )?;
         for (probe, tally) in active.iter().zip(&tallies) {
             let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);

@@ -100,16 +100,14 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Adds a target by its number.
-    pub fn add(&mut self, target: usize, logits: &[f32]) {
+    /// Adds a target by its number; what it added to its sentence.
+    pub fn add(&mut self, target: usize, logits: &[f32]) -> Counts {
         let of = self.split.get(target);
         if let Some(loss) = self.output.loss(logits, of.labels) {
             self.loss += loss;
             self.losses += 1;
         }
-        let Some(counts) = self.sentences.get_mut(self.split.sentence_of(target)) else {
-            return;
-        };
+        let mut counts = [0; 3];
         let top = (self.output == Output::Softmax).then(|| best(logits));
         let given = |label| top.map_or(logits[label] >= 0.0, |top| top == label);
         let counts_for = |label: usize| self.counted.is_none_or(|counted| counted[label]);
@@ -129,6 +127,12 @@ impl<'a> Tally<'a> {
         if self.counted.is_none() {
             counts[2] += u32::from(of.unknown);
         }
+        if let Some(sums) = self.sentences.get_mut(self.split.sentence_of(target)) {
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum += count;
+            }
+        }
+        counts
     }
 
     /// Of each sentence.

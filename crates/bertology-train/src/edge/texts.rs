@@ -7,6 +7,7 @@ use bertology::data::edge::{Record, Records};
 use sha2::{Digest, Sha256};
 
 use super::pieces::Names;
+use super::strata::Strata;
 use super::{Gathered, LayerStates, Pieces};
 use crate::Error;
 
@@ -17,6 +18,10 @@ pub struct Place {
     pub line: u64,
     /// Words, half-open.
     pub spans: Vec<Range<usize>>,
+    /// Words strictly between both spans, where there are two.
+    pub distance: Option<usize>,
+    /// `info.height` of the target, where it is noted: that of a constituent.
+    pub height: Option<u64>,
 }
 
 /// The targets of a split that were kept, with the words of their spans.
@@ -29,6 +34,8 @@ pub(super) struct SpanTexts {
     places: Vec<Place>,
     /// SHA-256 of the texts of all records: splits that have it in common are of the same sentences.
     pub(super) sentences: [u8; 32],
+    /// SHA-256 of those texts and of the places of the targets.
+    pub(super) targets: [u8; 32],
 }
 
 impl SpanTexts {
@@ -39,7 +46,7 @@ impl SpanTexts {
             ..Self::default()
         };
         let mut names = Names::default();
-        let mut digest = Sha256::new();
+        let (mut digest, mut targets) = (Sha256::new(), Sha256::new());
         let mut number = 0;
         for record in records.open().map_err(bertology::Error::from)? {
             let record: Record = record.map_err(bertology::Error::from)?;
@@ -60,14 +67,23 @@ impl SpanTexts {
                     let text = words.get(span.clone()).unwrap_or_default().join(" ");
                     texts.spans.push(names.number(&text));
                 }
+                targets.update(record.line.to_le_bytes());
+                for end in spans.iter().flat_map(|span| [span.start, span.end]) {
+                    targets.update((end as u64).to_le_bytes());
+                }
+                let info = target.info.as_ref();
                 texts.places.push(Place {
                     line: record.line,
+                    distance: target.span2.is_some().then(|| target.distance()),
                     spans,
+                    height: info.and_then(|info| info.get("height")?.as_u64()),
                 });
             }
         }
         texts.names = names.into_vec();
         texts.sentences = digest.finalize().into();
+        targets.update(texts.sentences);
+        texts.targets = targets.finalize().into();
         Ok(texts)
     }
 
@@ -78,6 +94,10 @@ impl SpanTexts {
             .iter()
             .map(|name| self.names[*name as usize].clone())
             .collect()
+    }
+
+    pub(super) fn strata(&self) -> Strata {
+        Strata::of_places(self.places.iter())
     }
 
     pub(super) fn place(&self, target: usize) -> &Place {

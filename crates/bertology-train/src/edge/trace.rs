@@ -5,6 +5,8 @@
 //! probabilities, averaged over seeds. The probes of two layers are trained apart, so that an answer that
 //! flips may be the encoder's or the probes' doing: averages over several seeds say more.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::tally::best;
@@ -192,6 +194,26 @@ impl Traces {
     }
 }
 
+/// How many pairs of targets, one of each task and both in one sentence, are decided in which order: at a lower layer in the
+/// first task, in the second, at the same layer. Each list holds the layers from which on a sentence's targets are right
+/// ([`Trace::stable`]); targets that never are belong to no pair.
+#[must_use]
+pub fn precedence<'l>(sentences: impl Iterator<Item = [&'l [Option<usize>]; 2]>) -> [u64; 3] {
+    let mut counts = [0; 3];
+    for [first, second] in sentences {
+        for one in first.iter().flatten() {
+            for other in second.iter().flatten() {
+                counts[match one.cmp(other) {
+                    Ordering::Less => 0,
+                    Ordering::Greater => 1,
+                    Ordering::Equal => 2,
+                }] += 1;
+            }
+        }
+    }
+    counts
+}
+
 fn normalized(logits: &[f32], output: Output) -> Vec<f64> {
     let mut p = output.probabilities(logits);
     if output == Output::Sigmoid {
@@ -227,6 +249,17 @@ mod tests {
             (None, 1, false)
         );
         assert!(Trace::new(&[false, false], &[0.0, 0.0]).is_never());
+    }
+
+    #[test]
+    fn pairs_of_one_sentence_are_put_in_order() {
+        let sentences: [[&[Option<usize>]; 2]; 3] = [
+            // 1 < 2, 1 < 4, 3 > 2, 3 < 4; what never is right has no place.
+            [&[Some(1), Some(3), None], &[Some(2), Some(4), None]],
+            [&[Some(0)], &[Some(0)]],
+            [&[], &[Some(5)]],
+        ];
+        assert_eq!(precedence(sentences.into_iter()), [3, 1, 1]);
     }
 
     #[test]

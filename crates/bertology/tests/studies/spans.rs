@@ -149,6 +149,147 @@ fn the_tokens_of_a_span_spell_it() {
     }
 }
 
+/// A text as the tokenizers here see it, without its spaces: those of BERT and GPT lower its letters, take accents away and
+/// leave control and format characters out; that of GPT-2 keeps all bytes.
+fn plain(text: &str, bytes: bool) -> Vec<u8> {
+    let kept = text.chars().filter(|c| !c.is_whitespace());
+    if bytes {
+        return kept.collect::<String>().into_bytes();
+    }
+    let mut plain = String::new();
+    for letter in kept.flat_map(char::to_lowercase) {
+        let control = letter.is_control() || ('\u{200b}'..='\u{200f}').contains(&letter);
+        // Marks that stand behind the letter that they belong to.
+        let mark = ('\u{300}'..='\u{36f}').contains(&letter) || letter == '\u{fe0f}';
+        if control || mark || letter == '\u{ad}' || letter == '\u{feff}' {
+            continue;
+        }
+        plain.push(match letter {
+            'à'..='å' => 'a',
+            'ç' => 'c',
+            'è'..='ë' => 'e',
+            'ì'..='ï' => 'i',
+            'ñ' => 'n',
+            'ò'..='ö' => 'o',
+            'ù'..='ü' => 'u',
+            other => other,
+        });
+    }
+    plain.into_bytes()
+}
+
+/// The characters that stand for bytes in GPT-2's vocabulary (Radford et al. 2019, `bytes_to_unicode`).
+fn byte(character: char) -> u8 {
+    let shown = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let code = u32::from(character);
+    match u8::try_from(code).ok().filter(shown) {
+        Some(byte) => byte,
+        // The others follow from 256 on, in their order.
+        None => (0..=255_u8)
+            .filter(|byte| !shown(byte))
+            .nth(code as usize - 256)
+            .unwrap(),
+    }
+}
+
+/// How many spans of records are spelt by their tokens without markers, of how many; those with an unknown token apart.
+#[derive(Debug, Default, PartialEq)]
+struct Spelt {
+    right: u64,
+    spans: u64,
+    unknown: u64,
+}
+
+fn spelling(model: &LoadedModel, bytes: bool, records: impl Iterator<Item = Record>) -> Spelt {
+    let options = SpanOptions {
+        too_long: LongRecords::Window,
+        ..SpanOptions::default()
+    };
+    let aligner = aligner(model, options);
+    let tokenizer = model.tokenizer().unwrap();
+    let unknown = tokenizer.unk_id().filter(|_| !bytes);
+    let mut spelt = Spelt::default();
+    for record in records {
+        let found = align(&aligner, &record);
+        let words: Vec<&str> = record.words().collect();
+        for (target, place) in record.targets.iter().zip(&found.targets) {
+            // No model here reads the whole of a very long word.
+            let Some(place) = place else {
+                continue;
+            };
+            let sequence = &found.sequences[place.sequence];
+            let spans = [Some(&target.span1), target.span2.as_ref()];
+            let tokens = [Some(&place.span1), place.span2.as_ref()];
+            for (span, tokens) in spans.into_iter().zip(tokens) {
+                let (Some(span), Some(tokens)) = (span, tokens) else {
+                    continue;
+                };
+                let ids = &sequence[tokens.clone()];
+                spelt.spans += 1;
+                if ids.iter().any(|id| Some(*id) == unknown) {
+                    spelt.unknown += 1;
+                    continue;
+                }
+                let pieces = ids.iter().map(|id| tokenizer.id_to_token(*id).unwrap());
+                let pieces = pieces.map(|piece| match bytes {
+                    true => piece
+                        .chars()
+                        .map(byte)
+                        .filter(|byte| *byte != b' ')
+                        .collect(),
+                    false => {
+                        let piece = piece.strip_prefix("##").unwrap_or(&piece).to_owned();
+                        piece.replace("</w>", "").into_bytes()
+                    }
+                });
+                let pieces: Vec<Vec<u8>> = pieces.collect();
+                spelt.right +=
+                    u64::from(pieces.concat() == plain(&words[span.clone()].concat(), bytes));
+            }
+        }
+    }
+    spelt
+}
+
+/// Relations of the built-in treebank, and every pair of words of the hard ones: what the tokens of a span say is what its
+/// words say.
+#[test]
+fn the_tokens_of_every_span_spell_it() {
+    use bertology::data::edge::convert::{Conversion, UdTask};
+    let path = bertology_testkit::workspace().join("assets/grammar/dev.conllu");
+    let long = "pneumono".repeat(20);
+    let hard: Vec<&str> = HARD.iter().copied().chain([long.as_str(), "the"]).collect();
+    let mut all = Record::of_words(hard.iter().copied());
+    for start in 0..hard.len() {
+        for end in start + 1..=hard.len().min(start + 3) {
+            all.targets.push(Target::new(start..end, None, "x"));
+        }
+    }
+    for (name, bytes) in [
+        ("tiny-bert", false),
+        ("tiny-gpt", false),
+        ("tiny-gpt2", true),
+    ] {
+        let model = model(name);
+        let records = Conversion::ud(&path, UdTask::Dependencies(Default::default())).unwrap();
+        let found = spelling(&model, bytes, records.map(Result::unwrap));
+        assert!(found.spans > 2000, "{name}: {found:?}");
+        assert_eq!(
+            (found.right, found.unknown),
+            (found.spans, 0),
+            "{name}: {found:?}"
+        );
+        let found = spelling(&model, bytes, std::iter::once(all.clone()));
+        assert_eq!(
+            found.right + found.unknown,
+            found.spans,
+            "{name}: {found:?}"
+        );
+        assert!(found.right > 5, "{name}: {found:?}");
+        assert_eq!(found.unknown == 0, bytes, "{name}: {found:?}");
+    }
+}
+
 /// What a word is made of does not depend on whether it comes first.
 #[test]
 fn the_first_word_is_encoded_as_all_others() {

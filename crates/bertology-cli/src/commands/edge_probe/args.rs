@@ -173,6 +173,9 @@ pub(crate) struct EdgeProbeArgs {
         help_heading = "States"
     )]
     pub(crate) last_layer: LastLayerArg,
+    /// Probes read layers of one length: each less its mean over the training data, by the root of the mean square that is left.
+    #[arg(long, help_heading = "States")]
+    pub(crate) standardize: bool,
     /// How exactly states are kept.
     #[arg(
         long,

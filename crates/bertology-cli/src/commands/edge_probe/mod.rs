@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use bertology::OpenAs;
 use bertology::input::spans::LongRecords;
 use bertology_run::studies::edge::{
-    EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeScoreRow, PROBABILITIES,
+    DECISIONS, EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeScoreRow, EdgeStratumRow,
+    EdgeWeightRow, PROBABILITIES,
 };
+use bertology_run::table::Row as _;
 use bertology_train::Precision;
 use bertology_train::edge::experiment::{self, Controls, Options, Task};
-use bertology_train::edge::{Design, StateOptions};
+use bertology_train::edge::{Design, Room, StateOptions};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -63,7 +65,11 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
     screen.say(&headline(&opened, &tasks));
     run.clock.lap("load");
     let mut watcher = Watcher::new(screen).of("sequence");
-    let found = experiment::run(&opened.model, &tasks, &options, &place.path, &mut watcher);
+    let found = {
+        let mut tell = |room: &Room| screen.say(&text::room(room));
+        let (model, watch) = (&opened.model, &mut watcher);
+        experiment::run(model, &tasks, &options, &place.path, &mut tell, watch)
+    };
     if let Some(failure) = watcher.into_failure() {
         return Err(failure);
     }
@@ -81,13 +87,22 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
     drop(graceful);
     let time = run.clock.lap("probes");
     let tables = results::Tables::of(&found);
-    let outcome = results::results(&found, results::probe(&found), args.resamples);
+    let causal = opened.model.architecture().causal;
+    let outcome = results::results(
+        &found,
+        results::probe(&found, args.standardize, causal),
+        args.resamples,
+    );
     let document = run.document(&outcome);
     if let Some(folder) = &folder {
         folder.write_table::<EdgeLayerRow, _>(&[], &tables.layers)?;
         folder.write_table::<EdgeScoreRow, _>(&[], &tables.scores)?;
         folder.write_table::<EdgeLabelRow, _>(&[], &tables.labels)?;
+        folder.write_table::<EdgeStratumRow, _>(&[], &tables.strata)?;
+        folder.write_table::<EdgeWeightRow, _>(&[], &tables.weights)?;
         folder.write_table::<EdgeExampleRow, _>(&[], &tables.examples)?;
+        let (shape, decisions) = results::decisions(&found);
+        folder.write(DECISIONS, &npy::encode(&shape, &decisions))?;
         let layers = found.tasks.first().map_or(0, |task| task.norms.len());
         let shape = [tables.examples.len(), layers, 2];
         folder.write(PROBABILITIES, &npy::encode(&shape, &tables.probabilities))?;
@@ -100,10 +115,14 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
     screen.say(&format!("\n{}", text::text(&outcome, &tables)));
     for task in found.tasks.iter().filter(|task| task.traces.is_none()) {
         screen.note(&format!(
-            "{}: {} are too many to be told one by one",
+            "{}: {} are too many to be told one by one: {} is without them; score fewer records, or take fewer --seeds",
             task.name,
-            plural(task.split().targets() as u64, "target")
+            plural(task.split().targets() as u64, "target"),
+            EdgeExampleRow::FILE
         ));
+    }
+    if causal {
+        screen.note(bertology_report::CAUSAL);
     }
     screen.say(&format!("\n{}", seconds(time)));
     crate::commands::say_folder(folder.as_ref(), screen);
@@ -136,6 +155,7 @@ fn options(args: &EdgeProbeArgs) -> Result<Options, Failure> {
             .map(|at| first.wrapping_add(at))
             .collect(),
         single: args.single_layers,
+        standardize: args.standardize,
         known: args.labels.value(),
         spans: args.reading.options(LongRecords::Error),
         states: StateOptions {

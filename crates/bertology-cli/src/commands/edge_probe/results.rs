@@ -3,15 +3,16 @@
 use bertology::data::Slice;
 use bertology_run::studies::edge::{
     EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeScoreRow,
-    EdgeTask,
+    EdgeStratumRow, EdgeTask, EdgeWeightRow,
 };
 use bertology_train::edge::chance::{Estimate, Order, over_seeds, standard_error};
 use bertology_train::edge::experiment::{Outcome, TaskOutcome, curves, mean_expected_layer};
+use bertology_train::edge::strata::By;
 use bertology_train::edge::summary::{
-    center_of_gravity, expected_layer, gain_divergence, has_gain, mean_curve, norm_corrected,
-    uniform_divergence,
+    center_of_gravity, clipped_layer, expected_layer, gain_divergence, has_gain, mean_curve,
+    norm_corrected, running_layer, uniform_divergence,
 };
-use bertology_train::edge::{DIFFERENCES, Reading, Scored, Stop};
+use bertology_train::edge::{DIFFERENCES, Reading, Scored, Stop, f1};
 use serde_json::{Value, json};
 
 /// All that is written of a task besides its results.
@@ -23,6 +24,8 @@ pub(super) struct Tables {
     pub(super) examples: Vec<EdgeExampleRow>,
     /// `[target, layer, right and rival]`
     pub(super) probabilities: Vec<f32>,
+    pub(super) strata: Vec<EdgeStratumRow>,
+    pub(super) weights: Vec<EdgeWeightRow>,
 }
 
 pub(super) fn results(found: &Outcome, probe: Value, resamples: usize) -> EdgeResults {
@@ -48,10 +51,12 @@ pub(super) fn results(found: &Outcome, probe: Value, resamples: usize) -> EdgeRe
 }
 
 /// What the probes are, for the record; the profile with what it differs in from the other.
-pub(super) fn probe(outcome: &Outcome) -> Value {
+pub(super) fn probe(outcome: &Outcome, standardized: bool, causal: bool) -> Value {
     let settings = outcome.tasks.first().map(|task| task.settings);
     json!({
         "settings": settings,
+        "standardized": standardized,
+        "causal": causal,
         "profiles": DIFFERENCES.map(|[what, fast, paper]| json!({"what": what, "fast": fast, "paper": paper})),
     })
 }
@@ -62,6 +67,7 @@ fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> O
     let difference = found.compare(second, first, resamples)?;
     let seeds = difference.over_seeds;
     let sentences = difference.over_sentences.interval;
+    let pairs = found.precedence(first, second);
     Some(EdgeOrder {
         first: both[0].name.clone(),
         second: both[1].name.clone(),
@@ -73,6 +79,9 @@ fn compared(found: &Outcome, first: usize, second: usize, resamples: usize) -> O
             bootstrap_high: sentences.map(|[_, high]| high),
         },
         ordered: difference.order != Order::Undecided,
+        first_earlier: pairs.map(|pairs| pairs[0]),
+        second_earlier: pairs.map(|pairs| pairs[1]),
+        at_once: pairs.map(|pairs| pairs[2]),
     })
 }
 
@@ -129,6 +138,16 @@ fn guard(task: &TaskOutcome) -> Option<String> {
         return Some("not converged, so that there is no summary; give more --epochs".into());
     }
     let curves = curves(&task.given);
+    if mean_curve(&curves)
+        .last()
+        .is_some_and(|top| *top <= task.majority)
+    {
+        return Some(
+            "nothing was learnt: the score of all layers is not above that of the most frequent label, so that there is no \
+             summary; give more records or a larger --hidden"
+                .into(),
+        );
+    }
     let gains: Vec<f64> = curves
         .iter()
         .filter_map(|curve| Some(curve.last()? - curve.first()?))
@@ -182,6 +201,9 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
         splits: Value::Object(files.collect()),
         scored_on: task.scored_on.into(),
         unseen_labels: task.unseen(),
+        sentences: task.split().sentences() as u64,
+        targets: task.split().targets() as u64,
+        targets_sha256: task.targets_sha256(),
         majority: Some(task.majority),
         type_majority: Some(task.type_majority),
         word_only: (!task.words.is_empty())
@@ -193,10 +215,13 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
             center_of_gravity(&norm_corrected(weights, &task.norms))
         })),
         expected_layer: with_sentences(expected, redrawn.flatten()),
+        expected_layer_clipped: quantity(all(&clipped_layer).filter(|_| sound)),
+        expected_layer_running: quantity(all(&running_layer).filter(|_| sound)),
         weight_divergence: quantity(of_weights(&uniform_divergence)),
         gain_divergence: quantity(all(&gain_divergence).filter(|_| sound)),
         guard,
         converged: task.converged(),
+        told: Some(task.traces.is_some()),
         stable_from: task
             .traces
             .as_ref()
@@ -206,6 +231,31 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
             .then(|| quantity(task.untrained.iter().map(top).collect())),
         control: json!({ "seen": task.control_seen }),
     }
+}
+
+/// Score on the control task of targets whose texts the training data have.
+fn seen(task: &TaskOutcome, probe: &Scored) -> Option<f64> {
+    let known = task.control_seen.is_some_and(|seen| seen > 0.0);
+    // Of the others comes before of these.
+    probe.strata.last().filter(|_| known).map(|sums| f1(*sums))
+}
+
+/// Decisions of every sentence, `[seed, layer, sentence, kind]` with the sentences of one task behind those of another.
+pub(super) fn decisions(found: &Outcome) -> ([usize; 4], Vec<f32>) {
+    let first = found.tasks.first();
+    let seeds = first.map_or(0, |task| task.given.len());
+    let layers = first.map_or(0, layers);
+    let sentences = found.tasks.iter().map(|task| task.split().sentences());
+    let sentences: usize = sentences.sum();
+    let mut values = Vec::with_capacity(seeds * layers * sentences * 3);
+    for (seed, layer) in (0..seeds).flat_map(|seed| (0..layers).map(move |layer| (seed, layer))) {
+        for task in &found.tasks {
+            let counts = task.given[seed][layer].sentences.iter().flatten();
+            // Counts of one sentence, which 24 bits hold.
+            values.extend(counts.map(|count| *count as f32));
+        }
+    }
+    ([seeds, layers, sentences, 3], values)
 }
 
 /// The labels that a score is of, in words.
@@ -228,6 +278,8 @@ impl Tables {
             tables.add_layers(task);
             tables.add_scores(task);
             tables.add_labels(task);
+            tables.add_strata(task);
+            tables.add_weights(task);
             tables.add_examples(task);
         }
         tables
@@ -284,6 +336,7 @@ impl Tables {
                     .filter(|_| !untrained.is_empty()),
                 shuffled: single(&task.shuffled),
                 control,
+                control_seen: task.control.get(layer).and_then(|probe| seen(task, probe)),
                 selectivity: score
                     .value
                     .zip(control)
@@ -383,6 +436,68 @@ impl Tables {
                     precision: any.then(|| cells.precision()),
                     recall: any.then(|| cells.recall()),
                     f1: any.then(|| cells.f1()),
+                });
+            }
+        }
+    }
+
+    fn add_weights(&mut self, task: &TaskOutcome) {
+        for probe in task.given.iter().flatten() {
+            let Some((weights, _)) = &probe.mixing else {
+                continue;
+            };
+            let weights: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
+            let by_norm = norm_corrected(&weights, &task.norms);
+            for (layer, (weight, by_norm)) in weights.into_iter().zip(by_norm).enumerate() {
+                self.weights.push(EdgeWeightRow {
+                    task: task.name.clone(),
+                    seed: probe.course.seed,
+                    probe: probe.course.reading.top(),
+                    layer,
+                    weight,
+                    weight_by_norm: by_norm,
+                });
+            }
+        }
+    }
+
+    fn add_strata(&mut self, task: &TaskOutcome) {
+        for (at, (by, stratum, targets)) in task.strata.rows().enumerate() {
+            if targets == 0 {
+                continue;
+            }
+            for layer in 0..layers(task) {
+                let mut sums = [0; 3];
+                for probes in &task.given {
+                    for (sum, count) in sums.iter_mut().zip(probes[layer].strata[at]) {
+                        *sum += count;
+                    }
+                }
+                let [right, wrong, missed] = sums;
+                let share = |of: u64, all: u64| {
+                    if all == 0 {
+                        0.0
+                    } else {
+                        of as f64 / all as f64
+                    }
+                };
+                self.strata.push(EdgeStratumRow {
+                    task: task.name.clone(),
+                    by: match by {
+                        By::Distance => "distance",
+                        By::Height => "height",
+                        By::Seen => "seen",
+                    }
+                    .into(),
+                    stratum: stratum.into(),
+                    targets,
+                    layer,
+                    true_positives: right,
+                    false_positives: wrong,
+                    false_negatives: missed,
+                    precision: Some(share(right, right + wrong)),
+                    recall: Some(share(right, right + missed)),
+                    f1: Some(f1(sums)),
                 });
             }
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bertology_run::studies::edge::{EdgeQuantity, EdgeResults, EdgeTask};
+use bertology_train::edge::Room;
 
 use super::results::Tables;
 use crate::show::text::{bytes, count, plural};
@@ -17,6 +18,26 @@ fn layer(found: &EdgeQuantity) -> String {
         (Some(value), ..) => format!("{value:.2}"),
         _ => "-".into(),
     }
+}
+
+/// How large the states will be.
+pub(super) fn room(room: &Room) -> String {
+    let mut text = format!(
+        "states: {} × {} layers × {} numbers × {} bytes",
+        plural(room.pieces, "token"),
+        room.layers,
+        room.hidden,
+        room.number
+    );
+    if room.encoders > 1 {
+        let _ = write!(text, ", of {} encoders", room.encoders);
+    }
+    let _ = write!(text, ": {}", bytes(room.needed));
+    if room.kept > 0 {
+        let _ = write!(text, ", of which {} are there", bytes(room.kept));
+    }
+    let _ = write!(text, "; {} are free", bytes(room.free));
+    text
 }
 
 pub(super) fn text(found: &EdgeResults, tables: &Tables) -> String {
@@ -48,8 +69,9 @@ pub(super) fn text(found: &EdgeResults, tables: &Tables) -> String {
         }
         text.push('\n');
     }
+    let standardized = found.probe.get("standardized") == Some(&serde_json::Value::Bool(true));
     for task in &found.tasks {
-        text.push_str(&of_task(task, tables));
+        text.push_str(&of_task(task, tables, standardized));
     }
     for pair in &found.order {
         let difference = &pair.difference;
@@ -83,7 +105,7 @@ fn short(name: &str, width: usize) -> String {
     name.chars().take(width).collect()
 }
 
-fn of_task(task: &EdgeTask, tables: &Tables) -> String {
+fn of_task(task: &EdgeTask, tables: &Tables, standardized: bool) -> String {
     let mut text = format!(
         "\n{}: {}, {} scored on {}",
         task.name,
@@ -152,7 +174,11 @@ fn of_task(task: &EdgeTask, tables: &Tables) -> String {
     if task.centre_of_gravity.value.is_some() {
         line(
             &mut text,
-            "centre of gravity",
+            if standardized {
+                "centre of gravity, standardized"
+            } else {
+                "centre of gravity"
+            },
             layer(&task.centre_of_gravity),
         );
         line(

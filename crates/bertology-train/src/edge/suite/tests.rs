@@ -93,7 +93,9 @@ fn scores<'a>(suite: &Suite<'_>, dev: &'a Split) -> Vec<Tally<'a>> {
         dev,
         2,
         |_| Tally::new(dev, output, None),
-        |tally, target, logits| tally.add(target, logits),
+        |tally, target, logits| {
+            tally.add(target, logits);
+        },
     );
     tallies.unwrap()
 }
