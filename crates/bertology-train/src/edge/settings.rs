@@ -69,6 +69,9 @@ pub struct Settings {
     pub selection: Selection,
     /// By how much a score must rise to be taken for a rise.
     pub threshold: f64,
+    /// Whether a loss that still falls to a new lowest is progress, too, so that neither rates are halved nor training
+    /// ends meanwhile. At first a probe fires at random and scores more than in the next epochs, when it fires for nothing.
+    pub loss_is_progress: bool,
     /// Rates are halved after more than so many validations without a rise.
     pub halving_patience: u32,
     /// A probe stops after so many validations without a new best.
@@ -123,12 +126,12 @@ pub const DIFFERENCES: [Difference; 9] = [
     ],
     [
         "rates are halved",
-        "after 2 validations without a rise",
+        "after 2 validations without a rise or a new lowest loss",
         "after 6",
     ],
     [
         "stops",
-        "after 5 validations without a new best",
+        "after 5 validations without a new best or a new lowest loss",
         "after 21",
     ],
     [
@@ -167,6 +170,7 @@ impl Profile {
             validation_sentences: None,
             selection: Selection::F1,
             threshold: 1e-4,
+            loss_is_progress: true,
             halving_patience: 1,
             patience: 5,
             lowest_rate: 1e-6,
@@ -186,6 +190,7 @@ impl Profile {
                     mixing_rate: 1e-4,
                     interval: Interval::Steps(if small { 100 } else { 1000 }),
                     validation_sentences: Some(5000),
+                    loss_is_progress: false,
                     halving_patience: 5,
                     patience: 21,
                     most_validations: if small { 100 } else { 250 },

@@ -121,12 +121,18 @@ impl Course {
             self.best = self.validations.len();
         }
         self.validations.push(validation);
+        let since_lowest = match settings.loss_is_progress {
+            true => self.validations.len() - 1 - self.lowest_loss(),
+            false => usize::MAX,
+        };
         // As PyTorch's ReduceLROnPlateau with an absolute threshold.
         if self
             .plateau
             .is_none_or(|plateau| score > plateau + settings.threshold)
         {
             self.plateau = Some(score);
+            self.since_rise = 0;
+        } else if since_lowest == 0 {
             self.since_rise = 0;
         } else {
             self.since_rise += 1;
@@ -135,7 +141,7 @@ impl Course {
             self.factor /= 2.0;
             self.since_rise = 0;
         }
-        let since_best = self.validations.len() - 1 - self.best;
+        let since_best = (self.validations.len() - 1 - self.best).min(since_lowest);
         self.stop = if since_best >= settings.patience as usize {
             Some(Stop::Patience)
         } else if settings.adam.learning_rate * self.factor < settings.lowest_rate {
@@ -146,6 +152,17 @@ impl Course {
             None
         };
         is_best
+    }
+
+    /// The validation of the lowest loss, the first of equals.
+    fn lowest_loss(&self) -> usize {
+        let losses = self
+            .validations
+            .iter()
+            .map(|validation| validation.loss)
+            .enumerate();
+        let lowest = losses.min_by(|a, b| a.1.total_cmp(&b.1));
+        lowest.map_or(0, |(at, _)| at)
     }
 
     /// Refuses a course that no training can have had.

@@ -180,3 +180,41 @@ fn fifty_steps_are_torchs() {
         }
     }
 }
+
+/// Random first values fire by chance; then nothing fires for some epochs, while the loss falls all the time.
+#[test]
+fn a_loss_that_falls_is_progress() {
+    let mut split = Split::new(1, 2).unwrap();
+    split.target([0, 1], None, &[0], 0).unwrap();
+    split.end_sentence();
+    let scores = [0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.6, 0.9];
+    let ended = |profile: Profile, loss: fn(usize) -> f64| {
+        let settings = Settings {
+            patience: 5,
+            halving_patience: 1,
+            most_validations: 99,
+            ..profile.settings(&split)
+        };
+        let mut course = Course::new(Reading::Single(0), 1);
+        let ends = scores.iter().enumerate().find(|(at, f1)| {
+            let validation = Validation {
+                step: *at as u64,
+                train_loss: 1.0,
+                loss: loss(*at),
+                f1: **f1,
+                factor: 1.0,
+            };
+            course.add(validation, &settings);
+            course.stop.is_some()
+        });
+        (ends.map(|(at, _)| at), course.factor)
+    };
+    assert_eq!(
+        ended(Profile::Fast, |at| 1.0 / (at + 1) as f64),
+        (None, 1.0)
+    );
+    let (end, factor) = ended(Profile::Fast, |_| 1.0);
+    assert!(end == Some(5) && factor < 1.0);
+    let (end, _) = ended(Profile::Paper, |at| 1.0 / (at + 1) as f64);
+    assert_eq!(end, Some(5));
+}
