@@ -152,13 +152,18 @@ impl Bars<'_> {
             let style = Style::fill(paint).outlined(Paint::Surface, 1.0);
             svg.circle([x, y], 4.6, style, Some(&mark));
         }
-        if let Some(baseline) = row.baseline {
-            diamond(svg, [place(baseline), y]);
-            reach = reach.max(place(baseline) + 5.0);
-        }
         let text = (self.write)(row.value);
+        let mut start = reach.max(zero) + 7.0;
+        if let Some(baseline) = row.baseline {
+            let x = place(baseline);
+            diamond(svg, [x, y]);
+            // The number is the row's: it stands beside the row unless the diamond does.
+            if (start - 7.0..start + width(&text, SMALL) + 7.0).contains(&x) {
+                start = x + 12.0;
+            }
+        }
         svg.text(
-            [reach.max(zero) + 7.0, y + 3.5],
+            [start, y + 3.5],
             SMALL,
             Paint::Muted,
             Anchor::Start,
