@@ -355,8 +355,11 @@ test("edge probes: curves, controls and traces are those of the files", async ()
   }
   // What is known of the data: words alone are right on exactly half.
   for (const task of ["agreement", "coreference"]) {
-    assert.match(await readAt(shown.page, `#edge-curves .mark[data-row^="${task},0,"]`), /: 0\.5\b/);
+    assert.equal(Number(rows.find(([name, x]) => name === task && x === "0")[2]), 0.5);
   }
+  const { score } = layers.find((row) => row.task === "agreement" && Number(row.layer) === LAYERS);
+  const read = await readAt(shown.page, `#edge-curves .mark[data-row^="agreement,${LAYERS},"]`);
+  assert.ok(Math.abs(numberOf(read) - score) < 1e-5, `${read}, not ${score}`);
   for (const [at, task] of tasks.entries()) {
     assert.ok((await shown.page.locator(`#edge-controls-${at} h3`).textContent()).startsWith(task));
     assert.equal(await shown.page.locator(`#edge-weights-${at} text`, { hasText: /^(weight|gain)$/ }).count(), 2);
@@ -380,7 +383,7 @@ test("edge probes: curves, controls and traces are those of the files", async ()
 /** The least contrast between a text of a figure and what it stands on. */
 function contrast(page) {
   return page.evaluate(() => {
-    const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+    const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
     const light = (colour) => {
       context.clearRect(0, 0, 1, 1);
       context.fillStyle = colour;

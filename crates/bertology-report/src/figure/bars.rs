@@ -162,13 +162,7 @@ impl Bars<'_> {
                 start = x + 12.0;
             }
         }
-        svg.text(
-            [start, y + 3.5],
-            SMALL,
-            Paint::Muted,
-            Anchor::Start,
-            &text,
-        );
+        svg.text([start, y + 3.5], SMALL, Paint::Muted, Anchor::Start, &text);
     }
 
     fn mark(&self, row: &Bar) -> Mark {
