@@ -202,3 +202,40 @@ fn diamond(svg: &mut Svg, [x, y]: [f64; 2]) {
     let style = Style::fill(Paint::Warm).outlined(Paint::Surface, 1.2);
     svg.path(&path, style, None);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::short;
+
+    /// Where the number of a bar of 1 on an axis to 4 begins, with a diamond at `baseline`.
+    fn number_at(baseline: Option<f64>) -> f64 {
+        let rows = [Bar {
+            name: "task".into(),
+            value: 1.0,
+            baseline,
+            ..Bar::default()
+        }];
+        let bars = Bars {
+            rows: &rows,
+            axis: Axis::of("layer", [0.0, 4.0]),
+            shape: Shape::Bar,
+            kind: "task",
+            baseline: Some("centre"),
+            interval: None,
+            write: short,
+        };
+        let file = bars.draw().file();
+        let text = file.split("<text ").find(|text| text.contains(">1.00<"));
+        let x = text.and_then(|text| text.split("x=\"").nth(1)?.split('"').next()?.parse().ok());
+        x.unwrap_or_else(|| panic!("no number in {file}"))
+    }
+
+    #[test]
+    fn the_number_stands_beside_the_bar_unless_the_diamond_does() {
+        let alone = number_at(None);
+        assert_eq!(number_at(Some(0.5)), alone);
+        assert_eq!(number_at(Some(3.5)), alone);
+        assert!(number_at(Some(1.2)) > alone + 5.0);
+    }
+}

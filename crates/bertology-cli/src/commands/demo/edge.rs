@@ -369,7 +369,7 @@ fn told(model: DemoModel, answers: &[Answer]) -> String {
          words      the best that any rule can do that sees the words of the spans and no\n           \
          others, by the grammar; layer 0 is such a rule\n\
          all        whoever has read the sentence can tell all\n\
-         untrained  all layers of an encoder that has learnt nothing: what places tell\n\
+         untrained  all layers of an encoder that has learnt nothing, but sees all words\n\
          expected   mean layer, weighted by what each adds\n",
     );
     if model != DemoModel::TinyBert {
