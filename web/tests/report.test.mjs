@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { bertology, npy } from "./lib/bertology.mjs";
 import { NARROW, WIDE, open, shutdown } from "./lib/browser.mjs";
-import { CLUSTERS, COMMANDS, HEADS, LAYERS, makeAll, renamed, runOf } from "./lib/runs.mjs";
+import { CLUSTERS, COMMANDS, HEADS, LAYERS, makeAll, renamed, runOf, suite } from "./lib/runs.mjs";
 
 const NASTY = `<img src=x onerror="alert(1)">&</script><script>alert(2)</script>`;
 let base;
@@ -64,7 +64,7 @@ function laidOut(page) {
   });
 }
 
-const PAGES = [...COMMANDS.map((name) => [name, () => page(name)]), ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
+const PAGES = [...COMMANDS.map((name) => [name, () => page(name)]), ["four edge probes", () => join(suite(base), "report.html")], ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
 
 for (const [name, file] of PAGES) {
   test(`${name}: nothing is cut or covered, wide and narrow`, async () => {
@@ -335,6 +335,86 @@ test("a comparison shows heads that one run lacks as missing", async () => {
   await shown.close();
 });
 
+/** Rows of a table as objects. */
+function table(file) {
+  const [header, ...lines] = readFileSync(file, "utf8").trimEnd().split(/\r?\n/);
+  const names = header.split(",");
+  return lines.map((line) => Object.fromEntries(line.split(",").map((value, i) => [names[i], value])));
+}
+
+test("edge probes: curves, controls and traces are those of the files", async () => {
+  const shown = await open(join(suite(base), "report.html"));
+  const layers = table(join(suite(base), "edge_layers.csv"));
+  const tasks = [...new Set(layers.map((row) => row.task))];
+  assert.deepEqual(tasks, ["pos", "dependencies", "agreement", "coreference"]);
+  const rows = await shown.page.$$eval("#edge-curves .mark", (marks) => marks.map((mark) => mark.dataset.row.split(",")));
+  assert.equal(rows.length, tasks.length * (LAYERS + 1));
+  for (const { task, layer, score } of layers) {
+    const row = rows.find(([name, x]) => name === task && Number(x) === Number(layer));
+    assert.ok(Math.abs(Number(row[2]) - Number(score)) < 1e-12, `${row}, not ${score}`);
+  }
+  // What is known of the data: words alone are right on exactly half.
+  for (const task of ["agreement", "coreference"]) {
+    assert.equal(Number(rows.find(([name, x]) => name === task && x === "0")[2]), 0.5);
+  }
+  const { score } = layers.find((row) => row.task === "agreement" && Number(row.layer) === LAYERS);
+  const read = await readAt(shown.page, `#edge-curves .mark[data-row^="agreement,${LAYERS},"]`);
+  assert.ok(Math.abs(numberOf(read) - score) < 1e-5, `${read}, not ${score}`);
+  for (const [at, task] of tasks.entries()) {
+    assert.ok((await shown.page.locator(`#edge-controls-${at} h3`).textContent()).startsWith(task));
+    assert.equal(await shown.page.locator(`#edge-weights-${at} text`, { hasText: /^(weight|gain)$/ }).count(), 2);
+    assert.ok((await shown.page.locator(`#edge-stable-${at} .mark`).count()) >= LAYERS);
+  }
+  assert.equal(await shown.page.locator("[id^=edge-trace-]").count(), 6);
+  await shown.close();
+  // All controls, of one task.
+  const one = await open(page("edge-probe"));
+  const names = await one.page.$$eval("#edge-controls-0 text", (texts) => texts.map((text) => text.textContent));
+  for (const name of ["given labels", "random encoder", "control task", "shuffled labels", "majority", "words' majority"]) {
+    assert.ok(names.includes(name), `${name} is not among ${names}`);
+  }
+  const [{ compression }] = table(join(base, "edge-probe", "edge_layers.csv")).slice(-1);
+  const code = await one.page.$$eval("#edge-code .mark", (marks) => marks.map((mark) => Number(mark.dataset.row.split(",")[2])));
+  assert.equal(code.length, LAYERS + 1);
+  assert.ok(Math.abs(code[LAYERS] - Number(compression)) < 1e-12);
+  await one.close();
+});
+
+/** The least contrast between a text of a figure and what it stands on. */
+function contrast(page) {
+  return page.evaluate(() => {
+    const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+    const light = (colour) => {
+      context.clearRect(0, 0, 1, 1);
+      context.fillStyle = colour;
+      context.fillRect(0, 0, 1, 1);
+      const linear = [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)].map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    };
+    const found = [...document.querySelectorAll("svg.figure text")].map((text) => {
+      const ground = getComputedStyle(text.closest("figure")).backgroundColor;
+      const [a, b] = [light(getComputedStyle(text).fill), light(ground)].sort((a, b) => b - a);
+      return { text: text.textContent, ratio: (a + 0.05) / (b + 0.05) };
+    });
+    return found.sort((a, b) => a.ratio - b.ratio)[0];
+  });
+}
+
+test("edge probes: texts of figures can be read in both themes, wide and narrow", async () => {
+  for (const theme of ["light", "dark"]) {
+    for (const viewport of [WIDE, NARROW]) {
+      for (const file of [page("edge-probe"), join(suite(base), "report.html")]) {
+        const shown = await open(file, { theme, viewport });
+        assert.deepEqual(await laidOut(shown.page), [], `${theme}, ${viewport.width} wide`);
+        const { text, ratio } = await contrast(shown.page);
+        // Of large and bold parts of a picture WCAG asks 3.
+        assert.ok(ratio >= 3, `${theme}: "${text}" has a contrast of ${ratio}`);
+        await shown.close();
+      }
+    }
+  }
+});
+
 test("pages are small and drawn quickly", async () => {
   for (const [name, file] of PAGES) {
     const size = readFileSync(file()).length;
@@ -356,6 +436,7 @@ test("pictures for the documentation", async () => {
     ["report-patterns", page("patterns")],
     ["report-syntax", page("syntax")],
     ["report-cluster", page("cluster")],
+    ["report-edge-probe", join(suite(base), "report.html")],
     ["heads", join(base, "heads.html")],
     ["compare", join(base, "compare.html")],
   ];

@@ -27,6 +27,10 @@ const ARGUMENTS = {
   coref: ["--conllu", TREES, "--limit", "60"],
   distance: ["--conllu", TREES, "--limit", "60"],
   cluster: ["--text", TEXTS, "--limit", "60", "--clusters", String(CLUSTERS)],
+  "edge-probe": [
+    ...["train", "dev"].flatMap((part) => [`--${part}`, join(root, `assets/grammar/edge/coreference-${part}.jsonl`)]),
+    ..."--task coreference --layer0 word-only --decide softmax --seeds 2 --hidden 32 --random-encoder 1".split(" "),
+  ],
   evaluate: [...LABELLED, "--heads", "0.2", "--heads", "3.1"],
 };
 
@@ -37,8 +41,12 @@ export function runOf(base, command, name = command, model = MODEL, more = []) {
   return folder;
 }
 
-/** One folder a command; probes take long to train, so theirs is one that was kept. */
+/** Edge probes of four tasks. */
+export const suite = (base) => join(base, "demo", "edge-probe");
+
+/** One folder a command; attention probes take long to train, so theirs is one that was kept. */
 export function makeAll(base) {
+  bertology("demo", "edge-probe", "--output", join(base, "demo"), "--quiet");
   for (const command of Object.keys(ARGUMENTS)) runOf(base, command);
   const kept = join(root, "crates/bertology-run/tests/folders/attention-probe");
   cpSync(kept, join(base, "attention-probe"), { recursive: true });

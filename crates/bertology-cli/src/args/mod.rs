@@ -157,7 +157,7 @@ pub(crate) enum Command {
     Heads(HeadsArgs),
     /// Two runs of one command side by side: differences of every head, rank correlation.
     Compare(CompareArgs),
-    /// Importance, masking and pruning of the built-in model; no argument, no network.
+    /// Importance, masking and pruning of the built-in model, or edge probing of it; no data, no network.
     Demo(DemoArgs),
 }
 
@@ -599,9 +599,22 @@ pub(crate) enum DemoModel {
     TinyGpt2,
 }
 
+/// What a demonstration shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DemoStory {
+    /// Which heads matter, and what is left without the others.
+    Heads,
+    /// What every layer knows of four tasks whose answer is known.
+    EdgeProbe,
+}
+
 /// `bertology demo`
 #[derive(Debug, Args, Serialize)]
 pub(crate) struct DemoArgs {
+    /// What is shown.
+    #[arg(value_name = "WHAT", default_value = "heads")]
+    pub(crate) story: DemoStory,
     /// Which built-in model.
     #[arg(long, value_name = "NAME", default_value = "tiny-bert")]
     pub(crate) model: DemoModel,

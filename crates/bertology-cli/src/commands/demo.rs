@@ -1,5 +1,7 @@
 //! `bertology demo`: importance, mask and prune on a built-in model, by the commands themselves.
 
+mod edge;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::Done;
-use crate::args::{Cli, DemoArgs, DemoModel};
+use crate::args::{Cli, DemoArgs, DemoModel, DemoStory};
 use crate::command::Start;
 use crate::failure::Failure;
 use crate::pages;
@@ -19,9 +21,10 @@ use crate::show::text::{count, percent};
 
 macro_rules! assets {
     ($($path:literal),* $(,)?) => {
-        &[$(($path, include_bytes!(concat!("../../../../assets/", $path)))),*]
+        &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/", $path)))),*]
     };
 }
+use assets;
 
 /// A built-in model with its data, and what is said of them.
 struct Story {
@@ -125,11 +128,18 @@ impl DemoModel {
 }
 
 pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
+    match args.story {
+        DemoStory::Heads => heads(args, screen),
+        DemoStory::EdgeProbe => edge::run(args, screen),
+    }
+}
+
+fn heads(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     RunFolder::check(&args.output, args.overwrite, false)?;
     let story = args.model.story();
     // Nobody else tells the same story in it meanwhile.
     let _folder = run_folder::open(&args.output, args.overwrite, false)?;
-    unpack(story, &args.output)?;
+    unpack(story.files.iter().copied(), &args.output)?;
     screen.say(&format!(
         "{} Model and data\nare now in {},\nand every command below is one that you can type.",
         story.opening,
@@ -185,8 +195,11 @@ fn rule() -> String {
     "-".repeat(72)
 }
 
-fn unpack(story: &Story, folder: &Path) -> Result<(), Failure> {
-    for (name, bytes) in story.files {
+fn unpack<'a>(
+    files: impl Iterator<Item = (&'a str, &'a [u8])>,
+    folder: &Path,
+) -> Result<(), Failure> {
+    for (name, bytes) in files {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -202,7 +215,7 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    /// Runs a command as if it had been typed.
+    /// Runs a command of the story.
     fn step(&self, command: &str) -> Result<Value, Failure> {
         let at = |name: &str| -> PathBuf { self.args.output.join(name) };
         let model = at(self.story.model);
@@ -220,19 +233,28 @@ impl Demo<'_> {
         if command == "prune" {
             words.extend(["--mask".into(), at("mask/head_mask.npy").into()]);
         }
-        if let Some(threads) = self.args.threads {
+        self.args.typed(self.args.with_threads(words), self.screen)
+    }
+}
+
+impl DemoArgs {
+    fn with_threads(&self, mut words: Vec<OsString>) -> Vec<OsString> {
+        if let Some(threads) = self.threads {
             words.extend(["--threads".into(), threads.to_string().into()]);
         }
+        words
+    }
+
+    /// Shows a command and runs it as if it had been typed.
+    fn typed(&self, mut words: Vec<OsString>, screen: &Screen) -> Result<Value, Failure> {
         let shown: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        self.screen
-            .say(&format!("\n{}\n$ {}\n", rule(), wrapped(&shown)));
-        if self.args.overwrite {
+        screen.say(&format!("\n{}\n$ {}\n", rule(), wrapped(&shown)));
+        if self.overwrite {
             words.push("--overwrite".into());
         }
         let cli = Cli::try_parse_from(words)
             .map_err(|error| Failure::work(format!("the demonstration is at fault: {error}")))?;
-        let done = super::run(cli.command, Start::Corpus, self.screen)?;
-        Ok(done.document)
+        Ok(super::run(cli.command, Start::Corpus, screen)?.document)
     }
 }
 

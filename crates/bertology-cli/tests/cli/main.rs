@@ -9,6 +9,7 @@ mod attention_probe;
 mod cat_tree;
 mod cluster;
 mod damaged;
+mod demo_edge;
 mod distance;
 #[cfg(unix)]
 mod documents;

@@ -152,18 +152,17 @@ impl Bars<'_> {
             let style = Style::fill(paint).outlined(Paint::Surface, 1.0);
             svg.circle([x, y], 4.6, style, Some(&mark));
         }
-        if let Some(baseline) = row.baseline {
-            diamond(svg, [place(baseline), y]);
-            reach = reach.max(place(baseline) + 5.0);
-        }
         let text = (self.write)(row.value);
-        svg.text(
-            [reach.max(zero) + 7.0, y + 3.5],
-            SMALL,
-            Paint::Muted,
-            Anchor::Start,
-            &text,
-        );
+        let mut start = reach.max(zero) + 7.0;
+        if let Some(baseline) = row.baseline {
+            let x = place(baseline);
+            diamond(svg, [x, y]);
+            // The number is the row's: it stands beside the row unless the diamond does.
+            if (start - 7.0..start + width(&text, SMALL) + 7.0).contains(&x) {
+                start = x + 12.0;
+            }
+        }
+        svg.text([start, y + 3.5], SMALL, Paint::Muted, Anchor::Start, &text);
     }
 
     fn mark(&self, row: &Bar) -> Mark {
@@ -202,4 +201,41 @@ fn diamond(svg: &mut Svg, [x, y]: [f64; 2]) {
     let path = format!("M{x:.2} {:.2}l5.5 5.5l-5.5 5.5l-5.5 -5.5Z", y - 5.5);
     let style = Style::fill(Paint::Warm).outlined(Paint::Surface, 1.2);
     svg.path(&path, style, None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::short;
+
+    /// Where the number of a bar of 1 on an axis to 4 begins, with a diamond at `baseline`.
+    fn number_at(baseline: Option<f64>) -> f64 {
+        let rows = [Bar {
+            name: "task".into(),
+            value: 1.0,
+            baseline,
+            ..Bar::default()
+        }];
+        let bars = Bars {
+            rows: &rows,
+            axis: Axis::of("layer", [0.0, 4.0]),
+            shape: Shape::Bar,
+            kind: "task",
+            baseline: Some("centre"),
+            interval: None,
+            write: short,
+        };
+        let file = bars.draw().file();
+        let text = file.split("<text ").find(|text| text.contains(">1.00<"));
+        let x = text.and_then(|text| text.split("x=\"").nth(1)?.split('"').next()?.parse().ok());
+        x.unwrap_or_else(|| panic!("no number in {file}"))
+    }
+
+    #[test]
+    fn the_number_stands_beside_the_bar_unless_the_diamond_does() {
+        let alone = number_at(None);
+        assert_eq!(number_at(Some(0.5)), alone);
+        assert_eq!(number_at(Some(3.5)), alone);
+        assert!(number_at(Some(1.2)) > alone + 5.0);
+    }
 }

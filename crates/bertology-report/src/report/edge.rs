@@ -341,7 +341,7 @@ fn layers(parts: &mut Parts<'_>, found: &EdgeResults, rows: &[EdgeLayerRow]) {
             continue;
         }
         let last = rows.last().map_or(0.0, |row| row.layer as f64);
-        let floors = [("majority", task.majority), ("of the words", task.type_majority)];
+        let floors = [("majority", task.majority), ("words' majority", task.type_majority)];
         lines.extend(floors.into_iter().filter_map(|(name, floor)| {
             Some(Series {
                 name: name.into(),
