@@ -56,6 +56,7 @@ LINES = {
     "syntax": f"syntax {MODEL} {TREES} {OFTEN}",
     "coref": f"coref {MODEL} --conllu {INPUTS}/documents.conllu --limit 60 {OFTEN}",
     "distance": f"distance {MODEL} {TREES} {OFTEN}",
+    "cat": f"cat {MODEL} --code {INPUTS}/code/functions.jsonl --limit 80 --permutations 20 --resamples 50 {OFTEN}",
     "attention-probe": f"attention-probe {MODEL} --train {INPUTS}/grammar/dev.conllu --limit 80"
     f" --dev {INPUTS}/documents.conllu --dev-limit 20 --epochs 1 {OFTEN}",
     "edge-data": f"edge-data ud-deps {INPUTS}/few.conllu",

@@ -49,6 +49,18 @@ const RUNS: &[(&str, &[&str])] = &[
     ("syntax", &["A/tiny-bert", "--conllu", "T/trees.conllu"]),
     ("coref", &["A/tiny-bert", "--conllu", "T/entities.conllu"]),
     ("distance", &["A/tiny-bert", "--conllu", "T/trees.conllu"]),
+    (
+        "cat",
+        &[
+            "A/tiny-bert",
+            "--code",
+            "T/functions.jsonl",
+            "--permutations",
+            "9",
+            "--resamples",
+            "9",
+        ],
+    ),
     ("cluster", &["A/tiny-bert", "--text", "T/texts.txt"]),
     (
         "extract",
@@ -145,6 +157,7 @@ fn all_files_are_registered_and_removed() {
     let trees = fs::read_to_string(assets.join("grammar/dev.conllu")).unwrap();
     let trees: Vec<&str> = trees.split_inclusive("\n\n").take(6).collect();
     write("trees.conllu", &trees.concat());
+    write("functions.jsonl", crate::cat::FUNCTIONS);
     let records = base.path().join("records.jsonl");
     let trees = base.path().join("trees.conllu");
     let words = [

@@ -80,7 +80,13 @@ pub(super) fn text(found: &EdgeResults, tables: &Tables) -> String {
             (true, true) => format!("{} comes before {}", pair.first, pair.second),
             (true, false) => format!("{} comes before {}", pair.second, pair.first),
         };
-        let _ = write!(text, "\n{said}: {} layers between them", layer(difference));
+        let _ = write!(
+            text,
+            "\n{said}: expected layer of {} less that of {} {}",
+            pair.second,
+            pair.first,
+            layer(difference)
+        );
         if let (Some(low), Some(high)) = (difference.bootstrap_low, difference.bootstrap_high) {
             let _ = write!(text, ", over sentences {low:.2} to {high:.2}");
         }
