@@ -114,7 +114,7 @@ impl Functions {
         all.selected = Some(Arc::new([]));
         all.limit = None;
         let mut reader = all.open()?;
-        reader.to_the_end()?;
+        reader.read_on()?;
         Ok(reader.index)
     }
 
@@ -276,7 +276,7 @@ impl FunctionReader {
         if let Some(index) = wanted
             && self.counts.functions < self.functions.limit.unwrap_or(usize::MAX) as u64
         {
-            self.to_the_end()?;
+            self.read_on()?;
             if index >= self.index {
                 return Err(CodeError::NoSuchUnit {
                     index,
@@ -320,7 +320,7 @@ impl FunctionReader {
         })
     }
 
-    fn to_the_end(&mut self) -> Result<(), CodeError> {
+    fn read_on(&mut self) -> Result<(), CodeError> {
         while self.read()?.is_some() {}
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::{Language, LegacyStrings, Wrapper};
+#[cfg(feature = "php")]
+use super::Wrapper;
+use super::{Language, LegacyStrings};
 
 /// The languages of this build.
 pub static LANGUAGES: &[&Language] = &[
@@ -42,6 +44,7 @@ macro_rules! language {
     };
 }
 
+#[cfg(any(feature = "javascript", feature = "typescript"))]
 const ECMA_FUNCTIONS: &[&str] = &[
     "function_declaration",
     "function_expression",

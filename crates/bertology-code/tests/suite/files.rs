@@ -216,12 +216,6 @@ fn functions_of_source_files_are_found_and_keep_their_lines() {
             (Passed::TooLarge, 1, 1),
             (Passed::NotUtf8, 1, 2),
         ]
-        .map(|row| row)
-        .to_vec()
-        .iter()
-        .copied()
-        .collect::<Vec<_>>()
-        .as_slice()
     );
     // A method is what it is in its class, and its leaves those of its text alone.
     let method = Snippet::new(found[2].clone(), &Reading::default()).unwrap();

@@ -83,14 +83,18 @@ impl CodeTree {
             .iter()
             .map(|(a, b)| arc(*a, *b))
             .fold(10.0, f64::max);
-        let words = below + 8.0 + arcs + 10.0;
-        let matrix = words + LABEL;
+        // The words end where the matrix begins.
+        let words = self.leaves.iter().map(|leaf| width(&leaf.text, SMALL));
+        let room = words.fold(20.0, f64::max).min(LABEL - 16.0) + 14.0;
+        let matrix = below + 18.0 + arcs + room;
         let size = count as f64 * COLUMN;
-        let mut svg = Svg::new(left + size + 24.0, matrix + size + 44.0);
+        let most = self.distances.iter().copied().max().unwrap_or(0);
+        let said = format!("Edges between two tokens: 0 (dark) to {most} (light)");
+        let wide = size.max(width(&said, TEXT));
+        let mut svg = Svg::new(left + wide + 24.0, matrix + size + 44.0);
         self.tree(&mut svg, [left, top, below]);
         self.joins(&mut svg, left, below + 6.0);
-        self.words(&mut svg, left, words, matrix);
-        let most = self.distances.iter().copied().max().unwrap_or(0);
+        self.words(&mut svg, left, matrix);
         for (row, of_row) in self.distances.chunks(count.max(1)).enumerate() {
             for (column, distance) in of_row.iter().enumerate() {
                 let share = f64::from(*distance) / f64::from(most.max(1));
@@ -110,8 +114,6 @@ impl CodeTree {
                 );
             }
         }
-        let said =
-            format!("distance in edges: 0 (dark) to {most} (light); rows and columns are leaves");
         let at = [left, matrix + size + 24.0];
         svg.text(at, TEXT, Paint::Muted, Anchor::Start, &said);
         Figure::new(&["from", "from text", "to", "to text", "distance"], svg).named(
@@ -187,12 +189,12 @@ impl CodeTree {
         }
     }
 
-    fn words(&self, svg: &mut Svg, left: f64, top: f64, matrix: f64) {
+    fn words(&self, svg: &mut Svg, left: f64, matrix: f64) {
         for (number, leaf) in self.leaves.iter().enumerate() {
             let said = fitted(&leaf.text, SMALL, LABEL - 16.0);
             let x = left + (number as f64 + 0.5) * COLUMN + 3.5;
             svg.turned(
-                [x, top + LABEL - 8.0],
+                [x, matrix - 8.0],
                 SMALL,
                 Paint::Ink,
                 Anchor::Start,

@@ -9,7 +9,7 @@ use super::found::file_name;
 use super::{Looked, typed};
 use crate::failure::Failure;
 use crate::show::escape;
-use crate::show::text::plural;
+use crate::show::text::{count, plural};
 
 /// Rows of a matrix that a terminal has room for.
 const ROWS: usize = 32;
@@ -50,7 +50,10 @@ impl Looked<'_> {
             text,
             "{}, {}",
             plural(syntax.nodes().len() as u64, "node"),
-            plural(leaves.len() as u64, "leaf").replace("leafs", "leaves"),
+            match leaves.len() {
+                1 => "1 leaf".to_owned(),
+                many => format!("{} leaves", count(many as u64)),
+            },
         );
         if !found.functions.is_empty() {
             let named = found.functions.iter().take(NAMED);
