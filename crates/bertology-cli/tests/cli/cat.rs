@@ -77,7 +77,7 @@ fn cat_writes_every_layer_head_and_function() {
     let column = |name: &str| snippets[0].iter().position(|other| other == name).unwrap();
     // The mean of the functions is the layer's.
     let layers = toy.table("run/cat_layers.csv");
-    for measure in ["cat", "rho", "offset", "line", "random_tree", "permuted"] {
+    for measure in ["cat", "rho", "offset", "linear", "random_tree", "permuted"] {
         let of = layers[1..]
             .iter()
             .find(|row| row[0] == "model" && row[1] == "2" && row[2] == measure);
@@ -146,7 +146,6 @@ fn what_cannot_be_read_is_named() {
     let toy = toy();
     let fails = |more: &[&str], parts: &[&str]| run(&arguments(&toy, more)).failed(2, parts);
     fails(&["--quantile", "5/4"], &["5/4", "above 0 and below 1"]);
-    fails(&["--quantile", "x"], &["0.75"]);
     fails(&["--prefix", "encoder-only"], &["<encoder-only>"]);
     fails(&["--too-long", "window"], &["whole sequences"]);
     fails(
@@ -158,7 +157,17 @@ fn what_cannot_be_read_is_named() {
         &["--example 2"],
     );
     fails(&["--input", "tokens"], &["code_tokens", "line 1"]);
-    fails(&["--downstream", "bleu"], &["bleu=19.3"]);
+    for (option, wrong, right) in [
+        ("--quantile", "x", "0.75"),
+        ("--downstream", "bleu", "bleu=19.3"),
+    ] {
+        let ran = run(&arguments(&toy, &[option, wrong]));
+        assert!(
+            ran.code == Some(2) && ran.err.contains(right),
+            "{}",
+            ran.err
+        );
+    }
     toy.write("kinds.txt", "identifier\nidentifer\n");
     fails(
         &["--frequent", &toy.text("kinds.txt")],

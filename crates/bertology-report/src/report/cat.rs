@@ -108,7 +108,7 @@ fn layers(parts: &mut Parts<'_>, found: &CatResults, rows: &[CatLayerRow]) {
                 score(),
                 of("offset", "1/(1+|i-j|)"),
                 of("mean_by_offset", "own offsets"),
-                of("line", "line"),
+                of("linear", "linear"),
                 of("permuted", "permuted"),
                 untrained(),
             ],
@@ -118,7 +118,7 @@ fn layers(parts: &mut Parts<'_>, found: &CatResults, rows: &[CatLayerRow]) {
                 "cat-layers",
                 "Score by layer, with controls",
                 "Whiskers: 95 % over functions. 1/(1+|i-j|) is attention that knows positions alone; own offsets is the \
-                 layer's mean attention at each distance; line measures distance in the text; permuted moves the leaves.",
+                 layer's mean attention at each distance; linear measures distance in the text; permuted moves the leaves.",
             )
         }),
     );
@@ -223,8 +223,8 @@ fn layers_table(found: &CatResults, rows: &[CatLayerRow]) -> Table {
                 less("offset", true),
                 less("mean_by_offset", false),
                 less("mean_by_offset", true),
-                less("line", false),
-                less("line", true),
+                less("linear", false),
+                less("linear", true),
                 mean("partial_rho"),
             ],
             head: None,
@@ -242,7 +242,7 @@ fn layers_table(found: &CatResults, rows: &[CatLayerRow]) -> Table {
         "low ",
         "less own offsets",
         "low  ",
-        "less line",
+        "less linear",
         "low   ",
         "partial ρ",
     ];

@@ -13,7 +13,7 @@ pub(super) fn text(scores: &CatScores, random: &[CatScores]) -> String {
         "CAT-score of every layer (mean over its heads; layers and heads counted from 0), and its controls".to_owned(),
         format!(
             "{:>5}  {:>6}  {:>13}  {:>6}  {:>8}  {:>8}  {:>8}  {:>6}  {:>6}  {:>6}  {:>7}",
-            "layer", "CAT", "95 %", "micro", "1/(1+d)", "offsets", "line", "perm.", "random", "rho", "partial"
+            "layer", "CAT", "95 %", "micro", "1/(1+d)", "offsets", "linear", "perm.", "random", "rho", "partial"
         ),
     ];
     lines.extend(scores.layers.iter().map(|layer| row(layer, random)));
@@ -48,7 +48,7 @@ fn row(layer: &LayerScores, random: &[CatScores]) -> String {
         number(layer.micro),
         number(mean(Measure::Offset)),
         number(mean(Measure::MeanByOffset)),
-        number(mean(Measure::Line)),
+        number(mean(Measure::Linear)),
         number(mean(Measure::Permuted)),
         number(untrained),
         number(mean(Measure::Rho)),
@@ -61,7 +61,7 @@ fn verdict(scores: &CatScores) -> String {
     let attending = scores.layers.iter().filter(|layer| layer.attends_to_structure());
     let names: Vec<String> = attending.map(|layer| layer.layer.to_string()).collect();
     match &names[..] {
-        [] => "No layer's score is above all controls that know positions alone (1/(1+d), offsets, line): nothing here says \
+        [] => "No layer's score is above all controls that know positions alone (1/(1+d), offsets, linear): nothing here says \
                that the model attends to structure."
             .to_owned(),
         [one] => format!("* Layer {one} attends to structure: its score is above all controls that know positions alone."),

@@ -275,7 +275,7 @@ impl Frame {
         }
         let against = |near: &Mask| Overlap::new(&high, near, cells).jaccard();
         values.set(M::Tree, against(&self.tree));
-        values.set(M::Line, against(&self.line));
+        values.set(M::Linear, against(&self.line));
         let strangers = [M::RandomTree, M::OtherTree, M::RightBranching, M::Balanced];
         for (measure, stranger) in strangers.into_iter().zip(&self.strangers) {
             values.set(measure, stranger.as_ref().and_then(against));

@@ -57,7 +57,7 @@ pub enum Measure {
     /// Control: the exact mean over all masks of as many cells.
     Noise,
     /// Against distances |i-j|.
-    Line,
+    Linear,
     /// Against distances in a random tree.
     RandomTree,
     /// Against another function's distances.
@@ -94,7 +94,7 @@ impl Measure {
         Self::Shuffled,
         Self::Columns,
         Self::Noise,
-        Self::Line,
+        Self::Linear,
         Self::RandomTree,
         Self::OtherTree,
         Self::RightBranching,
@@ -128,7 +128,7 @@ impl Measure {
             Self::Shuffled => "shuffled",
             Self::Columns => "columns",
             Self::Noise => "noise",
-            Self::Line => "line",
+            Self::Linear => "linear",
             Self::RandomTree => "random_tree",
             Self::OtherTree => "other_tree",
             Self::RightBranching => "right_branching",
@@ -137,7 +137,7 @@ impl Measure {
     }
 
     /// The controls that know positions and no structure: only a layer that beats all of them attends to structure.
-    pub const POSITIONAL: [Self; 3] = [Self::Offset, Self::MeanByOffset, Self::Line];
+    pub const POSITIONAL: [Self; 3] = [Self::Offset, Self::MeanByOffset, Self::Linearar];
 }
 
 /// Which values a snippet has: nothing where a number is not defined.

@@ -224,7 +224,7 @@ pub const CONTROLS: [Measure; 11] = [
     Measure::Shuffled,
     Measure::Columns,
     Measure::Noise,
-    Measure::Line,
+    Measure::Linear,
     Measure::RandomTree,
     Measure::OtherTree,
     Measure::RightBranching,

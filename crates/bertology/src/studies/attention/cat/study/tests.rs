@@ -144,7 +144,7 @@ fn a_planted_layer_is_found_and_noise_is_not() {
     }
     assert!((value(planted, Measure::Rho) - 1.0).abs() < 1e-12);
     assert_eq!(planted.micro, Some(1.0));
-    assert!(value(planted, Measure::Line) < 0.8 && value(planted, Measure::Offset) < 0.8);
+    assert!(value(planted, Measure::Linear) < 0.8 && value(planted, Measure::Offset) < 0.8);
     assert!(planted.attends_to_structure());
     assert!(!noise.attends_to_structure());
     let mean = noise.mean(Measure::Cat).unwrap();
@@ -161,7 +161,7 @@ fn a_planted_layer_is_found_and_noise_is_not() {
     assert_eq!(planted.curve.len(), CURVE.len());
     assert_eq!(
         planted.mean(Measure::RandomTree).map(|m| m.value),
-        planted.mean(Measure::Line).map(|m| m.value)
+        planted.mean(Measure::Linear).map(|m| m.value)
     );
     assert_eq!(planted.mean(Measure::OtherTree), None);
     let id = |layer, head| bertology_model::HeadId { layer, head };
