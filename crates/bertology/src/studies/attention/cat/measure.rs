@@ -137,7 +137,7 @@ impl Measure {
     }
 
     /// The controls that know positions and no structure: only a layer that beats all of them attends to structure.
-    pub const POSITIONAL: [Self; 3] = [Self::Offset, Self::MeanByOffset, Self::Linearar];
+    pub const POSITIONAL: [Self; 3] = [Self::Offset, Self::MeanByOffset, Self::Linear];
 }
 
 /// Which values a snippet has: nothing where a number is not defined.
