@@ -70,8 +70,8 @@ def kind_of(tokens: list[str], at: int) -> str:
 
 
 @torch.no_grad()
-def guesses(model, tokenizer, texts: list[Text]) -> list[tuple[Text, int, bool]]:
-    """(function, number of the token, guessed right) of every fourth token, hidden alone."""
+def guesses(model, tokenizer, texts: list[Text]) -> list[tuple[int, int, bool]]:
+    """(number of the function, number of the token, guessed right) of every fourth token, hidden alone."""
     model.eval()
     rows, gold, where = [], [], []
     for number, text in enumerate(texts):
@@ -86,7 +86,7 @@ def guesses(model, tokenizer, texts: list[Text]) -> list[tuple[Text, int, bool]]
                 for i in inside:
                     ids[i] = tokenizer.mask_token_id
                 rows.append(ids)
-                where.append((text, at))
+                where.append((number, at))
             start += len(token) + 1
     out: dict[int, bool] = {}
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -124,18 +124,19 @@ class Counts:
         return out
 
 
-def evaluate(model, tokenizer, held: list[Text], read: list[Text]) -> dict:
-    """Accuracy by kind of token, beside the baselines counted in `read`."""
+def evaluate(model, tokenizer, held: list[Text], languages: list[str], read: list[Text]) -> dict:
+    """Accuracy by kind of token and by language, beside the baselines counted in `read`."""
     counts = Counts(read)
-    totals = {kind: [0] * 5 for kind in ("all", *KINDS)}
-    for text, at, right in guesses(model, tokenizer, held):
-        row = [1, right, *(g == text.tokens[at] for g in counts.guess(text.tokens, at))]
-        for kind in ("all", kind_of(text.tokens, at)):
-            totals[kind] = [a + b for a, b in zip(totals[kind], row)]
+    totals = {group: [0] * 5 for group in ("all", *KINDS, *LANGUAGES)}
+    for number, at, right in guesses(model, tokenizer, held):
+        tokens = held[number].tokens
+        row = [1, right, *(g == tokens[at] for g in counts.guess(tokens, at))]
+        for group in ("all", kind_of(tokens, at), languages[number]):
+            totals[group] = [a + b for a, b in zip(totals[group], row)]
     names = ("model", "unigram", "bigram", "neighbours")
     return {
-        kind: {"tokens": n, **{name: round(r / n, 4) for name, r in zip(names, right)}}
-        for kind, (n, *right) in totals.items() if n
+        group: {"tokens": n, **{name: round(r / n, 4) for name, r in zip(names, right)}}
+        for group, (n, *right) in totals.items() if n
     }
 
 
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=MODEL_SEED)
-    parser.add_argument("--functions", type=int, default=60000, help="read once each")
+    parser.add_argument("--functions", type=int, default=40000, help="read once each")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--vocabulary", type=int, default=640, help="size of the BPE vocabulary")
@@ -185,18 +186,15 @@ def main() -> None:
     tokenizer.save_pretrained(target)
     # Everything reported is measured on what was stored.
     model = RobertaForMaskedLM.from_pretrained(target, dtype=torch.float32, attn_implementation="eager")
-    held_texts = [(write(made, language), language) for made, language in held]
     summary = {
         "programs_seed": programs.SEED, "model_seed": args.seed,
         "options": {k: v for k, v in vars(args).items() if isinstance(v, (int, float))},
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "parameters": sum(p.numel() for p in model.parameters()),
         "pieces_read": sum(map(len, rows)),
-        "held_out": evaluate(model, tokenizer, [t for t, _ in held_texts], texts),
-        "by_language": {
-            language: evaluate(model, tokenizer, [t for t, own in held_texts if own == language], texts)["all"]
-            for language in LANGUAGES
-        },
+        "held_out": evaluate(
+            model, tokenizer, [write(made, language) for made, language in held], [language for _, language in held], texts
+        ),
         "seconds": round(time.time() - start),
     }
     (args.output / "training-code.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -3,13 +3,17 @@
     python -m unittest discover -s tools/golden -p 'test_*.py'
 """
 
+import json
 import unittest
 from fractions import Fraction
+from math import comb
+from pathlib import Path
 
 import numpy as np
 
 import cat_reference as reference
 
+ROOT = Path(__file__).resolve().parents[2]
 TOY1 = reference.read(b"def f(x):\n    return x\n", "python")
 TOY2 = reference.read(b"def f(a, b):\n    return a + b\n", "python")
 MATRICES = {
@@ -50,6 +54,15 @@ class Trees(unittest.TestCase):
         self.assertEqual(found["chain"][0].tolist(), [0, 1, 2, 3, 3, 3, 3, 2, 3, 4, 5, 5])
         self.assertEqual(found["chain+flow"][-1].tolist(), [4, 4, 3, 3, 2, 1, 2, 3, 3, 2, 1, 0])
 
+    def test_data_flow_joins_identifiers_to_their_last_occurrence(self):
+        program = reference.read(b"function f(a) { return a.b(1, a.b, 1); }", "javascript")
+        extra = reference.edges(program, "chain+flow") - reference.edges(program, "chain")
+        leaf = {node: at for at, node in enumerate(program.nodes)}
+        texts = [leaf.decode() for leaf in program.texts]
+        joined = sorted((leaf[a], leaf[b]) for a, b in extra)
+        self.assertEqual(joined, [(i, j) for i, j in zip(*[[i for i, t in enumerate(texts) if t == "a"][at:] for at in range(2)])])
+        self.assertEqual(len(joined), 2)
+
     def test_properties(self):
         for language, code in EDGES.items():
             program = reference.read(code, language)
@@ -87,6 +100,14 @@ class Trees(unittest.TestCase):
         self.assertEqual(first(b"    f'a'\n    return 1\n"), b"f'a'")
         self.assertEqual(first(b"    b'a'\n    return 1\n"), b"b'a'")
         self.assertEqual(first(b"    if x:\n        'a'\n    return 1\n"), b"if")
+
+    def test_the_embedded_functions_have_the_leaves_they_were_made_of(self):
+        for line in (ROOT / "assets/code/functions.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            program = reference.read(record["code"].encode(), record["language"])
+            self.assertFalse(program.has_error, record["code"])
+            self.assertEqual([leaf.decode() for leaf in program.texts], record["code_tokens"])
+            self.assertEqual(reference.joined(program)[0].decode(), " ".join(record["code_tokens"]))
 
     def test_missing_and_error(self):
         program = reference.read(b"int f( { return 1 }", "java")
@@ -183,8 +204,6 @@ class Scores(unittest.TestCase):
         self.assertAlmostEqual(m.adjusted, (5 / 27 - 1 / 7) / (1 - 1 / 7))
         self.assertEqual(reference.Masks(0, 16, 0, 64).adjusted, None)
         # The expectation of a ratio is not the ratio of expectations: 8 leaves, |a| = 16, |d| = 8.
-        from math import comb
-
         exact = sum(
             Fraction(comb(8, k) * comb(56, 16 - k), comb(64, 16)) * Fraction(k, 24 - k) for k in range(9)
         )
