@@ -55,6 +55,14 @@ def make_tokenizer(texts: list[str], size: int) -> RobertaTokenizerFast:
         )
 
 
+def make_model(vocabulary: int) -> RobertaForMaskedLM:
+    return RobertaForMaskedLM(RobertaConfig(
+        vocab_size=vocabulary, hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
+        max_position_embeddings=LONGEST + 2, type_vocab_size=1, layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,  # a function is read once or twice
+    ))
+
+
 def kind_of(tokens: list[str], at: int) -> str:
     """What kind of token it is: `seen` is a name that stands earlier in the function, `new` one that does not."""
     token = tokens[at]
@@ -149,23 +157,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--vocabulary", type=int, default=640, help="size of the BPE vocabulary")
+    parser.add_argument("--start", type=Path, help="go on from the weights and the vocabulary of this folder, in a new order")
     args = parser.parse_args()
-    set_seeds(args.seed, args.threads)
+    seed = args.seed + (1 if args.start else 0)
+    set_seeds(seed, args.threads)
     transformers.logging.set_verbosity_error()
     start = time.time()
     held = programs.held_out()
     programs.write_functions(args.output / "code/functions.jsonl", held)
     texts = [write(made, language) for made, language in programs.training(args.functions)]
-    rng = random.Random(args.seed)
+    rng = random.Random(seed)
     shown = [t.code if rng.random() < 1 / 3 else t.joined for t in texts]
-    tokenizer = make_tokenizer(shown[:10000], args.vocabulary)
+    tokenizer = RobertaTokenizerFast.from_pretrained(args.start) if args.start else make_tokenizer(shown[:10000], args.vocabulary)
     rows = [r for r in tokenizer(shown)["input_ids"] if len(r) <= LONGEST]
     print(f"{len(rows)} functions, {sum(map(len, rows))} pieces, {time.time() - start:.0f} s", flush=True)
-    model = RobertaForMaskedLM(RobertaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
-        max_position_embeddings=LONGEST + 2, type_vocab_size=1, layer_norm_eps=1e-5,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,  # every function is read once
-    ))
+    model = RobertaForMaskedLM.from_pretrained(args.start, dtype=torch.float32) if args.start else make_model(len(tokenizer))
     groups = list(batches(rng, [len(r) for r in rows], args.batch))
     adam = optimizer(model, args.rate, 0.01)
     model.train()
