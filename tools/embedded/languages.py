@@ -41,7 +41,7 @@ class Writer:
 
     indent = "    "
     end = ";"
-    opening, closing = " {", "}"
+    comment = "//"
     words = {"and": "&&", "or": "||", "not": "!", "true": "true", "false": "false"}
     same, different = "==", "!="
 
@@ -118,9 +118,9 @@ class Writer:
 
     def block(self, head: str, body: list[tuple]) -> None:
         """A head, its block one step in, and what closes it."""
-        self.line(head + self.opening)
+        self.line(head + " {")
         self.inner(body)
-        self.line(self.closing)
+        self.line("}")
 
     def inner(self, body: list[tuple]) -> None:
         self.depth += 1
@@ -150,8 +150,6 @@ class Writer:
                 self.conditional(arms, other)
             case _:
                 getattr(self, f"write_{s[0]}")(*s[1:])
-
-    comment = "//"
 
     def conditional(self, arms: list, other: list[tuple]) -> None:
         for number, (condition, body) in enumerate(arms):
@@ -187,7 +185,6 @@ class Writer:
 
 class Python(Writer):
     end = ""
-    opening, closing = ":", ""
     words = {"and": "and", "or": "or", "not": "not ", "true": "True", "false": "False"}
     comment = "#"
     types = {"int": "int", "str": "str", "bool": "bool", "ints": "list[int]", "strs": "list[str]"}

@@ -1,11 +1,11 @@
 """Trains the embedded RoBERTa on the small programs: masked tokens.
 
-    python train_code.py --output DIR [--threads 1]
+    python train_code.py --output DIR [--start FOLDER] [--threads 1]
 
 Writes DIR/code/functions.jsonl (the held-out functions), DIR/tiny-code (an ordinary Hugging Face folder) and
 DIR/training-code.json. Each function is read as its tokens joined by single spaces or, one time in three, as it is laid
 out, comments included. Scored on held-out functions: every fourth token is hidden, alone, and guessed; a guess is right when
-all its pieces are.
+all its pieces are. The embedded model is that of a second run, which started from the first one's.
 """
 
 from __future__ import annotations
