@@ -23,6 +23,8 @@ before(() => {
   const run = (name) => join(base, name);
   const six = ["importance", "ablate", "patterns", "syntax", "cluster", "coref"].map(run);
   bertology("heads", ...six, "--html", join(base, "heads.html"), "--output", join(base, "heads.csv"), "--quiet");
+  const code = ["assets/tiny-code", "--code", "assets/code/functions.jsonl", "--limit", "80", "--permutations", "20", "--resamples", "60"];
+  bertology("cat", ...code, "--output", run("cat"), "--quiet");
   bertology("heads", run("cluster"), "--html", join(base, "kinds.html"), "--quiet");
   bertology("compare", run("pruned"), run("importance"), "--output", join(base, "compare.html"), "--quiet");
 });
@@ -64,7 +66,7 @@ function laidOut(page) {
   });
 }
 
-const PAGES = [...COMMANDS.map((name) => [name, () => page(name)]), ["four edge probes", () => join(suite(base), "report.html")], ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
+const PAGES = [...COMMANDS.map((name) => [name, () => page(name)]), ["four edge probes", () => join(suite(base), "report.html")], ["cat", () => page("cat")], ["heads", () => join(base, "heads.html")], ["compare", () => join(base, "compare.html")]];
 
 for (const [name, file] of PAGES) {
   test(`${name}: nothing is cut or covered, wide and narrow`, async () => {
@@ -380,6 +382,35 @@ test("edge probes: curves, controls and traces are those of the files", async ()
   await one.close();
 });
 
+test("cat: layers, kinds and the function that is shown are those of the files", async () => {
+  const shown = await open(page("cat"));
+  const layers = table(join(base, "cat", "cat_layers.csv"));
+  const marks = (id) => shown.page.$$eval(`#${id} .mark`, (marks) => marks.map((mark) => mark.dataset.row.split(",")));
+  const rows = await marks("cat-layers");
+  for (const [name, encoder, measure] of [["model", "model", "cat"], ["1/(1+|i-j|)", "model", "offset"], ["untrained", "random 1", "cat"]]) {
+    for (const { layer, mean } of layers.filter((row) => row.encoder === encoder && row.measure === measure)) {
+      const row = rows.find(([own, x]) => own === name && Number(x) === Number(layer));
+      assert.ok(row && Math.abs(Number(row[2]) - Number(mean)) < 1e-12, `${row}, not ${mean}`);
+    }
+  }
+  const { leaves, distances } = JSON.parse(readFileSync(join(base, "cat", "cat_example.json"), "utf8"));
+  assert.equal((await marks("cat-example-distances")).length, leaves.length ** 2);
+  assert.equal(distances.length, leaves.length ** 2);
+  const texts = await shown.page.$$eval("#cat-example-distances text", (texts) => texts.map((text) => text.textContent));
+  assert.ok(texts.includes(leaves[0]), `${leaves[0]} is not among ${texts}`);
+  const [kind] = table(join(base, "cat", "cat_kinds.csv"));
+  assert.ok((await marks("cat-kinds")).length > 4 && Number(kind.cells) > 0);
+  await shown.close();
+  for (const theme of ["light", "dark"]) {
+    for (const viewport of [WIDE, NARROW]) {
+      const themed = await open(page("cat"), { theme, viewport });
+      const { text, ratio } = await contrast(themed.page);
+      assert.ok(ratio >= 3, `${theme}: "${text}" has a contrast of ${ratio}`);
+      await themed.close();
+    }
+  }
+});
+
 /** The least contrast between a text of a figure and what it stands on. */
 function contrast(page) {
   return page.evaluate(() => {
@@ -437,6 +468,7 @@ test("pictures for the documentation", async () => {
     ["report-syntax", page("syntax")],
     ["report-cluster", page("cluster")],
     ["report-edge-probe", join(suite(base), "report.html")],
+    ["report-cat", page("cat")],
     ["heads", join(base, "heads.html")],
     ["compare", join(base, "compare.html")],
   ];

@@ -19,6 +19,8 @@ mod studies {
     #[cfg(feature = "parquet")]
     mod extract_tables;
     mod fixture;
+    #[cfg(feature = "code")]
+    mod golden_cat;
     mod golden_treebank;
     mod importance;
     mod inside;

@@ -607,6 +607,9 @@ pub(crate) enum DemoStory {
     Heads,
     /// What every layer knows of four tasks whose answer is known.
     EdgeProbe,
+    /// How a model of code attends to the trees of programs.
+    #[cfg(feature = "code")]
+    Cat,
 }
 
 /// `bertology demo`

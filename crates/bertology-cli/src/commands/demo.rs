@@ -1,5 +1,7 @@
 //! `bertology demo`: importance, mask and prune on a built-in model, by the commands themselves.
 
+#[cfg(feature = "code")]
+mod cat;
 mod edge;
 
 use std::ffi::OsString;
@@ -131,6 +133,8 @@ pub(crate) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     match args.story {
         DemoStory::Heads => heads(args, screen),
         DemoStory::EdgeProbe => edge::run(args, screen),
+        #[cfg(feature = "code")]
+        DemoStory::Cat => cat::run(args, screen),
     }
 }
 

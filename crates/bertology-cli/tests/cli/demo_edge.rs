@@ -12,7 +12,7 @@ use crate::harness::run;
 /// Scores by layer of the built-in BERT, to two digits.
 const FOUND: [(&str, [f64; 5]); 4] = [
     ("pos", [0.95, 0.97, 0.97, 0.98, 0.98]),
-    ("dependencies", [0.91, 0.96, 0.97, 0.98, 0.98]),
+    ("dependencies", [0.92, 0.96, 0.97, 0.98, 0.98]),
     ("agreement", [0.50, 0.53, 0.54, 0.56, 0.80]),
     ("coreference", [0.50, 0.76, 0.81, 0.91, 0.91]),
 ];
