@@ -168,9 +168,12 @@ def study(runner, name, line, asked, rng):
     ending = ENDINGS.get(name, "")
     whole, output = f"{name}-whole{ending}", f"{name}-killed{ending}"
     runner.remove(whole)
+    runner.remove(output)
     started = time.monotonic()
-    runner.finish(line, whole)
+    # In the place of those that are killed: what a run writes may name where it is.
+    runner.finish(line, output)
     seconds = time.monotonic() - started
+    (runner.work / output).rename(runner.work / whole)
     failures = []
 
     def afterwards(moment):

@@ -64,7 +64,7 @@ impl<'a> Heat<'a> {
         let (layers, heads) = (self.values.layers, self.values.heads);
         let cell = (340.0 / heads.max(1) as f64).clamp(13.0, 40.0);
         let tall = cell.min(380.0 / layers.max(1) as f64).clamp(13.0, 40.0);
-        let labels = if self.labels.is_some() { LABEL } else { 0.0 };
+        let labels = self.label_room();
         let (left, top) = (46.0 + labels, 8.0);
         let (wide, high) = (cell * heads as f64, tall * layers as f64);
         let needed = (left + wide + 14.0).max(self.legend_width() + labels);
@@ -126,10 +126,21 @@ impl<'a> Heat<'a> {
         figure
     }
 
+    /// Room for the longest of them.
+    fn label_room(&self) -> f64 {
+        let labels = self.labels.unwrap_or_default().iter();
+        let longest = labels.map(|label| width(label, SMALL)).fold(0.0, f64::max);
+        if longest > 0.0 {
+            (longest - 18.0).clamp(8.0, LABEL)
+        } else {
+            0.0
+        }
+    }
+
     /// What stands at a row or column.
     fn label(&self, at: usize) -> Option<String> {
         let label = self.labels?.get(at)?;
-        Some(fitted(label, SMALL, LABEL - 4.0))
+        Some(fitted(label, SMALL, self.label_room() + 22.0))
     }
 
     fn of_heads(&self) -> bool {

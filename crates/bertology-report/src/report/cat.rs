@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Page, Parts, heat};
 use crate::document::{Block, Cell, Column, Row, Table};
-use crate::figure::{Axis, Bar, Bars, Figure, Heat, Lines, Point, Room, Scale, Series, Shape};
+use crate::figure::{Axis, Bar, Bars, Figure, Heat, Lines, Point, Scale, Series, Shape};
 use crate::number::{count, percent, short};
 use crate::quantities::Quantity;
 
@@ -109,7 +109,6 @@ fn layers(parts: &mut Parts<'_>, found: &CatResults, rows: &[CatLayerRow]) {
                 of("offset", "1/(1+|i-j|)"),
                 of("mean_by_offset", "own offsets"),
                 of("linear", "linear"),
-                of("permuted", "permuted"),
                 untrained(),
             ],
         )
@@ -118,7 +117,7 @@ fn layers(parts: &mut Parts<'_>, found: &CatResults, rows: &[CatLayerRow]) {
                 "cat-layers",
                 "Score by layer, with controls",
                 "Whiskers: 95 % over functions. 1/(1+|i-j|) is attention that knows positions alone; own offsets is the \
-                 layer's mean attention at each distance; linear measures distance in the text; permuted moves the leaves.",
+                 layer's mean attention at each distance; linear measures distance in the text; untrained is an encoder of the same architecture with first values.",
             )
         }),
     );
@@ -147,7 +146,6 @@ fn layers(parts: &mut Parts<'_>, found: &CatResults, rows: &[CatLayerRow]) {
             vec![
                 score(),
                 of("frequent", "frequent kinds"),
-                of("off_diagonal", "no diagonal"),
                 of("tree", "bare tree"),
                 of("random_tree", "random tree"),
                 of("other_tree", "other tree"),
@@ -369,7 +367,7 @@ fn example(parts: &mut Parts<'_>) -> Result<(), RunError> {
         let mut heat = Heat::new(values, name, "", Scale::Range);
         heat.axes = ["from", "to"];
         heat.labels = Some(&example.leaves);
-        heat.draw().named(id, title, caption).takes(Room::Wide)
+        heat.draw().named(id, title, caption)
     };
     if n == 0 || example.distances.len() != n * n {
         return Ok(());

@@ -170,6 +170,7 @@ impl Parts<'_> {
             (counts.sequences, "texts"),
             (counts.sentences, "sentences"),
             (counts.documents, "documents"),
+            (counts.functions, "functions"),
         ];
         let first = |(number, name): (Option<u64>, &'static str)| Some((number?, name));
         if let Some((number, name)) = counted.into_iter().find_map(first) {

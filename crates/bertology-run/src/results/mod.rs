@@ -175,6 +175,8 @@ document! {
         sentences: Option<u64>,
         /// Of a treebank with coreference.
         documents: Option<u64>,
+        /// Of code.
+        functions: Option<u64>,
         /// The model's.
         tokens: Option<u64>,
         /// Of a treebank.
