@@ -258,11 +258,9 @@ impl Place {
             "def first(x):\n    return x\n\n\nclass Till:\n    def pay(self, prices):\n        return sum(prices)\n",
         )
         .unwrap();
-        fs::write(
-            at("functions.jsonl"),
-            "{\"language\": \"go\", \"code\": \"func f() {}\"}\n{\"language\": \"python\", \"code\": \"f(x)\"}\n",
-        )
-        .unwrap();
+        fs::create_dir(at("src")).unwrap();
+        fs::copy(at("till.py"), at("src/till.py")).unwrap();
+        fs::write(at("functions.jsonl"), crate::cat::FUNCTIONS).unwrap();
         // Corpora that become records of labelled spans: one example each, and eight of SemEval.
         let relation = |id| format!("{id}\t\"A <e1>fire</e1> from a <e2>wire</e2>.\"\nOther\n\n");
         let relations: String = (1..9).map(relation).collect();

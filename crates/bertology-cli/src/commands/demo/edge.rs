@@ -82,7 +82,7 @@ const PROBES: [&str; 14] = [
     "--hidden",
     "64",
     "--epochs",
-    "60",
+    "150",
     "--seeds",
     "3",
     "--controls",
