@@ -114,7 +114,10 @@ pub fn functions(data: &[u8]) {
             (read, again.finish().ok())
         });
         if let (Some(whole), Ok((read, Some(again)))) = (whole, again) {
-            assert_eq!((read, &again.sha256), (whole.counts.functions, &whole.sha256));
+            assert_eq!(
+                (read, &again.sha256),
+                (whole.counts.functions, &whole.sha256)
+            );
         }
     });
 }
