@@ -490,7 +490,7 @@ fn a_probe_below_a_guess_has_no_summary() {
         let mut record: Value = serde_json::from_str(line).unwrap();
         for target in record["targets"].as_array_mut().unwrap() {
             number += 1;
-            let label = if number % 10 == 0 {
+            let label = if number.is_multiple_of(10) {
                 99
             } else {
                 number.wrapping_mul(2_654_435_761) % 90
