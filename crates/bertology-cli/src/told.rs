@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "code")]
 use bertology::attention::cat::Measure;
 use bertology::data::Target;
 use bertology::watch::SnippetMeasures;
@@ -26,6 +27,7 @@ pub(crate) enum Rows {
     /// Of windows of language models, which have no labels.
     Windows,
     /// Of programs.
+    #[cfg(feature = "code")]
     Snippets,
 }
 
@@ -42,6 +44,7 @@ impl Rows {
     pub(crate) fn file(&self) -> &'static str {
         match self {
             Self::Examples(..) | Self::Windows => PREDICTIONS,
+            #[cfg(feature = "code")]
             Self::Snippets => CatSnippetRow::FILE,
         }
     }
@@ -53,6 +56,7 @@ impl Rows {
                 table::header::<PredictionRow>(&logits.collect::<Vec<String>>())
             }
             Self::Windows => table::header::<WindowRow>(&[]),
+            #[cfg(feature = "code")]
             Self::Snippets => {
                 let measures = Measure::ALL.map(|measure| measure.name().to_owned());
                 table::header::<CatSnippetRow>(&measures)
@@ -118,7 +122,7 @@ impl Told {
     pub(crate) fn example(&mut self, outcome: &Outcome<'_>) -> Result<(), Failure> {
         let names = match &self.rows {
             Rows::Examples(names, _) => names.as_slice(),
-            Rows::Windows | Rows::Snippets => &[],
+            _ => &[],
         };
         let name = |target: Target| match target {
             Target::Class(class) => match names.get(class) {
