@@ -53,6 +53,26 @@ impl Draws {
     pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.bits()) * limit as u128) >> 64) as usize
     }
+
+    /// Puts these into another order, all alike (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, values: &mut [T]) {
+        for last in (1..values.len()).rev() {
+            values.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// The middle 95 % of sorted numbers: their 2.5th and 97.5th percentiles, between neighbours in a straight line as numpy's
+/// default has them; nothing of no numbers.
+#[must_use]
+pub fn middle(sorted: &[f64]) -> Option<[f64; 2]> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = |share: f64| {
+        let place = share * last as f64;
+        let (below, rest) = (place.floor() as usize, place.fract());
+        sorted[below] * (1.0 - rest) + sorted[(below + 1).min(last)] * rest
+    };
+    Some([at(0.025), at(0.975)])
 }
 
 #[cfg(test)]
@@ -74,6 +94,15 @@ mod tests {
                 16_408_922_859_458_223_821
             ]
         );
+    }
+
+    /// `numpy.percentile([1, 2, 3, 4, 5], [2.5, 97.5])`.
+    #[test]
+    fn the_middle_lies_between_neighbours() {
+        let [low, high] = middle(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap_or_default();
+        assert!((low - 1.1).abs() < 1e-12 && (high - 4.9).abs() < 1e-12);
+        assert_eq!(middle(&[]), None);
+        assert_eq!(middle(&[3.0]), Some([3.0, 3.0]));
     }
 
     #[test]

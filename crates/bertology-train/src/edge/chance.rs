@@ -1,6 +1,6 @@
 //! How sure a number is: over seeds, over sentences, and whether two tasks can be ordered.
 
-use bertology::random::Draws;
+use bertology::random::{Draws, middle};
 use serde::{Deserialize, Serialize};
 
 use super::tally::{Counts, f1};
@@ -106,7 +106,7 @@ pub fn over_sentences(
         .collect();
     let enough = resamples > 0 && found.len() * 10 >= resamples * 9;
     found.sort_unstable_by(f64::total_cmp);
-    let interval = enough.then(|| [percentile(&found, 0.025), percentile(&found, 0.975)]);
+    let interval = middle(&found).filter(|_| enough);
     Some(Estimate { value, interval })
 }
 
@@ -138,7 +138,7 @@ pub fn difference_over_sentences(
     let mut found: Vec<f64> = both.filter_map(|(a, b)| difference([&a, &b])).collect();
     let enough = resamples > 0 && found.len() * 10 >= resamples * 9;
     found.sort_unstable_by(f64::total_cmp);
-    let interval = enough.then(|| [percentile(&found, 0.025), percentile(&found, 0.975)]);
+    let interval = middle(&found).filter(|_| enough);
     Some(Estimate { value, interval })
 }
 
@@ -166,17 +166,6 @@ fn curves(decisions: &[Decisions<'_>], times: &[u32]) -> Vec<Vec<f64>> {
     };
     let of_seed = |layers: &Decisions<'_>| layers.iter().map(score).collect();
     decisions.iter().map(of_seed).collect()
-}
-
-/// Of sorted values, between neighbours in a straight line.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return f64::NAN;
-    };
-    let place = share * last as f64;
-    let (below, rest) = (place.floor(), place.fract());
-    let at = |place: f64| sorted[(place as usize).min(last)];
-    at(below) * (1.0 - rest) + at(below + 1.0) * rest
 }
 
 /// Which of two tasks comes first.

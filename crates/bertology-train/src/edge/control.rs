@@ -101,10 +101,7 @@ impl Control {
 /// None that a split can have.
 pub fn shuffled(split: &Split, seed: u64) -> Result<Split, Error> {
     let mut order: Vec<usize> = (0..split.targets()).collect();
-    let mut draws = Draws::of([seed, 0x7368_7566]);
-    for at in (1..order.len()).rev() {
-        order.swap(at, draws.below(at + 1));
-    }
+    Draws::of([seed, 0x7368_7566]).shuffle(&mut order);
     split.relabelled(|target| {
         let from = split.get(order[target]);
         (from.labels.to_vec(), from.unknown)

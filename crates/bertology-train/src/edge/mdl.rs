@@ -39,10 +39,7 @@ pub fn portions(split: &Split, seed: u64) -> Result<Vec<Vec<u32>>, Error> {
     if order.is_empty() {
         return Err(Fault::NoTargets.into());
     }
-    let mut draws = Draws::of([seed, 0x6d64_6c00]);
-    for at in (1..order.len()).rev() {
-        order.swap(at, draws.below(at + 1));
-    }
+    Draws::of([seed, 0x6d64_6c00]).shuffle(&mut order);
     let all = split.targets() as f64;
     let mut portions = vec![Vec::new()];
     let mut shares = PORTIONS.iter().map(|share| share * all).peekable();

@@ -390,13 +390,10 @@ fn gather<'p>(
     Ok(gathered)
 }
 
-/// The sentences of a seed's epoch, in their order (Fisher and Yates).
+/// The sentences of a seed's epoch, in their order.
 fn order(split: &Split, seed: u64, epoch: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..split.sentences() as u32).collect();
-    let mut draws = Draws::of([seed, epoch, 0x6f72_6465]);
-    for at in (1..order.len()).rev() {
-        order.swap(at, draws.below(at + 1));
-    }
+    Draws::of([seed, epoch, 0x6f72_6465]).shuffle(&mut order);
     order
 }
 

@@ -29,8 +29,15 @@ pub(crate) struct Rules {
 }
 
 /// The quantiles of the curve that shows what hangs on the threshold.
-pub(crate) const CURVE: [(u32, u32); 7] =
-    [(1, 2), (3, 5), (7, 10), (3, 4), (4, 5), (9, 10), (19, 20)];
+pub(crate) const CURVE: [Quantile; 7] = [
+    Quantile::fixed(1, 2),
+    Quantile::fixed(3, 5),
+    Quantile::fixed(7, 10),
+    Quantile::THIRD_QUARTILE,
+    Quantile::fixed(4, 5),
+    Quantile::fixed(9, 10),
+    Quantile::fixed(19, 20),
+];
 
 /// Attention this near to its threshold may fall on the other side in another precision.
 const NEAR_THRESHOLD: f32 = 1e-7;
@@ -55,13 +62,42 @@ pub(crate) struct Frame {
     /// Small distances after each permutation.
     permuted: Vec<Mask>,
     /// Small distances at each quantile of the curve.
-    curve: Vec<Mask>,
-    closeness: Option<Ranks>,
-    tree_closeness: Option<Ranks>,
+    curve: [Mask; CURVE.len()],
+    closeness: Option<Ranked>,
+    tree_closeness: Option<Ranked>,
+    /// Ranks of -|i-j|.
     offsets: Option<Ranks>,
     /// Of cells off the diagonal with equal |i-j|: their places, and the ranks of closeness among them.
     strata: Vec<(Vec<u32>, Ranks)>,
     offset_control: Option<f64>,
+}
+
+/// Ranks of what is off the diagonal, and how they go with position.
+#[derive(Debug)]
+struct Ranked {
+    ranks: Ranks,
+    /// ρ with -|i-j|.
+    with_offsets: Option<f64>,
+}
+
+impl Ranked {
+    fn new(ranks: Option<Ranks>, offsets: Option<&Ranks>) -> Option<Self> {
+        let ranks = ranks?;
+        Some(Self {
+            with_offsets: offsets.map(|offsets| ranks.rho(offsets)),
+            ranks,
+        })
+    }
+}
+
+/// ρ of attention with closeness, and what is left of it with position held fast.
+fn correlations(attention: Option<&Ranked>, closeness: Option<&Ranked>) -> [Option<f64>; 2] {
+    let Some((attention, closeness)) = attention.zip(closeness) else {
+        return [None, None];
+    };
+    let rho = attention.ranks.rho(&closeness.ranks);
+    let positions = attention.with_offsets.zip(closeness.with_offsets);
+    [Some(rho), positions.and_then(|(a, d)| partial(rho, a, d))]
 }
 
 /// Cells, and which are near.
@@ -124,10 +160,7 @@ impl Frame {
                 item.distances[order[i] as usize * n + order[j] as usize] < whole.low
             }))
         });
-        let curve = CURVE.iter().filter_map(|(numerator, denominator)| {
-            let quantile = Quantile::new(*numerator, *denominator).ok()?;
-            Some(near(&item.distances, &whole.places, quantile).1)
-        });
+        let curve = CURVE.map(|quantile| near(&item.distances, &whole.places, quantile).1);
         let frequent = frequent.map(|frequent| {
             let kept = whole.places.iter().copied();
             let kept = kept.filter(|at| frequent[*at as usize / n] && frequent[*at as usize % n]);
@@ -144,10 +177,10 @@ impl Frame {
                 (!distances.is_empty()).then(|| of_whole(distances))
             }),
             permuted: permuted.collect(),
-            curve: curve.collect(),
+            curve,
             frequent,
-            closeness: own,
-            tree_closeness: tree,
+            closeness: Ranked::new(own, offsets.as_ref()),
+            tree_closeness: Ranked::new(tree, offsets.as_ref()),
             offsets,
             strata: strata(&off.places, &item.distances, n),
             offset_control: None,
@@ -162,8 +195,7 @@ impl Frame {
     /// High attention among these cells.
     fn high(&self, attention: &[f32], of: &Compared, quantile: Quantile, room: &mut Room) -> Mask {
         let Room { cells, sorted, .. } = room;
-        cells.clear();
-        cells.extend(of.places.iter().map(|at| attention[*at as usize]));
+        gather(cells, attention, of);
         match self.rules.choice {
             Choice::Quantile => {
                 let high = quantile.high(cells, sorted);
@@ -190,26 +222,9 @@ impl Frame {
         self.overlap(attention, of, room).jaccard()
     }
 
-    fn ranks(&self, attention: &[f32], room: &mut Room) -> Option<Ranks> {
+    fn ranked(&self, attention: &[f32], room: &mut Room) -> Option<Ranked> {
         let values = self.off.places.iter().map(|at| attention[*at as usize]);
-        Ranks::of(values, &mut room.ranks)
-    }
-
-    /// ρ with closeness, and what is left of it with position held fast.
-    fn correlations(
-        &self,
-        attention: Option<&Ranks>,
-        closeness: Option<&Ranks>,
-    ) -> [Option<f64>; 2] {
-        let (Some(attention), Some(closeness)) = (attention, closeness) else {
-            return [None, None];
-        };
-        let rho = attention.rho(closeness);
-        let rest = self
-            .offsets
-            .as_ref()
-            .and_then(|offsets| partial(rho, attention.rho(offsets), closeness.rho(offsets)));
-        [Some(rho), rest]
+        Ranked::new(Ranks::of(values, &mut room.ranks), self.offsets.as_ref())
     }
 
     /// A head against the snippet, and its J under each permutation: nothing is put there where J is not defined.
@@ -225,8 +240,8 @@ impl Frame {
         if cat.is_some() {
             permuted.extend(self.under_permutations(&high).map(|j| j as f32));
         }
-        let ranks = self.ranks(attention, room);
-        let [rho, partial_rho] = self.correlations(ranks.as_ref(), self.closeness.as_ref());
+        let ranked = self.ranked(attention, room);
+        let [rho, partial_rho] = correlations(ranked.as_ref(), self.closeness.as_ref());
         HeadValues {
             cat,
             off_diagonal: self.jaccard(attention, &self.off, room),
@@ -249,63 +264,64 @@ impl Frame {
     /// A layer against the snippet.
     pub(crate) fn layer(&self, attention: &[f32], layer: usize, room: &mut Room) -> LayerFound {
         use Measure as M;
-        let mut values = Values::default();
+        let mut values = [f64::NAN; Measure::ALL.len()];
+        let mut set = |measure: Measure, value: Option<f64>| {
+            values[measure as usize] = value.unwrap_or(f64::NAN);
+        };
         let cells = self.whole.places.len();
         let high = self.high(attention, &self.whole, self.rules.quantile, room);
-        let threshold_near = self.near_threshold(room);
+        let threshold_near = self.near_threshold(attention, room);
         let whole = Overlap::new(&high, &self.whole.near, cells);
-        values.set(M::Cat, whole.jaccard());
-        values.set(M::Adjusted, whole.adjusted());
-        values.set(M::Chance, whole.chance());
-        values.set(M::Ceiling, whole.ceiling());
+        set(M::Cat, whole.jaccard());
+        set(M::Adjusted, whole.adjusted());
+        set(M::Chance, whole.chance());
+        set(M::Ceiling, whole.ceiling());
         if let Some([attended, near]) = whole.shares() {
-            values.set(M::Attended, attended);
-            values.set(M::Near, near);
+            set(M::Attended, Some(attended));
+            set(M::Near, Some(near));
         }
-        values.set(M::Both, whole.both as f64);
-        values.set(M::Either, whole.either() as f64);
-        values.set(M::Noise, whole.mean_of_noise());
+        set(M::Both, Some(whole.both as f64));
+        set(M::Either, Some(whole.either() as f64));
+        set(M::Noise, whole.mean_of_noise());
         if !self.permuted.is_empty() && whole.either() > 0 {
             let sum: f64 = self.under_permutations(&high).sum();
-            values.set(M::Permuted, sum / self.permuted.len() as f64);
+            set(M::Permuted, Some(sum / self.permuted.len() as f64));
         }
-        values.set(M::OffDiagonal, self.jaccard(attention, &self.off, room));
+        set(M::OffDiagonal, self.jaccard(attention, &self.off, room));
         if let Some(frequent) = &self.frequent {
-            values.set(M::Frequent, self.jaccard(attention, frequent, room));
+            set(M::Frequent, self.jaccard(attention, frequent, room));
         }
         let against = |near: &Mask| Overlap::new(&high, near, cells).jaccard();
-        values.set(M::Tree, against(&self.tree));
-        values.set(M::Linear, against(&self.line));
+        set(M::Tree, against(&self.tree));
+        set(M::Linear, against(&self.line));
         let strangers = [M::RandomTree, M::OtherTree, M::RightBranching, M::Balanced];
         for (measure, stranger) in strangers.into_iter().zip(&self.strangers) {
-            values.set(measure, stranger.as_ref().and_then(against));
+            set(measure, stranger.as_ref().and_then(against));
         }
-        values.set(M::Offset, self.offset_control);
-        let ranks = self.ranks(attention, room);
-        let [rho, rest] = self.correlations(ranks.as_ref(), self.closeness.as_ref());
-        values.set(M::Rho, rho);
-        values.set(M::PartialRho, rest);
-        let [rho, rest] = self.correlations(ranks.as_ref(), self.tree_closeness.as_ref());
-        values.set(M::TreeRho, rho);
-        values.set(M::TreePartialRho, rest);
-        let position = self.closeness.as_ref().zip(self.offsets.as_ref());
-        values.set(M::OffsetRho, position.map(|(d, o)| d.rho(o)));
-        values.set(M::StratifiedRho, self.stratified(attention, room));
+        set(M::Offset, self.offset_control);
+        let ranked = self.ranked(attention, room);
+        let [rho, rest] = correlations(ranked.as_ref(), self.closeness.as_ref());
+        set(M::Rho, rho);
+        set(M::PartialRho, rest);
+        let [rho, rest] = correlations(ranked.as_ref(), self.tree_closeness.as_ref());
+        set(M::TreeRho, rho);
+        set(M::TreePartialRho, rest);
+        let position = self.closeness.as_ref().and_then(|own| own.with_offsets);
+        set(M::OffsetRho, position);
+        set(M::StratifiedRho, self.stratified(attention, room));
         let by_offset = self.mean_by_offset(attention);
-        values.set(M::MeanByOffset, self.jaccard(&by_offset, &self.whole, room));
+        set(M::MeanByOffset, self.jaccard(&by_offset, &self.whole, room));
         let columns = self.mean_row(attention);
-        values.set(M::Columns, self.jaccard(&columns, &self.whole, room));
+        set(M::Columns, self.jaccard(&columns, &self.whole, room));
         let shuffled = self.shuffled(attention, layer);
-        values.set(M::Shuffled, self.jaccard(&shuffled, &self.whole, room));
-        let curve = CURVE
-            .iter()
-            .zip(&self.curve)
-            .map(|((numerator, denominator), near)| {
-                let quantile = Quantile::new(*numerator, *denominator).ok()?;
-                let high = self.high(attention, &self.whole, quantile, room);
-                Overlap::new(&high, near, cells).jaccard()
-            });
-        let curve = curve.map(|j| j.unwrap_or(f64::NAN)).collect();
+        set(M::Shuffled, self.jaccard(&shuffled, &self.whole, room));
+        let curve = CURVE.iter().zip(&self.curve).map(|(quantile, near)| {
+            let high = self.high(attention, &self.whole, *quantile, room);
+            Overlap::new(&high, near, cells)
+                .jaccard()
+                .unwrap_or(f64::NAN)
+        });
+        let curve = curve.collect();
         LayerFound {
             values,
             curve,
@@ -314,9 +330,10 @@ impl Frame {
         }
     }
 
-    /// Cells of the last choice that lie next to their threshold, but for those on it.
-    fn near_threshold(&self, room: &mut Room) -> u64 {
+    /// Cells next to their threshold, but for those on it.
+    fn near_threshold(&self, attention: &[f32], room: &mut Room) -> u64 {
         let Room { cells, sorted, .. } = room;
+        gather(cells, attention, &self.whole);
         let high = self.rules.quantile.high(cells, sorted);
         let close = |value: &&f32| (**value - high).abs() <= NEAR_THRESHOLD && **value != high;
         cells.iter().filter(close).count() as u64
@@ -372,33 +389,18 @@ impl Frame {
         let n = self.n;
         let mut values = attention.to_vec();
         let mut draws = Draws::of([self.rules.seed, SHUFFLE, self.index, layer as u64]);
-        let mut row: Vec<usize> = Vec::with_capacity(n);
         for i in 0..n {
             let end = if self.rules.causal { i } else { n };
-            row.clear();
-            row.extend((0..end).filter(|j| *j != i));
-            for last in (1..row.len()).rev() {
-                let other = draws.below(last + 1);
-                values.swap(i * n + row[last], i * n + row[other]);
+            let places: Vec<usize> = (0..end).filter(|j| *j != i).map(|j| i * n + j).collect();
+            let mut row: Vec<f32> = places.iter().map(|at| attention[*at]).collect();
+            draws.shuffle(&mut row);
+            for (at, value) in places.into_iter().zip(row) {
+                values[at] = value;
             }
         }
         values
     }
-}
 
-/// A layer of a snippet.
-#[derive(Debug)]
-pub(crate) struct LayerFound {
-    pub(crate) values: Values,
-    /// J at the quantiles of the curve; not a number where it is not defined.
-    pub(crate) curve: Vec<f64>,
-    /// High attention among all cells.
-    pub(crate) high: Mask,
-    /// Cells next to the threshold.
-    pub(crate) threshold_near: u64,
-}
-
-impl Frame {
     /// Of every leaf, the cells in its row and its column with high attention; the diagonal counts twice.
     pub(crate) fn seen_of_leaves(&self, high: &Mask) -> Vec<u64> {
         let mut seen = vec![0; self.n];
@@ -422,11 +424,26 @@ impl Frame {
     }
 }
 
+/// A layer of a snippet.
+#[derive(Debug)]
+pub(crate) struct LayerFound {
+    pub(crate) values: Values,
+    /// J at the quantiles of the curve; not a number where it is not defined.
+    pub(crate) curve: Vec<f64>,
+    /// High attention among all cells.
+    pub(crate) high: Mask,
+    /// Cells next to the threshold.
+    pub(crate) threshold_near: u64,
+}
+
+fn gather(cells: &mut Vec<f32>, attention: &[f32], of: &Compared) {
+    cells.clear();
+    cells.extend(of.places.iter().map(|at| attention[*at as usize]));
+}
+
 fn permutation(n: usize, mut draws: Draws) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
-    for last in (1..n).rev() {
-        order.swap(last, draws.below(last + 1));
-    }
+    draws.shuffle(&mut order);
     order
 }
 

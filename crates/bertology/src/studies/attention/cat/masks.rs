@@ -18,10 +18,7 @@ pub struct Quantile {
 
 impl Quantile {
     /// The paper's: attention above the third quartile, distances below the first.
-    pub const THIRD_QUARTILE: Self = Self {
-        numerator: 3,
-        denominator: 4,
-    };
+    pub const THIRD_QUARTILE: Self = Self::fixed(3, 4);
 
     /// `numerator / denominator`.
     ///
@@ -39,6 +36,14 @@ impl Quantile {
             numerator,
             denominator,
         })
+    }
+
+    /// A fraction that is known to be one.
+    pub(crate) const fn fixed(numerator: u32, denominator: u32) -> Self {
+        Self {
+            numerator,
+            denominator,
+        }
     }
 
     /// Its value.
@@ -90,9 +95,8 @@ impl Default for Quantile {
 }
 
 /// Which cells of a square matrix take part; rows are queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cells {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cells {
     /// All: the paper. Of a causal model, those on and below the diagonal; above there is no attention.
     Whole,
     /// The same without the diagonal.
@@ -101,8 +105,7 @@ pub enum Cells {
 
 impl Cells {
     /// Their places in a matrix of `n` rows, row by row.
-    #[must_use]
-    pub fn places(self, n: usize, causal: bool) -> Vec<u32> {
+    pub(crate) fn places(self, n: usize, causal: bool) -> Vec<u32> {
         let own = usize::from(self == Self::Whole);
         let row = |i: usize| {
             let end = if causal { i + own } else { n };
@@ -151,16 +154,16 @@ impl Mask {
 }
 
 /// How far high attention and small distance fall on the same cells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overlap {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overlap {
     /// Cells in all.
-    pub cells: u64,
+    pub(crate) cells: u64,
     /// With high attention.
-    pub attended: u64,
+    pub(crate) attended: u64,
     /// With small distance.
-    pub near: u64,
+    pub(crate) near: u64,
     /// With both.
-    pub both: u64,
+    pub(crate) both: u64,
 }
 
 impl Overlap {
@@ -174,36 +177,31 @@ impl Overlap {
     }
 
     /// Cells with either.
-    #[must_use]
-    pub fn either(&self) -> u64 {
+    pub(crate) fn either(&self) -> u64 {
         self.attended + self.near - self.both
     }
 
     /// The Jaccard index; nothing where no cell has either.
-    #[must_use]
-    pub fn jaccard(&self) -> Option<f64> {
+    pub(crate) fn jaccard(&self) -> Option<f64> {
         let either = self.either();
         (either > 0).then(|| self.both as f64 / either as f64)
     }
 
     /// J₀ of masks that know nothing of each other: `p q / (p + q - p q)`, a ratio of expectations.
-    #[must_use]
-    pub fn chance(&self) -> Option<f64> {
+    pub(crate) fn chance(&self) -> Option<f64> {
         let [p, q] = self.shares()?;
         let either = p + q - p * q;
         (either > 0.0).then(|| p * q / either)
     }
 
     /// J*: the most that masks of these sizes can reach.
-    #[must_use]
-    pub fn ceiling(&self) -> Option<f64> {
+    pub(crate) fn ceiling(&self) -> Option<f64> {
         let (few, many) = (self.attended.min(self.near), self.attended.max(self.near));
         (many > 0).then(|| few as f64 / many as f64)
     }
 
     /// `(J - J₀) / (J* - J₀)`; nothing where no cell is near, or nothing is left to reach.
-    #[must_use]
-    pub fn adjusted(&self) -> Option<f64> {
+    pub(crate) fn adjusted(&self) -> Option<f64> {
         if self.near == 0 {
             return None;
         }
@@ -212,15 +210,13 @@ impl Overlap {
     }
 
     /// Shares of the cells with high attention, and with small distance.
-    #[must_use]
-    pub fn shares(&self) -> Option<[f64; 2]> {
+    pub(crate) fn shares(&self) -> Option<[f64; 2]> {
         (self.cells > 0)
             .then(|| [self.attended, self.near].map(|part| part as f64 / self.cells as f64))
     }
 
     /// The exact mean of J over all choices of `attended` cells out of all: `both` is hypergeometric.
-    #[must_use]
-    pub fn mean_of_noise(&self) -> Option<f64> {
+    pub(crate) fn mean_of_noise(&self) -> Option<f64> {
         let Self {
             cells,
             attended,

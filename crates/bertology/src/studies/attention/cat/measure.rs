@@ -140,42 +140,22 @@ impl Measure {
     pub const POSITIONAL: [Self; 3] = [Self::Offset, Self::MeanByOffset, Self::Linear];
 }
 
-/// Which values a snippet has: nothing where a number is not defined.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Values(pub(crate) [f64; Measure::ALL.len()]);
-
-impl Default for Values {
-    fn default() -> Self {
-        Self([f64::NAN; Measure::ALL.len()])
-    }
-}
-
-impl Values {
-    /// The number, where it is defined.
-    #[must_use]
-    pub fn get(&self, measure: Measure) -> Option<f64> {
-        let value = self.0[measure as usize];
-        value.is_finite().then_some(value)
-    }
-
-    pub(crate) fn set(&mut self, measure: Measure, value: impl Into<Option<f64>>) {
-        self.0[measure as usize] = value.into().unwrap_or(f64::NAN);
-    }
-}
+/// What a snippet has in a layer, in the order of [`Measure::ALL`]; not a number where one is not defined.
+pub(crate) type Values = [f64; Measure::ALL.len()];
 
 /// A number that a snippet has for every head.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct HeadValues {
+pub(crate) struct HeadValues {
     /// J; nothing for a head whose cells are all of one height and none near.
-    pub cat: Option<f64>,
+    pub(crate) cat: Option<f64>,
     /// J off the diagonal.
-    pub off_diagonal: Option<f64>,
+    pub(crate) off_diagonal: Option<f64>,
     /// `(J - J₀) / (J* - J₀)`.
-    pub adjusted: Option<f64>,
+    pub(crate) adjusted: Option<f64>,
     /// Spearman's ρ of attention and closeness.
-    pub rho: Option<f64>,
+    pub(crate) rho: Option<f64>,
     /// The same with |i-j| held fast.
-    pub partial_rho: Option<f64>,
+    pub(crate) partial_rho: Option<f64>,
 }
 
 #[cfg(test)]

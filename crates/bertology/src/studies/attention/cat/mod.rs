@@ -18,8 +18,8 @@ mod sums;
 pub use crate::input::snippet::{AlignmentCounts, LeafMean, LeafTokens, SnippetItem, Stranger};
 pub use frame::Choice;
 pub use frequent::FrequentKinds;
-pub use masks::{Cells, Overlap, Quantile};
-pub use measure::{HeadValues, Measure, Values};
+pub use masks::Quantile;
+pub use measure::Measure;
 pub use scores::{
     CONTROLS, CatScores, Difference, HeadScores, KindScores, LayerScores, Mean, quantiles,
 };

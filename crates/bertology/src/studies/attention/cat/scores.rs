@@ -4,9 +4,10 @@ use bertology_model::HeadId;
 
 use super::frame::CURVE;
 use super::measure::Measure;
-use super::study::{CatState, values_of};
-use super::sums::{Moments, OF_HEADS, middle};
+use super::study::CatState;
+use super::sums::{Moments, OF_HEADS};
 use crate::HeadTable;
+use crate::random::middle;
 
 /// A mean over snippets.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -143,9 +144,7 @@ pub struct CatScores {
 /// The quantiles of [`LayerScores::curve`].
 #[must_use]
 pub fn quantiles() -> Vec<f64> {
-    let value =
-        |(numerator, denominator): &(u32, u32)| f64::from(*numerator) / f64::from(*denominator);
-    CURVE.iter().map(value).collect()
+    CURVE.iter().map(|quantile| quantile.value()).collect()
 }
 
 impl CatScores {
@@ -178,7 +177,7 @@ fn of_layer(state: &CatState, layer: usize) -> LayerScores {
     let sums = &state.sums;
     let column = |measure: Measure| layer * Measure::ALL.len() + measure as usize;
     let mean = |measure: Measure| {
-        let moments = values_of(sums, layer, measure);
+        let moments = sums.measure(layer, measure);
         Some(Mean {
             snippets: moments.count,
             value: moments.mean()?,
@@ -188,7 +187,7 @@ fn of_layer(state: &CatState, layer: usize) -> LayerScores {
     };
     let means: Vec<Option<Mean>> = Measure::ALL.into_iter().map(mean).collect();
     let value = |measure: Measure| means[measure as usize].map(|mean| mean.value);
-    let total = |measure: Measure| values_of(sums, layer, measure).sum;
+    let total = |measure: Measure| sums.measure(layer, measure).sum;
     let either = total(Measure::Either);
     let (both, all) = (column(Measure::Both), column(Measure::Either));
     let differences = CONTROLS.iter().filter_map(|control| {

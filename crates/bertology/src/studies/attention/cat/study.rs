@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Choice, Frame, Room, Rules};
 use super::masks::Quantile;
-use super::measure::Measure;
+use super::measure::{HeadValues, Measure};
 use super::sums::{Found, KindSums, Size, Sums};
 use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
@@ -187,8 +187,7 @@ impl Study for CatState {
     }
 
     fn tell(found: &Contribution<'_, Self>, watch: &mut dyn Watch) {
-        let (item, layers) = (found.item, &found.part.found.layers);
-        let measures: Vec<f64> = layers.iter().flat_map(|layer| layer.0).collect();
+        let item = found.item;
         watch.snippet(&SnippetMeasures {
             index: item.index,
             line: item.line,
@@ -196,7 +195,7 @@ impl Study for CatState {
             language: &item.language,
             tokens: found.tokens,
             leaves: item.leaves(),
-            measures: &measures,
+            measures: found.part.found.measures.as_flattened(),
             width: Measure::ALL.len(),
         });
     }
@@ -269,7 +268,7 @@ impl CatLens {
         }
         let attention = self.rounded(&part.layer, f64::from(part.seen).recip(), item.leaves());
         let found = part.frame.layer(&attention, part.at, &mut part.room);
-        part.found.layers[part.at] = found.values;
+        part.found.measures[part.at] = found.values;
         let width = found.curve.len();
         part.found.curve[part.at * width..][..width].copy_from_slice(&found.curve);
         part.found.threshold_near[part.at] = found.threshold_near;
@@ -301,10 +300,10 @@ impl Lens for CatLens {
         let frame = Frame::new(item, frequent.as_deref(), self.rules());
         let cells = item.leaves() * item.leaves();
         let mut found = Found {
-            layers: vec![super::Values::default(); self.layers],
+            measures: vec![[f64::NAN; Measure::ALL.len()]; self.layers],
             curve: vec![f64::NAN; self.layers * super::frame::CURVE.len()],
             threshold_near: vec![0; self.layers],
-            heads: vec![super::HeadValues::default(); self.layers * self.heads],
+            heads: vec![HeadValues::default(); self.layers * self.heads],
             permuted: vec![Vec::new(); self.layers * self.heads],
             ..Found::default()
         };
@@ -363,11 +362,6 @@ impl Lens for CatLens {
         let kept = (self.layers * self.heads) as u64 * u64::from(self.options.permutations) * 4;
         tokens.saturating_mul(tokens).saturating_mul(60 + masks) + kept
     }
-}
-
-/// Which layers have no heads at all are told by their lack of values.
-pub(crate) fn values_of(sums: &Sums, layer: usize, measure: Measure) -> &super::sums::Moments {
-    &sums.measures[layer * Measure::ALL.len() + measure as usize]
 }
 
 #[cfg(test)]

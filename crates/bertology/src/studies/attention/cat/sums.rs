@@ -132,18 +132,6 @@ fn poisson(unit: f64) -> u64 {
     times
 }
 
-/// The middle 95 % of sorted numbers, between neighbours as numpy's default has it.
-pub(crate) fn middle(sorted: &[f64]) -> Option<[f64; 2]> {
-    let last = sorted.len().checked_sub(1)?;
-    let at = |share: f64| {
-        let place = share * last as f64;
-        let low = place.floor();
-        let (a, b) = (sorted[low as usize], sorted[(low as usize + 1).min(last)]);
-        a + (b - a) * (place - low)
-    };
-    Some([at(0.025), at(0.975)])
-}
-
 pub(crate) fn add(own: &mut [f64], other: &[f64]) {
     for (own, other) in own.iter_mut().zip(other) {
         *own += other;
@@ -179,7 +167,7 @@ impl KindSums {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// `[layers]`
-    pub(crate) layers: Vec<Values>,
+    pub(crate) measures: Vec<Values>,
     /// `[layers, quantiles of the curve]`
     pub(crate) curve: Vec<f64>,
     /// `[layers]`
@@ -263,6 +251,11 @@ impl Sums {
         }
     }
 
+    /// A measure of a layer.
+    pub(crate) fn measure(&self, layer: usize, measure: Measure) -> &Moments {
+        &self.measures[layer * Measure::ALL.len() + measure as usize]
+    }
+
     /// Whether a state that was read back has this size and holds numbers that can be.
     pub(crate) fn possible(&self, size: Size) -> bool {
         let fresh = Self::new(size);
@@ -313,7 +306,7 @@ impl Sums {
         self.snippets += 1;
         self.leaves += leaves as u64;
         self.most_leaves = self.most_leaves.max(leaves as u64);
-        let values: Vec<f64> = found.layers.iter().flat_map(|layer| layer.0).collect();
+        let values = found.measures.as_flattened();
         let finite = |sums: &mut [Moments], values: &[f64]| {
             for (sums, value) in sums.iter_mut().zip(values) {
                 if value.is_finite() {
@@ -321,9 +314,9 @@ impl Sums {
                 }
             }
         };
-        finite(&mut self.measures, &values);
+        finite(&mut self.measures, values);
         finite(&mut self.curve, &found.curve);
-        self.resampled.add(seed, index, &values);
+        self.resampled.add(seed, index, values);
         for (own, near) in self.threshold_near.iter_mut().zip(&found.threshold_near) {
             *own += near;
         }
@@ -377,6 +370,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::middle;
 
     #[test]
     fn draws_are_poissons() {
@@ -420,15 +414,6 @@ mod tests {
             let share = spread(&values) / moments.standard_error().unwrap();
             assert!((0.92..1.08).contains(&share), "{share}");
         }
-    }
-
-    /// `numpy.percentile([1, 2, 3, 4, 5], [2.5, 97.5])`.
-    #[test]
-    fn the_middle_lies_between_neighbours() {
-        let [low, high] = middle(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
-        assert!((low - 1.1).abs() < 1e-12 && (high - 4.9).abs() < 1e-12);
-        assert_eq!(middle(&[]), None);
-        assert_eq!(middle(&[3.0]), Some([3.0, 3.0]));
     }
 
     #[test]
