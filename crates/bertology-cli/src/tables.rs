@@ -26,6 +26,13 @@ pub(crate) fn cells(table: &HeadTable) -> Vec<Option<f64>> {
     values.map(|(value, live)| live.then_some(*value)).collect()
 }
 
+/// The same as an array of float64, NaN for heads that have none: they must not look like heads with a number.
+pub(crate) fn array(table: &HeadTable) -> Vec<u8> {
+    let values = cells(table).into_iter();
+    let values: Vec<f64> = values.map(|value| value.unwrap_or(f64::NAN)).collect();
+    npy::encode(&[table.layers(), table.heads()], &values)
+}
+
 /// The same, layer by layer.
 pub(crate) fn grid(table: &HeadTable) -> Grid {
     let cells = cells(table);

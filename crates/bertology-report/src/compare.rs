@@ -58,15 +58,8 @@ pub struct Comparison {
 /// # Errors
 /// Runs of different commands, models of different shape, damaged files.
 pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
+    same_command(first, second)?;
     let folder = |run: &Run| run.folder().display().to_string();
-    if first.command() != second.command() {
-        return Err(Error::DifferentCommands {
-            first: folder(first),
-            other: folder(second),
-            expected: first.command().to_owned(),
-            found: second.command().to_owned(),
-        });
-    }
     let shape = |run: &Run| (run.model().layers, run.model().heads);
     if shape(first) != shape(second) {
         return Err(Error::DifferentShapes {
@@ -101,6 +94,20 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
         differences: differences(first, second),
         command: first.command().to_owned(),
         models: [first, second].map(|run| brief_name(&run.model().name)),
+    })
+}
+
+/// Refuses runs of different commands.
+pub(crate) fn same_command(first: &Run, second: &Run) -> Result<(), Error> {
+    if first.command() == second.command() {
+        return Ok(());
+    }
+    let folder = |run: &Run| run.folder().display().to_string();
+    Err(Error::DifferentCommands {
+        first: folder(first),
+        other: folder(second),
+        expected: first.command().to_owned(),
+        found: second.command().to_owned(),
     })
 }
 

@@ -4,7 +4,7 @@ use bertology_run::studies::edge::{DECISIONS, EdgeLayerRow, EdgeQuantity, EdgeRe
 use bertology_run::{Run, RunError};
 
 use crate::Error;
-use crate::compare::{difference_table, differences, names};
+use crate::compare::{difference_table, differences, names, same_command};
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Lines, Point, Series};
 use crate::number::{change, percent, plural, short};
@@ -145,15 +145,7 @@ pub fn compare_edge(
     redraw: Redraw<'_>,
 ) -> Result<EdgeComparison, Error> {
     let runs = [first, second];
-    let folder = |run: &Run| run.folder().display().to_string();
-    if first.command() != second.command() {
-        return Err(Error::DifferentCommands {
-            first: folder(first),
-            other: folder(second),
-            expected: first.command().to_owned(),
-            found: second.command().to_owned(),
-        });
-    }
+    same_command(first, second)?;
     let found: [EdgeResults; 2] = [first.results()?, second.results()?];
     let rows = [layers(first)?, layers(second)?];
     let decisions = [

@@ -16,7 +16,6 @@ use crate::args::{StudyArgs, TreebankArgs};
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data;
 use crate::failure::Failure;
-use crate::npy;
 use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
@@ -24,7 +23,7 @@ use crate::show::Screen;
 use crate::show::heat::Grid;
 use crate::show::text::{plural, seconds};
 use crate::study::times;
-use crate::tables::{cells, grid};
+use crate::tables::{array, cells, grid};
 
 pub(crate) const ABOUT: &str = "\
 How far every head looks: the mean distance of its attention, in tokens and in words.
@@ -139,11 +138,7 @@ fn write(folder: &RunFolder, found: &[MeanDistance; 3]) -> Result<(), Failure> {
             Measure::TokensWithoutSpecial => TOKENS_WITHOUT_SPECIAL,
             Measure::Words => WORDS,
         };
-        // A head without attention must not look like one that looks at itself.
-        let values = cells(&of.mean).into_iter();
-        let values: Vec<f64> = values.map(|value| value.unwrap_or(f64::NAN)).collect();
-        let shape = [of.mean.layers(), of.mean.heads()];
-        folder.write(name, &npy::encode(&shape, &values))?;
+        folder.write(name, &array(&of.mean))?;
     }
     Ok(())
 }

@@ -18,14 +18,14 @@ use crate::assumptions;
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::data::{self, Wanted};
 use crate::failure::Failure;
-use crate::npy;
+
 use crate::record::{self, Run};
 use crate::run_folder::RunFolder;
 use crate::session::{Opened, failure};
 use crate::show::text::seconds;
 use crate::show::{Screen, passages, patterns as show};
 use crate::study;
-use crate::tables::{cells, grid};
+use crate::tables::{array, grid};
 
 /// What is opened besides the model.
 pub(crate) struct Input {
@@ -269,12 +269,7 @@ fn write(folder: &RunFolder, found: &Patterns, thresholds: &Thresholds) -> Resul
         (ENTROPY, &found.entropy.all),
         (&*format!("attn_{}.npy", one_row(found)), &found.entropy.one),
     ] {
-        let table = &average.mean;
-        // A head that was pruned away must not look like one that looks at one token alone.
-        let values = cells(table).into_iter();
-        let values: Vec<f64> = values.map(|value| value.unwrap_or(f64::NAN)).collect();
-        let shape = [table.layers(), table.heads()];
-        folder.write(name, &npy::encode(&shape, &values))?;
+        folder.write(name, &array(&average.mean))?;
     }
     if found.gradients.is_empty() {
         return Ok(());

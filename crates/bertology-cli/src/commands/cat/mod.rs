@@ -74,8 +74,7 @@ impl StudyCommand for CatArgs {
         );
         // The names of files say nothing; their content does.
         run.identity.set("frequent", json!(input.options.frequent));
-        let grammars: BTreeMap<&str, &str> =
-            LANGUAGES.iter().map(|language| (language.name, language.grammar)).collect();
+        let grammars: BTreeMap<_, _> = grammars().collect();
         run.identity.set("grammars", json!(grammars));
     }
 
@@ -223,6 +222,13 @@ impl CatArgs {
         options.seed = own.seed;
         Ok(options)
     }
+}
+
+/// Languages with the grammars that read them, and their versions.
+fn grammars() -> impl Iterator<Item = (&'static str, String)> {
+    LANGUAGES
+        .iter()
+        .map(|language| (language.name, language.grammar.to_owned()))
 }
 
 fn lines(path: &Path) -> Result<Vec<String>, Failure> {

@@ -11,10 +11,9 @@ use bertology_run::table::More;
 
 use crate::args::cat::CatArgs;
 use crate::failure::Failure;
-use crate::npy;
 use crate::record;
 use crate::run_folder::RunFolder;
-use crate::tables::cells;
+use crate::tables::array;
 
 pub(super) fn write(
     folder: &RunFolder,
@@ -50,10 +49,7 @@ pub(super) fn write(
     });
     folder.write_table(&[], curve)?;
     for (name, table) in [(SCORES, &scores.heads.cat), (PARTIAL, &scores.heads.partial_rho)] {
-        // A head without a score must not look like one of score 0.
-        let values = cells(table).into_iter();
-        let values: Vec<f64> = values.map(|value| value.unwrap_or(f64::NAN)).collect();
-        folder.write(name, &npy::encode(&[table.layers(), table.heads()], &values))?;
+        folder.write(name, &array(table))?;
     }
     Ok(())
 }
@@ -121,10 +117,7 @@ pub(super) fn results(args: &CatArgs, state: &CatState, scores: &CatScores) -> C
         },
         input: record::name_of(&args.input.reading.input),
         graph: record::name_of(&args.input.reading.graph),
-        grammars: bertology_code::LANGUAGES
-            .iter()
-            .map(|language| (language.name, language.grammar.to_owned()))
-            .collect(),
+        grammars: super::grammars().collect(),
         layers: scores.layers.iter().map(layer).collect(),
         frequent: (!frequent.is_empty()).then(|| {
             let lists = frequent.iter();

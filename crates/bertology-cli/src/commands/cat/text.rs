@@ -109,10 +109,11 @@ pub(super) fn left_out(state: &CatState) -> Option<String> {
 /// What was studied, and what was not.
 pub(super) fn account(state: &CatState, scores: &CatScores) -> String {
     let (counts, alignment) = (state.counts(), state.alignment());
+    let leaves = if scores.leaves == 1 { "leaf" } else { "leaves" };
     let mut text = format!(
-        "{} with {} and {}",
+        "{} with {} {leaves} and {}",
         plural(counts.sequences, "function"),
-        plural(scores.leaves, "leaf").replace("leafs", "leaves"),
+        count(scores.leaves),
         plural(counts.tokens, "token"),
     );
     if counts.cut > 0 {
