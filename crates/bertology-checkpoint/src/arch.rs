@@ -207,6 +207,24 @@ pub enum Problem {
     MultiLabel,
 }
 
+/// With which probability training sets a value to zero, at every place where a family does so. Nothing but training
+/// reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DropoutRates {
+    /// Of the embeddings, behind their norm.
+    pub embeddings: f64,
+    /// Of the attention probabilities.
+    pub attention_probs: f64,
+    /// Of what attention adds to the residual stream.
+    pub attention_output: f64,
+    /// Of what the feed-forward block adds to it.
+    pub mlp_output: f64,
+    /// Of the hidden state that a task head reads.
+    pub head_input: f64,
+    /// Of what a classifier's last map reads, behind its dense layer.
+    pub classifier: f64,
+}
+
 /// Every fact about a model that changes what it computes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
@@ -270,6 +288,8 @@ pub struct Architecture {
     /// writes all so that are to keep their shape. They add nothing whatever the input, so models run without
     /// them. By layer; layers without such heads are absent.
     pub zeroed_heads: BTreeMap<usize, BTreeSet<usize>>,
+    /// What training drops.
+    pub dropout: DropoutRates,
 }
 
 impl Architecture {

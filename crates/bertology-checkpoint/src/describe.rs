@@ -291,6 +291,7 @@ impl Config {
                 Family::Electra => Activation::Gelu,
                 _ => Activation::Tanh,
             },
+            dropout: self.dropout(family, &head)?,
             head,
             pruned_heads: self.pruned_heads(num_layers, num_heads)?,
             zeroed_heads: std::collections::BTreeMap::new(),

@@ -8,6 +8,7 @@ pub mod arch;
 mod checkpoint;
 mod config;
 mod describe;
+mod dropout;
 mod error;
 mod heads;
 mod json;
@@ -20,8 +21,8 @@ mod tensors;
 mod write;
 
 pub use arch::{
-    Activation, Architecture, Family, NormPlacement, Pooling, PositionIds, Positions, Problem,
-    ScoreScale, Segments, TaskHead,
+    Activation, Architecture, DropoutRates, Family, NormPlacement, Pooling, PositionIds, Positions,
+    Problem, ScoreScale, Segments, TaskHead,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

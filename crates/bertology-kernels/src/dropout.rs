@@ -2,6 +2,15 @@
 
 use crate::{Real, vectorized};
 
+/// A mixing function for keys: every bit of the result depends on every bit of `z` (the finaliser of SplitMix64, Steele,
+/// Lea and Flood 2014).
+#[must_use]
+pub fn mixed(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// Which values are zeroed, and what the others are multiplied by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {

@@ -113,7 +113,8 @@ impl<R: Real> Model<R> {
             self,
             batch,
             &mut x,
-            &mut workspace.scratch,
+            &mut workspace.embedding,
+            None,
             options.threads,
             &mut taps,
         )?;

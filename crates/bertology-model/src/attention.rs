@@ -9,6 +9,7 @@ use bertology_kernels::softmax::{
 };
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
+use crate::dropout::{DropSite, Drops};
 use crate::intervention::Place;
 use crate::mask::HeadId;
 use crate::model::Attention;
@@ -94,9 +95,30 @@ pub(crate) struct AttentionPass<'a, R> {
     /// The positions whose head outputs are carried on.
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
+    pub(crate) drops: Option<Drops>,
 }
 
 impl<R: Real> AttentionPass<'_, R> {
+    /// Drops from attention probabilities, or from their gradient, `[queries, n]`, the queries at these positions.
+    pub(crate) fn drop_probs(
+        &self,
+        probs: &mut [R],
+        (sequence, id): (usize, HeadId),
+        queries: impl Iterator<Item = usize>,
+        n: usize,
+    ) {
+        if let Some(drops) = &self.drops {
+            let site = DropSite::AttentionProbs(id.head);
+            drops.positions(site, self.layer, sequence, queries, probs, n);
+        }
+    }
+
+    /// Whether some attention probabilities are dropped.
+    pub(crate) fn drops_probs(&self) -> bool {
+        let off = |drops: &Drops| drops.is_off(DropSite::AttentionProbs(0));
+        self.drops.as_ref().is_some_and(|drops| !off(drops))
+    }
+
     pub(crate) fn width(&self) -> usize {
         self.weights.heads.len() * self.arch.head_dim()
     }
@@ -253,6 +275,7 @@ impl<R: Real> AttentionPass<'_, R> {
             } = scratch;
             let at = (sequence, id);
             let probs = self.watched_probabilities(&slice, qkv, scores, relative, at, taps)?;
+            self.drop_probs(probs, at, 0..slice.len(), slice.len());
             let probs = Matrix::new(probs, slice.len(), slice.len());
             let values = slice.read(qkv, 2);
             for (queries, keys) in self.blocks_seen(slice.len(), taps) {
@@ -335,7 +358,8 @@ impl<R: Real> AttentionPass<'_, R> {
     ///
     /// `scratch.heads [tokens, W]` arrives as the gradient with respect to `factor · head_output`;
     /// `scratch.qkv [tokens, 3W]` leaves as the gradient of the projections, unless `deeper` is
-    /// false. `mask_gradient` receives, per sequence, what each head's factor would change.
+    /// false. `mask_gradient` receives, per sequence, what each head's factor would change; to `distances` is added the
+    /// gradient of the table of relative positions.
     ///
     /// With `C = P V`, `G = ∂loss/∂(m C)`: `∂loss/∂m = Σ C ⊙ G`, `dC = m G`, `dV = Pᵀ dC`,
     /// `dP = dC Vᵀ`, `dZ = P ⊙ (dP − rowsum(P ⊙ dP))`, `dQ = dZ K / √d`, `dK = dZᵀ Q / √d`.
@@ -344,6 +368,7 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
+        mut distances: Option<&mut [R]>,
         taps: &mut Taps<'_, '_, '_, R>,
         mut mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
@@ -375,7 +400,8 @@ impl<R: Real> AttentionPass<'_, R> {
                 let place = Self::place(LayerSite::HeadOutput, sequence, id);
                 taps.edits()
                     .block(&place, slice.context_mut(&mut scratch.heads));
-                self.backward_head(&slice, trace, scratch, sequence, id, taps)?;
+                let distances = distances.as_deref_mut();
+                self.backward_head(&slice, trace, scratch, (sequence, id), distances, taps)?;
             }
         }
         Ok(())
@@ -400,8 +426,8 @@ impl<R: Real> AttentionPass<'_, R> {
         slice: &Slice,
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        sequence: usize,
-        id: HeadId,
+        (sequence, id): (usize, HeadId),
+        mut distances: Option<&mut [R]>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let pass = Pass::Backward;
@@ -412,6 +438,7 @@ impl<R: Real> AttentionPass<'_, R> {
             scores,
             score_gradient,
             relative,
+            dropped,
             ..
         } = scratch;
         let (query, key, value) = (
@@ -428,7 +455,15 @@ impl<R: Real> AttentionPass<'_, R> {
             Ok(())
         })?;
         taps.edits().replay(&at(LayerSite::AttentionProbs), probs);
-        let p = Matrix::new(probs, n, n);
+        // What was multiplied by the values: without what was dropped.
+        let p = if self.drops_probs() {
+            let dropped = sized(dropped, n * n);
+            dropped.copy_from_slice(probs);
+            self.drop_probs(dropped, (sequence, id), 0..n, n);
+            Matrix::new(dropped, n, n)
+        } else {
+            Matrix::new(probs, n, n)
+        };
         let d_scores = sized(score_gradient, n * n);
         // 2. Context = P·V, so dV = Pᵀ·dContext and dP = dContext·Vᵀ. `d_scores` holds dP until step 3.
         // The first block reaches all keys and sets what the others add to.
@@ -456,6 +491,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 value.slice_rows(0..*keys).transposed(),
             );
         }
+        self.drop_probs(d_scores, (sequence, id), 0..n, n);
         // 3. Through the softmax: dS = P ∘ (dP − rowsum(P ∘ dP)).
         let site = LayerSite::AttentionProbs;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
@@ -510,6 +546,12 @@ impl<R: Real> AttentionPass<'_, R> {
                 }
                 let spread = Matrix::new(spread, n, width);
                 add.run(slice.write(d_qkv, part), spread, rel.table);
+                if let Some(distances) = distances.as_deref_mut() {
+                    let dim = slice.head_dim;
+                    let rows = &mut distances[(self.arch.max_positions - n) * dim..][..width * dim];
+                    let read = if by_key { key } else { query };
+                    add.run(MatrixMut::new(rows, width, dim), spread.transposed(), read);
+                }
             }
         }
         // 6. The gradients of the three projections are complete and can be seen.

@@ -63,6 +63,8 @@ impl<R: Real> AttentionPass<'_, R> {
             if rows == 0 {
                 continue;
             }
+            let positions = tokens.iter().map(|token| token - slice.tokens.start);
+            self.drop_probs(probs, (sequence, id), positions, n);
             Product::replace(1).run(
                 slice.context_mut(context),
                 Matrix::new(probs, rows, n),
@@ -150,10 +152,10 @@ impl<R: Real> AttentionPass<'_, R> {
                 d_key_value[tokens.start * 2 * width..tokens.end * 2 * width].fill(R::ZERO);
             }
         }
-        for (sequence, _, slice) in self.slices() {
+        for (sequence, id, slice) in self.slices() {
             let tokens = self.rows.tokens(sequence).unwrap_or_default();
             if !tokens.is_empty() {
-                self.backward_rows_head(&slice, tokens, trace, scratch);
+                self.backward_rows_head(&slice, tokens, trace, scratch, (sequence, id));
             }
         }
         Ok(())
@@ -166,6 +168,7 @@ impl<R: Real> AttentionPass<'_, R> {
         tokens: &[usize],
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
+        at: (usize, HeadId),
     ) {
         let (rows, n) = (tokens.len(), slice.len());
         let Scratch {
@@ -175,11 +178,20 @@ impl<R: Real> AttentionPass<'_, R> {
             scores,
             score_gradient,
             tap,
+            dropped,
             ..
         } = scratch;
         let d_context = slice.context(heads);
         let probs = self.some_probabilities(slice, &trace.qkv, tokens, scores, tap);
-        let p = Matrix::new(probs, rows, n);
+        let positions = tokens.iter().map(|token| token - slice.tokens.start);
+        let p = if self.drops_probs() {
+            let dropped = sized(dropped, rows * n);
+            dropped.copy_from_slice(probs);
+            self.drop_probs(dropped, at, positions.clone(), n);
+            Matrix::new(dropped, rows, n)
+        } else {
+            Matrix::new(probs, rows, n)
+        };
         // Keys and values lie side by side, `[tokens, 2W]`.
         let stride = 2 * slice.width;
         let first = slice.tokens.start * stride + slice.slot * slice.head_dim;
@@ -192,6 +204,7 @@ impl<R: Real> AttentionPass<'_, R> {
             d_context,
             slice.read(&trace.qkv, 2).transposed(),
         );
+        self.drop_probs(d_scores, at, positions, n);
         softmax_rows_backward(d_scores, probs, n);
         let d = Matrix::new(d_scores, rows, n);
         let scaled = Product {

@@ -4,13 +4,15 @@
 use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Architecture, NormPlacement};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::{layer_norm, layer_norm_backward};
+use bertology_kernels::norm::{layer_norm, layer_norm_backward, layer_norm_backward_affine};
 use bertology_kernels::product::{linear, linear_backward_input, linear_into};
 use bertology_kernels::{Activation, Matrix, MatrixMut, Real};
 
 use crate::attention::AttentionPass;
+use crate::dropout::{DropSite, Drops};
 use crate::mask::HeadId;
 use crate::model::{Layer, Norm};
+use crate::record::BlockRecord;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
@@ -28,6 +30,12 @@ pub(crate) fn kernel_of(activation: checkpoint::Activation) -> Activation {
     }
 }
 
+/// What a block does besides when it is trained: it keeps its input, and drops values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Training {
+    pub(crate) drops: Option<Drops>,
+}
+
 /// One block over one batch.
 pub(crate) struct BlockPass<'a, R> {
     pub(crate) arch: &'a Architecture,
@@ -38,9 +46,22 @@ pub(crate) struct BlockPass<'a, R> {
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
     pub(crate) threads: usize,
+    pub(crate) training: Option<Training>,
 }
 
 impl<R: Real> BlockPass<'_, R> {
+    fn drops(&self) -> Option<Drops> {
+        self.training.and_then(|training| training.drops)
+    }
+
+    /// Drops from rows that go to the residual stream, or from their gradient.
+    fn drop_rows(&self, site: DropSite, data: &mut [R]) {
+        if let Some(drops) = self.drops() {
+            let width = self.arch.hidden_size;
+            drops.rows(site, self.layer, self.batch, self.rows, data, width);
+        }
+    }
+
     pub(crate) fn attention(&self) -> AttentionPass<'_, R> {
         AttentionPass {
             arch: self.arch,
@@ -49,6 +70,7 @@ impl<R: Real> BlockPass<'_, R> {
             batch: self.batch,
             rows: self.rows,
             masking: self.masking,
+            drops: self.drops(),
         }
     }
 
@@ -128,6 +150,7 @@ impl<R: Real> BlockPass<'_, R> {
         let masked = Matrix::new(masked, self.rows.count(self.batch), weights.output.inputs);
         let bias = &weights.output.bias;
         linear(out, masked, weights.output.matrix(), bias, self.threads);
+        self.drop_rows(DropSite::AttentionOutput, out);
         self.pass_by(taps, LayerSite::AttentionOutput, out)
     }
 
@@ -151,6 +174,7 @@ impl<R: Real> BlockPass<'_, R> {
         let input = Matrix::new(activated, rows, inner);
         let bias = &rest.mlp_out.bias;
         linear(out, input, rest.mlp_out.matrix(), bias, self.threads);
+        self.drop_rows(DropSite::MlpOutput, out);
         self.pass_by(taps, LayerSite::MlpOutput, out)
     }
 
@@ -181,6 +205,9 @@ impl<R: Real> BlockPass<'_, R> {
     ) -> Result<(), Error> {
         let out = sized(out, self.rows.count(self.batch) * self.arch.hidden_size);
         if self.arch.norm == NormPlacement::Post {
+            if self.training.is_some() {
+                sized(&mut trace.input, x.len()).copy_from_slice(x);
+            }
             return self.attend(x, out, trace, scratch, taps);
         }
         // Taken out of its place while the rest of `scratch` is in use.
@@ -236,7 +263,8 @@ impl<R: Real> BlockPass<'_, R> {
         self.pass_by(taps, LayerSite::HiddenState, x)
     }
 
-    /// `scratch.hidden` ← the gradient of the feed-forward block's input; `dy` is that of its output.
+    /// `scratch.hidden` ← the gradient of the feed-forward block's input; `dy` is that of its output. `scratch.inner`
+    /// keeps that of the activation's input.
     fn feed_forward_backward(&self, dy: &[R], trace: &LayerTrace<R>, scratch: &mut Scratch<R>) {
         let (rows, hidden, inner) = (
             self.rows.count(self.batch),
@@ -255,12 +283,14 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// `scratch.hidden [tokens, hidden]` ← the gradient of attention's input, if `deeper`; `dy` is that
     /// of its output.
+    #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
     fn attend_backward(
         &self,
         dy: &[R],
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
+        record: Option<&mut BlockRecord<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
@@ -273,7 +303,9 @@ impl<R: Real> BlockPass<'_, R> {
         let d_heads = sized(&mut scratch.heads, rows * width);
         let upper = Matrix::new(dy, rows, hidden);
         linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
-        attention.backward(trace, scratch, deeper, taps, mask_gradient)?;
+        let below = deeper || record.is_some();
+        let distances = record.map(|record| record.distances.as_mut_slice());
+        attention.backward(trace, scratch, below, distances, taps, mask_gradient)?;
         if !deeper {
             return Ok(());
         }
@@ -299,41 +331,76 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// Replaces `dy [rows, hidden]`, the gradient of the block's output, by that of its input
     /// `[tokens, hidden]`; with `deeper` false the input's gradient is not computed and `dy` is left
-    /// undefined.
+    /// undefined. `record` receives what the gradients of the block's weights are made of.
+    #[allow(clippy::too_many_arguments, reason = "two call sites, all of one pass")]
     pub(crate) fn backward(
         &self,
         dy: &mut Vec<R>,
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
+        mut record: Option<&mut BlockRecord<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let rest = &self.weights.rest;
         let (above, below) = (&rest.mlp_norm.weight, &rest.attention_norm.weight);
         self.pass_back(taps, LayerSite::HiddenState, dy)?;
-        match self.arch.norm {
-            NormPlacement::Post => {
-                layer_norm_backward(dy, &trace.mlp_hat, &trace.mlp_rstd, above);
-                let branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
-                self.feed_forward_backward(&branch, trace, scratch);
-                scratch.update = branch;
-                add_assign(dy, &scratch.hidden);
-                layer_norm_backward(dy, &trace.attention_hat, &trace.attention_rstd, below);
-            }
-            NormPlacement::Pre => {
-                let branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
-                self.feed_forward_backward(&branch, trace, scratch);
-                scratch.update = branch;
-                let d = &mut scratch.hidden;
-                layer_norm_backward(d, &trace.mlp_hat, &trace.mlp_rstd, above);
-                add_assign(dy, d);
-            }
+        if let Some(record) = record.as_deref_mut() {
+            record.begin(self);
         }
-        let branch = self.branch(dy, scratch, LayerSite::AttentionOutput, taps)?;
-        let result = self.attend_backward(&branch, trace, scratch, deeper, taps, mask_gradient);
+        let post = self.arch.norm == NormPlacement::Post;
+        if post {
+            if let Some(record) = record.as_deref_mut() {
+                let [weight, bias] = record.mlp_norm();
+                layer_norm_backward_affine(weight, bias, dy, &trace.mlp_hat);
+            }
+            layer_norm_backward(dy, &trace.mlp_hat, &trace.mlp_rstd, above);
+        }
+        let mut branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
+        self.drop_rows(DropSite::MlpOutput, &mut branch);
+        self.feed_forward_backward(&branch, trace, scratch);
+        scratch.update = branch;
+        if let Some(record) = record.as_deref_mut() {
+            record.keep_feed_forward(self, trace, scratch);
+        }
+        if post {
+            add_assign(dy, &scratch.hidden);
+            if let Some(record) = record.as_deref_mut() {
+                let [weight, bias] = record.attention_norm();
+                layer_norm_backward_affine(weight, bias, dy, &trace.attention_hat);
+            }
+            layer_norm_backward(dy, &trace.attention_hat, &trace.attention_rstd, below);
+        } else {
+            let d = &mut scratch.hidden;
+            if let Some(record) = record.as_deref_mut() {
+                let [weight, bias] = record.mlp_norm();
+                layer_norm_backward_affine(weight, bias, d, &trace.mlp_hat);
+            }
+            layer_norm_backward(d, &trace.mlp_hat, &trace.mlp_rstd, above);
+            add_assign(dy, d);
+        }
+        let mut branch = self.branch(dy, scratch, LayerSite::AttentionOutput, taps)?;
+        self.drop_rows(DropSite::AttentionOutput, &mut branch);
+        let result = self.attend_backward(
+            &branch,
+            trace,
+            scratch,
+            // A pre-norm block's first norm lies below its projections.
+            deeper || (record.is_some() && !post),
+            record.as_deref_mut(),
+            taps,
+            mask_gradient,
+        );
         scratch.update = branch;
         result?;
+        if let Some(record) = record {
+            record.keep_attention(self, trace, scratch);
+            if !post {
+                let [weight, bias] = record.attention_norm();
+                layer_norm_backward_affine(weight, bias, &scratch.hidden, &trace.attention_hat);
+            }
+        }
         if deeper {
             let d = &mut scratch.hidden;
             if self.arch.norm == NormPlacement::Pre {

@@ -6,8 +6,8 @@
 use bertology_checkpoint::Checkpoint;
 
 use crate::{
-    Error, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions, PassOutput,
-    SequenceOutput, Workspace,
+    Error, Gradients, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions, PassOutput,
+    Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace, Workspace,
 };
 
 /// A floating-point type that the engine computes in: `f32` or `f64`.
@@ -29,6 +29,15 @@ pub trait Passes: bertology_kernels::Real {
         observers: &mut [&mut dyn Observer<Self>],
         interventions: &mut [&mut dyn Intervention<Self>],
     ) -> Result<PassOutput<Self>, Error>;
+
+    /// [`Model::add_gradients`].
+    fn learn(
+        model: &Model<Self>,
+        sequences: &[Sequence],
+        options: &TrainingOptions<'_>,
+        workspace: &mut TrainingWorkspace<Self>,
+        gradients: &mut Gradients<Self>,
+    ) -> Result<Vec<SequenceOutput<Self>>, Error>;
 
     /// [`Model::run_without_each`].
     fn without_each(
@@ -59,6 +68,17 @@ macro_rules! passes {
                 interventions: &mut [&mut dyn Intervention<Self>],
             ) -> Result<PassOutput<Self>, Error> {
                 model.pass(batch, options, workspace, observers, interventions)
+            }
+
+            $(#[$attribute])?
+            fn learn(
+                model: &Model<Self>,
+                sequences: &[Sequence],
+                options: &TrainingOptions<'_>,
+                workspace: &mut TrainingWorkspace<Self>,
+                gradients: &mut Gradients<Self>,
+            ) -> Result<Vec<SequenceOutput<Self>>, Error> {
+                model.learn(sequences, options, workspace, gradients)
             }
 
             $(#[$attribute])?

@@ -6,9 +6,10 @@ use bertology_kernels::norm::layer_norm;
 use bertology_kernels::product::linear;
 use bertology_kernels::{Matrix, Real};
 
+use crate::dropout::{DropSite, Drops};
 use crate::rows::Rows;
 use crate::taps::{ModelSite, Pass, Tap, Taps};
-use crate::workspace::{Scratch, sized};
+use crate::workspace::{EmbeddingTrace, sized};
 use crate::{Error, Model, PackedBatch};
 
 /// `hidden [tokens, hidden]` ← norm(word + segment + position); the norm where the family has one, then
@@ -17,7 +18,8 @@ pub(crate) fn embed<R: Real>(
     model: &Model<R>,
     batch: &PackedBatch,
     hidden: &mut Vec<R>,
-    scratch: &mut Scratch<R>,
+    trace: &mut EmbeddingTrace<R>,
+    drops: Option<&Drops>,
     threads: usize,
     taps: &mut Taps<'_, '_, '_, R>,
 ) -> Result<(), Error> {
@@ -33,7 +35,7 @@ pub(crate) fn embed<R: Real>(
         debug_assert!(first + width <= table.len());
         first..first + width
     };
-    let sum = sized(&mut scratch.hidden, batch.tokens() * width);
+    let sum = sized(&mut trace.hat, batch.tokens() * width);
     for (token, out) in sum.chunks_exact_mut(width).enumerate() {
         out.copy_from_slice(&shell.words[row(&shell.words, batch.ids[token])]);
         if let Some(segment) = batch.segments[token] {
@@ -43,7 +45,11 @@ pub(crate) fn embed<R: Real>(
             add_assign(out, &positions[row(positions, batch.positions[token])]);
         }
     }
-    finish(model, sum, hidden, threads);
+    finish(model, trace, hidden, threads, |data| {
+        if let Some(drops) = drops {
+            drops.rows(DropSite::Embeddings, 0, batch, &Rows::All, data, width);
+        }
+    });
     let width = arch.hidden_size;
     let tap = Tap::Model(ModelSite::Embeddings);
     taps.edit_rows(tap, batch, hidden, width)?;
@@ -51,28 +57,35 @@ pub(crate) fn embed<R: Real>(
     taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
 }
 
-/// `hidden [tokens, hidden]` ← the norm of `sum [tokens, width]` where the family has one, then the map to the hidden
-/// size. `sum` is left without its mean and scaled.
-fn finish<R: Real>(model: &Model<R>, sum: &mut [R], hidden: &mut Vec<R>, threads: usize) {
+/// `hidden [tokens, hidden]` ← the norm of the sum `trace.hat [tokens, width]` where the family has one, changed by
+/// `drop`, then the map to the hidden size.
+fn finish<R: Real>(
+    model: &Model<R>,
+    trace: &mut EmbeddingTrace<R>,
+    hidden: &mut Vec<R>,
+    threads: usize,
+    drop: impl FnOnce(&mut [R]),
+) {
     let shell = &model.shell;
     let arch = model.architecture();
-    let tokens = sum.len() / arch.embedding_size;
-    let mut narrow = Vec::new();
+    let EmbeddingTrace { hat, rstd, narrow } = trace;
+    let tokens = hat.len() / arch.embedding_size;
     let summed = match &shell.projection {
-        Some(_) => sized(&mut narrow, sum.len()),
-        None => sized(hidden, sum.len()),
+        Some(_) => sized(narrow, hat.len()),
+        None => sized(hidden, hat.len()),
     };
     match &shell.norm {
         Some(norm) => {
-            let mut rstd = vec![R::ZERO; tokens];
+            let rstd = sized(rstd, tokens);
             let (weight, bias) = (&norm.weight, &norm.bias);
-            layer_norm(summed, sum, &mut rstd, weight, bias, arch.norm_epsilon);
+            layer_norm(summed, hat, rstd, weight, bias, arch.norm_epsilon);
         }
-        None => summed.copy_from_slice(sum),
+        None => summed.copy_from_slice(hat),
     }
+    drop(summed);
     if let Some(projection) = &shell.projection {
         let wide = sized(hidden, tokens * projection.outputs);
-        let input = Matrix::new(&narrow, tokens, arch.embedding_size);
+        let input = Matrix::new(narrow, tokens, arch.embedding_size);
         linear(wide, input, projection.matrix(), &projection.bias, threads);
     }
 }
@@ -103,7 +116,11 @@ impl<R: Real> Model<R> {
             sum.extend_from_slice(&words[*id as usize * width..][..width]);
         }
         let mut hidden = Vec::new();
-        finish(self, &mut sum, &mut hidden, 1);
+        let mut trace = EmbeddingTrace {
+            hat: sum,
+            ..EmbeddingTrace::default()
+        };
+        finish(self, &mut trace, &mut hidden, 1, |_| {});
         Ok(hidden)
     }
 }

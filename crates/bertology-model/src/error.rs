@@ -28,6 +28,39 @@ pub enum Error {
         /// Elements that the architecture says.
         expected: usize,
     },
+    /// Gradients of another model.
+    #[error(
+        "there are {found} gradients, the model has {parameters} weights; make them for this model"
+    )]
+    GradientCount {
+        /// Numbers that there are.
+        found: usize,
+        /// Weights of the model.
+        parameters: usize,
+    },
+    /// A probability of dropout with which nothing is left.
+    #[error("config.json drops values with probability {rate}; training needs one below 1")]
+    DropoutRate {
+        /// The probability.
+        rate: f64,
+    },
+    /// A loss that is no number.
+    #[error(
+        "the loss of sequence {sequence} of the batch is not a finite number; a lower learning rate or clipped gradients \
+         keep training from going astray"
+    )]
+    LossNotFinite {
+        /// Place in the batch, zero-based.
+        sequence: usize,
+    },
+    /// The system gives no threads.
+    #[error("{threads} threads could not be started: {reason}; ask for fewer")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system says.
+        reason: String,
+    },
     /// A sequence without tokens.
     #[error("sequence {sequence} of the batch has no tokens; give it at least the special tokens")]
     EmptySequence {
@@ -255,8 +288,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Checkpoint(error) => error.kind(),
-            Self::MissingParameter { .. } | Self::ParameterShape { .. } => Kind::Environment,
-            Self::NotFinite { .. } => Kind::Numeric,
+            Self::MissingParameter { .. } | Self::ParameterShape { .. } | Self::Threads { .. } => {
+                Kind::Environment
+            }
+            Self::NotFinite { .. } | Self::LossNotFinite { .. } => Kind::Numeric,
             Self::Stopped => Kind::Interrupted,
             Self::EmptySequence { .. }
             | Self::SequenceTooLong { .. }
@@ -270,6 +305,8 @@ impl Error {
             | Self::HeadPruned { .. }
             | Self::NoSuchHead { .. }
             | Self::TargetCount { .. }
+            | Self::GradientCount { .. }
+            | Self::DropoutRate { .. }
             | Self::TargetKind { .. }
             | Self::TargetRange { .. }
             | Self::NoGradients

@@ -10,6 +10,8 @@
 //! | [`objective`] | which loss? |
 //! | [`pass`] | one forward and, where asked, one backward pass |
 //! | `ablation` | and without each head in turn? [`Model::run_without_each`] |
+//! | `training` | what would lower the loss, weight by weight? [`Model::add_gradients`] |
+//! | [`parameters`] | which weights are there, under which names? |
 //! | `untrained` | and before any training? [`Model::untrained`] |
 //! | [`parallel`] | many batches on all cores, results in input order |
 //!
@@ -23,6 +25,7 @@ pub mod mask;
 pub mod model;
 pub mod objective;
 pub mod parallel;
+pub mod parameters;
 pub mod pass;
 pub mod taps;
 
@@ -31,10 +34,14 @@ mod attention;
 mod attention_rows;
 mod block;
 mod compiled;
+mod dropout;
 mod embedding;
+mod gradients;
 mod lm_head;
+mod record;
 mod rows;
 mod task_head;
+mod training;
 mod untrained;
 mod workspace;
 
@@ -43,12 +50,15 @@ pub use bertology_kernels as kernels;
 pub use bertology_kernels::{Matrix, MatrixMut};
 pub use compiled::Real;
 pub use error::Error;
+pub use gradients::Gradients;
 pub use intervention::{Intervention, Place, Replaced, Replacements};
 pub use mask::{HeadId, HeadMask, Masking};
 pub use model::Model;
 pub use objective::Target;
+pub use parameters::{Layout, ParameterPlace};
 pub use pass::{PassOptions, PassOutput, SequenceOutput};
 pub use taps::{
     Capture, Captured, Event, Interests, LayerSite, ModelSite, Observer, Pass, Site, Tap,
 };
+pub use training::{TrainingOptions, TrainingWorkspace};
 pub use workspace::Workspace;

@@ -1,29 +1,38 @@
 //! Logits over the vocabulary, their loss and its gradient, a few positions at a time.
 
+use bertology_checkpoint::Parameter;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Matrix, Real};
 
-use crate::Error;
 use crate::block::kernel_of;
+use crate::gradients::Gradients;
 use crate::model::LmHead;
 use crate::objective::cross_entropy;
 use crate::pass::SequenceOutput;
 use crate::taps::{ModelSite, Pass, Taps};
 use crate::task_head::TaskHead;
+use crate::{Error, Model};
 
 /// Positions whose logits are held at once where nobody reads them: 64 rows of GPT-2's vocabulary are
 /// 12 MiB, and products of that height are as fast as taller ones.
 const ROWS: usize = 64;
 
 /// What one chunk's backward pass needs from its forward pass.
-struct Chunk<R> {
+pub(crate) struct Chunk<R> {
     /// Input of the decoder, `[rows, embedding size]`.
-    normed: Vec<R>,
+    pub(crate) normed: Vec<R>,
     /// Masked LMs: input of the activation, normalised input of the norm, `1 / √(var + ε)`.
     transform: Option<(Vec<R>, Vec<R>, Vec<R>)>,
-    logits: Vec<R>,
+    pub(crate) logits: Vec<R>,
+}
+
+/// The way from hidden states to logits over the vocabulary, and back.
+pub(crate) struct LmPass<'a, R> {
+    pub(crate) model: &'a Model<R>,
+    pub(crate) lm: &'a LmHead<R>,
+    pub(crate) threads: usize,
 }
 
 impl<R: Real> TaskHead<'_, R> {
@@ -53,7 +62,15 @@ impl<R: Real> TaskHead<'_, R> {
         for rows in rows.chunks(if all { n.max(1) } else { ROWS }) {
             // Where each position's state lies in `hidden`.
             let places: Vec<usize> = rows.iter().map(|i| self.row(*i) * width).collect();
-            let chunk = self.chunk(lm, hidden, &places);
+            let states = places
+                .iter()
+                .flat_map(|place| &hidden[*place..place + width]);
+            let pass = LmPass {
+                model: self.model,
+                lm,
+                threads: self.threads,
+            };
+            let chunk = pass.forward(states.copied().collect());
             let site = ModelSite::TokenLogits;
             self.emit(taps, Pass::Forward, site, &chunk.logits, vocab)?;
             if let Some(targets) = targets {
@@ -80,7 +97,7 @@ impl<R: Real> TaskHead<'_, R> {
                 }
                 if let Some(gradient) = gradient.as_deref_mut() {
                     self.emit(taps, Pass::Backward, site, &d_logits, vocab)?;
-                    let d_hidden = self.chunk_backward(lm, &chunk, &d_logits, rows.len());
+                    let d_hidden = pass.backward(&chunk, &d_logits, None);
                     for (d, place) in d_hidden.chunks_exact(width).zip(&places) {
                         add_assign(&mut gradient[*place..place + width], d);
                     }
@@ -92,22 +109,22 @@ impl<R: Real> TaskHead<'_, R> {
         }
         Ok(())
     }
+}
 
+impl<R: Real> LmPass<'_, R> {
     /// `[vocab, embedding size]`
-    fn decoder<'m>(&'m self, lm: &'m LmHead<R>) -> Matrix<'m, R> {
+    fn decoder(&self) -> Matrix<'_, R> {
         let arch = self.model.architecture();
-        let weight = lm.decoder.as_ref().unwrap_or(&self.model.shell.words);
+        let weight = self.lm.decoder.as_ref().unwrap_or(&self.model.shell.words);
         Matrix::new(weight, arch.vocab_size, arch.embedding_size)
     }
 
-    fn chunk(&self, lm: &LmHead<R>, hidden: &[R], places: &[usize]) -> Chunk<R> {
-        let arch = self.model.architecture();
-        let (width, rows) = (arch.hidden_size, places.len());
-        let mut normed: Vec<R> = places
-            .iter()
-            .flat_map(|place| &hidden[*place..place + width])
-            .copied()
-            .collect();
+    /// The logits of hidden states `[rows, hidden]`.
+    pub(crate) fn forward(&self, states: Vec<R>) -> Chunk<R> {
+        let (lm, arch) = (self.lm, self.model.architecture());
+        let width = arch.hidden_size;
+        let rows = states.len() / width;
+        let mut normed = states;
         let transform = lm.transform.as_ref().map(|(dense, norm)| {
             let mut pre = vec![R::ZERO; rows * dense.outputs];
             let input = Matrix::new(&normed, rows, width);
@@ -129,7 +146,7 @@ impl<R: Real> TaskHead<'_, R> {
         });
         let mut logits = vec![R::ZERO; rows * arch.vocab_size];
         let input = Matrix::new(&normed, rows, arch.embedding_size);
-        linear(&mut logits, input, self.decoder(lm), &lm.bias, self.threads);
+        linear(&mut logits, input, self.decoder(), &lm.bias, self.threads);
         Chunk {
             normed,
             transform,
@@ -137,27 +154,38 @@ impl<R: Real> TaskHead<'_, R> {
         }
     }
 
-    /// The gradient of the chunk's hidden states, `[rows, hidden]`.
-    fn chunk_backward(
+    /// The gradient of the chunk's hidden states, `[rows, hidden]`. With the states themselves, the gradients of the dense
+    /// layer and of the norm are added to those of the weights.
+    pub(crate) fn backward(
         &self,
-        lm: &LmHead<R>,
         chunk: &Chunk<R>,
         d_logits: &[R],
-        rows: usize,
+        weights: Option<(&[R], &mut Gradients<R>)>,
     ) -> Vec<R> {
-        let arch = self.model.architecture();
-        let width = arch.hidden_size;
+        let (lm, arch) = (self.lm, self.model.architecture());
+        let (width, rows) = (arch.hidden_size, d_logits.len() / arch.vocab_size);
         let mut d = vec![R::ZERO; chunk.normed.len()];
         let upper = Matrix::new(d_logits, rows, arch.vocab_size);
-        linear_backward_input(&mut d, upper, self.decoder(lm), self.threads);
+        linear_backward_input(&mut d, upper, self.decoder(), self.threads);
         let (Some((dense, norm)), Some((pre, hat, rstd))) = (&lm.transform, &chunk.transform)
         else {
             return d;
         };
+        let mut weights = weights;
+        if let Some((_, weights)) = &mut weights {
+            weights.add_norm(Parameter::LmNorm, &d, hat);
+        }
         layer_norm_backward(&mut d, hat, rstd, &norm.weight);
         kernel_of(arch.lm_activation).backward(&mut d, pre);
         let mut d_hidden = vec![R::ZERO; rows * width];
         let upper = Matrix::new(&d, rows, dense.outputs);
+        if let Some((states, weights)) = weights {
+            weights.add_linear(
+                Parameter::LmTransform,
+                upper,
+                Matrix::new(states, rows, width),
+            );
+        }
         linear_backward_input(&mut d_hidden, upper, dense.matrix(), self.threads);
         d_hidden
     }

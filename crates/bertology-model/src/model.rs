@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bertology_checkpoint::{
@@ -28,6 +28,19 @@ impl<R: Real> Deref for Weights<R> {
         match self {
             Self::Owned(values) => values,
             Self::Mapped(tensor) => bytemuck::cast_slice(tensor.as_f32_slice().unwrap_or_default()),
+        }
+    }
+}
+
+impl<R: Real> DerefMut for Weights<R> {
+    /// Values of the file are copied first.
+    fn deref_mut(&mut self) -> &mut [R] {
+        if let Self::Mapped(_) = self {
+            *self = Self::Owned(self.to_vec());
+        }
+        match self {
+            Self::Owned(values) => values,
+            Self::Mapped(_) => &mut [],
         }
     }
 }
@@ -63,7 +76,7 @@ pub(crate) struct Norm<R> {
 }
 
 /// The attention of one layer. `W = heads.len() · head_dim`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Attention<R> {
     /// Original numbers of the heads that are present, ascending.
     pub(crate) heads: Vec<usize>,
@@ -72,7 +85,7 @@ pub(crate) struct Attention<R> {
     /// `[hidden, W]`.
     pub(crate) output: Linear<R>,
     /// `[2P - 1, head_dim]`, relative positions only; shared by the heads.
-    pub(crate) distance: Option<Arc<Vec<R>>>,
+    pub(crate) distance: Option<Vec<R>>,
 }
 
 /// One block.
@@ -92,7 +105,7 @@ impl<R> Clone for Layer<R> {
 }
 
 /// What a block has besides attention; head surgery never touches it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LayerRest<R> {
     pub(crate) attention_norm: Norm<R>,
     pub(crate) mlp_in: Linear<R>,
@@ -101,7 +114,7 @@ pub(crate) struct LayerRest<R> {
 }
 
 /// Embeddings and everything above the blocks; head surgery never touches it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shell<R> {
     pub(crate) words: Weights<R>,
     pub(crate) positions: Option<Weights<R>>,
@@ -120,7 +133,7 @@ pub(crate) struct Shell<R> {
 }
 
 /// A few logits of every token by itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TokenScores<R> {
     /// A dense layer before them, with the blocks' activation.
     pub(crate) dense: Option<Linear<R>>,
@@ -129,7 +142,7 @@ pub(crate) struct TokenScores<R> {
 }
 
 /// Logits over the vocabulary at every position.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LmHead<R> {
     /// Dense layer and norm before the decoder, masked LMs only.
     pub(crate) transform: Option<(Linear<R>, Norm<R>)>,
@@ -142,7 +155,7 @@ pub(crate) struct LmHead<R> {
 /// A transformer ready to run. Cloning shares the weights.
 #[derive(Debug)]
 pub struct Model<R> {
-    arch: Arc<Architecture>,
+    pub(crate) arch: Arc<Architecture>,
     pub(crate) shell: Arc<Shell<R>>,
     pub(crate) layers: Vec<Layer<R>>,
 }
@@ -263,10 +276,7 @@ impl Reader<'_> {
             Positions::Absolute => None,
             Positions::RelativeKey | Positions::RelativeKeyQuery => {
                 let len = (2 * arch.max_positions - 1) * arch.head_dim();
-                Some(Arc::new(self.vector(
-                    Parameter::Layer(index, P::DistanceEmbedding),
-                    len,
-                )?))
+                Some(self.vector(Parameter::Layer(index, P::DistanceEmbedding), len)?)
             }
         };
         Ok(Layer {
@@ -503,49 +513,6 @@ impl<R: Real> Model<R> {
     pub fn without_masked(&self, mask: &HeadMask) -> Result<Self, Error> {
         mask.check(self)?;
         self.without_heads(mask.masked())
-    }
-
-    /// Number of weights, tied ones once.
-    #[must_use]
-    pub fn parameters(&self) -> usize {
-        let linear = |l: &Linear<R>| l.weight.len() + l.bias.len();
-        let norm = |n: &Norm<R>| n.weight.len() + n.bias.len();
-        let shell = &self.shell;
-        let layers: usize = self
-            .layers
-            .iter()
-            .map(|layer| {
-                let (a, r) = (&layer.attention, &layer.rest);
-                linear(&a.qkv)
-                    + linear(&a.output)
-                    + a.distance.as_ref().map_or(0, |d| d.len())
-                    + norm(&r.attention_norm)
-                    + linear(&r.mlp_in)
-                    + linear(&r.mlp_out)
-                    + norm(&r.mlp_norm)
-            })
-            .sum();
-        let lm = shell.lm.as_ref().map_or(0, |lm| {
-            lm.transform
-                .as_ref()
-                .map_or(0, |(dense, after)| linear(dense) + norm(after))
-                + lm.decoder.as_ref().map_or(0, |d| d.len())
-                + lm.bias.len()
-        });
-        let scores = shell.scores.as_ref().map_or(0, |scores| {
-            scores.dense.as_ref().map_or(0, linear) + linear(&scores.output)
-        });
-        layers
-            + shell.words.len()
-            + shell.positions.as_ref().map_or(0, |p| p.len())
-            + shell.segments.len()
-            + shell.norm.as_ref().map_or(0, norm)
-            + shell.final_norm.as_ref().map_or(0, norm)
-            + shell.pooler.as_ref().map_or(0, linear)
-            + shell.classifier.as_ref().map_or(0, linear)
-            + shell.projection.as_ref().map_or(0, linear)
-            + lm
-            + scores
     }
 }
 

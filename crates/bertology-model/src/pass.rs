@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bertology_checkpoint::Positions;
+use bertology_checkpoint::{Parameter, Positions};
 use bertology_kernels::Real;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 
 use crate::block::BlockPass;
 use crate::embedding::embed;
+use crate::gradients::Gradients;
 use crate::intervention::Place;
 use crate::objective::{Parts, Target};
 use crate::rows::Rows;
@@ -188,13 +189,22 @@ impl<R: Real> Model<R> {
             scratch,
             hidden,
             last,
+            embedding,
         } = workspace;
         // Without a backward pass every layer overwrites the same trace.
         traces.resize_with(
             if backward { self.layers.len() } else { 1 },
             LayerTrace::default,
         );
-        embed(self, batch, hidden, scratch, options.threads, &mut taps)?;
+        embed(
+            self,
+            batch,
+            hidden,
+            embedding,
+            None,
+            options.threads,
+            &mut taps,
+        )?;
         let rows = if headless && self.rows_may_be_left_out(&taps) {
             Rows::at(batch, batch.ranges().map(|_| []))
         } else {
@@ -229,7 +239,7 @@ impl<R: Real> Model<R> {
         )?;
         // 5. That gradient goes down the same path, block by block, into the results.
         if backward {
-            self.final_norm_backward(batch, &mut gradient, last, &mut taps)?;
+            self.final_norm_backward(batch, &mut gradient, last, None, &mut taps)?;
             self.backward(
                 batch,
                 &rows,
@@ -270,10 +280,11 @@ impl<R: Real> Model<R> {
                     threads: options.threads,
                     keep_token_logits: options.token_logits,
                     keep_target_logits: options.target_logits,
+                    training: None,
                 };
                 let target = targets.map(|targets| &targets[sequence]);
                 let gradient = gradient.as_deref_mut().map(|all| &mut all[part.clone()]);
-                head.run(&hidden[part], target, gradient, taps)
+                head.run(&hidden[part], target, gradient, None, taps)
             })
             .collect()
     }
@@ -331,11 +342,12 @@ impl<R: Real> Model<R> {
         taps.emit_rows(Pass::Forward, tap, batch, hidden, arch.hidden_size)
     }
 
-    fn final_norm_backward(
+    pub(crate) fn final_norm_backward(
         &self,
         batch: &PackedBatch,
         gradient: &mut [R],
         trace: &FinalTrace<R>,
+        weights: Option<&mut Gradients<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let Some(norm) = &self.shell.final_norm else {
@@ -345,6 +357,9 @@ impl<R: Real> Model<R> {
         let tap = Tap::Layer(arch.num_layers - 1, LayerSite::HiddenState);
         taps.emit_rows(Pass::Backward, tap, batch, gradient, arch.hidden_size)?;
         taps.block_rows(tap, batch, gradient, arch.hidden_size);
+        if let Some(weights) = weights {
+            weights.add_norm(Parameter::FinalNorm, gradient, &trace.hat);
+        }
         layer_norm_backward(gradient, &trace.hat, &trace.rstd, &norm.weight);
         Ok(())
     }
@@ -365,6 +380,7 @@ impl<R: Real> Model<R> {
             batch,
             masking: options.masking,
             threads: options.threads,
+            training: None,
         }
     }
 
@@ -395,6 +411,7 @@ impl<R: Real> Model<R> {
                 trace,
                 scratch,
                 deeper,
+                None,
                 taps,
                 |sequence, id, value| {
                     if let Some(all) = &mut sequences[sequence].mask_gradient {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bertology_checkpoint::Pooling;
+use bertology_checkpoint as checkpoint;
+use bertology_checkpoint::{Affine, Parameter, Pooling};
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Activation, Matrix, Real};
 
-use crate::block::kernel_of;
+use crate::block::{Training, kernel_of};
+use crate::dropout::DropSite;
+use crate::gradients::Gradients;
 use crate::intervention::Place;
 use crate::model::{Linear, TokenScores};
 use crate::objective::{Parts, ScoreTarget};
@@ -28,6 +31,8 @@ pub(crate) struct TaskHead<'a, R> {
     pub(crate) keep_token_logits: bool,
     /// Keep the logits of the positions that have a target in the output.
     pub(crate) keep_target_logits: bool,
+    /// What training does besides, and what it multiplies this sequence's loss by.
+    pub(crate) training: Option<(Training, f64)>,
 }
 
 impl<R: Real> TaskHead<'_, R> {
@@ -58,12 +63,14 @@ impl<R: Real> TaskHead<'_, R> {
         })
     }
 
-    /// `hidden` and `gradient` are `[rows, hidden]` of this sequence; `gradient` arrives as zeros.
+    /// `hidden` and `gradient` are `[rows, hidden]` of this sequence; `gradient` arrives as zeros. To `weights` are added
+    /// the gradients of the head's weights, but for those of a language model, which are found for many sequences at once.
     pub(crate) fn run(
         &self,
         hidden: &[R],
         target: Option<&Parts<'_>>,
         mut gradient: Option<&mut [R]>,
+        mut weights: Option<&mut Gradients<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<SequenceOutput<R>, Error> {
         let mut output = SequenceOutput::default();
@@ -72,11 +79,14 @@ impl<R: Real> TaskHead<'_, R> {
             hidden,
             target,
             gradient.as_deref_mut(),
+            weights.as_deref_mut(),
             taps,
             &mut output,
             &mut loss,
         )?;
-        if let Some(lm) = &self.model.shell.lm {
+        if let Some(lm) = &self.model.shell.lm
+            && weights.is_none()
+        {
             let tokens = target.and_then(|t| t.tokens);
             self.token_head(lm, hidden, tokens, gradient, taps, &mut output, &mut loss)?;
         } else if let Some(scores) = &self.model.shell.scores {
@@ -86,6 +96,7 @@ impl<R: Real> TaskHead<'_, R> {
                 hidden,
                 target,
                 gradient,
+                weights,
                 taps,
                 &mut output,
                 &mut loss,
@@ -104,12 +115,35 @@ impl<R: Real> TaskHead<'_, R> {
         Ok(output)
     }
 
+    /// Drops from rows that belong to these positions of the sequence, or from their gradient.
+    fn drop(
+        &self,
+        site: DropSite,
+        positions: impl Iterator<Item = usize>,
+        data: &mut [R],
+        width: usize,
+    ) {
+        if let Some((Training { drops: Some(drops) }, _)) = &self.training {
+            drops.positions(site, 0, self.sequence, positions, data, width);
+        }
+    }
+
+    /// Multiplies the gradient of the logits by the weight of this sequence's loss.
+    fn weigh(&self, d_logits: &mut [R]) {
+        if let Some((_, weight)) = self.training {
+            let weight = R::from_f64(weight);
+            d_logits.iter_mut().for_each(|d| *d *= weight);
+        }
+    }
+
     /// Pooler and sequence-level logits.
+    #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
     fn sequence_head(
         &self,
         hidden: &[R],
         target: Option<&Parts<'_>>,
         gradient: Option<&mut [R]>,
+        mut weights: Option<&mut Gradients<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         output: &mut SequenceOutput<R>,
         loss: &mut f64,
@@ -119,12 +153,17 @@ impl<R: Real> TaskHead<'_, R> {
         if shell.pooler.is_none() && shell.classifier.is_none() {
             return Ok(());
         }
-        let place = self.row(self.pooled_position()) * width;
-        let read = &hidden[place..place + width];
-        let pooled = match &shell.pooler {
+        let position = self.pooled_position();
+        let drop = |site, data: &mut [R]| self.drop(site, std::iter::once(position), data, width);
+        let place = self.row(position) * width;
+        let mut read = hidden[place..place + width].to_vec();
+        drop(DropSite::HeadInput, &mut read);
+        let read = read.as_slice();
+        let mut pooled = match &shell.pooler {
             Some(pooler) => self.pool(pooler, read),
             None => read.to_vec(),
         };
+        drop(DropSite::Classifier, &mut pooled);
         self.emit(taps, Pass::Forward, ModelSite::Pooled, &pooled, width)?;
         let Some(classifier) = &shell.classifier else {
             return Ok(());
@@ -138,26 +177,47 @@ impl<R: Real> TaskHead<'_, R> {
         if let Some(target) = target.and_then(|t| t.sequence) {
             let mut d_logits = vec![R::ZERO; labels];
             *loss += target.loss(&logits, &mut d_logits);
+            self.weigh(&mut d_logits);
+            if let Some(weights) = weights.as_deref_mut() {
+                let upper = Matrix::new(&d_logits, 1, labels);
+                weights.add_linear(self.classifier_name(), upper, input);
+            }
             if let Some(gradient) = gradient {
                 self.emit(taps, Pass::Backward, ModelSite::Logits, &d_logits, labels)?;
                 let mut d_pooled = vec![R::ZERO; width];
                 let upper = Matrix::new(&d_logits, 1, labels);
                 linear_backward_input(&mut d_pooled, upper, classifier.matrix(), 1);
+                drop(DropSite::Classifier, &mut d_pooled);
                 self.emit(taps, Pass::Backward, ModelSite::Pooled, &d_pooled, width)?;
                 let gradient = &mut gradient[place..place + width];
                 let Some(pooler) = &shell.pooler else {
                     gradient.copy_from_slice(&d_pooled);
+                    drop(DropSite::HeadInput, gradient);
                     output.logits = logits;
                     return Ok(());
                 };
                 let dense = self.dense(pooler, read);
                 self.pooler_activation().backward(&mut d_pooled, &dense);
                 let upper = Matrix::new(&d_pooled, 1, width);
+                if let Some(weights) = weights {
+                    weights.add_linear(Parameter::Pooler, upper, Matrix::new(read, 1, width));
+                }
                 linear_backward_input(gradient, upper, pooler.matrix(), 1);
+                drop(DropSite::HeadInput, gradient);
             }
         }
         output.logits = logits;
         Ok(())
+    }
+
+    /// What the map of the sequence's logits is called.
+    fn classifier_name(&self) -> fn(Affine) -> Parameter {
+        match self.model.architecture().head {
+            checkpoint::TaskHead::NextSentence | checkpoint::TaskHead::PreTraining => {
+                Parameter::NextSentence
+            }
+            _ => Parameter::Classifier,
+        }
     }
 
     /// The logits of every token; `hidden` holds every position.
@@ -168,6 +228,7 @@ impl<R: Real> TaskHead<'_, R> {
         hidden: &[R],
         target: Option<ScoreTarget<'_>>,
         gradient: Option<&mut [R]>,
+        mut weights: Option<&mut Gradients<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         output: &mut SequenceOutput<R>,
         loss: &mut f64,
@@ -176,6 +237,14 @@ impl<R: Real> TaskHead<'_, R> {
         let activation = kernel_of(arch.activation);
         let (width, outputs) = (arch.hidden_size, scores.output.outputs);
         let rows = hidden.len() / width;
+        let mut dropped = Vec::new();
+        let hidden = if self.training.is_some() {
+            dropped.extend_from_slice(hidden);
+            self.drop(DropSite::HeadInput, 0..rows, &mut dropped, width);
+            &dropped
+        } else {
+            hidden
+        };
         let dense = scores.dense.as_ref().map(|dense| {
             let mut pre = vec![R::ZERO; hidden.len()];
             let input = Matrix::new(hidden, rows, width);
@@ -194,6 +263,11 @@ impl<R: Real> TaskHead<'_, R> {
         if let Some(target) = target {
             let mut d_logits = vec![R::ZERO; logits.len()];
             *loss += target.loss(&logits, outputs, &mut d_logits);
+            self.weigh(&mut d_logits);
+            if let Some(weights) = weights.as_deref_mut() {
+                let upper = Matrix::new(&d_logits, rows, outputs);
+                weights.add_linear(Parameter::TokenScores, upper, input);
+            }
             if let Some(gradient) = gradient {
                 self.emit(taps, Pass::Backward, site, &d_logits, outputs)?;
                 let upper = Matrix::new(&d_logits, rows, outputs);
@@ -202,8 +276,13 @@ impl<R: Real> TaskHead<'_, R> {
                     let mut d = gradient.to_vec();
                     activation.backward(&mut d, pre);
                     let upper = Matrix::new(&d, rows, width);
+                    if let Some(weights) = weights {
+                        let input = Matrix::new(hidden, rows, width);
+                        weights.add_linear(Parameter::TokenTransform, upper, input);
+                    }
                     linear_backward_input(gradient, upper, dense.matrix(), self.threads);
                 }
+                self.drop(DropSite::HeadInput, 0..rows, gradient, width);
             }
         }
         if self.keep_token_logits {

@@ -45,10 +45,7 @@ impl<R: Real> Model<R> {
                     heads: attention.heads.clone(),
                     qkv: linear(&attention.qkv, &mut draw),
                     output: linear(&attention.output, &mut draw),
-                    distance: attention
-                        .distance
-                        .as_ref()
-                        .map(|table| Arc::new(draw(table.len()))),
+                    distance: attention.distance.as_ref().map(|table| draw(table.len())),
                 }),
                 rest: Arc::new(LayerRest {
                     attention_norm: unit(&rest.attention_norm),

@@ -14,6 +14,18 @@ pub struct Workspace<R> {
     pub(crate) scratch: Scratch<R>,
     pub(crate) hidden: Vec<R>,
     pub(crate) last: FinalTrace<R>,
+    pub(crate) embedding: EmbeddingTrace<R>,
+}
+
+/// What training needs of the embeddings.
+#[derive(Debug, Default)]
+pub(crate) struct EmbeddingTrace<R> {
+    /// `[tokens, embedding size]`: the sum of the rows; where there is a norm, normalised.
+    pub(crate) hat: Vec<R>,
+    /// `[tokens]`, where there is a norm
+    pub(crate) rstd: Vec<R>,
+    /// `[tokens, embedding size]`: input of the map to the hidden size, where there is one
+    pub(crate) narrow: Vec<R>,
 }
 
 /// What the backward pass of the final norm needs.
@@ -28,6 +40,8 @@ pub(crate) struct FinalTrace<R> {
 /// What the backward pass of one block needs from its forward pass.
 #[derive(Debug, Default)]
 pub(crate) struct LayerTrace<R> {
+    /// `[tokens, hidden]`: what the block read; post-norm, and only for training.
+    pub(crate) input: Vec<R>,
     /// `[tokens, 3W]`: queries, keys, values.
     pub(crate) qkv: Vec<R>,
     /// `[tokens, W]`: head outputs before the head mask.
@@ -63,6 +77,8 @@ pub(crate) struct Scratch<R> {
     pub(crate) scores: Vec<R>,
     /// `[query, key]` of one head
     pub(crate) score_gradient: Vec<R>,
+    /// `[query, key]` of one head, where some are dropped
+    pub(crate) dropped: Vec<R>,
     /// `[n, 2n - 1]` of one head, relative positions only
     pub(crate) relative: Vec<R>,
     /// `[n, hidden]` or `[n, 1]` of one head, where an observer asks

@@ -7,3 +7,4 @@ mod golden;
 mod interventions;
 mod laws;
 mod shortcuts;
+mod training;

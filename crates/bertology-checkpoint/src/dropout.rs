@@ -1,0 +1,112 @@
+//! With which probability training sets values to zero, as the config classes of transformers name it.
+
+use crate::Error;
+use crate::arch::{DropoutRates, Family, TaskHead};
+use crate::config::Config;
+
+impl Config {
+    pub(crate) fn dropout(&self, family: Family, head: &TaskHead) -> Result<DropoutRates, Error> {
+        let sequence = matches!(head, TaskHead::SequenceClassification { .. });
+        let tokens = matches!(head, TaskHead::TokenClassification { .. });
+        let mut rates = match family {
+            Family::OpenAiGpt | Family::Gpt2 => {
+                let residual = self.rate("resid_pdrop", 0.1)?;
+                return Ok(DropoutRates {
+                    embeddings: self.rate("embd_pdrop", 0.1)?,
+                    attention_probs: self.rate("attn_pdrop", 0.1)?,
+                    attention_output: residual,
+                    mlp_output: residual,
+                    // Only token classifiers have one; it has no key of its own in older files.
+                    head_input: 0.0,
+                    classifier: 0.0,
+                });
+            }
+            Family::DistilBert => {
+                let rate = self.rate("dropout", 0.1)?;
+                let classifier = self.rate("seq_classif_dropout", 0.2)?;
+                let answers = self.rate("qa_dropout", 0.1)?;
+                return Ok(DropoutRates {
+                    embeddings: rate,
+                    attention_probs: self.rate("attention_dropout", 0.1)?,
+                    attention_output: 0.0,
+                    mlp_output: rate,
+                    head_input: match head {
+                        TaskHead::TokenClassification { .. } => rate,
+                        TaskHead::QuestionAnswering => answers,
+                        _ => 0.0,
+                    },
+                    classifier: if sequence { classifier } else { 0.0 },
+                });
+            }
+            _ => {
+                let rate = self.rate("hidden_dropout_prob", 0.1)?;
+                DropoutRates {
+                    embeddings: rate,
+                    attention_probs: self.rate("attention_probs_dropout_prob", 0.1)?,
+                    attention_output: rate,
+                    mlp_output: rate,
+                    head_input: 0.0,
+                    classifier: 0.0,
+                }
+            }
+        };
+        let of_head = self.rate("classifier_dropout", rates.embeddings)?;
+        if sequence {
+            rates.classifier = of_head;
+        }
+        // RoBERTa and ELECTRA drop before the dense layer of their classifiers too.
+        if tokens || (sequence && family != Family::Bert) {
+            rates.head_input = of_head;
+        }
+        Ok(rates)
+    }
+
+    fn rate(&self, key: &str, default: f64) -> Result<f64, Error> {
+        let Some(value) = self.value(key) else {
+            return Ok(default);
+        };
+        value
+            .as_f64()
+            .filter(|rate| (0.0..=1.0).contains(rate))
+            .ok_or_else(|| {
+                let shown = bertology_file::shown(value);
+                self.wrong(key, format!("is {shown}, not a probability from 0 to 1"))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Problem;
+
+    const SEQUENCE: TaskHead = TaskHead::SequenceClassification {
+        num_labels: 2,
+        problem: Problem::SingleLabel,
+    };
+
+    fn rates(family: Family, head: &TaskHead, config: &str) -> Result<DropoutRates, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        Config::read(folder.path())?.dropout(family, head)
+    }
+
+    #[test]
+    fn a_head_of_its_own_rate() {
+        let config = r#"{"hidden_dropout_prob": 0.2, "classifier_dropout": 0.3}"#;
+        let bert = rates(Family::Bert, &SEQUENCE, config).unwrap();
+        assert_eq!((bert.head_input, bert.classifier), (0.0, 0.3));
+        assert_eq!((bert.embeddings, bert.attention_probs), (0.2, 0.1));
+        let roberta = rates(Family::Roberta, &SEQUENCE, config).unwrap();
+        assert_eq!((roberta.head_input, roberta.classifier), (0.3, 0.3));
+        let null = r#"{"hidden_dropout_prob": 0.2, "classifier_dropout": null}"#;
+        let bert = rates(Family::Bert, &SEQUENCE, null).unwrap();
+        assert_eq!(bert.classifier, 0.2);
+        let masked = rates(Family::Bert, &TaskHead::MaskedLm, config).unwrap();
+        assert_eq!((masked.head_input, masked.classifier), (0.0, 0.0));
+        let distil = rates(Family::DistilBert, &SEQUENCE, "{}").unwrap();
+        assert_eq!((distil.attention_output, distil.classifier), (0.0, 0.2));
+        let wrong = rates(Family::Gpt2, &SEQUENCE, r#"{"attn_pdrop": 1.5}"#).unwrap_err();
+        assert!(wrong.to_string().contains("attn_pdrop"), "{wrong}");
+    }
+}

@@ -1,0 +1,754 @@
+//! The gradient of the loss of a batch with respect to every weight.
+//!
+//! A batch is cut into groups of sequences that threads take by turns, up through the blocks and back down one block at a
+//! time. What a block's weights are told is then summed over all groups, each thread some rows of each matrix. The cut and
+//! the order of every sum are those of the batch, so the number of threads changes no bit.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bertology_checkpoint::{Affine, Parameter, PositionIds, Segments};
+use bertology_kernels::elementwise::add_assign;
+use bertology_kernels::norm::{layer_norm_backward, layer_norm_backward_affine};
+use bertology_kernels::product::linear_backward_input;
+use bertology_kernels::{Matrix, MatrixMut, Product, Real};
+use rayon::prelude::*;
+
+use crate::block::{BlockPass, Training};
+use crate::dropout::{DropSite, Drops};
+use crate::embedding::embed;
+use crate::gradients::Gradients;
+use crate::lm_head::LmPass;
+use crate::objective::{Parts, cross_entropy};
+use crate::record::{BlockRecord, Term};
+use crate::rows::Rows;
+use crate::taps::Taps;
+use crate::task_head::TaskHead;
+use crate::workspace::{LayerTrace, Workspace, sized};
+use crate::{Error, Model, PackedBatch, PassOptions, Sequence, SequenceOutput, Target};
+
+/// Tokens that a group should have: enough for products to be fast, few enough for many threads to have one.
+const GROUP_TOKENS: usize = 256;
+/// Groups come in multiples of this, so that two or four threads have equal shares.
+const EVEN: usize = 4;
+/// Rows of a weight matrix whose gradient is one thread's work.
+const WEIGHT_ROWS: usize = 128;
+/// Positions whose logits over the vocabulary are held at once.
+const LOGIT_ROWS: usize = 128;
+
+/// What a training pass is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingOptions<'a> {
+    /// One target a sequence.
+    pub targets: &'a [Target],
+    /// What each sequence's loss is multiplied by in the sum whose gradient is taken; `1 / batch size` for the mean.
+    pub weights: &'a [f64],
+    /// Drop values with the probabilities of [`Architecture::dropout`](bertology_checkpoint::Architecture::dropout): a
+    /// seed, and the number of the step. The same pair drops the same values.
+    pub dropout: Option<(u64, u64)>,
+    /// Raised from elsewhere, it ends the pass before the next layer with [`Error::Stopped`].
+    pub stop: Option<&'a AtomicBool>,
+}
+
+/// Threads and buffers of training passes, reused from step to step.
+///
+/// # Cost
+/// Per token and layer of a batch `3W + W + 3 · hidden + intermediate` numbers (`W` the width of its heads), per token besides
+/// `6W + 8 · hidden + 4 · intermediate`. The gradients are beside it: one number for each weight.
+#[derive(Debug)]
+pub struct TrainingWorkspace<R> {
+    threads: usize,
+    pool: Option<rayon::ThreadPool>,
+    groups: Vec<Group<R>>,
+}
+
+/// Some sequences of a batch.
+#[derive(Debug)]
+struct Group<R> {
+    batch: PackedBatch,
+    /// Number of the first sequence in the whole batch.
+    first: usize,
+    rows: Rows,
+    work: Workspace<R>,
+    record: BlockRecord<R>,
+    /// `[rows, hidden]`, on the way down `[tokens, hidden]`
+    gradient: Vec<R>,
+    /// Gradient of the embeddings' sum, `[tokens, embedding size]`, where it is not `gradient`.
+    narrow: Vec<R>,
+    /// Weight and bias of the embeddings' norm: gradients.
+    norm: Vec<R>,
+}
+
+impl<R: Real> TrainingWorkspace<R> {
+    /// For so many threads; 0 counts as 1.
+    ///
+    /// # Errors
+    /// [`Error::Threads`]: the system gives no threads.
+    pub fn new(threads: usize) -> Result<Self, Error> {
+        let threads = threads.max(1);
+        let pool = (threads > 1)
+            .then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build())
+            .transpose()
+            .map_err(|source| Error::Threads {
+                threads,
+                reason: source.to_string(),
+            })?;
+        Ok(Self {
+            threads,
+            pool,
+            groups: Vec::new(),
+        })
+    }
+
+    /// `work` on every group; the first error in their order.
+    fn each(
+        pool: Option<&rayon::ThreadPool>,
+        groups: &mut [Group<R>],
+        work: impl Fn(&mut Group<R>) -> Result<(), Error> + Send + Sync,
+    ) -> Result<(), Error> {
+        let Some(pool) = pool else {
+            return groups.iter_mut().try_for_each(work);
+        };
+        let each: Vec<_> = pool.install(|| groups.par_iter_mut().map(work).collect());
+        each.into_iter().collect()
+    }
+}
+
+/// Cuts sequences of these lengths into groups of about equal numbers of tokens.
+fn cut(lengths: &[usize]) -> Vec<Range<usize>> {
+    let tokens: usize = lengths.iter().sum();
+    let groups = tokens
+        .div_ceil(GROUP_TOKENS)
+        .next_multiple_of(EVEN)
+        .min(lengths.len());
+    let mut ranges = Vec::with_capacity(groups);
+    let (mut start, mut before) = (0, 0);
+    for group in 1..=groups {
+        // At least one sequence each, and one left for every group behind.
+        let (mut end, limit) = (start, lengths.len() - (groups - group));
+        while end < limit && (end == start || before * groups < tokens * group) {
+            before += lengths[end];
+            end += 1;
+        }
+        if group == groups {
+            end = lengths.len();
+        }
+        ranges.push(start..end);
+        start = end;
+    }
+    ranges
+}
+
+impl<R: crate::Real> Model<R> {
+    /// Adds to `gradients` that of `Σ weight · loss` over the sequences with respect to every weight; gives the loss
+    /// and the logits of every sequence, with dropout where it is asked for.
+    ///
+    /// A row of a table that belongs to the padding token has no gradient of its own where transformers' class gives it
+    /// none (`padding_idx`).
+    ///
+    /// # Numerics
+    /// The same bits for any number of threads.
+    ///
+    /// # Errors
+    /// Sequences, targets or weights that do not fit the model or one another; [`Error::NotFinite`];
+    /// [`Error::DropoutRate`].
+    pub fn add_gradients(
+        &self,
+        sequences: &[Sequence],
+        options: &TrainingOptions<'_>,
+        workspace: &mut TrainingWorkspace<R>,
+        gradients: &mut Gradients<R>,
+    ) -> Result<Vec<SequenceOutput<R>>, Error> {
+        R::learn(self, sequences, options, workspace, gradients)
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::add_gradients`].
+    pub(crate) fn learn(
+        &self,
+        sequences: &[Sequence],
+        options: &TrainingOptions<'_>,
+        workspace: &mut TrainingWorkspace<R>,
+        gradients: &mut Gradients<R>,
+    ) -> Result<Vec<SequenceOutput<R>>, Error> {
+        // 1. Everything that can be refused is refused before anything is computed.
+        let arch = self.architecture();
+        let whole = PackedBatch::new(arch, sequences)?;
+        let pass = PassOptions {
+            targets: Some(options.targets),
+            ..PassOptions::default()
+        };
+        let parts = self.check_targets(&whole, &pass)?.unwrap_or_default();
+        if options.weights.len() != sequences.len() {
+            return Err(Error::TargetCount {
+                targets: options.weights.len(),
+                sequences: sequences.len(),
+            });
+        }
+        let drops = match options.dropout {
+            Some((seed, step)) => Some(self.drops(seed, step)?),
+            None => None,
+        };
+        if gradients.values().len() != self.parameters() {
+            return Err(Error::GradientCount {
+                found: gradients.values().len(),
+                parameters: self.parameters(),
+            });
+        }
+        if sequences.is_empty() {
+            return Ok(Vec::new());
+        }
+        // 2. Up, every group by itself.
+        let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
+        let ranges = cut(&lengths);
+        let (pool, threads) = (workspace.pool.as_ref(), workspace.threads);
+        for (at, range) in ranges.iter().enumerate() {
+            let batch = PackedBatch::new(arch, &sequences[range.clone()])?;
+            let taps = Taps::new(&mut [], &mut [])?;
+            let rows = self.rows_read(&batch, &pass, Some(&parts[range.clone()]), &taps);
+            match workspace.groups.get_mut(at) {
+                Some(group) => (group.batch, group.rows, group.first) = (batch, rows, range.start),
+                None => workspace.groups.push(Group::new(batch, rows, range.start)),
+            }
+        }
+        let groups = &mut workspace.groups[..ranges.len()];
+        let go_on = || match options.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped),
+            _ => Ok(()),
+        };
+        TrainingWorkspace::each(pool, groups, |group| self.up(group, drops, &go_on))?;
+        // 3. The heads, and the gradients of the last hidden states.
+        let mut outputs = Vec::with_capacity(sequences.len());
+        for group in groups.iter_mut() {
+            self.head_of(group, &parts, options, drops, gradients, &mut outputs)?;
+        }
+        if self.shell.lm.is_some() {
+            self.language_head(
+                groups,
+                &parts,
+                options,
+                (pool, threads),
+                gradients,
+                &mut outputs,
+            )?;
+        }
+        for group in groups.iter_mut() {
+            let mut taps = Taps::new(&mut [], &mut [])?;
+            let Group {
+                batch,
+                work,
+                gradient,
+                ..
+            } = group;
+            self.final_norm_backward(batch, gradient, &work.last, Some(gradients), &mut taps)?;
+        }
+        // 4. Down, block by block.
+        for layer in (0..self.layers.len()).rev() {
+            go_on()?;
+            TrainingWorkspace::each(pool, groups, |group| self.down(layer, group, drops))?;
+            self.weights_of_block(layer, groups, pool, gradients);
+        }
+        TrainingWorkspace::each(pool, groups, |group| self.below_blocks(group, drops))?;
+        self.tables(groups, gradients);
+        Ok(outputs)
+    }
+
+    fn drops(&self, seed: u64, step: u64) -> Result<Drops, Error> {
+        let rates = self.architecture().dropout;
+        let all = [
+            rates.embeddings,
+            rates.attention_probs,
+            rates.attention_output,
+            rates.mlp_output,
+            rates.head_input,
+            rates.classifier,
+        ];
+        match all.into_iter().find(|rate| !(0.0..1.0).contains(rate)) {
+            Some(rate) => Err(Error::DropoutRate { rate }),
+            None => Ok(Drops::new(rates, seed, step)),
+        }
+    }
+
+    fn training_block<'a>(
+        &'a self,
+        layer: usize,
+        batch: &'a PackedBatch,
+        rows: &'a Rows,
+        drops: Option<Drops>,
+    ) -> BlockPass<'a, R> {
+        BlockPass {
+            training: Some(Training { drops }),
+            ..self.block(layer, batch, rows, &PassOptions::default())
+        }
+    }
+
+    fn up(
+        &self,
+        group: &mut Group<R>,
+        drops: Option<Drops>,
+        go_on: &impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Group {
+            batch,
+            first,
+            rows,
+            work,
+            gradient,
+            ..
+        } = group;
+        let mut taps = Taps::new(&mut [], &mut [])?;
+        let drops = drops.map(|drops| drops.from(*first));
+        let Workspace {
+            layers,
+            scratch,
+            hidden,
+            last,
+            embedding,
+        } = work;
+        layers.resize_with(self.layers.len(), LayerTrace::default);
+        embed(self, batch, hidden, embedding, drops.as_ref(), 1, &mut taps)?;
+        for (layer, trace) in layers.iter_mut().enumerate() {
+            go_on()?;
+            let block = self.training_block(layer, batch, rows, drops);
+            block.forward(hidden, trace, scratch, &mut taps)?;
+        }
+        self.final_norm(batch, rows, hidden, last, &mut taps)?;
+        sized(gradient, hidden.len()).fill(R::ZERO);
+        Ok(())
+    }
+
+    /// Losses and logits of the heads that read a sequence or a token by itself.
+    fn head_of(
+        &self,
+        group: &mut Group<R>,
+        parts: &[Parts<'_>],
+        options: &TrainingOptions<'_>,
+        drops: Option<Drops>,
+        gradients: &mut Gradients<R>,
+        outputs: &mut Vec<SequenceOutput<R>>,
+    ) -> Result<(), Error> {
+        let width = self.architecture().hidden_size;
+        let mut taps = Taps::new(&mut [], &mut [])?;
+        let training = Training {
+            drops: drops.map(|drops| drops.from(group.first)),
+        };
+        for sequence in 0..group.batch.len() {
+            let range = group.rows.range(&group.batch, sequence);
+            let part = range.start * width..range.end * width;
+            let head = TaskHead {
+                model: self,
+                batch: &group.batch,
+                rows: &group.rows,
+                sequence,
+                threads: 1,
+                keep_token_logits: false,
+                keep_target_logits: false,
+                training: Some((training, options.weights[group.first + sequence])),
+            };
+            outputs.push(head.run(
+                &group.work.hidden[part.clone()],
+                Some(&parts[group.first + sequence]),
+                Some(&mut group.gradient[part]),
+                Some(gradients),
+                &mut taps,
+            )?);
+        }
+        Ok(())
+    }
+
+    /// Losses of the tokens that a language model is to give, many sequences at once.
+    fn language_head(
+        &self,
+        groups: &mut [Group<R>],
+        parts: &[Parts<'_>],
+        options: &TrainingOptions<'_>,
+        (pool, threads): (Option<&rayon::ThreadPool>, usize),
+        gradients: &mut Gradients<R>,
+        outputs: &mut [SequenceOutput<R>],
+    ) -> Result<(), Error> {
+        let Some(lm) = &self.shell.lm else {
+            return Ok(());
+        };
+        let arch = self.architecture();
+        let (width, vocab) = (arch.hidden_size, arch.vocab_size);
+        let mut wanted = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            for sequence in 0..group.batch.len() {
+                let number = group.first + sequence;
+                let targets = parts[number].tokens.unwrap_or_default();
+                let count = targets.iter().flatten().count();
+                for (position, target) in targets.iter().enumerate() {
+                    let row = group.rows.row(&group.batch, sequence, position);
+                    if let (Some(label), Some(row)) = (target, row) {
+                        let place = group.rows.range(&group.batch, sequence).start + row;
+                        wanted.push((at, place * width, number, *label as usize, count));
+                    }
+                }
+            }
+        }
+        let decoder = match &lm.decoder {
+            Some(_) => Parameter::LmDecoder(Affine::Weight),
+            None => Parameter::WordEmbeddings,
+        };
+        let pass = LmPass {
+            model: self,
+            lm,
+            threads,
+        };
+        for some in wanted.chunks(LOGIT_ROWS) {
+            let states = some
+                .iter()
+                .flat_map(|(at, place, ..)| &groups[*at].work.hidden[*place..place + width]);
+            let states: Vec<R> = states.copied().collect();
+            let within = |work: &mut (dyn FnMut() + Send)| match pool {
+                Some(pool) => pool.install(work),
+                None => work(),
+            };
+            let mut chunk = None;
+            within(&mut || chunk = Some(pass.forward(states.clone())));
+            let Some(chunk) = chunk else { continue };
+            let mut d_logits = vec![R::ZERO; chunk.logits.len()];
+            let rows = chunk
+                .logits
+                .chunks_exact(vocab)
+                .zip(d_logits.chunks_exact_mut(vocab));
+            for ((logits, d), (_, _, number, label, count)) in rows.zip(some) {
+                let share = 1.0 / *count as f64;
+                let loss = cross_entropy(logits, *label, share, Some(d));
+                let weight = R::from_f64(options.weights[*number]);
+                d.iter_mut().for_each(|d| *d *= weight);
+                if let Some(sum) = &mut outputs[*number].loss {
+                    *sum += loss;
+                }
+            }
+            let dy = Matrix::new(&d_logits, some.len(), vocab);
+            let x = Matrix::new(&chunk.normed, some.len(), arch.embedding_size);
+            let weight = gradients.of_mut(decoder);
+            let task = |(block, rows): (usize, &mut [R])| {
+                let count = rows.len() / x.cols();
+                let first = block * WEIGHT_ROWS;
+                let dy = dy.transposed().slice_rows(first..first + count);
+                Product::add(1).run(MatrixMut::new(rows, count, x.cols()), dy, x);
+            };
+            let size = WEIGHT_ROWS * arch.embedding_size;
+            match pool {
+                Some(pool) => {
+                    pool.install(|| weight.par_chunks_mut(size).enumerate().for_each(task));
+                }
+                None => weight.chunks_mut(size).enumerate().for_each(task),
+            }
+            gradients.add_columns(Parameter::LmDecoder(Affine::Bias), &d_logits);
+            let mut d_states = Vec::new();
+            within(&mut || {
+                d_states = pass.backward(&chunk, &d_logits, Some((&states, &mut *gradients)));
+            });
+            for (d, (at, place, ..)) in d_states.chunks_exact(width).zip(some) {
+                add_assign(&mut groups[*at].gradient[*place..place + width], d);
+            }
+        }
+        for (number, output) in outputs.iter().enumerate() {
+            if output.loss.is_some_and(|loss| !loss.is_finite()) {
+                return Err(Error::LossNotFinite { sequence: number });
+            }
+        }
+        Ok(())
+    }
+
+    fn down(&self, layer: usize, group: &mut Group<R>, drops: Option<Drops>) -> Result<(), Error> {
+        let drops = drops.map(|drops| drops.from(group.first));
+        let mut taps = Taps::new(&mut [], &mut [])?;
+        let block = self.training_block(layer, &group.batch, &group.rows, drops);
+        let Workspace {
+            layers, scratch, ..
+        } = &mut group.work;
+        block.backward(
+            &mut group.gradient,
+            &layers[layer],
+            scratch,
+            true,
+            Some(&mut group.record),
+            &mut taps,
+            |_, _, _| {},
+        )
+    }
+
+    /// Adds the gradients of one block's weights, of which every group has its part recorded.
+    fn weights_of_block(
+        &self,
+        layer: usize,
+        groups: &[Group<R>],
+        pool: Option<&rayon::ThreadPool>,
+        gradients: &mut Gradients<R>,
+    ) {
+        let range = gradients.layout().layer(layer);
+        let mut rest = &mut gradients.values_mut()[range];
+        let mut take = |len: usize| -> &mut [R] {
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = behind;
+            part
+        };
+        let weights = &self.layers[layer];
+        let (attention, others) = (&weights.attention, &weights.rest);
+        let hidden = self.architecture().hidden_size;
+        let mut tasks = Vec::new();
+        let mut norms = Vec::new();
+        let mut distances = None;
+        // In the order of the layout.
+        for part in [
+            Part::Map(Map::Qkv),
+            Part::Distances,
+            Part::Map(Map::Output),
+            Part::Norm,
+            Part::Map(Map::MlpIn),
+            Part::Map(Map::MlpOut),
+            Part::Norm,
+        ] {
+            match part {
+                Part::Map(map) => {
+                    let linear = match map {
+                        Map::Qkv => &attention.qkv,
+                        Map::Output => &attention.output,
+                        Map::MlpIn => &others.mlp_in,
+                        Map::MlpOut => &others.mlp_out,
+                    };
+                    let inputs = linear.inputs;
+                    let weight = take(linear.weight.len());
+                    let bias = take(linear.bias.len());
+                    if inputs == 0 {
+                        // A layer without heads has no columns here, but a bias.
+                        tasks.push(Task {
+                            map,
+                            first: 0,
+                            inputs,
+                            weight,
+                            bias,
+                        });
+                        continue;
+                    }
+                    let blocks = weight.chunks_mut(WEIGHT_ROWS * inputs);
+                    let biases = bias.chunks_mut(WEIGHT_ROWS);
+                    for (block, (weight, bias)) in blocks.zip(biases).enumerate() {
+                        let first = block * WEIGHT_ROWS;
+                        tasks.push(Task {
+                            map,
+                            first,
+                            inputs,
+                            weight,
+                            bias,
+                        });
+                    }
+                }
+                Part::Norm => {
+                    norms.push(take(hidden));
+                    norms.push(take(hidden));
+                }
+                Part::Distances => {
+                    distances = attention.distance.as_ref().map(|table| take(table.len()));
+                }
+            }
+        }
+        let run = |task: Task<'_, R>| {
+            let mut task = task;
+            for group in groups {
+                let block = self.training_block(layer, &group.batch, &group.rows, None);
+                let (record, trace) = (&group.record, &group.work.layers[layer]);
+                let terms = match task.map {
+                    Map::Qkv => record.qkv(&block, trace),
+                    Map::Output => record.output(&block, trace),
+                    Map::MlpIn => record.mlp_in(&block),
+                    Map::MlpOut => record.mlp_out(&block),
+                };
+                terms.iter().for_each(|term| task.add(term));
+            }
+        };
+        match pool {
+            Some(pool) => pool.install(|| tasks.into_par_iter().for_each(run)),
+            None => tasks.into_iter().for_each(run),
+        }
+        for group in groups {
+            for (sum, part) in norms.iter_mut().zip(group.record.norms()) {
+                add_assign(sum, part);
+            }
+            if let Some(sum) = &mut distances {
+                add_assign(sum, &group.record.distances);
+            }
+        }
+    }
+
+    /// From the gradient of what the first block reads to that of the embeddings' sum.
+    fn below_blocks(&self, group: &mut Group<R>, drops: Option<Drops>) -> Result<(), Error> {
+        let (arch, shell) = (self.architecture(), &self.shell);
+        let width = arch.embedding_size;
+        let Group {
+            batch,
+            first,
+            work,
+            gradient,
+            narrow,
+            norm,
+            ..
+        } = group;
+        let d = match &shell.projection {
+            Some(map) => {
+                let d = sized(narrow, batch.tokens() * width);
+                let upper = Matrix::new(gradient, batch.tokens(), arch.hidden_size);
+                linear_backward_input(d, upper, map.matrix(), 1);
+                d
+            }
+            None => gradient.as_mut_slice(),
+        };
+        if let Some(drops) = drops.map(|drops| drops.from(*first)) {
+            drops.rows(DropSite::Embeddings, 0, batch, &Rows::All, d, width);
+        }
+        if let Some(of) = &shell.norm {
+            let (weight, bias) = sized(norm, 2 * width).split_at_mut(width);
+            weight.fill(R::ZERO);
+            bias.fill(R::ZERO);
+            layer_norm_backward_affine(weight, bias, d, &work.embedding.hat);
+            layer_norm_backward(d, &work.embedding.hat, &work.embedding.rstd, &of.weight);
+        }
+        Ok(())
+    }
+
+    /// Adds the gradients of everything below the first block.
+    fn tables(&self, groups: &[Group<R>], gradients: &mut Gradients<R>) {
+        let (arch, shell) = (self.architecture(), &self.shell);
+        let width = arch.embedding_size;
+        // Rows that transformers' classes never move (`padding_idx` of their tables).
+        let pad = arch.pad_id.filter(|_| !arch.causal);
+        let pad_position = match arch.position_ids {
+            PositionIds::AfterPadding { pad_id } => Some(pad_id),
+            PositionIds::FromZero => None,
+        };
+        for group in groups {
+            let tokens = group.batch.tokens();
+            let d = if shell.projection.is_some() {
+                let dy = Matrix::new(&group.gradient, tokens, arch.hidden_size);
+                let x = Matrix::new(&group.work.embedding.narrow, tokens, width);
+                gradients.add_linear(Parameter::EmbeddingProjection, dy, x);
+                &group.narrow
+            } else {
+                &group.gradient
+            };
+            if shell.norm.is_some() {
+                let (weight, bias) = group.norm.split_at(width);
+                let norm = Parameter::EmbeddingNorm;
+                add_assign(gradients.of_mut(norm(Affine::Weight)), weight);
+                add_assign(gradients.of_mut(norm(Affine::Bias)), bias);
+            }
+            let rows = || d.chunks_exact(width);
+            let words = group.batch.ids.iter().copied().zip(rows());
+            let words = words.filter(|(id, _)| Some(*id) != pad);
+            gradients.add_to_rows(Parameter::WordEmbeddings, width, words);
+            if shell.positions.is_some() {
+                let positions = group.batch.positions.iter().copied().zip(rows());
+                let positions = positions.filter(|(at, _)| Some(*at) != pad_position);
+                gradients.add_to_rows(Parameter::PositionEmbeddings, width, positions);
+            }
+            let table = match arch.segments {
+                Segments::None => continue,
+                Segments::Words => Parameter::WordEmbeddings,
+                Segments::Table(_) => Parameter::SegmentEmbeddings,
+            };
+            let segments = group.batch.segments.iter().zip(rows());
+            let segments = segments.filter_map(|(segment, row)| Some(((*segment)?, row)));
+            gradients.add_to_rows(table, width, segments);
+        }
+    }
+}
+
+impl<R: Real> Group<R> {
+    fn new(batch: PackedBatch, rows: Rows, first: usize) -> Self {
+        Self {
+            batch,
+            first,
+            rows,
+            work: Workspace::new(),
+            record: BlockRecord::default(),
+            gradient: Vec::new(),
+            narrow: Vec::new(),
+            norm: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Map {
+    Qkv,
+    Output,
+    MlpIn,
+    MlpOut,
+}
+
+/// What lies in a block's part of the layout.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Map(Map),
+    Distances,
+    Norm,
+}
+
+/// Some rows of the gradient of one map.
+struct Task<'a, R> {
+    map: Map,
+    first: usize,
+    inputs: usize,
+    /// `[rows, inputs]`
+    weight: &'a mut [R],
+    /// `[rows]`
+    bias: &'a mut [R],
+}
+
+impl<R: Real> Task<'_, R> {
+    /// Adds what a term has for these rows.
+    fn add(&mut self, term: &Term<'_, R>) {
+        let own = self.first..self.first + self.bias.len();
+        let of = term.first..term.first + term.dy.cols();
+        let (start, end) = (own.start.max(of.start), own.end.min(of.end));
+        if start >= end {
+            return;
+        }
+        let columns = start - of.start..end - of.start;
+        let rows = start - own.start..end - own.start;
+        let inputs = self.inputs;
+        Product::add(1).run(
+            MatrixMut::new(
+                &mut self.weight[rows.start * inputs..rows.end * inputs],
+                rows.len(),
+                inputs,
+            ),
+            term.dy.transposed().slice_rows(columns.clone()),
+            term.x,
+        );
+        for row in term.dy.iter_rows() {
+            add_assign(&mut self.bias[rows.clone()], &row[columns.clone()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_hold_every_sequence_once() {
+        for lengths in [
+            vec![5],
+            vec![600, 3],
+            vec![40; 32],
+            vec![1, 2000, 1, 1, 500, 30, 30, 30, 30],
+            vec![128; 33],
+        ] {
+            let ranges = cut(&lengths);
+            let mut next = 0;
+            for range in &ranges {
+                assert_eq!(range.start, next);
+                assert!(range.end > range.start, "{lengths:?} {ranges:?}");
+                next = range.end;
+            }
+            assert_eq!(next, lengths.len());
+        }
+        assert_eq!(cut(&[40; 32]).len(), 8);
+    }
+}

@@ -1,0 +1,321 @@
+//! Gradients of weights: against central differences, against PyTorch, and the same for any number of threads.
+
+use bertology_checkpoint::{Affine, Checkpoint, LayerParameter, OpenOptions, Parameter};
+use bertology_model::{
+    Error, Gradients, Model, PassOptions, Real, Sequence, Target, TrainingOptions,
+    TrainingWorkspace, Workspace,
+};
+use bertology_testkit::{Tensors, golden};
+
+use crate::fixture::{Fixture, distance, scale};
+
+/// Every family, every task head, every mechanism with weights of its own.
+const ALL: [&str; 26] = [
+    "bert-absolute",
+    "bert-absolute-pruned",
+    "bert-answers",
+    "bert-mlm",
+    "bert-nsp",
+    "bert-pretraining",
+    "bert-regression",
+    "bert-relative-key",
+    "bert-relative-key-query",
+    "bert-tokens",
+    "camembert-mlm",
+    "distilbert",
+    "distilbert-answers",
+    "distilbert-mlm",
+    "electra",
+    "electra-discriminator",
+    "electra-generator",
+    "electra-tokens",
+    "gpt",
+    "gpt-lm",
+    "gpt2",
+    "gpt2-inverse-layer",
+    "gpt2-lm",
+    "gpt2-token-types",
+    "roberta",
+    "roberta-mlm",
+];
+
+struct Case<R> {
+    fixture: Fixture,
+    model: Model<R>,
+    sequences: Vec<Sequence>,
+    targets: Vec<Target>,
+    weights: Vec<f64>,
+}
+
+impl<R: Real> Case<R> {
+    fn open(name: &str) -> Self {
+        let fixture = Fixture::open(name);
+        let model = fixture.model();
+        let sequences = fixture.sequences();
+        // Unlike one another, so that a sequence cannot take another's.
+        let weights = (0..sequences.len())
+            .map(|i| 0.5 + 0.25 * i as f64)
+            .collect();
+        // A folder without a loss of its own has classes all the same.
+        let classes = |b: usize| Target::Label(b % model.architecture().labels.len());
+        let targets = if fixture.has("labels") || fixture.has("start_positions") {
+            fixture.targets()
+        } else {
+            (0..sequences.len()).map(classes).collect()
+        };
+        Self {
+            targets,
+            fixture,
+            model,
+            sequences,
+            weights,
+        }
+    }
+
+    fn gradients(&self, dropout: Option<(u64, u64)>, threads: usize) -> (f64, Gradients<R>) {
+        let mut gradients = Gradients::new(&self.model);
+        let loss = self.add(&self.model, dropout, threads, &mut gradients);
+        (loss, gradients)
+    }
+
+    fn add(
+        &self,
+        model: &Model<R>,
+        dropout: Option<(u64, u64)>,
+        threads: usize,
+        gradients: &mut Gradients<R>,
+    ) -> f64 {
+        let options = TrainingOptions {
+            targets: &self.targets,
+            weights: &self.weights,
+            dropout,
+            stop: None,
+        };
+        let mut workspace = TrainingWorkspace::new(threads).expect("threads");
+        let outputs = model
+            .add_gradients(&self.sequences, &options, &mut workspace, gradients)
+            .expect("a pass");
+        let losses = outputs.iter().map(|output| output.loss.expect("a loss"));
+        losses.zip(&self.weights).map(|(l, w)| l * w).sum()
+    }
+}
+
+/// Changes one number of a parameter.
+fn nudged(model: &Model<f64>, which: Parameter, at: usize, by: f64) -> Model<f64> {
+    let mut model = model.clone();
+    model.each_parameter_mut(|parameter, _, values| {
+        if parameter == which {
+            values[at] += by;
+        }
+    });
+    model
+}
+
+/// Of every parameter the number with the largest gradient and two others, in f64; the error of a central difference is of
+/// the order of its step's square.
+fn are_central_differences(name: &str, dropout: Option<(u64, u64)>) {
+    let case = Case::<f64>::open(name);
+    let (_, gradients) = case.gradients(dropout, 1);
+    let pad = case.model.architecture().pad_id;
+    let width = case.model.architecture().embedding_size;
+    let mut scrap = Gradients::new(&case.model);
+    for place in gradients.layout().places().to_vec() {
+        let own = &gradients.values()[place.range.clone()];
+        let size = scale(own);
+        let largest = own.iter().position(|g| g.abs() == size).unwrap_or(0);
+        for at in [largest, own.len() / 3, own.len() - 1] {
+            let table = matches!(
+                place.parameter,
+                Parameter::WordEmbeddings | Parameter::PositionEmbeddings
+            );
+            // A row that is not to move.
+            if table && pad.is_some_and(|pad| at / width == pad as usize) {
+                continue;
+            }
+            let step = 1e-4;
+            let mut loss = |by| {
+                let model = nudged(&case.model, place.parameter, at, by);
+                case.add(&model, dropout, 1, &mut scrap)
+            };
+            let slope = (loss(step) - loss(-step)) / (2.0 * step);
+            assert!(
+                (own[at] - slope).abs() <= 1e-6 * size.max(1e-2),
+                "{name} {:?}[{at}]: {} where the difference is {slope}",
+                place.parameter,
+                own[at]
+            );
+        }
+    }
+}
+
+#[test]
+fn they_are_central_differences() {
+    for name in ALL {
+        are_central_differences(name, None);
+    }
+}
+
+#[test]
+fn with_dropout_they_are_central_differences_of_what_is_left() {
+    for name in [
+        "bert-relative-key-query",
+        "bert-tokens",
+        "distilbert",
+        "electra",
+        "gpt2-lm",
+        "roberta",
+    ] {
+        are_central_differences(name, Some((7, 3)));
+    }
+}
+
+/// Without dropout a training pass computes what every pass computes.
+#[test]
+fn its_losses_are_those_of_a_pass() {
+    for name in ALL {
+        let case = Case::<f32>::open(name);
+        let batch = case.fixture.batch(&case.model);
+        let options = PassOptions {
+            targets: Some(&case.targets),
+            ..PassOptions::default()
+        };
+        let pass = case
+            .model
+            .run(&batch, &options, &mut Workspace::new(), &mut [])
+            .expect("a pass");
+        let losses = pass
+            .sequences
+            .iter()
+            .map(|output| output.loss.expect("a loss"));
+        let sum: f64 = losses.zip(&case.weights).map(|(l, w)| l * w).sum();
+        let (loss, _) = case.gradients(None, 1);
+        assert!((loss - sum).abs() < 1e-5, "{name}: {loss} {sum}");
+    }
+}
+
+#[test]
+fn threads_change_no_bit_and_calls_add_up() {
+    for name in [
+        "bert-relative-key-query",
+        "bert-mlm",
+        "electra-discriminator",
+        "gpt2-lm",
+    ] {
+        let case = Case::<f32>::open(name);
+        let (_, once) = case.gradients(Some((1, 2)), 1);
+        for threads in [2, 3, 5] {
+            let (_, again) = case.gradients(Some((1, 2)), threads);
+            assert_eq!(once.values(), again.values(), "{name}, {threads} threads");
+        }
+        let mut twice = once.clone();
+        case.add(&case.model, Some((1, 2)), 2, &mut twice);
+        let largest = scale(&as_f64(once.values()));
+        for (one, two) in once.values().iter().zip(twice.values()) {
+            assert!(
+                f64::from((2.0 * one - two).abs()) < 1e-5 * largest,
+                "{name}"
+            );
+        }
+        let (_, other) = case.gradients(Some((1, 3)), 1);
+        assert_ne!(
+            once.values(),
+            other.values(),
+            "{name}: another step drops others"
+        );
+    }
+}
+
+/// A number in the canonical layout, from the tensor of a file: queries, keys and values are one parameter here.
+fn ours<R: Real>(gradients: &Gradients<R>, parameter: Parameter) -> &[R] {
+    let whole = |parameter| gradients.of(parameter).expect("a parameter");
+    let third = |layer, affine: Affine, part: usize| {
+        let all = whole(Parameter::Layer(
+            layer,
+            LayerParameter::QueryKeyValue(affine),
+        ));
+        let size = all.len() / 3;
+        &all[part * size..(part + 1) * size]
+    };
+    match parameter {
+        Parameter::Layer(layer, LayerParameter::Query(affine)) => third(layer, affine, 0),
+        Parameter::Layer(layer, LayerParameter::Key(affine)) => third(layer, affine, 1),
+        Parameter::Layer(layer, LayerParameter::Value(affine)) => third(layer, affine, 2),
+        other => whole(other),
+    }
+}
+
+/// PyTorch's autograd in f64 and ours in f32: what is asked is 1e-4 of a parameter's largest gradient. A parameter whose
+/// gradient is nothing but rounding (a key's bias moves no softmax) is compared with the model's largest.
+#[test]
+fn they_are_those_of_pytorch() {
+    for name in ALL {
+        let case = Case::<f32>::open(name);
+        let theirs = Tensors::read(&golden(&format!("training/{name}.safetensors")));
+        let checkpoint = Checkpoint::open(&case.fixture.folder, &OpenOptions::default())
+            .expect("golden checkpoint");
+        let (loss, gradients) = case.gradients(None, 2);
+        assert!((loss - theirs.f64("loss")[0]).abs() < 1e-4, "{name}");
+        let largest = scale(&as_f64(gradients.values()));
+        let mut compared = 0;
+        for (parameter, tensor) in checkpoint.parameters() {
+            let expected = theirs.f64(tensor.name());
+            let own = ours(&gradients, parameter);
+            let worst = distance(own, &expected);
+            let admitted = 1e-4 * scale(&expected).max(1e-2 * largest);
+            assert!(
+                worst <= admitted,
+                "{name} {}: off by {worst:e}, {admitted:e} admitted",
+                tensor.name()
+            );
+            compared += own.len();
+        }
+        assert_eq!(compared, case.model.parameters(), "{name}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let case = Case::<f32>::open("bert-absolute");
+    let mut workspace = TrainingWorkspace::new(1).expect("threads");
+    let mut gradients = Gradients::new(&case.model);
+    let options = TrainingOptions {
+        targets: &case.targets,
+        weights: &[1.0],
+        dropout: None,
+        stop: None,
+    };
+    let run = |options: &TrainingOptions<'_>, workspace: &mut _, gradients: &mut _| {
+        case.model
+            .add_gradients(&case.sequences, options, workspace, gradients)
+            .expect_err("refused")
+    };
+    let error = run(&options, &mut workspace, &mut gradients);
+    assert!(
+        matches!(
+            error,
+            Error::TargetCount {
+                targets: 1,
+                sequences: 4
+            }
+        ),
+        "{error}"
+    );
+    let mut other = Gradients::new(&Case::<f32>::open("gpt2").model);
+    let options = TrainingOptions {
+        weights: &case.weights,
+        ..options
+    };
+    let error = run(&options, &mut workspace, &mut other);
+    assert!(matches!(error, Error::GradientCount { .. }), "{error}");
+    let raised = std::sync::atomic::AtomicBool::new(true);
+    let options = TrainingOptions {
+        stop: Some(&raised),
+        ..options
+    };
+    let error = run(&options, &mut workspace, &mut gradients);
+    assert!(matches!(error, Error::Stopped), "{error}");
+}
+
+fn as_f64(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Write golden/training: what PyTorch's autograd says of every weight of the engine's golden models.
+
+For each model one file with `loss`, the weighted sum of the sequences' own losses (weights 0.5, 0.75, 1.0, ...), and its
+gradient for every tensor of the checkpoint under the tensor's name, linear maps as [out, in]. Computed in float64, dropout
+off, every sequence by itself and without padding.
+
+    make_training_golden.py            write all files
+    make_training_golden.py --check    make them again in a temporary directory and compare
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers.pytorch_utils import Conv1D
+
+import shared
+from capture import compare
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+ENGINE = GOLDEN / "engine"
+
+NAMES = """
+bert-absolute bert-absolute-pruned bert-answers bert-mlm bert-nsp bert-pretraining bert-regression bert-relative-key
+bert-relative-key-query bert-tokens camembert-mlm distilbert distilbert-answers distilbert-mlm electra
+electra-discriminator electra-generator electra-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types roberta
+roberta-mlm
+""".split()
+
+
+def open_model(folder):
+    config = json.loads((folder / "config.json").read_text())
+    kind = getattr(transformers, config["architectures"][0])
+    with tempfile.TemporaryDirectory() as scratch:
+        # A file that is a copy of another folder's is kept there.
+        files = {path.name: path for path in folder.iterdir()} | shared.others(folder)
+        for name, path in files.items():
+            (Path(scratch) / name).symlink_to(path)
+        return kind.from_pretrained(scratch, attn_implementation="eager", dtype=torch.float64).eval()
+
+
+def inputs_of(golden, b, classes):
+    """Sequence b without its padding, which is on the right; a folder without a loss of its own gets classes in turn."""
+    length = int(golden["attention_mask"][b].sum())
+    names = ["input_ids", "token_type_ids", "position_ids"]
+    given = {name: golden[name][b : b + 1, :length].long() for name in names if name in golden}
+    labels = {}
+    for name in ["start_positions", "end_positions", "next_sentence_label"]:
+        if name in golden:
+            labels[name] = golden[name][b : b + 1].long()
+    if "labels" in golden:
+        label = golden["labels"][b : b + 1]
+        labels["labels"] = label[:, :length] if label.dim() == 2 else label
+    if not labels:
+        labels["labels"] = torch.tensor([b % classes])
+    if labels.get("labels") is not None and labels["labels"].is_floating_point():
+        labels["labels"] = labels["labels"].double()
+    return given, labels
+
+
+def loss_of(model, given, labels):
+    if type(model).__name__ == "BertForNextSentencePrediction":
+        labels = {"labels": labels["labels"]}
+    if type(model).__name__ == "ElectraForPreTraining":
+        # The class averages over every token; positions that do not count are left out.
+        logits = model(**given).logits
+        wanted = labels["labels"] != -100
+        loss = torch.nn.functional.binary_cross_entropy_with_logits
+        return loss(logits[wanted], labels["labels"][wanted].double())
+    return model(**given, **labels).loss
+
+
+def make(folder, out):
+    model = open_model(folder)
+    golden = load_file(folder / "golden.safetensors")
+    total = 0
+    for b in range(golden["input_ids"].shape[0]):
+        given, labels = inputs_of(golden, b, model.config.num_labels)
+        total = total + (0.5 + 0.25 * b) * loss_of(model, given, labels)
+    total.backward()
+    turned = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv1D)}
+    tensors = {"loss": total.detach().reshape(1).float()}
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+        tensors[name] = (gradient.T if name in turned else gradient).float().contiguous()
+    save_file(tensors, out)
+
+
+def generate(out):
+    out.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        make(ENGINE / name, out / f"{name}.safetensors")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    if not options.check:
+        generate(GOLDEN / "training")
+        return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        generate(Path(scratch) / "training")
+        return 1 if compare(Path(scratch), GOLDEN, {"training"}) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
