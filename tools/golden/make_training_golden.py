@@ -3,7 +3,8 @@
 
 For each model one file with `loss`, the weighted sum of the sequences' own losses (weights 0.5, 0.75, 1.0, ...), and its
 gradient for every tensor of the checkpoint under the tensor's name, linear maps as [out, in]. Computed in float64, dropout
-off, every sequence by itself and without padding.
+off, every sequence by itself and without padding. `finetune-bert` holds what fifty steps of AdamW make of the embedded
+BERT.
 
     make_training_golden.py            write all files
     make_training_golden.py --check    make them again in a temporary directory and compare
@@ -22,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 import shared
 from capture import compare
+from finetune_reference import train
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 ENGINE = GOLDEN / "engine"
@@ -92,10 +94,34 @@ def make(folder, out):
     save_file(tensors, out)
 
 
+def finetune(out):
+    """Fifty steps of the embedded BERT on 200 sentences of its grammar, dropout off: losses, norms, rates, and every so many
+    numbers of each weight behind them."""
+    folder = GOLDEN.parent / "assets"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tiny-bert")
+    rows = (folder / "grammar/CoLA/dev.tsv").read_text().splitlines()[:200]
+    rows = [row.split("\t") for row in rows]
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder / "tiny-bert", attn_implementation="eager", dtype=torch.float32
+    ).eval()
+
+    def encode(places):
+        texts = tokenizer([rows[at][3] for at in places], padding=True, return_tensors="pt")
+        return {**texts, "labels": torch.tensor([int(rows[at][1]) for at in places])}
+
+    numbers = train(model, encode, len(rows), steps=50, size=8, rate=5e-4, decay=0.1, warmup=0.2, clip=0.5, seed=7)
+    tensors = {name: torch.tensor(values) for name, values in zip(["loss", "norm", "rate"], numbers, strict=True)}
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().flatten()
+        tensors[f"after.{name}"] = flat[:: -(-len(flat) // 100)].contiguous().clone()
+    save_file(tensors, out)
+
+
 def generate(out):
     out.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
         make(ENGINE / name, out / f"{name}.safetensors")
+    finetune(out / "finetune-bert.safetensors")
 
 
 def main():

@@ -11,7 +11,8 @@ use crate::Error;
 use crate::arch::{Architecture, TaskHead};
 use crate::config::{Config, OpenAs};
 use crate::names::Names;
-use crate::parameter::Parameter;
+use crate::new_head::NewHead;
+use crate::parameter::{Affine, Parameter};
 use crate::prune::zeroed_heads;
 use crate::report::Report;
 use crate::tensors::{Tensor, TensorSet};
@@ -69,6 +70,8 @@ pub struct Checkpoint {
     set: TensorSet,
     /// Positions in `set.tensors`.
     by_parameter: BTreeMap<Parameter, usize>,
+    /// Parameters that no tensor provides and that begin anew.
+    begun: Vec<Parameter>,
     report: Report,
     hash: OnceLock<String>,
 }
@@ -155,6 +158,13 @@ impl Checkpoint {
         self.by_parameter
             .get(&parameter)
             .and_then(|&at| self.set.tensors.get(at))
+    }
+
+    /// Whether a parameter begins anew ([`Checkpoint::open_to_train`]), and which part of its map or norm it is.
+    #[must_use]
+    pub fn begins(&self, parameter: Parameter) -> Option<Affine> {
+        self.begun.iter().find(|of| **of == parameter)?;
+        parameter.affine()
     }
 
     /// The values of a parameter in the canonical layout, linear maps as `[out, in]` row by row; GPT
@@ -253,9 +263,42 @@ impl Checkpoint {
         Ok(self.hash.get_or_init(|| hex(&Sha256::digest(list))))
     }
 
+    /// Opens a folder to train it for a task: with the head of [`OpenOptions::open_as`], whose tensors may be missing or
+    /// of another size (`classifier` of other labels). [`Report::begun`] names them; whoever makes a model of it gives them
+    /// first values. The config is the file's with this head in it, as it is to be written.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_to_train(
+        folder: &Path,
+        options: &OpenOptions,
+        head: &NewHead,
+    ) -> Result<Self, Error> {
+        let set = TensorSet::open(folder)?;
+        let names: Vec<&str> = set.tensors.iter().map(Tensor::name).collect();
+        let config = Config::read(folder)?.with_head(&names, options.open_as, head)?;
+        drop(names);
+        let (checkpoint, mut problems) =
+            Self::examine_as(folder, config, set, options, Some(head.anew))?;
+        if problems.is_empty() {
+            Ok(checkpoint)
+        } else {
+            Err(problems.remove(0))
+        }
+    }
+
     fn examine(folder: &Path, options: &OpenOptions) -> Result<(Self, Vec<Error>), Error> {
         let config = Config::read(folder)?;
-        let set = TensorSet::open(folder)?;
+        Self::examine_as(folder, config, TensorSet::open(folder)?, options, None)
+    }
+
+    fn examine_as(
+        folder: &Path,
+        config: Config,
+        set: TensorSet,
+        options: &OpenOptions,
+        begins: Option<bool>,
+    ) -> Result<(Self, Vec<Error>), Error> {
         let names: Vec<&str> = set.tensors.iter().map(Tensor::name).collect();
         let mut architecture = config.architecture(&names, options.open_as)?;
         check_layers(&config, &architecture, &names)?;
@@ -263,6 +306,7 @@ impl Checkpoint {
         let prefixed = names.iter().any(|name| name.starts_with(prefix));
         drop(names);
         let mut matching = Matching::default();
+        matching.begins = begins;
         matching.report.wrapper.clone_from(&set.wrapper);
         matching.sort(
             folder,
@@ -299,6 +343,7 @@ impl Checkpoint {
             by_parameter,
             report,
             problems,
+            begun,
             ..
         } = matching;
         let mut checkpoint = Self {
@@ -307,6 +352,7 @@ impl Checkpoint {
             architecture,
             set,
             by_parameter,
+            begun,
             report,
             hash: OnceLock::new(),
         };
@@ -357,7 +403,7 @@ fn check_heads(config: &Config, architecture: &Architecture, set: &TensorSet) ->
 }
 
 /// `[rows, cols]` to `[cols, rows]`, in tiles that stay in the cache.
-fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+pub(crate) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut turned = vec![0.0; values.len()];
     for row in (0..rows).step_by(TILE) {

@@ -47,8 +47,8 @@ pub enum OpenAs {
 /// A config file, its text kept for writing.
 #[derive(Debug, Clone)]
 pub struct Config {
-    path: PathBuf,
-    raw: Map<String, Value>,
+    pub(crate) path: PathBuf,
+    pub(crate) raw: Map<String, Value>,
 }
 
 /// Sizes are held below this, so that products of two of them cannot overflow.

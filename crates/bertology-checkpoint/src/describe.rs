@@ -161,6 +161,21 @@ impl Family {
 }
 
 impl Family {
+    /// The class of transformers that has this head.
+    pub(crate) fn class(self, head: &TaskHead) -> String {
+        let task = match head {
+            TaskHead::None => "Model",
+            TaskHead::SequenceClassification { .. } => "ForSequenceClassification",
+            TaskHead::MaskedLm => "ForMaskedLM",
+            TaskHead::CausalLm => "LMHeadModel",
+            TaskHead::NextSentence => "ForNextSentencePrediction",
+            TaskHead::PreTraining | TaskHead::ReplacedTokens => "ForPreTraining",
+            TaskHead::TokenClassification { .. } => "ForTokenClassification",
+            TaskHead::QuestionAnswering => "ForQuestionAnswering",
+        };
+        format!("{}{task}", self.config().class_prefix)
+    }
+
     /// Whether this class is the family's model without a task head.
     pub(crate) fn is_base_class(self, class: &str) -> bool {
         class.strip_prefix(self.config().class_prefix) == Some("Model")
@@ -326,7 +341,7 @@ impl Config {
         Ok(found.map_or(default, |(_, size)| size))
     }
 
-    fn family(&self, names: &[&str]) -> Result<Family, Error> {
+    pub(crate) fn family(&self, names: &[&str]) -> Result<Family, Error> {
         let find = |by: &dyn Fn(&ConfigClass) -> bool| {
             FAMILIES.into_iter().find(|family| by(family.config()))
         };
@@ -472,7 +487,7 @@ impl Config {
         }
     }
 
-    fn head(
+    pub(crate) fn head(
         &self,
         family: Family,
         names: &[&str],

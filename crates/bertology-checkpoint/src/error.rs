@@ -264,6 +264,12 @@ pub enum Error {
         /// The names under which its tensors were sought.
         names: Vec<String>,
     },
+    /// A model to be written that is not the one that the checkpoint describes.
+    #[error("the model has no values for {parameter} in the size that config.json gives it")]
+    NoValues {
+        /// The name under which the file would hold it.
+        parameter: String,
+    },
     /// Tensors that nothing in the model uses.
     #[error(
         "{}: {} that the model described by config.json does not have: {}; correct config.json, or \
@@ -379,6 +385,7 @@ impl Error {
             | Self::Layers { .. }
             | Self::Missing { .. }
             | Self::MissingHead { .. }
+            | Self::NoValues { .. }
             | Self::Unexpected { .. }
             | Self::TwoBiases { .. }
             | Self::Untied { .. } => Kind::Environment,

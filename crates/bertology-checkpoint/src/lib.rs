@@ -13,11 +13,13 @@ mod error;
 mod heads;
 mod json;
 mod names;
+mod new_head;
 pub mod parameter;
 mod prune;
 mod report;
 mod tables;
 mod tensors;
+mod trained;
 mod write;
 
 pub use arch::{
@@ -29,9 +31,11 @@ pub use config::{Config, OpenAs};
 pub use error::Error;
 pub use heads::HeadSet;
 pub use names::IgnoreReason;
+pub use new_head::NewHead;
 pub use parameter::{Affine, LayerParameter, Parameter};
 pub use prune::Export;
 pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
 pub use safetensors::Dtype;
 pub use tensors::Tensor;
+pub use trained::write_trained;
 pub use write::{WriteOptions, WriteReport, write_pruned};

@@ -74,6 +74,42 @@ pub enum Parameter {
 }
 
 impl Parameter {
+    /// Which part it is of a map or a norm outside the blocks.
+    pub(crate) fn affine(self) -> Option<Affine> {
+        match self {
+            Self::EmbeddingNorm(affine)
+            | Self::EmbeddingProjection(affine)
+            | Self::FinalNorm(affine)
+            | Self::Pooler(affine)
+            | Self::Classifier(affine)
+            | Self::LmTransform(affine)
+            | Self::LmNorm(affine)
+            | Self::LmDecoder(affine)
+            | Self::NextSentence(affine)
+            | Self::TokenTransform(affine)
+            | Self::TokenScores(affine) => Some(affine),
+            Self::WordEmbeddings
+            | Self::PositionEmbeddings
+            | Self::SegmentEmbeddings
+            | Self::Layer(..) => None,
+        }
+    }
+
+    /// Whether it belongs to what stands on the encoder, BERT's pooler included.
+    pub(crate) fn is_of_head(self) -> bool {
+        matches!(
+            self,
+            Self::Pooler(_)
+                | Self::Classifier(_)
+                | Self::LmTransform(_)
+                | Self::LmNorm(_)
+                | Self::LmDecoder(_)
+                | Self::NextSentence(_)
+                | Self::TokenTransform(_)
+                | Self::TokenScores(_)
+        )
+    }
+
     /// Whether it is the weight of a linear map inside a block, which GPT files hold as `[in, out]`.
     pub(crate) fn is_block_map(self) -> bool {
         matches!(

@@ -18,6 +18,10 @@ pub struct Report {
     pub ignored: Vec<Ignored>,
     /// Parameters that no tensor provides.
     pub missing: Vec<MissingTensor>,
+    /// Parameters of a task head that no tensor provides and that begin anew ([`Checkpoint::open_to_train`](
+    /// crate::Checkpoint::open_to_train)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub begun: Vec<MissingTensor>,
     /// Tensors that nothing explains.
     pub unexpected: Vec<TensorInfo>,
     /// Sizes of the tensors used, by part of the model.

@@ -1,5 +1,6 @@
 //! Writes a checkpoint without some of its heads: a new folder that appears whole or not at all.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -69,7 +70,7 @@ pub struct WriteReport {
 }
 
 /// The weights file of the folder written.
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 
 /// Writes `checkpoint` without `heads` as a folder of its own: `model.safetensors` with the source's
 /// tensor names and types, the source's `config.json` with the union of all removed heads in
@@ -155,7 +156,7 @@ fn check_target(
 }
 
 /// Beside the target, so that the final rename stays on one file system. Removed when dropped.
-fn staging_folder(parent: &Path) -> Result<tempfile::TempDir, Error> {
+pub(crate) fn staging_folder(parent: &Path) -> Result<tempfile::TempDir, Error> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".bertology-");
     #[cfg(unix)]
@@ -183,7 +184,7 @@ fn new_config(checkpoint: &Checkpoint, plan: &Plan) -> Map<String, Value> {
     config
 }
 
-fn write_json(path: &Path, object: &Map<String, Value>) -> Result<(), Error> {
+pub(crate) fn write_json(path: &Path, object: &Map<String, Value>) -> Result<(), Error> {
     let mut text = bertology_file::as_python_writes(object).map_err(|source| Error::Json {
         path: path.into(),
         source,
@@ -204,7 +205,7 @@ fn travels(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
-fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Error> {
     let mut copied = Vec::new();
     for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
         let entry = entry.map_err(Error::io("read", from))?;
@@ -269,18 +270,30 @@ fn write_weights(
             report.after.bytes += bytes;
         }
     }
-    let mut header = serde_json::to_vec(&header).map_err(|source| Error::Json {
+    let bytes = tensors
+        .iter()
+        .map(|(tensor, parameter)| plan.bytes(*parameter, tensor));
+    report.file_bytes_after = write_tensors(path, &header, bytes)?;
+    Ok(())
+}
+
+/// A safetensors file of this header and these tensors; gives its size in bytes.
+pub(crate) fn write_tensors<'t>(
+    path: &Path,
+    header: &Map<String, Value>,
+    tensors: impl Iterator<Item = Cow<'t, [u8]>>,
+) -> Result<u64, Error> {
+    let mut header = serde_json::to_vec(header).map_err(|source| Error::Json {
         path: path.into(),
         source,
     })?;
     header.resize(header.len().next_multiple_of(8), b' ');
-
     let write = || -> std::io::Result<u64> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        for (tensor, parameter) in &tensors {
-            file.write_all(&plan.bytes(*parameter, tensor))?;
+        for bytes in tensors {
+            file.write_all(&bytes)?;
         }
         let file = file
             .into_inner()
@@ -288,8 +301,7 @@ fn write_weights(
         file.sync_all()?;
         Ok(file.metadata()?.len())
     };
-    report.file_bytes_after = write().map_err(Error::io("write", path))?;
-    Ok(())
+    write().map_err(Error::io("write", path))
 }
 
 /// `format` is what transformers looks for; the rest records where the file comes from.
@@ -306,7 +318,11 @@ fn metadata(checkpoint: &Checkpoint, plan: &Plan, export: Export) -> Result<Valu
 }
 
 /// Moves the finished folder to its place; into a folder with content, file by file.
-fn publish(staging: tempfile::TempDir, folder: &Path, files: &[String]) -> Result<(), Error> {
+pub(crate) fn publish(
+    staging: tempfile::TempDir,
+    folder: &Path,
+    files: &[String],
+) -> Result<(), Error> {
     let rename = |from: PathBuf, to: PathBuf| {
         fs::rename(&from, &to).map_err(Error::io("move the finished files to", to))
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bertology::checkpoint::OpenOptions;
+use bertology::checkpoint::{NewHead, OpenOptions};
 use bertology::hub::{self, DownloadEvent, HubOptions};
 use bertology::{Error, LoadedModel, OpenAs};
 use serde_json::{Value, json};
@@ -102,6 +102,13 @@ fn aside(bar: &Option<indicatif::ProgressBar>, line: &str) {
     }
 }
 
+/// How a model is opened.
+pub(crate) fn options(args: &ModelArgs, open_as: OpenAs) -> OpenOptions {
+    OpenOptions::new()
+        .open_as(open_as)
+        .allow_unexpected(args.allow_unexpected)
+}
+
 /// A model, opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -113,10 +120,26 @@ impl Opened {
     /// Opens the model with the head that `open_as` says.
     pub(crate) fn new(args: &ModelArgs, open_as: OpenAs, screen: &Screen) -> Result<Self, Failure> {
         let located = locate(args, screen)?;
-        let options = OpenOptions::new()
-            .open_as(open_as)
-            .allow_unexpected(args.allow_unexpected);
+        let options = options(args, open_as);
         let model = LoadedModel::open_with(&located.folder, &options).map_err(|e| failure(&e))?;
+        Self::of(located, model, screen)
+    }
+
+    /// Opens a model to train it with this head, parts of which may begin anew.
+    pub(crate) fn to_train(
+        args: &ModelArgs,
+        located: Located,
+        open_as: OpenAs,
+        head: &NewHead,
+        seed: u64,
+        screen: &Screen,
+    ) -> Result<Self, Failure> {
+        let options = options(args, open_as);
+        let model = LoadedModel::open_to_train(&located.folder, &options, head, seed);
+        Self::of(located, model.map_err(|e| failure(&e))?, screen)
+    }
+
+    fn of(located: Located, model: LoadedModel, screen: &Screen) -> Result<Self, Failure> {
         let report = model.checkpoint().report();
         if !report.wrapper.is_empty() {
             screen.note(&format!(

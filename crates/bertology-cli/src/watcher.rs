@@ -139,13 +139,14 @@ impl Watch for Watcher<'_> {
             Purpose::Counting => "counting".into(),
             Purpose::Extraction => "extraction".into(),
             Purpose::Attention => "attention".into(),
-            Purpose::Training => "training".into(),
+            Purpose::Training | Purpose::FineTuning => "training".into(),
             _ => "pass".into(),
         };
         let unit = match purpose {
             Purpose::Timing => "runs",
             Purpose::Counting => "bytes",
             Purpose::Training => "validations",
+            Purpose::FineTuning => "steps",
             _ => self.unit,
         };
         self.done = done;

@@ -5,6 +5,7 @@
 
 use bertology_checkpoint::Checkpoint;
 
+use crate::model::Normal;
 use crate::{
     Error, Gradients, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions, PassOutput,
     Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace, Workspace,
@@ -18,7 +19,7 @@ impl<R: Passes> Real for R {}
 /// The entries of the engine for one type.
 pub trait Passes: bertology_kernels::Real {
     /// [`Model::from_checkpoint`].
-    fn read(checkpoint: &Checkpoint) -> Result<Model<Self>, Error>;
+    fn read(checkpoint: &Checkpoint, normal: Option<Normal<'_>>) -> Result<Model<Self>, Error>;
 
     /// [`Model::run_with`].
     fn pass(
@@ -54,8 +55,11 @@ macro_rules! passes {
     ($real:ty $(, $attribute:meta)?) => {
         impl Passes for $real {
             $(#[$attribute])?
-            fn read(checkpoint: &Checkpoint) -> Result<Model<Self>, Error> {
-                Model::read(checkpoint)
+            fn read(
+                checkpoint: &Checkpoint,
+                normal: Option<Normal<'_>>,
+            ) -> Result<Model<Self>, Error> {
+                Model::read(checkpoint, normal)
             }
 
             $(#[$attribute])?

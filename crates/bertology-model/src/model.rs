@@ -1,6 +1,7 @@
 //! A model in memory: the architecture, its weights in the canonical layout, and surgery on heads.
 
 use std::any::TypeId;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use bertology_checkpoint::{
 };
 use bertology_kernels::{Matrix, Real};
 
+use crate::untrained::SCALE as FIRST;
 use crate::{Error, HeadId, HeadMask};
 
 /// A large parameter: in memory, or where the mapped file has it.
@@ -170,15 +172,20 @@ impl<R> Clone for Model<R> {
     }
 }
 
+/// Gives independent draws of mean 0 and deviation 1.
+pub type Normal<'a> = &'a mut dyn FnMut() -> f64;
+
 /// Reads parameters of one checkpoint and checks their sizes.
-struct Reader<'a> {
+struct Reader<'a, 'n> {
     checkpoint: &'a Checkpoint,
+    /// Where the first values of parameters that begin anew come from.
+    normal: Option<RefCell<Normal<'n>>>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn optional<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Option<Vec<R>>, Error> {
         let Some(values) = self.checkpoint.values(parameter)? else {
-            return Ok(None);
+            return Ok(self.begun(parameter, len));
         };
         let values: Vec<R> = values.into_iter().map(R::from_f32).collect();
         if values.len() == len {
@@ -190,6 +197,21 @@ impl Reader<'_> {
                 expected: len,
             })
         }
+    }
+
+    /// The first values of a parameter that begins anew: maps from a normal distribution, biases 0, norms 1.
+    fn begun<R: Real>(&self, parameter: Parameter, len: usize) -> Option<Vec<R>> {
+        let normal = self.normal.as_ref()?;
+        let name = self.checkpoint.begins(parameter)?;
+        let norm = matches!(parameter, Parameter::LmNorm(_));
+        Some(match (name, norm) {
+            (Affine::Bias, _) => vec![R::ZERO; len],
+            (Affine::Weight, true) => vec![R::ONE; len],
+            (Affine::Weight, false) => {
+                let mut normal = normal.borrow_mut();
+                (0..len).map(|_| R::from_f64(FIRST * normal())).collect()
+            }
+        })
     }
 
     fn vector<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Vec<R>, Error> {
@@ -402,15 +424,31 @@ impl<R: crate::Real> Model<R> {
     /// # Errors
     /// A parameter that is missing or has another size than the architecture says.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self, Error> {
-        R::read(checkpoint)
+        R::read(checkpoint, None)
+    }
+
+    /// [`Model::from_checkpoint`] of a checkpoint opened for training ([`Checkpoint::open_to_train`]): the parts of its head
+    /// that the files lack get first values as in transformers (`_init_weights`), maps from a normal distribution of
+    /// standard deviation 0.02, biases 0, norms that do not scale.
+    ///
+    /// # Errors
+    /// As [`Model::from_checkpoint`].
+    pub fn from_checkpoint_to_train(
+        checkpoint: &Checkpoint,
+        normal: Normal<'_>,
+    ) -> Result<Self, Error> {
+        R::read(checkpoint, Some(normal))
     }
 }
 
 impl<R: Real> Model<R> {
     /// [`Model::from_checkpoint`].
-    pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, Error> {
+    pub(crate) fn read(checkpoint: &Checkpoint, normal: Option<Normal<'_>>) -> Result<Self, Error> {
         let arch = checkpoint.architecture().clone();
-        let reader = Reader { checkpoint };
+        let reader = Reader {
+            checkpoint,
+            normal: normal.map(RefCell::new),
+        };
         let layers = (0..arch.num_layers)
             .map(|l| reader.layer(&arch, l))
             .collect::<Result<_, _>>()?;

@@ -18,6 +18,19 @@ pub enum Target {
     Value(f64),
     /// A set of classes, for multi-label classifiers: binary cross-entropy, mean over labels.
     Labels(Vec<bool>),
+    /// A label or a number, and what a teacher says of the same input (Hinton, Vinyals and Dean 2015): the loss is
+    /// `(1 - share) · loss of the target + share · T² · KL(softmax(teacher / T) ‖ softmax(logits / T))`, T the temperature;
+    /// for regression heads `share` times the squared distance from the teacher in the place of the latter.
+    Taught {
+        /// A [`Target::Label`] or a [`Target::Value`].
+        target: Box<Target>,
+        /// The teacher's logits, one an output.
+        teacher: Vec<f32>,
+        /// Above 0.
+        temperature: f64,
+        /// In `[0, 1]`.
+        share: f64,
+    },
     /// The token that each position's logits should give, `None` where the position does not count
     /// (−100 in transformers): cross-entropy, mean over the positions that count. For masked and
     /// for causal language models; the latter's logits are for the token that follows, see
@@ -86,6 +99,12 @@ pub(crate) enum SequenceTarget<'a> {
     Logit(usize),
     Value(f64),
     Labels(&'a [bool]),
+    Taught {
+        target: &'a Target,
+        teacher: &'a [f32],
+        temperature: f64,
+        share: f64,
+    },
 }
 
 impl Target {
@@ -177,6 +196,31 @@ impl Target {
             }
             (Self::Labels(_), _) => wrong_kind("label-set", "multi-label classifier"),
             (
+                Self::Taught {
+                    target,
+                    teacher,
+                    temperature,
+                    share,
+                },
+                TaskHead::SequenceClassification { num_labels, .. },
+            ) if matches!(**target, Self::Label(_) | Self::Value(_)) => {
+                target.parts(index, tokens_in_sequence, head, vocab)?;
+                if teacher.len() != *num_labels {
+                    let what = "the number of a teacher's logits";
+                    return Err(range(what, teacher.len(), *num_labels));
+                }
+                Ok(Parts::sequence(SequenceTarget::Taught {
+                    target,
+                    teacher,
+                    temperature: *temperature,
+                    share: *share,
+                }))
+            }
+            (Self::Taught { .. }, _) => wrong_kind(
+                "teacher's",
+                "single-label classifier or regression head with one output",
+            ),
+            (
                 Self::Tokens(tokens),
                 TaskHead::MaskedLm | TaskHead::PreTraining | TaskHead::CausalLm,
             ) => {
@@ -258,8 +302,53 @@ impl SequenceTarget<'_> {
                 }
                 loss
             }
+            Self::Taught {
+                target,
+                teacher,
+                temperature,
+                share,
+            } => taught(logits, target, teacher, temperature, share, gradient),
         }
     }
+}
+
+/// See [`Target::Taught`].
+fn taught<R: Real>(
+    logits: &[R],
+    target: &Target,
+    teacher: &[f32],
+    temperature: f64,
+    share: f64,
+    gradient: &mut [R],
+) -> f64 {
+    let own = match target {
+        Target::Label(label) => SequenceTarget::Label(*label).loss(logits, gradient),
+        Target::Value(value) => {
+            let taught = SequenceTarget::Value(f64::from(teacher[0]));
+            let mut to_teacher = vec![R::ZERO; logits.len()];
+            let distance = taught.loss(logits, &mut to_teacher);
+            let own = SequenceTarget::Value(*value).loss(logits, gradient);
+            for (d, taught) in gradient.iter_mut().zip(to_teacher) {
+                *d = R::from_f64((1.0 - share) * d.to_f64() + share * taught.to_f64());
+            }
+            return (1.0 - share) * own + share * distance;
+        }
+        // No other has parts.
+        _ => 0.0,
+    };
+    let soft = |values: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
+        values.map(|value| value / temperature).collect()
+    };
+    let student = soft(&mut logits.iter().map(|z| z.to_f64()));
+    let teacher = soft(&mut teacher.iter().copied().map(f64::from));
+    let (of_student, of_teacher) = (log_sum_exp(&student), log_sum_exp(&teacher));
+    let mut divergence = 0.0;
+    for ((z, t), d) in student.iter().zip(&teacher).zip(gradient) {
+        let (q, p) = ((z - of_student).exp(), (t - of_teacher).exp());
+        divergence += p * ((t - of_teacher) - (z - of_student));
+        *d = R::from_f64((1.0 - share) * d.to_f64() + share * temperature * (q - p));
+    }
+    (1.0 - share) * own + share * temperature * temperature * divergence
 }
 
 impl ScoreTarget<'_> {
@@ -359,6 +448,31 @@ mod tests {
         );
         check(SequenceTarget::Value(3.0), vec![1.0], 4.0);
         check(SequenceTarget::Logit(1), vec![1.0, -2.5, 0.0], -2.5);
+        // Half of ln 2, and half of 4 · KL((¾, ¼) ‖ (½, ½)): the teacher's logits at temperature 2 are ln 3 and 0.
+        let teacher = [2.0 * 3.0_f32.ln(), 0.0];
+        let divergence = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+        let taught = |target| SequenceTarget::Taught {
+            target,
+            teacher: &teacher,
+            temperature: 2.0,
+            share: 0.5,
+        };
+        let expected = 0.5 * 2.0_f64.ln() + 0.5 * 4.0 * divergence;
+        let mut gradient = [0.0; 2];
+        let label = Target::Label(0);
+        let loss = taught(&label).loss(&[1.0, 1.0], &mut gradient);
+        assert!((loss - expected).abs() < 1e-6, "{loss} {expected}");
+        check(taught(&label), vec![0.5, -1.0], {
+            taught(&label).loss(&[0.5, -1.0], &mut gradient)
+        });
+        // A quarter of the way from 3 to the teacher's 1.
+        let taught = SequenceTarget::Taught {
+            target: &Target::Value(3.0),
+            teacher: &[1.0],
+            temperature: 1.0,
+            share: 0.25,
+        };
+        check(taught, vec![0.0], 0.75 * 9.0 + 0.25);
         let scores = |target: ScoreTarget<'_>, width: usize, logits: Vec<f64>, expected: f64| {
             let mut gradient = vec![0.0; logits.len()];
             let loss = target.loss(&logits, width, &mut gradient);

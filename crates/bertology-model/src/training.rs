@@ -100,6 +100,14 @@ impl<R: Real> TrainingWorkspace<R> {
         })
     }
 
+    /// `work` on each of these, by all threads.
+    pub fn for_each<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T) + Send + Sync) {
+        match &self.pool {
+            Some(pool) => pool.install(|| tasks.into_par_iter().for_each(work)),
+            None => tasks.into_iter().for_each(work),
+        }
+    }
+
     /// `work` on every group; the first error in their order.
     fn each(
         pool: Option<&rayon::ThreadPool>,

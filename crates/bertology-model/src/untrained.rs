@@ -8,7 +8,7 @@ use crate::Model;
 use crate::model::{Attention, Layer, LayerRest, Linear, Norm, Shell, Weights};
 
 /// Standard deviation of first values: `initializer_range` of the configs of BERT, GPT and GPT-2.
-const SCALE: f64 = 0.02;
+pub(crate) const SCALE: f64 = 0.02;
 
 impl<R: Real> Model<R> {
     /// This architecture, heads removed included, with first values: maps and tables of embeddings are drawn from a normal

@@ -40,6 +40,11 @@ pub struct RunFolder {
     lock: Lock,
 }
 
+/// Whether a file belongs to runs by its name alone; one of a model may be anybody's.
+fn removable(name: &str) -> bool {
+    known(name).is_some_and(|file| !matches!(file.kind, Kind::Checkpoint))
+}
+
 impl RunFolder {
     /// Verifies that the folder may be used, without changing anything: it is empty or absent, it may be
     /// overwritten, or a run in it may go on.
@@ -180,6 +185,11 @@ impl RunFolder {
             }
             remove_if_empty(&model);
         }
+        let own = if kept.is_none() || fs::canonicalize(&self.path).ok() != kept {
+            self.recorded("/results/checkpoint/files")
+        } else {
+            Vec::new()
+        };
         for entry in entries(&self.path)? {
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
                 continue;
@@ -189,7 +199,7 @@ impl RunFolder {
                 if name != MODEL {
                     clear_inside(&path, &name)?;
                 }
-            } else if name != STATE && known(&name).is_some() {
+            } else if name != STATE && (removable(&name) || own.contains(&name)) {
                 fs::remove_file(&path).map_err(FolderError::io("remove", &path))?;
             }
         }
@@ -198,8 +208,13 @@ impl RunFolder {
 
     /// The files of the checkpoint that the run in this folder has written, as its record names them.
     fn checkpoint_files(&self) -> Vec<String> {
+        self.recorded("/results/checkpoint/report/files")
+    }
+
+    /// Names of files that the record has at this place.
+    fn recorded(&self, place: &str) -> Vec<String> {
         let record = read_json(&self.path.join(RUN)).unwrap_or_default();
-        let files = record.pointer("/results/checkpoint/report/files");
+        let files = record.pointer(place);
         let files = files.and_then(Value::as_array).into_iter().flatten();
         let names = files.filter_map(Value::as_str);
         // A name only: a damaged record must not lead elsewhere.

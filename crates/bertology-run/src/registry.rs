@@ -100,6 +100,8 @@ enum Name {
     Within(&'static str, &'static str),
     /// Files in a folder of states.
     States,
+    /// Those of a model's folder.
+    Checkpoint,
 }
 
 /// A file that commands write.
@@ -123,6 +125,7 @@ impl File {
         match self.name {
             Name::Is(name) => path == name,
             Name::Shard(ending) => shard(path) == Some(ending),
+            Name::Checkpoint => of_checkpoint(path),
             Name::TableShard => path
                 .split_once('/')
                 .is_some_and(|(folder, name)| is_table(folder) && shard(name) == Some("parquet")),
@@ -201,6 +204,44 @@ pub(crate) const fn file(
         name: Name::Is(name),
         written: name,
         kind,
+        means,
+        commands,
+    }
+}
+
+/// The files of a model that is the run folder itself. Whoever clears the folder takes away those that the run says it
+/// has written, and no others.
+pub(crate) const fn checkpoint(commands: &'static [&'static str], means: &'static str) -> File {
+    File {
+        name: Name::Checkpoint,
+        written: "config.json, model.safetensors and others",
+        kind: Kind::Checkpoint,
+        means,
+        commands,
+    }
+}
+
+/// What a model's folder holds, as this program writes it.
+fn of_checkpoint(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "config.json",
+        "model.safetensors",
+        "merges.txt",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "generation_config.json",
+    ];
+    const STARTS: [&str; 4] = ["tokenizer", "vocab", "LICENSE", "NOTICE"];
+    let inside = !name.contains('/');
+    inside && (NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start)))
+}
+
+/// Files of the checkpoints that a training leaves on its way.
+pub(crate) const fn on_the_way(commands: &'static [&'static str], means: &'static str) -> File {
+    File {
+        name: Name::Is("checkpoints"),
+        written: "checkpoints/step-NNNNNN/",
+        kind: Kind::Checkpoint,
         means,
         commands,
     }

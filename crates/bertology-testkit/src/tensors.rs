@@ -45,6 +45,18 @@ impl Tensors {
         self.file().tensor(name).is_ok()
     }
 
+    /// The names of all tensors, in order.
+    ///
+    /// # Panics
+    /// If the file is damaged.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let file = self.file();
+        let mut names: Vec<String> = file.names().into_iter().map(Into::into).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The sizes of a tensor's axes.
     ///
     /// # Panics

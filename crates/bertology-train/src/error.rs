@@ -80,6 +80,40 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A file without an example to train on.
+    #[error("{}: no example of this file can be trained on; give labelled texts, or texts long enough to predict in", path.display())]
+    NoExamples {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No parameter is trained.
+    #[error("everything is frozen, so that nothing can be trained; leave a part of the model free")]
+    AllFrozen,
+    /// The gradient is no number.
+    #[error(
+        "the gradient of step {step} is not a finite number: the training has gone astray; a lower learning rate or a longer \
+         warm-up keeps it on its way"
+    )]
+    Diverged {
+        /// Zero-based.
+        step: u64,
+    },
+    /// A state of a training that cannot be gone on with.
+    #[error("{}: this state of a training {what}; remove it to train from the start", path.display())]
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The user asked to stop a training.
+    #[error("interrupted after {steps} of {total} steps")]
+    TrainingInterrupted {
+        /// Steps taken.
+        steps: u64,
+        /// All of them.
+        total: u64,
+    },
     /// The user asked to stop.
     #[error("interrupted after {sentences} of {total} sentences")]
     Interrupted {
@@ -99,13 +133,16 @@ impl Error {
             Self::Edge(fault) => fault.kind(),
             Self::States(fault) => fault.kind(),
             Self::Io { .. } => Kind::Environment,
-            Self::NotFinite { .. } => Kind::Numeric,
-            Self::Interrupted { .. } => Kind::Interrupted,
+            Self::NotFinite { .. } | Self::Diverged { .. } => Kind::Numeric,
+            Self::Interrupted { .. } | Self::TrainingInterrupted { .. } => Kind::Interrupted,
             // Probes and their inputs are cut from one sentence.
             Self::Shape { .. } => Kind::Internal,
             Self::Vectors { .. }
             | Self::NoVectors { .. }
             | Self::NoEmbeddings
+            | Self::NoExamples { .. }
+            | Self::AllFrozen
+            | Self::Saved { .. }
             | Self::NoSentences { .. } => Kind::Input,
         }
     }

@@ -16,6 +16,7 @@
 //! | `shards` | and in which files? |
 //! | `handover` | what did the model give, a batch at a time? |
 //! | [`edge`] | what can be told from spans of hidden states, layer by layer |
+//! | [`finetune`] | and by the model itself, all of it, for a task |
 //! | [`score`] | how often is the head right, and how sure is that? |
 //!
 //! Gradients are written by hand over row-major slices, generic over f32 and f64: central differences judge the
@@ -23,6 +24,7 @@
 
 pub mod edge;
 pub mod experiment;
+pub mod finetune;
 pub mod optim;
 pub mod probe;
 pub mod score;

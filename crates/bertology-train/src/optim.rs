@@ -165,18 +165,31 @@ pub enum Schedule {
         /// All steps.
         total: u64,
     },
+    /// The same way up, then half a cosine down to 0 at `total`: transformers' `get_cosine_schedule_with_warmup`.
+    Cosine {
+        /// Steps on the way up.
+        warmup: u64,
+        /// All steps.
+        total: u64,
+    },
 }
 
 impl Schedule {
     /// The factor of a step; the first step is 0.
     #[must_use]
     pub fn factor(self, step: u64) -> f64 {
+        let left = |warmup: u64, total: u64| {
+            let left = total.saturating_sub(step) as f64;
+            left / total.saturating_sub(warmup).max(1) as f64
+        };
         match self {
             Self::Constant => 1.0,
-            Self::Linear { warmup, .. } if step < warmup => step as f64 / warmup as f64,
-            Self::Linear { warmup, total } => {
-                let left = total.saturating_sub(step) as f64;
-                left / total.saturating_sub(warmup).max(1) as f64
+            Self::Linear { warmup, .. } | Self::Cosine { warmup, .. } if step < warmup => {
+                step as f64 / warmup as f64
+            }
+            Self::Linear { warmup, total } => left(warmup, total),
+            Self::Cosine { warmup, total } => {
+                0.5 * (1.0 + (std::f64::consts::PI * (1.0 - left(warmup, total))).cos())
             }
         }
     }

@@ -38,6 +38,11 @@ pub trait Watch {
         let _ = outcome;
     }
 
+    /// A model in training has taken a step: its loss, and the learning rate of the step.
+    fn learnt(&mut self, loss: f64, rate: f64) {
+        let _ = (loss, rate);
+    }
+
     /// A program has been measured.
     fn snippet(&mut self, found: &SnippetMeasures<'_>) {
         let _ = found;
@@ -84,6 +89,8 @@ pub enum Purpose {
     Attention,
     /// Probes are trained; the unit is validations, of which there are usually fewer than the total.
     Training,
+    /// A model is trained; the unit is steps of the optimiser.
+    FineTuning,
 }
 
 /// A label and what the model took the example for.

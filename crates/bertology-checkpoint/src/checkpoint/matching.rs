@@ -19,6 +19,9 @@ pub(super) struct Matching {
     decoder: Vec<(Affine, usize)>,
     pub(super) report: Report,
     pub(super) problems: Vec<Error>,
+    /// A task head that the files lack, or have in another size, is to be begun anew; with `true` one that fits, too.
+    pub(super) begins: Option<bool>,
+    pub(super) begun: Vec<Parameter>,
 }
 
 impl Matching {
@@ -205,6 +208,20 @@ impl Matching {
             .by_parameter
             .get(&parameter)
             .and_then(|&at| set.tensors.get(at));
+        let fits = tensor.is_some_and(|t| t.shape() == names.stored_shape(parameter, shape));
+        let of_encoder = matches!(parameter, Parameter::Pooler(_)) && names.reads_base_pooler();
+        let anew = self.begins == Some(true) && !of_encoder;
+        if self.begins.is_some() && parameter.is_of_head() && (anew || !fits) {
+            if let (Some(tensor), Some(_)) = (tensor, self.by_parameter.remove(&parameter)) {
+                self.ignore(tensor, IgnoreReason::OtherTask);
+            }
+            self.begun.push(parameter);
+            self.report.begun.push(MissingTensor {
+                name: names.name_of(parameter),
+                shape: names.stored_shape(parameter, shape),
+            });
+            return;
+        }
         let Some(tensor) = tensor else {
             let missing = MissingTensor {
                 name: names.name_of(parameter),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Legacy, SequenceArgs};
 
 /// Where the texts are.
-#[derive(Debug, Clone, Args, Serialize)]
+#[derive(Debug, Clone, Default, Args, Serialize)]
 pub(crate) struct SourceArgs {
     /// GLUE task: cola, mnli, mnli-mm, mrpc, sst-2, sts-b, qqp, qnli, rte or wnli.
     #[arg(long, value_name = "TASK", alias = "task-name", help_heading = "Data")]
@@ -76,7 +76,7 @@ pub(crate) struct SourceArgs {
 }
 
 /// Which examples, and what the model is scored for on them.
-#[derive(Debug, Args, Serialize)]
+#[derive(Debug, Default, Args, Serialize)]
 pub(crate) struct DataArgs {
     #[command(flatten)]
     #[serde(flatten)]

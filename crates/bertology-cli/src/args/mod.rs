@@ -130,6 +130,9 @@ pub(crate) enum Command {
     /// What every layer knows of the structure of sentences: probes of spans, layer by layer.
     #[command(long_about = crate::commands::edge_probe::ABOUT)]
     EdgeProbe(Box<crate::commands::edge_probe::EdgeProbeArgs>),
+    /// Train a model for a task: GLUE, your own labels, masked or next words; also after pruning, with a teacher.
+    #[command(long_about = crate::commands::finetune::ABOUT)]
+    Finetune(Box<crate::commands::finetune::FinetuneArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.
@@ -169,7 +172,7 @@ that `bertology mask` would mask; with --mask or --heads they are given, and no 
 the score and the speed before and after.";
 
 /// Which model.
-#[derive(Debug, Args, Serialize)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct ModelArgs {
     /// A folder in Hugging Face layout, or a hub id such as textattack/bert-base-uncased-MRPC.
     #[arg(value_name = "MODEL")]

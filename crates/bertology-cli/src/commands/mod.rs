@@ -61,6 +61,7 @@ commands! {
     others {
         Command::Mask(args) => mask::run(*args, screen),
         Command::EdgeProbe(args) => edge_probe::run(*args, screen),
+        Command::Finetune(args) => finetune::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::EdgeData(args) => edge_data::run(&args, screen),
@@ -87,6 +88,7 @@ mod compare_edge;
 pub(crate) mod demo;
 pub(crate) mod edge_data;
 pub(crate) mod edge_probe;
+pub(crate) mod finetune;
 pub(crate) mod heads;
 pub(crate) mod inspect;
 pub(crate) mod mask;

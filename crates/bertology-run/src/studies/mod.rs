@@ -18,4 +18,5 @@ studies! {
     cluster,
     distance,
     edge,
+    finetune,
 }

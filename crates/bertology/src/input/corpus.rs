@@ -371,6 +371,16 @@ impl Corpus {
         }
     }
 
+    /// The same with other tokens hidden, those that `seed` draws; as it is where nothing is hidden at random.
+    #[must_use]
+    pub fn masked_anew(&self, seed: u64) -> Self {
+        let mut corpus = self.clone();
+        if let Scoring::Tokens { targets, .. } = &mut corpus.scoring {
+            targets.draw_anew(seed);
+        }
+        corpus
+    }
+
     /// Examples of each class by its id; empty for regression and for language models.
     #[must_use]
     pub fn label_counts(&self) -> &[u64] {

@@ -72,6 +72,17 @@ impl Targets {
         })
     }
 
+    /// Takes another seed for what is hidden.
+    pub(crate) fn draw_anew(&mut self, seed: u64) {
+        if let Self::Tokens {
+            hiding: Some((_, drawn)),
+            ..
+        } = self
+        {
+            *drawn = seed;
+        }
+    }
+
     /// The target of a piece; hides the tokens to be guessed. `example` is that of the piece, if it is one's,
     /// `path` its file, `document` its place there: it and the number of the window decide what is hidden.
     ///

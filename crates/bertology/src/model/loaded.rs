@@ -30,11 +30,12 @@
 //! # }
 //! ```
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use bertology_checkpoint::{Architecture, Checkpoint, OpenOptions};
+use bertology_checkpoint::{Architecture, Checkpoint, NewHead, OpenOptions};
 use bertology_hub::HubOptions;
 use bertology_model::{HeadId, Model, Sequence};
 use bertology_tokenizer::{Encoding, Tokenizer, TokenizerError};
@@ -88,6 +89,57 @@ impl LoadedModel {
                 .map(Arc::new)
                 .map_err(Arc::new),
         })
+    }
+
+    /// Opens a folder to train it for a task ([`Checkpoint::open_to_train`]); what the head lacks begins with values drawn
+    /// from `seed`.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::open`].
+    pub fn open_to_train(
+        folder: impl AsRef<Path>,
+        options: &OpenOptions,
+        head: &NewHead,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let checkpoint = Checkpoint::open_to_train(folder, options, head)?;
+        let mut draws = Draws::of([seed, 0x6865_6164]);
+        let mut normal = || draws.normal();
+        Ok(Self {
+            model: Model::from_checkpoint_to_train(&checkpoint, &mut normal)?,
+            checkpoint: Arc::new(checkpoint),
+            tokenizer: Tokenizer::from_folder(folder)
+                .map(Arc::new)
+                .map_err(Arc::new),
+        })
+    }
+
+    /// The same with other weights, those of a model trained from this one. [`LoadedModel::checkpoint`] stays what it was.
+    #[must_use]
+    pub fn with_model(&self, model: Model<f32>) -> Self {
+        Self {
+            model,
+            ..self.clone()
+        }
+    }
+
+    /// Writes the weights as they are now, with config and tokenizer, as a folder that others can load
+    /// ([`bertology_checkpoint::write_trained`]); gives the names of the files.
+    ///
+    /// # Errors
+    /// Heads removed in memory since the checkpoint was opened; whatever the system refuses.
+    pub fn save(&self, folder: &Path) -> Result<Vec<String>, Error> {
+        let mut values = BTreeMap::new();
+        self.model.each_parameter(|parameter, _, of| {
+            values.insert(parameter, of);
+        });
+        let value = |parameter| values.get(&parameter).copied();
+        Ok(bertology_checkpoint::write_trained(
+            &self.checkpoint,
+            value,
+            folder,
+        )?)
     }
 
     /// The checkpoint that the weights came from.
