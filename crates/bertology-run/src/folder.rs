@@ -17,7 +17,8 @@ use crate::error::FolderError;
 use crate::identity::Identity;
 use crate::lock::{self, Holder, Lock};
 use crate::registry::{
-    Kind, LOCK, MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, files, is_half_shard, known,
+    Kind, LOCK, MODEL, PART, RUN, STATE, STATE_PREDICTIONS, TEMPORARY, files, is_half_shard,
+    is_on_the_way, known, of_checkpoint,
 };
 use crate::state::{Saved, seal, sha256, unseal};
 use crate::table::{Row, table};
@@ -190,6 +191,7 @@ impl RunFolder {
         } else {
             Vec::new()
         };
+        self.clear_on_the_way(kept.as_deref())?;
         for entry in entries(&self.path)? {
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
                 continue;
@@ -206,6 +208,25 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Removes the models on a training's way that the record names.
+    fn clear_on_the_way(&self, kept: Option<&Path>) -> Result<(), FolderError> {
+        for name in self.recorded_as("/results/checkpoint/on_the_way", is_on_the_way) {
+            let folder = self.path.join(name);
+            if kept.is_some() && fs::canonicalize(&folder).ok().as_deref() == kept {
+                continue;
+            }
+            for entry in entries(&folder)? {
+                let path = entry.path();
+                if entry.file_name().to_str().is_some_and(of_checkpoint) {
+                    fs::remove_file(&path).map_err(FolderError::io("remove", &path))?;
+                }
+            }
+            remove_if_empty(&folder);
+            remove_if_empty(&self.path.join("checkpoints"));
+        }
+        Ok(())
+    }
+
     /// The files of the checkpoint that the run in this folder has written, as its record names them.
     fn checkpoint_files(&self) -> Vec<String> {
         self.recorded("/results/checkpoint/report/files")
@@ -213,13 +234,19 @@ impl RunFolder {
 
     /// Names of files that the record has at this place.
     fn recorded(&self, place: &str) -> Vec<String> {
+        // A name only: a damaged record must not lead elsewhere.
+        let inside = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
+        self.recorded_as(place, inside)
+    }
+
+    /// Those of the names that may be.
+    fn recorded_as(&self, place: &str, may_be: impl Fn(&str) -> bool) -> Vec<String> {
         let record = read_json(&self.path.join(RUN)).unwrap_or_default();
         let files = record.pointer(place);
         let files = files.and_then(Value::as_array).into_iter().flatten();
         let names = files.filter_map(Value::as_str);
-        // A name only: a damaged record must not lead elsewhere.
         names
-            .filter(|name| Path::new(name).file_name() == Some(OsStr::new(name)))
+            .filter(|name| may_be(name))
             .map(str::to_owned)
             .collect()
     }

@@ -102,6 +102,8 @@ enum Name {
     States,
     /// Those of a model's folder.
     Checkpoint,
+    /// Those of the models on a training's way.
+    OnTheWay,
 }
 
 /// A file that commands write.
@@ -126,6 +128,9 @@ impl File {
             Name::Is(name) => path == name,
             Name::Shard(ending) => shard(path) == Some(ending),
             Name::Checkpoint => of_checkpoint(path),
+            Name::OnTheWay => path
+                .rsplit_once('/')
+                .is_some_and(|(folder, name)| is_on_the_way(folder) && of_checkpoint(name)),
             Name::TableShard => path
                 .split_once('/')
                 .is_some_and(|(folder, name)| is_table(folder) && shard(name) == Some("parquet")),
@@ -214,15 +219,21 @@ pub(crate) const fn file(
 pub(crate) const fn checkpoint(commands: &'static [&'static str], means: &'static str) -> File {
     File {
         name: Name::Checkpoint,
-        written: "config.json, model.safetensors and others",
+        written: "config.json",
         kind: Kind::Checkpoint,
         means,
         commands,
     }
 }
 
+/// Whether this is the folder of a model on a training's way, `checkpoints/step-00012`.
+pub(crate) fn is_on_the_way(folder: &str) -> bool {
+    let number = folder.strip_prefix("checkpoints/step-");
+    number.is_some_and(|n| n.len() >= 5 && n.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// What a model's folder holds, as this program writes it.
-fn of_checkpoint(name: &str) -> bool {
+pub(crate) fn of_checkpoint(name: &str) -> bool {
     const NAMES: [&str; 6] = [
         "config.json",
         "model.safetensors",
@@ -239,8 +250,8 @@ fn of_checkpoint(name: &str) -> bool {
 /// Files of the checkpoints that a training leaves on its way.
 pub(crate) const fn on_the_way(commands: &'static [&'static str], means: &'static str) -> File {
     File {
-        name: Name::Is("checkpoints"),
-        written: "checkpoints/step-NNNNNN/",
+        name: Name::OnTheWay,
+        written: "checkpoints/step-NNNNN/",
         kind: Kind::Checkpoint,
         means,
         commands,

@@ -249,7 +249,9 @@ impl Place {
         }
         for glue in ["GLUE/MRPC", "glue/MRPC"] {
             fs::create_dir_all(at(glue)).unwrap();
-            fs::write(at(glue).join("dev.tsv"), &mrpc).unwrap();
+            for split in ["train", "dev"] {
+                fs::write(at(glue).join(format!("{split}.tsv")), &mrpc).unwrap();
+            }
         }
         fs::write(at("reviews.csv"), reviews).unwrap();
         fs::write(at("x.jsonl"), objects).unwrap();
@@ -318,6 +320,7 @@ impl Place {
             }
         }
         place.run("bertology patterns MODEL --text lines.txt --output patterns-run");
+        place.run("bertology prune MODEL --heads 0.1 --quiet --output smaller");
         place
     }
 

@@ -18,6 +18,7 @@ mod edge_data;
 mod edge_options;
 mod edge_probe;
 mod extract;
+mod finetune;
 mod harness;
 mod hostile;
 mod hub;

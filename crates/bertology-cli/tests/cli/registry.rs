@@ -109,6 +109,21 @@ const RUNS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "finetune",
+        &[
+            "A/tiny-bert",
+            "--task",
+            "cola",
+            "--data",
+            "A/grammar/CoLA",
+            "--limit",
+            "9",
+            "--max-steps",
+            "1",
+            "--checkpoints",
+        ],
+    ),
+    (
         "edge-probe",
         &[
             "A/tiny-bert",
@@ -197,6 +212,7 @@ fn all_files_are_registered_and_removed() {
         "shard-NNNNN.half",
         "part.json",
         "chunks.jsonl",
+        "training.state",
     ];
     let elsewhere = ["shard-NNNNN.parquet"];
     for file in registered() {

@@ -41,6 +41,7 @@ pages! {
     distance,
     cat,
     edge,
+    finetune,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

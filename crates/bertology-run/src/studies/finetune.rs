@@ -11,7 +11,7 @@ pub const TRAINING: &str = "training.state";
 pub(crate) const FILES: &[File] = &[
     checkpoint(
         &["finetune"],
-        "the trained model: the folder is one that transformers loads",
+        "the trained model, with `model.safetensors` and the tokenizer's files beside it: transformers loads the folder",
     ),
     on_the_way(
         &["finetune"],
@@ -78,6 +78,8 @@ document! {
         folder: String,
         /// Its files.
         files: Vec<String>,
+        /// Folders of models on the way, relative to it.
+        on_the_way: Vec<String>,
         /// Numbers in it.
         parameters: u64,
     }

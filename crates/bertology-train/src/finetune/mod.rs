@@ -583,7 +583,7 @@ impl<'a> Training<'a> {
 }
 
 fn checkpoint_path(place: &Path, step: u64) -> PathBuf {
-    place.join(CHECKPOINTS).join(format!("step-{step:06}"))
+    place.join(CHECKPOINTS).join(format!("step-{step:05}"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::show::Screen;
 /// More labels than any classifier of texts has; so many are a column of something else.
 const MOST_LABELS: usize = 10_000;
 
-/// The head to be trained. Where the model has one for as many classes it stays, with its names.
+/// The head to be trained. Where the model has one that knows the classes of the data it stays, with its names.
 pub(super) fn wanted(
     args: &FinetuneArgs,
     located: &Located,
@@ -44,22 +44,35 @@ pub(super) fn wanted(
         }
         _ => return Ok((open_as, NewHead::default().anew(args.new_head))),
     };
-    let keeps = !args.new_head && has_head(args, located, open_as, new.labels.len());
+    let keeps = !args.new_head && has_head(args, located, open_as, &new.labels);
     let labels = if keeps { Vec::new() } else { new.labels };
     let head = NewHead::new(labels, new.problem, task);
     Ok((open_as, head.anew(args.new_head)))
 }
 
-/// Whether the model as it is has a head of this kind for so many classes.
-fn has_head(args: &FinetuneArgs, located: &Located, open_as: OpenAs, classes: usize) -> bool {
+/// Whether the model as it is has a head of this kind for these classes: it names all of them, or it has as many and no
+/// names of its own. GLUE's classes have several names, so that their number tells.
+fn has_head(args: &FinetuneArgs, located: &Located, open_as: OpenAs, classes: &[String]) -> bool {
     let declared = options(&args.model, OpenAs::Declared);
     let Ok(checkpoint) = Checkpoint::open(&located.folder, &declared) else {
         return false;
     };
-    match (&checkpoint.architecture().head, open_as) {
+    let architecture = checkpoint.architecture();
+    let names = &architecture.labels;
+    let named = |class: &String| {
+        let known = |name: &String| name.to_lowercase() == class.to_lowercase();
+        names.iter().any(known)
+    };
+    let generic = || {
+        let made_up = |(id, name): (usize, &String)| *name == format!("LABEL_{id}");
+        names.iter().enumerate().all(made_up)
+    };
+    match (&architecture.head, open_as) {
         (TaskHead::SequenceClassification { num_labels, .. }, OpenAs::SequenceClassification)
         | (TaskHead::TokenClassification { num_labels }, OpenAs::TokenClassification) => {
-            *num_labels == classes
+            let as_many = *num_labels == classes.len();
+            let fits = args.source.task.is_some() || classes.len() == 1 || generic();
+            (as_many && fits) || (classes.len() > 1 && classes.iter().all(named))
         }
         (TaskHead::QuestionAnswering, OpenAs::QuestionAnswering) => true,
         _ => false,

@@ -5,6 +5,7 @@ mod head;
 
 use std::path::Path;
 
+use bertology::masking::Metric;
 use bertology::{Corpus, OpenAs, Task};
 use bertology_run::results::{self, finite};
 use bertology_run::studies::finetune::{
@@ -45,9 +46,9 @@ pub(crate) fn run(mut args: FinetuneArgs, screen: &Screen) -> Result<Done, Failu
     if args.source.task.is_some() {
         args.source.split.get_or_insert_with(|| "train".into());
     }
+    refuse_own(&place, Path::new(args.model.name()?))?;
     command::check_output(&args.output, args.resume.resume)?;
     let located = session::locate(&args.model, screen)?;
-    refuse_own(&place, &located.folder)?;
     let (open_as, new) = head::wanted(&args, &located, screen)?;
     let opened = Opened::to_train(&args.model, located, open_as, &new, args.seed, screen)?;
     let input = Input::open(&args, &opened, screen)?;
@@ -62,9 +63,12 @@ pub(crate) fn run(mut args: FinetuneArgs, screen: &Screen) -> Result<Done, Failu
         return Ok(document.into());
     }
     if let Earlier::Nothing = earlier {
-        refuse_checkpoints(folder)?;
         // The training is the state; this says whose it is.
         folder.begin(&run.identity, json!({}), run.model_folder())?;
+        if let Err(wrong) = refuse_checkpoints(folder) {
+            folder.clear(run.model_folder())?;
+            return Err(wrong);
+        }
     }
     let graceful = Graceful::begin();
     screen.say(&input.headline(&opened));
@@ -196,6 +200,9 @@ impl Input {
             return Err(Failure::input(format!(
                 "{option} needs scores on the way, but there are no data to score; give --dev FILE"
             )));
+        }
+        if let Some(dev) = &dev {
+            Metric::of(dev, args.metric.as_deref()).map_err(|e| failure(&e))?;
         }
         let teacher = match &args.distill {
             Some(name) => Some(teacher(args, name, &train_args, &train, screen)?),
@@ -432,6 +439,12 @@ fn outcome(
         checkpoint: WrittenModel {
             folder: folder.path().display().to_string(),
             files,
+            on_the_way: trained
+                .checkpoints
+                .iter()
+                .filter_map(|(_, path)| path.strip_prefix(folder.path()).ok())
+                .map(|path| path.display().to_string())
+                .collect(),
             parameters: trained.model.model().parameters() as u64,
         },
     }
