@@ -189,22 +189,43 @@ fn leaves(syntax: &Syntax) -> (Vec<u32>, Vec<&'static str>) {
     (nodes, kinds)
 }
 
+/// A line, and where its characters begin if any has several bytes.
+struct Line<'a> {
+    text: &'a str,
+    chars: Option<Vec<usize>>,
+}
+
+impl<'a> Line<'a> {
+    fn new(text: &'a str) -> Self {
+        let starts = || text.char_indices().map(|(at, _)| at).collect();
+        Self {
+            chars: (!text.is_ascii()).then(starts),
+            text,
+        }
+    }
+
+    /// Characters from one on to before another; both may be behind the end.
+    fn slice(&self, from: usize, end: usize) -> &'a str {
+        let place = |column: usize| match &self.chars {
+            None => column.min(self.text.len()),
+            Some(starts) => starts.get(column).copied().unwrap_or(self.text.len()),
+        };
+        self.text.get(place(from)..place(end)).unwrap_or_default()
+    }
+}
+
 /// Slices of lines, with columns in bytes taken for columns in characters.
 fn texts(syntax: &Syntax, text: &str, leaves: &[u32]) -> Vec<String> {
-    let lines: Vec<&str> = text.split('\n').collect();
+    let lines: Vec<Line<'_>> = text.split('\n').map(Line::new).collect();
     let mut starts = Vec::with_capacity(lines.len());
     let mut start = 0;
     for line in &lines {
         starts.push(start);
-        start += line.len() + 1;
+        start += line.text.len() + 1;
     }
     let place = |byte: usize| {
         let line = starts.partition_point(|start| *start <= byte) - 1;
         (line, byte - starts[line])
-    };
-    let slice = |line: usize, from: usize, end: usize| {
-        let chars = lines[line].chars().skip(from);
-        chars.take(end.saturating_sub(from)).collect::<String>()
     };
     let of = |leaf: &u32| {
         let Some(node) = syntax.nodes().get(*leaf as usize) else {
@@ -212,11 +233,14 @@ fn texts(syntax: &Syntax, text: &str, leaves: &[u32]) -> Vec<String> {
         };
         let ((first, from), (last, end)) = (place(node.start as usize), place(node.end as usize));
         if first == last {
-            return slice(first, from, end);
+            return lines[first].slice(from, end).to_owned();
         }
-        let mut all = slice(first, from, usize::MAX);
-        lines[first + 1..last].iter().for_each(|line| all += line);
-        all + &slice(last, 0, end)
+        let between = lines[first + 1..last].iter().map(|line| line.text);
+        [lines[first].slice(from, usize::MAX)]
+            .into_iter()
+            .chain(between)
+            .chain([lines[last].slice(0, end)])
+            .collect()
     };
     leaves.iter().map(of).collect()
 }

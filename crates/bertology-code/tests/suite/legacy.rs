@@ -128,3 +128,20 @@ fn the_model_reads_the_list_of_tokens() {
     let empty = leaves("python", "", &["x"]);
     assert!(empty.search(&[Some("x")], None).leaves == [None]);
 }
+
+/// A megabyte in one line, with a character of two bytes, and 10,000 levels: neither takes long nor too deep a stack.
+#[test]
+fn large_and_deep_code_is_searched() {
+    let long = format!("x = \"é\" + {}1\n", "a + ".repeat(200_000));
+    let long = Code::new(language("python"), long).with_tokens(vec!["a".to_owned()]);
+    let begun = std::time::Instant::now();
+    let leaves = LegacyLeaves::new(long, 1 << 20).unwrap();
+    assert!(leaves.texts().len() > 400_000);
+    assert_eq!(leaves.search(&[Some("+"), Some("é")], None).leaves.len(), 2);
+    assert!(begun.elapsed().as_secs() < 60);
+    let deep = format!("x = {}1{}\n", "(".repeat(10_000), ")".repeat(10_000));
+    let deep = Code::new(language("python"), deep).with_tokens(vec!["x".to_owned()]);
+    let leaves = LegacyLeaves::new(deep, 1 << 20).unwrap();
+    assert_eq!(leaves.texts().len(), 20_003);
+    assert_eq!(leaves.distances(&[0, 1]).unwrap().values()[1], 1);
+}

@@ -226,7 +226,7 @@ fn attention_between_leaves_is_the_references() {
                     .sum();
                 let expected = weighted.at(&[function, layer, MEAN]);
                 assert!(
-                    (sum / expected - 1.0).abs() < 1e-5,
+                    (sum / expected - 1.0).abs() < 1e-6,
                     "{function} {layer}: {sum} {expected}"
                 );
                 if function == shown {
