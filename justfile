@@ -52,6 +52,8 @@ golden:
     .venv/bin/python tools/golden/make_extract_golden.py --check
     .venv/bin/python tools/golden/make_attention_golden.py --check
     .venv/bin/python tools/golden/make_cat_golden.py --check
+    .venv/bin/python tools/golden/make_cat_legacy_golden.py --check
+    .venv/bin/python tools/golden/make_cat_values.py --check
     .venv/bin/python -m unittest discover -s tools/golden -p 'test_*.py'
     .venv/bin/python tools/golden/make_tokenizer_golden.py --check
     .venv/bin/python tools/golden/make_sentencepiece_golden.py --check

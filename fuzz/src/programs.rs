@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::sync::LazyLock;
 
 use bertology_code::{
-    Code, Docstrings, Faulty, Functions, Graph, GraphKind, InputMode, LANGUAGES, Reading, Shape,
-    Snippet, Strings, Syntax, Tail, Wrapping,
+    Code, Docstrings, Faulty, Functions, Graph, GraphKind, InputMode, LANGUAGES, LegacyLeaves,
+    Reading, Shape, Snippet, Strings, Syntax, Tail, Wrapping,
 };
 
 use crate::memory::bounded;
@@ -47,6 +47,16 @@ fn read(bytes: &[u8]) {
     }
     let tokens = text.split('\n').map(str::to_owned).collect();
     let code = Code::new(language, text).with_tokens(tokens);
+    if let Ok(legacy) = LegacyLeaves::new(code.clone(), 1 << 20) {
+        let words: Vec<Option<&str>> = text.split_whitespace().take(64).map(Some).collect();
+        let found = legacy.search(&words, None);
+        assert_eq!(found.leaves.len(), words.len());
+        let mut own: Vec<usize> = found.leaves.into_iter().flatten().collect();
+        assert!(own.is_sorted());
+        own.dedup();
+        assert!(found.kinds.len() >= own.len());
+        let _ = legacy.distances(&own);
+    }
     let Ok(snippet) = Snippet::new(code, &reading) else {
         return;
     };

@@ -45,7 +45,7 @@ PACKAGES = ("tree-sitter", *(f"tree-sitter-{name}" for name in reference.GRAMMAR
 class Model:
     def __init__(self):
         self.tokenizer = AutoTokenizer.from_pretrained(MODEL)
-        self.model = AutoModel.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="eager").eval()
+        self.model = AutoModel.from_pretrained(MODEL, dtype=torch.float64, attn_implementation="eager").eval()
         self.model.requires_grad_(False)
 
     def pieces(self, text):

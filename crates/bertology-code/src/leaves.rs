@@ -108,7 +108,7 @@ pub fn leaves(syntax: &Syntax, text: &str, strings: Strings, docstrings: Docstri
 }
 
 /// Whether a literal has nothing in it but text.
-fn is_plain(syntax: &Syntax, string: u32) -> bool {
+pub(crate) fn is_plain(syntax: &Syntax, string: u32) -> bool {
     let last = syntax
         .nodes()
         .get(string as usize)

@@ -37,6 +37,7 @@
 //! | `model_text` | what does a model read, and where are the tokens in it? |
 //! | `graph`, `distance` | what is joined to what, and how far is it? |
 //! | `baseline` | which trees know nothing of the program? |
+//! | `legacy` | what did the released code take for leaves, and for their tokens? |
 //! | `functions`, `sample` | which functions does a file or folder hold, and which are taken? |
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -67,6 +68,7 @@ mod functions;
 mod graph;
 mod language;
 mod leaves;
+mod legacy;
 mod model_text;
 mod sample;
 mod snippet;
@@ -82,6 +84,7 @@ pub use functions::{
 pub use graph::{Graph, GraphKind};
 pub use language::{LANGUAGES, Language, LegacyStrings, Wrapper};
 pub use leaves::{Docstrings, Leaf, Strings, leaves};
+pub use legacy::{LegacyLeaves, LegacySearch};
 pub use sample::sample;
 pub use snippet::{Faulty, InputMode, Reading, Snippet, Tail};
 pub use syntax::{DEFAULT_MAX_BYTES, Function, Node, Syntax, Wrapping};

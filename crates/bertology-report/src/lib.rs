@@ -13,9 +13,10 @@
 //! | [`join`] | all that several runs say of each head of one model |
 //! | [`CodeTree`] | the tree of a program, as a figure alone |
 //! | [`compare()`] | two runs of one command, head by head |
+//! | [`compare_cat()`] | runs of the CAT-score of several models |
 //! | [`compare_edge()`] | two runs of edge probing, task by task and layer by layer |
 //!
-//! The last four read run folders ([`bertology_run::Run`]) and give a [`Document`]: text, tables and figures that are whole
+//! The last five read run folders ([`bertology_run::Run`]) and give a [`Document`]: text, tables and figures that are whole
 //! without a script, and each figure as an SVG file of its own.
 
 pub mod number;
@@ -23,6 +24,7 @@ pub mod page;
 pub mod viewer;
 
 mod compare;
+mod compare_cat;
 mod compare_edge;
 mod csv;
 mod document;
@@ -34,6 +36,7 @@ mod quantities;
 mod report;
 
 pub use compare::{Comparison, Shift, compare};
+pub use compare_cat::{CatComparison, Downstream, compare_cat};
 pub use compare_edge::{
     CAUSAL, EdgeComparison, EdgeDecisions, EdgePair, EdgeShift, EdgeStatistic, Redraw, compare_edge,
 };

@@ -26,6 +26,8 @@ mod studies {
     mod inside;
     mod language;
     mod language_inputs;
+    #[cfg(feature = "code")]
+    mod legacy_cat;
     mod masking;
     mod parts;
     mod passes;

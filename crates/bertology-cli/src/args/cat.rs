@@ -144,7 +144,8 @@ pub(crate) struct CatOwn {
     /// Make every row's attention to leaves sum to one.
     #[arg(long, help_heading = "Attention")]
     pub(crate) renormalise: bool,
-    /// Score also the leaves of frequent kinds alone: `shared`, `static`, `none`, or a file with a kind a line.
+    /// Score also the leaves of frequent kinds alone: `shared`, `static`, `own` (those of this model, chosen on functions that are not
+    /// scored), `none`, or a file with a kind a line.
     #[arg(
         long,
         value_name = "WHICH",
@@ -152,6 +153,12 @@ pub(crate) struct CatOwn {
         help_heading = "Score"
     )]
     pub(crate) frequent: FrequentArg,
+    /// Of the functions, the share on which kinds are chosen with --frequent own [default: 1/5].
+    #[arg(long, value_name = "A/B", help_heading = "Score")]
+    pub(crate) held_out: Option<FractionArg>,
+    /// Score as the paper's released code does, too, for comparison with figures that were recorded with it; functions need `code_tokens`.
+    #[arg(long, help_heading = "Score")]
+    pub(crate) legacy: bool,
     /// Encoders of the same architecture with first values, as a control.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Controls")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100))]
@@ -220,6 +227,8 @@ pub(crate) enum FrequentArg {
     Shared,
     /// Of the released code.
     Static,
+    /// Of the model itself, on functions that are not scored.
+    Own,
     /// Of a file.
     File(PathBuf),
 }
@@ -232,6 +241,7 @@ impl FromStr for FrequentArg {
             "none" => Self::None,
             "shared" => Self::Shared,
             "static" => Self::Static,
+            "own" => Self::Own,
             file => Self::File(file.into()),
         })
     }

@@ -41,6 +41,9 @@ pub(crate) struct CompareArgs {
     /// The folder of another run of the same command.
     #[arg(value_name = "RUN_B")]
     pub(crate) second: PathBuf,
+    /// Further runs: of cat, which puts several models beside each other.
+    #[arg(value_name = "RUN")]
+    pub(crate) more: Vec<PathBuf>,
     /// Write a page with the differences of every head.
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,

@@ -1,11 +1,12 @@
-//! `bertology compare`: two runs of one command, head by head; of edge probing task by task.
+//! `bertology compare`: two runs of one command, head by head; of edge probing task by task; of the CAT-score any number.
 
 use std::fmt::Write;
 
 use bertology_report::{Comparison, Shift};
+use bertology_run::Run;
 use serde_json::{Value, json};
 
-use super::{Done, compare_edge};
+use super::{Done, compare_cat, compare_edge};
 use crate::args::CompareArgs;
 use crate::failure::Failure;
 use crate::pages;
@@ -21,7 +22,18 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
         pages::check("--output", path, args.overwrite)?;
     }
     let (first, second) = (pages::open(&args.first)?, pages::open(&args.second)?);
-    let (said, document, json) = if first.command() == compare_edge::COMMAND {
+    let more: Result<Vec<Run>, Failure> = args.more.iter().map(|path| pages::open(path)).collect();
+    let more = more?;
+    if !more.is_empty() && first.command() != compare_cat::COMMAND {
+        return Err(Failure::input(format!(
+            "runs of {} are compared two by two; more than two can be of cat",
+            first.command()
+        )));
+    }
+    let (said, document, json) = if first.command() == compare_cat::COMMAND {
+        let runs: Vec<&Run> = [&first, &second].into_iter().chain(&more).collect();
+        compare_cat::compare(&runs)?
+    } else if first.command() == compare_edge::COMMAND {
         let found = compare_edge::compare(&first, &second)?;
         let said = compare_edge::text(&found);
         (said, found.document(), compare_edge::json(&found))
@@ -32,6 +44,7 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
     };
     pages::unchanged(&first)?;
     pages::unchanged(&second)?;
+    more.iter().try_for_each(pages::unchanged)?;
     screen.say(&said);
     if let Some(path) = &args.output {
         pages::write_page(path, &document)?;
@@ -45,7 +58,7 @@ pub(crate) fn run(args: &CompareArgs, screen: &Screen) -> Result<Done, Failure> 
     Ok(json.into())
 }
 
-fn text(found: &Comparison) -> String {
+pub(super) fn text(found: &Comparison) -> String {
     let [a, b] = &found.runs;
     let mut text = format!("A: {}\nB: {}", escaped(a), escaped(b));
     for (name, before, after) in &found.overall {
@@ -136,7 +149,7 @@ fn missing(shift: &Shift) -> String {
     text
 }
 
-fn json(found: &Comparison) -> Value {
+pub(super) fn json(found: &Comparison) -> Value {
     let finite = |value: f64| value.is_finite().then_some(value);
     let overall = found.overall.iter().map(|(name, before, after)| {
         json!({ "name": name, "first": before, "second": after, "difference": after - before })

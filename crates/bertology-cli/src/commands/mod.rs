@@ -84,6 +84,7 @@ pub(crate) mod attention_probe;
 #[cfg(feature = "code")]
 pub(crate) mod cat_tree;
 pub(crate) mod compare;
+mod compare_cat;
 mod compare_edge;
 pub(crate) mod demo;
 pub(crate) mod edge_data;

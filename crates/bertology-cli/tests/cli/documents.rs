@@ -319,6 +319,17 @@ impl Place {
                 place.run(&format!("bertology {command} MODEL {one} {data} {run}"));
             }
         }
+        for run in [
+            "pretrained",
+            "finetuned",
+            "codebert",
+            "graphcodebert",
+            "unixcoder",
+        ] {
+            place.run(&format!(
+                "bertology cat MODEL --code functions.jsonl --resamples 9 --permutations 9 --output {run}-cat"
+            ));
+        }
         place.run("bertology patterns MODEL --text lines.txt --output patterns-run");
         place.run("bertology prune MODEL --heads 0.1 --quiet --output smaller");
         place

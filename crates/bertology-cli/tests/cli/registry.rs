@@ -55,6 +55,7 @@ const RUNS: &[(&str, &[&str])] = &[
             "A/tiny-bert",
             "--code",
             "T/functions.jsonl",
+            "--legacy",
             "--permutations",
             "9",
             "--resamples",

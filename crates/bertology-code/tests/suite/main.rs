@@ -7,6 +7,7 @@ mod files;
 mod hostile;
 mod languages;
 mod leaves;
+mod legacy;
 mod properties;
 mod texts;
 

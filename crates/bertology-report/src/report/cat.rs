@@ -1,7 +1,7 @@
 //! `bertology cat`.
 
 use bertology_run::studies::cat::{
-    CatCurveRow, CatKindRow, CatLayerRow, CatResults, EXAMPLE, PARTIAL, SCORES,
+    CatCurveRow, CatKindRow, CatLayerRow, CatLegacyRow, CatResults, EXAMPLE, PARTIAL, SCORES,
 };
 use bertology_run::table::Row as _;
 use bertology_run::{HeadColumn, Run, RunError};
@@ -51,6 +51,9 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     }
     if let Some(curve) = parts.run.rows::<CatCurveRow>()? {
         self::curve(parts, &curve.all);
+    }
+    if let Some(legacy) = parts.run.rows::<CatLegacyRow>()? {
+        self::legacy(parts, &legacy.all);
     }
     example(parts)?;
     parts.add("Input", vec![Block::Table(input(&found))]);
@@ -342,6 +345,53 @@ fn curve(parts: &mut Parts<'_>, rows: &[CatCurveRow]) {
     parts.add("Thresholds", vec![Block::Figures(vec![figure])]);
 }
 
+/// What the paper's released code gives.
+fn legacy(parts: &mut Parts<'_>, rows: &[CatLegacyRow]) {
+    let all = rows.iter().filter(|row| row.leaves == "all");
+    let row = |row: &CatLegacyRow| {
+        let of = |leaves: &str| {
+            let same = |other: &&CatLegacyRow| {
+                (other.layer, &*other.language, &*other.leaves) == (row.layer, &*row.language, leaves)
+            };
+            rows.iter().find(same)
+        };
+        let score = |leaves: &str| {
+            let cat = of(leaves).and_then(|row| row.cat);
+            Cell::number(cat, |value| format!("{value:.3}")).with_share(cat)
+        };
+        Row {
+            cells: vec![
+                Cell::text(&row.language),
+                Cell::whole(row.layer),
+                score("all"),
+                score("static"),
+                score("top"),
+                Cell::text(of("top").map_or("", |row| &row.kinds)),
+            ],
+            head: None,
+        }
+    };
+    let columns = vec![
+        Column::text("language"),
+        Column::number("layer"),
+        Column::number("all leaves"),
+        Column::number("its list of kinds"),
+        Column::number("the layer's own kinds"),
+        Column::text("these are"),
+    ];
+    let table = Table {
+        id: "cat-legacy".into(),
+        title: "As the released code scores".into(),
+        caption: "For comparison with figures that were recorded with it, and for nothing else: tokens are looked for by their \
+                  text and often found in a leaf that is not theirs, and every layer has kinds of its own."
+            .into(),
+        columns,
+        rows: all.map(row).collect(),
+        ..Table::default()
+    };
+    parts.add("The released code", vec![Block::Table(table)]);
+}
+
 /// The function that is shown.
 #[derive(Debug, Deserialize)]
 struct Example {
@@ -414,6 +464,7 @@ fn input(found: &CatResults) -> Table {
         ("left out: too long", counts.too_long),
         ("left out: not parsed", counts.not_parsed),
         ("left out: empty", counts.empty),
+        ("held out to choose kinds on", found.held_out.unwrap_or_default()),
         ("tokens in no leaf", alignment.in_no_leaf),
         ("tokens in several leaves", alignment.in_several),
         ("leaves that share a token", alignment.sharing),

@@ -44,6 +44,12 @@ pub(crate) const FILES: &[File] = &[
         "every measure of every function and layer",
     ),
     file(
+        CatLegacyRow::FILE,
+        rows::<CatLegacyRow>(""),
+        &["cat"],
+        "the score of every layer as the paper's released code computes it, if it was asked for",
+    ),
+    file(
         SCORES,
         per_head("<f8"),
         &["cat"],
@@ -138,6 +144,28 @@ row! {
         cat: Option<f64>,
     }
 
+    /// A layer's score by the paper's released code.
+    struct CatLegacyRow in "cat_legacy.csv" {
+        /// Of the functions.
+        language: String,
+        /// Layer, from 0.
+        layer: usize,
+        /// Which leaves: `all`, `static` for the code's list of kinds, `top` for the layer's own.
+        leaves: String,
+        /// Functions with a score.
+        functions: u64,
+        /// Functions without one.
+        skipped: u64,
+        /// Mean over functions.
+        cat: Option<f64>,
+        /// Of the mean.
+        standard_error: Option<f64>,
+        /// Share of the tokens that were given to a leaf.
+        tokens_found: Option<f64>,
+        /// Of `top`: the kinds, with a space between them.
+        kinds: String,
+    }
+
     /// A function in a layer. Measures stand behind, by name.
     struct CatSnippetRow in "cat_snippets.csv" {
         /// Of the function, from 0.
@@ -182,6 +210,8 @@ document! {
         layers: Vec<CatLayer>,
         /// Kinds of leaves whose score is `frequent`, if any were asked for.
         frequent: Option<Vec<String>>,
+        /// Functions on which those kinds were chosen, and which are not scored.
+        held_out: Option<u64>,
         /// Encoders with first values beside the model.
         random_encoders: u64,
         /// A downstream score that was given, by name.

@@ -224,10 +224,7 @@ impl CodePassages {
     }
 
     /// A snippet as the model reads it, with the leaves that have tokens.
-    ///
-    /// # Errors
-    /// A text that cannot be encoded or is too long where that is an error, distances that cannot be had.
-    pub fn align(&self, snippet: &Snippet) -> Result<Fate<AlignedSnippet>, Error> {
+    fn align(&self, snippet: &Snippet) -> Result<Fate<AlignedSnippet>, Error> {
         let text = snippet.model_text();
         let encoding = match self.encode(text)? {
             Fate::Studied(encoding) => encoding,
@@ -274,6 +271,56 @@ impl CodePassages {
             leaves: kept,
             visible,
             counts,
+        }))
+    }
+
+    /// A program as a sequence.
+    ///
+    /// # Errors
+    /// A text that cannot be encoded or is too long where that is an error, a program without tokens where these are read,
+    /// distances that cannot be had.
+    pub fn read(&self, code: Code) -> Result<Fate<ReadCode>, Error> {
+        let (index, line, language) = (code.index, code.line, code.language.name);
+        let (path, name) = (code.path.clone(), code.name.clone());
+        let snippet = match Snippet::new(code, &self.options.reading) {
+            Ok(snippet) => snippet,
+            Err(Refusal::Empty) => return Ok(Fate::LeftOut(LeftOut::Empty)),
+            Err(Refusal::Faulty { .. }) => return Ok(Fate::LeftOut(LeftOut::WithErrors)),
+            Err(Refusal::TooLarge { .. } | Refusal::NotParsed { .. }) => {
+                return Ok(Fate::LeftOut(LeftOut::NotParsed));
+            }
+            Err(refusal) => {
+                return Err(bertology_code::CodeError::Refused {
+                    path: path.to_path_buf(),
+                    line,
+                    refusal,
+                }
+                .into());
+            }
+        };
+        let aligned = match self.align(&snippet)? {
+            Fate::Studied(aligned) => aligned,
+            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
+        };
+        let leaves = aligned.leaves.len();
+        if leaves < self.options.min_leaves.max(1) {
+            return Ok(Fate::LeftOut(LeftOut::TooFewLeaves { leaves }));
+        }
+        let item = SnippetItem {
+            line,
+            name: name.unwrap_or_default(),
+            language: language.to_owned(),
+            ..self.item(index, &snippet, &aligned)?
+        };
+        let passage = Passage {
+            target: None,
+            item,
+            sequence: LoadedModel::sequence(aligned.encoding),
+        };
+        Ok(Fate::Studied(ReadCode {
+            passage,
+            snippet,
+            leaves: aligned.leaves,
         }))
     }
 
@@ -325,19 +372,27 @@ impl CodePassages {
     }
 }
 
-/// A snippet with the tokens of its leaves.
+/// A program as a sequence, and what was read of it.
 #[derive(Debug, Clone)]
-pub struct AlignedSnippet {
-    /// The tokens.
-    pub encoding: Encoding,
-    /// Of every leaf that has any.
-    pub tokens: LeafTokens,
-    /// Numbers of those leaves in the snippet.
+pub struct ReadCode {
+    /// The sequence.
+    pub passage: Passage<SnippetItem>,
+    /// Tree and text.
+    pub snippet: Snippet,
+    /// Numbers there of the leaves that take part.
     pub leaves: Vec<usize>,
+}
+
+/// A snippet with the tokens of its leaves.
+struct AlignedSnippet {
+    encoding: Encoding,
+    /// Of every leaf that has any.
+    tokens: LeafTokens,
+    /// Numbers of those leaves in the snippet.
+    leaves: Vec<usize>,
     /// Numbers of the leaves that the model reads, with tokens or without.
-    pub visible: Vec<usize>,
-    /// What became of tokens and leaves.
-    pub counts: AlignmentCounts,
+    visible: Vec<usize>,
+    counts: AlignmentCounts,
 }
 
 fn values(distances: Distances) -> Vec<u16> {
@@ -461,43 +516,10 @@ impl Supply for CodePassages {
     }
 
     fn prepare(&self, code: Code) -> Result<Fate<Vec<Passage<SnippetItem>>>, Error> {
-        let (index, line, language) = (code.index, code.line, code.language.name);
-        let (path, name) = (code.path.clone(), code.name.clone());
-        let snippet = match Snippet::new(code, &self.options.reading) {
-            Ok(snippet) => snippet,
-            Err(Refusal::Empty) => return Ok(Fate::LeftOut(LeftOut::Empty)),
-            Err(Refusal::Faulty { .. }) => return Ok(Fate::LeftOut(LeftOut::WithErrors)),
-            Err(Refusal::TooLarge { .. } | Refusal::NotParsed { .. }) => {
-                return Ok(Fate::LeftOut(LeftOut::NotParsed));
-            }
-            Err(refusal) => {
-                return Err(bertology_code::CodeError::Refused {
-                    path: path.to_path_buf(),
-                    line,
-                    refusal,
-                }
-                .into());
-            }
-        };
-        let aligned = match self.align(&snippet)? {
-            Fate::Studied(aligned) => aligned,
-            Fate::LeftOut(why) => return Ok(Fate::LeftOut(why)),
-        };
-        let leaves = aligned.leaves.len();
-        if leaves < self.options.min_leaves.max(1) {
-            return Ok(Fate::LeftOut(LeftOut::TooFewLeaves { leaves }));
-        }
-        let item = SnippetItem {
-            line,
-            name: name.unwrap_or_default(),
-            language: language.to_owned(),
-            ..self.item(index, &snippet, &aligned)?
-        };
-        Ok(Fate::one(Passage {
-            target: None,
-            item,
-            sequence: LoadedModel::sequence(aligned.encoding),
-        }))
+        Ok(match self.read(code)? {
+            Fate::Studied(read) => Fate::one(read.passage),
+            Fate::LeftOut(why) => Fate::LeftOut(why),
+        })
     }
 }
 

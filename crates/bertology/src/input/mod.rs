@@ -12,6 +12,7 @@
 //! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`align`] | which tokens are pieces of which word, leaf or span? |
 //! | `code` | and of the leaves of programs? (feature `code`) |
+//! | `legacy` | and of these as the released code of CAT-probing reads them? (feature `code`) |
 //! | [`snippet`] | what is known of a program, and what is attention between its leaves? |
 //! | [`spans`] | and of labelled spans, as probes read them? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
@@ -26,6 +27,8 @@ pub mod align;
 pub mod code;
 pub mod corpus;
 pub mod documents;
+#[cfg(feature = "code")]
+pub mod legacy;
 pub mod mentions;
 pub mod passages;
 pub mod prepare;

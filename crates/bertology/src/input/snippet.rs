@@ -60,6 +60,9 @@ impl LeafTokens {
         room: &mut Vec<f64>,
     ) {
         let n = self.len();
+        if n == 0 {
+            return;
+        }
         room.clear();
         room.resize(n, 0.0);
         for (query, row) in sums.chunks_exact_mut(n).enumerate() {

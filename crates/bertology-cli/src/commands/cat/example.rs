@@ -3,8 +3,7 @@
 use bertology::LoadedModel;
 use bertology::attention::cat::{SnippetItem, leaf_attention};
 use bertology::attention::{Fate, Supply as _};
-use bertology::input::code::CodePassages;
-use bertology_code::Snippet;
+use bertology::input::code::{CodePassages, ReadCode};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -25,22 +24,15 @@ pub(super) fn find(
         if wanted.is_some_and(|wanted| wanted != code.index) {
             continue;
         }
-        let Ok(snippet) = Snippet::new(code.clone(), &passages.options().reading) else {
+        let Fate::Studied(ReadCode { passage, snippet, leaves }) = passages.read(code).map_err(failed)? else {
             continue;
         };
-        let (Fate::Studied(aligned), Fate::Studied(mut found)) = (
-            passages.align(&snippet).map_err(failed)?,
-            passages.prepare(code).map_err(failed)?,
-        ) else {
-            continue;
-        };
-        let Some(passage) = found.pop() else { continue };
         let item: &SnippetItem = &passage.item;
         if wanted.is_none() && !LEAVES.contains(&item.leaves()) {
             continue;
         }
         let layers = leaf_attention(model, &passage).map_err(failed)?;
-        let texts = aligned.leaves.iter().map(|leaf| snippet.leaf_text(*leaf));
+        let texts = leaves.iter().map(|leaf| snippet.leaf_text(*leaf));
         return Ok(json!({
             "index": item.index,
             "line": item.line,

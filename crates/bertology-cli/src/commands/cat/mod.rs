@@ -1,7 +1,9 @@
 //! `bertology cat`: how a model of code attends to its structure.
 
 mod example;
+mod legacy;
 mod output;
+mod own;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,7 @@ use bertology::attention::cat::{
 };
 use bertology::drive::Study as _;
 use bertology::input::code::{CodeOptions, CodePassages, Prefix, SharedTokens};
+use bertology::input::legacy::LegacyPassages;
 use bertology::{LoadedModel, TooLong};
 use bertology_code::{Functions, LANGUAGES, Tail, sample};
 use serde_json::json;
@@ -32,6 +35,9 @@ use crate::told::Rows;
 pub(crate) struct Input {
     passages: CodePassages,
     options: CatOptions,
+    /// Functions on which kinds were chosen.
+    held_out: Option<u64>,
+    legacy: Option<LegacyPassages>,
     /// The same architecture with first values.
     untrained: Vec<LoadedModel>,
 }
@@ -48,17 +54,32 @@ impl StudyCommand for CatArgs {
         self.input
             .sequence
             .default_too_long(crate::args::TooLongArg::Cut);
+        if self.own.held_out.is_some() && self.own.frequent != FrequentArg::Own {
+            return Err(Failure::input(
+                "--held-out: functions are held out to choose kinds on them, which --frequent own does",
+            ));
+        }
         Ok(())
     }
 
-    fn open(&self, opened: &Opened, _: &Screen) -> Result<Input, Failure> {
-        let options = self.options()?;
-        let functions = self.functions()?;
+    fn open(&self, opened: &Opened, screen: &Screen) -> Result<Input, Failure> {
+        let mut options = self.options()?;
+        let mut functions = self.functions()?;
+        let mut held_out = None;
+        if self.own.frequent == FrequentArg::Own {
+            let chosen = own::choose(self, opened, &functions, &options, screen)?;
+            held_out = Some(chosen.held_out);
+            (options.frequent, functions) = (chosen.kinds, chosen.rest);
+        }
+        let legacy = self.own.legacy;
+        let legacy = legacy.then(|| legacy::open(&opened.model, functions.clone()));
         let passages = CodePassages::new(&opened.model, functions, self.code_options());
         let untrained = 0..u64::from(self.own.random_encoder);
         Ok(Input {
             passages: passages.map_err(|e| failure(&e))?,
             options,
+            held_out,
+            legacy: legacy.transpose()?,
             untrained: untrained
                 .map(|seed| opened.model.untrained(seed))
                 .collect(),
@@ -142,12 +163,20 @@ impl StudyCommand for CatArgs {
             let shown = example::find(&ended.opened.model, &input.passages, self.own.example)?;
             folder.write_json(bertology_run::studies::cat::EXAMPLE, &shown)?;
         }
+        let mut legacy = String::new();
+        if let Some(passages) = &input.legacy {
+            let found = legacy::scores(self, &ended.opened.model, passages, ended.screen)?;
+            if let Some(folder) = ended.folder {
+                folder.write_table(&[], legacy::rows(&found))?;
+            }
+            legacy = format!("\n{}\n", legacy::text(&found));
+        }
         Ok(Shown {
-            results: json!(output::results(self, state, &scores)),
+            results: json!(output::results(self, input, state, &scores)),
             text: format!(
-                "\n{}\n\n{}\n{}",
+                "\n{}\n{legacy}\n{}\n{}",
                 text::text(&scores, &random),
-                text::account(state, &scores),
+                text::account(state, &scores, input.held_out),
                 seconds(ended.time)
             ),
         })
@@ -212,7 +241,8 @@ impl CatArgs {
         };
         options.renormalise = own.renormalise;
         options.frequent = match &own.frequent {
-            FrequentArg::None => BTreeMap::new(),
+            // Those of the model are known when it is open.
+            FrequentArg::None | FrequentArg::Own => BTreeMap::new(),
             FrequentArg::Shared => FrequentKinds::Shared.by_language(),
             FrequentArg::Static => FrequentKinds::Static.by_language(),
             FrequentArg::File(path) => kinds(path)?,

@@ -91,7 +91,12 @@ fn heads(heads: &HeadScores) -> impl Iterator<Item = CatHeadRow> + '_ {
     })
 }
 
-pub(super) fn results(args: &CatArgs, state: &CatState, scores: &CatScores) -> CatResults {
+pub(super) fn results(
+    args: &CatArgs,
+    input: &super::Input,
+    state: &CatState,
+    scores: &CatScores,
+) -> CatResults {
     let (counts, alignment) = (state.counts(), state.alignment());
     let frequent = &state.options().frequent;
     CatResults {
@@ -126,6 +131,7 @@ pub(super) fn results(args: &CatArgs, state: &CatState, scores: &CatScores) -> C
             });
             one.collect()
         }),
+        held_out: input.held_out,
         random_encoders: u64::from(args.own.random_encoder),
         downstream: args
             .own

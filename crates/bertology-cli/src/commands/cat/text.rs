@@ -107,7 +107,7 @@ pub(super) fn left_out(state: &CatState) -> Option<String> {
 }
 
 /// What was studied, and what was not.
-pub(super) fn account(state: &CatState, scores: &CatScores) -> String {
+pub(super) fn account(state: &CatState, scores: &CatScores, held_out: Option<u64>) -> String {
     let (counts, alignment) = (state.counts(), state.alignment());
     let leaves = if scores.leaves == 1 { "leaf" } else { "leaves" };
     let mut text = format!(
@@ -126,6 +126,12 @@ pub(super) fn account(state: &CatState, scores: &CatScores) -> String {
     if let Some(left_out) = left_out(state) {
         text.push_str("; ");
         text.push_str(&left_out);
+    }
+    if let Some(held_out) = held_out {
+        text.push_str(&format!(
+            "; {} held out to choose kinds on, not scored",
+            plural(held_out, "function")
+        ));
     }
     let share = |part: u64, whole: u64| percent(part, whole.max(1));
     text.push_str(&format!(

@@ -462,5 +462,7 @@ fn strata(places: &[u32], distances: &[u16], n: usize) -> Vec<(Vec<u32>, Ranks)>
     with_ranks.collect()
 }
 
+#[cfg(all(test, feature = "code"))]
+mod recorded;
 #[cfg(test)]
 mod tests;

@@ -101,4 +101,15 @@ impl FrequentKinds {
         });
         all.collect()
     }
+
+    /// [`FrequentKinds::Static`] by the names of the grammars of 2022.
+    #[cfg(feature = "code")]
+    pub(super) fn of_2022() -> BTreeMap<String, BTreeSet<String>> {
+        let mut all = Self::Static.by_language();
+        if let Some(kinds) = all.get_mut("javascript") {
+            kinds.remove("string");
+            kinds.insert("string_fragment".to_owned());
+        }
+        all
+    }
 }

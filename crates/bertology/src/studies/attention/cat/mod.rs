@@ -7,6 +7,8 @@
 
 mod frame;
 mod frequent;
+#[cfg(feature = "code")]
+mod legacy;
 mod masks;
 mod measure;
 mod ranks;
@@ -18,6 +20,8 @@ mod sums;
 pub use crate::input::snippet::{AlignmentCounts, LeafMean, LeafTokens, SnippetItem, Stranger};
 pub use frame::Choice;
 pub use frequent::FrequentKinds;
+#[cfg(feature = "code")]
+pub use legacy::{LegacyChoice, LegacyScore, LegacyScores, legacy_scores};
 pub use masks::Quantile;
 pub use measure::Measure;
 pub use scores::{
