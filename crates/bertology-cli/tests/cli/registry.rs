@@ -120,6 +120,7 @@ const RUNS: &[(&str, &[&str])] = &[
             "1",
             "--epochs",
             "1",
+            "--label-probabilities",
             "--keep-cache",
         ],
     ),
