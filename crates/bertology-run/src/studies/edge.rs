@@ -67,8 +67,7 @@ pub(crate) const FILES: &[File] = &[
             dtype: "<f2",
         },
         &["edge-probe"],
-        "with `--label-probabilities`: probability of every label (each by itself, or their softmax), means of seeds; all scored \
-         targets of one task behind those of another, labels in the order of `edge_labels.csv`, NaN where another task has more",
+        "with `--label-probabilities`: of every label of every target; one task behind another, NaN beyond a task's labels",
     ),
     file(
         DECISIONS,
