@@ -24,12 +24,23 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32 => "<f4", f64 => "<f8", i64 => "<i8");
+element!(half::f16 => "<f2", f32 => "<f4", f64 => "<f8", i64 => "<i8");
 
 /// The bytes of a file with these values, of this shape, in C order.
 #[must_use]
 pub fn encode<T: Element>(shape: &[usize], values: &[T]) -> Vec<u8> {
     debug_assert_eq!(shape.iter().product::<usize>(), values.len());
+    let mut bytes = header::<T>(shape);
+    bytes.reserve(size_of_val(values));
+    for value in values {
+        value.put(&mut bytes);
+    }
+    bytes
+}
+
+/// What stands before the values of a file of this shape, which follow as [`Element::put`] writes them, in C order.
+#[must_use]
+pub fn header<T: Element>(shape: &[usize]) -> Vec<u8> {
     let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" };
     let mut header = format!(
@@ -43,14 +54,11 @@ pub fn encode<T: Element>(shape: &[usize], values: &[T]) -> Vec<u8> {
         header.push(' ');
     }
     header.push('\n');
-    let mut bytes = Vec::with_capacity(before + header.len() + size_of_val(values));
+    let mut bytes = Vec::with_capacity(before + header.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&[1, 0]);
     bytes.extend_from_slice(&(header.len() as u16).to_le_bytes());
     bytes.extend_from_slice(header.as_bytes());
-    for value in values {
-        value.put(&mut bytes);
-    }
     bytes
 }
 
@@ -185,6 +193,11 @@ fn shape(header: &str) -> Option<Vec<usize>> {
 
 type Reader = fn(&[u8]) -> f64;
 
+fn half(bytes: &[u8]) -> f64 {
+    let bytes = bytes.try_into();
+    bytes.map_or(f64::NAN, |bytes| half::f16::from_le_bytes(bytes).to_f64())
+}
+
 fn reader(descr: &str) -> Option<(usize, Reader)> {
     macro_rules! number {
         ($type:ty, $from:ident) => {{
@@ -205,6 +218,7 @@ fn reader(descr: &str) -> Option<(usize, Reader)> {
         "<u4" => number!(u32, from_le_bytes),
         "<i8" => number!(i64, from_le_bytes),
         "<u8" => number!(u64, from_le_bytes),
+        "<f2" => Some((2, half)),
         "<f4" => number!(f32, from_le_bytes),
         "<f8" => number!(f64, from_le_bytes),
         ">i4" => number!(i32, from_be_bytes),
@@ -254,6 +268,10 @@ mod tests {
         assert_eq!(array.shape, [2, 3]);
         assert_eq!(array.values, [1.0, 0.0, 0.5, -1.0, 2.0, 3.0]);
         assert_eq!(decode(&encode(&[3], &[7_i64, -8, 9])).unwrap().shape, [3]);
+        let bytes = encode(&[2], &[1.0, -0.333].map(half::f16::from_f64));
+        // As `numpy.float16([1, -0.333]).tobytes()`.
+        assert_eq!(bytes[128..], [0x00, 0x3c, 0x54, 0xb5]);
+        assert_eq!(decode(&bytes).unwrap().values, [1.0, -0.333_007_812_5]);
     }
 
     #[test]

@@ -9,25 +9,29 @@ use tempfile::TempDir;
 
 use crate::harness::{Ran, run};
 
-fn asset(name: &str) -> String {
+pub(crate) fn asset(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
     root.join(name).to_str().unwrap().to_owned()
 }
 
 /// A folder of records and of runs.
-struct Desk(TempDir);
+pub(crate) struct Desk(TempDir);
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Records of texts and their targets.
-    fn records<'t>(&self, name: &str, records: impl IntoIterator<Item = (&'t str, Value)>) {
+    pub(crate) fn records<'t>(
+        &self,
+        name: &str,
+        records: impl IntoIterator<Item = (&'t str, Value)>,
+    ) {
         let mut lines = String::new();
         for (text, targets) in records {
             writeln!(lines, "{}", json!({ "text": text, "targets": targets })).unwrap();
@@ -36,7 +40,13 @@ impl Desk {
     }
 
     /// One probe a layer, no controls, little to learn; options that come again replace these.
-    fn try_probe(&self, model: &str, [train, dev]: [&str; 2], out: &str, more: &str) -> Ran {
+    pub(crate) fn try_probe(
+        &self,
+        model: &str,
+        [train, dev]: [&str; 2],
+        out: &str,
+        more: &str,
+    ) -> Ran {
         let (model, train, dev) = (asset(model), self.at(train), self.at(dev));
         let out = self.at(out);
         let mut words = vec!["edge-probe", &model, "--train", &train, "--dev", &dev];
@@ -56,25 +66,25 @@ impl Desk {
         run(&words)
     }
 
-    fn probe(&self, model: &str, files: [&str; 2], out: &str, more: &str) -> Ran {
+    pub(crate) fn probe(&self, model: &str, files: [&str; 2], out: &str, more: &str) -> Ran {
         self.try_probe(model, files, out, more).ok()
     }
 
-    fn record(&self, out: &str) -> Value {
+    pub(crate) fn record(&self, out: &str) -> Value {
         let path = Path::new(&self.at(out)).join("run.json");
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
-    fn task(&self, out: &str) -> Value {
+    pub(crate) fn task(&self, out: &str) -> Value {
         self.record(out)["results"]["tasks"][0].clone()
     }
 
-    fn text(&self, out: &str, file: &str) -> String {
+    pub(crate) fn text(&self, out: &str, file: &str) -> String {
         fs::read_to_string(Path::new(&self.at(out)).join(file)).unwrap()
     }
 
     /// A column of a table, as it is written.
-    fn column(&self, out: &str, file: &str, name: &str) -> Vec<String> {
+    pub(crate) fn column(&self, out: &str, file: &str, name: &str) -> Vec<String> {
         let text = self.text(out, file);
         let mut lines = text.lines();
         let mut names = lines.next().unwrap().split(',');
@@ -84,7 +94,7 @@ impl Desk {
             .collect()
     }
 
-    fn numbers(&self, out: &str, file: &str, name: &str) -> Vec<f64> {
+    pub(crate) fn numbers(&self, out: &str, file: &str, name: &str) -> Vec<f64> {
         let column = self.column(out, file, name);
         column.iter().map(|value| value.parse().unwrap()).collect()
     }

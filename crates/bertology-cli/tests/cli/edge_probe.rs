@@ -85,8 +85,8 @@ fn every_layer_has_a_score_and_controls() {
     let layers = fs::read_to_string(folder.join("edge_layers.csv")).unwrap();
     assert_eq!(layers.lines().count(), 1 + 5);
     let scores = fs::read_to_string(folder.join("edge_scores.csv")).unwrap();
-    // Two seeds, single words, an untrained encoder, shuffled labels, the control task.
-    assert_eq!(scores.lines().count(), 1 + 2 * 5 + 2 + 5 + 5 + 5);
+    // Two seeds, single words and their means, an untrained encoder, shuffled labels, both control tasks.
+    assert_eq!(scores.lines().count(), 1 + 2 * 5 + 2 * 2 + 5 + 5 + 2 * 5);
     assert!(!folder.join("states").exists());
     assert!(folder.join("report.html").exists());
     let record: serde_json::Value =

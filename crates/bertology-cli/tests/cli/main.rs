@@ -14,6 +14,7 @@ mod demo_edge;
 mod distance;
 #[cfg(unix)]
 mod documents;
+mod edge_controls;
 mod edge_data;
 mod edge_options;
 mod edge_probe;

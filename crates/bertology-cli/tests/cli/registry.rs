@@ -136,6 +136,7 @@ const RUNS: &[(&str, &[&str])] = &[
             "1",
             "--epochs",
             "1",
+            "--label-probabilities",
             "--keep-cache",
         ],
     ),

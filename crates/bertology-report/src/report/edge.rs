@@ -1,8 +1,7 @@
 //! `bertology edge-probe`.
 
 use bertology_run::studies::edge::{
-    EdgeExampleRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeStratumRow, EdgeTask,
-    PROBABILITIES,
+    EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeStratumRow, EdgeTask,
 };
 use bertology_run::table::Row as _;
 use bertology_run::RunError;
@@ -10,8 +9,10 @@ use bertology_run::RunError;
 use super::{Page, Parts};
 use crate::compare_edge::CAUSAL;
 use crate::document::{Block, Cell, Column, Row, Table};
-use crate::figure::{Axis, Bar, Bars, Figure, Lines, Point, Room, Series, Shape};
+use crate::figure::{Axis, Bar, Bars, Figure, Lines, Point, Series, Shape};
 use crate::number::{count, minus, percent, short};
+
+mod examples;
 
 pub(super) const PAGES: &[Page] = &[Page {
     command: "edge-probe",
@@ -19,11 +20,6 @@ pub(super) const PAGES: &[Page] = &[Page {
     write,
     quantities: |_, _| Ok(()),
 }];
-
-/// Targets whose traces are drawn.
-const TRACES: usize = 6;
-/// Targets of the table.
-const EXAMPLES: usize = 200;
 
 fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     let found: EdgeResults = parts.run.results()?;
@@ -34,7 +30,7 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
         None => parts.missing(EdgeLayerRow::FILE, "the layers are not shown"),
     }
     strata(parts, &found)?;
-    examples(parts, &found)?;
+    examples::write(parts, &found)?;
     Ok(())
 }
 
@@ -58,14 +54,12 @@ fn summary(parts: &mut Parts<'_>, found: &EdgeResults) {
         blocks.push(Block::Paragraph(STANDARDIZED.into()));
     }
     for task in &found.tasks {
-        if task.told == Some(false) {
-            blocks.push(Block::Paragraph(format!("{}: its targets are too many to be told one by one.", task.name)));
-        }
         if let Some(guard) = &task.guard {
             blocks.push(Block::Paragraph(format!("{}: {guard}.", task.name)));
         }
     }
     blocks.push(Block::Table(tasks_table(&found.tasks)));
+    blocks.extend(groups_table(&found.tasks).map(Block::Table));
     if !found.order.is_empty() {
         blocks.push(Block::Table(order_table(&found.order)));
     }
@@ -155,6 +149,7 @@ fn tasks_table(tasks: &[EdgeTask]) -> Table {
             "labels",
             "majority",
             "majority of the words",
+            "bag of words",
             "layer 0",
             "all layers",
             "random encoder",
@@ -177,6 +172,7 @@ fn tasks_table(tasks: &[EdgeTask]) -> Table {
             Cell::number(Some(task.labels as f64), |value| count(value as u64)),
             share(task.majority),
             share(task.type_majority),
+            share(task.word_bag.as_ref().and_then(|found| found.value)),
             share(task.bottom.value),
             share(task.top.value).with_share(task.top.value),
             share(task.random_encoder.as_ref().and_then(|found| found.value)),
@@ -203,6 +199,38 @@ fn tasks_table(tasks: &[EdgeTask]) -> Table {
         rows: tasks.iter().map(row).collect(),
         ..Table::default()
     }
+}
+
+/// Groups of labels that are scored besides, such as core roles.
+fn groups_table(tasks: &[EdgeTask]) -> Option<Table> {
+    let mut columns = vec![Column::text("task"), Column::text("labels of")];
+    columns.extend(["labels", "targets", "layer 0", "all layers", "low", "high"].map(Column::number));
+    let whole = |value: u64| Cell::number(Some(value as f64), |value| count(value as u64));
+    let rows = tasks.iter().flat_map(|task| {
+        let groups = task.groups.iter().filter(|group| group.support > 0);
+        groups.map(|group| Row {
+            cells: vec![
+                Cell::text(&task.name).strong(true),
+                Cell::text(&group.name),
+                whole(group.labels),
+                whole(group.support),
+                share(group.bottom.value),
+                share(group.top.value).with_share(group.top.value),
+                share(group.top.low),
+                share(group.top.high),
+            ],
+            head: None,
+        })
+    });
+    let rows: Vec<Row> = rows.collect();
+    (!rows.is_empty()).then(|| Table {
+        id: "edge-groups".into(),
+        title: "Groups of labels".into(),
+        caption: "F1 of the labels of each group: their counts are summed before. All layers' are in edge_labels.csv.".into(),
+        columns,
+        rows,
+        ..Table::default()
+    })
 }
 
 fn order_table(order: &[EdgeOrder]) -> Table {
@@ -331,6 +359,7 @@ fn layers(parts: &mut Parts<'_>, found: &EdgeResults, rows: &[EdgeLayerRow]) {
             ("given labels", (|row: &EdgeLayerRow| row.score) as Field),
             ("random encoder", |row| row.random_encoder),
             ("control task", |row| row.control),
+            ("control task, first span", |row| row.control_first),
             ("shuffled labels", |row| row.shuffled),
         ];
         let mut lines: Vec<Series> = lines
@@ -382,7 +411,7 @@ fn layers_table(rows: &[EdgeLayerRow]) -> Table {
     columns.extend(
         [
             "layer", "F1", "low", "high", "gain", "weight", "weight by norm", "random encoder", "control task",
-            "of texts seen", "selectivity", "compression",
+            "of texts seen", "by first span", "of those seen", "selectivity", "compression",
         ]
         .map(Column::number),
     );
@@ -399,6 +428,8 @@ fn layers_table(rows: &[EdgeLayerRow]) -> Table {
             share(row.random_encoder),
             share(row.control),
             share(row.control_seen),
+            share(row.control_first),
+            share(row.control_first_seen),
             Cell::number(row.selectivity, |value| minus(&format!("{:+.1} pt", 100.0 * value))),
             number(row.compression),
         ],
@@ -408,7 +439,7 @@ fn layers_table(rows: &[EdgeLayerRow]) -> Table {
         id: "edge-layers-table".into(),
         title: "Layers of every task".into(),
         caption: "Layer 0 is what goes into the first block. Of texts seen: the control task on targets whose texts the training \
-                  data have."
+                  data have. By first span: its labels follow the text of the first span alone."
             .into(),
         columns,
         rows: rows.iter().map(row).collect(),
@@ -498,144 +529,6 @@ fn strata_table(rows: &[EdgeStratumRow]) -> Table {
         caption: "F1 over all seeds. 0 words lie between spans that touch or overlap.".into(),
         columns,
         rows: rows.iter().filter(|row| row.layer == 0).map(row).collect(),
-        ..Table::default()
-    }
-}
-
-fn examples(parts: &mut Parts<'_>, found: &EdgeResults) -> Result<(), RunError> {
-    let Some(rows) = parts.run.rows::<EdgeExampleRow>()? else {
-        return Ok(());
-    };
-    let mut blocks = Vec::new();
-    let histograms: Vec<Figure> = found.tasks.iter().enumerate().filter_map(histogram).collect();
-    if !histograms.is_empty() {
-        blocks.push(Block::Figures(histograms));
-    }
-    let chosen = telling(&rows.all);
-    let probabilities = parts.run.array(PROBABILITIES)?;
-    let traces = match &probabilities {
-        Some(array) if array.shape.len() == 3 && array.shape[0] == rows.all.len() && array.shape[2] == 2 => {
-            let layers = array.shape[1];
-            let trace = |at: &usize| trace(*at, &rows.all[*at], &array.values[at * layers * 2..(at + 1) * layers * 2]);
-            chosen.iter().take(TRACES).filter_map(trace).collect()
-        }
-        _ => Vec::new(),
-    };
-    if !traces.is_empty() {
-        blocks.push(Block::Paragraph(
-            "The probes of two layers are trained apart, so that a change from one layer to the next is of the \
-             encoder and of the probe."
-                .into(),
-        ));
-        blocks.push(Block::Figures(traces));
-    }
-    if !chosen.is_empty() {
-        blocks.push(Block::Table(examples_table(&rows.all, &chosen)));
-    }
-    parts.add("Targets", blocks);
-    Ok(())
-}
-
-/// Targets by the layer from which on they are right.
-fn histogram((at, task): (usize, &EdgeTask)) -> Option<Figure> {
-    let total: u64 = task.stable_from.iter().sum();
-    let last = task.stable_from.len().checked_sub(1).filter(|_| total > 0)?;
-    let bar = |(layer, number): (usize, &u64)| Bar {
-        name: if layer == last { "never".into() } else { format!("layer {layer}") },
-        value: *number as f64 / total as f64,
-        pale: layer == last,
-        ..Bar::default()
-    };
-    let rows: Vec<Bar> = task.stable_from.iter().enumerate().map(bar).collect();
-    let bars = Bars {
-        rows: &rows,
-        axis: Axis::of("share of targets", rows.iter().map(|row| row.value)).with_zero().rounded(5),
-        shape: Shape::Bar,
-        kind: "layer",
-        baseline: None,
-        interval: None,
-        write: percent,
-    };
-    let title = format!("{}: right from which layer on", task.name);
-    Some(bars.draw().named(
-        &format!("edge-stable-{at}"),
-        title,
-        "The probe of this layer and of every layer above is right.",
-    ))
-}
-
-/// Targets that are ambiguous and turn right late, the most turns first; none twice of one text.
-fn telling(rows: &[EdgeExampleRow]) -> Vec<usize> {
-    let turns = |row: &EdgeExampleRow| row.flips > 0 && row.stable_from.is_some();
-    let mut chosen: Vec<usize> = (0..rows.len()).filter(|at| turns(&rows[*at])).collect();
-    chosen.sort_by_key(|at| {
-        let row = &rows[*at];
-        (!row.ambiguous, std::cmp::Reverse(row.stable_from), row.flips, *at)
-    });
-    chosen.truncate(EXAMPLES);
-    chosen
-}
-
-fn named(row: &EdgeExampleRow) -> String {
-    if row.text2.is_empty() {
-        row.text1.clone()
-    } else {
-        format!("{} → {}", row.text1, row.text2)
-    }
-}
-
-fn trace(at: usize, row: &EdgeExampleRow, values: &[f64]) -> Option<Figure> {
-    let line = |name: &str, which: usize| Series {
-        name: name.to_owned(),
-        points: values
-            .chunks_exact(2)
-            .enumerate()
-            .map(|(layer, pair)| Point::new(layer as f64, pair[which]))
-            .collect(),
-        reference: false,
-    };
-    let figure = figure("probability", vec![line(&row.label, 0), line(&row.rival, 1)], true)?;
-    Some(
-        figure
-            .named(
-                &format!("edge-trace-{at}"),
-                format!("{}, line {}: {}", row.task, row.line, named(row)),
-                format!("Solid: {}, which is right. Dashed: the strongest wrong label.", row.label),
-            )
-            .takes(Room::One),
-    )
-}
-
-fn examples_table(rows: &[EdgeExampleRow], chosen: &[usize]) -> Table {
-    let mut columns = vec![Column::text("task"), Column::text("target"), Column::text("label"), Column::text("rival")];
-    columns.extend(["line", "right from layer", "first right", "turns", "expected layer"].map(Column::number));
-    let row = |at: &usize| {
-        let row = &rows[*at];
-        let whole = |value: Option<usize>| Cell::number(value.map(|value| value as f64), |value| format!("{value}"));
-        Row {
-            cells: vec![
-                Cell::text(&row.task),
-                Cell::text(named(row)).strong(true),
-                Cell::text(&row.label),
-                Cell::text(&row.rival),
-                Cell::number(Some(row.line as f64), |value| format!("{value}")),
-                whole(row.stable_from),
-                whole(row.first_right),
-                Cell::whole(row.flips),
-                number(row.expected_layer),
-            ],
-            head: None,
-        }
-    };
-    Table {
-        id: "edge-examples".into(),
-        title: "Targets that are decided on the way".into(),
-        caption: format!(
-            "Ambiguous ones first, then by the layer from which on they are right; up to {EXAMPLES}. All are in {}.",
-            EdgeExampleRow::FILE
-        ),
-        columns,
-        rows: chosen.iter().map(row).collect(),
         ..Table::default()
     }
 }

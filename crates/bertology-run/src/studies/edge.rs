@@ -8,6 +8,8 @@ use crate::table::{Row as _, row};
 
 /// Probabilities of each target at each layer.
 pub const PROBABILITIES: &str = "edge_probabilities.npy";
+/// Probabilities of every label.
+pub const LABEL_PROBABILITIES: &str = "edge_label_probabilities.npy";
 /// Right and wrong decisions of each sentence.
 pub const DECISIONS: &str = "edge_decisions.npy";
 
@@ -29,7 +31,7 @@ pub(crate) const FILES: &[File] = &[
         EdgeLabelRow::FILE,
         rows::<EdgeLabelRow>(""),
         &["edge-probe"],
-        "counts and scores of every label at every layer, summed over seeds",
+        "counts and scores of every label at every layer, and of groups of them, summed over seeds",
     ),
     file(
         EdgeStratumRow::FILE,
@@ -57,6 +59,15 @@ pub(crate) const FILES: &[File] = &[
         },
         &["edge-probe"],
         "probability of the label and of its strongest rival, means of seeds, in the order of `edge_examples.csv`",
+    ),
+    file(
+        LABEL_PROBABILITIES,
+        Kind::Array {
+            axes: &["target", "layer", "label"],
+            dtype: "<f2",
+        },
+        &["edge-probe"],
+        "with `--label-probabilities`: of every label of every target; one task behind another, NaN beyond a task's labels",
     ),
     file(
         DECISIONS,
@@ -110,6 +121,10 @@ row! {
         control: Option<f64>,
         /// Score on the control task, of targets whose texts the training data have.
         control_seen: Option<f64>,
+        /// Score on the control task whose labels follow the first span alone, where there are two.
+        control_first: Option<f64>,
+        /// The same, of targets whose first text the training data have.
+        control_first_seen: Option<f64>,
         /// Score minus that on the control task.
         selectivity: Option<f64>,
         /// Online code of the training labels, bits.
@@ -122,9 +137,9 @@ row! {
     struct EdgeScoreRow in "edge_scores.csv" {
         /// Name of the task.
         task: String,
-        /// `trained`, `words alone`, or `untrained N`.
+        /// `trained`, `words alone`, `words alone, means` (a span is the mean of its words), or `untrained N`.
         encoder: String,
-        /// `given`, `shuffled` or `control`.
+        /// `given`, `shuffled`, `control` or `control of the first span`.
         labels: String,
         /// `mix` reads the layers up to this one, `single` this one.
         reads: String,
@@ -172,7 +187,9 @@ row! {
         task: String,
         /// 0 is what goes into the first block.
         layer: usize,
-        /// As the data name it.
+        /// `label`, or `group` of labels.
+        kind: String,
+        /// As the data name it; of a group what it is of.
         label: String,
         /// Targets that have it, times seeds.
         support: u64,
@@ -327,6 +344,10 @@ document! {
         type_majority: Option<f64>,
         /// Score of embeddings without positions.
         word_only: Option<EdgeQuantity>,
+        /// Score of a bag of words: embeddings without positions, a span being their mean.
+        word_bag: Option<EdgeQuantity>,
+        /// Groups of labels that are scored besides.
+        groups: Vec<EdgeGroup>,
         /// Score of layer 0.
         bottom: EdgeQuantity,
         /// Score of the probe that reads all layers.
@@ -349,14 +370,26 @@ document! {
         guard: Option<String>,
         /// Whether all probes of given labels are trained to their end.
         converged: bool,
-        /// Whether every target is told one by one; not where that takes too much memory.
-        told: Option<bool>,
         /// Targets by the layer from which on they are right; the last number is of those that never are.
         stable_from: Vec<u64>,
         /// Score of the top with a randomly initialised encoder.
         random_encoder: Option<EdgeQuantity>,
         /// Keys of the control task that the training data hold.
         control: Value,
+    }
+
+    /// Some labels of a task together.
+    struct EdgeGroup {
+        /// The labels that it is of.
+        name: String,
+        /// How many of the task's labels it holds.
+        labels: u64,
+        /// Scored targets' labels that are among them.
+        support: u64,
+        /// Score of layer 0.
+        bottom: EdgeQuantity,
+        /// Score of the probe that reads all layers.
+        top: EdgeQuantity,
     }
 
     /// Which of two tasks comes first.

@@ -28,15 +28,30 @@ pub(crate) struct Spans {
     pub(crate) ranges: Vec<[u32; 2]>,
     /// How many have several pieces.
     pub(crate) several: usize,
-    /// Which span each target has.
+    /// Which span each target has, or [`NOT_SEEN`].
     pub(crate) of_target: Vec<u32>,
 }
+
+/// In the place of a span: the target's is not looked at.
+const NOT_SEEN: u32 = u32::MAX;
 
 impl Spans {
     /// Whether target i has span i, and no two have the same.
     pub(crate) fn is_identity(&self) -> bool {
         self.ranges.len() == self.of_target.len()
             && self.of_target.iter().zip(0..).all(|(span, i)| *span == i)
+    }
+
+    /// Whether every target has a span.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.of_target.contains(&NOT_SEEN)
+    }
+
+    /// Targets that have a span, by their place in the batch, each with the span's.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (usize, usize)> {
+        let spans = self.of_target.iter().enumerate();
+        let seen = spans.filter(|(_, span)| **span != NOT_SEEN);
+        seen.map(|(target, span)| (target, *span as usize))
     }
 }
 
@@ -91,6 +106,11 @@ impl Batch {
         batch
     }
 
+    /// Whether every target has a span of every role.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.roles.iter().all(Spans::is_whole)
+    }
+
     /// Labels of the batch's target `at`.
     pub(crate) fn labels_of(&self, at: usize) -> &[u16] {
         let start = at
@@ -101,14 +121,16 @@ impl Batch {
 }
 
 fn distinct(split: &Split, targets: &[u32], role: usize, pieces: &[u32]) -> Spans {
-    let of = |target: &u32| split.get(*target as usize).span(role).unwrap_or_default();
-    let mut stored: Vec<[u32; 2]> = targets.iter().map(of).collect();
+    let of = |target: &u32| split.get(*target as usize).span(role);
+    let mut stored: Vec<[u32; 2]> = targets.iter().filter_map(of).collect();
     let key = |[start, end]: [u32; 2]| (end - start <= 1, start, end);
     stored.sort_unstable_by_key(|span| key(*span));
     stored.dedup();
     let find = |target: &u32| {
-        let wanted = key(of(target));
-        stored.partition_point(|span| key(*span) < wanted) as u32
+        of(target).map_or(NOT_SEEN, |span| {
+            let wanted = key(span);
+            stored.partition_point(|span| key(*span) < wanted) as u32
+        })
     };
     // All pieces of a span are in the batch, and lie side by side in it.
     let place = |piece: u32| pieces.partition_point(|p| *p < piece) as u32;
@@ -191,6 +213,23 @@ mod tests {
         assert_eq!(second.of_target, [0, 2, 2, 1, 0]);
         let labels: Vec<_> = (0..5).map(|at| batch.labels_of(at)).collect();
         assert_eq!(labels, [&[2_u16, 3][..], &[], &[4], &[5], &[1]]);
+    }
+
+    #[test]
+    fn spans_that_are_not_looked_at_are_not_there() {
+        // Of each target the span that ends later; of (8, 9) and (3, 4) that is the first.
+        let batch = Batch::new(&split().later_spans(), &[2, 0]);
+        assert_eq!(batch.pieces, [5, 8, 12, 13]);
+        let [first, second] = &batch.roles[..] else {
+            panic!("two roles")
+        };
+        assert_eq!((&first.ranges, first.several), (&vec![[1, 2]], 0));
+        assert_eq!((&second.ranges, second.several), (&vec![[2, 4], [0, 1]], 1));
+        assert!(!first.is_whole() && !first.is_identity());
+        assert_eq!(batch.targets, [4, 2, 3, 0, 1]);
+        assert_eq!(first.seen().collect::<Vec<_>>(), [(0, 0)]);
+        let seen: Vec<_> = second.seen().collect();
+        assert_eq!(seen, [(1, 1), (2, 1), (3, 0), (4, 0)]);
     }
 
     #[test]

@@ -12,18 +12,20 @@ use bertology::{LoadedModel, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::chance::{Comparison, Estimate};
-use super::control::{Control, by_type, majority, shuffled};
 use super::mdl::CodeLength;
 use super::stage::{Judge, Scored, Shop};
 use super::strata::Strata;
-use super::summary::{expected_layer, layer_norms, mean_curve};
-use super::texts::{Place, SpanTexts, WordStates};
+use super::summary::{expected_layer, mean_curve};
+use super::texts::{Place, SpanTexts};
 use super::trace::{Traces, precedence};
 use super::{
-    Data, Design, Gathered, Gathering, LayerStates, Output, Pieces, Plan, Profile, Reading, Room,
-    Settings, Split, Standardized, StateOptions, StateStore,
+    Data, Design, Gathered, Gathering, LayerStates, Pieces, Profile, Room, Settings, Split,
+    StateOptions, StateStore,
 };
 use crate::Error;
+use trained::{one_seed, plan, read_by, standard, trained};
+
+mod trained;
 
 /// A task: files of records, and which labels its score is of.
 #[derive(Debug, Clone)]
@@ -79,6 +81,8 @@ pub struct Options {
     pub seeds: Vec<u64>,
     /// Probes of single layers in the place of cumulative ones.
     pub single: bool,
+    /// Of two spans look at the later one alone: [`Split::later_spans`].
+    pub later: bool,
     /// Which labels a probe can give.
     pub known: Known,
     /// How records become sequences.
@@ -89,6 +93,8 @@ pub struct Options {
     pub standardize: bool,
     /// What is trained beside.
     pub controls: Controls,
+    /// Keep the probability of every label for every scored target.
+    pub probabilities: bool,
     /// Score on the development file even where there is a test file, as the papers do.
     pub score_dev: bool,
     /// Score although more than [`MOST_DROPPED`](super::MOST_DROPPED) of a file's targets are dropped.
@@ -106,6 +112,16 @@ pub struct Read {
     pub gathered: Gathered,
 }
 
+/// Probes of labels that were drawn once for each text (Hewitt and Liang 2019).
+#[derive(Debug)]
+pub struct Drawn {
+    /// Learnt and scored on the drawn labels, by layer. Each has strata: targets whose texts the training data lack, and
+    /// those whose texts they have.
+    pub probes: Vec<Scored>,
+    /// Which part of the scored targets has texts that the training data have.
+    pub seen: f64,
+}
+
 /// The online code of each layer.
 pub type Codes = Vec<CodeLength>;
 
@@ -116,6 +132,8 @@ pub struct TaskOutcome {
     pub name: String,
     /// The labels that its score is of.
     pub slice: Slice,
+    /// Groups of labels that are told besides.
+    pub others: &'static [Slice],
     /// All labels, in the order of the probes' logits.
     pub vocabulary: Vocabulary,
     /// Its files.
@@ -130,23 +148,28 @@ pub struct TaskOutcome {
     pub type_majority: f64,
     /// `[seed][layer]`
     pub given: Vec<Vec<Scored>>,
-    /// Of single words, `[seed]`.
+    /// Of single words, with spans as the design has them: layer 0 without positions. `[seed]`
     pub words: Vec<Scored>,
+    /// Of single words, a span being their mean: a bag of words. `[seed]`
+    pub bag: Vec<Scored>,
     /// Of untrained encoders, `[encoder][layer]`.
     pub untrained: Vec<Vec<Scored>>,
     /// Learnt on shuffled labels, by layer.
     pub shuffled: Vec<Scored>,
-    /// Learnt and scored on drawn labels, by layer.
-    pub control: Vec<Scored>,
-    /// Which part of the scored targets has texts that the training data have. Each probe of `control` has strata: of the
-    /// others and of these.
-    pub control_seen: Option<f64>,
+    /// Of labels drawn for the texts of all spans.
+    pub control: Option<Drawn>,
+    /// Of labels drawn for the text of the first span alone, where there are two: most texts of two spans are new, those of one
+    /// are not.
+    pub control_first: Option<Drawn>,
     /// By layer.
     pub codes: Option<Codes>,
     /// Mean length of each layer's states, as the probes read them.
     pub norms: Vec<f64>,
-    /// Every scored target's probabilities over the layers; `None` where they would take too much memory.
-    pub traces: Option<Traces>,
+    /// What the layers say of every scored target.
+    pub traces: Traces,
+    /// Where every label's probability for every scored target is, if that was wanted: `[target, layer, label]` in half precision,
+    /// little-endian, means over seeds.
+    pub probabilities: Option<PathBuf>,
     /// Those of the scored targets; each probe of `given` has counts of them.
     pub strata: Strata,
     splits: Splits,
@@ -181,7 +204,7 @@ impl TaskOutcome {
     /// # Panics
     /// Past the last target.
     #[must_use]
-    pub fn place(&self, target: usize) -> &Place {
+    pub fn place(&self, target: usize) -> Place {
         self.texts.place(target)
     }
 
@@ -240,8 +263,7 @@ impl Outcome {
 
 impl Outcome {
     /// Pairs of targets of two tasks that stand in one sentence: how many are decided at a lower layer in the first task, in the
-    /// second, at the same layer. Nothing where the tasks are not of the same sentences, or where targets are not told one by
-    /// one.
+    /// second, at the same layer. Nothing where the tasks are not of the same sentences.
     #[must_use]
     pub fn precedence(&self, first: usize, second: usize) -> Option<[u64; 3]> {
         let tasks = [first, second].map(|task| &self.tasks[task]);
@@ -250,7 +272,7 @@ impl Outcome {
         if one.texts.sentences != other.texts.sentences || sentences != other.split().sentences() {
             return None;
         }
-        let [first, second] = [one.stable_layers()?, other.stable_layers()?];
+        let [first, second] = [one.stable_layers(), other.stable_layers()];
         let both = first.iter().zip(&second);
         Some(precedence(both.map(|(a, b)| [&a[..], &b[..]])))
     }
@@ -258,15 +280,13 @@ impl Outcome {
 
 impl TaskOutcome {
     /// The layers from which on the targets of each sentence are right.
-    fn stable_layers(&self) -> Option<Vec<Vec<Option<usize>>>> {
-        let (split, traces) = (self.split(), self.traces.as_ref()?);
-        let of = |target| traces.trace(split, target).and_then(|trace| trace.stable);
+    fn stable_layers(&self) -> Vec<Vec<Option<usize>>> {
+        let split = self.split();
+        let of = |target| self.traces.trace(target).and_then(|trace| trace.stable);
         let sentences = 0..split.sentences();
-        Some(
-            sentences
-                .map(|sentence| split.targets_of(sentence).map(of).collect())
-                .collect(),
-        )
+        sentences
+            .map(|sentence| split.targets_of(sentence).map(of).collect())
+            .collect()
     }
 
     fn decisions(&self) -> Vec<super::chance::Decisions<'_>> {
@@ -362,14 +382,9 @@ pub fn run(
             let plan = plan(outcome.settings, options, states, one_seed(options));
             let name = format!("{at}-untrained-{encoder}");
             let suite = shop.train(&name, outcome.splits.data(states), plan)?;
-            let judge = Judge {
-                split: outcome.split(),
-                vocabulary: &outcome.vocabulary,
-                slice: outcome.slice.clone(),
-                strata: None,
-            };
-            let (scored, _) = shop.score(&suite, &judge, false)?;
-            outcome.untrained.push(scored);
+            let (split, slice) = (outcome.split(), outcome.slice.clone());
+            let judge = Judge::new(split, &outcome.vocabulary, slice, None);
+            outcome.untrained.push(shop.score(&suite, &judge)?);
         }
     }
     Ok(Outcome {
@@ -445,11 +460,17 @@ struct Splits {
 }
 
 impl Splits {
-    fn new(files: &[Read], vocabulary: &Vocabulary, pieces: &Pieces) -> Result<Self, Error> {
+    fn new(
+        files: &[Read],
+        vocabulary: &Vocabulary,
+        pieces: &Pieces,
+        later: bool,
+    ) -> Result<Self, Error> {
         let split = |role: &str| {
             let file = files.iter().find(|file| file.role == role);
-            file.map(|file| pieces.split(&file.gathered, vocabulary))
-                .transpose()
+            let split = file.map(|file| pieces.split(&file.gathered, vocabulary));
+            let split = split.transpose()?;
+            Ok::<_, Error>(split.map(|split| if later { split.later_spans() } else { split }))
         };
         let (train, dev) = (split("train")?, split("dev")?);
         Ok(Self {
@@ -474,190 +495,4 @@ impl Splits {
             dev: &self.dev,
         }
     }
-}
-
-/// The states with layers of one length, if they are wanted so.
-fn standard<'s>(
-    options: &Options,
-    states: &'s dyn LayerStates,
-    train: &Split,
-) -> Result<Option<Standardized<'s>>, Error> {
-    let wanted = options.standardize;
-    wanted.then(|| Standardized::new(states, train)).transpose()
-}
-
-/// What probes read.
-fn read_by<'s>(
-    standard: &'s Option<Standardized<'s>>,
-    states: &'s dyn LayerStates,
-) -> &'s dyn LayerStates {
-    match standard {
-        Some(standard) => standard,
-        None => states,
-    }
-}
-
-fn one_seed(options: &Options) -> &[u64] {
-    &options.seeds[..options.seeds.len().min(1)]
-}
-
-fn plan(settings: Settings, options: &Options, states: &dyn LayerStates, seeds: &[u64]) -> Plan {
-    let mut plan = Plan::cumulative(options.design, states.layers(), seeds, settings);
-    if options.single {
-        // Layers are far fewer than 2¹⁶.
-        plan.readings = (0..states.layers())
-            .map(|layer| Reading::Single(layer as u16))
-            .collect();
-    }
-    plan
-}
-
-/// All that is learnt of the trained encoder.
-fn trained(
-    shop: &mut Shop<'_>,
-    at: usize,
-    prepared: Prepared<'_>,
-    store: &StateStore,
-    (pieces, model): (&Pieces, &LoadedModel),
-    options: &Options,
-) -> Result<TaskOutcome, Error> {
-    let Prepared {
-        task,
-        files,
-        vocabulary,
-    } = prepared;
-    let splits = Splits::new(&files, &vocabulary, pieces)?;
-    let scored_on = match &splits.test {
-        Some(_) if !options.score_dev => "test",
-        _ => "dev",
-    };
-    let texts = |role: &str| {
-        let records = match (role, &task.test) {
-            ("train", _) => &task.train,
-            ("test", Some(test)) => test,
-            _ => &task.dev,
-        };
-        let file = files.iter().find(|file| file.role == role);
-        file.map_or_else(
-            || Ok(SpanTexts::default()),
-            |file| SpanTexts::read(records, &file.gathered),
-        )
-    };
-    let (of_train, of_scored) = (texts("train")?, texts(scored_on)?);
-    let scored_split = splits.scored(scored_on);
-    let strata = of_scored.strata();
-    let judge = Judge {
-        split: scored_split,
-        vocabulary: &vocabulary,
-        slice: task.judged.reported(),
-        strata: Some(&strata),
-    };
-    let standardized = standard(options, store, &splits.train)?;
-    let store = read_by(&standardized, store);
-    let mut settings = options.profile.settings(&splits.train);
-    if let Some(epochs) = options.epochs {
-        settings = settings.with_epochs(epochs, &splits.train);
-    }
-    let layers = store.layers();
-    let whole = plan(settings, options, store, &options.seeds);
-    let suite = shop.train(&format!("{at}-given"), splits.data(store), whole)?;
-    let (given, traces) = shop.score(&suite, &judge, true)?;
-    drop(suite);
-    let given: Vec<Vec<Scored>> = given.chunks(layers).map(<[Scored]>::to_vec).collect();
-
-    let mut words = Vec::new();
-    if options.controls.words {
-        let states = WordStates::new(model, pieces);
-        let standardized = standard(options, &states, &splits.train)?;
-        let states = read_by(&standardized, &states);
-        let plan = Plan {
-            readings: vec![Reading::Single(0)],
-            ..plan(settings, options, states, &options.seeds)
-        };
-        let suite = shop.train(&format!("{at}-words"), splits.data(states), plan)?;
-        words = shop.score(&suite, &judge, false)?.0;
-    }
-    let one = || plan(settings, options, store, one_seed(options));
-    let seed = options.seeds.first().copied().unwrap_or_default();
-    let mut without_meaning = Vec::new();
-    if options.controls.shuffled {
-        let train = shuffled(&splits.train, seed)?;
-        let data = Data {
-            train: &train,
-            ..splits.data(store)
-        };
-        let suite = shop.train(&format!("{at}-shuffled"), data, one())?;
-        without_meaning = shop.score(&suite, &judge, false)?.0;
-    }
-    let (mut drawn, mut control_seen) = (Vec::new(), None);
-    if options.controls.control {
-        let control = Control::new(&task.name, seed, &splits.train, false)?;
-        let redrawn =
-            |split: &Split, texts: &SpanTexts| control.relabel(split, &|target| texts.of(target));
-        let train = redrawn(&splits.train, &of_train)?;
-        let scored = redrawn(scored_split, &of_scored)?;
-        // Where the development split is the scored one, it is read and drawn already.
-        let dev = match scored_on {
-            "dev" => None,
-            _ => Some(redrawn(&splits.dev, &texts("dev")?)?),
-        };
-        let seen = control.seen(
-            (&splits.train, &|target| of_train.of(target)),
-            (scored_split, &|target| of_scored.of(target)),
-        );
-        let known = seen.iter().filter(|seen| **seen).count();
-        control_seen = Some(known as f64 / seen.len().max(1) as f64);
-        let seen = Strata::of_seen(&seen);
-        let data = Data {
-            states: store,
-            train: &train,
-            dev: dev.as_ref().unwrap_or(&scored),
-        };
-        let suite = shop.train(&format!("{at}-control"), data, one())?;
-        let judge = Judge {
-            split: &scored,
-            vocabulary: &vocabulary,
-            slice: Slice::All,
-            strata: Some(&seen),
-        };
-        drawn = shop.score(&suite, &judge, false)?.0;
-    }
-    let mut codes = None;
-    if options.controls.code {
-        let mut plan = one();
-        if splits.train.is_single_label() {
-            plan.design.output = Output::Softmax;
-        }
-        codes = Some(shop.code(&format!("{at}"), splits.data(store), &plan, seed)?);
-    }
-    let most = majority(&splits.train);
-    let guesses = by_type(
-        (&splits.train, &|target| of_train.of(target)),
-        (scored_split, &|target| of_scored.of(target)),
-    );
-    let by_majority = judge.guesses(&vec![most; scored_split.targets()])?.f1();
-    let by_type = judge.guesses(&guesses)?.f1();
-    let norms = layer_norms(store, scored_split)?;
-    Ok(TaskOutcome {
-        name: task.name.clone(),
-        slice: task.judged.reported(),
-        scored_on,
-        settings,
-        majority: by_majority,
-        type_majority: by_type,
-        given,
-        words,
-        untrained: Vec::new(),
-        shuffled: without_meaning,
-        control: drawn,
-        control_seen,
-        codes,
-        norms,
-        traces,
-        strata,
-        splits,
-        texts: of_scored,
-        files,
-        vocabulary,
-    })
 }

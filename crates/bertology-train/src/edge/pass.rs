@@ -162,15 +162,7 @@ impl<T: Real> Probe<'_, T> {
         let outer = shape.outer();
         self.mix(work, input, masks);
         work.roles.resize_with(shape.roles, RoleWork::default);
-        // a₀ + Σ A b: what does not depend on the input.
-        let mut constant = self.of(&layout.outer_bias).to_vec();
-        for (role, at) in layout.roles.iter().enumerate() {
-            let bias = Matrix::new(self.of(&at.bias), shape.design.projection, 1);
-            for part in 0..shape.parts() {
-                let dst = MatrixMut::new(&mut constant, outer, 1);
-                Product::add(1).run(dst, self.outer(role, part), bias);
-            }
-        }
+        let constants = self.constants(input.batch);
         for (role, at) in layout.roles.iter().enumerate() {
             let spans = &input.batch.roles[role];
             let own = &mut work.roles[role];
@@ -187,11 +179,11 @@ impl<T: Real> Probe<'_, T> {
                 room(&mut own.sums, count * outer),
                 Matrix::new(&own.pooled, count, width),
                 Matrix::new(&own.joint, outer, width),
-                if role == 0 { &constant } else { &[] },
+                constants.get(role).map_or(&[], Vec::as_slice),
                 1,
             );
         }
-        join(work, input.batch, outer);
+        join(work, input.batch, self.of(&layout.outer_bias));
         let logits = room(&mut work.logits, targets * shape.classes);
         if !shape.is_mlp() {
             logits.copy_from_slice(&work.outer);
@@ -224,6 +216,32 @@ impl<T: Real> Probe<'_, T> {
             1,
         );
         logits
+    }
+
+    /// What of A z + a₀ does not depend on the input, by the role whose spans it is added to: a₀ + Σ A b, for the first; where
+    /// some targets lack a span, A b for each, and a₀ is left to [`join`].
+    fn constants(&self, batch: &Batch) -> Vec<Vec<T>> {
+        let (shape, layout) = (self.shape, self.layout);
+        let outer = shape.outer();
+        let add = |constant: &mut Vec<T>, role: usize, at: &RoleLayout| {
+            let bias = Matrix::new(self.of(&at.bias), shape.design.projection, 1);
+            for part in 0..shape.parts() {
+                let dst = MatrixMut::new(constant, outer, 1);
+                Product::add(1).run(dst, self.outer(role, part), bias);
+            }
+        };
+        let roles = layout.roles.iter().enumerate();
+        if batch.is_whole() {
+            let mut constant = self.of(&layout.outer_bias).to_vec();
+            roles.for_each(|(role, at)| add(&mut constant, role, at));
+            return vec![constant];
+        }
+        let own = roles.map(|(role, at)| {
+            let mut constant = vec![T::ZERO; outer];
+            add(&mut constant, role, at);
+            constant
+        });
+        own.collect()
     }
 
     /// x of every piece.
@@ -316,28 +334,32 @@ pub(crate) fn shares<T: Real>(logits: &[T]) -> Vec<T> {
     shares.into_iter().map(T::from_f64).collect()
 }
 
-/// The sums of the roles' spans, target by target.
-fn join<T: Real>(work: &mut Workspace<T>, batch: &Batch, outer: usize) {
-    let [first, rest @ ..] = &mut work.roles[..] else {
+/// The sums of the roles' spans, target by target, with `bias` a₀ where they are without it.
+fn join<T: Real>(work: &mut Workspace<T>, batch: &Batch, bias: &[T]) {
+    let outer = bias.len();
+    let Some(first) = work.roles.first_mut() else {
         return;
     };
+    let whole = batch.is_whole();
     if batch.roles[0].is_identity() {
         std::mem::swap(&mut work.outer, &mut first.sums);
     } else {
         let rows = room(&mut work.outer, batch.targets.len() * outer);
-        let spans = rows.chunks_exact_mut(outer).zip(&batch.roles[0].of_target);
-        for (row, span) in spans {
-            row.copy_from_slice(&first.sums[*span as usize * outer..][..outer]);
+        if whole {
+            for (target, span) in batch.roles[0].seen() {
+                let sums = &first.sums[span * outer..][..outer];
+                rows[target * outer..][..outer].copy_from_slice(sums);
+            }
+        } else {
+            rows.chunks_exact_mut(outer)
+                .for_each(|row| row.copy_from_slice(bias));
         }
     }
-    for (work_of, spans) in rest.iter().zip(&batch.roles[1..]) {
-        let rows = work.outer.chunks_exact_mut(outer).zip(&spans.of_target);
-        for (row, span) in rows {
-            add_scaled(
-                row,
-                &work_of.sums[*span as usize * outer..][..outer],
-                T::ONE,
-            );
+    let rest = work.roles.iter().zip(&batch.roles);
+    for (work_of, spans) in rest.skip(usize::from(whole)) {
+        for (target, span) in spans.seen() {
+            let row = &mut work.outer[target * outer..][..outer];
+            add_scaled(row, &work_of.sums[span * outer..][..outer], T::ONE);
         }
     }
 }

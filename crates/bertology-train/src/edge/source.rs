@@ -118,10 +118,8 @@ impl LayerStates for HeldStates {
 /// A target: one or two spans and the labels that apply to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// First span, a half-open range of stored pieces.
-    pub span1: [u32; 2],
-    /// Second span, where the task has two.
-    pub span2: Option<[u32; 2]>,
+    /// Its spans by role, half-open ranges of stored pieces; an empty one is not looked at ([`Split::later_spans`]).
+    pub spans: &'a [[u32; 2]],
     /// Classes that apply, ascending; none of them is legal.
     pub labels: &'a [u16],
     /// Labels that apply and are not among the classes: no probe can find them, and they count as missed.
@@ -129,10 +127,11 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// The span of a role: 0 or 1.
+    /// The span of a role, 0 or 1; nothing where the task has no such role, or the target's is not looked at.
     #[must_use]
     pub fn span(&self, role: usize) -> Option<[u32; 2]> {
-        [Some(self.span1), self.span2].get(role).copied().flatten()
+        let span = self.spans.get(role).copied();
+        span.filter(|[start, end]| start < end)
     }
 }
 
@@ -211,6 +210,13 @@ impl Split {
         if let Some([start, end]) = spans().find(|[start, end]| start >= end) {
             return Err(Fault::Span { target, start, end }.into());
         }
+        let spans: Vec<[u32; 2]> = spans().collect();
+        self.put(&spans, labels, unknown)
+    }
+
+    /// Adds a target whose spans are known to be sound.
+    fn put(&mut self, spans: &[[u32; 2]], labels: &[u16], unknown: u16) -> Result<(), Error> {
+        let target = self.label_ends.len();
         if let Some(label) = labels.iter().find(|l| usize::from(**l) >= self.classes) {
             return Err(Fault::Label {
                 target,
@@ -228,7 +234,7 @@ impl Split {
         if u32::try_from(target + 1).is_err() {
             return Err(Fault::TooMany { target }.into());
         }
-        self.spans.extend(spans());
+        self.spans.extend(spans);
         self.labels.extend(labels);
         self.label_ends.push(end);
         self.unknown.push(unknown);
@@ -291,10 +297,8 @@ impl Split {
     /// Past the last one.
     #[must_use]
     pub fn get(&self, target: usize) -> Target<'_> {
-        let spans = &self.spans[target * self.roles..][..self.roles];
         Target {
-            span1: spans[0],
-            span2: spans.get(1).copied(),
+            spans: &self.spans[target * self.roles..][..self.roles],
             labels: &self.labels[self.labels_of(target)],
             unknown: self.unknown[target],
         }
@@ -327,9 +331,8 @@ impl Split {
         let mut other = Self::new(self.roles, self.classes)?;
         for sentence in 0..self.sentences() {
             for target in self.targets_of(sentence) {
-                let Target { span1, span2, .. } = self.get(target);
                 let (labels, unknown) = labels(target);
-                other.target(span1, span2, &labels, unknown)?;
+                other.put(self.get(target).spans, &labels, unknown)?;
             }
             other.end_sentence();
         }
@@ -348,11 +351,27 @@ impl Split {
         for sentence in sentences {
             for target in self.targets_of(*sentence as usize) {
                 let of = self.get(target);
-                other.target(of.span1, of.span2, of.labels, of.unknown)?;
+                other.put(of.spans, of.labels, of.unknown)?;
             }
             other.end_sentence();
         }
         Ok(other)
+    }
+
+    /// The same targets, of whose two spans the later one is looked at alone: that which ends later, the second of equals. A
+    /// probe has the vector zero in the place of the other. In a causal model it is the later one that has seen
+    /// both.
+    #[must_use]
+    pub fn later_spans(&self) -> Self {
+        let mut other = self.clone();
+        if self.roles == 2 {
+            let (both, _) = other.spans.as_chunks_mut::<2>();
+            for [first, second] in both {
+                let earlier = if first[1] > second[1] { second } else { first };
+                *earlier = [0; 2];
+            }
+        }
+        other
     }
 
     /// Refuses spans that reach beyond what is stored, and a split without targets.
@@ -396,7 +415,7 @@ mod tests {
         assert_eq!(split.targets_of(1), 0..2);
         assert_eq!(split.targets_of(2), 2..3);
         let first = split.get(0);
-        assert_eq!((first.span1, first.span2), ([3, 5], Some([0, 1])));
+        assert_eq!(first.spans, [[3, 5], [0, 1]]);
         assert_eq!((first.labels, first.unknown), (&[0, 4][..], 1));
         assert!(split.get(1).labels.is_empty());
         assert_eq!(split.get(2).labels, [2]);
@@ -405,6 +424,15 @@ mod tests {
         assert!(other.is_single_label());
         assert_eq!(other.get(2).labels, [2]);
         assert_eq!(other.targets_of(1), 0..2);
+        let later = split.later_spans();
+        let seen = |target, role| later.get(target).span(role);
+        assert_eq!((seen(0, 0), seen(0, 1)), (Some([3, 5]), None));
+        assert_eq!((seen(1, 0), seen(1, 1)), (None, Some([0, 1])));
+        assert_eq!((seen(2, 0), seen(2, 1)), (None, Some([8, 9])));
+        assert_eq!(later.get(0).labels, [0, 4]);
+        let drawn = later.relabelled(|_| (vec![1], 0)).unwrap();
+        assert_eq!(drawn.get(2).span(0), None);
+        assert_eq!(later.subset(&[2]).unwrap().get(0).span(0), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One suite of probes on its way from nothing to its scores, kept on disk between validations.
 
+use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Write};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +11,19 @@ use bertology::Watch;
 use bertology::data::edge::Vocabulary;
 use bertology::data::{Cells, Confusion, MetricError, Slice, argmax};
 use bertology::watch::Purpose;
+use half::f16;
 
 use super::mdl::{CodeLength, online_code};
 use super::strata::Strata;
-use super::trace::Traces;
+use super::trace::{Traces, Window};
 use super::{Counts, Course, Data, Fault, Output, Plan, Progress, Split, Suite, Tally};
 use crate::Error;
 use crate::shards::{whole, write_whole};
 
 /// What stands for a label that the vocabulary lacks.
 const UNSEEN: &str = "(not in the vocabulary)";
-/// Traces take so many bytes at most: of more targets there are none.
-const MOST_TRACES: usize = 512 << 20;
+/// Logits of all probes, held until the targets they are of are told: so many bytes, or one sentence.
+const WINDOW: usize = 32 << 20;
 
 /// How many cores, where to, and who looks on.
 pub(super) struct Shop<'w> {
@@ -68,13 +70,26 @@ pub(super) struct Judge<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) slice: Slice,
     pub(super) strata: Option<&'a Strata>,
+    /// Which labels count; nothing where all do.
+    counted: Option<Vec<bool>>,
 }
 
-impl Judge<'_> {
-    /// Which labels count; nothing where all do.
-    fn counted(&self) -> Option<Vec<bool>> {
-        let names = self.vocabulary.names().iter();
-        (self.slice != Slice::All).then(|| names.map(|name| self.slice.contains(name)).collect())
+impl<'a> Judge<'a> {
+    pub(super) fn new(
+        split: &'a Split,
+        vocabulary: &'a Vocabulary,
+        slice: Slice,
+        strata: Option<&'a Strata>,
+    ) -> Self {
+        let names = vocabulary.names().iter();
+        let counted = names.map(|name| slice.contains(name)).collect();
+        Self {
+            split,
+            vocabulary,
+            counted: (slice != Slice::All).then_some(counted),
+            slice,
+            strata,
+        }
     }
 
     /// Scores of guesses: the labels given to each target.
@@ -112,7 +127,7 @@ struct Answers<'a> {
     tally: Tally<'a>,
     scores: Confusion,
     strata: Vec<[u64; 3]>,
-    /// `[targets, classes]`, where traces are wanted.
+    /// `[targets of the window, classes]`, where traces are wanted.
     logits: Vec<f32>,
     failure: Option<Error>,
 }
@@ -197,43 +212,101 @@ impl Shop<'_> {
         }
     }
 
-    /// Scores of all probes, seed by seed, in each the readings in order; and what every target's probabilities are over
-    /// the readings, if they are wanted and are not too many.
+    /// Scores of all probes, seed by seed, in each the readings in order.
     pub(super) fn score(
         &mut self,
         suite: &Suite<'_>,
         judge: &Judge<'_>,
-        traces: bool,
-    ) -> Result<(Vec<Scored>, Option<Traces>), Error> {
+    ) -> Result<Vec<Scored>, Error> {
+        let whole = 0..judge.split.sentences();
+        let answers = self.answers(suite, judge, whole, false, Vec::new())?;
+        scored(suite, judge, answers)
+    }
+
+    /// As [`Shop::score`], and what the readings say of every target. Every label's probability goes to `keep`.
+    pub(super) fn score_and_trace(
+        &mut self,
+        suite: &Suite<'_>,
+        judge: &Judge<'_>,
+        keep: Option<&Path>,
+    ) -> Result<(Vec<Scored>, Traces), Error> {
+        let (split, output) = (judge.split, suite.plan().design.output);
+        let (readings, classes) = (suite.plan().readings.len(), split.classes());
+        let file = keep.map(|path| File::create(path).map_err(Error::io("create", path)));
+        let mut file = file.transpose()?.map(BufWriter::new);
+        let mut traces = Traces::new(readings);
+        let mut answers = Vec::new();
+        for sentences in windows(split, suite.courses().len()) {
+            let end = split.targets_of(sentences.end - 1).end;
+            let targets = split.targets_of(sentences.start).start..end;
+            answers = self.answers(suite, judge, sentences, true, answers)?;
+            let mut window = Window::new(targets.len(), classes, readings, file.is_some());
+            for (at, answers) in answers.iter().enumerate() {
+                window.add(at % readings, &answers.logits, output);
+            }
+            traces.add(&window, split, targets.start);
+            if let (Some(file), Some(path)) = (&mut file, keep) {
+                let values = window.raw().map(|p| f16::from_f64(p).to_le_bytes());
+                let bytes: Vec<u8> = values.flatten().collect();
+                file.write_all(&bytes).map_err(Error::io("write", path))?;
+            }
+        }
+        if let (Some(mut file), Some(path)) = (file, keep) {
+            file.flush().map_err(Error::io("write", path))?;
+        }
+        Ok((scored(suite, judge, answers)?, traces))
+    }
+
+    /// Adds the answers of all probes for some sentences to those that are there.
+    fn answers<'a>(
+        &self,
+        suite: &Suite<'_>,
+        judge: &'a Judge<'_>,
+        sentences: Range<usize>,
+        traced: bool,
+        before: Vec<Answers<'a>>,
+    ) -> Result<Vec<Answers<'a>>, Error> {
         let output = suite.plan().design.output;
-        let readings = suite.plan().readings.len();
-        let (targets, classes) = (judge.split.targets(), judge.split.classes());
-        let traced = traces && targets * classes * 4 * suite.courses().len() <= MOST_TRACES;
-        let counted = judge.counted();
+        let (split, classes) = (judge.split, judge.split.classes());
         let strata = judge.strata.map_or(0, Strata::len);
-        let answers = suite.evaluate(
-            judge.split,
+        let targets = match sentences.is_empty() {
+            true => 0..0,
+            false => {
+                split.targets_of(sentences.start).start..split.targets_of(sentences.end - 1).end
+            }
+        };
+        let first = targets.start;
+        let mut before = before.into_iter();
+        suite.evaluate_part(
+            split,
+            sentences,
             self.threads,
-            |_| Answers {
-                tally: Tally::new(judge.split, output, counted.as_deref()),
-                scores: Confusion::new(judge.vocabulary.clone()),
-                strata: vec![[0; 3]; strata],
-                logits: vec![0.0; if traced { targets * classes } else { 0 }],
-                failure: None,
+            |_| {
+                let mut answers = before.next().unwrap_or_else(|| Answers {
+                    tally: Tally::new(split, output, judge.counted.as_deref()),
+                    scores: Confusion::new(judge.vocabulary.clone()),
+                    strata: vec![[0; 3]; strata],
+                    logits: Vec::new(),
+                    failure: None,
+                });
+                answers
+                    .logits
+                    .resize(if traced { targets.len() * classes } else { 0 }, 0.0);
+                answers
             },
             |answers, target, logits| {
                 let counts = answers.tally.add(target, logits);
-                for stratum in judge.strata.map_or(&[][..], |strata| strata.of(target)) {
-                    let sums = &mut answers.strata[usize::from(*stratum)];
-                    for (sum, count) in sums.iter_mut().zip(counts) {
+                for stratum in judge.strata.iter().flat_map(|strata| strata.of(target)) {
+                    for (sum, count) in answers.strata[stratum].iter_mut().zip(counts) {
                         *sum += u64::from(count);
                     }
                 }
                 if traced {
-                    answers.logits[target * classes..][..classes].copy_from_slice(logits);
+                    let own = &mut answers.logits[(target - first) * classes..][..classes];
+                    own.copy_from_slice(logits);
                 }
                 let scores = &mut answers.scores;
-                let told = observe(judge.split, target, |labels, unseen| match output {
+                let told = observe(split, target, |labels, unseen| match output {
                     Output::Sigmoid => scores.observe(logits, labels, unseen),
                     Output::Softmax => {
                         let greatest = argmax(logits)?;
@@ -244,34 +317,57 @@ impl Shop<'_> {
                     answers.failure.get_or_insert(failure);
                 }
             },
-        )?;
-        let mut traces = traced.then(|| Traces::new(judge.split, readings));
-        let mut scored = Vec::with_capacity(answers.len());
-        for (at, (answers, course)) in answers.into_iter().zip(suite.courses()).enumerate() {
-            if let Some(failure) = answers.failure {
-                return Err(failure);
-            }
-            if let Some(traces) = &mut traces {
-                traces.add(at % readings, &answers.logits, output);
-            }
-            let scores = answers.scores;
-            scored.push(Scored {
-                course: course.clone(),
-                converged: course.converged(suite.plan().settings.selection),
-                mixing: suite.mixing(at),
-                cells: scores.cells(&judge.slice),
-                labels: scores
-                    .rows()
-                    .map(|(name, cells)| (name.to_owned(), cells))
-                    .collect(),
-                exact_match: scores.exact_match(),
-                argmax_accuracy: scores.argmax_accuracy(),
-                sentences: answers.tally.sentences().to_vec(),
-                strata: answers.strata,
-            });
-        }
-        Ok((scored, traces))
+        )
     }
+}
+
+/// Sentences, in order, whose targets' logits of so many probes take no more than [`WINDOW`].
+fn windows(split: &Split, probes: usize) -> Vec<Range<usize>> {
+    let most = (WINDOW / (split.classes() * 4 * probes.max(1))).max(1);
+    let mut windows = Vec::new();
+    let (mut start, mut targets) = (0, 0);
+    for sentence in 0..split.sentences() {
+        let more = split.targets_of(sentence).len();
+        if targets > 0 && targets + more > most {
+            windows.push(start..sentence);
+            (start, targets) = (sentence, 0);
+        }
+        targets += more;
+    }
+    if start < split.sentences() {
+        windows.push(start..split.sentences());
+    }
+    windows
+}
+
+/// What the answers come to.
+fn scored(
+    suite: &Suite<'_>,
+    judge: &Judge<'_>,
+    answers: Vec<Answers<'_>>,
+) -> Result<Vec<Scored>, Error> {
+    let mut scored = Vec::with_capacity(answers.len());
+    for (at, (answers, course)) in answers.into_iter().zip(suite.courses()).enumerate() {
+        if let Some(failure) = answers.failure {
+            return Err(failure);
+        }
+        let scores = answers.scores;
+        scored.push(Scored {
+            course: course.clone(),
+            converged: course.converged(suite.plan().settings.selection),
+            mixing: suite.mixing(at),
+            cells: scores.cells(&judge.slice),
+            labels: scores
+                .rows()
+                .map(|(name, cells)| (name.to_owned(), cells))
+                .collect(),
+            exact_match: scores.exact_match(),
+            argmax_accuracy: scores.argmax_accuracy(),
+            sentences: answers.tally.sentences().to_vec(),
+            strata: answers.strata,
+        });
+    }
+    Ok(scored)
 }
 
 fn interrupted() -> Error {

@@ -44,8 +44,10 @@ pub const STATE_MANIFEST: &str = "states.json";
 const FORMAT: u32 = 1;
 /// Numbers of half precision stay below this; what it can hold ends at 65,504.
 const MOST: f32 = 6e4;
-/// When so many bytes were read, the memory of the maps is given back.
-const RESIDENT: u64 = 256 << 20;
+/// When the maps may have grown by so many bytes, their memory is given back.
+const RESIDENT: u64 = 64 << 20;
+/// The least that a map grows by where something of it is read: the system maps the pages around it, too.
+const AROUND: usize = 64 << 10;
 
 /// What layer 0 is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,6 +348,7 @@ impl StateStore {
             // by renaming, which leaves a mapped one intact.
             let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
             shards.check(at, &map)?;
+            give_back(&map);
             // Numbers of pieces were counted before.
             maps.push((map, first as u32));
             let values = shard.offsets.last().zip(shard.offsets.first());
@@ -402,13 +405,17 @@ impl StateStore {
             return;
         }
         self.touched.store(0, Ordering::Relaxed);
-        #[cfg(unix)]
-        for (map, _) in &self.maps {
-            #[allow(unsafe_code, reason = "advice on a map may discard changes to it")]
-            // SAFETY: the map is read-only and backed by a file, so there are no changes to discard.
-            let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
-        }
+        self.maps.iter().for_each(|(map, _)| give_back(map));
     }
+}
+
+/// What was read of a map is read again from the file, or from what the system holds of it.
+#[cfg_attr(not(unix), allow(unused_variables))]
+fn give_back(map: &Mmap) {
+    #[cfg(unix)]
+    #[allow(unsafe_code, reason = "advice on a map may discard changes to it")]
+    // SAFETY: the map is read-only and backed by a file, so there are no changes to discard.
+    let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
 }
 
 impl LayerStates for StateStore {
@@ -435,7 +442,8 @@ impl LayerStates for StateStore {
             })?;
             self.precision.decode(bytes, out);
         }
-        self.count((pieces.len() * size * self.precision.bytes()) as u64);
+        let each = (size * self.precision.bytes()).max(AROUND);
+        self.count((pieces.len() * each) as u64);
         Ok(())
     }
 }

@@ -25,19 +25,23 @@ const HEIGHTS: [(u64, &str); 6] = [
 ];
 const SEEN: [(u64, &str); 2] = [(0, "no"), (1, "yes")];
 
+/// No stratum.
+const NONE: u16 = u16::MAX;
+
 /// The strata of the targets of a split. A target is in one of each division that applies to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Strata {
     names: Vec<(By, &'static str)>,
-    /// `[target]`
-    of: Vec<Vec<u16>>,
+    divisions: Vec<By>,
+    /// `[target][division]`, [`NONE`] where one does not apply.
+    of: Vec<u16>,
     /// Targets of each stratum.
     sizes: Vec<u64>,
 }
 
 impl Strata {
     /// Of places in texts: by distance where targets have two spans, by height where they have one noted.
-    pub(super) fn of_places<'p>(places: impl Iterator<Item = &'p Place>) -> Self {
+    pub(super) fn of_places(places: impl Iterator<Item = Place>) -> Self {
         let mut strata = Self::of_divisions(&[(By::Distance, &DISTANCES), (By::Height, &HEIGHTS)]);
         for place in places {
             let mut values = Vec::new();
@@ -65,27 +69,30 @@ impl Strata {
         Self {
             sizes: vec![0; names.len()],
             names,
+            divisions: divisions.iter().map(|(by, _)| *by).collect(),
             of: Vec::new(),
         }
     }
 
     fn add(&mut self, values: &[(By, u64)]) {
-        let own = values.iter().filter_map(|(by, value)| {
-            let starts: &[(u64, &str)] = match by {
-                By::Distance => &DISTANCES,
-                By::Height => &HEIGHTS,
-                By::Seen => &SEEN,
-            };
-            let within = starts.partition_point(|(start, _)| start <= value);
-            let first = self.names.iter().position(|(other, _)| other == by)?;
+        for division in &self.divisions {
+            let value = values.iter().find(|(by, _)| by == division);
+            let stratum = value.and_then(|(by, value)| {
+                let starts: &[(u64, &str)] = match by {
+                    By::Distance => &DISTANCES,
+                    By::Height => &HEIGHTS,
+                    By::Seen => &SEEN,
+                };
+                let within = starts.partition_point(|(start, _)| start <= value);
+                let first = self.names.iter().position(|(other, _)| other == by)?;
+                Some(first + within.saturating_sub(1))
+            });
+            if let Some(stratum) = stratum {
+                self.sizes[stratum] += 1;
+            }
             // A handful of strata.
-            Some((first + within.saturating_sub(1)) as u16)
-        });
-        let own: Vec<u16> = own.collect();
-        for stratum in &own {
-            self.sizes[usize::from(*stratum)] += 1;
+            self.of.push(stratum.map_or(NONE, |stratum| stratum as u16));
         }
-        self.of.push(own);
     }
 
     /// Division, name and number of targets of each stratum; those without targets, too.
@@ -110,9 +117,10 @@ impl Strata {
     }
 
     /// Those of a target, by their place in [`Strata::rows`]; none past the last target.
-    #[must_use]
-    pub fn of(&self, target: usize) -> &[u16] {
-        self.of.get(target).map_or(&[], Vec::as_slice)
+    pub fn of(&self, target: usize) -> impl Iterator<Item = usize> {
+        let many = self.divisions.len();
+        let own = self.of.iter().skip(target * many).take(many);
+        own.filter(|at| **at != NONE).map(|at| usize::from(*at))
     }
 }
 
@@ -135,10 +143,10 @@ mod tests {
             place(None, None),
             place(None, Some(80)),
         ];
-        let strata = Strata::of_places(places.iter());
+        let strata = Strata::of_places(places.into_iter());
         let named = |target: usize| -> Vec<(By, &str)> {
             let rows: Vec<_> = strata.rows().collect();
-            let of = strata.of(target).iter().map(|at| rows[usize::from(*at)]);
+            let of = strata.of(target).map(|at| rows[at]);
             of.map(|(by, name, _)| (by, name)).collect()
         };
         assert_eq!(named(0), [(By::Distance, "3-5")]);

@@ -1,6 +1,6 @@
 //! All probes of a task at once: every reading of the layers with every seed.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -266,7 +266,7 @@ impl<'a> Suite<'a> {
         let tallies = evaluate(
             states,
             dev,
-            seen,
+            0..seen,
             &active
                 .iter()
                 .map(|probe| probe as &dyn Ask)
@@ -294,7 +294,22 @@ impl<'a> Suite<'a> {
         &self,
         split: &Split,
         threads: usize,
-        new: impl Fn(usize) -> A,
+        new: impl FnMut(usize) -> A,
+        add: impl Fn(&mut A, usize, &[f32]) + Sync,
+    ) -> Result<Vec<A>, Error> {
+        self.evaluate_part(split, 0..split.sentences(), threads, new, add)
+    }
+
+    /// As [`Suite::evaluate`], of some sentences.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evaluate_part<A: Send>(
+        &self,
+        split: &Split,
+        sentences: Range<usize>,
+        threads: usize,
+        new: impl FnMut(usize) -> A,
         add: impl Fn(&mut A, usize, &[f32]) + Sync,
     ) -> Result<Vec<A>, Error> {
         split.check(self.data.states)?;
@@ -307,8 +322,8 @@ impl<'a> Suite<'a> {
             }
         }
         let probes: Vec<&dyn Ask> = self.probes.iter().map(|probe| probe as &dyn Ask).collect();
-        let seen = split.sentences();
-        evaluate(self.data.states, split, seen, &probes, threads, new, add)
+        let states = self.data.states;
+        evaluate(states, split, sentences, &probes, threads, new, add)
     }
 }
 
@@ -330,24 +345,24 @@ impl Ask for Mutex<(usize, &mut Training)> {
     }
 }
 
-/// All targets of the first `seen` sentences before all probes.
+/// All targets of some sentences before all probes.
 fn evaluate<A: Send>(
     states: &dyn LayerStates,
     split: &Split,
-    seen: usize,
+    sentences: Range<usize>,
     probes: &[&dyn Ask],
     threads: usize,
-    new: impl Fn(usize) -> A,
+    new: impl FnMut(usize) -> A,
     add: impl Fn(&mut A, usize, &[f32]) + Sync,
 ) -> Result<Vec<A>, Error> {
-    let sentences: Vec<u32> = (0..seen as u32).collect();
+    let sentences: Vec<u32> = (sentences.start as u32..sentences.end as u32).collect();
     let batches = pack(split, &sentences, LOOK);
     let lane = Lane {
         group: 0,
         steps: batches.len(),
     };
     let pool = Pool::default();
-    let found: Vec<Mutex<A>> = (0..probes.len()).map(|at| Mutex::new(new(at))).collect();
+    let found: Vec<Mutex<A>> = (0..probes.len()).map(new).map(Mutex::new).collect();
     march(
         &vec![lane; probes.len()],
         threads,

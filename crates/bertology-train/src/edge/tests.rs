@@ -133,7 +133,11 @@ fn targets_point_at_the_states_of_their_tokens() {
             (&[1, 2][..], 0)
         );
         assert_eq!((split.get(2).labels, split.get(2).unknown), (&[][..], 1));
-        assert_eq!(split.get(0).span2, split.get(3).span2, "the same words");
+        assert_eq!(
+            split.get(0).spans[1],
+            split.get(3).spans[1],
+            "the same words"
+        );
         // Held against the library's own way to the same states.
         let (layers, hidden) = (store.layers(), store.hidden());
         for (target, text, tokens) in [
@@ -142,7 +146,7 @@ fn targets_point_at_the_states_of_their_tokens() {
         ] {
             let inputs = [bertology::Sequence::new(pieces.ids(text).to_vec())];
             let whole = model.hidden_states(&inputs).unwrap().remove(0);
-            let span = split.get(target).span1;
+            let span = split.get(target).spans[0];
             let mut out = vec![0.0; tokens.len() * layers * hidden];
             let stored: Vec<u32> = (span[0]..span[1]).collect();
             assert_eq!(stored.len(), tokens.len());
@@ -167,7 +171,7 @@ fn found_tokens(pieces: &Pieces, found: &Gathered, target: usize) -> std::ops::R
     let first = pieces.positions(sequence).next().unwrap();
     let split = pieces.split(found, &Vocabulary::new(["a"])).unwrap();
     let before: usize = (0..sequence).map(|at| pieces.positions(at).count()).sum();
-    let span = split.get(target).span1;
+    let span = split.get(target).spans[0];
     // The positions of these texts that are wanted lie side by side.
     first + span[0] as usize - before..first + span[1] as usize - before
 }

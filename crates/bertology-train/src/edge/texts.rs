@@ -31,7 +31,10 @@ pub(super) struct SpanTexts {
     /// `[target][role]`
     spans: Vec<u32>,
     roles: usize,
-    places: Vec<Place>,
+    /// Words, half-open: `[target][role]`
+    words: Vec<[u32; 2]>,
+    lines: Vec<u64>,
+    heights: Vec<Option<u32>>,
     /// SHA-256 of the texts of all records: splits that have it in common are of the same sentences.
     pub(super) sentences: [u8; 32],
     /// SHA-256 of those texts and of the places of the targets.
@@ -64,6 +67,8 @@ impl SpanTexts {
                     .flatten()
                     .collect();
                 for span in &spans {
+                    // A record has fewer than 2³² words.
+                    texts.words.push([span.start as u32, span.end as u32]);
                     let text = words.get(span.clone()).unwrap_or_default().join(" ");
                     texts.spans.push(names.number(&text));
                 }
@@ -72,12 +77,10 @@ impl SpanTexts {
                     targets.update((end as u64).to_le_bytes());
                 }
                 let info = target.info.as_ref();
-                texts.places.push(Place {
-                    line: record.line,
-                    distance: target.span2.is_some().then(|| target.distance()),
-                    spans,
-                    height: info.and_then(|info| info.get("height")?.as_u64()),
-                });
+                texts.lines.push(record.line);
+                let height = info.and_then(|info| info.get("height")?.as_u64());
+                let height = height.map(|height| u32::try_from(height).unwrap_or(u32::MAX));
+                texts.heights.push(height);
             }
         }
         texts.names = names.into_vec();
@@ -97,11 +100,31 @@ impl SpanTexts {
     }
 
     pub(super) fn strata(&self) -> Strata {
-        Strata::of_places(self.places.iter())
+        Strata::of_places((0..self.lines.len()).map(|target| self.place(target)))
     }
 
-    pub(super) fn place(&self, target: usize) -> &Place {
-        &self.places[target]
+    pub(super) fn place(&self, target: usize) -> Place {
+        let spans = self.words[target * self.roles..][..self.roles].iter();
+        let spans: Vec<Range<usize>> = spans
+            .map(|[start, end]| *start as usize..*end as usize)
+            .collect();
+        let between = |one: &Range<usize>, other: &Range<usize>| {
+            let [first, second] = if one.start <= other.start {
+                [one, other]
+            } else {
+                [other, one]
+            };
+            second.start.saturating_sub(first.end)
+        };
+        Place {
+            line: self.lines[target],
+            distance: match &spans[..] {
+                [one, other] => Some(between(one, other)),
+                _ => None,
+            },
+            height: self.heights[target].map(u64::from),
+            spans,
+        }
     }
 }
 

@@ -17,13 +17,29 @@ pub const AMBIGUOUS: f64 = 0.7;
 /// The least that p̃ of the right label has to rise from the first to the last layer for [`Trace::expected_layer`].
 pub const LEAST_RISE: f64 = 0.1;
 
-/// The probabilities of every layer for every target, averaged over seeds.
+/// What the layers say of every target, each target in a few bytes a layer whatever the number of labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traces {
     layers: usize,
+    /// `[target][layer]`: p̃ of the label and of its rival.
+    pairs: Vec<[f32; 2]>,
+    /// `[target][layer]`: whether the answer is right.
+    right: Vec<bool>,
+    rivals: Vec<Option<u16>>,
+    ambiguous: Vec<bool>,
+    /// Whether there is one label of which all this is.
+    single: Vec<bool>,
+}
+
+/// The probabilities of every layer for some targets, averaged over seeds.
+#[derive(Debug)]
+pub(super) struct Window {
+    layers: usize,
     classes: usize,
-    /// `[target][layer][class]`: sums over seeds
+    /// `[target][layer][class]`: sums over seeds of p̃.
     sums: Vec<f32>,
+    /// The same of what the labels' outputs are before they are brought to the sum 1, where it is wanted.
+    raw: Option<Vec<f32>>,
     /// Of each layer.
     seeds: Vec<u32>,
 }
@@ -76,37 +92,113 @@ impl Trace {
     }
 }
 
-impl Traces {
-    /// Of nothing yet.
-    ///
-    /// Takes 4 bytes for each target, layer and class.
-    #[must_use]
-    pub fn new(split: &Split, layers: usize) -> Self {
-        let classes = split.classes();
+impl Window {
+    /// Of so many targets, without probabilities yet.
+    pub(super) fn new(targets: usize, classes: usize, layers: usize, raw: bool) -> Self {
+        let sums = vec![0.0; targets * layers * classes];
         Self {
             layers,
             classes,
-            sums: vec![0.0; split.targets() * layers * classes],
+            raw: raw.then(|| sums.clone()),
+            sums,
             seeds: vec![0; layers],
         }
     }
 
-    /// Adds what the probe of a layer and of one seed says, `logits [targets, classes]` in the split's order.
-    ///
-    /// # Panics
-    /// On another number of logits, or past the last layer.
-    #[track_caller]
-    pub fn add(&mut self, layer: usize, logits: &[f32], output: Output) {
-        assert_eq!(logits.len() * self.layers, self.sums.len(), "logits");
+    /// Adds what the probe of a layer and of one seed says, `logits [targets, classes]`.
+    pub(super) fn add(&mut self, layer: usize, logits: &[f32], output: Output) {
+        debug_assert_eq!(logits.len() * self.layers, self.sums.len());
         self.seeds[layer] += 1;
         let (classes, size) = (self.classes, self.layers * self.classes);
-        let targets = self.sums.chunks_exact_mut(size);
-        for (sums, logits) in targets.zip(logits.chunks_exact(classes)) {
-            let probabilities = normalized(logits, output);
-            let sums = &mut sums[layer * classes..][..classes];
+        for (target, logits) in logits.chunks_exact(classes).enumerate() {
+            let at = target * size + layer * classes;
+            let mut probabilities = output.probabilities(logits);
+            if let Some(raw) = &mut self.raw {
+                for (sum, probability) in raw[at..at + classes].iter_mut().zip(&probabilities) {
+                    *sum += *probability as f32;
+                }
+            }
+            normalize(&mut probabilities, output);
+            let sums = &mut self.sums[at..at + classes];
             for (sum, probability) in sums.iter_mut().zip(probabilities) {
                 *sum += probability as f32;
             }
+        }
+    }
+
+    /// p̃ of a target at a layer, `[classes]`; zeros before anything was added.
+    fn probabilities(&self, target: usize, layer: usize) -> Vec<f64> {
+        self.mean(&self.sums, target, layer).collect()
+    }
+
+    fn mean<'w>(
+        &self,
+        sums: &'w [f32],
+        target: usize,
+        layer: usize,
+    ) -> impl Iterator<Item = f64> + use<'w> {
+        let sums = &sums[(target * self.layers + layer) * self.classes..][..self.classes];
+        let seeds = f64::from(self.seeds[layer].max(1));
+        sums.iter().map(move |sum| f64::from(*sum) / seeds)
+    }
+
+    /// Means over seeds of every label's σ, or of its softmax: `[target, layer, class]`, if they were wanted.
+    pub(super) fn raw(&self) -> impl Iterator<Item = f64> {
+        let raw = self.raw.iter();
+        raw.flat_map(move |raw| {
+            let rows = (0..raw.len() / self.classes.max(1))
+                .map(|row| (row / self.layers, row % self.layers));
+            rows.flat_map(move |(target, layer)| self.mean(raw, target, layer))
+        })
+    }
+
+    /// The layer-averages of p̃ of a target, `[classes]`.
+    fn averages(&self, target: usize) -> Vec<f64> {
+        let mut averages = vec![0.0; self.classes];
+        for layer in 0..self.layers {
+            for (average, p) in averages.iter_mut().zip(self.probabilities(target, layer)) {
+                *average += p / self.layers as f64;
+            }
+        }
+        averages
+    }
+}
+
+impl Traces {
+    /// Of no target yet.
+    pub(super) fn new(layers: usize) -> Self {
+        Self {
+            layers,
+            pairs: Vec::new(),
+            right: Vec::new(),
+            rivals: Vec::new(),
+            ambiguous: Vec::new(),
+            single: Vec::new(),
+        }
+    }
+
+    /// Adds the targets of a window, those of the split from `first` on.
+    pub(super) fn add(&mut self, window: &Window, split: &Split, first: usize) {
+        for at in 0..window.sums.len() / (window.layers * window.classes) {
+            let labels = split.get(first + at).labels;
+            let mut averages = window.averages(at);
+            self.ambiguous
+                .push(averages.iter().all(|average| *average <= AMBIGUOUS));
+            for label in labels {
+                averages[usize::from(*label)] = f64::NEG_INFINITY;
+            }
+            let rival = best(&averages);
+            let rival = averages.get(rival).filter(|a| a.is_finite()).map(|_| rival);
+            let label = labels.first().map(|label| usize::from(*label));
+            for layer in 0..self.layers {
+                let p = window.probabilities(at, layer);
+                let of = |class: Option<usize>| class.map_or(0.0, |class| p[class] as f32);
+                self.right.push(Some(best(&p)) == label);
+                self.pairs.push([of(label), of(rival)]);
+            }
+            // Classes are fewer than 2¹⁶.
+            self.rivals.push(rival.map(|rival| rival as u16));
+            self.single.push(labels.len() == 1);
         }
     }
 
@@ -116,15 +208,19 @@ impl Traces {
         self.layers
     }
 
-    /// p̃ of a target at a layer, `[classes]`; zeros before anything was added.
+    /// Targets that have exactly one label.
+    #[must_use]
+    pub fn single(&self) -> usize {
+        self.single.iter().filter(|single| **single).count()
+    }
+
+    /// p̃ of the label and of [`Traces::rival`] at every layer.
     ///
     /// # Panics
-    /// Past the last one.
+    /// Past the last target.
     #[must_use]
-    pub fn probabilities(&self, target: usize, layer: usize) -> Vec<f64> {
-        let sums = &self.sums[(target * self.layers + layer) * self.classes..][..self.classes];
-        let seeds = f64::from(self.seeds[layer].max(1));
-        sums.iter().map(|sum| f64::from(*sum) / seeds).collect()
+    pub fn pairs(&self, target: usize) -> &[[f32; 2]] {
+        &self.pairs[target * self.layers..][..self.layers]
     }
 
     /// What became of a target that has exactly one label; `None` of others. An answer is the class of the highest p̃,
@@ -133,61 +229,39 @@ impl Traces {
     /// # Panics
     /// Past the last target.
     #[must_use]
-    pub fn trace(&self, split: &Split, target: usize) -> Option<Trace> {
-        let [label] = split.get(target).labels else {
-            return None;
-        };
-        let label = usize::from(*label);
-        let (mut correct, mut truth) = (Vec::new(), Vec::new());
-        for layer in 0..self.layers {
-            let p = self.probabilities(target, layer);
-            correct.push(best(&p) == label);
-            truth.push(p[label]);
-        }
-        Some(Trace::new(&correct, &truth))
-    }
-
-    /// The layer-averages of p̃ of a target, `[classes]`.
-    #[must_use]
-    pub fn averages(&self, target: usize) -> Vec<f64> {
-        let mut averages = vec![0.0; self.classes];
-        for layer in 0..self.layers {
-            for (average, p) in averages.iter_mut().zip(self.probabilities(target, layer)) {
-                *average += p / self.layers as f64;
-            }
-        }
-        averages
+    pub fn trace(&self, target: usize) -> Option<Trace> {
+        let truth = self
+            .pairs(target)
+            .iter()
+            .map(|[label, _]| f64::from(*label));
+        let right = &self.right[target * self.layers..][..self.layers];
+        self.single[target].then(|| Trace::new(right, &truth.collect::<Vec<_>>()))
     }
 
     /// Whether no label has a layer-average above [`AMBIGUOUS`]: the paper shows sentences with more than one such target.
+    ///
+    /// # Panics
+    /// Past the last target.
     #[must_use]
     pub fn is_ambiguous(&self, target: usize) -> bool {
-        self.averages(target)
-            .iter()
-            .all(|average| *average <= AMBIGUOUS)
+        self.ambiguous[target]
     }
 
     /// The wrong label with the highest layer-average, which is shown beside the right one.
+    ///
+    /// # Panics
+    /// Past the last target.
     #[must_use]
-    pub fn rival(&self, split: &Split, target: usize) -> Option<usize> {
-        let labels = split.get(target).labels;
-        let mut averages = self.averages(target);
-        for label in labels {
-            averages[usize::from(*label)] = f64::NEG_INFINITY;
-        }
-        let rival = best(&averages);
-        averages
-            .get(rival)
-            .is_some_and(|average| average.is_finite())
-            .then_some(rival)
+    pub fn rival(&self, target: usize) -> Option<usize> {
+        self.rivals[target].map(usize::from)
     }
 
     /// How many targets are stable from each layer on, `[layers]`, and behind them how many never are: the analogue of
     /// E_Δ that is a distribution. Targets without exactly one label are left out.
     #[must_use]
-    pub fn stable_layers(&self, split: &Split) -> Vec<u64> {
+    pub fn stable_layers(&self) -> Vec<u64> {
         let mut counts = vec![0; self.layers + 1];
-        for trace in (0..split.targets()).filter_map(|target| self.trace(split, target)) {
+        for trace in (0..self.single.len()).filter_map(|target| self.trace(target)) {
             counts[trace.stable.unwrap_or(self.layers)] += 1;
         }
         counts
@@ -214,15 +288,14 @@ pub fn precedence<'l>(sentences: impl Iterator<Item = [&'l [Option<usize>]; 2]>)
     counts
 }
 
-fn normalized(logits: &[f32], output: Output) -> Vec<f64> {
-    let mut p = output.probabilities(logits);
+/// To the sum 1.
+fn normalize(p: &mut [f64], output: Output) {
     if output == Output::Sigmoid {
         let total: f64 = p.iter().sum();
         if total > 0.0 {
             p.iter_mut().for_each(|p| *p /= total);
         }
     }
-    p
 }
 
 #[cfg(test)]
@@ -268,12 +341,12 @@ mod tests {
         split.target([0, 1], None, &[1], 0).unwrap();
         split.target([1, 2], None, &[0, 1], 0).unwrap();
         split.end_sentence();
-        let mut traces = Traces::new(&split, 2);
+        let mut window = Window::new(2, 3, 2, false);
         let logits = |p: [f32; 3]| p.map(f32::ln);
         let row = |first: [f32; 3]| [logits(first), logits([0.2, 0.3, 0.5])].concat();
-        traces.add(0, &row([0.5, 0.3, 0.2]), Output::Softmax);
-        traces.add(0, &row([0.7, 0.1, 0.2]), Output::Softmax);
-        traces.add(1, &row([0.1, 0.6, 0.3]), Output::Softmax);
+        window.add(0, &row([0.5, 0.3, 0.2]), Output::Softmax);
+        window.add(0, &row([0.7, 0.1, 0.2]), Output::Softmax);
+        window.add(1, &row([0.1, 0.6, 0.3]), Output::Softmax);
         let near = |found: &[f64], expected: [f64; 3]| {
             assert!(
                 found
@@ -283,23 +356,38 @@ mod tests {
                 "{found:?}"
             );
         };
-        near(&traces.probabilities(0, 0), [0.6, 0.2, 0.2]);
-        near(&traces.averages(0), [0.35, 0.4, 0.25]);
-        let trace = traces.trace(&split, 0).unwrap();
+        near(&window.probabilities(0, 0), [0.6, 0.2, 0.2]);
+        near(&window.averages(0), [0.35, 0.4, 0.25]);
+        let mut traces = Traces::new(2);
+        traces.add(&window, &split, 0);
+        let trace = traces.trace(0).unwrap();
         assert_eq!(trace.stable, Some(1));
-        assert!((trace.expected_layer.unwrap() - 1.0).abs() < 1e-9);
-        assert_eq!(traces.trace(&split, 1), None);
+        assert!((trace.expected_layer.unwrap() - 1.0).abs() < 1e-6);
+        assert_eq!(traces.trace(1), None);
         assert!(traces.is_ambiguous(0));
-        assert_eq!(
-            (traces.rival(&split, 0), traces.rival(&split, 1)),
-            (Some(0), Some(2))
-        );
-        assert_eq!(traces.stable_layers(&split), [0, 1, 0]);
-        // Sigmoids to the sum 1.
-        let mut traces = Traces::new(&split, 1);
-        traces.add(0, &[0.0, 0.0, -200.0, 3.0, -200.0, -200.0], Output::Sigmoid);
-        near(&traces.probabilities(0, 0), [0.5, 0.5, 0.0]);
-        near(&traces.probabilities(1, 0), [1.0, 0.0, 0.0]);
+        assert_eq!((traces.rival(0), traces.rival(1)), (Some(0), Some(2)));
+        for (found, expected) in traces.pairs(0).iter().zip([[0.2, 0.6], [0.6, 0.1]]) {
+            assert!(
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| (a - b).abs() < 1e-6)
+            );
+        }
+        assert_eq!(traces.stable_layers(), [0, 1, 0]);
+        assert_eq!(traces.single(), 1);
+        // Sigmoids to the sum 1, and as they are.
+        let mut window = Window::new(2, 3, 1, true);
+        for _ in 0..2 {
+            window.add(0, &[0.0, 0.0, -200.0, 3.0, -200.0, -200.0], Output::Sigmoid);
+        }
+        near(&window.probabilities(0, 0), [0.5, 0.5, 0.0]);
+        near(&window.probabilities(1, 0), [1.0, 0.0, 0.0]);
+        let raw: Vec<f64> = window.raw().collect();
+        near(&raw[..3], [0.5, 0.5, 0.0]);
+        near(&raw[3..], [1.0 / (1.0 + (-3.0_f64).exp()), 0.0, 0.0]);
+        let mut traces = Traces::new(1);
+        traces.add(&window, &split, 0);
         assert!(!traces.is_ambiguous(1));
     }
 }

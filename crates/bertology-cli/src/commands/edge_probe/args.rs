@@ -193,6 +193,9 @@ pub(crate) struct EdgeProbeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) output: OutputArgs,
+    /// Write the probability of every label for every scored target.
+    #[arg(long, requires = "output", help_heading = "Output")]
+    pub(crate) label_probabilities: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) resume: ResumeArgs,
@@ -252,17 +255,19 @@ choices! {
         /// The settings of the papers' code.
         Paper => Profile::Paper,
     }
-    /// From the tokens of a span to a vector.
-    PoolingArg -> Pooling {
+    /// From the tokens of a span to a vector, and whether the later span is looked at alone.
+    PoolingArg -> (Pooling, bool) {
         /// A mean with learnt weights, as in the papers.
         #[default]
-        Attention => Pooling::Attention,
+        Attention => (Pooling::Attention, false),
         /// Their mean.
-        Mean => Pooling::Mean,
+        Mean => (Pooling::Mean, false),
         /// The last one.
-        Last => Pooling::Last,
+        Last => (Pooling::Last, false),
+        /// The last one of the span that ends later; of the other nothing.
+        LastOfLater => (Pooling::Last, true),
         /// The first and the last one.
-        Endpoints => Pooling::Endpoints,
+        Endpoints => (Pooling::Endpoints, false),
     }
     /// From logits to labels.
     DecideArg -> Output {

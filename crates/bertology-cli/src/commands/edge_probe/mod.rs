@@ -5,18 +5,21 @@ mod results;
 mod suite;
 mod text;
 
+use std::fs;
+use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use bertology::OpenAs;
 use bertology::input::spans::LongRecords;
 use bertology_run::studies::edge::{
     DECISIONS, EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeScoreRow, EdgeStratumRow,
-    EdgeWeightRow, PROBABILITIES,
+    EdgeWeightRow, LABEL_PROBABILITIES, PROBABILITIES,
 };
-use bertology_run::table::Row as _;
+use bertology_run::table::{self, Row as _};
 use bertology_train::Precision;
-use bertology_train::edge::experiment::{self, Controls, Options, Task};
+use bertology_train::edge::experiment::{self, Controls, Options, Outcome, Task};
 use bertology_train::edge::{Design, Room, StateOptions};
+use half::f16;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -25,7 +28,7 @@ use crate::command;
 use crate::commands::Done;
 use crate::failure::Failure;
 use crate::interrupt::{self, Graceful};
-use crate::npy;
+use crate::npy::{self, Element as _};
 use crate::record::{Clock, Run};
 use crate::run_folder::{self, Earlier, RunFolder};
 use crate::session::{Opened, train_failure};
@@ -100,12 +103,12 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
         folder.write_table::<EdgeLabelRow, _>(&[], &tables.labels)?;
         folder.write_table::<EdgeStratumRow, _>(&[], &tables.strata)?;
         folder.write_table::<EdgeWeightRow, _>(&[], &tables.weights)?;
-        folder.write_table::<EdgeExampleRow, _>(&[], &tables.examples)?;
+        write_examples(folder, &found)?;
+        if args.label_probabilities {
+            write_probabilities(folder, &found)?;
+        }
         let (shape, decisions) = results::decisions(&found);
         folder.write(DECISIONS, &npy::encode(&shape, &decisions))?;
-        let layers = found.tasks.first().map_or(0, |task| task.norms.len());
-        let shape = [tables.examples.len(), layers, 2];
-        folder.write(PROBABILITIES, &npy::encode(&shape, &tables.probabilities))?;
     }
     let document = run_folder::complete(folder.as_ref(), document)?;
     // Only now: until then they are what a killed run goes on with.
@@ -113,20 +116,75 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
         place.clear()?;
     }
     screen.say(&format!("\n{}", text::text(&outcome, &tables)));
-    for task in found.tasks.iter().filter(|task| task.traces.is_none()) {
-        screen.note(&format!(
-            "{}: {} are too many to be told one by one: {} is without them; score fewer records, or take fewer --seeds",
-            task.name,
-            plural(task.split().targets() as u64, "target"),
-            EdgeExampleRow::FILE
-        ));
-    }
     if causal {
         screen.note(bertology_report::CAUSAL);
     }
     screen.say(&format!("\n{}", seconds(time)));
     crate::commands::say_folder(folder.as_ref(), screen);
     Ok(document.into())
+}
+
+/// The targets one by one, a row at a time: there may be many.
+fn write_examples(folder: &RunFolder, found: &Outcome) -> Result<(), Failure> {
+    let rows = || found.tasks.iter().flat_map(results::examples);
+    let mut table = folder.stream(EdgeExampleRow::FILE)?;
+    let mut text = table::header::<EdgeExampleRow>(&[]);
+    for (row, _) in rows() {
+        table::line(&mut text, &row);
+        table.put(text.as_bytes())?;
+        text.clear();
+    }
+    table.put(text.as_bytes())?;
+    table.finish()?;
+    let layers = found.tasks.first().map_or(0, |task| task.norms.len());
+    let single = found.tasks.iter().map(|task| task.traces.single()).sum();
+    let mut array = folder.stream(PROBABILITIES)?;
+    let mut bytes = npy::header::<f32>(&[single, layers, 2]);
+    for (_, pairs) in rows() {
+        for value in pairs.as_flattened() {
+            value.put(&mut bytes);
+        }
+        array.put(&bytes)?;
+        bytes.clear();
+    }
+    array.put(&bytes)?;
+    Ok(array.finish()?)
+}
+
+/// The probabilities of all labels, as wide as the task with most labels.
+fn write_probabilities(folder: &RunFolder, found: &Outcome) -> Result<(), Failure> {
+    let layers = found.tasks.first().map_or(0, |task| task.norms.len());
+    let targets = found.tasks.iter().map(|task| task.split().targets()).sum();
+    let labels = found.tasks.iter().map(|task| task.vocabulary.len()).max();
+    let labels = labels.unwrap_or_default();
+    let mut array = folder.stream(LABEL_PROBABILITIES)?;
+    array.put(&npy::header::<f16>(&[targets, layers, labels]))?;
+    for task in &found.tasks {
+        let Some(path) = &task.probabilities else {
+            continue;
+        };
+        let failed = |error| Failure::io("read", path, &error);
+        let mut file = BufReader::new(bertology_file::open(path).map_err(failed)?);
+        let own = task.vocabulary.len();
+        let mut row = vec![0; own * 2];
+        for _ in 0..labels - own {
+            row.extend(f16::NAN.to_le_bytes());
+        }
+        for _ in 0..task.split().targets() * layers {
+            file.read_exact(&mut row[..own * 2]).map_err(failed)?;
+            array.put(&row)?;
+        }
+    }
+    array.finish()?;
+    for path in found
+        .tasks
+        .iter()
+        .filter_map(|task| task.probabilities.as_ref())
+    {
+        // With --keep-cache they would stay twice.
+        fs::remove_file(path).map_err(|error| Failure::io("remove", path, &error))?;
+    }
+    Ok(())
 }
 
 fn options(args: &EdgeProbeArgs) -> Result<Options, Failure> {
@@ -140,10 +198,11 @@ fn options(args: &EdgeProbeArgs) -> Result<Options, Failure> {
         ));
     }
     let hidden = usize::from(args.hidden);
+    let (pooling, later) = args.pooling.value();
     let first = args.seed;
     Ok(Options {
         design: Design {
-            pooling: args.pooling.value(),
+            pooling,
             projection: hidden,
             classifier: args.probe.value(hidden),
             output: args.decide.value(),
@@ -156,6 +215,8 @@ fn options(args: &EdgeProbeArgs) -> Result<Options, Failure> {
             .collect(),
         single: args.single_layers,
         standardize: args.standardize,
+        later,
+        probabilities: args.label_probabilities,
         known: args.labels.value(),
         spans: args.reading.options(LongRecords::Error),
         states: StateOptions {

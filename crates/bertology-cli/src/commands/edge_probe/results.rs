@@ -1,12 +1,12 @@
 //! From what came out to rows, results and an array.
 
-use bertology::data::Slice;
+use bertology::data::{Cells, Slice};
 use bertology_run::studies::edge::{
-    EdgeExampleRow, EdgeLabelRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults, EdgeScoreRow,
-    EdgeStratumRow, EdgeTask, EdgeWeightRow,
+    EdgeExampleRow, EdgeGroup, EdgeLabelRow, EdgeLayerRow, EdgeOrder, EdgeQuantity, EdgeResults,
+    EdgeScoreRow, EdgeStratumRow, EdgeTask, EdgeWeightRow,
 };
 use bertology_train::edge::chance::{Estimate, Order, over_seeds, standard_error};
-use bertology_train::edge::experiment::{Outcome, TaskOutcome, curves, mean_expected_layer};
+use bertology_train::edge::experiment::{Drawn, Outcome, TaskOutcome, curves, mean_expected_layer};
 use bertology_train::edge::strata::By;
 use bertology_train::edge::summary::{
     center_of_gravity, clipped_layer, expected_layer, gain_divergence, has_gain, mean_curve,
@@ -21,9 +21,6 @@ pub(super) struct Tables {
     pub(super) layers: Vec<EdgeLayerRow>,
     pub(super) scores: Vec<EdgeScoreRow>,
     pub(super) labels: Vec<EdgeLabelRow>,
-    pub(super) examples: Vec<EdgeExampleRow>,
-    /// `[target, layer, right and rival]`
-    pub(super) probabilities: Vec<f32>,
     pub(super) strata: Vec<EdgeStratumRow>,
     pub(super) weights: Vec<EdgeWeightRow>,
 }
@@ -208,6 +205,9 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
         type_majority: Some(task.type_majority),
         word_only: (!task.words.is_empty())
             .then(|| quantity(Some(task.words.iter().map(Scored::f1).collect()))),
+        word_bag: (!task.bag.is_empty())
+            .then(|| quantity(Some(task.bag.iter().map(Scored::f1).collect()))),
+        groups: task.others.iter().map(|of| group(task, of)).collect(),
         bottom: quantity(all(&|curve| curve.first().copied())),
         top: quantity(all(&|curve| curve.last().copied())),
         centre_of_gravity: quantity(of_weights(&center_of_gravity)),
@@ -221,23 +221,52 @@ fn task(task: &TaskOutcome, resamples: usize) -> EdgeTask {
         gain_divergence: quantity(all(&gain_divergence).filter(|_| sound)),
         guard,
         converged: task.converged(),
-        told: Some(task.traces.is_some()),
-        stable_from: task
-            .traces
-            .as_ref()
-            .map(|traces| traces.stable_layers(task.split()))
-            .unwrap_or_default(),
+        stable_from: task.traces.stable_layers(),
         random_encoder: (!task.untrained.is_empty())
             .then(|| quantity(task.untrained.iter().map(top).collect())),
-        control: json!({ "seen": task.control_seen }),
+        control: json!({
+            "seen": task.control.as_ref().map(|drawn| drawn.seen),
+            "seen_first": task.control_first.as_ref().map(|drawn| drawn.seen),
+        }),
     }
 }
 
-/// Score on the control task of targets whose texts the training data have.
-fn seen(task: &TaskOutcome, probe: &Scored) -> Option<f64> {
-    let known = task.control_seen.is_some_and(|seen| seen > 0.0);
+/// Decisions of a probe about some labels.
+fn within(probe: &Scored, labels: &Slice) -> Cells {
+    let own = probe
+        .labels
+        .iter()
+        .filter(|(name, _)| labels.contains(name));
+    own.map(|(_, cells)| *cells).sum()
+}
+
+fn group(task: &TaskOutcome, labels: &Slice) -> EdgeGroup {
+    let of = |layer: Option<usize>| {
+        let probes = task.given.iter().filter_map(|probes| probes.get(layer?));
+        quantity(Some(
+            probes.map(|probe| within(probe, labels).f1()).collect(),
+        ))
+    };
+    let names = task.vocabulary.names().iter();
+    let first = task.given.first().and_then(|probes| probes.first());
+    EdgeGroup {
+        name: judged(labels),
+        labels: names.filter(|name| labels.contains(name)).count() as u64,
+        support: first.map_or(0, |probe| within(probe, labels).support()),
+        bottom: of(Some(0)),
+        top: of(layers(task).checked_sub(1)),
+    }
+}
+
+/// Scores of a layer on a control task: of all targets, and of those whose texts the training data have.
+fn drawn(of: Option<&Drawn>, layer: usize) -> [Option<f64>; 2] {
+    let Some(probe) = of.and_then(|drawn| drawn.probes.get(layer)) else {
+        return [None; 2];
+    };
+    let known = of.is_some_and(|drawn| drawn.seen > 0.0);
     // Of the others comes before of these.
-    probe.strata.last().filter(|_| known).map(|sums| f1(*sums))
+    let seen = probe.strata.last().filter(|_| known).map(|sums| f1(*sums));
+    [Some(probe.f1()), seen]
 }
 
 /// Decisions of every sentence, `[seed, layer, sentence, kind]` with the sentences of one task behind those of another.
@@ -280,7 +309,6 @@ impl Tables {
             tables.add_labels(task);
             tables.add_strata(task);
             tables.add_weights(task);
-            tables.add_examples(task);
         }
         tables
     }
@@ -315,7 +343,8 @@ impl Tables {
                 .map(|w| column(w, layer))
                 .unwrap_or_default();
             let single = |probes: &[Scored]| probes.get(layer).map(Scored::f1);
-            let control = single(&task.control);
+            let [control, control_seen] = drawn(task.control.as_ref(), layer);
+            let [control_first, control_first_seen] = drawn(task.control_first.as_ref(), layer);
             let code = task.codes.as_ref().and_then(|codes| codes.get(layer));
             self.layers.push(EdgeLayerRow {
                 task: task.name.clone(),
@@ -336,7 +365,9 @@ impl Tables {
                     .filter(|_| !untrained.is_empty()),
                 shuffled: single(&task.shuffled),
                 control,
-                control_seen: task.control.get(layer).and_then(|probe| seen(task, probe)),
+                control_seen,
+                control_first,
+                control_first_seen,
                 selectivity: score
                     .value
                     .zip(control)
@@ -357,6 +388,10 @@ impl Tables {
             .words
             .iter()
             .map(|probe| ("words alone".to_owned(), "given", probe));
+        let bag = task
+            .bag
+            .iter()
+            .map(|probe| ("words alone, means".to_owned(), "given", probe));
         let untrained = task.untrained.iter().zip(1..).flat_map(|(probes, number)| {
             probes
                 .iter()
@@ -366,19 +401,24 @@ impl Tables {
             .shuffled
             .iter()
             .map(|probe| ("trained".to_owned(), "shuffled", probe));
-        let control = task
-            .control
-            .iter()
-            .map(|probe| ("trained".to_owned(), "control", probe));
+        let control = [
+            (&task.control, "control"),
+            (&task.control_first, "control of the first span"),
+        ];
+        let control = control.into_iter().flat_map(|(drawn, labels)| {
+            let probes = drawn.iter().flat_map(|drawn| &drawn.probes);
+            probes.map(move |probe| ("trained".to_owned(), labels, probe))
+        });
         let all = trained
             .chain(words)
+            .chain(bag)
             .chain(untrained)
             .chain(shuffled)
             .chain(control);
         for (encoder, labels, probe) in all {
             let course = &probe.course;
             let cells = probe.cells;
-            let every: bertology::data::Cells = probe.labels.iter().map(|(_, cells)| *cells).sum();
+            let every: Cells = probe.labels.iter().map(|(_, cells)| *cells).sum();
             self.scores.push(EdgeScoreRow {
                 task: task.name.clone(),
                 encoder,
@@ -417,18 +457,24 @@ impl Tables {
 
     fn add_labels(&mut self, task: &TaskOutcome) {
         for layer in 0..layers(task) {
-            let names = task.given.first().map(|probes| &probes[layer].labels);
-            for (at, (name, _)) in names.into_iter().flatten().enumerate() {
-                let cells: bertology::data::Cells = task
-                    .given
-                    .iter()
-                    .map(|probes| probes[layer].labels[at].1)
-                    .sum();
+            let probes = || task.given.iter().map(|probes| &probes[layer]);
+            let names = probes().next().map(|probe| &probe.labels);
+            let labels = names.into_iter().flatten().enumerate();
+            let labels = labels.map(|(at, (name, _))| {
+                let cells: Cells = probes().map(|probe| probe.labels[at].1).sum();
+                ("label", name.clone(), cells)
+            });
+            let groups = task.others.iter().map(|of| {
+                let cells: Cells = probes().map(|probe| within(probe, of)).sum();
+                ("group", judged(of), cells)
+            });
+            for (kind, label, cells) in labels.chain(groups) {
                 let any = cells.support() + cells.false_positives > 0;
                 self.labels.push(EdgeLabelRow {
                     task: task.name.clone(),
                     layer,
-                    label: name.clone(),
+                    kind: kind.into(),
+                    label,
                     support: cells.support(),
                     true_positives: cells.true_positives,
                     false_positives: cells.false_positives,
@@ -502,46 +548,37 @@ impl Tables {
             }
         }
     }
+}
 
-    fn add_examples(&mut self, task: &TaskOutcome) {
-        let Some(traces) = &task.traces else {
-            return;
-        };
+/// The scored targets of one label, each with the probabilities of its label and of its rival at every layer.
+pub(super) fn examples(task: &TaskOutcome) -> impl Iterator<Item = (EdgeExampleRow, &[[f32; 2]])> {
+    let traces = &task.traces;
+    (0..task.split().targets()).filter_map(|target| {
+        let trace = traces.trace(target)?;
         let names = task.vocabulary.names();
-        for target in 0..task.split().targets() {
-            let Some(trace) = traces.trace(task.split(), target) else {
-                continue;
-            };
-            let of = task.split().get(target);
-            let label = usize::from(of.labels[0]);
-            let rival = traces.rival(task.split(), target);
-            for layer in 0..traces.layers() {
-                let probabilities = traces.probabilities(target, layer);
-                self.probabilities.push(probabilities[label] as f32);
-                let rival = rival.map_or(0.0, |rival| probabilities[rival]);
-                self.probabilities.push(rival as f32);
-            }
-            let place = task.place(target);
-            let mut texts = task.words_of(target).into_iter();
-            let span = |at: usize| place.spans.get(at).cloned();
-            let first = span(0).unwrap_or_default();
-            self.examples.push(EdgeExampleRow {
-                task: task.name.clone(),
-                line: place.line,
-                span1_start: first.start,
-                span1_end: first.end,
-                span2_start: span(1).map(|span| span.start),
-                span2_end: span(1).map(|span| span.end),
-                text1: texts.next().unwrap_or_default(),
-                text2: texts.next().unwrap_or_default(),
-                label: names[label].clone(),
-                rival: rival.map(|rival| names[rival].clone()).unwrap_or_default(),
-                first_right: trace.first_correct,
-                stable_from: trace.stable,
-                flips: trace.flips,
-                expected_layer: trace.expected_layer,
-                ambiguous: traces.is_ambiguous(target),
-            });
-        }
-    }
+        let name = |label: usize| names[label].clone();
+        let label = *task.split().get(target).labels.first()?;
+        let place = task.place(target);
+        let mut texts = task.words_of(target).into_iter();
+        let span = |at: usize| place.spans.get(at).cloned();
+        let first = span(0).unwrap_or_default();
+        let row = EdgeExampleRow {
+            task: task.name.clone(),
+            line: place.line,
+            span1_start: first.start,
+            span1_end: first.end,
+            span2_start: span(1).map(|span| span.start),
+            span2_end: span(1).map(|span| span.end),
+            text1: texts.next().unwrap_or_default(),
+            text2: texts.next().unwrap_or_default(),
+            label: name(usize::from(label)),
+            rival: traces.rival(target).map(name).unwrap_or_default(),
+            first_right: trace.first_correct,
+            stable_from: trace.stable,
+            flips: trace.flips,
+            expected_layer: trace.expected_layer,
+            ambiguous: traces.is_ambiguous(target),
+        };
+        Some((row, traces.pairs(target)))
+    })
 }

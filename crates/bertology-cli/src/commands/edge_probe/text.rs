@@ -135,8 +135,18 @@ fn of_task(task: &EdgeTask, tables: &Tables, standardized: bool) -> String {
             share(words.value),
         );
     }
+    if let Some(bag) = &task.word_bag {
+        line(&mut text, "  spans as their means", share(bag.value));
+    }
     line(&mut text, "layer 0", share(task.bottom.value));
     line(&mut text, "all layers", share(task.top.value));
+    for group in task.groups.iter().filter(|group| group.support > 0) {
+        line(
+            &mut text,
+            &format!("  {}", group.name),
+            share(group.top.value),
+        );
+    }
     if let Some(random) = &task.random_encoder {
         line(
             &mut text,
@@ -150,6 +160,7 @@ fn of_task(task: &EdgeTask, tables: &Tables, standardized: bool) -> String {
             ("all layers, shuffled labels", row.shuffled),
             ("all layers, control task", row.control),
             ("all layers, selectivity", row.selectivity),
+            ("all layers, control by first span", row.control_first),
         ] {
             if value.is_some() {
                 line(&mut text, name, share(value));

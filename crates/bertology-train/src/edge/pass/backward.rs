@@ -163,20 +163,25 @@ impl<T: Real> Probe<'_, T> {
             &work.outer_gradient[..]
         } else {
             let rows = zeros(&mut work.span_gradient, count * outer);
-            let targets = work.outer_gradient.chunks_exact(outer);
-            for (row, span) in targets.zip(&spans.of_target) {
-                add_scaled(&mut rows[*span as usize * outer..][..outer], row, T::ONE);
+            for (target, span) in spans.seen() {
+                let row = &work.outer_gradient[target * outer..][..outer];
+                add_scaled(&mut rows[span * outer..][..outer], row, T::ONE);
             }
             rows
         };
-        let rows = Matrix::new(rows, count, outer);
         let joint = room(&mut work.joint_gradient, outer * width);
         Product::replace(1).run(
             MatrixMut::new(joint, outer, width),
-            rows.transposed(),
+            Matrix::new(rows, count, outer).transposed(),
             Matrix::new(&own.pooled, count, width),
         );
-        let sum = gradient[self.layout.outer_bias.clone()].to_vec();
+        // Of the targets that have a span of this role.
+        let mut sum = gradient[self.layout.outer_bias.clone()].to_vec();
+        if !spans.is_whole() {
+            sum.fill(T::ZERO);
+            add_rows(&mut sum, rows);
+        }
+        let rows = Matrix::new(rows, count, outer);
         for part in 0..shape.parts() {
             let joint = Matrix::strided(&joint[part * hidden..], outer, hidden, width);
             let first = (role * shape.parts() + part) * projection;

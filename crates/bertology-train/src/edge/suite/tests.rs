@@ -279,7 +279,7 @@ fn a_store_of_more_pieces_gives_the_same_probe() {
         for sentence in 0..split.sentences() {
             for target in split.targets_of(sentence) {
                 let of = split.get(target);
-                let span = [of.span1[0] * 3 + 1, of.span1[0] * 3 + 2];
+                let span = [of.spans[0][0] * 3 + 1, of.spans[0][0] * 3 + 2];
                 wide.target(span, None, of.labels, 0).unwrap();
             }
             wide.end_sentence();
