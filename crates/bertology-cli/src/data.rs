@@ -183,6 +183,49 @@ fn masked(probability: Option<f64>, seed: Option<u64>) -> TokenMasking {
     }
 }
 
+/// The same reading of other data: a split of GLUE's, or a file of the same kind; `:N` behind it takes so many examples.
+pub(crate) fn elsewhere(args: &DataArgs, what: &str) -> Result<DataArgs, Failure> {
+    let number = |text: &str| text.parse::<usize>().ok().filter(|number| *number > 0);
+    let (place, limit) = match what.rsplit_once(':') {
+        Some((place, text)) => match number(text) {
+            Some(limit) => (place, Some(limit)),
+            None => (what, None),
+        },
+        None => (what, None),
+    };
+    let mut other = DataArgs {
+        source: args.source.clone(),
+        doc_stride: args.doc_stride,
+        sequence: args.sequence.clone(),
+        objective: args.objective,
+        mlm_probability: args.mlm_probability,
+        unmasked: args.unmasked,
+        seed: args.seed,
+        ..DataArgs::default()
+    };
+    other.source.limit = limit;
+    if args.source.task.is_some() {
+        let own = args.source.split.as_deref().unwrap_or("dev");
+        if place == own && limit.is_none() && args.source.limit.is_none() {
+            return Err(Failure::input(format!(
+                "{what}: this is the split that is scored; name another"
+            )));
+        }
+        other.source.split = Some(place.to_owned());
+    } else if args.ner.is_some() {
+        other.ner = Some(place.into());
+    } else if args.squad.is_some() {
+        other.squad = Some(place.into());
+    } else if args.source.text.is_some() {
+        other.source.text = Some(place.into());
+    } else if args.source.token_ids.is_some() {
+        other.source.token_ids = Some(place.into());
+    } else {
+        other.source.data = Some(place.into());
+    }
+    Ok(other)
+}
+
 /// `causal`: the model reads what run_prune_gpt.py reads.
 pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result<Source, Failure> {
     let split = |instead: &str| match &args.split {

@@ -4,7 +4,7 @@
 
 use crate::rows::{
     AblationRow, BehaviourRow, CorefBaselineRow, CorefRow, GradientRow, ImportanceRow, PatternRow,
-    PredictionRow, ProbeRow, StepRow, SyntaxRow,
+    PredictionRow, ProbeRow, ScheduleRow, StepRow, SyntaxRow,
 };
 use crate::table::Row;
 
@@ -410,6 +410,12 @@ const FILES: &[File] = &[
         rows::<StepRow>("the metrics, by name, before `masked_heads`"),
         &["mask", "prune"],
         "the score at every step of the search",
+    ),
+    file(
+        ScheduleRow::FILE,
+        rows::<ScheduleRow>("the metrics, by name"),
+        &["mask"],
+        "the score with more and more heads masked, in each order, where a schedule is asked for",
     ),
     File {
         name: Name::Within(MODEL, ""),

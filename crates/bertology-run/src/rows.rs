@@ -68,6 +68,22 @@ row! {
         masked_heads: String,
     }
 
+    /// The score with some heads masked, in one order. Metrics stand behind, by name.
+    struct ScheduleRow in "schedule.csv" {
+        /// `importance`, `ablation`, `random` or the file; empty for the model with all heads.
+        order: String,
+        /// Of a random order.
+        seed: Option<u64>,
+        /// Heads masked.
+        masked: usize,
+        /// Of the metric that decides.
+        score: Option<f64>,
+        /// Mean loss, nats.
+        loss: f64,
+        /// Metrics of the pass.
+        metrics: More<Option<f64>>,
+    }
+
     /// What a classifier says of an example. The logits stand behind, `logit_0` and so on.
     struct PredictionRow in "predictions.csv" {
         /// Of the example, from 0.

@@ -47,8 +47,8 @@ mod table;
 pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
-    ablation, attention, attribution, chance, evaluate, extract, importance, left_out, masking,
-    normalize, pruning,
+    ablation, attention, attribution, chance, curve, evaluate, extract, importance, left_out,
+    masking, normalize, pruning,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

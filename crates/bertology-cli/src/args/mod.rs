@@ -14,6 +14,7 @@ mod pages;
 mod parts;
 mod passages;
 mod patterns;
+mod schedule;
 mod sequence;
 mod survey;
 mod treebank;
@@ -42,6 +43,7 @@ pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
+pub(crate) use schedule::{OrderArg, ScheduleArgs};
 pub(crate) use sequence::{SequenceArgs, TooLongArg};
 pub(crate) use survey::{StudyArg, SurveyArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
@@ -501,6 +503,9 @@ pub(crate) struct MaskArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) masking: MaskingArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) schedule: ScheduleArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) score: ScoreArgs,

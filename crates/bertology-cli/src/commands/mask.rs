@@ -38,6 +38,9 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     check(&args.masking)?;
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
     let corpus = data::corpus(&opened, &args.data, screen)?;
+    if args.schedule.schedule.is_some() {
+        super::schedule::check(&args)?;
+    }
     let options = options(&args.masking, &args.score, Some(&corpus), screen)?;
     let mut run = Run::new("mask", &args, clock, &opened)?;
     run.set_corpus(&corpus, args.data.seed);
@@ -45,6 +48,18 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     if let Earlier::Complete(document) = earlier {
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
+    }
+    if let Some(share) = args.schedule.schedule {
+        if let (Some(folder), Earlier::Nothing) = (&folder, &earlier) {
+            folder.begin(&run.identity, json!({}), run.model_folder())?;
+        }
+        let opening = super::schedule::Opening {
+            args: &args,
+            opened: &opened,
+            corpus: &corpus,
+            share,
+        };
+        return super::schedule::run(&opening, run, (folder, earlier), screen);
     }
     begin(folder.as_ref(), &earlier, &run)?;
     screen.say(&study::headline(&opened, &corpus));
@@ -390,6 +405,7 @@ pub(crate) fn results(outcome: &MaskingOutcome, options: &MaskingOptions) -> Mas
             .collect(),
         head_importance: base.map(|(_, normalized)| grid(&normalized)),
         steps: steps.collect(),
+        curves: Vec::new(),
     }
 }
 

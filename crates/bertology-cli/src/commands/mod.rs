@@ -96,6 +96,7 @@ pub(crate) mod mask;
 pub(crate) mod merge;
 pub(crate) mod prune;
 pub(crate) mod report;
+mod schedule;
 pub(crate) mod status;
 pub(crate) mod survey;
 pub(crate) mod verify;

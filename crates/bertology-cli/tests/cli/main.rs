@@ -40,6 +40,7 @@ mod prune;
 mod registry;
 mod runs;
 mod said;
+mod schedule;
 mod screen;
 mod snapshots;
 mod survey;

@@ -33,6 +33,18 @@ const RUNS: &[(&str, &[&str])] = &[
         &["A/tiny-gpt", "--text", "T/texts.txt", "--max-steps", "1"],
     ),
     (
+        "mask",
+        &[
+            "A/tiny-gpt",
+            "--text",
+            "T/texts.txt",
+            "--schedule",
+            "50%",
+            "--seeds",
+            "1",
+        ],
+    ),
+    (
         "prune",
         &["A/tiny-gpt", "--text", "T/texts.txt", "--max-steps", "1"],
     ),

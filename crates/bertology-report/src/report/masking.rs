@@ -7,6 +7,9 @@ use bertology_run::table::Row as _;
 use bertology_run::{HeadColumn, Rows, RunError};
 
 use super::{Page, Parts, both};
+
+mod schedule;
+
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Chosen, Figure, Heat, Lines, Point, Scale, Series, Shape};
 use crate::number::{bytes, change, count, percent, short, significant};
@@ -30,6 +33,10 @@ pub(super) const PAGES: &[Page] = &[
 
 fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
     let found: MaskResults = parts.run.results()?;
+    if !found.curves.is_empty() {
+        schedule::sections(parts, &found);
+        return Ok(());
+    }
     let mut short_form = Vec::new();
     if let (Some(left), Some(before)) = (found.heads_left, found.heads_before) {
         short_form.push(("heads left".into(), count(left), format!("of {before}")));

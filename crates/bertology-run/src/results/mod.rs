@@ -21,8 +21,8 @@ pub use attention::{
 };
 pub use scores::{
     AblateResults, AblatedHead, CheckpointReport, CheckpointWritten, EvaluateResults, Evaluation,
-    ExtractCounts, ExtractResults, ImportanceResults, MaskResults, MaskStep, PruneResults, Sizes,
-    Timing, WeightsSize,
+    ExtractCounts, ExtractResults, ImportanceResults, MaskResults, MaskStep, OrderCurve,
+    PruneResults, Sizes, Timing, WeightsSize,
 };
 
 /// The results of a command.

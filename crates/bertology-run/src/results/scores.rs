@@ -126,6 +126,23 @@ document! {
         head_importance: Option<Grid>,
         /// Every pass.
         steps: Vec<MaskStep>,
+        /// Of a schedule in the place of a search: the curve of each order.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        curves: Vec<OrderCurve>,
+    }
+
+    /// The score as heads go in one order.
+    struct OrderCurve {
+        /// What the order is by.
+        order: String,
+        /// Of an order that is drawn.
+        seed: Option<u64>,
+        /// The heads, the first to go first, such as `L3H5`.
+        heads: Vec<String>,
+        /// Heads masked at each point.
+        masked: Vec<u64>,
+        /// The metric at each point.
+        scores: Vec<Option<f64>>,
     }
 
     /// A pass of the search.

@@ -180,7 +180,7 @@ fn a_state_of_another_training_is_refused() {
         dev: None,
         teacher: None,
     };
-    let mut again = |key: &str| run(&model, data, &short(), place.path(), key, &mut ());
+    let again = |key: &str| run(&model, data, &short(), place.path(), key, &mut ());
     let error = again("other").unwrap_err();
     assert!(error.to_string().contains("another model"), "{error}");
     for damaged in [&bytes[..bytes.len() - 3], &bytes[..40], b"nothing"] {

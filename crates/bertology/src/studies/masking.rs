@@ -578,16 +578,16 @@ impl Watch for InStep<'_> {
 }
 
 /// Heads as `[layer, head]` pairs.
-mod head_ids {
+pub(crate) mod head_ids {
     use bertology_model::HeadId;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(ids: &[HeadId], s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(ids: &[HeadId], s: S) -> Result<S::Ok, S::Error> {
         let pairs: Vec<[usize; 2]> = ids.iter().map(|id| [id.layer, id.head]).collect();
         pairs.serialize(s)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<HeadId>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<HeadId>, D::Error> {
         let pairs = Vec::<[usize; 2]>::deserialize(d)?;
         Ok(pairs
             .into_iter()

@@ -4,6 +4,7 @@ pub mod ablation;
 pub mod attention;
 pub mod attribution;
 pub mod chance;
+pub mod curve;
 pub mod evaluate;
 pub mod extract;
 pub mod importance;
