@@ -47,6 +47,7 @@ LINES = {
     "ablate": f"ablate {MODEL} {COLA} {OFTEN}",
     "evaluate": f"evaluate {MODEL} {COLA} {OFTEN} --heads 0.1",
     "mask": f"mask {MODEL} {COLA} {OFTEN}",
+    "mask-schedule": f"mask {MODEL} {COLA} {OFTEN} --schedule 25% --order importance,ablation --seeds 2",
     "prune": f"prune {MODEL} {COLA} {OFTEN}",
     "prune-heads": f"prune {MODEL} --heads 0:1,2",
     "extract": f"extract {MODEL} {TEXT} {OFTEN} --hidden-states --attentions 1 --shard-size 40",
@@ -62,6 +63,7 @@ LINES = {
     "edge-data": f"edge-data ud-deps {INPUTS}/few.conllu",
     "edge-probe": f"edge-probe {MODEL} --train edge-data-whole.jsonl --dev edge-data-whole.jsonl --seeds 2"
     " --epochs 3 --hidden 16 --random-encoder 1 --resamples 50",
+    "finetune": f"finetune {MODEL} --task cola --data {INPUTS}/grammar --limit 160 --epochs 2 --batch-size 8 --checkpoints",
     "survey": f"survey {MODEL} {TREES} {OFTEN} --studies patterns,syntax,cluster",
     "merge": "merge part-1 part-2",
     "demo": "demo",

@@ -69,7 +69,7 @@ pub(crate) fn write(
     };
     let put = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(".training-")
+            .prefix(".bertology-")
             .tempfile_in(folder)?;
         let head = serde_json::to_vec(&head)?;
         {
