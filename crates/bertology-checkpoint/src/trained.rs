@@ -23,7 +23,8 @@ struct Written<'v> {
 /// with prefix), `config.json` with [`Checkpoint::config`], and the tokenizer's files. `values` gives every parameter in
 /// the canonical layout; queries, keys and values are asked for as
 /// [`LayerParameter::QueryKeyValue`], with the heads that do something ([`Architecture::heads`](crate::Architecture::heads)
-/// without the zeroed ones). Other files of the folder stay; each of these is there whole or not at all.
+/// without the zeroed ones). Other files of the folder stay; each of these is there whole or not at all: they are made in a
+/// folder of their own within `scratch`, which lies on the same file system.
 ///
 /// Gives the names of the files.
 ///
@@ -33,6 +34,7 @@ pub fn write_trained<'v>(
     checkpoint: &Checkpoint,
     values: impl Fn(Parameter) -> Option<&'v [f32]>,
     folder: &Path,
+    scratch: &Path,
 ) -> Result<Vec<String>, Error> {
     let written = tensors(checkpoint, &values)?;
     let parent = match folder.parent() {
@@ -40,7 +42,7 @@ pub fn write_trained<'v>(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    let staging = staging_folder(parent)?;
+    let staging = staging_folder(scratch)?;
     write_json(&staging.path().join(CONFIG_FILE), checkpoint.config().raw())?;
     let mut files = vec![CONFIG_FILE.to_owned(), WEIGHTS.to_owned()];
     files.extend(copy_companions(checkpoint.folder(), staging.path())?);

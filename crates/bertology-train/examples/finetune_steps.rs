@@ -30,7 +30,9 @@ impl Watch for Stopwatch {
         if done == WARM {
             self.start = Some(Instant::now());
         }
-        self.seconds = self.start.map_or(0.0, |start| start.elapsed().as_secs_f64());
+        self.seconds = self
+            .start
+            .map_or(0.0, |start| start.elapsed().as_secs_f64());
         ControlFlow::Continue(())
     }
 }

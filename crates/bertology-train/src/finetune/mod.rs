@@ -542,7 +542,8 @@ impl<'a> Training<'a> {
             return Ok(());
         }
         let model = self.of.with_model(self.learner.model.clone());
-        model.save(&folder)?;
+        // Within the folder of the run, so that what a kill leaves is found there.
+        model.save(&folder, self.place)?;
         Ok(())
     }
 

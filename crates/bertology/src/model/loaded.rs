@@ -125,11 +125,12 @@ impl LoadedModel {
     }
 
     /// Writes the weights as they are now, with config and tokenizer, as a folder that others can load
-    /// ([`bertology_checkpoint::write_trained`]); gives the names of the files.
+    /// ([`bertology_checkpoint::write_trained`]); gives the names of the files. They are made in `scratch`, a folder on the
+    /// same file system, and moved.
     ///
     /// # Errors
     /// Heads removed in memory since the checkpoint was opened; whatever the system refuses.
-    pub fn save(&self, folder: &Path) -> Result<Vec<String>, Error> {
+    pub fn save(&self, folder: &Path, scratch: &Path) -> Result<Vec<String>, Error> {
         let mut values = BTreeMap::new();
         self.model.each_parameter(|parameter, _, of| {
             values.insert(parameter, of);
@@ -139,6 +140,7 @@ impl LoadedModel {
             &self.checkpoint,
             value,
             folder,
+            scratch,
         )?)
     }
 

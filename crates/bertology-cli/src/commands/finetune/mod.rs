@@ -104,7 +104,8 @@ pub(crate) fn run(mut args: FinetuneArgs, screen: &Screen) -> Result<Done, Failu
     };
     drop(graceful);
     let time = run.clock.lap("training");
-    let files = trained.model.save(folder.path()).map_err(|e| failure(&e))?;
+    let saved = trained.model.save(folder.path(), folder.path());
+    let files = saved.map_err(|e| failure(&e))?;
     tables(folder, &trained)?;
     let outcome = outcome(&opened, &trained, folder, files);
     let document = run_folder::complete(Some(folder), run.document(&outcome))?;
