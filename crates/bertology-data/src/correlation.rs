@@ -60,6 +60,73 @@ pub fn spearman(pairs: &[(f64, f64)]) -> f64 {
     pearson(&ranks)
 }
 
+/// The 95 % interval of Pearson's correlation `r` of so many pairs: `tanh(atanh r ± 1.96/√(n-3))`, Fisher's transform.
+/// None for fewer than four pairs and where `r` is not a number.
+///
+/// Source: `scipy.stats.pearsonr(x, y).confidence_interval()`.
+#[must_use]
+pub fn correlation_interval(r: f64, pairs: usize) -> Option<(f64, f64)> {
+    const NORMAL: f64 = 1.959_963_984_540_054;
+    if r.is_nan() || pairs < 4 {
+        return None;
+    }
+    let (middle, error) = (r.atanh(), NORMAL / ((pairs - 3) as f64).sqrt());
+    Some(((middle - error).tanh(), (middle + error).tanh()))
+}
+
+/// How likely a correlation at least as far from 0 as `r` is, of so many pairs, if there is none: two-sided, by Student's
+/// t with two degrees of freedom fewer than pairs. None for fewer than three pairs and where `r` is not a number.
+///
+/// With `ν` degrees of freedom and `s = |r|`, `x = 1 - r²` the tail is a series of positive terms: for even `ν`
+/// `s Σ_{k ≥ ν/2} C(2k, k)/4^k x^k`, for odd `ν` `(2/π) s √x Σ_{k ≥ (ν-1)/2} Π_{i ≤ k} 2i/(2i+1) x^k`; what
+/// stands before it, the finite sum of Abramowitz and Stegun 26.7.3 and 26.7.4, is taken from 1 where `s` is small.
+///
+/// Source: `scipy.stats.pearsonr(x, y).pvalue`.
+#[must_use]
+pub fn correlation_p_value(r: f64, pairs: usize) -> Option<f64> {
+    /// Below this the tail has more terms than it is worth, and 1 less the rest loses no digit that matters.
+    const SMALL: f64 = 0.3;
+    if r.is_nan() || pairs < 3 {
+        return None;
+    }
+    let freedom = pairs - 2;
+    let s = r.abs().min(1.0);
+    let x = (1.0 - s) * (1.0 + s);
+    let odd = freedom % 2 == 1;
+    let scale = match odd {
+        true => std::f64::consts::FRAC_2_PI * s * x.sqrt(),
+        false => s,
+    };
+    // The next term from the last one.
+    let ratio = |k: usize| {
+        let k = k as f64;
+        match odd {
+            true => 2.0 * k / (2.0 * k + 1.0) * x,
+            false => (2.0 * k - 1.0) / (2.0 * k) * x,
+        }
+    };
+    let first = freedom / 2;
+    let (mut term, mut before) = (1.0, 0.0);
+    for k in 1..=first {
+        before += term;
+        term *= ratio(k);
+    }
+    if s < SMALL {
+        let angle = match odd {
+            true => std::f64::consts::FRAC_2_PI * s.asin(),
+            false => 0.0,
+        };
+        return Some((1.0 - angle - scale * before).clamp(0.0, 1.0));
+    }
+    let (mut k, mut tail) = (first, 0.0);
+    while term > 0.0 && term > f64::EPSILON * 1e-2 * tail {
+        tail += term;
+        k += 1;
+        term *= ratio(k);
+    }
+    Some((scale * tail).min(1.0))
+}
+
 /// Kendall's rank correlation τ-b of pairs `(x, y)`: `(C - D) / √((P - X)(P - Y))` with `C` concordant and `D`
 /// discordant among all `P` pairs of pairs, `X` tied in x and `Y` tied in y.
 ///
@@ -155,6 +222,75 @@ mod tests {
 
     fn near(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
+
+    /// Values of `scipy.stats.pearsonr` (1.16): r, pairs, p-value, interval.
+    #[test]
+    fn probabilities_and_intervals_are_those_of_scipy() {
+        let cases = [
+            (-0.9209594503610823, 3, 0.25481386098718506, None),
+            (
+                0.8093979764541984,
+                4,
+                0.19060202354580147,
+                Some((-0.6829825797853366, 0.9958282959032284)),
+            ),
+            (
+                0.8275532632870748,
+                7,
+                0.021564715965708657,
+                Some((0.19770250260027913, 0.9737651329988318)),
+            ),
+            (
+                0.03525424683526218,
+                16,
+                0.8968693033099198,
+                Some((-0.4686409195677543, 0.5218400471253534)),
+            ),
+            (
+                0.628708315525388,
+                17,
+                0.006864782824522938,
+                Some((0.2121817760954687, 0.8519164126888508)),
+            ),
+            (
+                0.46373458404145573,
+                72,
+                4.085484297159866e-05,
+                Some((0.259998358581136, 0.627941659237212)),
+            ),
+            (
+                0.7114588635613868,
+                144,
+                1.6358935415851447e-23,
+                Some((0.6200418888305763, 0.7838161878694412)),
+            ),
+        ];
+        for (r, pairs, p, interval) in cases {
+            let found = correlation_p_value(r, pairs).unwrap();
+            assert!((found / p - 1.0).abs() < 1e-9, "{r} of {pairs}: {found}");
+            assert_eq!(correlation_interval(r, pairs).is_some(), interval.is_some());
+            if let (Some(found), Some(interval)) = (correlation_interval(r, pairs), interval) {
+                near(found.0, interval.0);
+                near(found.1, interval.1);
+            }
+        }
+        // On both sides of where the series changes, with even and odd degrees of freedom, and the same for -r.
+        for (r, pairs, p) in [
+            (0.29, 9, 0.449069786242374),
+            (0.31, 9, 0.41688611317130003),
+            (0.1, 10, 0.7834244062499998),
+            (0.56, 96, 2.9906267055428312e-9),
+        ] {
+            let found = correlation_p_value(-r, pairs).unwrap();
+            assert!((found / p - 1.0).abs() < 1e-9, "{r} of {pairs}: {found}");
+        }
+        assert_eq!(correlation_p_value(1.0, 12), Some(0.0));
+        assert_eq!(correlation_p_value(0.0, 12), Some(1.0));
+        assert_eq!(correlation_interval(1.0, 12), Some((1.0, 1.0)));
+        assert_eq!(correlation_p_value(f64::NAN, 12), None);
+        assert_eq!(correlation_p_value(0.5, 2), None);
+        assert_eq!(correlation_interval(0.5, 3), None);
     }
 
     #[test]

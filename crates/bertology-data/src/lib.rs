@@ -65,7 +65,7 @@ mod text;
 
 pub use confusion::{Cells, Confusion, EdgeTask, Slice, Strata};
 pub use content::Content;
-pub use correlation::{kendall, pearson, spearman};
+pub use correlation::{correlation_interval, correlation_p_value, kendall, pearson, spearman};
 pub use csv::{CsvError, CsvTable};
 pub use error::{DataError, MetricError};
 pub use example::{

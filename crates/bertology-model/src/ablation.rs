@@ -1,8 +1,10 @@
-//! A batch without each head in turn, sharing all that is common.
+//! A batch without each head in turn, or with each as the only one of its layer, sharing all that is common.
 //!
 //! A head of layer `l` changes nothing below `l`, and in layer `l` its output enters by one addition. So the
 //! layers below and the attention of layer `l` are computed once for all heads; only what is above is
 //! computed anew: about half of a full pass a head, on average over the layers.
+
+use std::fmt;
 
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
@@ -11,6 +13,35 @@ use crate::rows::Rows;
 use crate::taps::Taps;
 use crate::workspace::{LayerTrace, sized};
 use crate::{Error, HeadId, Model, PackedBatch, PassOptions, SequenceOutput, Workspace};
+
+/// What is left out for a head, where heads are taken in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// The head itself; all others stay.
+    Head(HeadId),
+    /// The other heads of its layer: it is the only one left there. Other layers keep all of theirs.
+    Others(HeadId),
+}
+
+impl Removal {
+    /// The head whose turn it is.
+    #[must_use]
+    pub fn head(self) -> HeadId {
+        match self {
+            Self::Head(head) | Self::Others(head) => head,
+        }
+    }
+}
+
+/// As a phrase behind what went wrong.
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(head) => write!(f, "without {head}"),
+            Self::Others(head) => write!(f, "with {head} as the only head of its layer"),
+        }
+    }
+}
 
 impl<R: crate::Real> Model<R> {
     /// Runs a batch as it is, then without each of `heads` in turn: the result that
@@ -33,21 +64,59 @@ impl<R: crate::Real> Model<R> {
         heads: &[HeadId],
         mut each: impl FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
     ) -> Result<(), Error> {
-        R::without_each(self, batch, options, workspace, heads, &mut each)
+        R::in_turn(
+            self,
+            batch,
+            options,
+            workspace,
+            Removal::Head,
+            heads,
+            &mut each,
+        )
     }
-}
 
-impl<R: Real> Model<R> {
-    /// [`Model::run_without_each`].
-    pub(crate) fn without_each(
+    /// Runs a batch as it is, then with each of `heads` in turn as the only head of its layer, other layers
+    /// whole: the result that [`Model::without_heads`] with all other heads of that layer gives (to rounding), at
+    /// about half the cost. Where a layer has one head only, or all others add nothing, the result is that of the
+    /// whole model to the bit.
+    ///
+    /// All else as [`Model::run_without_each`]. Beyond its cost, each head brings a product of
+    /// `rows × (width - head width) × hidden`: what the other heads contribute is taken away at once.
+    ///
+    /// # Errors
+    /// As [`Model::run_without_each`].
+    pub fn run_with_each_alone(
         &self,
         batch: &PackedBatch,
         options: &PassOptions<'_>,
         workspace: &mut Workspace<R>,
         heads: &[HeadId],
+        mut each: impl FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
+    ) -> Result<(), Error> {
+        R::in_turn(
+            self,
+            batch,
+            options,
+            workspace,
+            Removal::Others,
+            heads,
+            &mut each,
+        )
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// [`Model::run_without_each`] and [`Model::run_with_each_alone`]: `removal` says of a head what is left out.
+    pub(crate) fn in_turn(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<R>,
+        removal: fn(HeadId) -> Removal,
+        heads: &[HeadId],
         each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
     ) -> Result<(), Error> {
-        match self.in_turn(batch, options, workspace, heads, each) {
+        match self.turns(batch, options, workspace, removal, heads, each) {
             // The pass without a head comes first, but the whole model may be as broken.
             Err(Error::NotFinite {
                 place,
@@ -65,11 +134,12 @@ impl<R: Real> Model<R> {
         }
     }
 
-    fn in_turn(
+    fn turns(
         &self,
         batch: &PackedBatch,
         options: &PassOptions<'_>,
         workspace: &mut Workspace<R>,
+        removal: fn(HeadId) -> Removal,
         heads: &[HeadId],
         each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<R>>),
     ) -> Result<(), Error> {
@@ -135,12 +205,13 @@ impl<R: Real> Model<R> {
             shared.context.clear();
             shared.context.extend_from_slice(context);
             // 4. For each head of this layer a stream `y` of its own: the attention output less what the
-            //    head adds, the rest of this block, the blocks above, the task heads.
+            //    head adds, or all others, the rest of this block, the blocks above, the task heads.
             for head in here {
                 options.go_on()?;
-                taps.leave_out(Some(*head));
+                let removed = removal(*head);
+                taps.leave_out(Some(removed));
                 let mut y = x.clone();
-                let mut output = shared.without(self, &rows, batch, *head);
+                let mut output = shared.without(self, &rows, batch, removed);
                 let Workspace {
                     layers, scratch, ..
                 } = &mut *workspace;
@@ -208,8 +279,15 @@ struct Shared<R> {
 }
 
 impl<R: Real> Shared<R> {
-    /// The attention output without a head: less what the head contributes.
-    fn without(&self, model: &Model<R>, rows: &Rows, batch: &PackedBatch, id: HeadId) -> Vec<R> {
+    /// The attention output less what the heads contribute that are left out.
+    fn without(
+        &self,
+        model: &Model<R>,
+        rows: &Rows,
+        batch: &PackedBatch,
+        removed: Removal,
+    ) -> Vec<R> {
+        let id = removed.head();
         let arch = model.architecture();
         let (hidden, dim) = (arch.hidden_size, arch.head_dim());
         let attention = &model.layers[id.layer].attention;
@@ -227,19 +305,27 @@ impl<R: Real> Shared<R> {
             return output;
         }
         let width = attention.output.inputs;
-        let context = Matrix::strided(&self.context[slot * dim..], rows, dim, width);
-        let weight = Matrix::strided(&attention.output.weight[slot * dim..], hidden, dim, width);
+        let (start, end) = (slot * dim, (slot + 1) * dim);
+        let columns = match removed {
+            Removal::Head(_) => [start..end, end..end],
+            Removal::Others(_) => [0..start, end..width],
+        };
         let subtract = Product {
             scale: -R::ONE,
             accumulate: true,
             threads: 1,
         };
         let output_rows = sized(&mut output, rows * hidden);
-        subtract.run(
-            MatrixMut::new(output_rows, rows, hidden),
-            context,
-            weight.transposed(),
-        );
+        for columns in columns.into_iter().filter(|columns| !columns.is_empty()) {
+            let (from, count) = (columns.start, columns.len());
+            let context = Matrix::strided(&self.context[from..], rows, count, width);
+            let weight = &attention.output.weight[from..];
+            subtract.run(
+                MatrixMut::new(output_rows, rows, hidden),
+                context,
+                Matrix::strided(weight, hidden, count, width).transposed(),
+            );
+        }
         output
     }
 }

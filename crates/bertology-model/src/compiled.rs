@@ -8,7 +8,7 @@ use bertology_checkpoint::Checkpoint;
 use crate::model::Normal;
 use crate::{
     Error, Gradients, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions, PassOutput,
-    Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace, Workspace,
+    Removal, Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace, Workspace,
 };
 
 /// A floating-point type that the engine computes in: `f32` or `f64`.
@@ -40,12 +40,13 @@ pub trait Passes: bertology_kernels::Real {
         gradients: &mut Gradients<Self>,
     ) -> Result<Vec<SequenceOutput<Self>>, Error>;
 
-    /// [`Model::run_without_each`].
-    fn without_each(
+    /// [`Model::run_without_each`] and [`Model::run_with_each_alone`].
+    fn in_turn(
         model: &Model<Self>,
         batch: &PackedBatch,
         options: &PassOptions<'_>,
         workspace: &mut Workspace<Self>,
+        removal: fn(HeadId) -> Removal,
         heads: &[HeadId],
         each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<Self>>),
     ) -> Result<(), Error>;
@@ -86,15 +87,16 @@ macro_rules! passes {
             }
 
             $(#[$attribute])?
-            fn without_each(
+            fn in_turn(
                 model: &Model<Self>,
                 batch: &PackedBatch,
                 options: &PassOptions<'_>,
                 workspace: &mut Workspace<Self>,
+                removal: fn(HeadId) -> Removal,
                 heads: &[HeadId],
                 each: &mut dyn FnMut(Option<HeadId>, Vec<SequenceOutput<Self>>),
             ) -> Result<(), Error> {
-                model.without_each(batch, options, workspace, heads, each)
+                model.in_turn(batch, options, workspace, removal, heads, each)
             }
         }
     };

@@ -2,6 +2,7 @@
 
 use bertology_error::Kind;
 
+use crate::Removal;
 use crate::intervention::Place;
 use crate::mask::HeadId;
 
@@ -267,15 +268,15 @@ pub enum Error {
         "the {} at {place}{} is not a finite number (NaN or infinity): the weights hold such values, or \
          values so large that the arithmetic overflows, and nothing computed from them can be trusted",
         if *gradient { "gradient" } else { "value" },
-        without.map_or_else(String::new, |head| format!(" without {head}"))
+        without.map_or_else(String::new, |removal| format!(" {removal}"))
     )]
     NotFinite {
         /// Where it was met first, on the way up or back.
         place: Place,
         /// Whether it is the gradient there.
         gradient: bool,
-        /// The head that was left out.
-        without: Option<HeadId>,
+        /// What was left out.
+        without: Option<Removal>,
     },
     /// An observer, or whoever raised the signal, ended the pass.
     #[error("an observer or a signal stopped the pass")]

@@ -9,7 +9,7 @@
 //! | [`intervention`] | who changes what? |
 //! | [`objective`] | which loss? |
 //! | [`pass`] | one forward and, where asked, one backward pass |
-//! | `ablation` | and without each head in turn? [`Model::run_without_each`] |
+//! | `ablation` | and without each head in turn, or with it alone? [`Model::run_without_each`], [`Model::run_with_each_alone`] |
 //! | `training` | what would lower the loss, weight by weight? [`Model::add_gradients`] |
 //! | [`parameters`] | which weights are there, under which names? |
 //! | `untrained` | and before any training? [`Model::untrained`] |
@@ -45,6 +45,7 @@ mod training;
 mod untrained;
 mod workspace;
 
+pub use ablation::Removal;
 pub use batch::{PackedBatch, Sequence};
 pub use bertology_kernels as kernels;
 pub use bertology_kernels::{Matrix, MatrixMut};

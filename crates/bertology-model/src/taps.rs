@@ -15,7 +15,7 @@ use bertology_kernels::elementwise::all_finite;
 use crate::intervention::{Edits, Intervention, Place, check};
 use crate::mask::HeadId;
 use crate::rows::Rows;
-use crate::{Error, Matrix, MatrixMut};
+use crate::{Error, Matrix, MatrixMut, Removal};
 
 mod sites;
 
@@ -72,8 +72,8 @@ pub(crate) struct Taps<'a, 'o, 'i, R: Real> {
     edits: Edits<R>,
     /// Values that are not finite pass, too.
     allow_nonfinite: bool,
-    /// The head that this part of a pass leaves out.
-    without: Option<HeadId>,
+    /// What this part of a pass leaves out.
+    without: Option<Removal>,
 }
 
 impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
@@ -156,9 +156,9 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         self.interests.contains(pass, site)
     }
 
-    /// Says which head is left out from here on.
-    pub(crate) fn leave_out(&mut self, head: Option<HeadId>) {
-        self.without = head;
+    /// Says what is left out from here on.
+    pub(crate) fn leave_out(&mut self, removal: Option<Removal>) {
+        self.without = removal;
     }
 
     /// Refuses a value or gradient that is not finite.

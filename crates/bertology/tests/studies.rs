@@ -24,6 +24,7 @@ mod studies {
     mod golden_treebank;
     mod importance;
     mod inside;
+    mod keep_one;
     mod language;
     mod language_inputs;
     #[cfg(feature = "code")]

@@ -147,6 +147,84 @@ fn leaving_out_each_head_equals_pruning_it() {
     }
 }
 
+/// With one head left in its layer, under a mask too, a batch gives what the model without all others gives.
+#[test]
+fn heads_alone_share_what_is_common() {
+    for name in CLASSIFIERS.into_iter().chain(["gpt-lm"]) {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let batch = fixture.batch(&model);
+        let targets = fixture.has("labels").then(|| fixture.targets());
+        let mut mask = HeadMask::ones(&model);
+        mask.set(HeadId { layer: 0, head: 0 }, 0.5);
+        let options = PassOptions {
+            masking: Masking::Shared(&mask),
+            targets: targets.as_deref(),
+            ..PassOptions::default()
+        };
+        let heads: Vec<HeadId> = model.heads().collect();
+        let (mut seen, mut moved, mut whole) = (Vec::new(), 0, Vec::new());
+        model
+            .run_with_each_alone(
+                &batch,
+                &options,
+                &mut Workspace::new(),
+                &heads,
+                |head, found| {
+                    let Some(head) = head else {
+                        whole = found;
+                        return;
+                    };
+                    let others = heads
+                        .iter()
+                        .filter(|other| other.layer == head.layer && **other != head);
+                    let others: Vec<HeadId> = others.copied().collect();
+                    let rest = model.without_heads(others.clone()).expect("prune");
+                    let mut mask = mask.clone();
+                    others.iter().for_each(|other| mask.set(*other, 0.0));
+                    let options = PassOptions {
+                        masking: Masking::Shared(&mask),
+                        ..options
+                    };
+                    let expected = rest
+                        .run(&batch, &options, &mut Workspace::new(), &mut [])
+                        .expect("pass");
+                    for ((a, b), all) in found.iter().zip(&expected.sequences).zip(&whole) {
+                        assert!(distance(&a.logits, &b.logits) < 1e-12, "{name} {head}");
+                        let off = a.loss.unwrap_or(0.0) - b.loss.unwrap_or(0.0);
+                        assert!(off.abs() < 1e-12, "{name} {head}");
+                        let loss = a.loss != all.loss || distance(&a.logits, &all.logits) > 1e-9;
+                        moved += usize::from(loss);
+                    }
+                    assert_eq!(found.len(), batch.len());
+                    seen.push(head);
+                },
+            )
+            .expect("heads alone");
+        assert_eq!(seen, heads, "{name}");
+        assert!(moved > 0, "{name}: no head alone differs from the whole");
+
+        // A layer with one head is whole with it, to the bit.
+        let one = HeadId { layer: 1, head: 1 };
+        let others = heads.iter().filter(|head| head.layer == 1 && **head != one);
+        let others: Vec<HeadId> = others.copied().collect();
+        let lonely = model.without_heads(others.clone()).expect("prune");
+        others.iter().for_each(|other| mask.set(*other, 0.0));
+        let options = PassOptions {
+            masking: Masking::Shared(&mask),
+            targets: targets.as_deref(),
+            ..PassOptions::default()
+        };
+        let mut found = Vec::new();
+        lonely
+            .run_with_each_alone(&batch, &options, &mut Workspace::new(), &[one], |_, all| {
+                found.push(all);
+            })
+            .expect("a head alone");
+        assert_eq!(found[0], found[1], "{name}");
+    }
+}
+
 /// Long causal texts are taken a block of queries at a time, unless someone looks at gradients that are
 /// defined everywhere: both ways agree.
 #[test]

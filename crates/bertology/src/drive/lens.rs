@@ -2,6 +2,8 @@
 
 use bertology_model::{Event, HeadId, HeadMask, Interests, Sequence, SequenceOutput};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 
 /// What a study sees of one input. Stateless, shared by all workers.
@@ -26,7 +28,7 @@ pub trait Lens: Sync {
         let _ = (item, part, event);
     }
 
-    /// What came out for the sequence; with [`Wants::without`] also without each of those heads, in the order of
+    /// What came out for the sequence; with [`Wants::without`] also for each of those heads, in the order of
     /// (layer, head) behind the whole.
     ///
     /// # Errors
@@ -59,6 +61,17 @@ pub trait Lens: Sync {
     }
 }
 
+/// What is left out when it is a head's turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ablated {
+    /// The head: Michel, Levy and Neubig 2019, section 3.2.
+    #[default]
+    Head,
+    /// All other heads of its layer: section 3.3. Other layers keep theirs.
+    Others,
+}
+
 /// What a lens wants of a pass.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
@@ -71,8 +84,10 @@ pub struct Wants<'a> {
     pub mask_gradients: bool,
     /// Factors of the heads.
     pub masking: Option<&'a HeadMask>,
-    /// Results without each of these heads in turn, too. Nothing inside such passes can be seen.
+    /// Results for each of these heads in turn, too, as [`Self::ablated`] says. Nothing inside such passes can be seen.
     pub without: Option<&'a [HeadId]>,
+    /// What is left out for each of [`Self::without`]: the head, or all others of its layer.
+    pub ablated: Ablated,
     /// One sequence at a time, for studies that keep maps until a sequence is closed.
     pub one_at_a_time: bool,
     /// Values that are NaN or infinite, which otherwise end the pass.

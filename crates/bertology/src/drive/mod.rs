@@ -24,7 +24,7 @@ mod combined;
 mod each;
 
 pub use capture::PerHead;
-pub use lens::{Lens, Wants};
+pub use lens::{Ablated, Lens, Wants};
 pub use progress::{DEFAULT_CHUNK, Part, PartState, Progress};
 pub use run::{Work, drive};
 pub use study::{Contribution, Study};

@@ -8,7 +8,7 @@ use bertology_model::{
     Target, Workspace, parallel,
 };
 
-use super::lens::{Lens, Wants};
+use super::lens::{Ablated, Lens, Wants};
 use super::progress::Progress;
 use super::study::{Contribution, ItemOf, PartOf, Study};
 use crate::input::corpus::packed;
@@ -371,11 +371,14 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
         };
         let mut outputs: Vec<(Option<HeadId>, Vec<SequenceOutput<f32>>)> = Vec::new();
         if let Some(heads) = self.wants.without {
-            model
-                .run_without_each(&packed, &options, workspace, heads, |head, output| {
-                    outputs.push((head, output));
-                })
-                .map_err(blamed)?;
+            let each = |head, output| outputs.push((head, output));
+            match self.wants.ablated {
+                Ablated::Head => model.run_without_each(&packed, &options, workspace, heads, each),
+                Ablated::Others => {
+                    model.run_with_each_alone(&packed, &options, workspace, heads, each)
+                }
+            }
+            .map_err(blamed)?;
         } else {
             let mut viewer = Viewer {
                 lens: self.lens,

@@ -1,4 +1,4 @@
-//! What the score loses, or gains, without each head: leave one out.
+//! What the score loses, or gains, without each head, or with each as the only one of its layer.
 //!
 //! Every head is removed alone (its mask factor 0, all others as they are) and all examples are scored
 //! anew: Michel, Levy and Neubig 2019, section 3.2. Where importance asks how fast the loss changes as a
@@ -6,6 +6,11 @@
 //! through the whole model once and then through what is above each head
 //! ([`Model::run_without_each`](bertology_model::Model::run_without_each)), at about half the cost of one
 //! evaluation a head.
+//!
+//! The other way round ([`Ablated::Others`]), all heads of a layer but one are removed and all other layers are
+//! whole (section 3.3, tables 2 and 3): can one head do the work of its layer? [`Ablation::best_of_each_layer`]
+//! chooses that head. Chosen on the examples that it is scored on, the best of many looks better than it is; choose on
+//! others (appendix A).
 //!
 //! # Signs
 //! A change is the value without the head less the value with it. Metrics of labelled data are the better
@@ -30,13 +35,19 @@
 //! One f32 pass per example and head, sums in f64, in file order. Sums do not depend on threads; which
 //! examples share a batch changes an example's numbers by rounding at most.
 
+mod agreement;
+mod keep_one;
 mod paired;
 
 use serde::{Deserialize, Serialize};
 
 use bertology_model::{HeadId, HeadMask, Sequence, SequenceOutput};
 
+pub use agreement::{Agreement, agreement};
+pub use keep_one::significant;
 pub use paired::{Paired, sign_test};
+
+pub use crate::drive::Ablated;
 
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
@@ -56,6 +67,8 @@ pub struct AblationOptions<'a> {
     pub heads: Option<&'a [HeadId]>,
     /// A head mask under which all this happens; `None` keeps every head.
     pub mask: Option<&'a HeadMask>,
+    /// What is left out when it is a head's turn.
+    pub ablated: Ablated,
 }
 
 impl<'a> AblationOptions<'a> {
@@ -63,6 +76,13 @@ impl<'a> AblationOptions<'a> {
     #[must_use]
     pub fn heads(mut self, heads: &'a [HeadId]) -> Self {
         self.heads = Some(heads);
+        self
+    }
+
+    /// Each head as the only one of its layer.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.ablated = Ablated::Others;
         self
     }
 
@@ -74,21 +94,24 @@ impl<'a> AblationOptions<'a> {
     }
 }
 
-/// How the model does with all its heads, and without each.
+/// How the model does with all its heads, and without each, or with each alone in its layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ablation {
     /// With all heads (that the mask keeps).
     pub whole: Evaluation,
-    /// Without each head studied, in the order of (layer, head).
+    /// What is left out for a head.
+    pub ablated: Ablated,
+    /// Without each head studied, or with it alone, in the order of (layer, head).
     pub without: Vec<WithoutHead>,
     /// Zeros for the heads studied.
     table: HeadTable,
 }
 
-/// How the model does without one head.
+/// How the model does without one head, or with it as the only one of its layer: what is said of a model without
+/// it holds of the model with it alone then.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WithoutHead {
-    /// The head that is left out.
+    /// The head that is left out, or alone.
     pub head: HeadId,
     /// Metrics, mean loss and counts without it.
     pub evaluation: Evaluation,
@@ -114,6 +137,17 @@ impl Ablation {
             changes.push(without.evaluation.score(corpus, &metric.name)? - whole);
         }
         Ok(self.fill(&changes))
+    }
+
+    /// Per head `[layers, heads]`: the score without it. NaN where the metric is not a number; heads that were
+    /// not studied have no value.
+    ///
+    /// # Errors
+    /// A metric that the data are not scored with.
+    pub fn scores(&self, corpus: &Corpus, metric: &Metric) -> Result<HeadTable, Error> {
+        let scores = self.without.iter();
+        let scores = scores.map(|without| without.evaluation.score(corpus, &metric.name));
+        Ok(self.fill(&scores.collect::<Result<Vec<_>, _>>()?))
     }
 
     /// Per head `[layers, heads]`: the mean loss without it less the mean loss with it, in nats per target.
@@ -143,6 +177,9 @@ impl Ablation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AblationState {
     factors: Factors,
+    /// Of states from before there was a choice, the head.
+    #[serde(default)]
+    ablated: Ablated,
     /// Zeros; says which heads are left out in turn.
     table: HeadTable,
     /// Zeros; says which heads there are.
@@ -161,7 +198,7 @@ struct Sums {
 
 impl AblationState {
     /// Nothing accumulated yet: of `model` under its mask, which was made of `whole`, without each of `heads`
-    /// (`None`: every head that there is).
+    /// (`None`: every head that there is), or with each alone in its layer.
     ///
     /// # Errors
     /// A head that does not exist, is pruned away or masked; no head at all.
@@ -170,19 +207,28 @@ impl AblationState {
         model: &MaskedModel,
         corpus: &Corpus,
         heads: Option<&[HeadId]>,
+        ablated: Ablated,
     ) -> Result<Self, Error> {
         let (table, present) = tables(whole, model.model(), heads)?;
         let tally = Tally::new(Scorer::of(corpus));
-        Ok(Self::zeros(model.factors().clone(), table, present, tally))
+        let factors = model.factors().clone();
+        Ok(Self::zeros(factors, ablated, table, present, tally))
     }
 
-    fn zeros(factors: Factors, table: HeadTable, present: HeadTable, tally: Tally) -> Self {
+    fn zeros(
+        factors: Factors,
+        ablated: Ablated,
+        table: HeadTable,
+        present: HeadTable,
+        tally: Tally,
+    ) -> Self {
         let sums = Sums {
             tally: tally.clone(),
             paired: PairedSums::default(),
         };
         Self {
             factors,
+            ablated,
             without: vec![sums; table.live().count()],
             table,
             present,
@@ -196,6 +242,7 @@ impl AblationState {
 pub struct AblationLens {
     factors: Factors,
     heads: Vec<HeadId>,
+    ablated: Ablated,
 }
 
 /// What one example contributes.
@@ -214,6 +261,7 @@ impl Lens for AblationLens {
             outputs: true,
             masking: self.factors.get(),
             without: Some(&self.heads),
+            ablated: self.ablated,
             ..Wants::default()
         }
     }
@@ -247,12 +295,14 @@ impl Study for AblationState {
         AblationLens {
             factors: self.factors.clone(),
             heads: self.table.live().collect(),
+            ablated: self.ablated,
         }
     }
 
     fn empty(&self) -> Self {
         let (table, present) = (self.table.clone(), self.present.clone());
-        Self::zeros(self.factors.clone(), table, present, self.whole.empty())
+        let (factors, tally) = (self.factors.clone(), self.whole.empty());
+        Self::zeros(factors, self.ablated, table, present, tally)
     }
 
     fn agrees(&self, fresh: &Self) -> Result<(), Error> {
@@ -263,6 +313,17 @@ impl Study for AblationState {
         if self.table != fresh.table || self.without.len() != fresh.without.len() {
             let (was, is) = (self.table.describe(), fresh.table.describe());
             return Error::state_mismatch("the set of heads to leave out", was, is);
+        }
+        if self.ablated != fresh.ablated {
+            let said = |ablated| match ablated {
+                Ablated::Head => "each head",
+                Ablated::Others => "all heads of a layer but one",
+            };
+            let (was, is) = (
+                said(self.ablated).to_owned(),
+                said(fresh.ablated).to_owned(),
+            );
+            return Error::state_mismatch("what is left out", was, is);
         }
         self.factors.agrees(&fresh.factors)?;
         self.whole.agrees(&fresh.whole)?;
@@ -295,7 +356,8 @@ impl Study for AblationState {
     }
 
     fn merge(&mut self, next: Self) -> Result<(), Error> {
-        if self.table != next.table || self.present != next.present {
+        let differs = self.table != next.table || self.present != next.present;
+        if differs || self.ablated != next.ablated {
             return Err(Error::Merge {
                 reason: "they leave out different heads, or from different models",
             });
@@ -320,6 +382,7 @@ impl Study for AblationState {
         });
         Ok(Ablation {
             whole,
+            ablated: self.ablated,
             without: without.collect::<Result<_, Error>>()?,
             table: self.table.clone(),
         })
@@ -367,7 +430,7 @@ fn tables(
     Ok((present.restricted(|head| heads.contains(&head)), present))
 }
 
-/// The score with all heads and without each in turn, over all examples.
+/// The score with all heads and without each in turn, or with each alone in its layer, over all examples.
 ///
 /// # Errors
 /// A mask that does not fit; as [`AblationState::new`] and [`drive`].
@@ -379,7 +442,7 @@ pub fn ablate(
     watch: &mut dyn Watch,
 ) -> Result<Ablation, Error> {
     let masked = MaskedModel::new(model, options.mask, false)?;
-    let state = AblationState::new(model, &masked, corpus, options.heads)?;
+    let state = AblationState::new(model, &masked, corpus, options.heads, options.ablated)?;
     let mut progress = Progress::new(state);
     drive(masked.model(), corpus, &mut progress, work, watch)?;
     progress.study().finish()

@@ -39,7 +39,7 @@ fn fresh(
     options: &AblationOptions<'_>,
 ) -> Result<AblationState, Error> {
     let masked = MaskedModel::new(model, options.mask, false)?;
-    AblationState::new(model, &masked, corpus, options.heads)
+    AblationState::new(model, &masked, corpus, options.heads, options.ablated)
 }
 
 /// What a model predicts, example by example.

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use bertology::ablation::AblationState;
+use bertology::ablation::{Ablated, AblationState};
 use bertology::attention::cluster::{DistanceOptions, DistanceState};
 use bertology::attention::coref::{CorefCounts, DocumentPassages};
 use bertology::attention::patterns::{PatternOptions, PatternsState, TokenClasses};
@@ -177,7 +177,7 @@ fn ablation_and_evaluation_in_parts() {
     let masked = MaskedModel::new(&model, Some(&mask), false).unwrap();
     let heads = [HeadId { layer: 0, head: 0 }, HeadId { layer: 2, head: 1 }];
     parts_are_the_whole(masked.model(), &corpus, || {
-        AblationState::new(&model, &masked, &corpus, Some(&heads)).unwrap()
+        AblationState::new(&model, &masked, &corpus, Some(&heads), Ablated::Others).unwrap()
     });
     parts_are_the_whole(masked.model(), &corpus, || {
         EvaluationState::new(&masked, &corpus)

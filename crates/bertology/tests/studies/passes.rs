@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bertology::ablation::AblationState;
+use bertology::ablation::{Ablated, AblationState};
 use bertology::attention::cluster::{DistanceOptions, DistanceState};
 use bertology::attention::patterns::PatternsState;
 use bertology::attention::{Fate, Passage, Supply, Units};
@@ -185,7 +185,7 @@ fn studies_that_want_passes_of_their_own_are_refused() {
     let mut mask = HeadMask::ones(model.model());
     mask.set(HeadId { layer: 1, head: 0 }, 0.5);
     let weighed = MaskedModel::new(&model, Some(&mask), false).unwrap();
-    let ablation = AblationState::new(&model, &whole, &corpus, None).unwrap();
+    let ablation = AblationState::new(&model, &whole, &corpus, None, Ablated::Head).unwrap();
     let said = || EvaluationState::new(&whole, &corpus);
     let masked = ImportanceState::new(&weighed, &corpus, Granularity::Example).unwrap();
     fn refused<S: Study>(ended: &Result<(), Error>, progress: &Progress<S>) {
