@@ -1,4 +1,5 @@
-"""What the loss of one head costs, as transformers computes it: one zero in the head mask at a time.
+"""What the loss of one head costs, as transformers computes it: one zero in the head mask at a time. And what the loss of
+all heads of a layer but one costs ("alone").
 
 Writes golden/studies/ablation.json, for the embedded models: the classifier tiny-bert on
 the first sentences of assets/grammar, the language model tiny-gpt2 on the first lines of dev.txt. In
@@ -34,14 +35,15 @@ def frozen(loader, name):
     return model
 
 
-def masks(config):
-    """No head gone, then each in turn."""
+def masks(config, alone=False):
+    """No head gone, then each in turn, or all others of its layer."""
     shape = (config.num_hidden_layers, config.num_attention_heads)
     yield None, torch.ones(shape)
     for layer in range(shape[0]):
         for head in range(shape[1]):
             mask = torch.ones(shape)
-            mask[layer, head] = 0
+            mask[layer] = 0 if alone else 1
+            mask[layer, head] = 1 if alone else 0
             yield f"{layer}.{head}", mask
 
 
@@ -68,7 +70,7 @@ def standard_error(differences, weights):
     return math.sqrt(len(d) / (len(d) - 1) * (residuals**2).sum()) / w.sum()
 
 
-def classifier():
+def classifier(alone=False):
     model = frozen(AutoModelForSequenceClassification, "tiny-bert")
     tokenizer = AutoTokenizer.from_pretrained(ASSETS / "tiny-bert")
     rows = (ASSETS / "grammar" / "CoLA" / "dev.tsv").read_text().splitlines()[:SENTENCES]
@@ -76,7 +78,7 @@ def classifier():
     labels = [int(row[1]) for row in rows]
     inputs = [tokenizer(row[3], return_tensors="pt") for row in rows]
     record, before = {"sentences": SENTENCES, "heads": {}}, None
-    for name, mask in masks(model.config):
+    for name, mask in masks(model.config, alone):
         losses, predictions = [], []
         for text, label in zip(inputs, labels):
             out = model(**text, labels=torch.tensor([label]), head_mask=mask)
@@ -119,6 +121,7 @@ def main():
     torch.set_num_threads(1)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     record = {"versions": versions, "tiny-bert": classifier(), "tiny-gpt2": language_model()}
+    record["alone"] = {"tiny-bert": classifier(alone=True)}
     OUT.write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -32,6 +32,8 @@ const NOT_IDENTITY: &[&str] = &[
     "token_ids",
     "ner",
     "squad",
+    "and",
+    "select_on",
     "train",
     "cache_limit",
     "keep_cache",
@@ -156,6 +158,14 @@ impl Run {
             data["questions_may_lack_answers"] = json!(corpus.may_lack_answers());
         }
         self.set_data(Some(corpus.info().sha256.clone()), data);
+    }
+
+    /// Names other data of the run by their content, under a name of their own, and gives an account of them.
+    pub(crate) fn set_second(&mut self, name: &str, corpus: &Corpus) {
+        self.identity.set(name, json!(corpus.info().sha256));
+        if let Some(data) = &mut self.data {
+            data[name] = json!({ "file": corpus.info(), "documents": corpus.documents() });
+        }
     }
 
     /// Names a head mask by its content: the name of its file says nothing.

@@ -94,6 +94,15 @@ pub(crate) fn named_heads(
 /// Model and data in a line or two.
 pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
     let (layers, heads) = opened.shape();
+    format!(
+        "{}: {layers} layers of {heads} heads\n{}",
+        name(&opened.located.name),
+        corpus_line(corpus)
+    )
+}
+
+/// A file and its examples.
+pub(crate) fn corpus_line(corpus: &Corpus) -> String {
     let data = match corpus.documents() {
         None => plural(corpus.examples(), unit(corpus)),
         Some(documents) => format!(
@@ -103,11 +112,8 @@ pub(crate) fn headline(opened: &Opened, corpus: &Corpus) -> String {
             of_objective(corpus.objective())
         ),
     };
-    format!(
-        "{}: {layers} layers of {heads} heads\n{}: {data}",
-        name(&opened.located.name),
-        name(&corpus.source().path().display().to_string()),
-    )
+    let file = corpus.source().path().display().to_string();
+    format!("{}: {data}", name(&file))
 }
 
 /// What an example of the data is.

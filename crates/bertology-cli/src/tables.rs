@@ -33,6 +33,13 @@ pub(crate) fn array(table: &HeadTable) -> Vec<u8> {
     npy::encode(&[table.layers(), table.heads()], &values)
 }
 
+/// The same of float32.
+pub(crate) fn f32_array(table: &HeadTable) -> Vec<u8> {
+    let values = cells(table).into_iter();
+    let values: Vec<f32> = values.map(|v| v.unwrap_or(f64::NAN) as f32).collect();
+    npy::encode(&[table.layers(), table.heads()], &values)
+}
+
 /// The same, layer by layer.
 pub(crate) fn grid(table: &HeadTable) -> Grid {
     let cells = cells(table);
@@ -45,11 +52,11 @@ pub(crate) fn ends(score: Proportion) -> (Option<f64>, Option<f64>) {
     score.interval().unzip()
 }
 
-fn metric_names(metrics: &Metrics) -> Vec<String> {
+pub(crate) fn metric_names(metrics: &Metrics) -> Vec<String> {
     metrics.iter().map(|(name, _)| name.to_owned()).collect()
 }
 
-fn metric_values(metrics: &Metrics) -> More<Option<f64>> {
+pub(crate) fn metric_values(metrics: &Metrics) -> More<Option<f64>> {
     More(metrics.iter().map(|(_, value)| finite(value)).collect())
 }
 
@@ -117,16 +124,8 @@ pub(crate) struct Removals<'a> {
 impl Removals<'_> {
     /// The changes as arrays, and all that is known of each head as a table.
     pub(crate) fn write(self, folder: &RunFolder) -> Result<(), Failure> {
-        let shape = [self.change.layers(), self.change.heads()];
-        // A head that was not left out must not look like one that is not missed.
-        let array = |table: &HeadTable| {
-            let values = cells(table).into_iter();
-            let values: Vec<f32> = values.map(|v| v.unwrap_or(f64::NAN) as f32).collect();
-            npy::encode(&shape, &values)
-        };
-        folder.write(ABLATION, &array(self.change))?;
-        let loss = self.found.loss_change();
-        folder.write(ABLATION_LOSS, &array(&loss))?;
+        folder.write(ABLATION, &f32_array(self.change))?;
+        folder.write(ABLATION_LOSS, &f32_array(&self.found.loss_change()))?;
         let names = metric_names(&self.found.whole.metrics);
         let rows = self.found.without.iter().map(|without| self.row(without));
         Ok(folder.write_table(&names, rows)?)

@@ -8,6 +8,7 @@ use bertology_run::registry::{
 };
 use bertology_run::results::{AblateResults, Metrics, Summary, SyntaxAxes};
 use bertology_run::rows::{BehaviourRow, CorefRow, PatternRow};
+use bertology_run::studies::removals::{ABLATION_AND, KEEP_ONE_CHANGE};
 use bertology_run::{HeadColumn, Rows, Run, RunError};
 
 /// A number per head.
@@ -78,6 +79,14 @@ pub(crate) fn ablation(run: &Run, found: &mut Vec<Quantity>) -> Result<(), RunEr
     }
     if let Some(values) = run.head_array(ABLATION_LOSS)? {
         found.push(Quantity::new("ablation_loss", "change of loss", "nats", values).signed());
+    }
+    if let Some(values) = run.head_array(ABLATION_AND)? {
+        let name = format!("change of {metric}, second data");
+        found.push(Quantity::new("ablation_and_change", &name, "", values).signed());
+    }
+    if let Some(values) = run.head_array(KEEP_ONE_CHANGE)? {
+        let name = format!("change of {metric}, alone in its layer");
+        found.push(Quantity::new("keep_one_change", &name, "", values).signed());
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ pub(crate) struct SourceArgs {
 }
 
 /// Which examples, and what the model is scored for on them.
-#[derive(Debug, Default, Args, Serialize)]
+#[derive(Debug, Clone, Default, Args, Serialize)]
 pub(crate) struct DataArgs {
     #[command(flatten)]
     #[serde(flatten)]

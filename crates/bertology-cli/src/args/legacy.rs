@@ -8,7 +8,7 @@ use super::{DataArgs, ModelArgs};
 use crate::failure::Failure;
 
 /// Options of the script without a counterpart. Each is obeyed, noted, or refused.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Legacy {
     /// The script's way to ask for masking and pruning.
     #[arg(long, hide = true)]

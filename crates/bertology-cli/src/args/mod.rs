@@ -1,5 +1,6 @@
 //! The command line: one struct per command, and the spellings of `run_bertology.py`.
 
+mod ablate;
 mod attention_probe;
 #[cfg(feature = "code")]
 pub(crate) mod cat;
@@ -30,6 +31,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+pub(crate) use ablate::AblateArgs;
 pub(crate) use attention_probe::{AttentionProbeArgs, CacheDtypeArg, ProbeArg};
 pub(crate) use cluster::{ClusterArgs, ClustersArg, DistanceArg, SmoothingArg};
 pub(crate) use data::{DataArgs, DocumentsArg, HeaderArg, ObjectiveArg, SourceArgs};
@@ -462,33 +464,6 @@ pub(crate) struct ImportanceOwn {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) legacy: LegacyMasking,
-}
-
-/// `bertology ablate`
-pub(crate) type AblateArgs = StudyArgs<DataArgs, AblateOwn>;
-
-/// What is left out.
-#[derive(Debug, Args, Serialize)]
-pub(crate) struct AblateOwn {
-    /// Leave out only these heads, one at a time: 3.5, L3H5, 3:5, 0:1,3 or 5:0-4; may be repeated
-    /// [default: every head].
-    #[arg(long, value_name = "HEADS", help_heading = "Ablation")]
-    pub(crate) heads: Vec<String>,
-    /// Do all this under a head mask: .npy or .json, 1 keeps, 0 masks.
-    #[arg(long, value_name = "FILE", help_heading = "Ablation")]
-    pub(crate) mask: Option<PathBuf>,
-    /// The metric whose change is shown and written [default: the task's own; loss for language
-    /// models].
-    #[arg(
-        long,
-        value_name = "NAME",
-        alias = "metric-name",
-        help_heading = "Ablation"
-    )]
-    pub(crate) metric: Option<String>,
-    #[command(flatten)]
-    #[serde(skip)]
-    pub(crate) legacy: LegacySteps,
 }
 
 /// `bertology mask`

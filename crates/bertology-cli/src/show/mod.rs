@@ -3,6 +3,7 @@
 pub(crate) mod coref;
 pub(crate) mod escape;
 pub(crate) mod heat;
+pub(crate) mod keep_one;
 pub(crate) mod passages;
 pub(crate) mod patterns;
 pub(crate) mod plane;

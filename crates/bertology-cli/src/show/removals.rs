@@ -45,7 +45,7 @@ pub(crate) fn removals_text(removals: Removals<'_>, metric: &Metric, screen: &Sc
 }
 
 /// The change, turned so that more is worse.
-fn harm(change: f64, direction: Direction) -> f64 {
+pub(super) fn harm(change: f64, direction: Direction) -> f64 {
     match direction {
         // Not the negative of it, for which nothing would be -0.
         Direction::Higher => 0.0 - change,
@@ -131,7 +131,7 @@ fn row(removals: Removals<'_>, metric: &Metric, without: &WithoutHead) -> String
 }
 
 /// A long name would push the columns apart.
-fn short(name: &str) -> &str {
+pub(super) fn short(name: &str) -> &str {
     match name {
         "pseudo_perplexity" => "pseudo_ppl",
         "bits_per_byte" => "bits/byte",
@@ -139,7 +139,7 @@ fn short(name: &str) -> &str {
     }
 }
 
-fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p >= 0.001 {
         format!("{p:.3}")
     } else {

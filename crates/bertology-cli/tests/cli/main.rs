@@ -26,6 +26,7 @@ mod hub;
 mod inputs;
 #[cfg(unix)]
 mod interrupted;
+mod keep_one;
 mod language;
 mod legacy;
 mod library_messages;

@@ -201,6 +201,15 @@ fn labelled_examples_merge_to_the_whole() {
         // Of two chunks three parts are made, one of them of nothing.
         &["importance", "--chunk", "12"],
         &["ablate", "--chunk", "3", "--heads", "0:1,3"],
+        &[
+            "ablate",
+            "--chunk",
+            "3",
+            "--keep-one",
+            "--select-split",
+            "train",
+        ],
+        &["ablate", "--chunk", "3", "--and-split", "train"],
         &["evaluate", "--chunk", "4", "--heads", "2.1"],
     ] {
         let toy = Toy::new();

@@ -29,6 +29,33 @@ const RUNS: &[(&str, &[&str])] = &[
         &["A/tiny-gpt", "--text", "T/texts.txt", "--heads", "0.1"],
     ),
     (
+        "ablate",
+        &[
+            "A/tiny-bert",
+            "--task",
+            "cola",
+            "--data",
+            "A/grammar",
+            "--limit",
+            "9",
+            "--keep-one",
+            "--select-split",
+            "train",
+        ],
+    ),
+    (
+        "ablate",
+        &[
+            "A/tiny-gpt",
+            "--text",
+            "T/texts.txt",
+            "--and",
+            "A/grammar/dev.txt",
+            "--and-limit",
+            "3",
+        ],
+    ),
+    (
         "mask",
         &["A/tiny-gpt", "--text", "T/texts.txt", "--max-steps", "1"],
     ),

@@ -1,5 +1,8 @@
 //! `bertology ablate`.
 
+mod and;
+mod keep_one;
+
 use bertology_run::registry::ABLATION;
 use bertology_run::results::AblateResults;
 use bertology_run::rows::AblationRow;
@@ -26,7 +29,11 @@ pub(super) const PAGES: &[Page] = &[Page {
 
 fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     parts.headline();
-    let metric = metric(parts.run.results::<AblateResults>()?.metric);
+    let results = parts.run.results::<AblateResults>()?;
+    let metric = metric(results.metric);
+    if let Some(found) = &results.keep_one {
+        return keep_one::write(parts, found, &metric);
+    }
     let mut figures = Vec::new();
     if let Some(quantity) = parts.quantity("ablation_change") {
         let mut map = heat(quantity);
@@ -62,6 +69,9 @@ fn write(parts: &mut Parts<'_>) -> Result<(), RunError> {
     }
     if !figures.is_empty() {
         parts.add("Heads", vec![Block::Figures(figures)]);
+    }
+    if let Some(found) = &results.and {
+        and::write(parts, found, &metric)?;
     }
     if let Some(rows) = &rows {
         parts.add("All heads", vec![Block::Table(all(rows, &metric))]);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Grid, Metrics, document, results_of};
+use crate::studies::removals::{AndResults, KeepOneResults};
 
 results_of! {
     ImportanceResults: "importance",
@@ -60,6 +61,12 @@ document! {
         head_ablation: Grid,
         /// Change of the mean loss, nats.
         head_ablation_loss: Grid,
+        /// With each head as the only one of its layer, in the place of all but the first three.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        keep_one: Option<KeepOneResults>,
+        /// The same removals on a second set of data.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        and: Option<AndResults>,
     }
 
     /// The model without one head.

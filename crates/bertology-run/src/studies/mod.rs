@@ -19,4 +19,5 @@ studies! {
     distance,
     edge,
     finetune,
+    removals,
 }
