@@ -34,6 +34,7 @@ mod heads;
 mod html;
 mod quantities;
 mod report;
+mod speed;
 
 pub use compare::{Comparison, Shift, compare};
 pub use compare_cat::{CatComparison, Downstream, compare_cat};
@@ -45,3 +46,4 @@ pub use error::Error;
 pub use figure::{CodeLeaf, CodeNode, CodeTree, Figure, MOST_LEAVES, MOST_LEVELS};
 pub use heads::{Joined, join};
 pub use report::report;
+pub use speed::times_as_fast;

@@ -48,7 +48,7 @@ pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, curve, evaluate, extract, importance, left_out,
-    masking, normalize, pruning,
+    masking, normalize, pruning, timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

@@ -44,6 +44,7 @@ const STUDIES: &[&str] = &[
     "evaluate",
     "attribution",
     "left_out",
+    "timing",
     "pruning",
     "extract",
     "attention",

@@ -137,6 +137,9 @@ pub(crate) enum Command {
     /// Train a model for a task: GLUE, your own labels, masked or next words; also after pruning, with a teacher.
     #[command(long_about = crate::commands::finetune::ABOUT)]
     Finetune(Box<crate::commands::finetune::FinetuneArgs>),
+    /// How fast a model is, and whether another is faster: latency, throughput, memory at several sizes of batch.
+    #[command(long_about = crate::commands::bench::ABOUT)]
+    Bench(Box<crate::commands::bench::BenchArgs>),
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.

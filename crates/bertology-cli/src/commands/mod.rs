@@ -62,6 +62,7 @@ commands! {
         Command::Mask(args) => mask::run(*args, screen),
         Command::EdgeProbe(args) => edge_probe::run(*args, screen),
         Command::Finetune(args) => finetune::run(*args, screen),
+        Command::Bench(args) => bench::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::EdgeData(args) => edge_data::run(&args, screen),
@@ -81,6 +82,7 @@ commands! {
 }
 
 pub(crate) mod attention_probe;
+pub(crate) mod bench;
 #[cfg(feature = "code")]
 pub(crate) mod cat_tree;
 pub(crate) mod compare;

@@ -3,10 +3,11 @@
 use bertology::checkpoint::{Export, WriteOptions};
 use bertology::evaluate::{Evaluation, evaluate};
 use bertology::pruning::{
-    Pruned, Sizes, Timing, TimingOptions, Written, compare_speed, masked_heads, prune,
-    synthetic_sequences, write,
+    Pruned, Sizes, Timing, Written, compare_speed, masked_heads, prune, synthetic_sequences, write,
 };
+use bertology::timing::TimingOptions;
 use bertology::{Corpus, Error, HeadSet, LoadedModel, OpenAs, Sequence};
+use bertology_report::times_as_fast;
 use bertology_run::results::{
     self, CheckpointReport, CheckpointWritten, PruneResults, WeightsSize, finite,
 };
@@ -33,9 +34,8 @@ const SEQUENCES: usize = 256;
 const TOKENS: usize = 2048;
 /// The same without data: so many of so many arbitrary tokens.
 const SYNTHETIC: (usize, usize) = (8, 128);
-/// Runs that take fewer seconds than this altogether are repeated as so many pairs.
-const SHORT: f64 = 1.0;
-const MANY: usize = 51;
+/// For which each of the two models is timed.
+const SECONDS: f64 = 0.5;
 
 pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure> {
     let mut clock = Clock::start();
@@ -213,8 +213,8 @@ fn timing(timing: &Timing) -> results::Timing {
         threads: timing.threads as u64,
         before: timing.before.clone(),
         after: timing.after.clone(),
-        speedup: finite(timing.speedup),
-        range: Some(timing.range),
+        speedup: finite(timing.speed.ratio),
+        range: Some((timing.speed.low, timing.speed.high)),
     }
 }
 
@@ -313,17 +313,17 @@ impl Comparison {
         }
         let mut options = TimingOptions::default();
         options.threads = work.threads;
-        options.batch_tokens = work.batch_tokens.unwrap_or(options.batch_tokens);
+        options.seconds = SECONDS;
         let mut watcher = Watcher::new(screen);
-        let (whole, smaller) = (&opened.model, &pruned.model);
-        let mut timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)
-            .map_err(|e| stopped(&e))?;
-        if timing.before.iter().chain(&timing.after).sum::<f64>() < SHORT {
-            // So short that a few runs say nothing: many more cost little.
-            options.pairs = MANY;
-            timing = compare_speed(whole, smaller, &sequences, &options, &mut watcher)
-                .map_err(|e| stopped(&e))?;
-        }
+        let timing = compare_speed(
+            &opened.model,
+            &pruned.model,
+            &sequences,
+            work.batch_tokens,
+            &options,
+            &mut watcher,
+        )
+        .map_err(|e| stopped(&e))?;
         screen.stop();
         Ok(Self {
             before,
@@ -359,14 +359,10 @@ fn stopped(error: &Error) -> Failure {
 
 /// How much faster the smaller model is, if it can be told.
 fn speed(timing: &Timing) -> String {
-    let (low, high) = timing.range;
-    let told = match (low..=high).contains(&1.0) {
-        true => "Neither faster nor slower as far as can be told:\n",
-        false => "",
-    };
+    let speed = &timing.speed;
     format!(
-        "\n{told}{:.2} times as fast (forward passes of {}; {} pairs, {low:.2} to {high:.2})",
-        timing.speedup,
+        "\nSpeed: {}\n(forward passes of {}; {} pairs)",
+        times_as_fast(speed.ratio, (speed.low, speed.high)),
         plural(timing.sequences as u64, "sequence"),
         timing.before.len(),
     )
@@ -442,38 +438,4 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String
         written.largest_difference
     ));
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_be_no_speed_up_is_called_so() {
-        let timing = |range| Timing {
-            sequences: 64,
-            tokens: 1000,
-            threads: 1,
-            before: vec![0.1; 9],
-            after: vec![0.1; 9],
-            speedup: 1.04,
-            range,
-        };
-        let doubt = "Neither faster nor slower as far as can be told";
-        for (range, told) in [
-            ((0.97, 1.12), false),
-            ((1.0, 1.12), false),
-            ((0.9, 1.0), false),
-            ((1.01, 1.12), true),
-            ((0.8, 0.99), true),
-        ] {
-            let text = speed(&timing(range));
-            assert_eq!(text.contains(doubt), !told, "{text}");
-            let (low, high) = range;
-            let numbers = format!(
-                "1.04 times as fast (forward passes of 64 sequences; 9 pairs, {low:.2} to {high:.2})"
-            );
-            assert!(text.contains(&numbers), "{text}");
-        }
-    }
 }

@@ -6,6 +6,7 @@ mod advice;
 mod any_head;
 mod assumed;
 mod attention_probe;
+mod bench;
 mod cat;
 mod cat_tree;
 mod cluster;

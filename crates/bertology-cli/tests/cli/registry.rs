@@ -149,6 +149,18 @@ const RUNS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "bench",
+        &[
+            "A/tiny-bert",
+            "--against",
+            "A/tiny-gpt",
+            "--batch-sizes",
+            "1,2",
+            "--rounds",
+            "10",
+        ],
+    ),
+    (
         "finetune",
         &[
             "A/tiny-bert",

@@ -14,6 +14,7 @@ use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Chosen, Figure, Heat, Lines, Point, Scale, Series, Shape};
 use crate::number::{bytes, change, count, percent, short, significant};
 use crate::quantities::{self, metric, numbers};
+use crate::speed::spans_one;
 
 pub(super) const PAGES: &[Page] = &[
     Page {
@@ -92,15 +93,20 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
             )
         })
         .collect();
+    let range = timing.and_then(|timing| timing.range);
     if let Some(speed) = speed {
-        let beside = match timing.and_then(|timing| timing.range) {
-            Some((low, high)) if (low..=high).contains(&1.0) => {
-                format!("times as fast, {low:.2} to {high:.2}: no difference that can be told")
-            }
-            Some((low, high)) => format!("times as fast, {low:.2} to {high:.2}"),
-            None => "times as fast".into(),
+        let (found, beside) = match range {
+            Some((low, high)) if spans_one((low, high)) => (
+                "no measurable change".into(),
+                format!("{low:.2} to {high:.2} times as fast"),
+            ),
+            Some((low, high)) => (
+                format!("{speed:.2}"),
+                format!("times as fast, {low:.2} to {high:.2}"),
+            ),
+            None => (format!("{speed:.2}"), "times as fast".into()),
         };
-        short_form.push(("speed".into(), format!("{speed:.2}"), beside));
+        short_form.push(("speed".into(), found, beside));
     }
     let scores = scores(&results);
     for (name, before, after) in &scores {
@@ -113,7 +119,7 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
     search(parts, results.masking.as_ref())?;
     let mut blocks = vec![Block::Table(before_and_after(&found, &scores))];
     if !found.is_empty() {
-        blocks.insert(0, Block::Figures(vec![left(&found, speed)]));
+        blocks.insert(0, Block::Figures(vec![left(&found, speed, range)]));
     }
     parts.add("Before and after", vec![Block::Beside(blocks)]);
     Ok(())
@@ -139,7 +145,11 @@ fn scores(found: &PruneResults) -> Vec<(String, f64, f64)> {
 }
 
 /// What is left of each size, and of the time.
-fn left(sizes: &[(&str, f64, f64)], speed: Option<f64>) -> Figure {
+fn left(
+    sizes: &[(&str, f64, f64)],
+    speed: Option<f64>,
+    range: Option<(f64, f64)>,
+) -> Figure {
     let mut rows: Vec<Bar> = sizes
         .iter()
         .filter(|(_, before, _)| *before > 0.0)
@@ -152,16 +162,23 @@ fn left(sizes: &[(&str, f64, f64)], speed: Option<f64>) -> Figure {
     rows.extend(speed.filter(|speed| *speed > 0.0).map(|speed| Bar {
         name: "time of a pass".into(),
         value: 1.0 / speed,
+        low: range.map(|(_, high)| 1.0 / high),
+        high: range.map(|(low, _)| 1.0 / low),
         ..Bar::default()
     }));
-    let most = rows.iter().map(|row| row.value).fold(1.0, f64::max);
+    let ends = rows.iter().flat_map(|row| [Some(row.value), row.high]);
+    let most = ends.flatten().fold(1.0, f64::max);
+    let interval = rows
+        .iter()
+        .any(|row| row.high.is_some())
+        .then_some("interval");
     let bars = Bars {
         rows: &rows,
         axis: Axis::of("share of the whole model", [0.0, most]).rounded(5),
         shape: Shape::Bar,
         kind: "what",
         baseline: None,
-        interval: None,
+        interval,
         write: percent,
     };
     bars.draw().named(

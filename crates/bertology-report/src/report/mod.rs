@@ -42,6 +42,7 @@ pages! {
     cat,
     edge,
     finetune,
+    bench,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

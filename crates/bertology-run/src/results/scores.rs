@@ -254,9 +254,9 @@ document! {
         before: Vec<f64>,
         /// Seconds of every pass after.
         after: Vec<f64>,
-        /// Median of the pairs' ratios.
+        /// How many times as fast the smaller model is.
         speedup: Option<f64>,
-        /// Least and largest ratio.
+        /// The 95 % interval of that; in folders of older versions the least and largest ratio of a pair.
         range: Option<(f64, f64)>,
     }
 

@@ -14,6 +14,7 @@ macro_rules! studies {
 }
 
 studies! {
+    bench,
     cat,
     cluster,
     distance,

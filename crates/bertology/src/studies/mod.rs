@@ -13,3 +13,4 @@ pub mod masking;
 pub mod metric;
 pub mod normalize;
 pub mod pruning;
+pub mod timing;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
 
 use bertology_checkpoint::{
     Architecture, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions, WriteReport, write_pruned,
@@ -14,14 +13,17 @@ use bertology_model::{
 };
 use serde::Serialize;
 
-use crate::drive::{Work, each};
+use crate::drive::run::DEFAULT_BATCH_TOKENS;
 use crate::objective::Objective;
-use crate::watch::Purpose;
+use crate::studies::timing::{self, Load, SpeedRatio, TimingOptions};
 use crate::{Error, LoadedModel, Watch};
 
 /// Largest difference between the pruned model in memory and its checkpoint, relative to the largest
 /// value compared, that rounding explains (f32 sums over other numbers of heads).
 const VERIFY_TOLERANCE: f64 = 1e-4;
+
+/// Of the interval of the speed.
+const COVERAGE: f64 = 0.95;
 
 /// Sizes of a model before and after pruning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,30 +83,7 @@ pub fn prune(model: &LoadedModel, heads: &HeadSet) -> Result<Pruned, Error> {
     })
 }
 
-/// How two models are timed against each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TimingOptions {
-    /// Pairs of runs, at least 5.
-    pub pairs: usize,
-    /// Tokens put through a model at once.
-    pub batch_tokens: usize,
-    /// 0: all that the machine offers.
-    pub threads: usize,
-}
-
-impl Default for TimingOptions {
-    fn default() -> Self {
-        Self {
-            pairs: 7,
-            batch_tokens: crate::drive::run::DEFAULT_BATCH_TOKENS,
-            threads: 0,
-        }
-    }
-}
-
-/// Forward passes of two models over the same batches, one after the other in turn, alternately the
-/// one and the other first, after one round to warm up that is not counted.
+/// Forward passes of two models over the same inputs, as [`timing::measure`] takes them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Timing {
     /// Sequences in a run.
@@ -117,127 +96,45 @@ pub struct Timing {
     pub before: Vec<f64>,
     /// Seconds of each run of the pruned model, in the same order.
     pub after: Vec<f64>,
-    /// Median over the pairs of `before / after`: above 1 the pruned model is faster.
-    pub speedup: f64,
-    /// Smallest and largest ratio of a pair.
-    pub range: (f64, f64),
+    /// How many times as fast the pruned model is, with the 95 % interval of [`timing::speed_ratio`].
+    pub speed: SpeedRatio,
 }
 
-/// Measures how much faster `after` is than `before`.
+/// Measures how much faster `after` is than `before`, batches of `batch_tokens` tokens one after the other.
 ///
 /// # Errors
-/// No sequences, fewer than 5 pairs, sequences that do not fit the models, an interruption.
+/// No sequences, fewer than 10 rounds, sequences that do not fit the models, an interruption.
 pub fn compare_speed(
     before: &LoadedModel,
     after: &LoadedModel,
     sequences: &[Sequence],
+    batch_tokens: Option<usize>,
     options: &TimingOptions,
     watch: &mut dyn Watch,
 ) -> Result<Timing, Error> {
-    let refuse = |option, value: usize, reason| {
-        Err(Error::Option {
-            option,
-            value: value.to_string(),
-            reason,
-        })
+    let load = Load {
+        sequences: sequences.to_vec(),
+        batch_tokens: Some(batch_tokens.unwrap_or(DEFAULT_BATCH_TOKENS)),
+        token_logits: false,
     };
-    if options.pairs < 5 {
-        return refuse(
-            "the number of timed pairs",
-            options.pairs,
-            "give at least 5",
-        );
-    }
-    if sequences.is_empty() {
-        return refuse("the number of timed sequences", 0, "give at least 1");
-    }
-    let threads = Work::threads(options.threads).all();
-    let batches = batches(before.architecture(), sequences, options.batch_tokens)?;
-    let total = options.pairs as u64;
-    watch.begin(Purpose::Timing, 0, total);
-    let mut timing = Timing {
-        sequences: sequences.len(),
-        tokens: batches.iter().map(PackedBatch::tokens).sum(),
-        threads,
-        before: Vec::new(),
-        after: Vec::new(),
-        speedup: f64::NAN,
-        range: (f64::NAN, f64::NAN),
+    let open = |at| Ok(if at == 0 { before } else { after }.clone());
+    let found = timing::measure(open, 2, &[load], options, watch)?;
+    let none = || Error::Option {
+        option: "the number of timed models",
+        value: "0".into(),
+        reason: "give two",
     };
-    for pair in 0..=options.pairs {
-        let (a, b) = if pair % 2 == 0 {
-            let a = forward_seconds(before, &batches, threads)?;
-            (a, forward_seconds(after, &batches, threads)?)
-        } else {
-            let b = forward_seconds(after, &batches, threads)?;
-            (forward_seconds(before, &batches, threads)?, b)
-        };
-        if pair == 0 {
-            continue;
-        }
-        timing.before.push(a);
-        timing.after.push(b);
-        if watch.advance(pair as u64, total).is_break() {
-            return Err(Error::Interrupted {
-                done: pair as u64,
-                total,
-            });
-        }
-    }
-    let pairs = timing.before.iter().zip(&timing.after);
-    let mut ratios: Vec<f64> = pairs.map(|(a, b)| a / b).collect();
-    ratios.sort_by(f64::total_cmp);
-    timing.speedup = median(&ratios);
-    if let (Some(least), Some(most)) = (ratios.first(), ratios.last()) {
-        timing.range = (*least, *most);
-    }
-    Ok(timing)
-}
-
-/// Of ascending numbers.
-fn median(sorted: &[f64]) -> f64 {
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
-    }
-}
-
-fn batches(
-    arch: &Architecture,
-    sequences: &[Sequence],
-    batch_tokens: usize,
-) -> Result<Vec<PackedBatch>, Error> {
-    let mut batches = Vec::new();
-    let mut rest = sequences;
-    while !rest.is_empty() {
-        let mut tokens = 0;
-        let fitting = rest.iter().take_while(|sequence| {
-            let first = tokens == 0;
-            tokens += sequence.len();
-            first || tokens <= batch_tokens
-        });
-        let (batch, after) = rest.split_at(fitting.count());
-        batches.push(PackedBatch::new(arch, batch)?);
-        rest = after;
-    }
-    Ok(batches)
-}
-
-fn forward_seconds(
-    model: &LoadedModel,
-    batches: &[PackedBatch],
-    threads: usize,
-) -> Result<f64, Error> {
-    let start = Instant::now();
-    let (model, options) = (model.model(), PassOptions::default());
-    each(
-        threads,
-        batches.iter(),
-        |workspace, batch| Ok(model.run(batch, &options, workspace, &mut [])?),
-        |_| Ok(()),
-    )?;
-    Ok(start.elapsed().as_secs_f64())
+    let times = found.into_iter().next().ok_or_else(none)?;
+    let [before, after] = <[Vec<f64>; 2]>::try_from(times.seconds).map_err(|_| none())?;
+    let speed = timing::speed_ratio(&before, &after, COVERAGE, 0).ok_or_else(none)?;
+    Ok(Timing {
+        sequences: times.sequences,
+        tokens: times.tokens,
+        threads: times.threads,
+        before,
+        after,
+        speed,
+    })
 }
 
 /// `count` sequences of `length` arbitrary tokens (at most the model's limit), the same at every

@@ -1,9 +1,8 @@
 //! Removing heads in memory and on disk.
 
 use bertology::checkpoint::{Export, WriteOptions};
-use bertology::pruning::{
-    TimingOptions, compare_speed, masked_heads, prune, synthetic_sequences, write,
-};
+use bertology::pruning::{compare_speed, masked_heads, prune, synthetic_sequences, write};
+use bertology::timing::{Load, TimingOptions, measure};
 use bertology::{Error, HeadId, HeadMask, HeadSet, LoadedModel, evaluate};
 
 use super::fixture::{Fixture, HEAD_DIM, HEADS, HIDDEN, LAYERS, StopAfter, budget, golden, rows};
@@ -135,16 +134,16 @@ fn speed_is_measured_in_pairs() {
     let none = prune(&model, &heads("0:0-3 1:0-3 2:0-3")).unwrap().model;
     let sequences = synthetic_sequences(model.architecture(), 20, 16);
     let mut options = TimingOptions::default();
-    options.pairs = 5;
-    options.batch_tokens = 64;
+    options.rounds = Some(11);
     options.threads = 1;
-    let timing = compare_speed(&model, &none, &sequences, &options, &mut ()).unwrap();
-    assert_eq!((timing.before.len(), timing.after.len()), (5, 5));
+    let timing = compare_speed(&model, &none, &sequences, Some(64), &options, &mut ()).unwrap();
+    assert_eq!((timing.before.len(), timing.after.len()), (11, 11));
     assert_eq!(
         (timing.sequences, timing.tokens, timing.threads),
         (20, 320, 1)
     );
-    assert!(timing.range.0 <= timing.speedup && timing.speedup <= timing.range.1);
+    let speed = timing.speed;
+    assert!(speed.low <= speed.ratio && speed.ratio <= speed.high);
     assert!(
         timing
             .before
@@ -156,17 +155,60 @@ fn speed_is_measured_in_pairs() {
         examples: 2,
         lines: Vec::new(),
     };
-    let error = compare_speed(&model, &none, &sequences, &options, &mut stop).unwrap_err();
+    let error = compare_speed(&model, &none, &sequences, None, &options, &mut stop).unwrap_err();
     assert!(
-        matches!(error, Error::Interrupted { done: 2, total: 5 }),
+        matches!(error, Error::Interrupted { done: 2, total: 10 }),
         "{error}"
     );
-    options.pairs = 4;
-    let error = compare_speed(&model, &none, &sequences, &options, &mut ()).unwrap_err();
-    assert!(error.to_string().contains("at least 5"), "{error}");
-    options.pairs = 5;
-    let error = compare_speed(&model, &none, &[], &options, &mut ()).unwrap_err();
+    options.rounds = Some(9);
+    let error = compare_speed(&model, &none, &sequences, None, &options, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("at least 10"), "{error}");
+    options.rounds = Some(10);
+    let error = compare_speed(&model, &none, &[], None, &options, &mut ()).unwrap_err();
     assert!(error.to_string().contains("at least 1"), "{error}");
+}
+
+#[test]
+fn every_load_is_timed_on_models_opened_anew() {
+    let fixture = Fixture::new();
+    let model = fixture.model();
+    let load = |count, length| Load {
+        sequences: synthetic_sequences(model.architecture(), count, length),
+        ..Load::default()
+    };
+    let loads = [load(1, 8), load(3, 5)];
+    let mut options = TimingOptions::default();
+    options.rounds = Some(20);
+    let mut opened = Vec::new();
+    let mut open = |at| {
+        opened.push(at);
+        Ok(model.clone())
+    };
+    let found = measure(&mut open, 2, &loads, &options, &mut ()).unwrap();
+    assert_eq!(opened[..6], [0, 1, 1, 0, 0, 1]);
+    assert_eq!(opened.len(), 20);
+    let sizes: Vec<_> = found
+        .iter()
+        .map(|one| (one.sequences, one.tokens))
+        .collect();
+    assert_eq!(sizes, [(1, 8), (3, 15)]);
+    for times in &found {
+        assert!(times.seconds.iter().all(|times| times.len() == 20));
+        assert_eq!(times.seconds.len(), 2);
+    }
+    options.rounds = Some(3);
+    let alone = measure(|_| Ok(model.clone()), 1, &loads, &options, &mut ()).unwrap();
+    assert_eq!(alone[1].seconds[0].len(), 3);
+    options.rounds = Some(0);
+    let error = measure(|_| Ok(model.clone()), 1, &loads, &options, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("at least 1"), "{error}");
+    options.rounds = None;
+    options.seconds = f64::NAN;
+    let error = measure(|_| Ok(model.clone()), 1, &loads, &options, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("above 0"), "{error}");
+    options.seconds = 1e-6;
+    let found = measure(|_| Ok(model.clone()), 1, &loads, &options, &mut ()).unwrap();
+    assert_eq!(found[0].seconds[0].len(), 10);
 }
 
 #[test]
