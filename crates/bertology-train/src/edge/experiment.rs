@@ -89,7 +89,7 @@ pub struct Options {
     pub spans: SpanOptions,
     /// How states are stored.
     pub states: StateOptions,
-    /// Whether probes read layers of one length, [`Standardized`], instead of the states as they are.
+    /// Whether probes read layers of one length, [`Standardized`](super::Standardized), instead of the states as they are.
     pub standardize: bool,
     /// What is trained beside.
     pub controls: Controls,
