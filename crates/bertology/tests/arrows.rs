@@ -51,6 +51,7 @@ const STUDIES: &[&str] = &[
     "importance",
     "ablation",
     "masking",
+    "curve",
 ];
 
 fn root() -> PathBuf {
