@@ -67,7 +67,7 @@ pub(crate) const FILES: &[File] = &[
             dtype: "<f2",
         },
         &["edge-probe"],
-        "with `--label-probabilities`: of every label of every target; one task behind another, NaN beyond a task's labels",
+        "where they are asked for, of every label of every target; one task behind another, NaN beyond a task's labels",
     ),
     file(
         DECISIONS,
