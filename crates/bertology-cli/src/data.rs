@@ -193,36 +193,18 @@ pub(crate) fn elsewhere(args: &DataArgs, what: &str) -> Result<DataArgs, Failure
         },
         None => (what, None),
     };
-    let mut other = DataArgs {
-        source: args.source.clone(),
-        doc_stride: args.doc_stride,
-        sequence: args.sequence.clone(),
-        objective: args.objective,
-        mlm_probability: args.mlm_probability,
-        unmasked: args.unmasked,
-        seed: args.seed,
-        ..DataArgs::default()
-    };
+    let mut other = args.clone();
     other.source.limit = limit;
-    if args.source.task.is_some() {
-        let own = args.source.split.as_deref().unwrap_or("dev");
-        if place == own && limit.is_none() && args.source.limit.is_none() {
-            return Err(Failure::input(format!(
-                "{what}: this is the split that is scored; name another"
-            )));
-        }
-        other.source.split = Some(place.to_owned());
-    } else if args.ner.is_some() {
-        other.ner = Some(place.into());
-    } else if args.squad.is_some() {
-        other.squad = Some(place.into());
-    } else if args.source.text.is_some() {
-        other.source.text = Some(place.into());
-    } else if args.source.token_ids.is_some() {
-        other.source.token_ids = Some(place.into());
-    } else {
-        other.source.data = Some(place.into());
+    if args.source.task.is_none() {
+        return Ok(other.of_file(place.into()));
     }
+    let own = args.source.split.as_deref().unwrap_or("dev");
+    if place == own && limit.is_none() && args.source.limit.is_none() {
+        return Err(Failure::input(format!(
+            "{what}: this is the split that is scored; name another"
+        )));
+    }
+    other.source.split = Some(place.to_owned());
     Ok(other)
 }
 

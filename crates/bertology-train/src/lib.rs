@@ -12,6 +12,7 @@
 //! | [`probe`] | which distribution, which loss, which gradient |
 //! | [`optim`] | from a gradient to a step |
 //! | `vectors` | word vectors from a file |
+//! | `archive` | how is a training that is not over kept on disk? |
 //! | `cache` | maps on disk, so that the model need not be asked again |
 //! | `shards` | and in which files? |
 //! | `handover` | what did the model give, a batch at a time? |
@@ -29,6 +30,7 @@ pub mod optim;
 pub mod probe;
 pub mod score;
 
+mod archive;
 mod cache;
 mod error;
 mod features;

@@ -166,15 +166,7 @@ impl AblateOwn {
             }
         }
         if let Some(path) = path {
-            let source = &mut data.source;
-            let places = [
-                &mut data.ner,
-                &mut data.squad,
-                &mut source.text,
-                &mut source.token_ids,
-            ];
-            let place = places.into_iter().find(|place| place.is_some());
-            *place.unwrap_or(&mut source.data) = Some(path.clone());
+            data = data.of_file(path.clone());
         }
         let source = &mut data.source;
         source.task = task.clone().or(source.task.take());

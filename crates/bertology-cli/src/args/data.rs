@@ -135,6 +135,22 @@ pub(crate) enum HeaderArg {
     No,
 }
 
+impl DataArgs {
+    /// The same reading of another file, or of another folder of GLUE's.
+    pub(crate) fn of_file(mut self, path: PathBuf) -> Self {
+        let source = &mut self.source;
+        let places = [
+            &mut self.ner,
+            &mut self.squad,
+            &mut source.text,
+            &mut source.token_ids,
+        ];
+        let place = places.into_iter().find(|place| place.is_some());
+        *place.unwrap_or(&mut source.data) = Some(path);
+        self
+    }
+}
+
 impl SourceArgs {
     /// What the classes of a model that does not name them are.
     pub(crate) fn order(&self) -> LabelOrder {

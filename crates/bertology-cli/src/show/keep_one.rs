@@ -2,15 +2,13 @@
 
 use bertology::ablation::WithoutHead;
 use bertology::evaluate::LOSS;
-use bertology::masking::{Direction, Metric};
+use bertology::masking::Metric;
 
 use super::Screen;
 use super::escape::name;
-use super::heat::Grid;
-use super::removals::{harm, p_value, short};
+use super::removals::{maps, p_value, short};
 use super::text::{plural, wrapped};
-use crate::study::times;
-use crate::tables::{Removals, cells};
+use crate::tables::Removals;
 
 /// Columns of the text.
 const WIDTH: usize = 78;
@@ -49,30 +47,12 @@ pub(crate) fn keep_one_text(
     choice: Choice<'_>,
     screen: &Screen,
 ) -> String {
-    let changes = cells(removals.change);
-    let harms: Vec<Option<f64>> = changes
-        .iter()
-        .map(|value| value.map(|value| harm(value, metric.direction)))
-        .collect();
-    let heads = removals.change.heads();
-    let grid = Grid::new(&changes, heads);
-    let hurts = match metric.direction {
-        Direction::Higher => "negative",
-        Direction::Lower => "positive",
-    };
-    let mut parts = vec![
-        format!(
-            "Each head as the only one of its layer, 9 hurts most, 0 helps most or hurts\nleast (layers and heads \
-             counted from 0; . not tried)\n{}",
-            Grid::new(&harms, heads).strip(screen.color())
-        ),
-        format!(
-            "Change of {} with the head alone{}; {hurts} hurts\n{}",
-            metric.name,
-            times(grid),
-            grid.table()
-        ),
+    let titles = [
+        "Each head as the only one of its layer, 9 hurts most, 0 helps most or hurts\nleast (layers and heads counted from \
+         0; . not tried)",
+        "with the head alone",
     ];
+    let mut parts = maps(removals, metric, titles, screen);
     let title = match choice {
         Choice::Scored => {
             "The best head of each layer, selected on the data it is scored on: the best \

@@ -16,6 +16,24 @@ const SMALL: f64 = 0.05;
 
 /// Heat map, table, the heads whose removal hurts and helps most.
 pub(crate) fn removals_text(removals: Removals<'_>, metric: &Metric, screen: &Screen) -> String {
+    let titles = [
+        "Each head removed alone, 9 hurts most, 0 helps most or hurts least\n(layers and heads counted from 0; . not \
+         removed)",
+        "without the head",
+    ];
+    let mut parts = maps(removals, metric, titles, screen);
+    parts.extend(lists(removals, metric));
+    parts.join("\n\n")
+}
+
+/// How much each head hurts as digits, then the change of the metric as numbers. The first title is whole, the second stands
+/// behind the metric's name.
+pub(super) fn maps(
+    removals: Removals<'_>,
+    metric: &Metric,
+    [harms, change]: [&str; 2],
+    screen: &Screen,
+) -> Vec<String> {
     let changes = cells(removals.change);
     let harm: Vec<Option<f64>> = changes
         .iter()
@@ -27,25 +45,19 @@ pub(crate) fn removals_text(removals: Removals<'_>, metric: &Metric, screen: &Sc
         Direction::Higher => "negative",
         Direction::Lower => "positive",
     };
-    let mut parts = vec![
+    vec![
+        format!("{harms}\n{}", Grid::new(&harm, heads).strip(screen.color())),
         format!(
-            "Each head removed alone, 9 hurts most, 0 helps most or hurts least\n(layers and heads \
-             counted from 0; . not removed)\n{}",
-            Grid::new(&harm, heads).strip(screen.color())
-        ),
-        format!(
-            "Change of {} without the head{}; {hurts} hurts\n{}",
+            "Change of {} {change}{}; {hurts} hurts\n{}",
             metric.name,
             times(grid),
             grid.table()
         ),
-    ];
-    parts.extend(lists(removals, metric));
-    parts.join("\n\n")
+    ]
 }
 
 /// The change, turned so that more is worse.
-pub(super) fn harm(change: f64, direction: Direction) -> f64 {
+fn harm(change: f64, direction: Direction) -> f64 {
     match direction {
         // Not the negative of it, for which nothing would be -0.
         Direction::Higher => 0.0 - change,

@@ -1,10 +1,6 @@
 //! A training on its way to disk and back: exact, so that one that was killed comes to the same bytes.
 //!
-//! ```text
-//! "edge suite 1\n"   length of the head in 8 bytes   head: JSON   arrays: f32, least byte first
-//! ```
-//!
-//! The arrays are those of each probe in order: its parameters, and while it is trained the best ones, the means, the
+//! In the form of [`archive`]. The arrays are those of each probe in order: its parameters, and while it is trained the best ones, the means, the
 //! mean squares and their maxima. Sizes follow from the plan, so that nothing that a file says is allocated unseen.
 
 use std::io::{Read, Write};
@@ -14,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::suite::{Cursor, Data, Plan, Suite};
 use super::training::{Course, Training};
 use super::{Fault, Split};
-use crate::Error;
+use crate::{Error, archive};
 
 const MAGIC: &[u8; 13] = b"edge suite 1\n";
 /// More than courses of thousands of probes take.
@@ -74,19 +70,9 @@ impl Suite<'_> {
             courses: self.courses().cloned().collect(),
             steps: self.probes.iter().map(Training::steps).collect(),
         };
-        let head = serde_json::to_vec(&head)?;
-        writer.write_all(MAGIC)?;
-        writer.write_all(&(head.len() as u64).to_le_bytes())?;
-        writer.write_all(&head)?;
-        let mut bytes = Vec::new();
-        for array in self.probes.iter().flat_map(Training::saved) {
-            for values in array.chunks(1 << 14) {
-                bytes.clear();
-                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-                writer.write_all(&bytes)?;
-            }
-        }
-        Ok(())
+        archive::write_head(writer, MAGIC, &head)?;
+        let mut arrays = self.probes.iter().flat_map(Training::saved);
+        arrays.try_for_each(|array| archive::write_array(writer, array))
     }
 }
 
@@ -97,25 +83,7 @@ impl<'a> Suite<'a> {
     /// A state of other data or another plan, one that is cut off or too long, or says what cannot be.
     pub fn resume(data: Data<'a>, plan: Plan, reader: &mut dyn Read) -> Result<Self, Error> {
         let mut suite = Self::new(data, plan)?;
-        let ends = |_| wrong("ends too soon");
-        let mut magic = [0; MAGIC.len()];
-        reader.read_exact(&mut magic).map_err(ends)?;
-        if &magic != MAGIC {
-            return Err(wrong("is of another kind, or of another version"));
-        }
-        let mut length = [0; 8];
-        reader.read_exact(&mut length).map_err(ends)?;
-        let length = u64::from_le_bytes(length);
-        if length > LONGEST_HEAD {
-            return Err(wrong("has a head of an impossible length"));
-        }
-        let mut head = Vec::new();
-        reader.take(length).read_to_end(&mut head).map_err(ends)?;
-        if head.len() as u64 != length {
-            return Err(wrong("ends too soon"));
-        }
-        let head: Head = serde_json::from_slice(&head)
-            .map_err(|error| wrong(format!("has a head that cannot be read: {error}")))?;
+        let head: Head = archive::read_head(reader, MAGIC, LONGEST_HEAD).map_err(wrong)?;
         if head.plan != suite.plan {
             return Err(wrong("is of other probes or other settings"));
         }
@@ -129,18 +97,10 @@ impl<'a> Suite<'a> {
         {
             return Err(wrong("is of another number of probes"));
         }
-        let mut bytes = Vec::new();
         let mut read = |values: &mut [f32]| {
-            for values in values.chunks_mut(1 << 14) {
-                bytes.resize(values.len() * 4, 0);
-                reader.read_exact(&mut bytes).map_err(ends)?;
-                let (words, _) = bytes.as_chunks::<4>();
-                for (value, word) in values.iter_mut().zip(words) {
-                    *value = f32::from_le_bytes(*word);
-                }
-                if values.iter().any(|value| !value.is_finite()) {
-                    return Err(wrong("holds values that are no finite numbers"));
-                }
+            archive::read_array(reader, values).map_err(wrong)?;
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(wrong("holds values that are no finite numbers"));
             }
             Ok(())
         };
@@ -156,9 +116,7 @@ impl<'a> Suite<'a> {
             let (shape, settings) = (probe.shape, &suite.plan.settings);
             *probe = Training::resumed(shape, course, steps, settings, &mut read)?;
         }
-        if reader.read(&mut [0]).map_err(ends)? != 0 {
-            return Err(wrong("goes on behind its end"));
-        }
+        archive::expect_end(reader).map_err(wrong)?;
         suite.cursors = head.cursors;
         suite.validations = head.validations;
         Ok(suite)

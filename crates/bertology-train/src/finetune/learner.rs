@@ -1,6 +1,8 @@
 //! A model, its gradients and the optimiser's memory of them.
 
-use bertology::checkpoint::{LayerParameter, Parameter};
+use std::ops::Range;
+
+use bertology::checkpoint::Parameter;
 use bertology::model::{
     Gradients, Layout, Model, Sequence, SequenceOutput, Target, TrainingOptions, TrainingWorkspace,
 };
@@ -13,8 +15,10 @@ use crate::{Adam, Error};
 const BLOCK: usize = 1 << 16;
 
 /// What the optimiser does with one parameter.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Part {
+    /// Where it lies among all numbers.
+    range: Range<usize>,
     /// Multiplies the learning rate; 0 where the parameter is frozen.
     rate: f64,
     decays: bool,
@@ -91,17 +95,8 @@ impl Learner {
     /// Moves the weights against the gradient with this learning rate, and clears it; gives the gradient's norm before it
     /// was clipped.
     pub(crate) fn step(&mut self, rate: f64) -> Result<f64, Error> {
-        for (place, part) in self
-            .gradients
-            .layout()
-            .places()
-            .to_vec()
-            .iter()
-            .zip(&self.parts)
-        {
-            if part.rate == 0.0 {
-                self.gradients.values_mut()[place.range.clone()].fill(0.0);
-            }
+        for part in self.parts.iter().filter(|part| part.rate == 0.0) {
+            self.gradients.values_mut()[part.range.clone()].fill(0.0);
         }
         let norm = self.gradients.norm();
         if !norm.is_finite() {
@@ -229,19 +224,13 @@ fn parts(layout: &Layout, layers: usize, options: &Options) -> Vec<Part> {
         });
         let below = u32::try_from(layers + 1 - height).unwrap_or(u32::MAX);
         Part {
+            range: place.range.clone(),
             rate: if frozen {
                 0.0
             } else {
                 options.layer_decay.powf(f64::from(below))
             },
-            decays: place.shape.len() > 1
-                && !matches!(
-                    place.parameter,
-                    Parameter::Layer(
-                        _,
-                        LayerParameter::AttentionNorm(_) | LayerParameter::MlpNorm(_)
-                    )
-                ),
+            decays: place.shape.len() > 1,
         }
     };
     layout.places().iter().map(part).collect()

@@ -265,6 +265,8 @@ struct Training<'a> {
     examples: Examples,
     /// Which epoch's masks the examples have, where they differ.
     masked_for: u64,
+    /// An epoch and the order of its examples, shuffled once.
+    order: Option<(u64, Vec<usize>)>,
     /// The teacher's logits, one row an example.
     taught: Vec<Vec<f32>>,
     schedule: Schedule,
@@ -321,6 +323,7 @@ impl<'a> Training<'a> {
             key,
             examples,
             masked_for: 0,
+            order: None,
             taught,
             schedule,
             total,
@@ -415,9 +418,10 @@ impl<'a> Training<'a> {
         let step = self.learner.steps;
         let epoch = step / self.per_epoch;
         self.mask_for(epoch)?;
+        self.order_for(epoch);
         let options = self.options;
         let (batch, batches) = (options.batch_size.max(1), options.accumulation.max(1));
-        let order = order(self.examples.len(), options.seed, epoch);
+        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
         let at = usize::try_from(step % self.per_epoch).unwrap_or(0) * batch * batches;
         let chosen = &order[at..order.len().min(at + batch * batches)];
         let all: usize = chosen
@@ -465,6 +469,13 @@ impl<'a> Training<'a> {
                 share: self.options.distillation.share,
             },
             None => example.target.clone(),
+        }
+    }
+
+    fn order_for(&mut self, epoch: u64) {
+        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            let order = order(self.examples.len(), self.options.seed, epoch);
+            self.order = Some((epoch, order));
         }
     }
 

@@ -1,20 +1,17 @@
 //! A training on its way to disk and back: exact, so that one that was killed comes to the same bytes.
 //!
-//! ```text
-//! "fine-tuning 1\n"   length of the head in 8 bytes   head: JSON   arrays: f32, least byte first
-//! ```
-//!
-//! The arrays are the weights, the means of gradients and of their squares and, where the best weights are to be kept and
-//! are not the last, those.
+//! In the form of [`archive`]. The arrays are the weights, the means of gradients and of their squares and, where the best
+//! weights are to be kept, those.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Evaluated, Step};
-use crate::Error;
+use crate::shards::whole;
+use crate::{Error, archive};
 
 const MAGIC: &[u8; 14] = b"fine-tuning 1\n";
 /// More than courses of a million steps take.
@@ -59,37 +56,20 @@ pub(crate) fn write(
     moments: [&[f32]; 2],
     best: Option<&[f32]>,
 ) -> Result<(), Error> {
-    let failed = |source| Error::io("write", path)(source);
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let head = Head {
         key: key.to_owned(),
         size: values.len(),
         best: best.is_some(),
         course: course.clone(),
     };
-    let put = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".bertology-")
-            .tempfile_in(folder)?;
-        let head = serde_json::to_vec(&head)?;
-        {
-            let mut writer = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-            writer.write_all(MAGIC)?;
-            writer.write_all(&(head.len() as u64).to_le_bytes())?;
-            writer.write_all(&head)?;
-            for array in [values, moments[0], moments[1]].into_iter().chain(best) {
-                for some in array.chunks(1 << 14) {
-                    let bytes: Vec<u8> = some.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    writer.write_all(&bytes)?;
-                }
-            }
-            writer.flush()?;
+    whole(path, |file| {
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        archive::write_head(&mut writer, MAGIC, &head)?;
+        for array in [values, moments[0], moments[1]].into_iter().chain(best) {
+            archive::write_array(&mut writer, array)?;
         }
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    put().map_err(failed)
+        writer.flush()
+    })
 }
 
 /// Reads what [`write`] wrote for the same training; nothing where there is no file.
@@ -97,44 +77,21 @@ pub(crate) fn read(path: &Path, key: &str, size: usize) -> Result<Option<Saved>,
     if !path.exists() {
         return Ok(None);
     }
-    let wrong = |what: &str| Error::Saved {
+    let wrong = |what: String| Error::Saved {
         path: path.to_owned(),
-        what: what.to_owned(),
+        what,
     };
-    let ends = |_| wrong("ends too soon");
     let file = File::open(path).map_err(Error::io("open", path))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut magic = [0; MAGIC.len()];
-    reader.read_exact(&mut magic).map_err(ends)?;
-    if &magic != MAGIC {
-        return Err(wrong("is of another kind, or of another version"));
-    }
-    let mut length = [0; 8];
-    reader.read_exact(&mut length).map_err(ends)?;
-    let length = u64::from_le_bytes(length);
-    if length > LONGEST_HEAD {
-        return Err(wrong("has a head of an impossible length"));
-    }
-    let mut head = Vec::new();
-    (&mut reader)
-        .take(length)
-        .read_to_end(&mut head)
-        .map_err(ends)?;
-    let head: Head = serde_json::from_slice(&head)
-        .map_err(|error| wrong(&format!("has a head that cannot be read: {error}")))?;
+    let head: Head = archive::read_head(&mut reader, MAGIC, LONGEST_HEAD).map_err(wrong)?;
     if head.key != key || head.size != size {
-        return Err(wrong("is of another model, other data or other options"));
+        return Err(wrong(
+            "is of another model, other data or other options".into(),
+        ));
     }
     let mut array = || -> Result<Vec<f32>, Error> {
-        let mut values = Vec::with_capacity(size);
-        let mut bytes = vec![0; 1 << 16];
-        while values.len() < size {
-            let some = (size - values.len()).min(1 << 14);
-            let bytes = &mut bytes[..4 * some];
-            reader.read_exact(bytes).map_err(ends)?;
-            let (words, _) = bytes.as_chunks::<4>();
-            values.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
-        }
+        let mut values = vec![0.0; size];
+        archive::read_array(&mut reader, &mut values).map_err(wrong)?;
         Ok(values)
     };
     let saved = Saved {
@@ -143,15 +100,15 @@ pub(crate) fn read(path: &Path, key: &str, size: usize) -> Result<Option<Saved>,
         best: if head.best { Some(array()?) } else { None },
         course: head.course,
     };
-    if reader.read(&mut [0]).map_err(ends)? != 0 {
-        return Err(wrong("goes on behind its end"));
-    }
+    archive::expect_end(&mut reader).map_err(wrong)?;
     let sound = saved
         .course
         .best
         .is_none_or(|best| best < saved.course.evaluated.len());
     if !sound {
-        return Err(wrong("names a best evaluation that it does not have"));
+        return Err(wrong(
+            "names a best evaluation that it does not have".into(),
+        ));
     }
     Ok(Some(saved))
 }

@@ -17,7 +17,7 @@ use bertology_train::finetune::{self, Data, Distillation, Options, Outcome};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::args::{DataArgs, Display, ModelArgs, SourceArgs, When};
+use crate::args::{DataArgs, Display, ModelArgs, When};
 use crate::command;
 use crate::commands::{Done, needed};
 use crate::data;
@@ -186,7 +186,7 @@ struct Input {
 
 impl Input {
     fn open(args: &FinetuneArgs, opened: &Opened, screen: &Screen) -> Result<Self, Failure> {
-        let train_args = data_args(args, args.source.clone(), [&args.ner, &args.squad]);
+        let train_args = data_args(args);
         let train = data::corpus(opened, &train_args, screen)?;
         let dev = match dev_args(args)? {
             Some(dev) => Some(data::corpus(opened, &dev, &silent())?),
@@ -299,15 +299,11 @@ fn silent() -> Screen {
 }
 
 /// Options of data for the library's reader.
-fn data_args(
-    args: &FinetuneArgs,
-    source: SourceArgs,
-    [ner, squad]: [&Option<std::path::PathBuf>; 2],
-) -> DataArgs {
+fn data_args(args: &FinetuneArgs) -> DataArgs {
     DataArgs {
-        source,
-        ner: ner.clone(),
-        squad: squad.clone(),
+        source: args.source.clone(),
+        ner: args.ner.clone(),
+        squad: args.squad.clone(),
         sequence: args.sequence.clone(),
         objective: args.objective,
         mlm_probability: args.mlm_probability,
@@ -317,32 +313,22 @@ fn data_args(
 
 /// The dev data: GLUE's, or a file of the kind of the training data.
 fn dev_args(args: &FinetuneArgs) -> Result<Option<DataArgs>, Failure> {
-    let mut source = args.source.clone();
-    source.limit = None;
-    let (mut ner, mut squad) = (None, None);
-    match &args.dev {
-        Some(_) if args.source.task.is_some() => {
-            return Err(Failure::input(
-                "--dev names a file, and --task has a dev split of its own; leave --dev out",
-            ));
+    let mut dev = data_args(args);
+    dev.source.limit = None;
+    match (&args.dev, args.source.task.is_some()) {
+        (Some(_), true) => Err(Failure::input(
+            "--dev names a file, and --task has a dev split of its own; leave --dev out",
+        )),
+        (None, true) if args.source.split.as_deref() == Some("dev") => Err(Failure::input(
+            "--split dev would train on what is scored; leave it out, or train on a table of your own",
+        )),
+        (None, true) => {
+            dev.source.split = Some("dev".into());
+            Ok(Some(dev))
         }
-        None if args.source.task.is_some() => {
-            let dev = args.source.split.as_deref() == Some("dev");
-            if dev {
-                return Err(Failure::input(
-                    "--split dev would train on what is scored; leave it out, or train on a table of your own",
-                ));
-            }
-            source.split = Some("dev".into());
-        }
-        None => return Ok(None),
-        Some(path) if args.ner.is_some() => ner = Some(path.clone()),
-        Some(path) if args.squad.is_some() => squad = Some(path.clone()),
-        Some(path) if source.text.is_some() => source.text = Some(path.clone()),
-        Some(path) if source.token_ids.is_some() => source.token_ids = Some(path.clone()),
-        Some(path) => source.data = Some(path.clone()),
+        (Some(path), false) => Ok(Some(dev.of_file(path.clone()))),
+        (None, false) => Ok(None),
     }
-    Ok(Some(data_args(args, source, [&ner, &squad])))
 }
 
 fn options(args: &FinetuneArgs) -> Options {
