@@ -20,12 +20,14 @@ use crate::embedding::embed;
 use crate::gradients::Gradients;
 use crate::lm_head::LmPass;
 use crate::objective::{Parts, cross_entropy};
-use crate::record::{BlockRecord, Term};
+use crate::record::BlockRecord;
 use crate::rows::Rows;
 use crate::taps::Taps;
 use crate::task_head::TaskHead;
 use crate::workspace::{LayerTrace, Workspace, sized};
 use crate::{Error, Model, PackedBatch, PassOptions, Sequence, SequenceOutput, Target};
+
+mod weights;
 
 /// Tokens that a group should have: enough for products to be fast, few enough for many threads to have one.
 const GROUP_TOKENS: usize = 256;
@@ -102,10 +104,7 @@ impl<R: Real> TrainingWorkspace<R> {
 
     /// `work` on each of these, by all threads.
     pub fn for_each<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T) + Send + Sync) {
-        match &self.pool {
-            Some(pool) => pool.install(|| tasks.into_par_iter().for_each(work)),
-            None => tasks.into_iter().for_each(work),
-        }
+        spread(self.pool.as_ref(), tasks, work);
     }
 
     /// `work` on every group; the first error in their order.
@@ -119,6 +118,18 @@ impl<R: Real> TrainingWorkspace<R> {
         };
         let each: Vec<_> = pool.install(|| groups.par_iter_mut().map(work).collect());
         each.into_iter().collect()
+    }
+}
+
+/// `work` on each of these, by the threads of the pool if there is one.
+fn spread<T: Send>(
+    pool: Option<&rayon::ThreadPool>,
+    tasks: Vec<T>,
+    work: impl Fn(T) + Send + Sync,
+) {
+    match pool {
+        Some(pool) => pool.install(|| tasks.into_par_iter().for_each(work)),
+        None => tasks.into_iter().for_each(work),
     }
 }
 
@@ -440,12 +451,7 @@ impl<R: Real> Model<R> {
                 Product::add(1).run(MatrixMut::new(rows, count, x.cols()), dy, x);
             };
             let size = WEIGHT_ROWS * arch.embedding_size;
-            match pool {
-                Some(pool) => {
-                    pool.install(|| weight.par_chunks_mut(size).enumerate().for_each(task));
-                }
-                None => weight.chunks_mut(size).enumerate().for_each(task),
-            }
+            spread(pool, weight.chunks_mut(size).enumerate().collect(), task);
             gradients.add_columns(Parameter::LmDecoder(Affine::Bias), &d_logits);
             let mut d_states = Vec::new();
             within(&mut || {
@@ -479,109 +485,6 @@ impl<R: Real> Model<R> {
             &mut taps,
             |_, _, _| {},
         )
-    }
-
-    /// Adds the gradients of one block's weights, of which every group has its part recorded.
-    fn weights_of_block(
-        &self,
-        layer: usize,
-        groups: &[Group<R>],
-        pool: Option<&rayon::ThreadPool>,
-        gradients: &mut Gradients<R>,
-    ) {
-        let range = gradients.layout().layer(layer);
-        let mut rest = &mut gradients.values_mut()[range];
-        let mut take = |len: usize| -> &mut [R] {
-            let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = behind;
-            part
-        };
-        let weights = &self.layers[layer];
-        let (attention, others) = (&weights.attention, &weights.rest);
-        let hidden = self.architecture().hidden_size;
-        let mut tasks = Vec::new();
-        let mut norms = Vec::new();
-        let mut distances = None;
-        // In the order of the layout.
-        for part in [
-            Part::Map(Map::Qkv),
-            Part::Distances,
-            Part::Map(Map::Output),
-            Part::Norm,
-            Part::Map(Map::MlpIn),
-            Part::Map(Map::MlpOut),
-            Part::Norm,
-        ] {
-            match part {
-                Part::Map(map) => {
-                    let linear = match map {
-                        Map::Qkv => &attention.qkv,
-                        Map::Output => &attention.output,
-                        Map::MlpIn => &others.mlp_in,
-                        Map::MlpOut => &others.mlp_out,
-                    };
-                    let inputs = linear.inputs;
-                    let weight = take(linear.weight.len());
-                    let bias = take(linear.bias.len());
-                    if inputs == 0 {
-                        // A layer without heads has no columns here, but a bias.
-                        tasks.push(Task {
-                            map,
-                            first: 0,
-                            inputs,
-                            weight,
-                            bias,
-                        });
-                        continue;
-                    }
-                    let blocks = weight.chunks_mut(WEIGHT_ROWS * inputs);
-                    let biases = bias.chunks_mut(WEIGHT_ROWS);
-                    for (block, (weight, bias)) in blocks.zip(biases).enumerate() {
-                        let first = block * WEIGHT_ROWS;
-                        tasks.push(Task {
-                            map,
-                            first,
-                            inputs,
-                            weight,
-                            bias,
-                        });
-                    }
-                }
-                Part::Norm => {
-                    norms.push(take(hidden));
-                    norms.push(take(hidden));
-                }
-                Part::Distances => {
-                    distances = attention.distance.as_ref().map(|table| take(table.len()));
-                }
-            }
-        }
-        let run = |task: Task<'_, R>| {
-            let mut task = task;
-            for group in groups {
-                let block = self.training_block(layer, &group.batch, &group.rows, None);
-                let (record, trace) = (&group.record, &group.work.layers[layer]);
-                let terms = match task.map {
-                    Map::Qkv => record.qkv(&block, trace),
-                    Map::Output => record.output(&block, trace),
-                    Map::MlpIn => record.mlp_in(&block),
-                    Map::MlpOut => record.mlp_out(&block),
-                };
-                terms.iter().for_each(|term| task.add(term));
-            }
-        };
-        match pool {
-            Some(pool) => pool.install(|| tasks.into_par_iter().for_each(run)),
-            None => tasks.into_iter().for_each(run),
-        }
-        for group in groups {
-            for (sum, part) in norms.iter_mut().zip(group.record.norms()) {
-                add_assign(sum, part);
-            }
-            if let Some(sum) = &mut distances {
-                add_assign(sum, &group.record.distances);
-            }
-        }
     }
 
     /// From the gradient of what the first block reads to that of the embeddings' sum.
@@ -677,60 +580,6 @@ impl<R: Real> Group<R> {
             gradient: Vec::new(),
             narrow: Vec::new(),
             norm: Vec::new(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Map {
-    Qkv,
-    Output,
-    MlpIn,
-    MlpOut,
-}
-
-/// What lies in a block's part of the layout.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Map(Map),
-    Distances,
-    Norm,
-}
-
-/// Some rows of the gradient of one map.
-struct Task<'a, R> {
-    map: Map,
-    first: usize,
-    inputs: usize,
-    /// `[rows, inputs]`
-    weight: &'a mut [R],
-    /// `[rows]`
-    bias: &'a mut [R],
-}
-
-impl<R: Real> Task<'_, R> {
-    /// Adds what a term has for these rows.
-    fn add(&mut self, term: &Term<'_, R>) {
-        let own = self.first..self.first + self.bias.len();
-        let of = term.first..term.first + term.dy.cols();
-        let (start, end) = (own.start.max(of.start), own.end.min(of.end));
-        if start >= end {
-            return;
-        }
-        let columns = start - of.start..end - of.start;
-        let rows = start - own.start..end - own.start;
-        let inputs = self.inputs;
-        Product::add(1).run(
-            MatrixMut::new(
-                &mut self.weight[rows.start * inputs..rows.end * inputs],
-                rows.len(),
-                inputs,
-            ),
-            term.dy.transposed().slice_rows(columns.clone()),
-            term.x,
-        );
-        for row in term.dy.iter_rows() {
-            add_assign(&mut self.bias[rows.clone()], &row[columns.clone()]);
         }
     }
 }

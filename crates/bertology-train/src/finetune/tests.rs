@@ -1,10 +1,12 @@
 use std::ops::ControlFlow;
 
 use bertology::checkpoint::NewHead;
+use bertology::drive::Work;
 use bertology::{OpenOptions, Source, Split, Task, corpus::CorpusOptions};
 use bertology_testkit::{Tensors, workspace};
 
 use super::*;
+use crate::Adam;
 
 fn asset(name: &str) -> PathBuf {
     workspace().join("assets").join(name)

@@ -1,0 +1,165 @@
+//! The gradients of one block's weights, summed over all groups of a batch: each thread some rows of each matrix.
+
+use bertology_kernels::elementwise::add_assign;
+use bertology_kernels::{MatrixMut, Product, Real};
+
+use super::{Group, WEIGHT_ROWS, spread};
+use crate::Model;
+use crate::gradients::Gradients;
+use crate::record::Term;
+
+impl<R: Real> Model<R> {
+    /// Adds the gradients of one block's weights, of which every group has its part recorded.
+    pub(super) fn weights_of_block(
+        &self,
+        layer: usize,
+        groups: &[Group<R>],
+        pool: Option<&rayon::ThreadPool>,
+        gradients: &mut Gradients<R>,
+    ) {
+        let range = gradients.layout().layer(layer);
+        let mut rest = &mut gradients.values_mut()[range];
+        let mut take = |len: usize| -> &mut [R] {
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = behind;
+            part
+        };
+        let weights = &self.layers[layer];
+        let (attention, others) = (&weights.attention, &weights.rest);
+        let hidden = self.architecture().hidden_size;
+        let mut tasks = Vec::new();
+        let mut norms = Vec::new();
+        let mut distances = None;
+        // In the order of the layout.
+        for part in [
+            Part::Map(Map::Qkv),
+            Part::Distances,
+            Part::Map(Map::Output),
+            Part::Norm,
+            Part::Map(Map::MlpIn),
+            Part::Map(Map::MlpOut),
+            Part::Norm,
+        ] {
+            match part {
+                Part::Map(map) => {
+                    let linear = match map {
+                        Map::Qkv => &attention.qkv,
+                        Map::Output => &attention.output,
+                        Map::MlpIn => &others.mlp_in,
+                        Map::MlpOut => &others.mlp_out,
+                    };
+                    let inputs = linear.inputs;
+                    let weight = take(linear.weight.len());
+                    let bias = take(linear.bias.len());
+                    if inputs == 0 {
+                        // A layer without heads has no columns here, but a bias.
+                        tasks.push(Task {
+                            map,
+                            first: 0,
+                            inputs,
+                            weight,
+                            bias,
+                        });
+                        continue;
+                    }
+                    let blocks = weight.chunks_mut(WEIGHT_ROWS * inputs);
+                    let biases = bias.chunks_mut(WEIGHT_ROWS);
+                    for (block, (weight, bias)) in blocks.zip(biases).enumerate() {
+                        let first = block * WEIGHT_ROWS;
+                        tasks.push(Task {
+                            map,
+                            first,
+                            inputs,
+                            weight,
+                            bias,
+                        });
+                    }
+                }
+                Part::Norm => {
+                    norms.push(take(hidden));
+                    norms.push(take(hidden));
+                }
+                Part::Distances => {
+                    distances = attention.distance.as_ref().map(|table| take(table.len()));
+                }
+            }
+        }
+        let run = |task: Task<'_, R>| {
+            let mut task = task;
+            for group in groups {
+                let block = self.training_block(layer, &group.batch, &group.rows, None);
+                let (record, trace) = (&group.record, &group.work.layers[layer]);
+                let terms = match task.map {
+                    Map::Qkv => record.qkv(&block, trace),
+                    Map::Output => record.output(&block, trace),
+                    Map::MlpIn => record.mlp_in(&block),
+                    Map::MlpOut => record.mlp_out(&block),
+                };
+                terms.iter().for_each(|term| task.add(term));
+            }
+        };
+        spread(pool, tasks, run);
+        for group in groups {
+            for (sum, part) in norms.iter_mut().zip(group.record.norms()) {
+                add_assign(sum, part);
+            }
+            if let Some(sum) = &mut distances {
+                add_assign(sum, &group.record.distances);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Map {
+    Qkv,
+    Output,
+    MlpIn,
+    MlpOut,
+}
+
+/// What lies in a block's part of the layout.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Map(Map),
+    Distances,
+    Norm,
+}
+
+/// Some rows of the gradient of one map.
+struct Task<'a, R> {
+    map: Map,
+    first: usize,
+    inputs: usize,
+    /// `[rows, inputs]`
+    weight: &'a mut [R],
+    /// `[rows]`
+    bias: &'a mut [R],
+}
+
+impl<R: Real> Task<'_, R> {
+    /// Adds what a term has for these rows.
+    fn add(&mut self, term: &Term<'_, R>) {
+        let own = self.first..self.first + self.bias.len();
+        let of = term.first..term.first + term.dy.cols();
+        let (start, end) = (own.start.max(of.start), own.end.min(of.end));
+        if start >= end {
+            return;
+        }
+        let columns = start - of.start..end - of.start;
+        let rows = start - own.start..end - own.start;
+        let inputs = self.inputs;
+        Product::add(1).run(
+            MatrixMut::new(
+                &mut self.weight[rows.start * inputs..rows.end * inputs],
+                rows.len(),
+                inputs,
+            ),
+            term.dy.transposed().slice_rows(columns.clone()),
+            term.x,
+        );
+        for row in term.dy.iter_rows() {
+            add_assign(&mut self.bias[rows.clone()], &row[columns.clone()]);
+        }
+    }
+}
