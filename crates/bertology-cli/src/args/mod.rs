@@ -216,6 +216,16 @@ impl ModelArgs {
         }
     }
 
+    /// Another model, found in the same way; --revision is that of the first.
+    pub(crate) fn other(&self, name: &str) -> Self {
+        Self {
+            model: Some(name.to_owned()),
+            model_name_or_path: None,
+            revision: None,
+            ..self.clone()
+        }
+    }
+
     /// Where texts stand behind MODEL: with --model-name-or-path the first of them was taken for it.
     pub(crate) fn give_back(&mut self, texts: &mut Vec<String>) {
         if self.model_name_or_path.is_some()

@@ -108,14 +108,7 @@ fn stopped(error: &Error) -> Failure {
 /// The model, and the one that it is held against, each with how it was named.
 fn open(args: &BenchArgs, screen: &Screen) -> Result<Vec<(ModelArgs, Opened)>, Failure> {
     let mut named = vec![args.model.clone()];
-    if let Some(other) = &args.against {
-        named.push(ModelArgs {
-            model: Some(other.clone()),
-            model_name_or_path: None,
-            revision: None,
-            ..args.model.clone()
-        });
-    }
+    named.extend(args.against.iter().map(|other| args.model.other(other)));
     let mut all = Vec::new();
     for named in named {
         let opened = Opened::new(&named, OPEN_AS, screen)?;

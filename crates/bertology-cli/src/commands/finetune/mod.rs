@@ -17,7 +17,7 @@ use bertology_train::finetune::{self, Data, Distillation, Options, Outcome};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::args::{DataArgs, Display, ModelArgs, When};
+use crate::args::{DataArgs, Display, When};
 use crate::command;
 use crate::commands::{Done, needed};
 use crate::data;
@@ -269,13 +269,7 @@ fn teacher(
             "--distill: a teacher is asked for classes or a number of whole texts, and these data have none; leave it out",
         ));
     };
-    let model = ModelArgs {
-        model: Some(of.to_owned()),
-        model_name_or_path: None,
-        revision: None,
-        ..args.model.clone()
-    };
-    let opened = Opened::new(&model, OpenAs::Declared, screen)?;
+    let opened = Opened::new(&args.model.other(of), OpenAs::Declared, screen)?;
     let corpus = data::corpus(&opened, train_args, &silent())?;
     let own = corpus.labels().map(|labels| labels.names().to_vec());
     if own.as_deref() != Some(labels.names()) {
