@@ -62,11 +62,15 @@ def peer(options):
     torch.set_num_threads(options.threads)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model = AutoModel.from_pretrained(options.model, dtype=torch.float32).eval()
-    sentences = []
+    # Texts that differ in case alone are the same tokens to an uncased model, and read once.
+    distinct = {}
     for text, targets in read(options.records).items():
         encoded = tokenizer(text.split(), is_split_into_words=True)
         wanted = {word for t in targets for span in (t["span1"], t.get("span2", [0, 0])) for word in range(*span)}
-        sentences.append((encoded["input_ids"], [word in wanted for word in encoded.word_ids()]))
+        ids, here = tuple(encoded["input_ids"]), [word in wanted for word in encoded.word_ids()]
+        earlier = distinct.setdefault(ids, here)
+        distinct[ids] = [a or b for a, b in zip(earlier, here, strict=True)]
+    sentences = [(list(ids), wanted) for ids, wanted in distinct.items()]
     pieces = sum(sum(wanted) for _, wanted in sentences)
     start, before = time.perf_counter(), time.process_time()
     sentences.sort(key=lambda sentence: len(sentence[0]))
