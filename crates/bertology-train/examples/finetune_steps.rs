@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let place = tempfile::tempdir()?;
     let mut watch = Stopwatch::default();
-    let found = run(&model, data, &options, place.path(), "bench", &mut watch)?;
+    let found = run(model, data, &options, place.path(), "bench", &mut watch)?;
     let last = found.steps.last().map_or(f64::NAN, |step| step.loss);
     println!(
         "{{\"seconds\": {:.4}, \"steps\": {steps}, \"peak_kb\": {}, \"loss\": {last:.4}}}",

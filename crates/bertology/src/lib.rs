@@ -63,7 +63,7 @@ pub use error::Error;
 pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};
 pub use left_out::WithoutEach;
-pub use loaded::LoadedModel;
+pub use loaded::{LoadedModel, Outline};
 pub use masking::{MaskingOptions, MaskingOutcome, MaskingState};
 pub use objective::{Objective, TokenMasking};
 pub use table::HeadTable;

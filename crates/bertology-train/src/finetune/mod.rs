@@ -18,7 +18,7 @@ use bertology::evaluate::{Metrics, evaluate};
 use bertology::masking::{Direction, Metric};
 use bertology::model::{PackedBatch, PassOptions, Workspace};
 use bertology::watch::Purpose;
-use bertology::{Corpus, LoadedModel, Objective, Target, TokenMasking, Watch};
+use bertology::{Corpus, LoadedModel, Objective, Outline, Target, TokenMasking, Watch};
 use serde::{Deserialize, Serialize};
 
 use self::examples::{Example, Examples, order};
@@ -102,8 +102,13 @@ pub struct Data<'a> {
 /// # Errors
 /// Examples that the model cannot take, weights that are no numbers any more, a state of another training, an
 /// interruption.
+///
+/// # Cost
+/// Beside the examples four numbers for each weight: the weight itself, its gradient and Adam's two means; one more with
+/// [`Keep::Best`]; and what [`TrainingWorkspace`](bertology::model::TrainingWorkspace) says of a batch. The model is taken by value
+/// because somebody else who held it would hold its first weights.
 pub fn run(
-    model: &LoadedModel,
+    model: LoadedModel,
     data: Data<'_>,
     options: &Options,
     place: &Path,
@@ -128,7 +133,7 @@ pub fn remove(place: &Path) -> Result<(), Error> {
 }
 
 struct Training<'a> {
-    of: &'a LoadedModel,
+    of: Outline,
     data: Data<'a>,
     options: &'a Options,
     place: &'a Path,
@@ -150,7 +155,7 @@ struct Training<'a> {
 
 impl<'a> Training<'a> {
     fn begin(
-        of: &'a LoadedModel,
+        of: LoadedModel,
         data: Data<'a>,
         options: &'a Options,
         place: &'a Path,
@@ -161,7 +166,8 @@ impl<'a> Training<'a> {
             Metric::of(dev, options.metric.as_deref())?;
         }
         let examples = Examples::read(data.train)?;
-        let learner = Learner::new(of.model().clone(), options, options.work.all())?;
+        let (of, model) = of.into_parts();
+        let learner = Learner::new(model, options, options.work.all())?;
         let per_step = options.batch_size.max(1) * options.accumulation.max(1);
         let per_epoch = examples.len().div_ceil(per_step) as u64;
         let total = options
@@ -227,8 +233,7 @@ impl<'a> Training<'a> {
             &self.place.join(STATE),
             self.key,
             &self.course,
-            &self.learner.values(),
-            self.learner.moments(),
+            &self.learner,
             self.best.as_deref(),
         )
     }
@@ -374,7 +379,7 @@ impl<'a> Training<'a> {
         let Some(dev) = self.data.dev else {
             return Ok(());
         };
-        let model = self.of.with_model(self.learner.model.clone());
+        let model = LoadedModel::from_parts(self.of.clone(), self.learner.model.clone());
         let found = match evaluate(&model, dev, None, &self.options.work, watch) {
             Err(bertology::Error::Interrupted { .. }) => {
                 // The look is repeated when the training goes on.
@@ -424,7 +429,7 @@ impl<'a> Training<'a> {
         if folder.join("config.json").exists() {
             return Ok(());
         }
-        let model = self.of.with_model(self.learner.model.clone());
+        let model = LoadedModel::from_parts(self.of.clone(), self.learner.model.clone());
         // Within the folder of the run, so that what a kill leaves is found there.
         model.save(&folder, self.place)?;
         Ok(())
@@ -452,7 +457,7 @@ impl<'a> Training<'a> {
             .filter(|(_, path)| path.exists())
             .collect();
         Ok(Outcome {
-            model: self.of.with_model(self.learner.model),
+            model: LoadedModel::from_parts(self.of, self.learner.model),
             steps: self.course.steps,
             evaluated: self.course.evaluated,
             chosen,

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::learner::Learner;
 use super::{Evaluated, Step};
 use crate::shards::whole;
 use crate::{Error, archive};
@@ -52,20 +53,27 @@ pub(crate) fn write(
     path: &Path,
     key: &str,
     course: &Course,
-    values: &[f32],
-    moments: [&[f32]; 2],
+    learner: &Learner,
     best: Option<&[f32]>,
 ) -> Result<(), Error> {
     let head = Head {
         key: key.to_owned(),
-        size: values.len(),
+        size: learner.size(),
         best: best.is_some(),
         course: course.clone(),
     };
     whole(path, |file| {
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         archive::write_head(&mut writer, MAGIC, &head)?;
-        for array in [values, moments[0], moments[1]].into_iter().chain(best) {
+        // One parameter after the other: a copy of them all would be the most that a training ever holds.
+        let mut written = Ok(());
+        learner.model.each_parameter(|_, _, values| {
+            if written.is_ok() {
+                written = archive::write_array(&mut writer, values);
+            }
+        });
+        written?;
+        for array in learner.moments().into_iter().chain(best) {
             archive::write_array(&mut writer, array)?;
         }
         writer.flush()

@@ -54,7 +54,7 @@ fn trained(options: &Options, watch: &mut dyn Watch, place: &Path) -> Result<Out
         dev: Some(&dev),
         teacher: None,
     };
-    run(&model, data, options, place, "key", watch)
+    run(model.clone(), data, options, place, "key", watch)
 }
 
 fn weights(outcome: &Outcome) -> Vec<f32> {
@@ -182,7 +182,7 @@ fn a_state_of_another_training_is_refused() {
         dev: None,
         teacher: None,
     };
-    let again = |key: &str| run(&model, data, &short(), place.path(), key, &mut ());
+    let again = |key: &str| run(model.clone(), data, &short(), place.path(), key, &mut ());
     let error = again("other").unwrap_err();
     assert!(error.to_string().contains("another model"), "{error}");
     for damaged in [&bytes[..bytes.len() - 3], &bytes[..40], b"nothing"] {
@@ -270,7 +270,7 @@ fn a_model_learns_nothing_from_itself() {
         teacher: Some((&model, &train)),
     };
     let place = tempfile::tempdir().unwrap();
-    let found = run(&model, data, &options, place.path(), "key", &mut ()).unwrap();
+    let found = run(model.clone(), data, &options, place.path(), "key", &mut ()).unwrap();
     // The first step has a learning rate of 0.
     assert!(
         found.steps[0].norm < 1e-4 && found.steps[1].norm < 1e-4,

@@ -137,7 +137,7 @@ impl CodePassages {
             );
         }
         let tokenizer = model.tokenizer()?.without_special_tokens_in_text();
-        let bos = options.bos.then(|| bos_of(model)).transpose()?;
+        let bos = options.bos.then(|| bos_of(model.outline())).transpose()?;
         let prefix = match options.prefix {
             Prefix::None => Vec::new(),
             Prefix::EncoderOnly => encoder_only(&tokenizer)?,

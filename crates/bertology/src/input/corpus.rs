@@ -191,7 +191,12 @@ impl Corpus {
                 token_ids: false,
             },
         )?;
-        let labels = label_map(model, source.path(), Some(&source), &options.label_order)?;
+        let labels = label_map(
+            model.outline(),
+            source.path(),
+            Some(&source),
+            &options.label_order,
+        )?;
         let metrics = source
             .task()
             .map_or_else(|| MetricSet::for_outputs(classes), MetricSet::for_task);

@@ -13,7 +13,7 @@ use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::input::treebank::{InputMode, TreebankOptions};
 use crate::input::windows::TooLong;
 use crate::input::words::Words;
-use crate::{Error, LoadedModel};
+use crate::{Error, LoadedModel, Outline};
 
 /// What a study knows of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl DocumentPassages {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &LoadedModel {
+    pub fn model(&self) -> &Outline {
         self.aligner.preparer().model()
     }
 }

@@ -20,7 +20,7 @@ use crate::input::prepare::{Pieces, PrepareOptions, Preparer, bos_of};
 use crate::input::supply::{Fate, LeftOut, Passage, Supply, Units, after};
 use crate::input::target::Targets;
 use crate::input::windows::TooLong;
-use crate::{Error, LoadedModel, Objective};
+use crate::{Error, LoadedModel, Objective, Outline};
 
 /// How texts become sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,12 +146,12 @@ impl TextPassages {
                 });
             }
             Packing::Pairs { seed } => {
-                let bos = options.bos.then(|| bos_of(model)).transpose()?;
+                let bos = options.bos.then(|| bos_of(model.outline())).transpose()?;
                 let frame = Frame::of(model.tokenizer()?, bos)?;
                 Some(Pairs::new(frame, max_length, seed)?)
             }
         };
-        let mut reading = Reading::new(model, &source, pairs.as_ref(), None)?;
+        let mut reading = Reading::new(model.outline(), &source, pairs.as_ref(), None)?;
         let mut total = 0;
         for raw in reading.by_ref() {
             raw?;
@@ -207,7 +207,7 @@ impl TextPassages {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &LoadedModel {
+    pub fn model(&self) -> &Outline {
         self.preparer.model()
     }
 
@@ -304,7 +304,7 @@ impl Supply for TextPassages {
 
 /// The units of a file in order.
 struct Reading<'a> {
-    model: &'a LoadedModel,
+    model: &'a Outline,
     source: &'a Source,
     pairs: Option<&'a Pairs>,
     reader: ExampleReader,
@@ -361,7 +361,7 @@ impl Iterator for Reading<'_> {
 impl<'a> Reading<'a> {
     /// `place`: where to begin, and how many units there are before.
     fn new(
-        model: &'a LoadedModel,
+        model: &'a Outline,
         source: &'a Source,
         pairs: Option<&'a Pairs>,
         place: Option<(u64, &Mark)>,

@@ -8,7 +8,7 @@ use bertology_tokenizer::{Encoding, Tokenizer};
 
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::windows::{TooLong, Window, Windows, windows};
-use crate::{Error, LoadedModel};
+use crate::{Error, LoadedModel, Outline};
 
 /// How texts become sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Default for PrepareOptions {
 /// Turns texts, pairs of texts and token ids into sequences of one model.
 #[derive(Debug, Clone)]
 pub struct Preparer {
-    model: LoadedModel,
+    model: Outline,
     max_length: usize,
     too_long: TooLong,
     stride: usize,
@@ -125,7 +125,7 @@ impl Preparer {
         } else {
             model.tokenizer()?.special_tokens(false)
         };
-        let bos = options.bos.then(|| bos_of(model)).transpose()?;
+        let bos = options.bos.then(|| bos_of(model.outline())).transpose()?;
         let room = max_length.saturating_sub(special + usize::from(bos.is_some()));
         if options.too_long == TooLong::Window && room == 0 {
             return Err(Error::Option {
@@ -135,7 +135,7 @@ impl Preparer {
             });
         }
         Ok(Self {
-            model: model.clone(),
+            model: model.outline().clone(),
             max_length,
             too_long: options.too_long,
             stride: stride(options.stride, options.too_long, room, room, max_length)?,
@@ -166,7 +166,7 @@ impl Preparer {
         }
         let half = (room / 2).max(1);
         Ok(Self {
-            model: model.clone(),
+            model: model.outline().clone(),
             max_length,
             too_long,
             stride: stride(options.stride, too_long, half, most, max_length)?,
@@ -198,7 +198,7 @@ impl Preparer {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &LoadedModel {
+    pub fn model(&self) -> &Outline {
         &self.model
     }
 
@@ -487,14 +487,14 @@ impl Iterator for Pieces {
 }
 
 /// The token that a model knows as the beginning of a text.
-pub(crate) fn bos_of(model: &LoadedModel) -> Result<u32, Error> {
+pub(crate) fn bos_of(model: &Outline) -> Result<u32, Error> {
     let id = model.tokenizer()?.bos_id();
     special(model, id, "beginning-of-text", "take the texts without it")
 }
 
 /// The id of a special token, if the model has a row for it.
 pub(crate) fn special(
-    model: &LoadedModel,
+    model: &Outline,
     id: Option<u32>,
     token: &'static str,
     hint: &'static str,

@@ -22,7 +22,7 @@ use crate::input::align::Aligner;
 use crate::input::prepare::{PrepareOptions, Preparer};
 use crate::input::treebank::InputMode;
 use crate::input::words::Words;
-use crate::{Error, LoadedModel};
+use crate::{Error, LoadedModel, Outline};
 
 /// What is done with records of more tokens than the model reads. No span is ever cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +206,7 @@ impl SpanAligner {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &LoadedModel {
+    pub fn model(&self) -> &Outline {
         self.aligner.preparer().model()
     }
 

@@ -10,7 +10,7 @@ use bertology_tokenizer::Tokenizer;
 use crate::input::prepare::{Piece, special};
 use crate::objective::{Hiding, Objective, TokenMasking};
 use crate::random::Draws;
-use crate::{Error, LoadedModel};
+use crate::{Error, Outline};
 
 /// What is predicted in the sequences of a model; [`Objective`] says it to users.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Targets {
     /// A head that does not give that loss, data without labels where labels are scored, tokens that the
     /// tokenizer lacks.
     pub(crate) fn new(
-        model: &LoadedModel,
+        model: &Outline,
         source: &Source,
         objective: Objective,
         order: &LabelOrder,
@@ -160,7 +160,7 @@ fn guessed(
 /// Examples without labels, labels that the model does not know, classes for a regression or numbers for a
 /// classifier.
 pub(crate) fn label_map(
-    model: &LoadedModel,
+    model: &Outline,
     path: &Path,
     source: Option<&Source>,
     order: &LabelOrder,
@@ -209,7 +209,7 @@ pub(crate) fn scored(label: bertology_data::Target) -> Target {
 }
 
 /// How tokens are hidden, and with which seed; `None` where the text stays as it is.
-fn hiding(model: &LoadedModel, masking: TokenMasking) -> Result<Option<(Hiding, u64)>, Error> {
+fn hiding(model: &Outline, masking: TokenMasking) -> Result<Option<(Hiding, u64)>, Error> {
     let TokenMasking::Random { probability, seed } = masking else {
         return Ok(None);
     };

@@ -21,7 +21,7 @@ use crate::input::prepare::{PrepareOptions, Preparer};
 use crate::input::supply::{Fate, Passage, Supply, Units, after};
 use crate::input::windows::TooLong;
 use crate::input::words::Words;
-use crate::{Error, LoadedModel};
+use crate::{Error, LoadedModel, Outline};
 
 /// What of a sentence the model reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +198,7 @@ impl SentencePassages {
 
     /// The model whose sequences these are.
     #[must_use]
-    pub fn model(&self) -> &LoadedModel {
+    pub fn model(&self) -> &Outline {
         self.aligner.preparer().model()
     }
 }

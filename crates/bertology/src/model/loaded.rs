@@ -43,12 +43,53 @@ use bertology_tokenizer::{Encoding, Tokenizer, TokenizerError};
 use crate::Error;
 use crate::random::Draws;
 
+/// A model without its weights: what it takes to turn texts into its sequences. Cloning shares all but the description.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    checkpoint: Arc<Checkpoint>,
+    architecture: Architecture,
+    heads: Vec<HeadId>,
+    tokenizer: Result<Arc<Tokenizer>, Arc<TokenizerError>>,
+}
+
+impl Outline {
+    /// The checkpoint that the weights came from.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The description of the model as it is now, heads removed in memory included.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The heads that the model has, in order.
+    #[must_use]
+    pub fn heads(&self) -> &[HeadId] {
+        &self.heads
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] with the reason why the folder's could not be read.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        self.tokenizer
+            .as_deref()
+            .map_err(|source| Error::NoTokenizer {
+                path: self.checkpoint.folder().to_owned(),
+                source: Arc::clone(source),
+            })
+    }
+}
+
 /// A checkpoint, its weights in memory, and its tokenizer. Cloning shares all of them.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
-    checkpoint: Arc<Checkpoint>,
+    outline: Outline,
     model: Model<f32>,
-    tokenizer: Result<Arc<Tokenizer>, Arc<TokenizerError>>,
 }
 
 /// Threads that the machine offers.
@@ -82,13 +123,19 @@ impl LoadedModel {
     pub fn open_with(folder: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let checkpoint = Checkpoint::open(folder, options)?;
-        Ok(Self {
-            model: Model::from_checkpoint(&checkpoint)?,
+        let model = Model::from_checkpoint(&checkpoint)?;
+        Ok(Self::assemble(checkpoint, model, folder))
+    }
+
+    fn assemble(checkpoint: Checkpoint, model: Model<f32>, folder: &Path) -> Self {
+        let tokenizer = Tokenizer::from_folder(folder);
+        let outline = Outline {
             checkpoint: Arc::new(checkpoint),
-            tokenizer: Tokenizer::from_folder(folder)
-                .map(Arc::new)
-                .map_err(Arc::new),
-        })
+            architecture: model.architecture().clone(),
+            heads: model.heads().collect(),
+            tokenizer: tokenizer.map(Arc::new).map_err(Arc::new),
+        };
+        Self { outline, model }
     }
 
     /// Opens a folder to train it for a task ([`Checkpoint::open_to_train`]); what the head lacks begins with values drawn
@@ -106,22 +153,33 @@ impl LoadedModel {
         let checkpoint = Checkpoint::open_to_train(folder, options, head)?;
         let mut draws = Draws::of([seed, 0x6865_6164]);
         let mut normal = || draws.normal();
-        Ok(Self {
-            model: Model::from_checkpoint_to_train(&checkpoint, &mut normal)?,
-            checkpoint: Arc::new(checkpoint),
-            tokenizer: Tokenizer::from_folder(folder)
-                .map(Arc::new)
-                .map_err(Arc::new),
-        })
+        let model = Model::from_checkpoint_to_train(&checkpoint, &mut normal)?;
+        Ok(Self::assemble(checkpoint, model, folder))
+    }
+
+    /// The weights, and what else there is.
+    #[must_use]
+    pub fn into_parts(self) -> (Outline, Model<f32>) {
+        (self.outline, self.model)
+    }
+
+    /// Weights of a model trained from the one that `outline` is of, or made of it.
+    #[must_use]
+    pub fn from_parts(outline: Outline, model: Model<f32>) -> Self {
+        Self {
+            outline: Outline {
+                architecture: model.architecture().clone(),
+                heads: model.heads().collect(),
+                ..outline
+            },
+            model,
+        }
     }
 
     /// The same with other weights, those of a model trained from this one. [`LoadedModel::checkpoint`] stays what it was.
     #[must_use]
     pub fn with_model(&self, model: Model<f32>) -> Self {
-        Self {
-            model,
-            ..self.clone()
-        }
+        Self::from_parts(self.outline.clone(), model)
     }
 
     /// Writes the weights as they are now, with config and tokenizer, as a folder that others can load
@@ -137,7 +195,7 @@ impl LoadedModel {
         });
         let value = |parameter| values.get(&parameter).copied();
         Ok(bertology_checkpoint::write_trained(
-            &self.checkpoint,
+            self.checkpoint(),
             value,
             folder,
             scratch,
@@ -147,7 +205,13 @@ impl LoadedModel {
     /// The checkpoint that the weights came from.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        self.outline.checkpoint()
+    }
+
+    /// The same without weights, which keeps them from no one.
+    #[must_use]
+    pub fn outline(&self) -> &Outline {
+        &self.outline
     }
 
     /// The engine's model.
@@ -167,12 +231,7 @@ impl LoadedModel {
     /// # Errors
     /// [`Error::NoTokenizer`] with the reason why the folder's could not be read.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        self.tokenizer
-            .as_deref()
-            .map_err(|source| Error::NoTokenizer {
-                path: self.checkpoint.folder().to_owned(),
-                source: Arc::clone(source),
-            })
+        self.outline.tokenizer()
     }
 
     /// The same model without these heads, in memory: the same function as masking them.
@@ -180,10 +239,7 @@ impl LoadedModel {
     /// # Errors
     /// A head that the unpruned model does not have.
     pub fn without_heads(&self, heads: impl IntoIterator<Item = HeadId>) -> Result<Self, Error> {
-        Ok(Self {
-            model: self.model.without_heads(heads)?,
-            ..self.clone()
-        })
+        Ok(self.with_model(self.model.without_heads(heads)?))
     }
 
     /// The same architecture with first values drawn from a seed ([`Model::untrained`]): an encoder that has learnt
@@ -191,10 +247,7 @@ impl LoadedModel {
     #[must_use]
     pub fn untrained(&self, seed: u64) -> Self {
         let mut draws = Draws::of([seed, 0x756e_7472]);
-        Self {
-            model: self.model.untrained(|| draws.normal()),
-            ..self.clone()
-        }
+        self.with_model(self.model.untrained(|| draws.normal()))
     }
 
     /// The longest sequence, special tokens included: the smaller of what the position table admits
@@ -202,7 +255,7 @@ impl LoadedModel {
     #[must_use]
     pub fn max_length(&self) -> usize {
         let positions = self.architecture().max_tokens();
-        let stated = self.tokenizer.as_ref().ok();
+        let stated = self.tokenizer().ok();
         let stated = stated.and_then(|tokenizer| tokenizer.model_max_length());
         stated.map_or(positions, |limit| limit.min(positions))
     }

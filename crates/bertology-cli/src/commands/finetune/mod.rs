@@ -78,7 +78,7 @@ pub(crate) fn run(mut args: FinetuneArgs, screen: &Screen) -> Result<Done, Failu
     let key = key(&run)?;
     let mut watcher = Watcher::new(screen).of(study::unit(&input.train));
     let trained = finetune::run(
-        &opened.model,
+        opened.model,
         input.data(),
         &options,
         folder.path(),
@@ -107,7 +107,7 @@ pub(crate) fn run(mut args: FinetuneArgs, screen: &Screen) -> Result<Done, Failu
     let saved = trained.model.save(folder.path(), folder.path());
     let files = saved.map_err(|e| failure(&e))?;
     tables(folder, &trained)?;
-    let outcome = outcome(&opened, &trained, folder, files);
+    let outcome = outcome(&trained, folder, files);
     let document = run_folder::complete(Some(folder), run.document(&outcome))?;
     finetune::remove(folder.path()).map_err(|error| train_failure(&error))?;
     screen.say(&format!(
@@ -397,14 +397,9 @@ fn tables(folder: &RunFolder, trained: &Outcome) -> Result<(), Failure> {
     Ok(folder.write_table::<TrainingScoreRow, _>(&names, looks)?)
 }
 
-fn outcome(
-    opened: &Opened,
-    trained: &Outcome,
-    folder: &RunFolder,
-    files: Vec<String>,
-) -> FinetuneResults {
+fn outcome(trained: &Outcome, folder: &RunFolder, files: Vec<String>) -> FinetuneResults {
     let chosen = trained.chosen.and_then(|at| trained.evaluated.get(at));
-    let begun = &opened.model.checkpoint().report().begun;
+    let begun = &trained.model.checkpoint().report().begun;
     FinetuneResults {
         steps: trained.steps.len() as u64,
         steps_per_epoch: trained.steps_per_epoch,

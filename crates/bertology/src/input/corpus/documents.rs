@@ -21,17 +21,25 @@ pub(super) fn plan(
     too_long: TooLong,
     options: &CorpusOptions,
 ) -> Result<(Preparer, Targets), Error> {
-    let targets = Targets::new(model, source, objective, &options.label_order)?;
+    let targets = Targets::new(model.outline(), source, objective, &options.label_order)?;
     let (frame, first) = match objective {
         Objective::CausalLm { bos: true } => {
             let (bos, hint) = (model.tokenizer()?.bos_id(), "score the texts without it");
-            (None, Some(special(model, bos, "beginning-of-text", hint)?))
+            (
+                None,
+                Some(special(model.outline(), bos, "beginning-of-text", hint)?),
+            )
         }
         Objective::MaskedLm { .. } => {
             let tokenizer = model.tokenizer()?;
             let hint = "take a checkpoint with its tokenizer's special tokens";
-            let cls = special(model, tokenizer.cls_id(), "beginning (`[CLS]`)", hint)?;
-            let sep = special(model, tokenizer.sep_id(), "end (`[SEP]`)", hint)?;
+            let cls = special(
+                model.outline(),
+                tokenizer.cls_id(),
+                "beginning (`[CLS]`)",
+                hint,
+            )?;
+            let sep = special(model.outline(), tokenizer.sep_id(), "end (`[SEP]`)", hint)?;
             (Some((cls, sep)), None)
         }
         _ => (None, None),

@@ -240,7 +240,8 @@ impl ItemMaker {
                     Origin::File(source) => Some(source),
                     Origin::Given(_) => None,
                 };
-                let labels = label_map(model, texts.path(), source, &options.label_order)?;
+                let labels =
+                    label_map(model.outline(), texts.path(), source, &options.label_order)?;
                 Some(Targets::Labels(labels))
             }
         };

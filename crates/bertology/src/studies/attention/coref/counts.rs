@@ -75,8 +75,7 @@ impl CorefCounts {
     pub fn new(passages: &DocumentPassages, rows: RowMode) -> Self {
         let model = passages.model();
         let arch = model.architecture();
-        let live: Vec<HeadId> = model.model().heads().collect();
-        Self::of_shape(rows, (arch.num_layers, arch.num_heads), &live)
+        Self::of_shape(rows, (arch.num_layers, arch.num_heads), model.heads())
     }
 
     /// Nothing counted yet: for maps that come from elsewhere. `shape` is layers and heads of the unpruned model.

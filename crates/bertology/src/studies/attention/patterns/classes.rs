@@ -50,8 +50,13 @@ impl TokenClasses {
         } else {
             let hint = "take a checkpoint with its tokenizer's special tokens";
             Anchors::Special {
-                cls: special(model, tokenizer.cls_id(), "beginning (`[CLS]`)", hint)?,
-                sep: special(model, tokenizer.sep_id(), "end (`[SEP]`)", hint)?,
+                cls: special(
+                    model.outline(),
+                    tokenizer.cls_id(),
+                    "beginning (`[CLS]`)",
+                    hint,
+                )?,
+                sep: special(model.outline(), tokenizer.sep_id(), "end (`[SEP]`)", hint)?,
             }
         };
         let marks: BTreeMap<char, Vec<u32>> = punctuation

@@ -88,13 +88,12 @@ impl SyntaxCounts {
     pub fn new(passages: &SentencePassages, options: &SyntaxOptions) -> Self {
         let model = passages.model();
         let arch = model.architecture();
-        let live: Vec<HeadId> = model.model().heads().collect();
         let rows = Rows::new(passages.relations(), options);
         Self::of_shape(
             *options,
             rows,
             (arch.num_layers, arch.num_heads),
-            &live,
+            model.heads(),
             arch.causal,
         )
     }
