@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bertology::attention::{Proportion, SequenceCounts, TextSupply};
 use bertology::data::LabelMap;
-use bertology::evaluate::{Evaluation, Metrics};
+use bertology::evaluate::{Evaluation, LOSS, Metrics};
 use bertology::{Corpus, HeadId, HeadMask, Objective, TokenMasking};
 use bertology_run::FORMAT;
 use bertology_run::results::{self, finite};
@@ -241,6 +241,7 @@ pub(crate) fn arguments() -> Vec<String> {
 pub(crate) fn evaluation(evaluation: &Evaluation) -> results::Evaluation {
     results::Evaluation {
         metrics: metrics(&evaluation.metrics),
+        intervals: intervals(evaluation),
         loss: finite(evaluation.loss),
         examples: evaluation.examples,
         targets: evaluation.targets,
@@ -248,6 +249,16 @@ pub(crate) fn evaluation(evaluation: &Evaluation) -> results::Evaluation {
         truncated_examples: evaluation.truncation.examples,
         truncated_tokens: evaluation.truncation.tokens,
     }
+}
+
+/// Of metrics and loss, in their order.
+fn intervals(evaluation: &Evaluation) -> results::Named<(f64, f64)> {
+    let names = evaluation.metrics.iter().map(|(name, _)| name);
+    let known = names.chain([LOSS]).filter_map(|name| {
+        let [low, high] = evaluation.interval(name)?;
+        Some((name, (finite(low)?, finite(high)?)))
+    });
+    known.collect()
 }
 
 /// Metrics by name.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use bertology::attention::TextSupply;
 use bertology::data::DatasetInfo;
-use bertology::evaluate::{Evaluation, Metrics};
-use bertology::importance::Granularity;
+use bertology::evaluate::{Evaluation, LOSS, Metrics};
+use bertology::importance::{Granularity, HeadIntervals};
 use bertology::normalize::{self, Normalization};
 use bertology::{Corpus, HeadId, HeadMask, HeadSet, HeadTable, Objective, TokenMasking};
 
@@ -268,10 +268,25 @@ pub(crate) fn counts(evaluation: &Evaluation, corpus: &Corpus) -> String {
     )
 }
 
+/// A line a metric, each with its interval.
+pub(crate) fn metrics_with_intervals(evaluation: &Evaluation) -> String {
+    let width = evaluation.metrics.iter().map(|(name, _)| name.len());
+    let width = width.max().unwrap_or(0).max(LOSS.len());
+    let all = evaluation.metrics.iter().chain([(LOSS, evaluation.loss)]);
+    let lines = all.map(|(name, value)| match evaluation.interval(name) {
+        Some([low, high]) => {
+            format!("{name:<width$}  {value:.4}  95 % interval {low:.4} to {high:.4}")
+        }
+        None => format!("{name:<width$}  {value:.4}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Importance as a strip and as numbers.
 pub(crate) fn importance_text(
     shown: &HeadTable,
     normalization: Normalization,
+    intervals: Option<&HeadIntervals>,
     screen: &Screen,
 ) -> String {
     let how = match (normalization.by_layer, normalization.global) {
@@ -283,19 +298,49 @@ pub(crate) fn importance_text(
     let values = cells(shown);
     let grid = Grid::new(&values, shown.heads());
     let ranking = normalize::ranking(shown);
-    let name = |heads: &mut dyn Iterator<Item = &HeadId>| {
-        let names: Vec<String> = heads.take(NAMED).map(ToString::to_string).collect();
-        names.join(" ")
+    let named = |what: &str, heads: Vec<&HeadId>| {
+        let (mut names, mut ranks) = (format!("  {what:<17}"), format!("  {:<17}", "its ranks"));
+        for id in heads {
+            let ends = intervals.and_then(|of| of.ranks[id.layer * shown.heads() + id.head]);
+            let id = id.to_string();
+            let ends = ends.map_or_else(String::new, |[low, high]| format!("{low}-{high}"));
+            let width = id.len().max(ends.len());
+            names.push_str(&format!("{id:<width$} "));
+            ranks.push_str(&format!("{ends:<width$} "));
+        }
+        match intervals {
+            Some(_) => format!("{}\n{}", names.trim_end(), ranks.trim_end()),
+            None => names.trim_end().to_owned(),
+        }
     };
     format!(
         "Importance, 0 least to 9 most (layers and heads counted from 0; . no score)\n{}\n\n\
-         Importance{}{}\n{}\n\n  most important   {}\n  least important  {}",
+         Importance{}{}\n{}\n\n{}\n{}{}",
         grid.strip(screen.color()),
         how,
         times(grid),
         grid.table(),
-        name(&mut ranking.iter()),
-        name(&mut ranking.iter().rev())
+        named("most important", ranking.iter().take(NAMED).collect()),
+        named(
+            "least important",
+            ranking.iter().rev().take(NAMED).collect()
+        ),
+        intervals.map_or_else(String::new, how_sure)
+    )
+}
+
+/// How far ranks are known.
+fn how_sure(intervals: &HeadIntervals) -> String {
+    let known = intervals.ranks.iter().flatten();
+    let mut widths: Vec<usize> = known.map(|[low, high]| high - low + 1).collect();
+    widths.sort_unstable();
+    let (Some(middle), Some(most)) = (widths.get(widths.len() / 2), widths.last()) else {
+        return String::new();
+    };
+    format!(
+        "\n  Ranks from 0, 95 % intervals over examples: half of them are within {} of {},\n  all within {most}.",
+        plural(*middle as u64, "place"),
+        widths.len()
     )
 }
 

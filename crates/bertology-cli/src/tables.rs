@@ -6,6 +6,7 @@ pub(crate) mod syntax;
 use bertology::ablation::{Ablation, WithoutHead};
 use bertology::attention::Proportion;
 use bertology::evaluate::Metrics;
+use bertology::importance::HeadIntervals;
 use bertology::masking::{MaskingOutcome, Step};
 use bertology::normalize;
 use bertology::{HeadId, HeadMask, HeadTable};
@@ -71,6 +72,9 @@ pub(crate) struct Scores<'a> {
     pub(crate) raw: &'a HeadTable,
     pub(crate) normalized: &'a HeadTable,
     pub(crate) entropy: Option<&'a HeadTable>,
+    /// Of the raw scores.
+    pub(crate) standard_error: Option<&'a HeadTable>,
+    pub(crate) intervals: Option<&'a HeadIntervals>,
 }
 
 impl Scores<'_> {
@@ -95,6 +99,8 @@ impl Scores<'_> {
                 layer: at / self.raw.heads(),
                 head: at % self.raw.heads(),
             };
+            let importance = self.intervals.and_then(|of| of.importance[at]);
+            let ranks = self.intervals.and_then(|of| of.ranks[at]);
             ImportanceRow {
                 layer: id.layer,
                 head: id.head,
@@ -106,6 +112,11 @@ impl Scores<'_> {
                     .map(as_in_the_array),
                 rank,
                 live: rank.is_some(),
+                standard_error: self.standard_error.and_then(|table| table.get(id)),
+                importance_low: importance.map(|[low, _]| low),
+                importance_high: importance.map(|[_, high]| high),
+                rank_low: ranks.map(|[low, _]| low),
+                rank_high: ranks.map(|[_, high]| high),
             }
         });
         Ok(folder.write_table(&[], rows)?)

@@ -244,6 +244,20 @@ impl MetricState {
     /// [`MetricError::ClassOutOfRange`], [`MetricError::NotANumber`] for a NaN prediction. The
     /// state is then unchanged.
     pub fn observe(&mut self, prediction: Target, label: Target) -> Result<(), MetricError> {
+        self.observe_times(prediction, label, 1)
+    }
+
+    /// Adds so many examples that are alike.
+    ///
+    /// # Errors
+    ///
+    /// As [`MetricState::observe`].
+    pub fn observe_times(
+        &mut self,
+        prediction: Target,
+        label: Target,
+        times: u64,
+    ) -> Result<(), MetricError> {
         if self.set.is_regression() {
             let pair = (
                 self.value("prediction", prediction)?,
@@ -252,15 +266,15 @@ impl MetricState {
             if pair.0.is_nan() {
                 return Err(MetricError::NotANumber { index: 0 });
             }
-            self.pairs.push(pair);
+            self.pairs.extend((0..times).map(|_| pair));
         } else {
             let predicted = self.class("prediction", prediction)?;
             let label = self.class("label", label)?;
             if let Some(cell) = self.confusion.get_mut(label * self.num_classes + predicted) {
-                *cell += 1;
+                *cell += times;
             }
         }
-        self.count += 1;
+        self.count += times;
         Ok(())
     }
 

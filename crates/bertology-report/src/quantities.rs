@@ -6,7 +6,7 @@ use bertology_run::registry::{
     ABLATION, ABLATION_LOSS, ENTROPY, IMPORTANCE, IMPORTANCE_RAW, MASK, PROBE_WEIGHTS, RANKS,
     RELATIONS, SYNTAX_HEADS,
 };
-use bertology_run::results::{AblateResults, Metrics, Summary, SyntaxAxes};
+use bertology_run::results::{AblateResults, Evaluation, Metrics, Summary, SyntaxAxes};
 use bertology_run::rows::{BehaviourRow, CorefRow, PatternRow};
 use bertology_run::studies::removals::{ABLATION_AND, KEEP_ONE_CHANGE};
 use bertology_run::{HeadColumn, Rows, Run, RunError};
@@ -319,10 +319,15 @@ pub(crate) fn numbers(metrics: &Metrics) -> impl Iterator<Item = (String, f64)> 
     all.filter_map(|(name, value)| Some((name.clone(), (*value)?)))
 }
 
-/// Metrics and loss of the whole model, wherever the command keeps them.
-pub(crate) fn overall(summary: &Summary) -> Vec<(String, f64)> {
+/// Scores of the whole model, wherever the command keeps them.
+pub(crate) fn of_whole(summary: &Summary) -> Option<&Evaluation> {
     let evaluation = summary.evaluation.as_ref();
-    let evaluation = evaluation.or(summary.evaluation_before.as_ref());
+    evaluation.or(summary.evaluation_before.as_ref())
+}
+
+/// Metrics and loss of the whole model.
+pub(crate) fn overall(summary: &Summary) -> Vec<(String, f64)> {
+    let evaluation = of_whole(summary);
     let Some(evaluation) = evaluation else {
         return Vec::new();
     };

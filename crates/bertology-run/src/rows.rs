@@ -22,6 +22,16 @@ row! {
         rank: Option<usize>,
         /// Whether the head has a score.
         live: bool,
+        /// Of `importance_raw`, over examples.
+        standard_error: Option<f64>,
+        /// Lower end of the 95 % interval of `importance`.
+        importance_low: Option<f64>,
+        /// Its upper end.
+        importance_high: Option<f64>,
+        /// The best rank within the 95 % interval.
+        rank_low: Option<usize>,
+        /// The worst.
+        rank_high: Option<usize>,
     }
 
     /// What is said when a head is left out. Metrics without the head stand behind, by name.
@@ -78,6 +88,10 @@ row! {
         masked: usize,
         /// Of the metric that decides.
         score: Option<f64>,
+        /// Lower end of the 95 % interval of `score`.
+        score_low: Option<f64>,
+        /// Its upper end.
+        score_high: Option<f64>,
         /// Mean loss, nats.
         loss: f64,
         /// Metrics of the pass.

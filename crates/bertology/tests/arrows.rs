@@ -41,6 +41,9 @@ const ROOMS: &[&str] = &[
 const STUDIES: &[&str] = &[
     "metric",
     "normalize",
+    "proportion",
+    "ratio",
+    "resample",
     "evaluate",
     "attribution",
     "left_out",

@@ -116,7 +116,7 @@ impl StudyCommand for EvaluateArgs {
         }
         text.push_str(&format!(
             "{}\n{}\n{}",
-            study::metrics(&found.metrics, found.loss),
+            study::metrics_with_intervals(&found),
             study::counts(&found, &input.corpus),
             seconds(ended.time)
         ));

@@ -100,11 +100,24 @@ impl StudyCommand for ImportanceArgs {
         let found = super::only(studies)?.finish().map_err(|e| failure(&e))?;
         let normalization = study::normalization(&self.own.score);
         let normalized = normalization.apply(&found.raw);
+        let spread = found.spread.as_ref();
+        let intervals = spread.map(|spread| spread.intervals(&found.raw, normalization));
+        let ranks = |end: usize| {
+            let intervals = intervals.as_ref();
+            intervals.map_or_else(Vec::new, |of| {
+                let ends = of.ranks.iter().map(|ends| ends.map(|ends| ends[end] as f64));
+                let ends: Vec<Option<f64>> = ends.collect();
+                let layers = ends.chunks(normalized.heads().max(1));
+                layers.map(<[_]>::to_vec).collect()
+            })
+        };
         if let Some(folder) = ended.folder {
             let scores = Scores {
                 raw: &found.raw,
                 normalized: &normalized,
                 entropy: Some(&found.entropy),
+                standard_error: spread.map(|spread| &spread.standard_error),
+                intervals: intervals.as_ref(),
             };
             scores.write(folder)?;
         }
@@ -119,11 +132,20 @@ impl StudyCommand for ImportanceArgs {
                 evaluation: Some(record::evaluation(evaluation)),
                 head_importance: grid(&normalized),
                 head_importance_raw: grid(&found.raw),
+                head_importance_standard_error: spread
+                    .map_or_else(Vec::new, |spread| grid(&spread.standard_error)),
+                head_rank_low: ranks(0),
+                head_rank_high: ranks(1),
                 attn_entropy: grid(&found.entropy),
             }),
             text: format!(
                 "\n{}\n\n{}\n\n{}\n{}\n{}",
-                study::importance_text(&normalized, normalization, ended.screen),
+                study::importance_text(
+                    &normalized,
+                    normalization,
+                    intervals.as_ref(),
+                    ended.screen
+                ),
                 study::entropy_text(&found.entropy),
                 study::metrics(&evaluation.metrics, evaluation.loss),
                 study::counts(evaluation, &input.corpus),

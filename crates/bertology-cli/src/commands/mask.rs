@@ -357,6 +357,8 @@ pub(crate) fn write(
             raw,
             normalized: &normalized,
             entropy: None,
+            standard_error: None,
+            intervals: None,
         };
         scores.write(folder)?;
     }

@@ -126,7 +126,7 @@ pub(super) fn run(
             found => found.map_err(|e| failure(&e))?,
         };
         let score = found.score(corpus, &metric.name).map_err(|e| failure(&e))?;
-        curves.add(&next, found, score);
+        curves.add(&next, found, &metric.name, score);
         if let Some(folder) = &folder {
             folder.save_state(&run.identity, json!(curves))?;
         }
@@ -220,6 +220,8 @@ fn table(folder: &RunFolder, curves: &Curves) -> Result<(), Failure> {
         seed,
         masked: point.masked,
         score: point.score,
+        score_low: point.interval.map(|[low, _]| low),
+        score_high: point.interval.map(|[_, high]| high),
         loss: point.loss,
         metrics: More(
             point
@@ -251,6 +253,11 @@ fn results(curves: &Curves, metric: &Metric, heads: usize) -> MaskResults {
                     .map(|point| point.masked as u64)
                     .collect(),
                 scores: curves.points(at).iter().map(|point| point.score).collect(),
+                intervals: curves
+                    .points(at)
+                    .iter()
+                    .map(|point| point.interval.map(<(f64, f64)>::from))
+                    .collect(),
             })
             .collect(),
         ..MaskResults::default()

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Heat, Scale};
-use crate::number::{count, plural, seconds, short};
-use crate::quantities::{Quantity, overall};
+use crate::number::{count, plural, seconds, short, significant};
+use crate::quantities::{Quantity, of_whole, overall};
 
 /// The page of a command.
 struct Page {
@@ -160,9 +160,16 @@ impl Parts<'_> {
     /// Metrics, counts and time: what every run has.
     pub(crate) fn headline(&mut self) {
         let run = self.run;
+        let intervals = of_whole(&self.summary).map(|found| &found.intervals);
         let mut numbers: Vec<(String, String, String)> = overall(&self.summary)
             .into_iter()
-            .map(|(name, value)| (name, crate::number::significant(value, 4), String::new()))
+            .map(|(name, value)| {
+                let ends = intervals.and_then(|all| all.get(&name));
+                let beside = ends.map_or_else(String::new, |(low, high)| {
+                    format!("{} to {}", significant(*low, 4), significant(*high, 4))
+                });
+                (name, significant(value, 4), beside)
+            })
             .collect();
         let evaluation = self.summary.evaluation.as_ref();
         let counts = self.summary.counts.clone().unwrap_or_default();

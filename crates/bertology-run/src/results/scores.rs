@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Grid, Metrics, document, results_of};
+use super::{Grid, Metrics, Named, document, results_of};
 use crate::studies::removals::{AndResults, KeepOneResults};
 
 results_of! {
@@ -19,6 +19,8 @@ document! {
     struct Evaluation {
         /// The task's metrics.
         metrics: Metrics,
+        /// Of the metrics and of `loss`, by name: lower and upper end of the 95 % interval.
+        intervals: Named<(f64, f64)>,
         /// Mean over targets, nats or squared error.
         loss: Option<f64>,
         /// Examples, or windows of language models.
@@ -43,6 +45,12 @@ document! {
         head_importance: Grid,
         /// Before any normalisation.
         head_importance_raw: Grid,
+        /// Standard errors of the raw scores over examples; empty where there are none.
+        head_importance_standard_error: Grid,
+        /// The best rank of each head within its 95 % interval, 0 the most important.
+        head_rank_low: Grid,
+        /// The worst.
+        head_rank_high: Grid,
         /// Nats.
         attn_entropy: Grid,
     }
@@ -150,6 +158,8 @@ document! {
         masked: Vec<u64>,
         /// The metric at each point.
         scores: Vec<Option<f64>>,
+        /// Their 95 % intervals.
+        intervals: Vec<Option<(f64, f64)>>,
     }
 
     /// A pass of the search.

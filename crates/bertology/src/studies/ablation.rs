@@ -210,7 +210,7 @@ impl AblationState {
         ablated: Ablated,
     ) -> Result<Self, Error> {
         let (table, present) = tables(whole, model.model(), heads)?;
-        let tally = Tally::new(Scorer::of(corpus));
+        let tally = Tally::with_intervals(Scorer::of(corpus));
         let factors = model.factors().clone();
         Ok(Self::zeros(factors, ablated, table, present, tally))
     }
@@ -223,7 +223,7 @@ impl AblationState {
         tally: Tally,
     ) -> Self {
         let sums = Sums {
-            tally: tally.clone(),
+            tally: tally.without_intervals(),
             paired: PairedSums::default(),
         };
         Self {

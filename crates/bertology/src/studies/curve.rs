@@ -89,6 +89,8 @@ pub struct Point {
     pub masked: usize,
     /// The metric that decides; `None` if it is not a number.
     pub score: Option<f64>,
+    /// Its 95 % interval, lower and upper end; see [`crate::evaluate`].
+    pub interval: Option<[f64; 2]>,
     /// All metrics.
     pub metrics: Metrics,
     /// Mean loss.
@@ -204,11 +206,12 @@ impl Curves {
         })
     }
 
-    /// Takes what a pass found; `score` is that of the metric that decides.
-    pub fn add(&mut self, next: &Next, found: Evaluation, score: f64) {
+    /// Takes what a pass found; `score` is that of the metric that decides, whose full name is `metric`.
+    pub fn add(&mut self, next: &Next, found: Evaluation, metric: &str, score: f64) {
         let point = Point {
             masked: next.masked,
             score: (!score.is_nan()).then_some(score),
+            interval: found.interval(metric),
             metrics: found.metrics,
             loss: found.loss,
             examples: found.examples,

@@ -21,6 +21,13 @@
 //!
 //! Entropy is the mean over all queries of `-Σ_k p ln p` in nats, of the softmax before any mask.
 //!
+//! # How sure
+//! Scores of examples differ, and with them those of other examples of the same kind would: [`Spread`] has the standard error of
+//! each raw score over examples (`Batch`: over batches) and, from 200 replicates of them (see below), the middle 95 % of
+//! normalised scores and ranks. Examples count as independent draws, windows of one text too. `Script`, where each batch
+//! depends on all before it, has none. A replicate holds each example as often as a Poisson variable of mean 1 says, drawn
+//! from its place in the file: the same at every run, however it is cut into parts.
+//!
 //! # Numerics
 //! One f32 pass per example; sums in f64, in file order. Sums do not depend on threads; which
 //! examples share a batch changes an example's numbers by rounding at most.
@@ -38,6 +45,11 @@ use crate::studies::evaluate::{Evaluation, Factors, MaskedModel, Reply, Scorer, 
 use crate::table::check_finite;
 use crate::watch::Purpose;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
+
+use spread::Sample;
+pub use spread::{HeadIntervals, Spread};
+
+mod spread;
 
 /// What is summed before the absolute value is taken; see the [module](self).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +137,8 @@ pub struct Importance {
     pub raw: HeadTable,
     /// Mean attention entropy over queries, in nats.
     pub entropy: HeadTable,
+    /// How sure the scores are; none of [`Granularity::Script`] and of a single example.
+    pub spread: Option<Spread>,
     /// What was summed before the absolute value.
     pub granularity: Granularity,
     /// Metrics, mean loss and counts.
@@ -147,6 +161,10 @@ pub struct ImportanceState {
     in_batch: usize,
     /// `Script`: signed sum of the means of all finished batches.
     running: Vec<f64>,
+    /// Place of the last example of the unfinished batch.
+    last: [u64; 2],
+    /// None of [`Granularity::Script`].
+    sample: Option<Sample>,
 }
 
 impl ImportanceState {
@@ -173,7 +191,7 @@ impl ImportanceState {
                 action: "score",
             });
         }
-        let tally = Tally::new(Scorer::of(corpus));
+        let tally = Tally::with_intervals(Scorer::of(corpus));
         Ok(Self::zeros(
             granularity,
             model.factors().clone(),
@@ -193,7 +211,21 @@ impl ImportanceState {
             entropy: zeros.clone(),
             batch: zeros.clone(),
             in_batch: 0,
+            last: [0; 2],
+            sample: match granularity {
+                Granularity::Script { .. } => None,
+                _ => Some(Sample::new(zeros.len())),
+            },
             running: zeros,
+        }
+    }
+
+    /// What an example or a batch adds to every score.
+    fn add_unit(&mut self, place: [u64; 2], signed: &[f64], factor: f64) {
+        let values: Vec<f64> = signed.iter().map(|value| value.abs() * factor).collect();
+        add(&mut self.scores, &values);
+        if let Some(sample) = &mut self.sample {
+            sample.observe(place, &values);
         }
     }
 
@@ -206,9 +238,11 @@ impl ImportanceState {
             for (running, batch) in self.running.iter_mut().zip(&self.batch) {
                 *running += batch * share;
             }
-            add_absolute(&mut self.scores, &self.running, 1.0);
+            add_absolute(&mut self.scores, &self.running);
         } else {
-            add_absolute(&mut self.scores, &self.batch, share);
+            let batch = std::mem::take(&mut self.batch);
+            self.add_unit(self.last, &batch, share);
+            self.batch = batch;
         }
         self.batch.fill(0.0);
         self.in_batch = 0;
@@ -356,6 +390,14 @@ impl Study for ImportanceState {
         }
         self.factors.agrees(&fresh.factors)?;
         self.tally.agrees(&fresh.tally)?;
+        if let Some(sample) = &self.sample {
+            sample.check(cells)?;
+        }
+        Error::unless_possible(
+            self.sample.is_some() == fresh.sample.is_some(),
+            "sample",
+            "it is there where it cannot be, or lacks",
+        )?;
         Error::unless_possible(
             self.in_batch < self.granularity.batch_size().unwrap_or(1)
                 && self.in_batch as u64 <= self.tally.examples,
@@ -380,11 +422,13 @@ impl Study for ImportanceState {
         };
         self.tally.observe(item, tokens, &part.reply.answer());
         add(&mut self.entropy, &part.entropy);
+        let place = [item.index, item.window as u64];
         match self.granularity {
-            Granularity::Example => add_absolute(&mut self.scores, &part.gradient, 1.0),
-            Granularity::Token => add_absolute(&mut self.scores, &part.positions, 1.0),
+            Granularity::Example => self.add_unit(place, &part.gradient, 1.0),
+            Granularity::Token => self.add_unit(place, &part.positions, 1.0),
             Granularity::Batch { size } | Granularity::Script { size } => {
                 add(&mut self.batch, &part.gradient);
+                self.last = place;
                 self.in_batch += 1;
                 if self.in_batch == size {
                     self.close_batch();
@@ -420,7 +464,10 @@ impl Study for ImportanceState {
         self.tally.merge(&next.tally);
         add(&mut self.scores, &next.scores);
         add(&mut self.entropy, &next.entropy);
-        (self.batch, self.in_batch) = (next.batch, next.in_batch);
+        (self.batch, self.in_batch, self.last) = (next.batch, next.in_batch, next.last);
+        if let (Some(mine), Some(theirs)) = (&mut self.sample, &next.sample) {
+            mine.merge(theirs);
+        }
         Ok(())
     }
 
@@ -441,6 +488,10 @@ impl Study for ImportanceState {
         Ok(Importance {
             raw: fill(&whole.scores, divisor),
             entropy: fill(&whole.entropy, tokens),
+            spread: whole
+                .sample
+                .as_ref()
+                .and_then(|sample| sample.finish(&self.table, &whole.scores, divisor)),
             granularity: self.granularity,
             evaluation,
         })
@@ -457,9 +508,9 @@ fn add(sums: &mut [f64], values: &[f64]) {
     }
 }
 
-fn add_absolute(sums: &mut [f64], values: &[f64], factor: f64) {
+fn add_absolute(sums: &mut [f64], values: &[f64]) {
     for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value.abs() * factor;
+        *sum += value.abs();
     }
 }
 

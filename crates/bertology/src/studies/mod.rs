@@ -12,5 +12,9 @@ pub mod left_out;
 pub mod masking;
 pub mod metric;
 pub mod normalize;
+pub mod proportion;
 pub mod pruning;
 pub mod timing;
+
+mod ratio;
+mod resample;

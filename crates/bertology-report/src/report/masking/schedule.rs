@@ -60,9 +60,15 @@ fn figure(found: &MaskResults, name: &str) -> Figure {
         .iter()
         .filter(|curve| curve.seed.is_none())
         .map(|curve| {
-            let points = curve.masked.iter().zip(&curve.scores);
-            let points = points.filter_map(|(masked, score)| Some((*masked as f64, (*score)?)));
-            let points = points.map(|(masked, score)| Point::new(masked, score));
+            let points = curve.masked.iter().zip(&curve.scores).enumerate();
+            let points = points.filter_map(|(at, (masked, score))| {
+                let ends = curve.intervals.get(at).copied().flatten();
+                Some(Point {
+                    low: ends.map(|(low, _)| low),
+                    high: ends.map(|(_, high)| high),
+                    ..Point::new(*masked as f64, (*score)?)
+                })
+            });
             Series {
                 name: super::super::brief_name(&curve.order),
                 points: whole.into_iter().chain(points).collect(),
@@ -87,7 +93,8 @@ fn figure(found: &MaskResults, name: &str) -> Figure {
     lines.draw().named(
         "schedule",
         format!("{name} against heads masked"),
-        "Each order masks its first heads; bars of the random orders reach from the lowest to the highest score.",
+        "Each order masks its first heads. Bars are 95 % intervals over examples; those of the random orders reach from \
+         the lowest to the highest score.",
     )
 }
 

@@ -15,7 +15,7 @@ use crate::input::account::{MOST, SequenceCounts};
 use crate::input::supply::Fate;
 use crate::input::treebank::SentenceItem;
 use crate::input::words::RowMode;
-use crate::studies::attention::proportion::possible;
+use crate::studies::proportion::possible;
 use crate::table::check_finite;
 use crate::watch::Purpose;
 use crate::{Error, HeadTable, LoadedModel};

@@ -23,7 +23,6 @@ pub mod cluster;
 pub mod coref;
 pub mod distance;
 pub mod patterns;
-pub mod proportion;
 pub mod syntax;
 
 mod of_sentences;
@@ -36,5 +35,5 @@ pub use crate::input::treebank::{
     self, InputMode, SentenceItem, SentencePassages, TreebankOptions,
 };
 pub use crate::input::words::{self, Alignment, RowMode, WordMap, Words};
+pub use crate::studies::proportion::{self, Proportion};
 pub use of_sentences::OfSentences;
-pub use proportion::Proportion;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::maps::PackedMaps;
 use crate::Error;
-use crate::studies::attention::proportion::possible;
+use crate::studies::proportion::possible;
 
 /// A symmetric matrix `[count, count]` of finite distances with zeros on its diagonal.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,7 @@ use crate::drive::{Contribution, Study};
 use crate::input::documents::DocumentPassages;
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::words::RowMode;
-use crate::studies::attention::proportion::{Proportion, add_all, within};
+use crate::studies::proportion::{Proportion, add_all, within};
 use crate::watch::Purpose;
 
 const CATEGORIES: usize = Category::ALL.len();

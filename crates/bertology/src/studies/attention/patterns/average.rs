@@ -4,7 +4,7 @@ use bertology_model::HeadId;
 use serde::{Deserialize, Serialize};
 
 use crate::HeadTable;
-use crate::studies::attention::proportion::possible;
+use crate::studies::proportion::possible;
 
 /// Ratios of documents on their way to an average; a cell a head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use crate::drive::{Contribution, Study};
 use crate::input::account::MOST;
 use crate::input::supply::{Fate, LeftOut};
 use crate::input::treebank::{SentenceItem, SentencePassages};
-use crate::studies::attention::proportion::{Proportion, add_all, within};
+use crate::studies::proportion::{Proportion, add_all, within};
 use crate::watch::Purpose;
 
 /// What was read, and what was made of it.

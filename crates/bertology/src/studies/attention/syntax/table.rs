@@ -4,7 +4,7 @@ use bertology_model::HeadId;
 
 use super::arcs::{ALL, ALL_WITHOUT_PUNCT};
 use super::{Direction, SyntaxCounts};
-use crate::studies::attention::proportion::Proportion;
+use crate::studies::proportion::Proportion;
 
 /// The best fixed offset of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

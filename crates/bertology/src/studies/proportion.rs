@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::input::account::MOST;
 
 /// The 97.5 % point of the normal distribution.
-const NORMAL_975: f64 = 1.959_963_984_540_054;
+pub(crate) const NORMAL_975: f64 = 1.959_963_984_540_054;
 
 /// `part` of `whole`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
