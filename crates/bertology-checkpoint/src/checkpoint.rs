@@ -190,6 +190,11 @@ impl Checkpoint {
         }))
     }
 
+    /// Says that no weights of the files are needed for now: [`Tensor::release`] of all of them.
+    pub fn release(&self) {
+        self.set.tensors.iter().for_each(Tensor::release);
+    }
+
     /// The tensor of a parameter whose values lie in the mapped file as they are wanted: f32, aligned, in
     /// the canonical layout. [`Tensor::as_f32_slice`] then gives them without a copy.
     #[must_use]

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bertology_checkpoint::{Affine, Parameter, PositionIds, Segments};
 use bertology_kernels::elementwise::add_assign;
@@ -24,7 +25,7 @@ use crate::record::BlockRecord;
 use crate::rows::Rows;
 use crate::taps::Taps;
 use crate::task_head::TaskHead;
-use crate::workspace::{LayerTrace, Workspace, sized};
+use crate::workspace::{LayerTrace, Scratch, Workspace, sized};
 use crate::{Error, Model, PackedBatch, PassOptions, Sequence, SequenceOutput, Target};
 
 mod weights;
@@ -56,12 +57,14 @@ pub struct TrainingOptions<'a> {
 ///
 /// # Cost
 /// Per token and layer of a batch `3W + W + 3 · hidden + intermediate` numbers (`W` the width of its heads), per token besides
-/// `6W + 8 · hidden + 4 · intermediate`. The gradients are beside it: one number for each weight.
+/// `3W + 6 · hidden + 3 · intermediate`, and as much again for the tokens that threads are at. The gradients are beside it: one number for each weight.
 #[derive(Debug)]
 pub struct TrainingWorkspace<R> {
     threads: usize,
     pool: Option<rayon::ThreadPool>,
     groups: Vec<Group<R>>,
+    /// Of the threads: what is in them outlives no step.
+    scratch: Mutex<Vec<Scratch<R>>>,
 }
 
 /// Some sequences of a batch.
@@ -99,6 +102,7 @@ impl<R: Real> TrainingWorkspace<R> {
             threads,
             pool,
             groups: Vec::new(),
+            scratch: Mutex::default(),
         })
     }
 
@@ -107,12 +111,21 @@ impl<R: Real> TrainingWorkspace<R> {
         spread(self.pool.as_ref(), tasks, work);
     }
 
-    /// `work` on every group; the first error in their order.
+    /// `work` on every group, which has a thread's scratch meanwhile; the first error in their order.
     fn each(
         pool: Option<&rayon::ThreadPool>,
+        scratch: &Mutex<Vec<Scratch<R>>>,
         groups: &mut [Group<R>],
         work: impl Fn(&mut Group<R>) -> Result<(), Error> + Send + Sync,
     ) -> Result<(), Error> {
+        let all = || scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = |group: &mut Group<R>| {
+            let own = all().pop();
+            group.work.scratch = own.unwrap_or_default();
+            let done = work(group);
+            all().push(std::mem::take(&mut group.work.scratch));
+            done
+        };
         let Some(pool) = pool else {
             return groups.iter_mut().try_for_each(work);
         };
@@ -222,6 +235,7 @@ impl<R: Real> Model<R> {
         let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
         let ranges = cut(&lengths);
         let (pool, threads) = (workspace.pool.as_ref(), workspace.threads);
+        let scratch = &workspace.scratch;
         for (at, range) in ranges.iter().enumerate() {
             let batch = PackedBatch::new(arch, &sequences[range.clone()])?;
             let taps = Taps::new(&mut [], &mut [])?;
@@ -236,7 +250,7 @@ impl<R: Real> Model<R> {
             Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped),
             _ => Ok(()),
         };
-        TrainingWorkspace::each(pool, groups, |group| self.up(group, drops, &go_on))?;
+        TrainingWorkspace::each(pool, scratch, groups, |group| self.up(group, drops, &go_on))?;
         // 3. The heads, and the gradients of the last hidden states.
         let mut outputs = Vec::with_capacity(sequences.len());
         for group in groups.iter_mut() {
@@ -265,10 +279,10 @@ impl<R: Real> Model<R> {
         // 4. Down, block by block.
         for layer in (0..self.layers.len()).rev() {
             go_on()?;
-            TrainingWorkspace::each(pool, groups, |group| self.down(layer, group, drops))?;
+            TrainingWorkspace::each(pool, scratch, groups, |group| self.down(layer, group, drops))?;
             self.weights_of_block(layer, groups, pool, gradients);
         }
-        TrainingWorkspace::each(pool, groups, |group| self.below_blocks(group, drops))?;
+        TrainingWorkspace::each(pool, scratch, groups, |group| self.below_blocks(group, drops))?;
         self.tables(groups, gradients);
         Ok(outputs)
     }

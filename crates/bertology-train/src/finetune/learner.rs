@@ -49,7 +49,13 @@ struct Move<'a> {
 }
 
 impl Learner {
-    pub(crate) fn new(model: Model<f32>, options: &Options, threads: usize) -> Result<Self, Error> {
+    /// Makes the weights its own, if they were somebody else's.
+    pub(crate) fn new(
+        mut model: Model<f32>,
+        options: &Options,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        model.each_parameter_mut(|_, _, _| {});
         let gradients = Gradients::new(&model);
         let size = gradients.values().len();
         let layers = model.architecture().num_layers;

@@ -168,6 +168,8 @@ impl<'a> Training<'a> {
         let examples = Examples::read(data.train)?;
         let (of, model) = of.into_parts();
         let learner = Learner::new(model, options, options.work.all())?;
+        // The learner's weights are its own now, and no longer those of the mapped file.
+        of.checkpoint().release();
         let per_step = options.batch_size.max(1) * options.accumulation.max(1);
         let per_epoch = examples.len().div_ceil(per_step) as u64;
         let total = options
