@@ -38,4 +38,4 @@ pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
 pub use safetensors::Dtype;
 pub use tensors::Tensor;
 pub use trained::write_trained;
-pub use write::{WriteOptions, WriteReport, write_pruned};
+pub use write::{WriteOptions, WriteReport, pruned_file_bytes, write_pruned};

@@ -224,6 +224,87 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Err
     Ok(copied)
 }
 
+/// Bytes of the weights file that [`write_pruned`] writes for the same checkpoint, heads and form. Nothing is written, and
+/// no weights are read beyond the hash that the file names.
+///
+/// # Errors
+/// A head that does not exist; source files that cannot be read.
+pub fn pruned_file_bytes(
+    checkpoint: &Checkpoint,
+    heads: &HeadSet,
+    export: Export,
+) -> Result<u64, Error> {
+    heads.check(checkpoint.architecture())?;
+    let plan = Plan::new(checkpoint.architecture(), heads, export);
+    let file = WeightsFile::new(checkpoint, &plan, export)?;
+    let header = encoded(&file.header, checkpoint.folder())?;
+    Ok(8 + header.len() as u64 + file.bytes)
+}
+
+/// The weights file as it is to be.
+struct WeightsFile<'c> {
+    /// In the order of the file.
+    tensors: Vec<(&'c Tensor, Option<Parameter>)>,
+    header: Map<String, Value>,
+    /// Of all tensors.
+    bytes: u64,
+    /// The tensors that the model reads.
+    read: Size,
+    /// Tensors of the source that repeat another one.
+    left_out: Vec<String>,
+}
+
+impl<'c> WeightsFile<'c> {
+    fn new(checkpoint: &'c Checkpoint, plan: &Plan, export: Export) -> Result<Self, Error> {
+        let parameters: BTreeMap<&str, Parameter> = checkpoint
+            .parameters()
+            .map(|(parameter, tensor)| (tensor.name(), parameter))
+            .collect();
+        let copies: BTreeSet<&str> = checkpoint
+            .report()
+            .ignored
+            .iter()
+            .filter(|ignored| ignored.reason == IgnoreReason::TiedCopy)
+            .map(|ignored| ignored.tensor.name.as_str())
+            .collect();
+        let mut tensors: Vec<(&Tensor, Option<Parameter>)> = checkpoint
+            .tensors()
+            .iter()
+            .filter(|tensor| !copies.contains(tensor.name()))
+            .map(|tensor| (tensor, parameters.get(tensor.name()).copied()))
+            .collect();
+        // Wider types first: then every tensor starts at a multiple of its element's size.
+        tensors.sort_by_key(|(tensor, _)| std::cmp::Reverse(tensor.dtype().bitsize()));
+
+        let mut header = Map::new();
+        header.insert("__metadata__".into(), metadata(checkpoint, plan, export)?);
+        let mut offset = 0_u64;
+        let mut read = Size::default();
+        for (tensor, parameter) in &tensors {
+            let shape = plan.shape(*parameter, tensor);
+            let count: usize = shape.iter().product();
+            let bytes = (count * tensor.dtype().bitsize() / 8) as u64;
+            let end = offset + bytes;
+            header.insert(
+                tensor.name().to_owned(),
+                json!({ "dtype": tensor.dtype(), "shape": shape, "data_offsets": [offset, end] }),
+            );
+            offset = end;
+            if parameter.is_some() {
+                read.parameters += count as u64;
+                read.bytes += bytes;
+            }
+        }
+        Ok(Self {
+            tensors,
+            header,
+            bytes: offset,
+            read,
+            left_out: copies.iter().map(|&name| name.to_owned()).collect(),
+        })
+    }
+}
+
 fn write_weights(
     checkpoint: &Checkpoint,
     plan: &Plan,
@@ -231,50 +312,25 @@ fn write_weights(
     path: &Path,
     report: &mut WriteReport,
 ) -> Result<(), Error> {
-    let parameters: BTreeMap<&str, Parameter> = checkpoint
-        .parameters()
-        .map(|(parameter, tensor)| (tensor.name(), parameter))
-        .collect();
-    let copies: BTreeSet<&str> = checkpoint
-        .report()
-        .ignored
-        .iter()
-        .filter(|ignored| ignored.reason == IgnoreReason::TiedCopy)
-        .map(|ignored| ignored.tensor.name.as_str())
-        .collect();
-    report.left_out = copies.iter().map(|&name| name.to_owned()).collect();
-    let mut tensors: Vec<(&Tensor, Option<Parameter>)> = checkpoint
-        .tensors()
-        .iter()
-        .filter(|tensor| !copies.contains(tensor.name()))
-        .map(|tensor| (tensor, parameters.get(tensor.name()).copied()))
-        .collect();
-    // Wider types first: then every tensor starts at a multiple of its element's size.
-    tensors.sort_by_key(|(tensor, _)| std::cmp::Reverse(tensor.dtype().bitsize()));
-
-    let mut header = Map::new();
-    header.insert("__metadata__".into(), metadata(checkpoint, plan, export)?);
-    let mut offset = 0_u64;
-    for (tensor, parameter) in &tensors {
-        let shape = plan.shape(*parameter, tensor);
-        let count: usize = shape.iter().product();
-        let bytes = (count * tensor.dtype().bitsize() / 8) as u64;
-        let end = offset + bytes;
-        header.insert(
-            tensor.name().to_owned(),
-            json!({ "dtype": tensor.dtype(), "shape": shape, "data_offsets": [offset, end] }),
-        );
-        offset = end;
-        if parameter.is_some() {
-            report.after.parameters += count as u64;
-            report.after.bytes += bytes;
-        }
-    }
-    let bytes = tensors
+    let file = WeightsFile::new(checkpoint, plan, export)?;
+    let bytes = file
+        .tensors
         .iter()
         .map(|(tensor, parameter)| plan.bytes(*parameter, tensor));
-    report.file_bytes_after = write_tensors(path, &header, bytes)?;
+    report.file_bytes_after = write_tensors(path, &file.header, bytes)?;
+    report.after = file.read;
+    report.left_out = file.left_out;
     Ok(())
+}
+
+/// The header as the file holds it, a multiple of 8 bytes.
+fn encoded(header: &Map<String, Value>, path: &Path) -> Result<Vec<u8>, Error> {
+    let mut header = serde_json::to_vec(header).map_err(|source| Error::Json {
+        path: path.into(),
+        source,
+    })?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
 }
 
 /// A safetensors file of this header and these tensors; gives its size in bytes.
@@ -283,11 +339,7 @@ pub(crate) fn write_tensors<'t>(
     header: &Map<String, Value>,
     tensors: impl Iterator<Item = Cow<'t, [u8]>>,
 ) -> Result<u64, Error> {
-    let mut header = serde_json::to_vec(header).map_err(|source| Error::Json {
-        path: path.into(),
-        source,
-    })?;
-    header.resize(header.len().next_multiple_of(8), b' ');
+    let header = encoded(header, path)?;
     let write = || -> std::io::Result<u64> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         file.write_all(&(header.len() as u64).to_le_bytes())?;

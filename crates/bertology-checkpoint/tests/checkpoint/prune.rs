@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bertology_checkpoint::{
     Affine, Checkpoint, Dtype, Error, Export, HeadSet, LayerParameter, OpenOptions, Parameter,
-    WriteOptions, WriteReport, write_pruned,
+    WriteOptions, WriteReport, pruned_file_bytes, write_pruned,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,11 @@ fn write(
     export: Export,
 ) -> Result<WriteReport, Error> {
     let heads = HeadSet::parse(heads, 2, 2).unwrap();
-    write_pruned(source, &heads, to, &WriteOptions::new(export))
+    let report = write_pruned(source, &heads, to, &WriteOptions::new(export))?;
+    // Whatever is written, its size was known before.
+    let size = fs::metadata(to.join("model.safetensors")).unwrap().len();
+    assert_eq!(pruned_file_bytes(source, &heads, export)?, size);
+    Ok(report)
 }
 
 fn open(folder: &Path) -> Checkpoint {
