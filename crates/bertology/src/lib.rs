@@ -15,6 +15,7 @@
 //! | [`importance`] | how much does each head matter, and how spread is its attention? |
 //! | [`ablation`] | what does the score lose without each head? |
 //! | [`attention`] | what do heads look at? |
+//! | [`paired`] | two models on the same examples: what differs? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
 //! | [`masking`] | how many heads can go before the score falls? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
@@ -48,7 +49,7 @@ pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, curve, evaluate, extract, importance, left_out,
-    masking, normalize, pruning, timing,
+    masking, normalize, paired, pruning, timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

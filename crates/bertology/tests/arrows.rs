@@ -45,6 +45,7 @@ const STUDIES: &[&str] = &[
     "ratio",
     "resample",
     "evaluate",
+    "paired",
     "attribution",
     "left_out",
     "timing",

@@ -30,6 +30,7 @@ mod studies {
     #[cfg(feature = "code")]
     mod legacy_cat;
     mod masking;
+    mod paired;
     mod parts;
     mod passes;
     mod pattern_golden;

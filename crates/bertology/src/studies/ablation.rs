@@ -18,15 +18,9 @@
 //! are the better the lower they are: positive means that the removal hurts.
 //!
 //! # What a change means
-//! Both models answer the same examples, so only the examples on which they differ tell them apart:
-//!
-//! - for classifiers, the predictions that turn from right to wrong and from wrong to right, with the exact
-//!   two-sided [`sign_test`];
-//! - for every objective, the standard error of the change of the mean loss. With `d[e]` the change of
-//!   example `e`'s mean loss over its `t[e]` targets (1 for a label), `T = Σ t`, `D = Σ t d / T` the change
-//!   and `n` examples, it is `sqrt(n/(n-1) Σ t² (d - D)²) / T`: the linearised error of a ratio, and with
-//!   one target an example the usual `s/√n`. Windows of one document count as independent examples; where
-//!   neighbours share their mistakes the true error is larger.
+//! Both models answer the same examples, so that they are compared pair by pair ([`paired`](crate::studies::paired)): the
+//! predictions that turn from right to wrong and from wrong to right, with the exact two-sided [`sign_test`], and the
+//! standard error of the change of the mean loss.
 //!
 //! With many heads some p-values are small by chance alone: of 144 heads that do nothing, up to 7 have one
 //! below 0.05.
@@ -37,17 +31,15 @@
 
 mod agreement;
 mod keep_one;
-mod paired;
 
 use serde::{Deserialize, Serialize};
 
 use bertology_model::{HeadId, HeadMask, Sequence, SequenceOutput};
 
+pub use crate::drive::Ablated;
+pub use crate::studies::paired::{Paired, sign_test};
 pub use agreement::{Agreement, agreement};
 pub use keep_one::significant;
-pub use paired::{Paired, sign_test};
-
-pub use crate::drive::Ablated;
 
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
@@ -55,9 +47,9 @@ use crate::input::supply::Fate;
 use crate::objective::LOSS;
 use crate::studies::evaluate::{Answer, Evaluation, Factors, MaskedModel, Reply, Scorer, Tally};
 use crate::studies::metric::Metric;
+use crate::studies::paired::PairedSums;
 use crate::watch::Purpose;
 use crate::{Corpus, Error, HeadTable, LoadedModel, Watch};
-use paired::PairedSums;
 
 /// Which heads are left out, and from what.
 #[derive(Debug, Clone, Copy, Default)]

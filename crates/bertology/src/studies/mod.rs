@@ -12,6 +12,7 @@ pub mod left_out;
 pub mod masking;
 pub mod metric;
 pub mod normalize;
+pub mod paired;
 pub mod proportion;
 pub mod pruning;
 pub mod timing;
