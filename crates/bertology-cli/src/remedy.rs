@@ -10,7 +10,7 @@ use bertology::data::edge::convert::ConvertFault;
 use bertology::extract::ExtractError;
 use bertology::hub::{HubError, NotCachedReason};
 use bertology::tokenizer::TokenizerError;
-use bertology::{Error, Objective, model};
+use bertology::{Error, Objective, SearchError, model};
 
 use crate::run_folder::PART;
 
@@ -66,7 +66,13 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoSpecialToken { .. } => Some("leave --bos out"),
         Error::PairOfTexts => Some("leave --pair-column out"),
         Error::RelativeThreshold { .. } => {
-            Some("say --threshold-mode drop or absolute, with --threshold X")
+            Some("say --threshold-mode drop or absolute, with --threshold X, or --max-drop 1pt")
+        }
+        Error::Search(SearchError::NeverMissed { .. }) => {
+            Some("--heads-left N and --keep SHARE mask so many heads whatever the score")
+        }
+        Error::Search(SearchError::TooFewHeads { .. }) => {
+            Some("--min-heads-per-layer says how many")
         }
         Error::Extract(error) => match **error {
             ExtractError::MissingShard { .. } => Some("say --overwrite in the place of --resume"),

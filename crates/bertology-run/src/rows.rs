@@ -74,7 +74,7 @@ row! {
         loss: f64,
         /// Metrics of the pass.
         metrics: More<Option<f64>>,
-        /// Masked by this step, with spaces between.
+        /// Masked by this step besides those of the last row that passed, with spaces between.
         masked_heads: String,
     }
 

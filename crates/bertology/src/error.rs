@@ -11,9 +11,11 @@ use crate::objective::Objective;
 
 pub use extract::ExtractError;
 pub use reference::{Place, ReferenceError};
+pub use search::SearchError;
 
 mod extract;
 mod reference;
+mod search;
 
 /// Why a study could not be made. Each message is complete in itself; `source()` leads to the error
 /// beneath where there is one.
@@ -48,6 +50,9 @@ pub enum Error {
     /// Nothing can be extracted.
     #[error(transparent)]
     Extract(Box<ExtractError>),
+    /// Heads are searched in vain.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {
@@ -548,6 +553,7 @@ impl Error {
             Self::Model(error) => error.kind(),
             Self::Reference(error) => error.kind(),
             Self::Extract(error) => error.kind(),
+            Self::Search(error) => error.kind(),
             Self::Example { source, .. } => source.kind(),
             Self::DataChanged { .. } | Self::NoTokenizer { .. } => Kind::Environment,
             Self::NotFinite { .. } => Kind::Numeric,

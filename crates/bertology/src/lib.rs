@@ -60,7 +60,7 @@ pub use bertology_tokenizer::{Encoding, Tokenizer};
 
 pub use ablation::{Ablation, AblationState};
 pub use corpus::{Corpus, CorpusOptions};
-pub use error::Error;
+pub use error::{Error, SearchError};
 pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};
 pub use left_out::WithoutEach;

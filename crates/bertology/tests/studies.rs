@@ -19,6 +19,7 @@ mod studies {
     #[cfg(feature = "parquet")]
     mod extract_tables;
     mod fixture;
+    mod goals;
     #[cfg(feature = "code")]
     mod golden_cat;
     mod golden_treebank;

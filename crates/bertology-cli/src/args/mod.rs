@@ -11,6 +11,7 @@ mod data;
 mod edge_data;
 mod extract;
 mod legacy;
+mod masking;
 mod pages;
 mod parts;
 mod passages;
@@ -41,6 +42,7 @@ pub(crate) use edge_data::{
 };
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};
+pub(crate) use masking::{DropArg, MaskingArgs, RecomputeArg, ThresholdModeArg};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
@@ -326,84 +328,6 @@ pub(crate) enum GranularityArg {
     Batch,
     /// Over all batches so far: what run_bertology.py prints.
     Script,
-}
-
-/// How heads are masked.
-#[derive(Debug, Args, Serialize)]
-pub(crate) struct MaskingArgs {
-    /// The metric that must not fall, or one that must not rise: loss, perplexity, pseudo_perplexity,
-    /// bits_per_byte [default: the task's own; loss for language models].
-    #[arg(
-        long,
-        value_name = "NAME",
-        alias = "metric-name",
-        help_heading = "Masking"
-    )]
-    pub(crate) metric: Option<String>,
-    /// The worst score that passes, see --threshold-mode [default for relative: 0.9; 1.1 for loss,
-    /// perplexity and their like].
-    #[arg(long, value_name = "T", help_heading = "Masking")]
-    #[arg(allow_negative_numbers = true)]
-    pub(crate) threshold: Option<f64>,
-    /// The scripts' --threshold, a share of the score also where that is a loss.
-    #[arg(long, value_name = "T", hide = true, conflicts_with = "threshold")]
-    pub(crate) masking_threshold: Option<f64>,
-    /// How the threshold is read.
-    #[arg(
-        long,
-        value_name = "MODE",
-        default_value = "relative",
-        help_heading = "Masking"
-    )]
-    pub(crate) threshold_mode: ThresholdModeArg,
-    /// Share of all heads to mask at each step.
-    #[arg(
-        long,
-        value_name = "SHARE",
-        default_value_t = 0.1,
-        alias = "masking-amount"
-    )]
-    #[arg(help_heading = "Masking")]
-    pub(crate) amount: f64,
-    /// When heads are scored anew.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "step",
-        help_heading = "Masking"
-    )]
-    pub(crate) recompute: RecomputeArg,
-    /// Never leave a layer with fewer heads than this.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Masking")]
-    pub(crate) min_heads_per_layer: usize,
-    /// Stop after so many steps.
-    #[arg(long, value_name = "N", help_heading = "Masking")]
-    pub(crate) max_steps: Option<usize>,
-    /// Rank as run_bertology.py does: masked heads stay in the norms.
-    #[arg(long, help_heading = "Masking")]
-    pub(crate) reference: bool,
-}
-
-/// How the threshold is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ThresholdModeArg {
-    /// Score at least T times the first one (loss: at most).
-    Relative,
-    /// Score at least T (loss: at most).
-    Absolute,
-    /// Score at least the first one minus T (loss: at most the first one plus T).
-    Drop,
-}
-
-/// When heads are scored anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum RecomputeArg {
-    /// After every step.
-    Step,
-    /// Only before the first step.
-    Once,
 }
 
 /// The grid of chunks that a corpus is cut into.

@@ -37,16 +37,6 @@ pub(crate) struct ScheduleArgs {
         requires = "schedule"
     )]
     pub(crate) first_seed: u64,
-    /// Rank heads on other data than are scored: a split of GLUE or a file of the kind of --data, and how many examples of it,
-    /// as in train:2000.
-    #[arg(
-        long,
-        value_name = "DATA[:N]",
-        help_heading = "Schedule",
-        requires = "schedule"
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) choose_on: Option<String>,
 }
 
 /// Which heads go first.
@@ -87,15 +77,8 @@ fn order(text: &str) -> Result<OrderArg, String> {
 
 /// `10%` or `0.1`.
 fn step(text: &str) -> Result<f64, String> {
-    let (number, scale) = match text.strip_suffix('%') {
-        Some(number) => (number, 100.0),
-        None => (text, 1.0),
-    };
-    let value: f64 = number.trim().parse().map_err(|error| format!("{error}"))?;
-    let share = value / scale;
-    if share > 0.0 && share <= 1.0 {
-        Ok(share)
-    } else {
-        Err("write a share of the heads above 0 and at most 1, such as 10% or 0.1".into())
+    match super::masking::part(text) {
+        Some(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("write a share of the heads above 0 and at most 1, such as 10% or 0.1".into()),
     }
 }

@@ -1,19 +1,21 @@
 //! `bertology prune`: remove heads for good, compare, write the smaller checkpoint.
 
 use bertology::checkpoint::{Export, WriteOptions};
-use bertology::evaluate::{Evaluation, evaluate};
+use bertology::masking::MaskingOptions;
 use bertology::pruning::{
-    Pruned, Sizes, Timing, Written, compare_speed, masked_heads, prune, synthetic_sequences, write,
+    Pruned, Sizes, Timing, Written, compare_speed, first_sequences, masked_heads, prune,
+    synthetic_sequences, write,
 };
 use bertology::timing::TimingOptions;
-use bertology::{Corpus, Error, HeadSet, LoadedModel, OpenAs, Sequence};
+use bertology::{Corpus, Error, HeadSet, OpenAs, Sequence};
 use bertology_report::times_as_fast;
 use bertology_run::results::{
     self, CheckpointReport, CheckpointWritten, PruneResults, WeightsSize, finite,
 };
 use serde_json::json;
 
-use super::{Done, mask};
+use super::pair::Pair;
+use super::{Done, search};
 use crate::args::{GranularityArg, Masks, PruneArgs};
 use crate::command;
 use crate::data;
@@ -29,17 +31,14 @@ use crate::study;
 use crate::tables::write_mask;
 use crate::watcher::Watcher;
 
-/// Examples, and of these tokens, on which speed is compared and the written checkpoint verified.
-const SEQUENCES: usize = 256;
-const TOKENS: usize = 2048;
-/// The same without data: so many of so many arbitrary tokens.
+/// Without data speed is compared and the written checkpoint verified on so many inputs of so many arbitrary tokens.
 const SYNTHETIC: (usize, usize) = (8, 128);
 /// For which each of the two models is timed.
 const SECONDS: f64 = 0.5;
 
 pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure> {
     let mut clock = Clock::start();
-    args.parts.refuse(mask::NOT_IN_PARTS)?;
+    args.parts.refuse(search::NOT_IN_PARTS)?;
     let note = &mut |text: &str| screen.note(text);
     args.data.obey_legacy(Masks::Yes, &args.model, note)?;
     let Some(path) = args.output.output.clone() else {
@@ -62,7 +61,8 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     if !scored {
         data::refuse_objective(&args.data)?;
     }
-    mask::check(&args.masking)?;
+    search::check(&args.masking)?;
+    refuse_full_shape(&args)?;
     let open_as = if scored {
         data::open_as(&args.data)
     } else {
@@ -74,7 +74,18 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     } else {
         None
     };
-    let options = mask::options(&args.masking, &args.score, corpus.as_ref(), screen)?;
+    let choosing = match &corpus {
+        Some(corpus) => search::choosing(&opened, &args.data, &args.masking, corpus, screen)?,
+        None => None,
+    };
+    let chosen_on = choosing.as_ref().or(corpus.as_ref());
+    let options = match chosen_on {
+        Some(chosen_on) if !given => {
+            let (masking, score) = (&args.masking, &args.score);
+            search::options(masking, score, &opened, chosen_on, screen)?
+        }
+        _ => MaskingOptions::default(),
+    };
     let chosen = given.then(|| heads_given(&opened, &args)).transpose()?;
     clock.lap("load");
     let mut run = Run::new("prune", &args, clock, &opened)?;
@@ -82,6 +93,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     if let Some(corpus) = &corpus {
         run.set_corpus(corpus, args.data.seed);
     }
+    search::set_choosing(&mut run, choosing.as_ref());
     if let Some(heads) = &chosen {
         run.identity.set("mask", json!(heads.to_string()));
     }
@@ -93,17 +105,20 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
     }
-    mask::begin(Some(&folder), &earlier, &run)?;
+    search::begin(Some(&folder), &earlier, &run)?;
     if let Some(corpus) = &corpus {
         screen.say(&study::headline(&opened, corpus));
+        if !given {
+            search::say_choosing("chosen", choosing.as_ref(), screen);
+        }
         study::note_skipped(corpus, screen);
     }
 
     let mut masking = None;
-    let heads = match (chosen, &corpus) {
+    let heads = match (chosen, chosen_on) {
         (Some(heads), _) => heads,
         (None, Some(corpus)) => {
-            let search = mask::Searching {
+            let searching = search::Searching {
                 opened: &opened,
                 corpus,
                 options: &options,
@@ -111,11 +126,13 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
                 run: &run,
                 folder: Some(&folder),
             };
-            let outcome = search.finish(earlier, screen)?;
+            let outcome = searching.finish(earlier, screen)?;
+            search::refuse_unreached(&outcome, &options)?;
             run.clock.lap("masking");
-            mask::write(&folder, &outcome, &options)?;
-            masking = Some(mask::results(&outcome, &options));
-            screen.say(&format!("\n{}", mask::summary(&outcome, &options, screen)));
+            search::write(&folder, &outcome, &options)?;
+            masking = Some(search::results(&outcome, &options));
+            let summary = search::summary(&outcome, &options, screen);
+            screen.say(&format!("\n{summary}"));
             masked_heads(&outcome.mask())
         }
         (None, None) => HeadSet::new(),
@@ -154,14 +171,16 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     run.clock.lap("write");
 
     let removed = pruned.removed.iter();
+    let scores = comparison.scores.as_ref();
     let document = run.document(&PruneResults {
         removed_heads: removed.map(|(l, h)| format!("L{l}H{h}")).collect(),
         sizes: Some(sizes(&pruned.sizes)),
         checkpoint: Some(checkpoint(&written)),
         export: if args.keep_shape { "zeroed" } else { "pruned" }.into(),
         folder: target.to_string_lossy().into_owned(),
-        evaluation_before: comparison.before.as_ref().map(record::evaluation),
-        evaluation_after: comparison.after.as_ref().map(record::evaluation),
+        evaluation_before: scores.map(|pair| record::evaluation(&pair.found.before)),
+        evaluation_after: scores.map(|pair| record::evaluation(&pair.found.after)),
+        paired: scores.map(Pair::change),
         timing: comparison.timing.as_ref().map(timing),
         masking,
     });
@@ -220,20 +239,25 @@ fn timing(timing: &Timing) -> results::Timing {
 
 /// With the heads given there is no search, so its options would do nothing.
 fn refuse_search_options(args: &PruneArgs) -> Result<(), Failure> {
-    let masking = &args.masking;
-    let score = &args.score;
+    let (masking, score) = (&args.masking, &args.score);
+    let of_search = masking.of_search();
     let set = [
+        (of_search.is_some(), of_search.unwrap_or_default()),
         (masking.metric.is_some(), "--metric"),
-        (masking.threshold.is_some(), "--threshold"),
-        (masking.masking_threshold.is_some(), "--masking-threshold"),
-        (masking.max_steps.is_some(), "--max-steps"),
-        (masking.min_heads_per_layer > 0, "--min-heads-per-layer"),
-        (masking.reference, "--reference"),
+        (masking.choose_on.is_some(), "--choose-on"),
         (
             score.granularity != GranularityArg::Example,
             "--granularity",
         ),
         (score.batch_size.is_some(), "--batch-size"),
+        (
+            score.dont_normalize_importance_by_layer,
+            "--dont-normalize-importance-by-layer",
+        ),
+        (
+            score.dont_normalize_global_importance,
+            "--dont-normalize-global-importance",
+        ),
     ];
     match set.iter().find(|(set, _)| *set) {
         None => Ok(()),
@@ -242,6 +266,20 @@ fn refuse_search_options(args: &PruneArgs) -> Result<(), Failure> {
              one of the two out"
         ))),
     }
+}
+
+/// A checkpoint of full shape gains neither size nor speed.
+fn refuse_full_shape(args: &PruneArgs) -> Result<(), Failure> {
+    let goal = match (&args.masking.max_size, &args.masking.min_speedup) {
+        _ if !args.keep_shape => return Ok(()),
+        (Some(_), _) => "--max-size",
+        (_, Some(_)) => "--min-speedup",
+        _ => return Ok(()),
+    };
+    Err(Failure::input(format!(
+        "--keep-shape writes heads as zeros, which is neither smaller nor faster, so {goal} cannot be reached; leave one \
+         of the two out"
+    )))
 }
 
 fn heads_given(opened: &Opened, args: &PruneArgs) -> Result<HeadSet, Failure> {
@@ -265,8 +303,7 @@ fn kept(opened: &Opened, heads: &HeadSet) -> bertology::HeadMask {
 
 /// The model before and after.
 struct Comparison {
-    before: Option<Evaluation>,
-    after: Option<Evaluation>,
+    scores: Option<Pair>,
     /// None where the checkpoint keeps its shape, and with it its speed.
     timing: Option<Timing>,
     sequences: Vec<Sequence>,
@@ -281,22 +318,13 @@ impl Comparison {
         screen: &Screen,
     ) -> Result<Self, Failure> {
         let work = command::work(&args.work);
-        let score = |model: &LoadedModel| {
-            corpus
-                .map(|corpus| {
-                    let mut watcher = Watcher::new(screen).of(study::unit(corpus));
-                    let found = evaluate(model, corpus, None, &work, &mut watcher);
-                    found.map_err(|e| stopped(&e))
-                })
-                .transpose()
-        };
-        let before = score(&opened.model)?;
-        let after = score(&pruned.model)?;
+        let scores = corpus.map(|corpus| {
+            let found = Pair::measure(&opened.model, &pruned.model, corpus, &work, screen);
+            found.map_err(|e| stopped(&e))
+        });
+        let scores = scores.transpose()?;
         let sequences = match corpus {
-            Some(corpus) => {
-                let sequences = corpus.sequences(SEQUENCES);
-                up_to_tokens(sequences.map_err(|e| failure(&e))?)
-            }
+            Some(corpus) => first_sequences(corpus).map_err(|e| failure(&e))?,
             None => {
                 let (number, length) = SYNTHETIC;
                 synthetic_sequences(opened.model.architecture(), number, length)
@@ -305,8 +333,7 @@ impl Comparison {
         if args.keep_shape {
             screen.stop();
             return Ok(Self {
-                before,
-                after,
+                scores,
                 timing: None,
                 sequences,
             });
@@ -326,24 +353,11 @@ impl Comparison {
         .map_err(|e| stopped(&e))?;
         screen.stop();
         Ok(Self {
-            before,
-            after,
+            scores,
             timing: Some(timing),
             sequences,
         })
     }
-}
-
-/// The first sequences, at least one, that hold no more than [`TOKENS`] tokens together.
-fn up_to_tokens(mut sequences: Vec<Sequence>) -> Vec<Sequence> {
-    let mut tokens = 0;
-    let fitting = sequences.iter().take_while(|sequence| {
-        tokens += sequence.len();
-        tokens <= TOKENS
-    });
-    let count = fitting.count().max(1);
-    sequences.truncate(count);
-    sequences
 }
 
 fn stopped(error: &Error) -> Failure {
@@ -395,23 +409,13 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String
         written.report.file_bytes_after,
     );
     row("file", bytes(before), bytes(after), percent(after, before));
-    if let (Some(before), Some(after)) = (&comparison.before, &comparison.after) {
+    if let Some(scores) = &comparison.scores {
         row("", String::new(), String::new(), "change".into());
-        let values = before.metrics.iter().zip(after.metrics.iter());
-        for ((name, before), (_, after)) in values {
-            row(
-                name,
-                format!("{before:.4}"),
-                format!("{after:.4}"),
-                format!("{:+.4}", after - before),
-            );
+        for [name, before, after, change] in scores.rows() {
+            row(&name, before, after, change);
         }
-        row(
-            "loss",
-            format!("{:.4}", before.loss),
-            format!("{:.4}", after.loss),
-            format!("{:+.4}", after.loss - before.loss),
-        );
+        lines.push(String::new());
+        lines.extend(scores.said());
     }
     match &comparison.timing {
         Some(timing) => lines.push(speed(timing)),

@@ -11,10 +11,9 @@ use bertology_run::rows::ScheduleRow;
 use bertology_run::table::More;
 use serde_json::json;
 
-use super::Done;
+use super::{Done, search};
 use crate::args::{MaskArgs, OrderArg};
 use crate::command;
-use crate::data;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::interrupt::{self, Graceful};
@@ -31,22 +30,17 @@ pub(super) struct Opening<'a> {
     pub(super) args: &'a MaskArgs,
     pub(super) opened: &'a Opened,
     pub(super) corpus: &'a Corpus,
+    /// On which heads are ranked, if not on the corpus.
+    pub(super) choosing: Option<&'a Corpus>,
     pub(super) share: f64,
 }
 
 /// Refuses what only the search for heads reads.
 pub(super) fn check(args: &MaskArgs) -> Result<(), Failure> {
-    let masking = &args.masking;
-    let of_search = [
-        (masking.threshold.is_some(), "--threshold"),
-        (masking.masking_threshold.is_some(), "--masking_threshold"),
-        (masking.min_heads_per_layer > 0, "--min-heads-per-layer"),
-        (masking.max_steps.is_some(), "--max-steps"),
-        (masking.reference, "--reference"),
-    ];
-    match of_search.iter().find(|(given, _)| *given) {
-        Some((_, option)) => Err(Failure::input(format!(
-            "{option} says when a search for heads ends, and --schedule masks all of them step by step; leave one out"
+    match args.masking.of_search() {
+        Some(option) => Err(Failure::input(format!(
+            "{option} says how a search for heads goes and when it ends, and --schedule masks all of them step by step; \
+             leave one out"
         ))),
         None => Ok(()),
     }
@@ -62,32 +56,13 @@ pub(super) fn run(
         args,
         opened,
         corpus,
+        choosing,
         share,
     } = *opening;
     let metric = Metric::of(corpus, args.masking.metric.as_deref()).map_err(|e| failure(&e))?;
-    let choosing = match &args.schedule.choose_on {
-        Some(what) => Some(data::corpus(
-            opened,
-            &data::elsewhere(&args.data, what)?,
-            screen,
-        )?),
-        None => None,
-    };
-    if let Some(choosing) = &choosing {
-        run.identity.set("choose_on", json!(choosing.info().sha256));
-    }
-    let chosen_on = choosing.as_ref().unwrap_or(corpus);
+    let chosen_on = choosing.unwrap_or(corpus);
     screen.say(&study::headline(opened, corpus));
-    match &choosing {
-        Some(choosing) => screen.say(&format!(
-            "heads are ranked on {}: {}",
-            choosing.source().path().display(),
-            plural(choosing.examples(), study::unit(choosing))
-        )),
-        None => screen.note(
-            "heads are ranked on the data that are scored, which flatters; --choose-on ranks them on others",
-        ),
-    }
+    search::say_choosing("ranked", choosing, screen);
     study::note_skipped(corpus, screen);
     run.clock.lap("load");
     let graceful = Graceful::begin();

@@ -151,7 +151,7 @@ pub(super) fn short(name: &str) -> &str {
     }
 }
 
-pub(super) fn p_value(p: f64) -> String {
+pub(crate) fn p_value(p: f64) -> String {
     if p >= 0.001 {
         format!("{p:.3}")
     } else {

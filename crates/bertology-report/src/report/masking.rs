@@ -1,7 +1,7 @@
 //! `bertology mask` and `bertology prune`.
 
 use bertology_run::registry::MASK;
-use bertology_run::results::{Evaluation, MaskResults, PruneResults};
+use bertology_run::results::{ComparedResults, Evaluation, MaskResults, PairedChange, PruneResults};
 use bertology_run::rows::StepRow;
 use bertology_run::table::Row as _;
 use bertology_run::{HeadColumn, Rows, RunError};
@@ -50,13 +50,61 @@ fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
         let rule = found.threshold.replace(':', " ");
         short_form.push(("bound".into(), significant(bound, 4), rule));
     }
+    short_form.extend(goal(&found));
     if let Some(stop) = &found.stop {
         short_form.push(("stopped".into(), stop.replace('_', " "), String::new()));
     }
     if !short_form.is_empty() {
         parts.add("Summary", vec![Block::Numbers(short_form)]);
     }
-    search(parts, Some(&found))
+    search(parts, Some(&found))?;
+    if let Some(on_data) = &found.on_data {
+        let ComparedResults {
+            evaluation_before,
+            evaluation_after,
+            paired,
+        } = on_data;
+        let scores = scores(evaluation_before.as_ref(), evaluation_after.as_ref());
+        let mut table = before_and_after(&[], &scores);
+        table.caption = "On data that no head was chosen on.".into();
+        let mut blocks = vec![Block::Table(table)];
+        blocks.extend(paired.as_ref().and_then(pairs).map(Block::Numbers));
+        parts.add("Before and after", blocks);
+    }
+    Ok(())
+}
+
+/// What was to be reached, and whether it was.
+fn goal(found: &MaskResults) -> Option<(String, String, String)> {
+    let (kind, value) = found.goal.as_deref()?.split_once(':')?;
+    let (name, value) = match (kind, value.parse::<f64>()) {
+        ("heads_left", Ok(heads)) => ("heads to be left", count(heads as u64)),
+        ("file_bytes", Ok(size)) => ("largest file", bytes(size as u64)),
+        ("speedup", Ok(times)) => ("times as fast", significant(times, 3)),
+        _ => ("goal", value.to_owned()),
+    };
+    let reached = match found.goal_reached {
+        Some(false) => "not reached",
+        _ => "reached",
+    };
+    Some((name.into(), value, reached.into()))
+}
+
+/// How two models differ, example by example.
+fn pairs(found: &PairedChange) -> Option<Vec<(String, String, String)>> {
+    let mut all = Vec::new();
+    if let (Some(lost), Some(won)) = (found.right_to_wrong, found.wrong_to_right) {
+        let test = found.p_value.map_or_else(String::new, |p| {
+            format!("exact sign test against the other way round: p = {}", significant(p, 2))
+        });
+        all.push(("right to wrong".into(), count(lost), test));
+        all.push(("wrong to right".into(), count(won), String::new()));
+    }
+    if let (Some(shift), Some(error)) = (found.loss_change, found.loss_standard_error) {
+        let beside = format!("standard error {}, over pairs of examples", significant(error, 2));
+        all.push(("change of the loss".into(), change(shift), beside));
+    }
+    (!all.is_empty()).then_some(all)
 }
 
 fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
@@ -108,11 +156,15 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
         };
         short_form.push(("speed".into(), found, beside));
     }
-    let scores = scores(&results);
+    let scores = scores(
+        results.evaluation_before.as_ref(),
+        results.evaluation_after.as_ref(),
+    );
     for (name, before, after) in &scores {
         let (after, beside) = both(*before, *after);
         short_form.push((name.clone(), after, beside));
     }
+    short_form.extend(results.masking.as_ref().and_then(goal));
     if !short_form.is_empty() {
         parts.add("Summary", vec![Block::Numbers(short_form)]);
     }
@@ -121,13 +173,18 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
     if !found.is_empty() {
         blocks.insert(0, Block::Figures(vec![left(&found, speed, range)]));
     }
-    parts.add("Before and after", vec![Block::Beside(blocks)]);
+    let mut blocks = vec![Block::Beside(blocks)];
+    blocks.extend(results.paired.as_ref().and_then(pairs).map(Block::Numbers));
+    parts.add("Before and after", blocks);
     Ok(())
 }
 
 /// Metrics and loss with their values before and after.
-fn scores(found: &PruneResults) -> Vec<(String, f64, f64)> {
-    let of = |evaluation: &Option<Evaluation>| -> Vec<(String, f64)> {
+fn scores(
+    before: Option<&Evaluation>,
+    after: Option<&Evaluation>,
+) -> Vec<(String, f64, f64)> {
+    let of = |evaluation: Option<&Evaluation>| -> Vec<(String, f64)> {
         let Some(evaluation) = evaluation else {
             return Vec::new();
         };
@@ -135,8 +192,8 @@ fn scores(found: &PruneResults) -> Vec<(String, f64, f64)> {
         all.extend(evaluation.loss.map(|loss| ("loss".to_owned(), loss)));
         all
     };
-    let after = of(&found.evaluation_after);
-    let pairs = of(&found.evaluation_before);
+    let after = of(after);
+    let pairs = of(before);
     let pairs = pairs.into_iter().filter_map(|(name, before)| {
         let (_, after) = after.iter().find(|(other, _)| *other == name)?;
         Some((name, before, *after))
@@ -303,8 +360,8 @@ fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
         let point = Point::new(step.heads_left as f64, step.score?);
         Some((point, step.passed))
     });
-    let points: Vec<(Point, bool)> = points.collect();
-    let (first, _) = points.first()?;
+    let mut points: Vec<(Point, bool)> = points.collect();
+    let first = points.first()?.0.x;
     let chosen = points
         .iter()
         .rev()
@@ -318,7 +375,9 @@ fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
         points.iter().map(|(point, _)| point.x).chain([0.0]),
     )
     .whole();
-    let (low, high) = (x.low, first.x.max(x.high));
+    let (low, high) = (x.low, first.max(x.high));
+    // A refined search goes back to a mask of more heads.
+    points.sort_by(|(one, _), (other, _)| other.x.total_cmp(&one.x));
     let mut series = vec![Series {
         name: metric.clone(),
         points: points.into_iter().map(|(point, _)| point).collect(),
@@ -343,8 +402,19 @@ fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
     let figure = lines.draw().named(
         "masking-curve",
         format!("Masking curve: {metric} against heads left"),
-        "Each step masks the least important heads that are left; the ring is the last step whose score passes the \
-         bound.",
+        match (bound, found.and_then(|found| found.refined)) {
+            (None, _) => {
+                "Each step masks the least important heads that are left; the ring is the last step."
+            }
+            (Some(_), None) => {
+                "Each step masks the least important heads that are left; the ring is the last step whose score passes the \
+                 bound."
+            }
+            (Some(_), Some(_)) => {
+                "Each step masks the least important heads that are left; where one failed, single heads were masked from the \
+                 step before it on. The ring is the last step whose score passes the bound."
+            }
+        },
     );
     Some(figure)
 }
@@ -388,5 +458,40 @@ fn all_steps(steps: &Rows<StepRow>) -> Table {
         columns,
         rows: rows.collect(),
         ..Table::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bertology_run::table::More;
+
+    use super::*;
+
+    /// Where a refined search goes back, the line does not.
+    #[test]
+    fn the_curve_is_drawn_by_heads_left() {
+        let steps = [
+            (12, true),
+            (7, true),
+            (2, false),
+            (6, true),
+            (5, true),
+            (4, false),
+        ];
+        let row = |(step, (heads_left, passed)): (usize, &(usize, bool))| StepRow {
+            step,
+            heads_left: *heads_left,
+            score: Some(*heads_left as f64 / 12.0),
+            passed: *passed,
+            loss: 0.0,
+            metrics: More(Vec::new()),
+            masked_heads: String::new(),
+        };
+        let mut rows: Vec<StepRow> = steps.iter().enumerate().map(row).collect();
+        let svg = |rows: &[StepRow]| curve(rows, None).map(|figure| figure.file());
+        let found = svg(&rows);
+        assert!(found.as_ref().is_some_and(|svg| svg.contains("5 heads")));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.heads_left));
+        assert_eq!(found, svg(&rows));
     }
 }

@@ -20,9 +20,9 @@ pub use attention::{
     UasScore, UnknownWords,
 };
 pub use scores::{
-    AblateResults, AblatedHead, CheckpointReport, CheckpointWritten, EvaluateResults, Evaluation,
-    ExtractCounts, ExtractResults, ImportanceResults, MaskResults, MaskStep, OrderCurve,
-    PruneResults, Sizes, Timing, WeightsSize,
+    AblateResults, AblatedHead, CheckpointReport, CheckpointWritten, ComparedResults,
+    EvaluateResults, Evaluation, ExtractCounts, ExtractResults, ImportanceResults, MaskResults,
+    MaskStep, OrderCurve, PairedChange, PruneResults, Sizes, Timing, WeightsSize,
 };
 
 /// The results of a command.

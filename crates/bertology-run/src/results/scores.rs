@@ -131,6 +131,15 @@ document! {
         heads_left: Option<u64>,
         /// Heads masked at a step.
         heads_per_step: u64,
+        /// Head by head, once a step has failed; nothing where it was not asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refined: Option<bool>,
+        /// What was to be reached, if anything: `heads_left:72`, `file_bytes:30000000` or `speedup:1.3`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        goal: Option<String>,
+        /// Whether it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        goal_reached: Option<bool>,
         /// Why the search ended.
         stop: Option<String>,
         /// Such as `L3H5`.
@@ -141,6 +150,9 @@ document! {
         head_importance: Option<Grid>,
         /// Every pass.
         steps: Vec<MaskStep>,
+        /// Of a search on other data: the whole model and the masked one on the data of the run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        on_data: Option<ComparedResults>,
         /// Of a schedule in the place of a search: the curve of each order.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         curves: Vec<OrderCurve>,
@@ -176,8 +188,37 @@ document! {
         loss: Option<f64>,
         /// Of the pass.
         metrics: Metrics,
-        /// Masked by this step, least important first.
+        /// Masked by this step besides those of the last that passed, least important first.
         masked_heads: Vec<String>,
+        /// Where a size or a speed is to be reached: bytes of the weights file, or at least how many times as fast.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        toward_goal: Option<f64>,
+    }
+
+    /// Two models on the same examples.
+    struct ComparedResults {
+        /// With all heads.
+        evaluation_before: Option<Evaluation>,
+        /// Without those that go.
+        evaluation_after: Option<Evaluation>,
+        /// Example by example.
+        paired: Option<PairedChange>,
+    }
+
+    /// What differs between two models, example by example.
+    struct PairedChange {
+        /// Of the mean loss, nats.
+        loss_change: Option<f64>,
+        /// Of `loss_change`, over pairs of examples.
+        loss_standard_error: Option<f64>,
+        /// Predictions that are others; of classifiers.
+        changed: Option<u64>,
+        /// Predictions that are right before and wrong after.
+        right_to_wrong: Option<u64>,
+        /// The other way round.
+        wrong_to_right: Option<u64>,
+        /// Of the exact two-sided sign test.
+        p_value: Option<f64>,
     }
 
     /// Of `bertology prune`.
@@ -196,6 +237,9 @@ document! {
         evaluation_before: Option<Evaluation>,
         /// Without those removed.
         evaluation_after: Option<Evaluation>,
+        /// Before and after, example by example.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        paired: Option<PairedChange>,
         /// Speed before and after.
         timing: Option<Timing>,
         /// The search, if there was one.

@@ -14,7 +14,7 @@ impl From<ExtractError> for crate::Error {
 }
 
 /// Bytes with a decimal unit.
-struct Size(u64);
+pub(super) struct Size(pub(super) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

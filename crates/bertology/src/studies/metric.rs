@@ -56,10 +56,60 @@ impl Metric {
         })
     }
 
+    /// The least value that the metric can have; `None` where it is not known, or where less is better.
+    #[must_use]
+    pub fn least(&self) -> Option<f64> {
+        match (self.direction, self.kind()) {
+            (Direction::Higher, Kind::Share) => Some(0.0),
+            (Direction::Higher, Kind::Correlation) => Some(-1.0),
+            _ => None,
+        }
+    }
+
+    /// The greatest value that the metric can have on any data (answers to questions are scored in percent); `None` as for
+    /// [`Metric::least`].
+    pub(crate) fn most(&self) -> Option<f64> {
+        match (self.direction, self.name.as_str()) {
+            (Direction::Lower, _) => None,
+            (_, "f1" | "exact_match") => Some(100.0),
+            (_, name) if name.contains("Ans_") => Some(100.0),
+            _ => self.least().map(|_| 1.0),
+        }
+    }
+
+    /// One point: a hundredth of the metric's greatest value on these data. `None` as for [`Metric::least`].
+    #[must_use]
+    pub fn point(&self, corpus: &Corpus) -> Option<f64> {
+        self.least()?;
+        match corpus.objective() {
+            Objective::Answers => Some(1.0),
+            _ => Some(0.01),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.name.rsplit('/').next().unwrap_or_default() {
+            "acc" | "f1" | "acc_and_f1" | "precision" | "recall" | "accuracy" | "exact_match"
+            | "HasAns_exact" | "HasAns_f1" | "NoAns_exact" | "NoAns_f1" => Kind::Share,
+            "mcc" | "pearson" | "spearmanr" | "corr" => Kind::Correlation,
+            _ => Kind::Other,
+        }
+    }
+
     pub(crate) fn passes(&self, score: f64, bound: f64) -> bool {
         match self.direction {
             Direction::Higher => score >= bound,
             Direction::Lower => score <= bound,
         }
     }
+}
+
+/// Where the values of a metric lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// From 0 to 1, or to 100 in percent.
+    Share,
+    /// From -1 to 1.
+    Correlation,
+    Other,
 }

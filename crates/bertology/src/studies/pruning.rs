@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bertology_checkpoint::{
-    Architecture, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions, WriteReport, write_pruned,
+    Architecture, Export, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions, WriteReport,
+    pruned_file_bytes, write_pruned,
 };
 use bertology_model::{
     Capture, HeadId, HeadMask, Interests, LayerSite, ModelSite, Observer, PackedBatch, PassOptions,
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::drive::run::DEFAULT_BATCH_TOKENS;
 use crate::objective::Objective;
 use crate::studies::timing::{self, Load, SpeedRatio, TimingOptions};
-use crate::{Error, LoadedModel, Watch};
+use crate::{Corpus, Error, LoadedModel, Watch};
 
 /// Largest difference between the pruned model in memory and its checkpoint, relative to the largest
 /// value compared, that rounding explains (f32 sums over other numbers of heads).
@@ -24,6 +25,10 @@ const VERIFY_TOLERANCE: f64 = 1e-4;
 
 /// Of the interval of the speed.
 const COVERAGE: f64 = 0.95;
+
+/// Examples, and of these tokens, that stand for data where models are timed and compared.
+const EXAMPLES: usize = 256;
+const TOKENS: usize = 2048;
 
 /// Sizes of a model before and after pruning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -137,6 +142,23 @@ pub fn compare_speed(
     })
 }
 
+/// The first inputs of some data, at least one, that hold no more than 2,048 tokens together: for timing and comparing
+/// models.
+///
+/// # Errors
+/// What reading and encoding refuse.
+pub fn first_sequences(corpus: &Corpus) -> Result<Vec<Sequence>, Error> {
+    let mut sequences = corpus.sequences(EXAMPLES)?;
+    let mut tokens = 0;
+    let fitting = sequences.iter().take_while(|sequence| {
+        tokens += sequence.len();
+        tokens <= TOKENS
+    });
+    let count = fitting.count().max(1);
+    sequences.truncate(count);
+    Ok(sequences)
+}
+
 /// `count` sequences of `length` arbitrary tokens (at most the model's limit), the same at every
 /// call: for timing and comparing models without data.
 #[must_use]
@@ -171,6 +193,23 @@ pub struct Written {
     pub largest_difference: f64,
 }
 
+/// The heads, and those that are gone from the model already, in its files or in memory alone.
+fn with_those_gone(model: &LoadedModel, heads: &HeadSet) -> HeadSet {
+    let mut all = heads.clone();
+    all.extend(HeadSet::from(model.architecture().pruned_heads.clone()).iter());
+    all
+}
+
+/// Bytes of the weights file that [`write`] writes without `heads` in the form that is smaller
+/// ([`Export::Pruned`]). Nothing is written.
+///
+/// # Errors
+/// A head that the unpruned model does not have; files that cannot be read.
+pub fn file_bytes(model: &LoadedModel, heads: &HeadSet) -> Result<u64, Error> {
+    let all = with_those_gone(model, heads);
+    Ok(pruned_file_bytes(model.checkpoint(), &all, Export::Pruned)?)
+}
+
 /// Writes the checkpoint without `heads` into `folder`, opens it again, and compares what it
 /// computes for `sequences` with the pruned model in memory.
 ///
@@ -186,8 +225,7 @@ pub fn write(
     options: &WriteOptions,
     sequences: &[Sequence],
 ) -> Result<Written, Error> {
-    let mut all = heads.clone();
-    all.extend(HeadSet::from(model.architecture().pruned_heads.clone()).iter());
+    let all = with_those_gone(model, heads);
     let pruned = prune(model, &all)?;
     let report = write_pruned(model.checkpoint(), &all, folder, options)?;
     let open_as = match model.architecture().head {

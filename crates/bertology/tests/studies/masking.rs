@@ -4,7 +4,7 @@ use bertology::drive::Work;
 use bertology::evaluate::Metrics;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{
-    Direction, Evaluator, Measured, Metric, ModelEvaluator, Recompute, Search, StopReason,
+    Direction, Evaluator, Goal, Measured, Metric, ModelEvaluator, Recompute, Search, StopReason,
     Threshold, mask_heads, run,
 };
 use bertology::normalize::Normalization;
@@ -17,7 +17,7 @@ use bertology::{
 use super::fixture::{Fixture, HEADS, LAYERS, budget, rows};
 
 /// Scores a mask by a function of the number of live heads; head `i` has importance `i`.
-struct Scripted<F> {
+pub(super) struct Scripted<F> {
     score: F,
     asked: Vec<bool>,
 }
@@ -43,18 +43,18 @@ impl<F: FnMut(usize) -> f64> Evaluator for Scripted<F> {
     }
 }
 
-fn scripted<F: FnMut(usize) -> f64>(score: F) -> Scripted<F> {
+pub(super) fn scripted<F: FnMut(usize) -> f64>(score: F) -> Scripted<F> {
     Scripted {
         score,
         asked: Vec::new(),
     }
 }
 
-fn ones(layers: usize, heads: usize) -> HeadMask {
+pub(super) fn ones(layers: usize, heads: usize) -> HeadMask {
     HeadMask::from_values(layers, heads, vec![1.0; layers * heads]).unwrap()
 }
 
-fn accuracy() -> Metric {
+pub(super) fn accuracy() -> Metric {
     Metric {
         name: "acc".to_owned(),
         direction: Direction::Higher,
@@ -62,7 +62,7 @@ fn accuracy() -> Metric {
 }
 
 /// Raw order: head `i` is the `i`-th to go.
-fn plain() -> MaskingOptions {
+pub(super) fn plain() -> MaskingOptions {
     let mut options = MaskingOptions::default();
     options.normalization = Normalization {
         by_layer: false,
@@ -87,11 +87,11 @@ fn outcome(options: &MaskingOptions, score: impl FnMut(usize) -> f64) -> Masking
         assert_eq!(pair[1].live + pair[1].masked.len(), pair[0].live);
     }
     assert!(found.kept().passed);
-    assert!(found.kept().score.unwrap() >= found.bound);
+    assert!(found.kept().score.unwrap() >= found.bound.unwrap());
     found
 }
 
-fn live(found: &MaskingOutcome) -> Vec<usize> {
+pub(super) fn live(found: &MaskingOutcome) -> Vec<usize> {
     found.steps.iter().map(|s| s.live).collect()
 }
 
@@ -149,13 +149,39 @@ fn thresholds_of_every_kind() {
     options.threshold = Threshold::Drop(0.0);
     assert_eq!(outcome(&options, fall).kept().live, 12);
     // Negative scores are fine with a threshold that is not relative.
-    options.threshold = Threshold::Drop(0.3);
-    assert_eq!(outcome(&options, |live| fall(live) - 1.0).kept().live, 9);
-    options.threshold = Threshold::Absolute(-2.0);
-    assert_eq!(
-        outcome(&options, |live| fall(live) - 1.0).stop,
-        StopReason::Exhausted
-    );
+    let correlation = Metric {
+        name: "corr".to_owned(),
+        direction: Direction::Higher,
+    };
+    let go = |threshold| {
+        let mut options = options.clone();
+        options.threshold = threshold;
+        let mut evaluator = scripted(|live| fall(live) - 0.4);
+        run(
+            ones(3, 4),
+            &correlation,
+            &options,
+            &mut evaluator,
+            None,
+            &mut (),
+        )
+    };
+    assert_eq!(go(Threshold::Drop(0.3)).unwrap().kept().live, 9);
+    let found = go(Threshold::Absolute(-0.95)).unwrap();
+    assert_eq!(found.stop, StopReason::Exhausted);
+}
+
+/// 0.07 - 0.01 is 0.06000000000000001 in binary, and 0.06 is no worse than a fall of one point.
+#[test]
+fn a_fall_of_just_the_amount_passes() {
+    let mut options = plain();
+    options.amount = 0.0;
+    options.max_steps = Some(1);
+    options.threshold = Threshold::Drop(0.01);
+    let found = outcome(&options, |live| if live == 12 { 0.07 } else { 0.06 });
+    assert_eq!(found.kept().live, 11);
+    let found = outcome(&options, |live| if live == 12 { 0.07 } else { 0.0599 });
+    assert_eq!(found.kept().live, 12);
 }
 
 #[test]
@@ -326,7 +352,8 @@ fn an_interrupted_loop_goes_on_to_the_same_end() {
     let corpus = fixture.corpus(&model, &rows(12));
     let work = budget(100);
     let mut options = MaskingOptions::default();
-    options.threshold = Threshold::Absolute(0.0);
+    options.threshold = Threshold::Unbounded;
+    options.goal = Some(Goal::HeadsLeft(0));
     options.amount = 0.3;
     let whole = mask_heads(&model, &corpus, &options, &work, None, &mut ()).unwrap();
     assert_eq!(live(&whole), [12, 9, 6, 3, 0]);
@@ -361,7 +388,8 @@ fn masked_heads_are_scored_only_for_the_reference() {
     let model = fixture.model();
     let corpus = fixture.corpus(&model, &rows(12));
     let mut options = MaskingOptions::default();
-    options.threshold = Threshold::Absolute(0.0);
+    options.threshold = Threshold::Unbounded;
+    options.goal = Some(Goal::HeadsLeft(0));
     options.amount = 0.25;
     options.max_steps = Some(2);
     for reference in [false, true] {

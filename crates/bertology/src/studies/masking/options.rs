@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::goal::Goal;
 use crate::Error;
+use crate::error::SearchError;
 use crate::studies::importance::Granularity;
 use crate::studies::metric::{Direction, Metric};
 use crate::studies::normalize::Normalization;
@@ -18,6 +20,8 @@ pub enum Threshold {
     Absolute(f64),
     /// Worse than the first score by more than this amount, at least 0.
     Drop(f64),
+    /// Never: whatever the score, also where it is not a number. For searches that have a [`Goal`].
+    Unbounded,
 }
 
 impl std::fmt::Display for Threshold {
@@ -26,6 +30,7 @@ impl std::fmt::Display for Threshold {
             Self::Relative(factor) => write!(f, "relative:{factor}"),
             Self::Absolute(value) => write!(f, "absolute:{value}"),
             Self::Drop(amount) => write!(f, "drop:{amount}"),
+            Self::Unbounded => write!(f, "none"),
         }
     }
 }
@@ -47,6 +52,12 @@ pub enum Recompute {
 pub struct MaskingOptions {
     /// When to stop.
     pub threshold: Threshold,
+    /// What is to be reached; the search ends there.
+    #[serde(default)]
+    pub goal: Option<Goal>,
+    /// After a step that fails, go on from the last mask that passed with one head at a step, until one fails.
+    #[serde(default)]
+    pub refine: bool,
     /// Share of all heads to mask at a step, between 0 and 1, rounded down, at least one head.
     pub amount: f64,
     /// When to rank.
@@ -70,6 +81,8 @@ impl Default for MaskingOptions {
     fn default() -> Self {
         Self {
             threshold: Threshold::Relative(0.9),
+            goal: None,
+            refine: false,
             amount: 0.1,
             recompute: Recompute::Each,
             min_heads_per_layer: 0,
@@ -96,14 +109,18 @@ impl MaskingOptions {
 }
 
 impl Metric {
-    /// The value that the score must not cross.
-    pub(super) fn bound(&self, threshold: Threshold, base: f64) -> Result<f64, Error> {
+    /// The value that the score must not cross, if there is one.
+    pub(super) fn bound(&self, threshold: Threshold, base: f64) -> Result<Option<f64>, Error> {
+        if threshold == Threshold::Unbounded {
+            return Ok(None);
+        }
         if base.is_nan() {
             return Err(Error::MetricUndefined {
                 metric: self.name.clone(),
             });
         }
         let bound = match (threshold, self.direction) {
+            (Threshold::Unbounded, _) => return Ok(None),
             (Threshold::Relative(_), _) if base <= 0.0 => {
                 return Err(Error::RelativeThreshold {
                     metric: self.name.clone(),
@@ -112,11 +129,12 @@ impl Metric {
             }
             (Threshold::Relative(factor), _) => base * factor,
             (Threshold::Absolute(value), _) => value,
-            (Threshold::Drop(amount), Direction::Higher) => base - amount,
-            (Threshold::Drop(amount), Direction::Lower) => base + amount,
+            (Threshold::Drop(amount), Direction::Higher) => base - amount - rounding(base),
+            (Threshold::Drop(amount), Direction::Lower) => base + amount + rounding(base),
         };
+        self.can_be_missed(bound)?;
         if self.passes(base, bound) {
-            Ok(bound)
+            Ok(Some(bound))
         } else {
             Err(Error::BaseFails {
                 metric: self.name.clone(),
@@ -125,10 +143,28 @@ impl Metric {
             })
         }
     }
+
+    /// Refuses a bound that every score passes.
+    fn can_be_missed(&self, bound: f64) -> Result<(), SearchError> {
+        match self.least() {
+            Some(least) if bound <= least => Err(SearchError::NeverMissed {
+                metric: self.name.clone(),
+                bound,
+                least,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A fall of just the amount that is allowed passes, however the two numbers are rounded: a few units in the last place.
+fn rounding(base: f64) -> f64 {
+    4.0 * f64::EPSILON * base.abs()
 }
 
 impl MaskingOptions {
-    pub(super) fn check(&self, direction: Direction) -> Result<(), Error> {
+    /// What can be refused before the first score is known.
+    pub(super) fn check(&self, metric: &Metric) -> Result<(), Error> {
         let refuse = |option, value: String, reason| {
             Err(Error::Option {
                 option,
@@ -140,8 +176,14 @@ impl MaskingOptions {
             let reason = "give a share of all heads between 0 and 1";
             return refuse("the masking amount", self.amount.to_string(), reason);
         }
+        if let Some(Goal::Speedup(times)) = self.goal
+            && !(times > 1.0 && times.is_finite())
+        {
+            let reason = "give how many times as fast the model is to be, above 1";
+            return refuse("the goal", times.to_string(), reason);
+        }
         let option = "the threshold";
-        match (self.threshold, direction) {
+        match (self.threshold, metric.direction) {
             (Threshold::Relative(f), Direction::Higher) if !(f > 0.0 && f <= 1.0) => {
                 let reason = "give a factor above 0 and at most 1";
                 refuse(option, f.to_string(), reason)
@@ -157,6 +199,21 @@ impl MaskingOptions {
             }
             (Threshold::Absolute(v), _) if !v.is_finite() => {
                 refuse(option, v.to_string(), "give a number")
+            }
+            (Threshold::Absolute(v), _) => Ok(metric.can_be_missed(v)?),
+            (Threshold::Drop(d), Direction::Higher) => match metric.most() {
+                Some(most) => Ok(metric.can_be_missed(most - d)?),
+                None => Ok(()),
+            },
+            (Threshold::Unbounded, _) if self.goal.is_none() => {
+                let reason =
+                    "without one and without a goal every head would go; give one of the two";
+                refuse(option, "none".to_owned(), reason)
+            }
+            (Threshold::Unbounded, _) if self.refine => {
+                let reason =
+                    "where no score fails there is nothing to refine; give one or do not refine";
+                refuse(option, "none".to_owned(), reason)
             }
             _ => Ok(()),
         }
