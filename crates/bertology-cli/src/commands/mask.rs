@@ -95,8 +95,7 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
         })?;
         run.clock.lap("comparison");
         text.push_str(&format!(
-            "\n\n{}, which no head was chosen on:\n{}\n{}",
-            study::corpus_line(&corpus),
+            "\n\nOn the data of the run, which no head was chosen on:\n{}\n{}",
             pair.table(),
             pair.said().join("\n")
         ));

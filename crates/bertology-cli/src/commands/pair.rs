@@ -74,7 +74,7 @@ impl Pair {
         let mut said = Vec::new();
         if self.classes {
             said.push(format!(
-                "Predictions: {} from right to wrong, {} from wrong to right (exact sign test: p = {})",
+                "Right to wrong {}, wrong to right {} (exact sign test: p = {})",
                 paired.right_to_wrong,
                 paired.wrong_to_right,
                 p_value(paired.p_value())

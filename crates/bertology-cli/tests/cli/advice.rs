@@ -345,9 +345,15 @@ fn a_score_below_zero_has_no_relative_threshold() {
             "say --threshold-mode drop or absolute, with --threshold X",
         ],
         &[
-            &format!("{words} --threshold-mode drop --threshold 0.1 --amount 0.5"),
-            &format!("{words} --threshold-mode absolute --threshold -1 --amount 0.5"),
+            &format!("{words} --threshold-mode drop --threshold 0.01 --amount 0.5"),
+            &format!("{words} --threshold-mode absolute --threshold -0.99 --amount 0.5"),
         ],
+    );
+    refused_then(
+        &toy,
+        &format!("{words} --max-drop 1%"),
+        &["is not above 0", "or --max-drop 1pt"],
+        &[&format!("{words} --max-drop 1pt --amount 0.5")],
     );
 }
 

@@ -194,7 +194,7 @@ fn a_model_at_chance_or_of_another_task_is_noted() {
         "--threshold-mode",
         "drop",
         "--threshold",
-        "0.1",
+        "0.01",
     ];
     let ran = run(&[&["mask", &model][..], &cola, &masked].concat()).ok();
     assert!(ran.err.contains("is not above chance"), "{}", ran.err);

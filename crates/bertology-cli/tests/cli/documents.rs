@@ -295,7 +295,7 @@ impl Place {
         // Runs that the pages begin with.
         let data = "--task mrpc --data GLUE --overwrite --quiet --output";
         place.run(&format!(
-            "bertology mask MODEL {data} kept --threshold-mode drop --threshold 1 --max-steps 1"
+            "bertology mask MODEL {data} kept --heads-left 130"
         ));
         fs::copy(at("kept/head_mask.npy"), at("head_mask.npy")).unwrap();
         for (command, runs) in [

@@ -221,7 +221,7 @@ fn patterns_go_on_to_the_same_bytes() {
 #[test]
 fn masking_goes_on_from_its_last_step() {
     let toy = Toy::with_examples(LONG / 6);
-    let base = ["--threshold-mode", "absolute", "--threshold", "0"];
+    let base = ["--threshold-mode", "absolute", "--threshold", "0.01"];
     let args = |out: &str, more: &[&str]| {
         let out = toy.text(out);
         let mut all = base.to_vec();

@@ -21,6 +21,7 @@ mod edge_options;
 mod edge_probe;
 mod extract;
 mod finetune;
+mod goals;
 mod harness;
 mod hostile;
 mod hub;

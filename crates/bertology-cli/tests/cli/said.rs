@@ -11,9 +11,9 @@ fn a_threshold_that_passes_without_heads_is_noted() {
         let out = format!("OUT/{command}");
         let loose = [
             "--threshold-mode",
-            "drop",
+            "absolute",
             "--threshold",
-            "1",
+            "0.01",
             "--amount",
             "0.5",
             "--output",
@@ -33,9 +33,9 @@ fn a_threshold_that_passes_without_heads_is_noted() {
     }
     let out = [
         "--threshold-mode",
-        "drop",
+        "absolute",
         "--threshold",
-        "1",
+        "0.01",
         "--amount",
         "0.5",
         "--min-heads-per-layer",
