@@ -338,7 +338,7 @@ fn how_sure(intervals: &HeadIntervals) -> String {
         return String::new();
     };
     format!(
-        "\n  Ranks from 0, 95 % intervals over examples: half of them are within {} of {},\n  all within {most}.",
+        "\n  Ranks from 0, with their 95 % intervals over examples: half of them are\n  within {} of {}, all within {most}.",
         plural(*middle as u64, "place"),
         widths.len()
     )

@@ -279,10 +279,14 @@ impl<R: Real> Model<R> {
         // 4. Down, block by block.
         for layer in (0..self.layers.len()).rev() {
             go_on()?;
-            TrainingWorkspace::each(pool, scratch, groups, |group| self.down(layer, group, drops))?;
+            TrainingWorkspace::each(pool, scratch, groups, |group| {
+                self.down(layer, group, drops)
+            })?;
             self.weights_of_block(layer, groups, pool, gradients);
         }
-        TrainingWorkspace::each(pool, scratch, groups, |group| self.below_blocks(group, drops))?;
+        TrainingWorkspace::each(pool, scratch, groups, |group| {
+            self.below_blocks(group, drops)
+        })?;
         self.tables(groups, gradients);
         Ok(outputs)
     }

@@ -7,7 +7,7 @@ use bertology::attention::{
 use bertology::data::conllu::Treebank;
 use bertology::drive::{Contribution, Lens, Study};
 use bertology::model::{Matrix, Pass};
-use bertology::{Error, HeadId};
+use bertology::{Error, HeadId, LoadedModel};
 
 use super::fixture::seen;
 use super::syntax::{Plan, Written, assets, model};
@@ -19,7 +19,8 @@ fn planted(
     passages: &SentencePassages,
     plan: impl Fn(&SentenceItem, &mut Plan),
 ) -> Result<[MeanDistance; 3], Error> {
-    let mut sums = DistanceSums::new(passages.model(), RowMode::Mean);
+    let model = LoadedModel::open(passages.model().checkpoint().folder()).unwrap();
+    let mut sums = DistanceSums::new(&model, RowMode::Mean);
     let lens = sums.lens();
     for raw in passages.open(0).unwrap() {
         let Fate::Studied(mut given) = passages.prepare(raw.unwrap()).unwrap() else {
