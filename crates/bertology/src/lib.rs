@@ -18,6 +18,7 @@
 //! | [`paired`] | two models on the same examples: what differs? |
 //! | [`normalize`] | how are raw scores made comparable, and ranked? |
 //! | [`masking`] | how many heads can go before the score falls? |
+//! | [`dynamics`] | and at every checkpoint of a training? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
 //! | [`random`] | which numbers does chance give, the same everywhere? |
@@ -48,8 +49,8 @@ mod table;
 pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
-    ablation, attention, attribution, chance, curve, evaluate, extract, importance, left_out,
-    masking, normalize, paired, pruning, timing,
+    ablation, attention, attribution, chance, curve, dynamics, evaluate, extract, importance,
+    left_out, masking, normalize, paired, pruning, timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

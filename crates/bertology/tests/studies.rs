@@ -12,6 +12,7 @@ mod studies {
     mod coref;
     mod corpus;
     mod distance;
+    mod dynamics;
     mod embedded;
     mod experiments;
     mod extract;

@@ -5,6 +5,7 @@ pub mod attention;
 pub mod attribution;
 pub mod chance;
 pub mod curve;
+pub mod dynamics;
 pub mod evaluate;
 pub mod extract;
 pub mod importance;
