@@ -59,8 +59,48 @@ const HEIGHT: f64 = 230.0;
 /// All line figures are of one width, so that those in a row are of one height.
 const WIDTH: f64 = 408.0;
 
+/// How lines are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// By colours that say nothing.
+    Apart,
+    /// By one colour that grows from the first of so many to the last.
+    InOrder(usize),
+}
+
+impl Kinds {
+    fn paint(self, kind: usize) -> Paint {
+        // The pale end of the scale does not stand out from paper.
+        const LEAST: f64 = 0.32;
+        match self {
+            Self::Apart => Paint::Category(kind),
+            Self::InOrder(all) => {
+                let share = (kind + 1) as f64 / all.max(1) as f64;
+                Paint::magnitude(LEAST + (1.0 - LEAST) * share)
+            }
+        }
+    }
+
+    fn dash(self, kind: usize) -> &'static str {
+        match self {
+            Self::Apart => dash(kind),
+            Self::InOrder(_) => "",
+        }
+    }
+}
+
 impl Lines {
     pub(crate) fn draw(&self) -> Figure {
+        self.draw_as(Kinds::Apart)
+    }
+
+    /// The same of lines that stand in an order, as those of a training do.
+    pub(crate) fn draw_by_order(&self) -> Figure {
+        let all = self.series.iter().filter(|series| !series.reference);
+        self.draw_as(Kinds::InOrder(all.count()))
+    }
+
+    fn draw_as(&self, kinds: Kinds) -> Figure {
         let named = self.series.len() > 1 || self.series.iter().any(|series| series.reference);
         let names = self.series.iter().map(|series| width(&series.name, SMALL));
         let right = if named {
@@ -86,7 +126,7 @@ impl Lines {
             if series.reference {
                 self.reference(&mut svg, series, place);
             } else {
-                self.line(&mut svg, series, kind, place);
+                self.line(&mut svg, series, (kinds, kind), place);
             }
             if let Some(last) = series.points.last() {
                 ends.push((place(last.x, last.y)[1], series, kind));
@@ -103,7 +143,7 @@ impl Lines {
                 let paint = if series.reference {
                     Paint::Muted
                 } else {
-                    Paint::Category(*kind)
+                    kinds.paint(*kind)
                 };
                 let at = [frame[2] + 14.0, y + 3.5];
                 svg.text(at, SMALL, paint, Anchor::Start, &series.name);
@@ -150,10 +190,10 @@ impl Lines {
         &self,
         svg: &mut Svg,
         series: &Series,
-        kind: usize,
+        (kinds, kind): (Kinds, usize),
         place: impl Fn(f64, f64) -> [f64; 2],
     ) {
-        let paint = Paint::Category(kind);
+        let paint = kinds.paint(kind);
         for point in &series.points {
             if let (Some(low), Some(high)) = (point.low, point.high) {
                 let style = Style::stroke(paint, 1.0).faint(0.6);
@@ -166,7 +206,11 @@ impl Lines {
             let letter = if at == 0 { 'M' } else { 'L' };
             path.push_str(&format!("{letter}{x:.2} {y:.2}"));
         }
-        svg.path(&path, Style::stroke(paint, 1.8).dashed(dash(kind)), None);
+        svg.path(
+            &path,
+            Style::stroke(paint, 1.8).dashed(kinds.dash(kind)),
+            None,
+        );
         let radius = if series.points.len() > 40 { 2.4 } else { 3.4 };
         for point in &series.points {
             let mark = Mark {

@@ -162,7 +162,7 @@ pub(crate) fn page_css() -> String {
     for level in 0..LEVELS {
         let _ = write!(
             css,
-            ".f-m{level}{{fill:var(--m{level})}}.f-d{level}{{fill:var(--d{level})}}"
+            ".f-m{level}{{fill:var(--m{level})}}.s-m{level}{{stroke:var(--m{level})}}.f-d{level}{{fill:var(--d{level})}}"
         );
     }
     css

@@ -43,6 +43,7 @@ pages! {
     edge,
     finetune,
     bench,
+    dynamics,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

@@ -18,6 +18,7 @@ studies! {
     cat,
     cluster,
     distance,
+    dynamics,
     edge,
     finetune,
     removals,
