@@ -20,6 +20,7 @@ use crate::show::text::timestamp;
 /// Options that change where results go or how they are obtained, never what they are.
 const NOT_IDENTITY: &[&str] = &[
     "model",
+    "folders",
     "revision",
     "offline",
     "cache_dir",

@@ -9,13 +9,13 @@ use bertology::{Error, LoadedModel, OpenAs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::args::{ModelArgs, WorkArgs};
+use crate::args::{ModelArgs, OutputArgs, WorkArgs};
 use crate::failure::Failure;
 use crate::remedy::remedy;
 use crate::show::{Screen, text};
 
 /// A model's folder on this disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Located {
     /// As the user named it.
     pub(crate) name: String,
@@ -119,7 +119,16 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the model with the head that `open_as` says.
     pub(crate) fn new(args: &ModelArgs, open_as: OpenAs, screen: &Screen) -> Result<Self, Failure> {
-        let located = locate(args, screen)?;
+        Self::at(locate(args, screen)?, args, open_as, screen)
+    }
+
+    /// The same of a model whose folder is known.
+    pub(crate) fn at(
+        located: Located,
+        args: &ModelArgs,
+        open_as: OpenAs,
+        screen: &Screen,
+    ) -> Result<Self, Failure> {
         let options = options(args, open_as);
         let model = LoadedModel::open_with(&located.folder, &options).map_err(|e| failure(&e))?;
         Self::of(located, model, screen)
@@ -205,6 +214,30 @@ impl Opened {
             "parameters": self.model.model().parameters(),
         }))
     }
+}
+
+/// Replacing an earlier run removes its models, which may be those that are read.
+pub(crate) fn refuse_within<'a>(
+    output: &OutputArgs,
+    models: impl IntoIterator<Item = &'a Located>,
+) -> Result<(), Failure> {
+    let Some(place) = &output.output else {
+        return Ok(());
+    };
+    let Ok(canonical) = std::fs::canonicalize(place) else {
+        return Ok(());
+    };
+    for located in models {
+        let folder = std::fs::canonicalize(&located.folder);
+        if folder.is_ok_and(|folder| folder.starts_with(&canonical)) {
+            return Err(Failure::input(format!(
+                "--output {}: {} lies in it; choose another folder",
+                place.display(),
+                located.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Threads as the library counts them: 0 for all.

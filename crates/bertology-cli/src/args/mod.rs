@@ -47,7 +47,7 @@ pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
 pub(crate) use patterns::{DenominatorsArg, GradientArgs, PatternsArgs};
-pub(crate) use schedule::{OrderArg, ScheduleArgs};
+pub(crate) use schedule::{OrderArg, ScheduleArgs, share_of_heads};
 pub(crate) use sequence::{SequenceArgs, TooLongArg};
 pub(crate) use survey::{StudyArg, SurveyArgs};
 pub(crate) use treebank::{CorefArgs, InputArg, RowModeArg, SyntaxArgs, TreebankArgs};
@@ -139,6 +139,9 @@ pub(crate) enum Command {
     /// Train a model for a task: GLUE, your own labels, masked or next words; also after pruning, with a teacher.
     #[command(long_about = crate::commands::finetune::ABOUT)]
     Finetune(Box<crate::commands::finetune::FinetuneArgs>),
+    /// Importance of every head and pruning curves at every checkpoint of a training.
+    #[command(long_about = crate::commands::dynamics::ABOUT)]
+    Dynamics(Box<crate::commands::dynamics::DynamicsArgs>),
     /// How fast a model is, and whether another is faster: latency, throughput, memory at several sizes of batch.
     #[command(long_about = crate::commands::bench::ABOUT)]
     Bench(Box<crate::commands::bench::BenchArgs>),

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 pub(crate) struct ScheduleArgs {
     /// In the place of a search, the score with 10 %, 20 % ... of the heads masked (or another step), heads that go at random
     /// beside it: the paper's curves.
-    #[arg(long, value_name = "STEP", value_parser = step, help_heading = "Schedule")]
+    #[arg(long, value_name = "STEP", value_parser = share_of_heads, help_heading = "Schedule")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<f64>,
     /// Which heads go first: those of least importance, those without which the score falls least (ablation), or those with
@@ -76,7 +76,7 @@ fn order(text: &str) -> Result<OrderArg, String> {
 }
 
 /// `10%` or `0.1`.
-fn step(text: &str) -> Result<f64, String> {
+pub(crate) fn share_of_heads(text: &str) -> Result<f64, String> {
     match super::masking::part(text) {
         Some(share) if share > 0.0 && share <= 1.0 => Ok(share),
         _ => Err("write a share of the heads above 0 and at most 1, such as 10% or 0.1".into()),

@@ -62,6 +62,7 @@ commands! {
         Command::Mask(args) => mask::run(*args, screen),
         Command::EdgeProbe(args) => edge_probe::run(*args, screen),
         Command::Finetune(args) => finetune::run(*args, screen),
+        Command::Dynamics(args) => dynamics::run(*args, screen),
         Command::Bench(args) => bench::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
@@ -89,6 +90,7 @@ pub(crate) mod compare;
 mod compare_cat;
 mod compare_edge;
 pub(crate) mod demo;
+pub(crate) mod dynamics;
 pub(crate) mod edge_data;
 pub(crate) mod edge_probe;
 pub(crate) mod finetune;

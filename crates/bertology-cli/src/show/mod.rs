@@ -51,6 +51,15 @@ impl Screen {
         }
     }
 
+    /// For what says the same once more of something else.
+    pub(crate) fn silent() -> Self {
+        Self::new(Display {
+            json: false,
+            quiet: true,
+            color: When::Never,
+        })
+    }
+
     /// Whether notes and progress are unwanted.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet

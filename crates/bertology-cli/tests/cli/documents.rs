@@ -190,8 +190,21 @@ impl Place {
             bert(&at(model), "BertForSequenceClassification");
         }
         bert(&at("bert-base-uncased"), "BertForMaskedLM");
-        gpt2(&at("gpt2"));
         symlink(workspace().join("assets"), at("assets")).unwrap();
+        // Checkpoints of trainings.
+        for (checkpoint, model) in [
+            ("trained/checkpoints/step-00000", "assets/tiny-bert"),
+            ("trained/checkpoints/step-00060", "assets/tiny-bert"),
+            ("training/checkpoint-500", "MODEL"),
+            ("training/checkpoint-1500", "minilm-mrpc"),
+            ("google/multiberts-seed_0-step_0k", "bert-base-uncased"),
+            ("google/multiberts-seed_0-step_20k", "bert-base-uncased"),
+            ("google/multiberts-seed_0", "bert-base-uncased"),
+        ] {
+            fs::create_dir_all(at(checkpoint).parent().unwrap()).unwrap();
+            symlink(at(model), at(checkpoint)).unwrap();
+        }
+        gpt2(&at("gpt2"));
         fs::create_dir_all(at("golden/engine")).unwrap();
         symlink(golden("gpt2-lm"), at("golden/engine/gpt2-lm")).unwrap();
 

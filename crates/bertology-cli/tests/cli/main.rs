@@ -15,6 +15,7 @@ mod demo_edge;
 mod distance;
 #[cfg(unix)]
 mod documents;
+mod dynamics;
 mod edge_controls;
 mod edge_data;
 mod edge_options;

@@ -149,6 +149,22 @@ const RUNS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dynamics",
+        &[
+            "T/training",
+            "--task",
+            "cola",
+            "--data",
+            "A/grammar/CoLA",
+            "--limit",
+            "9",
+            "--schedule",
+            "50%",
+            "--seeds",
+            "1",
+        ],
+    ),
+    (
         "bench",
         &[
             "A/tiny-bert",
@@ -236,6 +252,14 @@ fn all_files_are_registered_and_removed() {
         records.as_os_str(),
     ];
     run(&words.map(|word| word.to_str().unwrap())).ok();
+    for step in ["checkpoint-5", "checkpoint-1k"] {
+        let checkpoint = base.path().join("training").join(step);
+        fs::create_dir_all(&checkpoint).unwrap();
+        for entry in fs::read_dir(assets.join("tiny-bert")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), checkpoint.join(entry.file_name())).unwrap();
+        }
+    }
     write("entities.conllu", &crate::treebanks::treebank(6));
 
     let at = |word: &str| match (word.strip_prefix("A/"), word.strip_prefix("T/")) {

@@ -47,7 +47,8 @@ pub(crate) fn run(args: BenchArgs, screen: &Screen) -> Result<Done, Failure> {
         .refuse("parts of a run on several machines say nothing of the speed of one")?;
     command::check_output(&args.output, false)?;
     let opened = open(&args, screen)?;
-    refuse_own(&args, &opened)?;
+    let located = opened.iter().map(|(_, opened)| &opened.located);
+    session::refuse_within(&args.output, located)?;
     let cells = cells(&args, &opened)?;
     let loads = loads(&cells, &opened, args.seed, screen)?;
     let mut run = Run::new("bench", &args, clock, &opened[0].1)?;
@@ -115,27 +116,6 @@ fn open(args: &BenchArgs, screen: &Screen) -> Result<Vec<(ModelArgs, Opened)>, F
         all.push((named, opened));
     }
     Ok(all)
-}
-
-/// Replacing an earlier run removes its model, which may be the one that is timed.
-fn refuse_own(args: &BenchArgs, opened: &[(ModelArgs, Opened)]) -> Result<(), Failure> {
-    let Some(place) = &args.output.output else {
-        return Ok(());
-    };
-    let Ok(canonical) = std::fs::canonicalize(place) else {
-        return Ok(());
-    };
-    for (_, opened) in opened {
-        let folder = std::fs::canonicalize(&opened.located.folder);
-        if folder.is_ok_and(|folder| folder.starts_with(&canonical)) {
-            return Err(Failure::input(format!(
-                "--output {}: {} lies in it; choose another folder",
-                place.display(),
-                opened.located.name
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn cells(args: &BenchArgs, opened: &[(ModelArgs, Opened)]) -> Result<Vec<Cell>, Failure> {

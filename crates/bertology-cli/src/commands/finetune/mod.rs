@@ -17,7 +17,7 @@ use bertology_train::finetune::{self, Data, Distillation, Options, Outcome};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::args::{DataArgs, Display, When};
+use crate::args::DataArgs;
 use crate::command;
 use crate::commands::{Done, needed};
 use crate::data;
@@ -189,7 +189,7 @@ impl Input {
         let train_args = data_args(args);
         let train = data::corpus(opened, &train_args, screen)?;
         let dev = match dev_args(args)? {
-            Some(dev) => Some(data::corpus(opened, &dev, &silent())?),
+            Some(dev) => Some(data::corpus(opened, &dev, &Screen::silent())?),
             None => None,
         };
         let needs = [
@@ -270,7 +270,7 @@ fn teacher(
         ));
     };
     let opened = Opened::new(&args.model.other(of), OpenAs::Declared, screen)?;
-    let corpus = data::corpus(&opened, train_args, &silent())?;
+    let corpus = data::corpus(&opened, train_args, &Screen::silent())?;
     let own = corpus.labels().map(|labels| labels.names().to_vec());
     if own.as_deref() != Some(labels.names()) {
         return Err(Failure::input(format!(
@@ -281,15 +281,6 @@ fn teacher(
         )));
     }
     Ok(Teacher { opened, corpus })
-}
-
-/// For what says the same of other data as was said before.
-fn silent() -> Screen {
-    Screen::new(Display {
-        json: false,
-        quiet: true,
-        color: When::Never,
-    })
 }
 
 /// Options of data for the library's reader.
