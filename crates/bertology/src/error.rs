@@ -100,6 +100,18 @@ pub enum Error {
         /// What that is scored for, if it is scored at all.
         scored: Option<Objective>,
     },
+    /// The model has no head that says something of a text or its words.
+    #[error(
+        "{}: the model has {found}, which gives texts neither a class nor a number; predictions need a classifier of texts \
+         or of tokens, or a regression head: take a fine-tuned checkpoint",
+        path.display()
+    )]
+    NothingSaid {
+        /// The model's folder.
+        path: PathBuf,
+        /// What the model has.
+        found: &'static str,
+    },
     /// A regression of several numbers a text.
     #[error(
         "{}: the model is a regression head of {outputs} outputs, and its loss would need as many numbers for \
@@ -560,6 +572,7 @@ impl Error {
             Self::Interrupted { .. } => Kind::Interrupted,
             Self::Verification { .. } | Self::Unscored { .. } => Kind::Internal,
             Self::NoClassifier { .. }
+            | Self::NothingSaid { .. }
             | Self::WrongProblem { .. }
             | Self::ManyValues { .. }
             | Self::NoTexts { .. }

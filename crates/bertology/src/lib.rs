@@ -12,6 +12,7 @@
 //! | [`objective`] | scored for what: labels, next tokens, hidden tokens? |
 //! | [`windows`] | what of inputs that are longer than the model? |
 //! | [`evaluate`] | how well does the model do on them? |
+//! | [`predict`] | what does it say of texts that have no labels? |
 //! | [`importance`] | how much does each head matter, and how spread is its attention? |
 //! | [`ablation`] | what does the score lose without each head? |
 //! | [`attention`] | what do heads look at? |
@@ -50,7 +51,7 @@ pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, curve, dynamics, evaluate, extract, importance,
-    left_out, masking, normalize, paired, pruning, timing,
+    left_out, masking, normalize, paired, predict, pruning, timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

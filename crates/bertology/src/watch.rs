@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bertology_data as data;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
@@ -36,6 +37,11 @@ pub trait Watch {
     /// The model has answered one example.
     fn example(&mut self, outcome: &Outcome<'_>) {
         let _ = outcome;
+    }
+
+    /// The model has said what it takes a text or a word for.
+    fn prediction(&mut self, said: &Prediction) {
+        let _ = said;
     }
 
     /// A model in training has taken a step: its loss, and the learning rate of the step.
@@ -77,6 +83,8 @@ pub enum Purpose {
     Ablation,
     /// Metrics alone.
     Evaluation,
+    /// Answers without labels.
+    Prediction,
     /// Step of the masking loop; 0 is the pass before any head is masked.
     MaskingStep(usize),
     /// Timing.
@@ -123,6 +131,40 @@ pub struct Outcome<'a> {
     pub tokens: usize,
     /// Tokens cut off to fit the maximum length (of a document: told with its first window).
     pub truncated: usize,
+}
+
+/// A word in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordPlace {
+    /// 1 for the second text of a pair, else 0.
+    pub text: u8,
+    /// Its number in the text as the tokenizer splits words, zero-based.
+    pub number: u32,
+    /// Its first character in the text.
+    pub start: usize,
+    /// Behind its last one.
+    pub end: usize,
+}
+
+/// What the model says of a text, or of a word of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Place of the text in the input, zero-based.
+    pub index: u64,
+    /// Its (first) line in the file, or its number among those in memory, from 1.
+    pub line: u64,
+    /// The word, where words have answers.
+    pub word: Option<WordPlace>,
+    /// The classes that are given: one, unless the classifier gives any number of them or a number.
+    pub classes: Vec<usize>,
+    /// Of each class; none for a number.
+    pub probabilities: Vec<f64>,
+    /// In the model's units; the numbers themselves, where it gives these.
+    pub logits: Vec<f32>,
+    /// Tokens of the text that the model saw, special ones included.
+    pub tokens: usize,
+    /// Tokens of the text that were cut off.
+    pub cut: usize,
 }
 
 /// What was measured of one program.

@@ -51,11 +51,13 @@ const STUDIES: &[&str] = &[
     "timing",
     "pruning",
     "extract",
+    "predict",
     "attention",
     "importance",
     "ablation",
     "masking",
     "curve",
+    "dynamics",
 ];
 
 fn root() -> PathBuf {

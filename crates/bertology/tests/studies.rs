@@ -40,6 +40,7 @@ mod studies {
     mod pattern_runs;
     mod patterns;
     mod places;
+    mod predict;
     mod pruning;
     mod spans;
     mod syntax;

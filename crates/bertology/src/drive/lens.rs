@@ -80,6 +80,9 @@ pub struct Wants<'a> {
     pub interests: Interests,
     /// Whether logits and losses are looked at ([`Lens::output`]); what nobody looks at is not computed.
     pub outputs: bool,
+    /// Logits of every token, where the head scores tokens; with [`Self::outputs`] alone they are computed where there are
+    /// targets.
+    pub token_scores: bool,
     /// Gradients with respect to the mask factor of every head.
     pub mask_gradients: bool,
     /// Factors of the heads.
@@ -120,6 +123,7 @@ impl<'a> Wants<'a> {
         Self {
             interests: self.interests.union(other.interests),
             outputs: self.outputs || other.outputs,
+            token_scores: self.token_scores || other.token_scores,
             mask_gradients: self.mask_gradients || other.mask_gradients,
             one_at_a_time: self.one_at_a_time || other.one_at_a_time,
             allow_nonfinite: self.allow_nonfinite && other.allow_nonfinite,

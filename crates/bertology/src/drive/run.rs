@@ -357,7 +357,8 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             masking: self.wants.masking.map_or(Masking::None, Masking::Shared),
             targets: (!targets.is_empty()).then_some(&targets),
             mask_gradients: self.wants.mask_gradients,
-            token_logits: self.wants.outputs && targets.iter().any(of_few_classes),
+            token_logits: self.wants.token_scores
+                || self.wants.outputs && targets.iter().any(of_few_classes),
             observed_only: targets.is_empty() && !self.wants.outputs,
             allow_nonfinite: self.wants.allow_nonfinite,
             stop: Some(give_up),

@@ -14,6 +14,7 @@ pub mod masking;
 pub mod metric;
 pub mod normalize;
 pub mod paired;
+pub mod predict;
 pub mod proportion;
 pub mod pruning;
 pub mod timing;

@@ -50,7 +50,7 @@ impl Texts {
     }
 
     /// The file, or what stands in its place in a message.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match &self.origin {
             Origin::File(source) => source.path(),
             Origin::Given(_) => Path::new("the texts given"),
@@ -65,7 +65,7 @@ impl Texts {
         }
     }
 
-    fn has_token_ids(&self) -> bool {
+    pub(crate) fn has_token_ids(&self) -> bool {
         match &self.origin {
             Origin::File(source) => source.has_token_ids(),
             Origin::Given(_) => false,
@@ -74,7 +74,7 @@ impl Texts {
 
     /// The examples from the last place of `marks` that is not behind number `first` on, and the number of the
     /// first of them.
-    pub(super) fn open(&self, first: u64, marks: &Marks<Mark>) -> Result<(u64, Reading), Error> {
+    pub(crate) fn open(&self, first: u64, marks: &Marks<Mark>) -> Result<(u64, Reading), Error> {
         Ok(match (&self.origin, marks.before(first)) {
             (Origin::File(source), Some((begun, mark))) => {
                 (begun, Reading::File(Box::new(source.open_at(mark)?)))
@@ -94,7 +94,7 @@ impl Texts {
 
 /// Examples one by one.
 #[derive(Debug)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     File(Box<bertology_data::ExampleReader>),
     Given {
         examples: Arc<[Example]>,
@@ -112,14 +112,14 @@ impl Reading {
     }
 
     /// Remembers the place behind the last example, which has `examples` before it.
-    pub(super) fn offer(&self, examples: u64, marks: &mut Marks<Mark>) {
+    pub(crate) fn offer(&self, examples: u64, marks: &mut Marks<Mark>) {
         if let Self::File(reader) = self {
             marks.offer(examples, || reader.mark());
         }
     }
 
     /// The account of the file.
-    pub(super) fn finish(self) -> Result<Option<DatasetInfo>, Error> {
+    pub(crate) fn finish(self) -> Result<Option<DatasetInfo>, Error> {
         match self {
             Self::File(reader) => Ok(Some(reader.finish()?)),
             Self::Given { .. } => Ok(None),
