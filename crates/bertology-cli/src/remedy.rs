@@ -36,6 +36,10 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::NoClassifier { .. } => {
             Some("extract, patterns, cluster, view and prune --heads need no head")
         }
+        Error::NothingSaid { .. } => Some(
+            "`bertology finetune` trains one, `bertology evaluate` scores language models (--text) and question answering \
+             (--squad), and `bertology view` shows which words a language model expects",
+        ),
         Error::NoLabels { .. } => Some(
             "--label-column COLUMN names it, --split dev is GLUE's with labels, --objective mlm or lm scores a language \
              model; `bertology patterns`, `cluster` and `extract` need none, unless they are asked for gradients",

@@ -143,7 +143,7 @@ pub(crate) fn of_objective(objective: Objective) -> String {
 }
 
 /// Skipped rows deserve a word.
-fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
+pub(crate) fn note_skipped_lines(info: &DatasetInfo, screen: &Screen) {
     let skipped = &info.skipped;
     if skipped.total() == 0 {
         return;

@@ -1,5 +1,6 @@
 //! What is written down of every unit of the input while a study runs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -7,10 +8,12 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "code")]
 use bertology::attention::cat::Measure;
 use bertology::data::Target;
+use bertology::predict::{Answer, Prediction};
 use bertology::watch::SnippetMeasures;
 use bertology::{Corpus, Outcome};
 use bertology_run::rows::{PredictionRow, WindowRow};
 use bertology_run::studies::cat::CatSnippetRow;
+use bertology_run::studies::predict::{SaidRow, SaidValueRow, SaidWordRow};
 use bertology_run::table::{self, More, Row as _};
 
 use crate::failure::Failure;
@@ -26,6 +29,8 @@ pub(crate) enum Rows {
     Examples(Vec<String>, usize),
     /// Of windows of language models, which have no labels.
     Windows,
+    /// Of texts without labels: what is said, and the names of classes or numbers.
+    Predictions(Answer, Vec<String>),
     /// Of programs.
     #[cfg(feature = "code")]
     Snippets,
@@ -43,7 +48,7 @@ impl Rows {
     /// Where they are.
     pub(crate) fn file(&self) -> &'static str {
         match self {
-            Self::Examples(..) | Self::Windows => PREDICTIONS,
+            Self::Examples(..) | Self::Windows | Self::Predictions(..) => PREDICTIONS,
             #[cfg(feature = "code")]
             Self::Snippets => CatSnippetRow::FILE,
         }
@@ -56,6 +61,14 @@ impl Rows {
                 table::header::<PredictionRow>(&logits.collect::<Vec<String>>())
             }
             Self::Windows => table::header::<WindowRow>(&[]),
+            Self::Predictions(answer, names) => {
+                let more = columns(*answer, names);
+                match answer {
+                    Answer::Value => table::header::<SaidValueRow>(&more),
+                    Answer::Words => table::header::<SaidWordRow>(&more),
+                    _ => table::header::<SaidRow>(&more),
+                }
+            }
             #[cfg(feature = "code")]
             Self::Snippets => {
                 let measures = Measure::ALL.map(|measure| measure.name().to_owned());
@@ -63,6 +76,30 @@ impl Rows {
             }
         }
     }
+}
+
+/// Columns of probabilities and logits, or of numbers where there are several. Classes of one name are told apart by
+/// their numbers.
+fn columns(answer: Answer, names: &[String]) -> Vec<String> {
+    let unique: BTreeSet<&String> = names.iter().collect();
+    let named = |start: &str| -> Vec<String> {
+        let all = names.iter().enumerate();
+        all.map(|(at, name)| match unique.len() == names.len() {
+            true => format!("{start}_{name}"),
+            false => format!("{start}_{at}"),
+        })
+        .collect()
+    };
+    match answer {
+        Answer::Value if names.len() < 2 => Vec::new(),
+        Answer::Value => named("value"),
+        _ => [named("p"), named("logit")].concat(),
+    }
+}
+
+/// A number of the model with as many digits as its type has.
+pub(crate) fn as_written(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// The table while it grows.
@@ -153,6 +190,70 @@ impl Told {
                     tokens: outcome.tokens as u64,
                     targets: outcome.targets as u64,
                     loss: outcome.loss,
+                };
+                table::line(&mut self.line, &row);
+            }
+        }
+        self.write_line()
+    }
+
+    pub(crate) fn prediction(&mut self, said: &Prediction) -> Result<(), Failure> {
+        let Rows::Predictions(answer, names) = &self.rows else {
+            return Ok(());
+        };
+        self.line.clear();
+        let logits = said.logits.iter().copied().map(as_written);
+        let labels: Vec<&str> = said
+            .classes
+            .iter()
+            .filter_map(|class| names.get(*class).map(String::as_str))
+            .collect();
+        let probability = match (answer, said.classes.first()) {
+            (Answer::Class | Answer::Words, Some(class)) => said.probabilities.get(*class).copied(),
+            _ => None,
+        };
+        let all = |logits: &mut dyn Iterator<Item = f64>| {
+            let probabilities = said.probabilities.iter().copied();
+            More(probabilities.chain(logits).map(Some).collect())
+        };
+        let mut logits = logits;
+        match (answer, said.word) {
+            (Answer::Value, _) => {
+                let values: Vec<f64> = logits.collect();
+                let row = SaidValueRow {
+                    index: said.index,
+                    line: said.line,
+                    tokens: said.tokens as u64,
+                    value: values.first().copied().unwrap_or(f64::NAN),
+                    more: match values.len() {
+                        0 | 1 => More(Vec::new()),
+                        _ => More(values.into_iter().map(Some).collect()),
+                    },
+                };
+                table::line(&mut self.line, &row);
+            }
+            (_, Some(word)) => {
+                let row = SaidWordRow {
+                    index: said.index,
+                    line: said.line,
+                    text: u64::from(word.text),
+                    word: u64::from(word.number),
+                    start: word.start as u64,
+                    end: word.end as u64,
+                    label: labels.join(";"),
+                    probability,
+                    more: all(&mut logits),
+                };
+                table::line(&mut self.line, &row);
+            }
+            (_, None) => {
+                let row = SaidRow {
+                    index: said.index,
+                    line: said.line,
+                    tokens: said.tokens as u64,
+                    label: labels.join(";"),
+                    probability,
+                    more: all(&mut logits),
                 };
                 table::line(&mut self.line, &row);
             }

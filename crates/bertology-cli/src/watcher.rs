@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use bertology::predict::Prediction;
 use bertology::watch::{Purpose, Savable, SnippetMeasures};
 use bertology::{Outcome, Watch};
 use serde_json::Value;
@@ -134,6 +135,7 @@ impl Watch for Watcher<'_> {
             Purpose::Importance => "importance".into(),
             Purpose::Ablation => "ablation".into(),
             Purpose::Evaluation => "evaluation".into(),
+            Purpose::Prediction => "prediction".into(),
             Purpose::MaskingStep(step) => format!("step {step}"),
             Purpose::Timing => "timing".into(),
             Purpose::Counting => "counting".into(),
@@ -162,6 +164,10 @@ impl Watch for Watcher<'_> {
 
     fn example(&mut self, outcome: &Outcome<'_>) {
         self.tell(|told| told.example(outcome));
+    }
+
+    fn prediction(&mut self, said: &Prediction) {
+        self.tell(|told| told.prediction(said));
     }
 
     fn snippet(&mut self, found: &SnippetMeasures<'_>) {

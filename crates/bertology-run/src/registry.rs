@@ -321,15 +321,17 @@ const FILES: &[File] = &[
     file(
         PREDICTIONS,
         rows::<PredictionRow>(
-            "a `logit_` column a class; where tokens are predicted `index`, `line`, `window`, `tokens`, `targets`, `loss`",
+            "a `logit_` column a class; where tokens are predicted `index`, `line`, `window`, `tokens`, `targets`, `loss`; of \
+             predict `index`, `line`, `label`, `probability` and `p_` and `logit_` with the name of each class, or `value`, of words \
+             also their places",
         ),
-        &["importance", "evaluate"],
+        &["importance", "evaluate", "predict"],
         "what the model says of each example or window",
     ),
     file(
         STATE_PREDICTIONS,
         Kind::State,
-        &["importance", "evaluate"],
+        &["importance", "evaluate", "predict"],
         "the predictions of an interrupted run, as far as its state goes",
     ),
     File {
@@ -393,7 +395,7 @@ const FILES: &[File] = &[
     file(
         MASK,
         per_head("<f4"),
-        &["mask", "prune", "evaluate"],
+        &["mask", "prune", "evaluate", "predict"],
         "1 keeps a head, 0 masks or removes it",
     ),
     file(

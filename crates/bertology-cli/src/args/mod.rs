@@ -112,6 +112,9 @@ pub(crate) enum Command {
     Prune(Box<PruneArgs>),
     /// The task's metrics or a text's perplexity, with or without a head mask.
     Evaluate(Box<EvaluateArgs>),
+    /// What a classifier says of texts without labels: classes with their probabilities, a number, a label of every word.
+    #[command(long_about = crate::commands::predict::ABOUT)]
+    Predict(Box<crate::commands::predict::PredictArgs>),
     /// Hidden states, attention, head outputs, their gradients: written to files for a whole corpus.
     #[command(long_about = extract::ABOUT)]
     Extract(Box<ExtractArgs>),

@@ -70,6 +70,16 @@ impl SequenceArgs {
         self.stride.map(usize::from)
     }
 
+    /// For texts of which each has one answer.
+    pub(crate) fn refuse_stride_of_answers(&self) -> Result<(), Failure> {
+        match self.stride {
+            None => Ok(()),
+            Some(stride) => Err(Failure::input(format!(
+                "--stride {stride}: windows alone have a stride, and a text has one answer; leave --stride out"
+            ))),
+        }
+    }
+
     /// For inputs that are never read through windows.
     pub(crate) fn refuse_stride(&self) -> Result<(), Failure> {
         match self.stride {

@@ -257,7 +257,7 @@ fn options(args: &ExtractArgs) -> ExtractOptions {
     options
 }
 
-fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
+pub(super) fn texts(args: &TextArgs, screen: &Screen) -> Result<Texts, Failure> {
     let source = &args.source;
     if let Some(file) = args.texts.iter().find(|text| Path::new(text).is_file()) {
         return Err(Failure::input(format!(
@@ -293,7 +293,7 @@ fn objective(args: &ValueArgs) -> Result<(Option<GradientOf>, OpenAs), Failure> 
 }
 
 /// Texts of the command line stand for themselves in the run's identity.
-fn hash_of(texts: &[String]) -> Option<String> {
+pub(super) fn hash_of(texts: &[String]) -> Option<String> {
     if texts.is_empty() {
         return None;
     }

@@ -49,6 +49,7 @@ commands! {
         Importance importance,
         Ablate ablate,
         Evaluate evaluate,
+        Predict predict,
         Extract extract,
         Patterns patterns,
         Cluster cluster,

@@ -40,6 +40,7 @@ mod memory;
 mod pages;
 mod parts;
 mod patterns;
+mod predict;
 mod prune;
 mod registry;
 mod runs;

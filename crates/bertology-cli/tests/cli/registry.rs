@@ -81,6 +81,10 @@ const RUNS: &[(&str, &[&str])] = &[
         &["A/tiny-gpt", "--text", "T/texts.txt", "--heads", "0.1"],
     ),
     (
+        "predict",
+        &["A/tiny-bert", "--text", "T/texts.txt", "--heads", "0.1"],
+    ),
+    (
         "patterns",
         &["A/tiny-gpt", "--text", "T/texts.txt", "--gradients"],
     ),

@@ -44,6 +44,7 @@ pages! {
     finetune,
     bench,
     dynamics,
+    predict,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

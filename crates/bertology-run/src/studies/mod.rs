@@ -21,5 +21,6 @@ studies! {
     dynamics,
     edge,
     finetune,
+    predict,
     removals,
 }
