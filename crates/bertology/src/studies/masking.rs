@@ -258,7 +258,7 @@ impl MaskingState {
 /// on within one takes a [`Search`] and a [`ModelEvaluator`].
 ///
 /// # Errors
-/// As [`run`] and [`drive`]; a metric that the data are not scored with.
+/// As [`run`] and [`drive`](crate::drive::drive); a metric that the data are not scored with.
 pub fn mask_heads(
     model: &LoadedModel,
     corpus: &Corpus,

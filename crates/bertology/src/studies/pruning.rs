@@ -200,7 +200,7 @@ fn with_those_gone(model: &LoadedModel, heads: &HeadSet) -> HeadSet {
     all
 }
 
-/// Bytes of the weights file that [`write`] writes without `heads` in the form that is smaller
+/// Bytes of the weights file that [`write`](fn@write) writes without `heads` in the form that is smaller
 /// ([`Export::Pruned`]). Nothing is written.
 ///
 /// # Errors
