@@ -39,6 +39,16 @@ pub enum Error {
         /// Weights of the model.
         parameters: usize,
     },
+    /// Hidden states of a teacher that do not fit the batch or the model.
+    #[error("the teacher's hidden states have {found} {what}, {expected} are needed")]
+    TaughtStates {
+        /// What there is too little or too much of.
+        what: &'static str,
+        /// So many there are.
+        found: usize,
+        /// So many are needed.
+        expected: usize,
+    },
     /// A probability of dropout with which nothing is left.
     #[error("config.json drops values with probability {rate}; training needs one below 1")]
     DropoutRate {
@@ -307,6 +317,7 @@ impl Error {
             | Self::NoSuchHead { .. }
             | Self::TargetCount { .. }
             | Self::GradientCount { .. }
+            | Self::TaughtStates { .. }
             | Self::DropoutRate { .. }
             | Self::TargetKind { .. }
             | Self::TargetRange { .. }

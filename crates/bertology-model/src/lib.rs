@@ -61,5 +61,5 @@ pub use pass::{PassOptions, PassOutput, SequenceOutput};
 pub use taps::{
     Capture, Captured, Event, Interests, LayerSite, ModelSite, Observer, Pass, Site, Tap,
 };
-pub use training::{TrainingOptions, TrainingWorkspace};
+pub use training::{TaughtStates, TrainingOptions, TrainingWorkspace};
 pub use workspace::Workspace;

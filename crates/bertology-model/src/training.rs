@@ -28,7 +28,11 @@ use crate::task_head::TaskHead;
 use crate::workspace::{LayerTrace, Scratch, Workspace, sized};
 use crate::{Error, Model, PackedBatch, PassOptions, Sequence, SequenceOutput, Target};
 
+mod states;
 mod weights;
+
+pub use states::TaughtStates;
+use states::{StatesTrace, add_distances};
 
 /// Tokens that a group should have: enough for products to be fast, few enough for many threads to have one.
 const GROUP_TOKENS: usize = 256;
@@ -49,6 +53,8 @@ pub struct TrainingOptions<'a> {
     /// Drop values with the probabilities of [`Architecture::dropout`](bertology_checkpoint::Architecture::dropout): a
     /// seed, and the number of the step. The same pair drops the same values.
     pub dropout: Option<(u64, u64)>,
+    /// Another model's hidden states, to come close to.
+    pub states: Option<TaughtStates<'a>>,
     /// Raised from elsewhere, it ends the pass before the next layer with [`Error::Stopped`].
     pub stop: Option<&'a AtomicBool>,
 }
@@ -82,6 +88,7 @@ struct Group<R> {
     narrow: Vec<R>,
     /// Weight and bias of the embeddings' norm: gradients.
     norm: Vec<R>,
+    states: StatesTrace<R>,
 }
 
 impl<R: Real> TrainingWorkspace<R> {
@@ -218,6 +225,7 @@ impl<R: Real> Model<R> {
                 sequences: sequences.len(),
             });
         }
+        self.check_states(sequences, options)?;
         let drops = match options.dropout {
             Some((seed, step)) => Some(self.drops(seed, step)?),
             None => None,
@@ -239,7 +247,11 @@ impl<R: Real> Model<R> {
         for (at, range) in ranges.iter().enumerate() {
             let batch = PackedBatch::new(arch, &sequences[range.clone()])?;
             let taps = Taps::new(&mut [], &mut [])?;
-            let rows = self.rows_read(&batch, &pass, Some(&parts[range.clone()]), &taps);
+            let rows = match options.states {
+                // Every token of the last layer is looked at.
+                Some(_) => Rows::All,
+                None => self.rows_read(&batch, &pass, Some(&parts[range.clone()]), &taps),
+            };
             match workspace.groups.get_mut(at) {
                 Some(group) => (group.batch, group.rows, group.first) = (batch, rows, range.start),
                 None => workspace.groups.push(Group::new(batch, rows, range.start)),
@@ -250,7 +262,9 @@ impl<R: Real> Model<R> {
             Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped),
             _ => Ok(()),
         };
-        TrainingWorkspace::each(pool, scratch, groups, |group| self.up(group, drops, &go_on))?;
+        TrainingWorkspace::each(pool, scratch, groups, |group| {
+            self.up(group, options, drops, &go_on)
+        })?;
         // 3. The heads, and the gradients of the last hidden states.
         let mut outputs = Vec::with_capacity(sequences.len());
         for group in groups.iter_mut() {
@@ -266,6 +280,7 @@ impl<R: Real> Model<R> {
                 &mut outputs,
             )?;
         }
+        add_distances(groups, &mut outputs);
         for group in groups.iter_mut() {
             let mut taps = Taps::new(&mut [], &mut [])?;
             let Group {
@@ -288,6 +303,7 @@ impl<R: Real> Model<R> {
             self.below_blocks(group, drops)
         })?;
         self.tables(groups, gradients);
+        groups.iter_mut().for_each(|group| group.states.end());
         Ok(outputs)
     }
 
@@ -323,6 +339,7 @@ impl<R: Real> Model<R> {
     fn up(
         &self,
         group: &mut Group<R>,
+        options: &TrainingOptions<'_>,
         drops: Option<Drops>,
         go_on: &impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -332,6 +349,7 @@ impl<R: Real> Model<R> {
             rows,
             work,
             gradient,
+            states,
             ..
         } = group;
         let mut taps = Taps::new(&mut [], &mut [])?;
@@ -344,11 +362,13 @@ impl<R: Real> Model<R> {
             embedding,
         } = work;
         layers.resize_with(self.layers.len(), LayerTrace::default);
+        states.begin(batch.len());
         embed(self, batch, hidden, embedding, drops.as_ref(), 1, &mut taps)?;
         for (layer, trace) in layers.iter_mut().enumerate() {
             go_on()?;
             let block = self.training_block(layer, batch, rows, drops);
             block.forward(hidden, trace, scratch, &mut taps)?;
+            states.compare(layer, hidden, (batch, *first), self.layers.len(), options);
         }
         self.final_norm(batch, rows, hidden, last, &mut taps)?;
         sized(gradient, hidden.len()).fill(R::ZERO);
@@ -494,6 +514,7 @@ impl<R: Real> Model<R> {
         let Workspace {
             layers, scratch, ..
         } = &mut group.work;
+        group.states.add_to(layer, &mut group.gradient);
         block.backward(
             &mut group.gradient,
             &layers[layer],
@@ -598,6 +619,7 @@ impl<R: Real> Group<R> {
             gradient: Vec::new(),
             narrow: Vec::new(),
             norm: Vec::new(),
+            states: StatesTrace::default(),
         }
     }
 }

@@ -89,6 +89,28 @@ pub enum Error {
     /// No parameter is trained.
     #[error("everything is frozen, so that nothing can be trained; leave a part of the model free")]
     AllFrozen,
+    /// Hidden states of a teacher with another shape.
+    #[error(
+        "the teacher has {found} {what}, the model to be trained {expected}: their hidden states cannot be compared; take a \
+         teacher of the same shape, or its logits alone"
+    )]
+    TeacherShape {
+        /// Layers or hidden units.
+        what: &'static str,
+        /// The teacher's.
+        found: usize,
+        /// The model's.
+        expected: usize,
+    },
+    /// A teacher reads other tokens.
+    #[error(
+        "the teacher reads other tokens in example {example} (from 0) than the model to be trained, so that their hidden states \
+         cannot be compared; take a teacher with the same tokenizer, or its logits alone"
+    )]
+    TeacherTokens {
+        /// The first such example, zero-based.
+        example: usize,
+    },
     /// The gradient is no number.
     #[error(
         "the gradient of step {step} is not a finite number: the training has gone astray; a lower learning rate or a longer \
@@ -142,6 +164,8 @@ impl Error {
             | Self::NoEmbeddings
             | Self::NoExamples { .. }
             | Self::AllFrozen
+            | Self::TeacherShape { .. }
+            | Self::TeacherTokens { .. }
             | Self::Saved { .. }
             | Self::NoSentences { .. } => Kind::Input,
         }

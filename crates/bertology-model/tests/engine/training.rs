@@ -1,9 +1,11 @@
 //! Gradients of weights: against central differences, against PyTorch, and the same for any number of threads.
 
-use bertology_checkpoint::{Affine, Checkpoint, LayerParameter, OpenOptions, Parameter};
+use bertology_checkpoint::{
+    Affine, Checkpoint, LayerParameter, NormPlacement, OpenOptions, Parameter,
+};
 use bertology_model::{
-    Error, Gradients, Model, PassOptions, Real, Sequence, Target, TrainingOptions,
-    TrainingWorkspace, Workspace,
+    Capture, Error, Gradients, Interests, LayerSite, Model, ModelSite, Observer, PassOptions, Real,
+    Sequence, Tap, Target, TaughtStates, TrainingOptions, TrainingWorkspace, Workspace,
 };
 use bertology_testkit::{Tensors, golden};
 
@@ -44,7 +46,12 @@ struct Case<R> {
     sequences: Vec<Sequence>,
     targets: Vec<Target>,
     weights: Vec<f64>,
+    /// Of a teacher: `[sequence][layer]`, each `[tokens, hidden]`.
+    states: Option<Vec<Vec<Vec<f32>>>>,
 }
+
+/// How much a teacher's hidden states count.
+const SHOWN: f64 = 0.7;
 
 impl<R: Real> Case<R> {
     fn open(name: &str) -> Self {
@@ -68,7 +75,30 @@ impl<R: Real> Case<R> {
             model,
             sequences,
             weights,
+            states: None,
         }
+    }
+
+    /// With hidden states that no model has.
+    fn taught(name: &str) -> Self {
+        let mut case = Self::open(name);
+        let (layers, width) = (
+            case.model.architecture().num_layers,
+            case.model.architecture().hidden_size,
+        );
+        let state = |number: usize, layer: usize, tokens: usize| -> Vec<f32> {
+            let at = |i: usize| (i * 37 + layer * 11 + number * 5) % 17;
+            (0..tokens * width)
+                .map(|i| at(i) as f32 / 8.0 - 1.0)
+                .collect()
+        };
+        let sequences = case.sequences.iter().enumerate();
+        let states = sequences.map(|(number, sequence)| {
+            let of = |layer| state(number, layer, sequence.len());
+            (0..layers).map(of).collect()
+        });
+        case.states = Some(states.collect());
+        case
     }
 
     fn gradients(&self, dropout: Option<(u64, u64)>, threads: usize) -> (f64, Gradients<R>) {
@@ -89,6 +119,10 @@ impl<R: Real> Case<R> {
             weights: &self.weights,
             dropout,
             stop: None,
+            states: self.states.as_ref().map(|states| TaughtStates {
+                states,
+                weight: SHOWN,
+            }),
         };
         let mut workspace = TrainingWorkspace::new(threads).expect("threads");
         let outputs = model
@@ -113,7 +147,10 @@ fn nudged(model: &Model<f64>, which: Parameter, at: usize, by: f64) -> Model<f64
 /// Of every parameter the number with the largest gradient and two others, in f64; the error of a central difference is of
 /// the order of its step's square.
 fn are_central_differences(name: &str, dropout: Option<(u64, u64)>) {
-    let case = Case::<f64>::open(name);
+    check_differences(name, &Case::open(name), dropout);
+}
+
+fn check_differences(name: &str, case: &Case<f64>, dropout: Option<(u64, u64)>) {
     let (_, gradients) = case.gradients(dropout, 1);
     let pad = case.model.architecture().pad_id;
     let width = case.model.architecture().embedding_size;
@@ -165,6 +202,67 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
         "roberta",
     ] {
         are_central_differences(name, Some((7, 3)));
+    }
+}
+
+/// Norms before and after the blocks and behind the last, heads over one token and over all, layers with heads pruned away.
+const TAUGHT: [&str; 6] = [
+    "bert-absolute",
+    "bert-absolute-pruned",
+    "bert-mlm",
+    "distilbert",
+    "gpt2-lm",
+    "gpt2",
+];
+
+#[test]
+fn with_a_teachers_states_they_are_central_differences() {
+    for name in TAUGHT {
+        check_differences(name, &Case::taught(name), None);
+    }
+    check_differences("bert-tokens", &Case::taught("bert-tokens"), Some((7, 3)));
+}
+
+/// What the distance adds to the loss is told from the hidden states that a watched pass shows.
+#[test]
+fn distances_are_those_of_the_states_of_a_pass() {
+    for name in TAUGHT {
+        let (case, plain) = (Case::<f64>::taught(name), Case::<f64>::open(name));
+        let batch = case.fixture.batch(&case.model);
+        let final_norm = case.model.architecture().norm == NormPlacement::Pre;
+        let wanted = Interests::none().value(LayerSite::HiddenState);
+        let wanted = if final_norm {
+            wanted.value(ModelSite::LastResidual)
+        } else {
+            wanted
+        };
+        let mut capture = Capture::new(wanted);
+        let observers: &mut [&mut dyn Observer<f64>] = &mut [&mut capture];
+        let options = PassOptions::default();
+        let workspace = &mut Workspace::new();
+        case.model
+            .run(&batch, &options, workspace, observers)
+            .expect("a pass");
+        let states = case.states.as_ref().expect("a teacher");
+        let layers = case.model.architecture().num_layers;
+        let mut expected = 0.0;
+        for (_, tap, sequence, _, value) in capture.iter() {
+            let layer = match tap {
+                Tap::Layer(layer, _) if final_norm && layer + 1 == layers => continue,
+                Tap::Layer(layer, _) => layer,
+                Tap::Model(_) => layers - 1,
+            };
+            let of = &states[sequence][layer];
+            assert_eq!(of.len(), value.data.len(), "{name}");
+            let squares = value.data.iter().zip(of);
+            let squares = squares.map(|(own, of)| (own - f64::from(*of)).powi(2));
+            expected += case.weights[sequence] * squares.sum::<f64>() / (layers * of.len()) as f64;
+        }
+        let found = case.gradients(None, 2).0 - plain.gradients(None, 2).0;
+        assert!(
+            (found - SHOWN * expected).abs() < 1e-9,
+            "{name}: {found} {expected}"
+        );
     }
 }
 
@@ -282,6 +380,7 @@ fn what_does_not_fit_is_refused() {
         weights: &[1.0],
         dropout: None,
         stop: None,
+        states: None,
     };
     let run = |options: &TrainingOptions<'_>, workspace: &mut _, gradients: &mut _| {
         case.model
@@ -306,6 +405,20 @@ fn what_does_not_fit_is_refused() {
     };
     let error = run(&options, &mut workspace, &mut other);
     assert!(matches!(error, Error::GradientCount { .. }), "{error}");
+    let missing = vec![vec![Vec::new()]; case.sequences.len()];
+    let options = TrainingOptions {
+        states: Some(TaughtStates {
+            states: &missing,
+            weight: 1.0,
+        }),
+        ..options
+    };
+    let error = run(&options, &mut workspace, &mut gradients);
+    assert!(error.to_string().contains("have 1 layers"), "{error}");
+    let options = TrainingOptions {
+        states: None,
+        ..options
+    };
     let raised = std::sync::atomic::AtomicBool::new(true);
     let options = TrainingOptions {
         stop: Some(&raised),

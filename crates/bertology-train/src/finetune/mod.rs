@@ -9,20 +9,20 @@ mod examples;
 mod learner;
 mod options;
 mod saved;
+mod teacher;
 
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use bertology::evaluate::{Metrics, evaluate};
 use bertology::masking::{Direction, Metric};
-use bertology::model::{PackedBatch, PassOptions, Workspace};
+use bertology::model::TaughtStates;
 use bertology::watch::Purpose;
 use bertology::{Corpus, LoadedModel, Objective, Outline, Target, TokenMasking, Watch};
 use serde::{Deserialize, Serialize};
 
 use self::examples::{Example, Examples, order};
-use self::learner::Learner;
+use self::learner::{Batch, Learner};
 pub use self::options::{Decline, Distillation, Freeze, Keep, Options};
 use self::saved::Course;
 use crate::{Error, Schedule};
@@ -31,8 +31,6 @@ use crate::{Error, Schedule};
 pub const STATE: &str = "training.state";
 /// The folder of the checkpoints on the way.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// Examples that a teacher sees in one pass.
-const TAUGHT_AT_ONCE: usize = 16;
 /// How much work a kill may cost.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
@@ -191,7 +189,13 @@ impl<'a> Training<'a> {
             },
         };
         let taught = match data.teacher {
-            Some((teacher, corpus)) => logits(teacher, corpus, &examples, &learner)?,
+            Some((teacher, corpus)) => {
+                let inputs = Examples::read(corpus)?;
+                if options.distillation.hidden > 0.0 {
+                    teacher::check(teacher, &inputs, learner.model.architecture(), &examples)?;
+                }
+                teacher::logits(teacher, inputs, &examples, &learner.work)?
+            }
             None => Vec::new(),
         };
         let mut training = Self {
@@ -326,9 +330,21 @@ impl<'a> Training<'a> {
             }
             // No two passes of a step drop the same values.
             let seed = dropout.map(|seed| seed.wrapping_add((pass as u64) << 32));
-            let outputs = self
-                .learner
-                .add(&sequences, &targets, &weights, seed, stop)?;
+            let weight = options.distillation.hidden;
+            let states = match self.data.teacher {
+                Some((teacher, _)) if weight > 0.0 => {
+                    Some(teacher::states(teacher, &sequences, &self.learner.work)?)
+                }
+                _ => None,
+            };
+            let states = states.as_ref();
+            let batch = Batch {
+                sequences: &sequences,
+                targets: &targets,
+                weights: &weights,
+                states: states.map(|states| TaughtStates { states, weight }),
+            };
+            let outputs = self.learner.add(&batch, seed, stop)?;
             for (output, weight) in outputs.iter().zip(&weights) {
                 loss += weight * output.loss.unwrap_or(f64::NAN);
             }
@@ -479,49 +495,3 @@ fn checkpoint_path(place: &Path, step: u64) -> PathBuf {
 
 #[cfg(test)]
 mod tests;
-
-/// What a teacher says of every example.
-fn logits(
-    teacher: &LoadedModel,
-    corpus: &Corpus,
-    examples: &Examples,
-    learner: &Learner,
-) -> Result<Vec<Vec<f32>>, Error> {
-    let inputs = Examples::read(corpus)?;
-    if inputs.len() != examples.len() {
-        return Err(Error::Shape {
-            what: "teacher's examples",
-            found: inputs.len(),
-            expected: examples.len(),
-        });
-    }
-    let sequences: Vec<_> = inputs.all.into_iter().map(|e| e.sequence).collect();
-    let mut all = vec![Vec::new(); sequences.len()];
-    let mut tasks = Vec::new();
-    let chunks = sequences.chunks(TAUGHT_AT_ONCE);
-    for (sequences, logits) in chunks.zip(all.chunks_mut(TAUGHT_AT_ONCE)) {
-        tasks.push((sequences, logits));
-    }
-    let failed = std::sync::Mutex::new(None);
-    learner.work.for_each(tasks, |(sequences, logits)| {
-        let said = PackedBatch::new(teacher.architecture(), sequences).and_then(|batch| {
-            let (options, workspace) = (PassOptions::default(), &mut Workspace::new());
-            teacher.model().run(&batch, &options, workspace, &mut [])
-        });
-        match said {
-            Ok(said) => {
-                for (logits, output) in logits.iter_mut().zip(said.sequences) {
-                    *logits = output.logits;
-                }
-            }
-            Err(error) => {
-                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert(error);
-            }
-        }
-    });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(bertology::Error::from(error).into()),
-        None => Ok(all),
-    }
-}

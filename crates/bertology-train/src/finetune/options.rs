@@ -41,13 +41,15 @@ pub enum Keep {
     Best,
 }
 
-/// How a teacher's logits count.
+/// How a teacher counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Distillation {
     /// Softens both distributions; above 0.
     pub temperature: f64,
     /// Of the teacher's part in the loss, in `[0, 1]`.
     pub share: f64,
+    /// Multiplies the mean squared distance from the teacher's hidden states, which is added to the loss; 0 leaves them out.
+    pub hidden: f64,
 }
 
 impl Default for Distillation {
@@ -56,6 +58,7 @@ impl Default for Distillation {
         Self {
             temperature: 2.0,
             share: 0.5,
+            hidden: 0.0,
         }
     }
 }

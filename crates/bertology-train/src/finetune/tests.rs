@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use bertology::checkpoint::NewHead;
 use bertology::drive::Work;
 use bertology::{OpenOptions, Source, Split, Task, corpus::CorpusOptions};
-use bertology_testkit::{Tensors, workspace};
+use bertology_testkit::{Tensors, golden, workspace};
 
 use super::*;
 use crate::Adam;
@@ -261,6 +261,7 @@ fn a_model_learns_nothing_from_itself() {
         distillation: Distillation {
             temperature: 2.0,
             share: 1.0,
+            hidden: 1.0,
         },
         ..golden_options()
     };
@@ -278,4 +279,74 @@ fn a_model_learns_nothing_from_itself() {
         found.steps
     );
     assert!(found.steps[0].loss.abs() < 1e-9);
+}
+
+/// A model that is shown the states of another comes closer to them, and one of another shape is refused.
+#[test]
+fn hidden_states_draw_near_and_must_fit() {
+    let model = tiny();
+    let train = grammar(&model, 40);
+    let (outline, mut weights) = model.clone().into_parts();
+    weights.each_parameter_mut(|_, _, values| values.iter_mut().for_each(|value| *value *= 1.2));
+    let teacher = LoadedModel::from_parts(outline, weights);
+    let options = |hidden| Options {
+        max_steps: Some(12),
+        distillation: Distillation {
+            temperature: 2.0,
+            share: 0.0,
+            hidden,
+        },
+        adam: Adam {
+            learning_rate: 1e-3,
+            ..Adam::default()
+        },
+        ..golden_options()
+    };
+    let data = |teacher| Data {
+        train: &train,
+        dev: None,
+        teacher: Some((teacher, &train)),
+    };
+    let place = tempfile::tempdir().unwrap();
+    let learnt = |teacher, hidden: f64, key| {
+        run(
+            model.clone(),
+            data(teacher),
+            &options(hidden),
+            place.path(),
+            key,
+            &mut (),
+        )
+    };
+    let found = learnt(&teacher, 10.0, "near").unwrap();
+    remove(place.path()).unwrap();
+    let (first, last) = (found.steps[0].loss, found.steps[11].loss);
+    assert!(last < 0.8 * first, "{first} {last}");
+    let small = LoadedModel::open(golden("engine/bert-absolute")).unwrap();
+    let error = learnt(&small, 1.0, "small").unwrap_err();
+    assert!(matches!(error, Error::TeacherShape { .. }), "{error}");
+    let source = Source::glue(&asset("grammar"), Task::Cola, Split::Train).unwrap();
+    let others = Corpus::new(
+        &model,
+        source.with_limit(Some(40)),
+        &CorpusOptions::default(),
+    );
+    let others = others.unwrap();
+    let data = Data {
+        teacher: Some((&teacher, &others)),
+        ..data(&teacher)
+    };
+    let error = run(
+        model.clone(),
+        data,
+        &options(1.0),
+        place.path(),
+        "others",
+        &mut (),
+    );
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error, Error::TeacherTokens { example: 0 }),
+        "{error}"
+    );
 }

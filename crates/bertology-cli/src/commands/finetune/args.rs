@@ -155,6 +155,11 @@ pub(crate) struct FinetuneArgs {
     #[arg(long, value_name = "SHARE", value_parser = share, requires = "distill", help_heading = "Distillation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) distill_share: Option<f64>,
+    /// Add the mean squared distance from the teacher's hidden states, times this: for a teacher of as many layers and hidden
+    /// units that reads the same tokens [default: 0].
+    #[arg(long, value_name = "WEIGHT", value_parser = not_negative, requires = "distill", help_heading = "Distillation")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) distill_hidden: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) work: WorkArgs,

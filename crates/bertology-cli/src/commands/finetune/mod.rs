@@ -343,6 +343,7 @@ fn options(args: &FinetuneArgs) -> Options {
         distillation: Distillation {
             temperature: args.temperature.unwrap_or(default.temperature),
             share: args.distill_share.unwrap_or(default.share),
+            hidden: args.distill_hidden.unwrap_or(default.hidden),
         },
         work: command::work(&args.work),
     }
