@@ -93,7 +93,7 @@ pub(crate) struct EdgeProbeArgs {
         help_heading = "Probes"
     )]
     pub(crate) profile: ProfileArg,
-    /// Epochs at most [default: 20; of `paper` as its steps have].
+    /// Epochs at most [default: 100; of `paper` as its steps have].
     #[arg(long, value_name = "N", help_heading = "Probes")]
     pub(crate) epochs: Option<std::num::NonZeroU32>,
     /// Probes of each layer.
@@ -249,7 +249,7 @@ choices! {
     }
     /// How probes are trained.
     ProfileArg -> Profile {
-        /// Converges within a few epochs of any data.
+        /// Ends when nothing gets better.
         #[default]
         Fast => Profile::Fast,
         /// The settings of the papers' code.
