@@ -29,6 +29,7 @@ fn every_run_leaves_a_page_that_can_be_made_again() {
         [
             "heat-entropy.svg",
             "heat-importance.svg",
+            "importance-intervals.svg",
             "spread-entropy.svg",
             "spread-importance.svg"
         ]

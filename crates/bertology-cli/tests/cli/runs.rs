@@ -57,7 +57,8 @@ fn importance_fills_its_folder() {
     let heads = toy.table("run/heads.csv");
     assert_eq!(
         heads[0].join(","),
-        "layer,head,importance,importance_raw,entropy,rank,live"
+        "layer,head,importance,importance_raw,entropy,rank,live,standard_error,importance_low,importance_high,rank_low,\
+         rank_high"
     );
     assert_eq!(heads.len(), 1 + LAYERS * HEADS);
     let row = &heads[1 + 2 * HEADS + 3];

@@ -67,9 +67,8 @@ fn mask(parts: &mut Parts<'_>) -> Result<(), RunError> {
         let scores = scores(evaluation_before.as_ref(), evaluation_after.as_ref());
         let mut table = before_and_after(&[], &scores);
         table.caption = "On data that no head was chosen on.".into();
-        let mut blocks = vec![Block::Table(table)];
-        blocks.extend(paired.as_ref().and_then(pairs).map(Block::Numbers));
-        parts.add("Before and after", blocks);
+        parts.add("Before and after", vec![Block::Table(table)]);
+        one_by_one(parts, paired.as_ref());
     }
     Ok(())
 }
@@ -145,8 +144,8 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
     if let Some(speed) = speed {
         let (found, beside) = match range {
             Some((low, high)) if spans_one((low, high)) => (
-                "no measurable change".into(),
-                format!("{low:.2} to {high:.2} times as fast"),
+                format!("{low:.2}–{high:.2}"),
+                "times as fast: no measurable change".into(),
             ),
             Some((low, high)) => (
                 format!("{speed:.2}"),
@@ -173,10 +172,16 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
     if !found.is_empty() {
         blocks.insert(0, Block::Figures(vec![left(&found, speed, range)]));
     }
-    let mut blocks = vec![Block::Beside(blocks)];
-    blocks.extend(results.paired.as_ref().and_then(pairs).map(Block::Numbers));
-    parts.add("Before and after", blocks);
+    parts.add("Before and after", vec![Block::Beside(blocks)]);
+    one_by_one(parts, results.paired.as_ref());
     Ok(())
+}
+
+/// What differs from example to example.
+fn one_by_one(parts: &mut Parts<'_>, paired: Option<&PairedChange>) {
+    if let Some(numbers) = paired.and_then(pairs) {
+        parts.add("Example by example", vec![Block::Numbers(numbers)]);
+    }
 }
 
 /// Metrics and loss with their values before and after.
