@@ -71,6 +71,12 @@ impl<T> Named<T> {
         found.map(|(_, value)| value)
     }
 
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a name, put in behind the others if there is none.
     pub fn entry(&mut self, name: &str) -> &mut T
     where

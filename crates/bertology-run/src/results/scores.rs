@@ -20,6 +20,7 @@ document! {
         /// The task's metrics.
         metrics: Metrics,
         /// Of the metrics and of `loss`, by name: lower and upper end of the 95 % interval.
+        #[serde(skip_serializing_if = "Named::is_empty")]
         intervals: Named<(f64, f64)>,
         /// Mean over targets, nats or squared error.
         loss: Option<f64>,
@@ -46,10 +47,13 @@ document! {
         /// Before any normalisation.
         head_importance_raw: Grid,
         /// Standard errors of the raw scores over examples; empty where there are none.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         head_importance_standard_error: Grid,
         /// The best rank of each head within its 95 % interval, 0 the most important.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         head_rank_low: Grid,
         /// The worst.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         head_rank_high: Grid,
         /// Nats.
         attn_entropy: Grid,
@@ -171,6 +175,7 @@ document! {
         /// The metric at each point.
         scores: Vec<Option<f64>>,
         /// Their 95 % intervals.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         intervals: Vec<Option<(f64, f64)>>,
     }
 
