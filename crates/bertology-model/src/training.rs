@@ -303,7 +303,6 @@ impl<R: Real> Model<R> {
             self.below_blocks(group, drops)
         })?;
         self.tables(groups, gradients);
-        groups.iter_mut().for_each(|group| group.states.end());
         Ok(outputs)
     }
 

@@ -6,9 +6,8 @@ use bertology::evaluate::evaluate;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{Direction, Metric};
 use bertology::{Corpus, Error, HeadMask, HeadTable};
-use bertology_run::results::{MaskResults, OrderCurve, finite};
+use bertology_run::results::{MaskResults, OrderCurve};
 use bertology_run::rows::ScheduleRow;
-use bertology_run::table::More;
 use serde_json::json;
 
 use super::{Done, search};
@@ -23,6 +22,7 @@ use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{plural, seconds};
 use crate::study;
+use crate::tables::{metric_names, metric_values};
 use crate::watcher::Watcher;
 
 /// What is opened already.
@@ -175,38 +175,18 @@ fn orders(
 }
 
 fn table(folder: &RunFolder, curves: &Curves) -> Result<(), Failure> {
-    let whole = curves.whole().into_iter().map(|point| ("", None, point));
-    let all = curves.orders().iter().enumerate().flat_map(|(at, order)| {
-        let points = curves.points(at).iter();
-        points.map(move |point| (order.name.as_str(), order.seed, point))
-    });
-    let names: Vec<String> = curves
-        .whole()
-        .map(|point| {
-            point
-                .metrics
-                .iter()
-                .map(|(name, _)| name.to_owned())
-                .collect()
-        })
-        .unwrap_or_default();
-    let rows = whole.chain(all).map(|(order, seed, point)| ScheduleRow {
-        order: order.to_owned(),
-        seed,
+    let names = curves.whole().map(|point| metric_names(&point.metrics));
+    let rows = curves.every().map(|(order, point)| ScheduleRow {
+        order: order.map_or_else(String::new, |order| order.name.clone()),
+        seed: order.and_then(|order| order.seed),
         masked: point.masked,
         score: point.score,
         score_low: point.interval.map(|[low, _]| low),
         score_high: point.interval.map(|[_, high]| high),
         loss: point.loss,
-        metrics: More(
-            point
-                .metrics
-                .iter()
-                .map(|(_, value)| finite(value))
-                .collect(),
-        ),
+        metrics: metric_values(&point.metrics),
     });
-    Ok(folder.write_table::<ScheduleRow, _>(&names, rows)?)
+    Ok(folder.write_table::<ScheduleRow, _>(&names.unwrap_or_default(), rows)?)
 }
 
 fn results(curves: &Curves, metric: &Metric, heads: usize) -> MaskResults {

@@ -36,6 +36,7 @@ impl<R> Default for StatesTrace<R> {
 impl<R: Real> StatesTrace<R> {
     /// Nothing of the batch before.
     pub(super) fn begin(&mut self, sequences: usize) {
+        self.gradients.iter_mut().for_each(Vec::clear);
         self.losses.clear();
         self.losses.resize(sequences, 0.0);
     }
@@ -78,11 +79,6 @@ impl<R: Real> StatesTrace<R> {
         if let Some(own) = self.gradients.get(layer).filter(|own| !own.is_empty()) {
             add_assign(gradient, own);
         }
-    }
-
-    /// Forgets the gradients: the next batch may have no teacher.
-    pub(super) fn end(&mut self) {
-        self.gradients.iter_mut().for_each(Vec::clear);
     }
 }
 

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use bertology::checkpoint::Parameter;
 use bertology::model::{
-    Gradients, Layout, Model, Sequence, SequenceOutput, Target, TaughtStates, TrainingOptions,
-    TrainingWorkspace,
+    Gradients, Layout, Model, Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace,
 };
 use bertology_kernels::adam::{AdamStep, adam_step};
 
@@ -38,17 +37,6 @@ pub(crate) struct Learner {
     max_norm: Option<f64>,
     /// Steps taken.
     pub(crate) steps: u64,
-}
-
-/// What is learnt from at once: one of each for a sequence.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch<'a> {
-    pub(crate) sequences: &'a [Sequence],
-    pub(crate) targets: &'a [Target],
-    /// Of the losses, in their sum.
-    pub(crate) weights: &'a [f64],
-    /// A teacher's hidden states, if they count.
-    pub(crate) states: Option<TaughtStates<'a>>,
 }
 
 /// One block of numbers on its way through the optimiser.
@@ -91,21 +79,13 @@ impl Learner {
     /// Adds the gradient of `Σ weight · loss`.
     pub(crate) fn add(
         &mut self,
-        batch: &Batch<'_>,
-        dropout: Option<u64>,
-        stop: Option<&std::sync::atomic::AtomicBool>,
+        sequences: &[Sequence],
+        options: &TrainingOptions<'_>,
     ) -> Result<Vec<SequenceOutput<f32>>, Error> {
-        let options = TrainingOptions {
-            targets: batch.targets,
-            weights: batch.weights,
-            dropout: dropout.map(|seed| (seed, self.steps)),
-            stop,
-            states: batch.states,
-        };
         let (work, gradients) = (&mut self.work, &mut self.gradients);
         let outputs = self
             .model
-            .add_gradients(batch.sequences, &options, work, gradients);
+            .add_gradients(sequences, options, work, gradients);
         Ok(outputs.map_err(bertology::Error::from)?)
     }
 

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use bertology::evaluate::{Metrics, evaluate};
 use bertology::masking::{Direction, Metric};
-use bertology::model::TaughtStates;
+use bertology::model::{TaughtStates, TrainingOptions};
 use bertology::watch::Purpose;
 use bertology::{Corpus, LoadedModel, Objective, Outline, Target, TokenMasking, Watch};
 use serde::{Deserialize, Serialize};
 
 use self::examples::{Example, Examples, order};
-use self::learner::{Batch, Learner};
+use self::learner::Learner;
 pub use self::options::{Decline, Distillation, Freeze, Keep, Options};
 use self::saved::Course;
 use crate::{Error, Schedule};
@@ -289,6 +289,11 @@ impl<'a> Training<'a> {
         self.finish()
     }
 
+    /// The model as it is, with its weights shared: they must be let go before the next step.
+    fn now(&self) -> LoadedModel {
+        LoadedModel::from_parts(self.of.clone(), self.learner.model.clone())
+    }
+
     fn interrupted(&self) -> Error {
         Error::TrainingInterrupted {
             steps: self.learner.steps,
@@ -338,13 +343,14 @@ impl<'a> Training<'a> {
                 _ => None,
             };
             let states = states.as_ref();
-            let batch = Batch {
-                sequences: &sequences,
+            let options = TrainingOptions {
                 targets: &targets,
                 weights: &weights,
+                dropout: seed.map(|seed| (seed, self.learner.steps)),
+                stop,
                 states: states.map(|states| TaughtStates { states, weight }),
             };
-            let outputs = self.learner.add(&batch, seed, stop)?;
+            let outputs = self.learner.add(&sequences, &options)?;
             for (output, weight) in outputs.iter().zip(&weights) {
                 loss += weight * output.loss.unwrap_or(f64::NAN);
             }
@@ -397,7 +403,7 @@ impl<'a> Training<'a> {
         let Some(dev) = self.data.dev else {
             return Ok(());
         };
-        let model = LoadedModel::from_parts(self.of.clone(), self.learner.model.clone());
+        let model = self.now();
         let found = match evaluate(&model, dev, None, &self.options.work, watch) {
             Err(bertology::Error::Interrupted { .. }) => {
                 // The look is repeated when the training goes on.
@@ -447,7 +453,7 @@ impl<'a> Training<'a> {
         if folder.join("config.json").exists() {
             return Ok(());
         }
-        let model = LoadedModel::from_parts(self.of.clone(), self.learner.model.clone());
+        let model = self.now();
         // Within the folder of the run, so that what a kill leaves is found there.
         model.save(&folder, self.place)?;
         Ok(())

@@ -172,6 +172,15 @@ impl Curves {
         &self.points[order]
     }
 
+    /// Every point: that of the whole model, which is of no order, then those of each order.
+    pub fn every(&self) -> impl Iterator<Item = (Option<&Order>, &Point)> {
+        let whole = self.whole.iter().map(|point| (None, point));
+        let orders = self.orders.iter().zip(&self.points);
+        let masked =
+            orders.flat_map(|(order, points)| points.iter().map(move |point| (Some(order), point)));
+        whole.chain(masked)
+    }
+
     /// Passes made, and passes in all.
     #[must_use]
     pub fn done(&self) -> (usize, usize) {

@@ -7,7 +7,7 @@
 
 use std::f64::consts::E;
 
-use crate::random::Draws;
+use crate::random::{Draws, middle};
 
 /// How often a sample is drawn again.
 pub(crate) const REPLICATES: usize = 200;
@@ -38,6 +38,13 @@ pub(crate) fn counts(counts: &[u64]) -> impl Iterator<Item = Vec<u64>> + '_ {
         });
         drawn.collect()
     })
+}
+
+/// The middle 95 % of what the replicates say of a number, which is `of` itself in the sample and never left out.
+pub(crate) fn interval(mut replicates: Vec<f64>, of: f64) -> Option<[f64; 2]> {
+    replicates.sort_unstable_by(f64::total_cmp);
+    let [low, high] = middle(&replicates)?;
+    Some([low.min(of), high.max(of)])
 }
 
 /// A Poisson variable of mean 1.

@@ -82,15 +82,10 @@ impl Found<'_> {
         for (moment, found) in self.dynamics.moments().iter().zip(self.dynamics.found()) {
             let curves = &found.curves;
             let whole = curves.whole().and_then(|point| point.score);
-            let all = curves.whole().into_iter().map(|point| ("", None, point));
-            let masked = curves.orders().iter().enumerate().flat_map(|(at, order)| {
-                let points = curves.points(at).iter();
-                points.map(move |point| (order.name.as_str(), order.seed, point))
-            });
-            rows.extend(all.chain(masked).map(|(order, seed, point)| DynamicsRow {
+            rows.extend(curves.every().map(|(order, point)| DynamicsRow {
                 step: moment.step,
-                order: order.to_owned(),
-                seed,
+                order: order.map_or_else(String::new, |order| order.name.clone()),
+                seed: order.and_then(|order| order.seed),
                 masked: point.masked,
                 score: point.score,
                 score_low: point.interval.map(|[low, _]| low),

@@ -6,13 +6,12 @@ use bertology_data::{AnswerSums, MetricState, TagCounts, Target};
 use serde::{Deserialize, Serialize};
 
 use super::tally::{Scorer, Tally};
-use super::{Evaluation, LOSS, Metrics};
+use super::{BITS_PER_BYTE, Evaluation, LOSS, Metrics};
 use crate::Error;
 use crate::objective::Objective;
-use crate::random::middle;
 use crate::studies::proportion::{NORMAL_975, Proportion};
 use crate::studies::ratio::RatioSums;
-use crate::studies::resample::{REPLICATES, counts, weights};
+use crate::studies::resample::{REPLICATES, counts, interval, weights};
 
 /// The lower and the upper end of the 95 % interval of every metric and of the loss, by name; those lack that are not known:
 /// of metrics that are not a number, and of a single example.
@@ -108,26 +107,22 @@ impl Tally {
             Scorer::Tokens { .. } if error.is_finite() => {
                 // All of them rise with the loss.
                 for (name, value) in metrics.iter() {
-                    let [low, high] = of_loss.map(|end| self.token_metric(name, end, value, loss));
+                    let [low, high] = of_loss.map(|end| token_metric(name, end, value, loss));
                     found.insert(name.to_owned(), [low, high]);
                 }
             }
             Scorer::Tokens { .. } => {}
         }
         for (at, (name, value)) in metrics.iter().enumerate() {
-            if resampled.is_empty() {
-                break;
-            }
-            let mut all: Vec<f64> = resampled
+            let all: Vec<f64> = resampled
                 .iter()
                 .filter_map(|row| row.get(at).copied())
                 .filter(|value| value.is_finite())
                 .collect();
-            all.sort_unstable_by(f64::total_cmp);
             // Few examples give replicates without a question of a kind, or with one class alone.
             let enough = all.len() * 2 > REPLICATES && value.is_finite();
-            if let (true, Some([low, high])) = (enough, middle(&all)) {
-                found.insert(name.to_owned(), [low.min(value), high.max(value)]);
+            if let (true, Some(ends)) = (enough, interval(all, value)) {
+                found.insert(name.to_owned(), ends);
             }
         }
         if let Some((name, right)) = self.accuracy()
@@ -197,14 +192,14 @@ impl Tally {
         });
         replicates.collect()
     }
+}
 
-    /// A metric of tokens at another loss.
-    fn token_metric(&self, name: &str, at: f64, value: f64, loss: f64) -> f64 {
-        match name {
-            super::BITS_PER_BYTE if loss > 0.0 => value * at / loss,
-            super::BITS_PER_BYTE => value,
-            _ => at.exp(),
-        }
+/// A metric of tokens that is `value` at this loss, at another one.
+fn token_metric(name: &str, at: f64, value: f64, loss: f64) -> f64 {
+    match name {
+        BITS_PER_BYTE if loss > 0.0 => value * at / loss,
+        BITS_PER_BYTE => value,
+        _ => at.exp(),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::random::middle;
 use crate::studies::normalize::{Normalization, ranks};
-use crate::studies::resample::{REPLICATES, weights};
+use crate::studies::resample::{REPLICATES, interval, weights};
 use crate::{Error, HeadTable};
 
 /// What the examples of a run say of any examples: see [the module](super).
@@ -37,21 +36,16 @@ impl Spread {
             .map(|table| normalization.apply(table))
             .collect();
         let places: Vec<Vec<Option<usize>>> = all.iter().map(ranks).collect();
-        let sorted = |mut values: Vec<f64>, of: f64| {
-            values.sort_unstable_by(f64::total_cmp);
-            let [low, high] = middle(&values)?;
-            Some([low.min(of), high.max(of)])
-        };
         let cells = ranks(&found).into_iter().enumerate();
         let (mut importance, mut of_ranks) = (Vec::new(), Vec::new());
         for (at, rank) in cells {
             let known = rank.map(|rank| (rank as f64, found.values()[at]));
             importance.push(known.and_then(|(_, value)| {
-                sorted(all.iter().map(|table| table.values()[at]).collect(), value)
+                interval(all.iter().map(|table| table.values()[at]).collect(), value)
             }));
             of_ranks.push(known.and_then(|(rank, _)| {
                 let of = places.iter().filter_map(|places| places[at]);
-                let [low, high] = sorted(of.map(|rank| rank as f64).collect(), rank)?;
+                let [low, high] = interval(of.map(|rank| rank as f64).collect(), rank)?;
                 Some([low.floor() as usize, high.ceil() as usize])
             }));
         }
