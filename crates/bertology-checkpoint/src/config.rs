@@ -60,18 +60,18 @@ impl Config {
     /// # Errors
     /// If the folder or the file is absent, or the file is not a JSON object.
     pub fn read(folder: &Path) -> Result<Self, Error> {
-        if !folder.is_dir() {
+        if !bertology_file::is_folder(folder) {
             return Err(Error::NotAFolder {
                 path: folder.into(),
             });
         }
         // transformers would load the adapter's base model from elsewhere, and the adapter on top of it.
         let adapter = folder.join(ADAPTER_FILE);
-        if adapter.exists() {
+        if bertology_file::exists(&adapter) {
             return Err(Error::Adapter { path: adapter });
         }
         let path = folder.join(CONFIG_FILE);
-        if !path.exists() {
+        if !bertology_file::exists(&path) {
             return Err(Error::MissingConfig {
                 path: folder.into(),
             });

@@ -115,7 +115,8 @@ pub fn write_pruned(
         left_out: Vec::new(),
     };
     for file in checkpoint.files() {
-        report.file_bytes_before += fs::metadata(file).map_err(Error::io("read", file))?.len();
+        report.file_bytes_before +=
+            bertology_file::length(file).map_err(Error::io("read", file))?;
     }
     write_weights(
         checkpoint,
@@ -207,20 +208,16 @@ fn travels(name: &str) -> bool {
 
 pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Error> {
     let mut copied = Vec::new();
-    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
-        let entry = entry.map_err(Error::io("read", from))?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            continue;
-        };
+    for name in bertology_file::names(from).map_err(Error::io("read", from))? {
+        let path = from.join(&name);
         // Through links: in the hub's cache every file is one.
-        if !travels(&name) || !entry.path().is_file() {
+        if !travels(&name) || !bertology_file::is_file(&path) {
             continue;
         }
-        let bytes = bertology_file::read(&entry.path()).map_err(Error::io("read", entry.path()))?;
+        let bytes = bertology_file::read(&path).map_err(Error::io("read", path))?;
         fs::write(to.join(&name), bytes).map_err(Error::io("write", to.join(&name)))?;
         copied.push(name);
     }
-    copied.sort_unstable();
     Ok(copied)
 }
 

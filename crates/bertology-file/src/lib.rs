@@ -5,6 +5,7 @@
 //! [`std::io::Error`]s whose text says what to do. Errors of the readers wrap them and name the file.
 
 mod json;
+mod memory;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -13,6 +14,7 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use json::{as_python_writes, from_slice, python_float, shown};
+pub use memory::{IN_MEMORY, MemoryFolder, exists, held, is_file, is_folder, length, names};
 
 /// The most that is read into memory at once, in bytes: far above any file that is not mapped or read line by
 /// line, and below what would bring a machine down.
@@ -100,7 +102,7 @@ fn what(_kind: std::fs::FileType) -> &'static str {
     "a device"
 }
 
-/// A whole file, at most [`WHOLE`] bytes.
+/// A whole file, at most [`WHOLE`] bytes, on disk or [in memory](MemoryFolder).
 ///
 /// # Errors
 /// What the system says, and every [`Refusal`].
@@ -113,9 +115,15 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`].
 pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let too_large = |found| Refusal::TooLarge { found, most };
+    if let Some(bytes) = held(path) {
+        return match bytes.len() as u64 {
+            length if length > most => Err(too_large(length).into()),
+            _ => Ok(bytes.to_vec()),
+        };
+    }
     let file = open(path)?;
     let length = file.metadata()?.len();
-    let too_large = |found| Refusal::TooLarge { found, most };
     if length > most {
         return Err(too_large(length).into());
     }

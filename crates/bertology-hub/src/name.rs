@@ -16,7 +16,7 @@ pub(crate) enum Name {
 impl Name {
     pub(crate) fn parse(name: &str) -> Result<Self, HubError> {
         let path = Path::new(name);
-        if path.is_dir() {
+        if bertology_file::is_folder(path) {
             return Ok(Self::Folder(path.to_owned()));
         }
         if path.is_file() {

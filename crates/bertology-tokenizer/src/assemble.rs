@@ -48,20 +48,20 @@ const WORD_END: &str = "</w>";
 const SPACE: char = 'Ġ';
 
 pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
-    if !folder.is_dir() {
+    if !bertology_file::is_folder(folder) {
         return Err(TokenizerError::NotAFolder {
             path: folder.to_owned(),
         });
     }
     let settings = Settings::read(folder)?;
     let json = folder.join(JSON);
-    let from = if json.exists() {
+    let from = if bertology_file::exists(&json) {
         json.clone()
     } else {
         folder.to_owned()
     };
     let parts = contained(|| {
-        if json.exists() {
+        if bertology_file::exists(&json) {
             from_json(json, settings)
         } else {
             from_older(folder, settings)
@@ -218,7 +218,7 @@ fn override_spaces(
 
 /// Which older files the folder's class, or else the folder's contents, call for.
 fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerError> {
-    let there = |name: &str| folder.join(name).exists();
+    let there = |name: &str| bertology_file::exists(&folder.join(name));
     let python_only = |codes: &str| TokenizerError::PythonOnly {
         folder: folder.to_owned(),
         codes: codes.to_owned(),

@@ -39,7 +39,7 @@ pub(crate) fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Tok
 
 /// A JSON object, empty where the file does not exist.
 pub(crate) fn optional_object(path: &Path) -> Result<Option<Map<String, Value>>, TokenizerError> {
-    if path.exists() {
+    if bertology_file::exists(path) {
         json(path).map(Some)
     } else {
         Ok(None)

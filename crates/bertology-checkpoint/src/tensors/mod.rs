@@ -265,7 +265,8 @@ impl TensorSet {
     /// Opens the weights of `folder`, preferring the files in the order in which transformers
     /// prefers them.
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
-        let present = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let present =
+            |name: &str| Some(folder.join(name)).filter(|path| bertology_file::exists(path));
         let files = if let Some(path) = present(SAFETENSORS) {
             vec![path]
         } else if let Some(path) = present(SAFETENSORS_INDEX) {
@@ -321,7 +322,7 @@ impl TensorSet {
         names.dedup();
         let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         for (name, path) in names.iter().zip(&files) {
-            if !path.is_file() {
+            if !bertology_file::is_file(path) {
                 return Err(Error::Index {
                     path: index.into(),
                     problem: format!("it names the shard `{name}`, which is not in the folder"),
@@ -368,13 +369,7 @@ fn read_file(path: &Path) -> Result<Vec<Tensor>, Error> {
 
 /// The most helpful refusal for a folder without usable weights.
 fn no_weights(folder: &Path) -> Error {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort_unstable();
+    let names = bertology_file::names(folder).unwrap_or_default();
     let foreign = |fits: &dyn Fn(&str) -> bool, format, option| {
         let file = names.iter().find(|name| fits(name))?.clone();
         Some(Error::ForeignWeights {
