@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// Why a command stopped, as one sentence, and the exit code that goes with it.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The command line or the input is wrong: exit code 2.
     Input(String),
     /// The work failed: exit code 1.
@@ -49,7 +49,8 @@ impl Failure {
     }
 
     /// For machines: what `--json` prints under `error`.
-    pub(crate) fn document(&self) -> Value {
+    #[must_use]
+    pub fn document(&self) -> Value {
         let kind = match self {
             Self::Input(_) => "input",
             Self::Work(_) => "work",
@@ -62,7 +63,9 @@ impl Failure {
         })
     }
 
-    pub(crate) fn exit_code(&self) -> u8 {
+    /// With which the command ends: 2, 1 or 130.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
             Self::Work(_) => 1,
@@ -82,7 +85,7 @@ impl fmt::Display for Failure {
 }
 
 /// An error and those of its causes that say something new.
-pub(crate) fn sentence(error: &dyn Error) -> String {
+pub fn sentence(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -101,7 +101,7 @@ pub(crate) fn write(
         format: FORMAT,
         part,
         identity: run.identity.clone(),
-        arguments: crate::record::arguments(),
+        arguments: crate::call::words(),
         directory,
         stages: states
             .iter()

@@ -215,7 +215,7 @@ impl Run {
             "format": FORMAT,
             "command": self.command,
             "bertology": env!("CARGO_PKG_VERSION"),
-            "arguments": arguments(),
+            "arguments": crate::call::words(),
             "options": self.options,
             "seed": self.seed,
             "started": timestamp(unix(self.clock.began)),
@@ -228,14 +228,6 @@ impl Run {
             "identity": self.identity,
         })
     }
-}
-
-/// What was typed behind the command's name.
-pub(crate) fn arguments() -> Vec<String> {
-    let words = std::env::args_os().skip(1);
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect()
 }
 
 /// Metrics, loss and counts of a pass.

@@ -1,6 +1,7 @@
 //! From what the user named to what the library works on.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::checkpoint::{NewHead, OpenOptions};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::args::{ModelArgs, OutputArgs, WorkArgs};
+use crate::call::Listener;
 use crate::failure::Failure;
 use crate::remedy::remedy;
 use crate::show::{Screen, text};
@@ -53,6 +55,9 @@ pub(crate) fn locate(args: &ModelArgs, screen: &Screen) -> Result<Located, Failu
 }
 
 fn download_display(screen: &Screen) -> hub::ProgressCallback {
+    if let Some(listener) = screen.listener() {
+        return told(listener);
+    }
     let quiet = screen.is_quiet();
     let bar: Mutex<Option<indicatif::ProgressBar>> = Mutex::new(None);
     Arc::new(move |event| {
@@ -77,21 +82,40 @@ fn download_display(screen: &Screen) -> hub::ProgressCallback {
                     bar.finish_and_clear();
                 }
             }
-            DownloadEvent::Discarded { file } => aside(
-                &bar,
-                &format!(
-                    "what the cache held of {file} was not what the hub announces; it was deleted and is fetched again"
-                ),
-            ),
-            DownloadEvent::Waiting { what, seconds } => {
-                aside(
-                    &bar,
-                    &format!("{what}: the hub wants no request for {seconds} s; waiting"),
-                );
-            }
+            DownloadEvent::Discarded { file } => aside(&bar, &discarded(file)),
+            DownloadEvent::Waiting { what, seconds } => aside(&bar, &waiting(what, *seconds)),
             _ => {}
         }
     })
+}
+
+/// The same for someone who hears it.
+fn told(listener: Arc<dyn Listener>) -> hub::ProgressCallback {
+    let fetched = AtomicU64::new(0);
+    Arc::new(move |event| match event {
+        DownloadEvent::Started { file, bytes } => {
+            fetched.store(0, Ordering::Relaxed);
+            listener.begin(&format!("fetching {file}"), "bytes", *bytes);
+        }
+        DownloadEvent::Advanced { bytes } => {
+            let before = fetched.fetch_add(*bytes, Ordering::Relaxed);
+            listener.advance(before + bytes);
+        }
+        DownloadEvent::Finished { .. } => listener.end(),
+        DownloadEvent::Discarded { file } => listener.note(&discarded(file)),
+        DownloadEvent::Waiting { what, seconds } => listener.note(&waiting(what, *seconds)),
+        _ => {}
+    })
+}
+
+fn discarded(file: &str) -> String {
+    format!(
+        "what the cache held of {file} was not what the hub announces; it was deleted and is fetched again"
+    )
+}
+
+fn waiting(what: &str, seconds: u64) -> String {
+    format!("{what}: the hub wants no request for {seconds} s; waiting")
 }
 
 /// A line beside a bar, which would write over it.

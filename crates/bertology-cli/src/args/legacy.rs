@@ -172,9 +172,10 @@ impl Legacy {
 
 /// Turns the underscores of long options into dashes: `--data_dir=my_dir` becomes
 /// `--data-dir=my_dir`. Values stay as they are, and so does everything after `--`.
-pub(crate) fn normalise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn normalise(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut options = true;
     arguments
+        .into_iter()
         .map(|argument| {
             options &= argument != "--";
             let Some(text) = argument

@@ -64,7 +64,7 @@ Start with: bertology demo";
 
 /// Head importance, masking and pruning of BERT, RoBERTa, GPT and GPT-2 checkpoints.
 #[derive(Debug, Parser)]
-#[command(name = "bertology", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "bertology", version, propagate_version = true, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(arg_required_else_help = true, infer_long_args = false)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -177,6 +177,10 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Importance, masking and pruning of the built-in model, or edge probing of it; no data, no network.
     Demo(DemoArgs),
+    /// A script that completes commands and options in a shell, on stdout.
+    Completions(CompletionsArgs),
+    /// Manual pages of all commands, written into a folder.
+    Man(ManArgs),
 }
 
 const PRUNE_ABOUT: &str = "\
@@ -462,6 +466,10 @@ pub(crate) struct PruneArgs {
     /// ones (transformers 5).
     #[arg(long, help_heading = "Pruning")]
     pub(crate) keep_shape: bool,
+    /// Say which heads would go and what that would change, and write nothing.
+    #[arg(long, help_heading = "Pruning", conflicts_with_all = ["resume", "overwrite"])]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,
@@ -511,6 +519,22 @@ pub(crate) struct InspectArgs {
     /// List every tensor.
     #[arg(long)]
     pub(crate) tensors: bool,
+}
+
+/// `bertology completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `bertology man`
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Folder for `bertology.1`, `bertology-importance.1` and so on.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// The models that are built in.

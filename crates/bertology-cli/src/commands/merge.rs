@@ -47,6 +47,7 @@ pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
         })?
         .command;
     // Its files are named as seen from there.
+    let _back = Back(std::env::current_dir().ok());
     std::env::set_current_dir(directory).map_err(|error| {
         Failure::input(format!(
             "the parts were made in {}, which cannot be entered ({error}); merge where model and \
@@ -63,4 +64,16 @@ pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
     resume.resume = false;
     (to.output, to.overwrite) = (Some(output), args.overwrite);
     super::run(command, Start::Parts(&parts), screen)
+}
+
+/// Goes back to this directory at the end, for whoever runs more than one command.
+struct Back(Option<PathBuf>);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.0 {
+            // It may be gone by now, and then there is nowhere to go back to.
+            let _ = std::env::set_current_dir(directory);
+        }
+    }
 }

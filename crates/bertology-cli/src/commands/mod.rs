@@ -80,6 +80,8 @@ commands! {
         Command::Heads(args) => heads::run(&args, screen),
         Command::Compare(args) => compare::run(&args, screen),
         Command::Demo(args) => demo::run(&args, screen),
+        Command::Completions(args) => shells::completions(&args, screen),
+        Command::Man(args) => shells::man(&args, screen),
     }
 }
 
@@ -104,6 +106,7 @@ pub(crate) mod prune;
 pub(crate) mod report;
 mod schedule;
 mod search;
+mod shells;
 pub(crate) mod status;
 pub(crate) mod survey;
 pub(crate) mod verify;

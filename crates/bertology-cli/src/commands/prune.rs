@@ -1,6 +1,6 @@
 //! `bertology prune`: remove heads for good, compare, write the smaller checkpoint.
 
-use bertology::checkpoint::{Export, WriteOptions};
+use bertology::checkpoint::{Export, WriteOptions, pruned_file_bytes};
 use bertology::masking::MaskingOptions;
 use bertology::pruning::{
     Pruned, Sizes, Timing, Written, compare_speed, first_sequences, masked_heads, prune,
@@ -41,11 +41,12 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     args.parts.refuse(search::NOT_IN_PARTS)?;
     let note = &mut |text: &str| screen.note(text);
     args.data.obey_legacy(Masks::Yes, &args.model, note)?;
-    let Some(path) = args.output.output.clone() else {
+    if args.output.output.is_none() && !args.dry_run {
         return Err(Failure::input(
-            "prune writes a checkpoint; say where with --output DIR (it goes to DIR/model)",
+            "prune writes a checkpoint; say where with --output DIR (it goes to DIR/model), or --dry-run to see what \
+             would go",
         ));
-    };
+    }
     command::check_output(&args.output, args.resume.resume)?;
     let given = args.mask.is_some() || !args.heads.is_empty();
     let scored = data::named(&args.data);
@@ -97,15 +98,15 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     if let Some(heads) = &chosen {
         run.identity.set("mask", json!(heads.to_string()));
     }
-    let (folder, earlier) = command::open_output(&args.output, args.resume.resume, &run)?;
-    let Some(folder) = folder else {
-        return Err(Failure::input("no output folder"));
+    let (folder, earlier) = match args.dry_run {
+        true => (None, Earlier::Nothing),
+        false => command::open_output(&args.output, args.resume.resume, &run)?,
     };
     if let Earlier::Complete(document) = earlier {
         screen.note("this run is complete already; nothing to resume");
         return Ok(document.into());
     }
-    search::begin(Some(&folder), &earlier, &run)?;
+    search::begin(folder.as_ref(), &earlier, &run)?;
     if let Some(corpus) = &corpus {
         screen.say(&study::headline(&opened, corpus));
         if !given {
@@ -124,12 +125,14 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
                 options: &options,
                 work: command::work(&args.work),
                 run: &run,
-                folder: Some(&folder),
+                folder: folder.as_ref(),
             };
             let outcome = searching.finish(earlier, screen)?;
             search::refuse_unreached(&outcome, &options)?;
             run.clock.lap("masking");
-            search::write(&folder, &outcome, &options)?;
+            if let Some(folder) = &folder {
+                search::write(folder, &outcome, &options)?;
+            }
             masking = Some(search::results(&outcome, &options));
             let summary = search::summary(&outcome, &options, screen);
             screen.say(&format!("\n{summary}"));
@@ -137,8 +140,9 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         }
         (None, None) => HeadSet::new(),
     };
-    write_mask(&folder, &kept(&opened, &heads))?;
-
+    if let Some(folder) = &folder {
+        write_mask(folder, &kept(&opened, &heads))?;
+    }
     let pruned = prune(&opened.model, &heads).map_err(|e| failure(&e))?;
     let graceful = Graceful::begin();
     let comparison = Comparison::measure(&opened, &pruned, corpus.as_ref(), &args, screen)?;
@@ -151,46 +155,64 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     // A folder of an interrupted run may hold the checkpoint already.
     let write_options =
         WriteOptions::new(export).overwrite(args.output.overwrite || args.resume.resume);
-    let target = path.join(MODEL);
-    let written = write(
-        &opened.model,
-        &heads,
-        &target,
-        &write_options,
-        &comparison.sequences,
-    )
-    .map_err(|e| failure(&e))?;
+    let target = folder.as_ref().map(|folder| folder.path().join(MODEL));
+    let written = target.as_ref().map(|target| {
+        let model = &opened.model;
+        let written = write(model, &heads, target, &write_options, &comparison.sequences);
+        written.map_err(|e| failure(&e))
+    });
+    let written = written.transpose()?;
     drop(graceful);
     screen.stop();
-    if interrupt::requested() {
+    if interrupt::requested() && written.is_some() {
         return Err(command::interrupted(
             "writing the checkpoint",
-            Some(&folder),
+            folder.as_ref(),
         ));
     }
     run.clock.lap("write");
+    let file = match &written {
+        Some(written) => (
+            written.report.file_bytes_before,
+            written.report.file_bytes_after,
+        ),
+        None => planned(&opened, &heads, export)?,
+    };
 
     let removed = pruned.removed.iter();
     let scores = comparison.scores.as_ref();
     let document = run.document(&PruneResults {
         removed_heads: removed.map(|(l, h)| format!("L{l}H{h}")).collect(),
         sizes: Some(sizes(&pruned.sizes)),
-        checkpoint: Some(checkpoint(&written)),
+        checkpoint: written.as_ref().map(checkpoint),
         export: if args.keep_shape { "zeroed" } else { "pruned" }.into(),
-        folder: target.to_string_lossy().into_owned(),
+        folder: target
+            .as_ref()
+            .map_or_else(String::new, |target| target.to_string_lossy().into_owned()),
         evaluation_before: scores.map(|pair| record::evaluation(&pair.found.before)),
         evaluation_after: scores.map(|pair| record::evaluation(&pair.found.after)),
         paired: scores.map(Pair::change),
         timing: comparison.timing.as_ref().map(timing),
         masking,
     });
-    let document = run_folder::complete(Some(&folder), document)?;
-    screen.say(&format!("\n{}", report(&pruned, &written, &comparison)));
-    screen.say(&format!(
-        "The checkpoint is in {}\nThe record is in {}",
-        target.display(),
-        path.display()
-    ));
+    let document = run_folder::complete(folder.as_ref(), document)?;
+    let said = report(&pruned, written.as_ref(), file, &comparison);
+    screen.say(&format!("\n{said}"));
+    screen.say(&match (&target, &folder) {
+        (Some(target), Some(folder)) => format!(
+            "The checkpoint is in {}\nThe record is in {}",
+            target.display(),
+            folder.path().display()
+        ),
+        _ => {
+            let gone = pruned.removed.iter();
+            let gone: Vec<String> = gone.map(|(l, h)| format!("L{l}H{h}")).collect();
+            format!(
+                "A dry run: nothing was written. These would go: {}",
+                gone.join(" ")
+            )
+        }
+    });
     Ok(document.into())
 }
 
@@ -235,6 +257,18 @@ fn timing(timing: &Timing) -> results::Timing {
         speedup: finite(timing.speed.ratio),
         range: Some((timing.speed.low, timing.speed.high)),
     }
+}
+
+/// Bytes of the weights files now, and of the one that would be written.
+fn planned(opened: &Opened, heads: &HeadSet, export: Export) -> Result<(u64, u64), Failure> {
+    let checkpoint = opened.model.checkpoint();
+    let mut before = 0;
+    for file in checkpoint.files() {
+        let length = bertology_file::length(file);
+        before += length.map_err(|error| Failure::io("read", file, &error))?;
+    }
+    let after = pruned_file_bytes(checkpoint, heads, export);
+    Ok((before, after.map_err(|e| failure(&e.into()))?))
 }
 
 /// With the heads given there is no search, so its options would do nothing.
@@ -382,7 +416,12 @@ fn speed(timing: &Timing) -> String {
     )
 }
 
-fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String {
+fn report(
+    pruned: &Pruned,
+    written: Option<&Written>,
+    file: (u64, u64),
+    comparison: &Comparison,
+) -> String {
     let sizes = &pruned.sizes;
     let mut lines = vec![format!(
         "  {:<12} {:>14}  {:>14}  {:>9}",
@@ -404,10 +443,7 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String
     row("heads", before, after, share);
     let (before, after, share) = size(sizes.parameters_before, sizes.parameters_after);
     row("parameters", before, after, share);
-    let (before, after) = (
-        written.report.file_bytes_before,
-        written.report.file_bytes_after,
-    );
+    let (before, after) = file;
     row("file", bytes(before), bytes(after), percent(after, before));
     if let Some(scores) = &comparison.scores {
         row("", String::new(), String::new(), "change".into());
@@ -430,6 +466,9 @@ fn report(pruned: &Pruned, written: &Written, comparison: &Comparison) -> String
             "No head is left: what the scores above are of does not look at other tokens.".into(),
         );
     }
+    let Some(written) = written else {
+        return lines.join("\n");
+    };
     for (layer, head) in &written.report.zeroed_survivors {
         lines.push(format!(
             "Layer {layer} has no head left; L{layer}H{head} is written as zeros, because \

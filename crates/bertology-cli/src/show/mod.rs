@@ -15,27 +15,35 @@ pub(crate) mod text;
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::args::{Display, When};
+use crate::call::Listener;
 use crate::failure::Failure;
 use escape::Keep;
 pub(crate) use progress::{Progress, download_bar};
 
 /// The terminal, as the options want it used.
-#[derive(Debug)]
 pub(crate) struct Screen {
     json: bool,
     quiet: bool,
     color: bool,
     progress: RefCell<Option<Progress>>,
+    /// Who hears notes and progress in the place of the terminal.
+    listener: Option<Arc<dyn Listener>>,
     /// What the standard output has last refused; nothing is written to it any more.
     refused: RefCell<Option<io::Error>>,
 }
 
 impl Screen {
     pub(crate) fn new(display: Display) -> Self {
+        Self::heard(display, None)
+    }
+
+    /// With someone who hears notes and progress in the place of the terminal.
+    pub(crate) fn heard(display: Display, listener: Option<Arc<dyn Listener>>) -> Self {
         let color = wants_color(
             display.color,
             std::env::var_os("NO_COLOR").as_deref(),
@@ -47,6 +55,7 @@ impl Screen {
             quiet: display.quiet,
             color: color && !display.json,
             progress: RefCell::new(None),
+            listener,
             refused: RefCell::new(None),
         }
     }
@@ -63,6 +72,11 @@ impl Screen {
     /// Whether notes and progress are unwanted.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Who hears notes and progress in the place of the terminal.
+    pub(crate) fn listener(&self) -> Option<Arc<dyn Listener>> {
+        self.listener.clone()
     }
 
     /// Whether colours may be used on stdout.
@@ -114,19 +128,29 @@ impl Screen {
 
     /// Says on stderr what the user should know but need not act upon.
     pub(crate) fn note(&self, text: &str) {
-        if !self.quiet {
-            self.without_progress(|| eprintln(&format!("note: {text}")));
+        match &self.listener {
+            Some(listener) => listener.note(text),
+            None if self.quiet => {}
+            None => self.without_progress(|| eprintln(&format!("note: {text}"))),
         }
     }
 
     /// Shows how far the work is; replaces an earlier display.
     pub(crate) fn start(&self, label: &str, unit: &'static str, total: u64) {
-        let progress = (!self.quiet).then(|| Progress::new(label, unit, total));
-        self.progress.replace(progress);
+        match &self.listener {
+            Some(listener) => listener.begin(label, unit, total),
+            None => {
+                let progress = (!self.quiet).then(|| Progress::new(label, unit, total));
+                self.progress.replace(progress);
+            }
+        }
     }
 
     /// So many units are done.
     pub(crate) fn advance_to(&self, done: u64) {
+        if let Some(listener) = &self.listener {
+            listener.advance(done);
+        }
         if let Some(progress) = &mut *self.progress.borrow_mut() {
             progress.set(done);
         }
@@ -134,6 +158,9 @@ impl Screen {
 
     /// Takes the display of progress away.
     pub(crate) fn stop(&self) {
+        if let Some(listener) = &self.listener {
+            listener.end();
+        }
         self.progress.replace(None);
     }
 

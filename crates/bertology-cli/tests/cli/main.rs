@@ -47,6 +47,7 @@ mod runs;
 mod said;
 mod schedule;
 mod screen;
+mod shells;
 mod snapshots;
 mod survey;
 #[cfg(unix)]

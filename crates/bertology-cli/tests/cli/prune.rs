@@ -71,6 +71,59 @@ fn given_heads_are_removed_without_data() {
 }
 
 #[test]
+fn a_dry_run_says_what_pruning_would_do_and_writes_nothing() {
+    let toy = Toy::new();
+    let before = toy.names(".");
+    let heads = ["--heads", "1:0-3", "--heads", "0.2"];
+    let dry = toy
+        .run("prune", &[&heads[..], &["--dry-run"]].concat())
+        .ok();
+    assert!(dry.out.contains("would go: L0H2 L1H0"), "{}", dry.out);
+    assert_eq!(toy.names("."), before);
+    let said = toy
+        .run("prune", &[&heads[..], &["--dry-run", "--json"]].concat())
+        .ok();
+    let said = &said.json()["results"];
+    toy.run("prune", &[&heads[..], &["--output", "OUT/out"]].concat())
+        .ok();
+    let done = &toy.record("out")["results"];
+    for key in [
+        "removed_heads",
+        "sizes",
+        "evaluation_before",
+        "evaluation_after",
+        "paired",
+    ] {
+        assert_eq!(said[key], done[key], "{key}");
+    }
+    assert_eq!(said["checkpoint"], serde_json::Value::Null);
+    // The size of the file that was not written, in the table of both.
+    let size = |out: &str| {
+        out.lines()
+            .find(|line| line.trim_start().starts_with("file "))
+            .map(str::to_owned)
+    };
+    let again = toy
+        .run("prune", &[&heads[..], &["--output", "OUT/again"]].concat())
+        .ok();
+    assert!(size(&dry.out).is_some());
+    assert_eq!(size(&dry.out), size(&again.out));
+
+    let most = [
+        "--max-drop",
+        "1pt",
+        "--metric",
+        "acc",
+        "--dry-run",
+        "--output",
+        "OUT/found",
+    ];
+    let found = toy.run("prune", &most).ok();
+    assert!(found.out.contains("nothing was written"), "{}", found.out);
+    assert!(!toy.path("found").exists());
+}
+
+#[test]
 fn masked_zeroed_and_pruned_models_agree() {
     let toy = Toy::new();
     // All of layer 1, and one head more.
