@@ -23,7 +23,7 @@ use crate::show::text::{count, percent};
 
 macro_rules! assets {
     ($($path:literal),* $(,)?) => {
-        &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/", $path)))),*]
+        &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $path)))),*]
     };
 }
 use assets;
@@ -210,6 +210,17 @@ fn unpack<'a>(
         RunFolder::open(parent)?.write(&name, bytes)?;
     }
     Ok(())
+}
+
+/// Every built-in file by its path: models in folders of their names, data in `grammar` and `code`.
+pub fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let stories = [&TINY_BERT, &TINY_GPT, &TINY_GPT2];
+    let all = stories.into_iter().flat_map(|story| story.files);
+    let all = all.chain(edge::RECORDS);
+    #[cfg(feature = "code")]
+    let all = all.chain(cat::FILES);
+    let trees = ("grammar/dev.conllu", edge::TREES.as_bytes());
+    all.copied().chain([trees])
 }
 
 struct Demo<'a> {

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::run_folder::{self, RunFolder};
 use crate::show::Screen;
 
-const FILES: &[(&str, &[u8])] = assets![
+pub(super) const FILES: &[(&str, &[u8])] = assets![
     "tiny-code/config.json",
     "tiny-code/merges.txt",
     "tiny-code/model.safetensors",

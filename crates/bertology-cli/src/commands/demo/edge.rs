@@ -19,11 +19,11 @@ use crate::run_folder::{self, RunFolder};
 use crate::show::Screen;
 use crate::show::text::count;
 
-const TREES: &str = include_str!(concat!(
+pub(super) const TREES: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../../assets/grammar/dev.conllu"
+    "/assets/grammar/dev.conllu"
 ));
-const RECORDS: &[(&str, &[u8])] = assets![
+pub(super) const RECORDS: &[(&str, &[u8])] = assets![
     "grammar/edge/agreement-train.jsonl",
     "grammar/edge/agreement-dev.jsonl",
     "grammar/edge/coreference-train.jsonl",
