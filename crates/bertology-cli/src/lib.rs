@@ -45,6 +45,7 @@ use show::escape::{self, Keep};
 
 pub use call::{Listener, call};
 pub use catalogue::options;
+pub use commands::demo::files as embedded;
 pub use failure::{Failure, sentence};
 pub use interrupt::Stop;
 
