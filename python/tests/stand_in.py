@@ -1,13 +1,16 @@
 """Stands in for `bertology._native` where it is not built: commands run as processes of a built program.
 
-The program is `BERTOLOGY_BINARY`, or that of a release build; what it knows of options was recorded by `record_commands.py`.
+The program is `BERTOLOGY_BINARY`, or that of a release build; `record_commands.py` recorded what it knows of options.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,8 @@ def run(argv: list[str], listener: Any) -> str:
     """One command as a process; its notes are told when it has ended."""
     words = argv[: argv.index("--")] if "--" in argv else argv
     rest = argv[len(words) :]
-    done = subprocess.run([BINARY, *words, "--json", *rest], capture_output=True, text=True, check=False)
+    command = [BINARY, *words, "--json", *rest]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=go_with_the_parent)
     if listener is not None:
         listener.begin(argv[0], "units", 2)
         listener.advance(1)
@@ -69,8 +73,17 @@ def run(argv: list[str], listener: Any) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """The program in place of this process, so that it hears signals itself."""
-    os.execv(BINARY, [BINARY, *argv[1:]])
+    """The program; signals are passed on, as if it were this process."""
+    process = subprocess.Popen([BINARY, *argv[1:]], preexec_fn=go_with_the_parent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda which, _: process.send_signal(which))
+    return process.wait()
+
+
+def go_with_the_parent() -> None:
+    """A process in the place of a module ends with that whose module it is."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def commands() -> str:
