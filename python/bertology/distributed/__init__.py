@@ -20,7 +20,7 @@ from .._call import call
 from .._progress import Listener, Progress
 from ..run import Run
 from ._local import Local
-from ._parts import Engine, Failure, PartsError, Plan, made, missing, places
+from ._parts import Engine, Failure, Outcome, PartsError, Plan, made, missing, places
 
 __all__ = ["Failure", "PartsError", "run"]
 
@@ -93,7 +93,7 @@ def _complete(plan: Plan) -> Run:
 
 def _make(chosen: Engine, plan: Plan, left: list[int], listener: Listener) -> list[Failure]:
     """Makes parts; gives those that failed."""
-    failures: list[Failure] = []
+    failed: list[Outcome] = []
     made_now = plan.count - len(left)
     try:
         with closing(chosen.outcomes(plan, left)) as outcomes:
@@ -102,14 +102,15 @@ def _make(chosen: Engine, plan: Plan, left: list[int], listener: Listener) -> li
                     made_now += 1
                     listener.advance(made_now)
                 else:
-                    failures.append(plan.failure(outcome))
+                    failed.append(outcome)
     except KeyboardInterrupt as error:
         finished = plan.count - len(missing(plan))
         raise _native.Interrupted(
             f"interrupted; {finished} of {plan.count} parts are finished, and what others had saved is kept in "
             f"{plan.folder}: the same call goes on"
         ) from error
-    return sorted(failures, key=lambda failure: failure.part)
+    # Where chunks begin is known when a part is finished.
+    return [plan.failure(outcome) for outcome in sorted(failed, key=lambda outcome: outcome.number)]
 
 
 def _engine(name: str, workers: int | None, threads: int | None, address: str | None) -> Engine:
