@@ -21,6 +21,8 @@ class Model:
 
 __version__: str
 
-def main(argv: list[str]) -> int: ...
+def main(argv: list[str]) -> int:
+    """The program; `argv` begins with its name."""
+
 def run(argv: list[str], listener: Listener | None) -> str: ...
 def commands() -> str: ...

@@ -217,7 +217,7 @@ def _names() -> dict[str, Argument]:
     return found
 
 
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?:([ =])((?:[^\s`,;:)]|[:](?=\S))+))?")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?:([ =])((?:[^\s`',;:)]|[:](?=\S))+))?")
 
 
 def in_python(text: str) -> str:
@@ -238,7 +238,9 @@ def in_python(text: str) -> str:
         # `--output out: the folder is not empty`: what stands before the colon was typed.
         is_value = found[2] == "=" or text[found.end() : found.end() + 1] == ":"
         is_value = is_value or word in argument.values or word in argument.value_names
-        is_value = is_value or bool(re.fullmatch(r"[\d.]+%?|\d+/\d+|[A-Z][A-Z/_0-9]*(?:\[:N\])?", word))
+        is_value = is_value or bool(re.fullmatch(r"<.+>|[\d.]+%?|\d+/\d+|[A-Z][A-Z/_0-9]*(?:\[:N\])?", word))
         return f"{argument.keyword}={word}" if is_value else f"{argument.keyword}={after}"
 
+    # What the parser of a command line says to those who type one.
+    text = re.split(r"\n\s*\n(?:Usage:|For more information)", text)[0].rstrip()
     return _OPTION.sub(replaced, text)

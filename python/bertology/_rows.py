@@ -71,7 +71,8 @@ def _frame(data: Any) -> Rows | None:
         if isinstance(names, Mapping):
             raise ValueError(f"data: a set with the splits {', '.join(names)}; choose one of them, as in data[...]")
         if names is None:
-            raise ValueError("data: the columns of this data set are not known; call its _resolve_features() first")
+            # One that is read on the way knows its columns when the first row is there.
+            return _items(data)
         return Rows(list(names), iter(data), _classes(data.features))
     return None
 
@@ -106,7 +107,7 @@ def _columns(data: Any) -> Rows | None:
     return Rows(names, _zipped(names, lists))
 
 
-def _items(data: Iterable[Any]) -> Rows:
+def _items(data: Any) -> Rows:
     """Texts, tuples or dictionaries, all of one kind."""
     items = iter(_list(data) if hasattr(data, "tolist") else data)
     first = next(items, None)

@@ -7,7 +7,7 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, overload
@@ -212,9 +212,6 @@ class Extraction(Run):
 
     def __len__(self) -> int:
         return int(self.index["counts"]["sequences"])
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(len(self)))
 
     def _numbers(self) -> str:
         counts = self.results.get("counts") or {}

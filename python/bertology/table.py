@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|-?inf|NaN", re.IGNORECASE)
+# No number begins with a zero before another digit; a name may.
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][-+]?\d+)?|-?inf|NaN")
 _SHOWN = 10
 
 
@@ -23,8 +24,8 @@ class Table:
     Whole numbers are int64; numbers, with NaN for empty fields among them, float64; all else is text (`object`).
 
     >>> table = Table({"layer": np.array([0, 1]), "importance": np.array([0.5, 1.0])})
-    >>> table["importance"].max(), len(table)
-    (np.float64(1.0), 2)
+    >>> float(table["importance"].max()), len(table)
+    (1.0, 2)
     """
 
     def __init__(self, columns: Mapping[str, NDArray[Any]], name: str = "table") -> None:

@@ -1,4 +1,4 @@
-"""The package with its native module, or with a stand-in for it where that is not built."""
+"""The package as it is installed, or built in its folder, and the embedded models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 ASSETS = REPOSITORY / "assets"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-for folder in (HERE, REPOSITORY / "tools" / "parity"):
-    sys.path.insert(0, str(folder))
+# How two run folders are compared.
+sys.path.insert(0, str(REPOSITORY / "tools" / "parity"))
 
 
 def is_built(package: Path) -> bool:
@@ -23,17 +23,14 @@ def is_built(package: Path) -> bool:
 
 
 spec = importlib.util.find_spec("bertology")
-if not any(is_built(Path(place)) for place in (spec.submodule_search_locations or () if spec else ())):
-    # Nothing is installed: the sources, and a stand-in for what they lack.
-    sys.path.insert(0, str(HERE.parent))
-    python_path = [str(HERE.parent)]
-    if not is_built(HERE.parent / "bertology"):
-        import stand_in  # type: ignore[import-not-found, unused-ignore]
-
-        sys.modules["bertology._native"] = stand_in
-        python_path += [str(HERE / "site"), str(HERE)]
-    # For processes that tests start, too.
-    os.environ["PYTHONPATH"] = os.pathsep.join([*python_path, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+places = [Path(place) for place in (spec.submodule_search_locations or () if spec else ())]
+built = [place for place in (*places, HERE.parent / "bertology") if is_built(place)]
+if not built:
+    pytest.exit("bertology._native is not built: run `maturin develop`, or install the wheel", returncode=4)
+sys.path.insert(0, str(built[0].parent))
+# For processes that tests start.
+python_path = [str(built[0].parent), os.environ.get("PYTHONPATH", "")]
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in python_path if path)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ def found(request: pytest.FixtureRequest, tiny: str, tmp_path_factory: pytest.Te
 
 
 def test_rows_are_those_of_the_texts(found: Extraction) -> None:
-    assert len(found) == 3 and list(found) == [0, 1, 2]
-    for row in found:
+    assert len(found) == 3
+    for row in range(3):
         tokens = found.tokens(row)
         assert tokens[0] == "[CLS]" and tokens[-1] == "[SEP]"
         states = found.hidden_states(row, 4)

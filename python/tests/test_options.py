@@ -71,6 +71,7 @@ def test_what_cannot_be_said_is_refused(options: dict[str, Any], message: str) -
         ("--try_masking and --nonsense stay", "--try_masking and --nonsense stay"),
         ("make it with --part 2/3, then", "make it with part=2/3, then"),
         ("--and DATA", "and_=DATA"),
+        ("'--batch-size <N>': zero\n\nFor more information, try '--help'.", "'batch_size=<N>': zero"),
     ],
 )
 def test_messages_name_options_as_python_does(said: str, expected: str) -> None:

@@ -19,7 +19,7 @@ from .. import _native
 from .._call import call
 from .._progress import Listener, Progress
 from ..run import Run
-from ._local import Local
+from ._local import Local, cores
 from ._parts import Engine, Failure, Outcome, PartsError, Plan, made, missing, places
 
 __all__ = ["Failure", "PartsError", "run"]
@@ -64,8 +64,7 @@ def run(
     chosen = _engine(engine, workers, options.get("threads"), address)
     try:
         plan = made(study, model, data, output, parts, PARTS_PER_WORKER * chosen.workers, options)
-        if plan.threads is None and engine == "local":
-            plan.threads = max(1, _cores() // min(chosen.workers, plan.count))
+        plan.threads = plan.threads or chosen.threads(plan.count)
         left = missing(plan)
         if left and (plan.output / "run.json").exists():
             return _complete(plan)
@@ -118,7 +117,7 @@ def _engine(name: str, workers: int | None, threads: int | None, address: str | 
     if name == "local":
         if address is not None:
             raise TypeError("address= is that of a cluster: give engine='ray' or engine='dask'")
-        return Local(workers or max(1, _cores() // (threads or 1)))
+        return Local(workers or max(1, cores() // (threads or 1)))
     if name not in ("ray", "dask"):
         raise ValueError(f"engine={name!r}: local, ray or dask is expected")
     try:
@@ -131,10 +130,3 @@ def _engine(name: str, workers: int | None, threads: int | None, address: str | 
         return Dask(workers, threads, address)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error}; pip install 'bertology[{name}]'", name=error.name) from None
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

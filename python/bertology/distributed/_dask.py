@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
+from ._local import cores
 from ._parts import ATTEMPTS, Outcome, Plan, make
 
 
@@ -34,9 +34,6 @@ class Dask:
         self._distributed = distributed
         self._close: list[Any] = []
         self._client: Any = None
-        self._wanted = workers
-        self._address = address
-        self._threads = threads or 1
         if address is not None:
             self._client = distributed.Client(address)
             self._close = [self._client]
@@ -44,7 +41,11 @@ class Dask:
             with contextlib.suppress(ValueError):
                 self._client = distributed.Client.current()
         known = len(self._client.scheduler_info()["workers"]) if self._client is not None else 0
-        self.workers = workers or known or max(1, (os.cpu_count() or 1) // self._threads)
+        self.workers = workers or known or max(1, cores() // (threads or 1))
+
+    def threads(self, parts: int) -> int:
+        """On this machine its cores, shared out; elsewhere one, since others may have the rest."""
+        return 1 if self._client is not None else max(1, cores() // min(self.workers, parts))
 
     def outcomes(self, plan: Plan, numbers: list[int]) -> Generator[Outcome, None, None]:
         """See `Engine`."""

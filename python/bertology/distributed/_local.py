@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 
 from ._parts import ATTEMPTS, LOGGER, Outcome, Plan, wait_for_others
 
@@ -24,6 +26,10 @@ class Local:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
+
+    def threads(self, parts: int) -> int:
+        """The cores, shared out."""
+        return max(1, cores() // min(self.workers, parts))
 
     def outcomes(self, plan: Plan, numbers: list[int]) -> Generator[Outcome, None, None]:
         """See `Engine`."""
@@ -98,14 +104,22 @@ class Local:
                     process.terminate()
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def start(argv: list[str]) -> subprocess.Popen[str]:
     """A worker, in a session of its own, so that Ctrl-C reaches the driver alone."""
+    # It must find the package where this process has found it.
+    found = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
     return subprocess.Popen(
         [sys.executable, "-m", "bertology.distributed._worker", argv[0], "--json", *argv[1:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # What it notes in every part was said of the first; errors are in the document.
         stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in found if path)},
         text=True,
         encoding="utf-8",
         start_new_session=True,

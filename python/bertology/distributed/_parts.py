@@ -96,6 +96,10 @@ class Engine(Protocol):
         """How many parts it makes at a time."""
         ...
 
+    def threads(self, parts: int) -> int:
+        """Threads of a worker, of so many parts in all, where nothing else was asked for."""
+        ...
+
     def outcomes(self, plan: Plan, numbers: list[int]) -> Generator[Outcome, None, None]:
         """How each of these parts ended, in the order in which they end."""
         ...

@@ -36,6 +36,10 @@ class Ray:
         self._threads = threads or 1
         self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self._threads)
 
+    def threads(self, parts: int) -> int:
+        """As many as Ray was asked for."""
+        return self._threads
+
     def outcomes(self, plan: Plan, numbers: list[int]) -> Generator[Outcome, None, None]:
         """See `Engine`."""
         ray = self._ray
