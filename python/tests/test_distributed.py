@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,34 @@ def test_parts_come_to_the_bytes_of_one_process(
     assert not (tmp_path / "run" / "parts").exists()
 
 
-@pytest.mark.parametrize("engine", ["ray", "dask"])
-def test_other_engines_come_to_the_same_bytes(engine: str, whole: Run, tiny: str, grammar: str, tmp_path: Path) -> None:
-    pytest.importorskip({"ray": "ray", "dask": "distributed"}[engine])
-    assert is_same(whole, ablate(tiny, grammar, tmp_path / "run", engine=engine)) == []
+def test_ray_comes_to_the_same_bytes(whole: Run, tiny: str, grammar: str, tmp_path: Path) -> None:
+    ray: Any = pytest.importorskip("ray")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        # Two of the workers never have a place.
+        assert is_same(whole, ablate(tiny, grammar, tmp_path / "run", engine="ray", workers=3)) == []
+        assert ray.is_initialized()
+        with pytest.raises(ValueError, match="no machine of the cluster has more than 1 cores"):
+            ablate(tiny, grammar, tmp_path / "other", engine="ray", threads=2)
+        # What fails is tried again, and named.
+        with pytest.raises(distributed.PartsError, match=r"failed once: .*nonsense"):
+            distributed.run("evaluate", tiny, [("a", "nonsense")], output=tmp_path / "bad", engine="ray", parts=1)
+    finally:
+        ray.shutdown()
+
+
+def test_dask_comes_to_the_same_bytes(whole: Run, tiny: str, grammar: str, tmp_path: Path) -> None:
+    dask: Any = pytest.importorskip("distributed")
+    assert is_same(whole, ablate(tiny, grammar, tmp_path / "run", engine="dask")) == []
+    with dask.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+        address = client.scheduler.address
+        assert is_same(whole, ablate(tiny, grammar, tmp_path / "mine", engine="dask", workers=None)) == []
+        other = ablate(tiny, grammar, tmp_path / "named", engine="dask", workers=None, address=address)
+        assert is_same(whole, other) == []
+        with pytest.raises(TypeError, match="leave workers= out"):
+            ablate(tiny, grammar, tmp_path / "other", engine="dask")
+        with pytest.raises(distributed.PartsError, match=r"failed once: .*nonsense"):
+            distributed.run("evaluate", tiny, [("a", "nonsense")], output=tmp_path / "bad", engine="dask", parts=1)
 
 
 def test_there_are_never_more_workers_than_parts(
@@ -182,20 +207,21 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(
     processes: list[subprocess.Popen[str]] = []
     start = _local.start
 
-    def noted(argv: list[str]) -> subprocess.Popen[str]:
+    def interrupting(argv: list[str]) -> subprocess.Popen[str]:
         processes.append(start(argv))
+        if len(processes) == 3:
+            signal.pthread_kill(main, signal.SIGINT)
         return processes[-1]
 
-    def interrupting(_: str, done: int, __: int) -> None:
-        if done == 1:
-            raise KeyboardInterrupt
-
+    main = threading.main_thread().ident or 0
     with monkeypatch.context() as patched:
-        patched.setattr(_local, "start", noted)
+        patched.setattr(_local, "start", interrupting)
         with pytest.raises(_native.Interrupted, match=r"of 4 parts are finished.*the same call goes on"):
-            ablate(tiny, grammar, tmp_path / "run", progress=interrupting)
-    assert all(process.poll() is not None for process in processes)
-    assert len(processes) < 4 or any(process.returncode for process in processes)
+            ablate(tiny, grammar, tmp_path / "run")
+    # The one that had just been started has not come to its end, and none is left.
+    assert [process.poll() for process in processes][2] in (130, -signal.SIGTERM)
+    assert len(processes) == 3 and None not in [process.poll() for process in processes]
+    assert len(list((tmp_path / "run" / "parts").glob("part-*/part.json"))) >= 1
     assert is_same(whole, ablate(tiny, grammar, tmp_path / "run")) == []
 
 

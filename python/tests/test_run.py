@@ -58,7 +58,7 @@ def test_metrics_and_words(run: HeadImportance) -> None:
     assert "tiny-bert" in repr(run) and str(run.model["folder"]) not in repr(run)
 
 
-@pytest.mark.parametrize(("share", "kept"), [(1, 16), (0.5, 8), (0.09, 1), (0.28, 4)])
+@pytest.mark.parametrize(("share", "kept"), [(1, 16), (0.5, 8), (0.09, 1), (0.28, 4), (0.35, 6)])
 def test_keep_takes_the_most_important(run: HeadImportance, share: float, kept: int) -> None:
     mask = run.keep(share)
     assert mask.sum() == kept

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ._local import cores
-from ._parts import ATTEMPTS, Outcome, Plan, make
+from ._parts import ATTEMPTS, LOGGER, Outcome, Plan, make
 
 
 class AgainError(Exception):
@@ -40,6 +40,9 @@ class Dask:
         else:
             with contextlib.suppress(ValueError):
                 self._client = distributed.Client.current()
+        if self._client is not None and workers is not None:
+            self.close()
+            raise TypeError("workers= is for workers that are started here; a cluster has its own: leave workers= out")
         known = len(self._client.scheduler_info()["workers"]) if self._client is not None else 0
         self.workers = workers or known or max(1, cores() // (threads or 1))
 
@@ -51,12 +54,7 @@ class Dask:
         """See `Engine`."""
         distributed = self._distributed
         if self._client is None:
-            cluster = distributed.LocalCluster(
-                n_workers=min(self.workers, len(numbers)),
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-            )
+            cluster = self._local(min(self.workers, len(numbers)))
             self._client = distributed.Client(cluster)
             self._close = [self._client, cluster]
         # Of no name that others have: what an earlier driver asked for is not taken for it.
@@ -68,6 +66,19 @@ class Dask:
                 yield self._outcome(future, futures[future])
         finally:
             self._client.cancel(list(futures))
+
+    def _local(self, workers: int) -> Any:
+        """Processes of this machine. One that dies while it starts is no reason to give up."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+                )
+            except RuntimeError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                LOGGER.warning("workers did not start: %s", error)
+        raise AssertionError("an attempt ends in one way or the other")
 
     def close(self) -> None:
         """Ends what was started here."""

@@ -47,7 +47,9 @@ class Local:
         finally:
             self._end()
             for thread in threads:
-                thread.join()
+                # Ctrl-C may come before all are started.
+                if thread.ident is not None:
+                    thread.join()
 
     def close(self) -> None:
         """Nothing is left."""

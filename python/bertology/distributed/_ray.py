@@ -16,6 +16,10 @@ IN_FLIGHT = 2
 class Maker:
     """What an actor does. It stays alive from part to part."""
 
+    def is_there(self) -> bool:
+        """Answers as soon as it has a place."""
+        return True
+
     def make(self, argv: list[str], number: int, place: str) -> Outcome:
         """Makes a part."""
         return make(argv, number, place)
@@ -34,6 +38,10 @@ class Ray:
         if self._own:
             ray.init(address=address, include_dashboard=False, log_to_driver=False)
         self._threads = threads or 1
+        largest = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
+        if self._threads > largest:
+            self.close()
+            raise ValueError(f"threads={threads}: no machine of the cluster has more than {largest} cores")
         self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self._threads)
 
     def threads(self, parts: int) -> int:
@@ -49,29 +57,34 @@ class Ray:
         waiting = collections.deque(numbers)
         running: dict[Any, tuple[Any, int, int]] = {}
         attempts = collections.Counter[int]()
+        # An actor without a place on the cluster answers when it has one: until then nothing is given to it.
+        starting = {actor.is_there.remote(): actor for actor in actors}
+        there: list[Any] = []
 
-        def give(actor: Any, most: int) -> None:
-            if waiting and sum(one is actor for one, _, _ in running.values()) < most:
-                number = waiting.popleft()
-                attempts[number] += 1
-                words = (plan.argv(number), number, str(plan.place(number)))
-                running[actor.make.remote(*words)] = (actor, number, attempts[number])
-
-        try:
+        def give() -> None:
             # One each first, so that none is idle where parts are few.
             for most in range(1, IN_FLIGHT + 1):
-                for actor in actors:
-                    give(actor, most)
-            while running:
-                ready, _ = ray.wait(list(running), num_returns=1)
-                actor, number, attempt = running.pop(ready[0])
+                for actor in there:
+                    if waiting and sum(one is actor for one, _, _ in running.values()) < most:
+                        number = waiting.popleft()
+                        attempts[number] += 1
+                        words = (plan.argv(number), number, str(plan.place(number)))
+                        running[actor.make.remote(*words)] = (actor, number, attempts[number])
+
+        try:
+            while waiting or running:
+                ready, _ = ray.wait([*running, *starting], num_returns=1)
+                if ready[0] in starting:
+                    there.append(starting.pop(ready[0]))
+                    give()
+                    continue
+                _, number, attempt = running.pop(ready[0])
                 outcome = self._outcome(ready[0], number, attempt)
                 if outcome.may_be_tried_again and attempt < ATTEMPTS:
                     waiting.append(number)
                 else:
                     yield outcome
-                for one in (actor, *actors):
-                    give(one, IN_FLIGHT)
+                give()
         finally:
             for actor in actors:
                 ray.kill(actor)
