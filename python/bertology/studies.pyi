@@ -209,6 +209,7 @@ def prune(
     mask: PathLike | NDArray[np.generic] | None = ...,
     heads: bool | Heads | None = ...,
     keep_shape: bool | None = ...,
+    dry_run: bool | None = ...,
     task: str | None = ...,
     split: str | None = ...,
     text: PathLike | None = ...,
