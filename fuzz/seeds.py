@@ -265,6 +265,7 @@ def seeds():
         yield "npy", path.read_bytes()
 
     yield from states()
+    yield from trainings()
     yield from programs()
 
     folders = sorted(path for path in (ROOT / "crates/bertology-run/tests/folders").iterdir())
@@ -298,6 +299,19 @@ def states():
                     for which in range(7):
                         yield "states", bytes([which]) + json.dumps(part).encode()
                 parts.extend(part.values() if isinstance(part, dict) else part)
+
+
+def trainings():
+    """Saved trainings of four weights: one that has just begun, one with steps, looks at the dev data and best weights."""
+    step = {"loss": 0.5, "rate": 0.1, "norm": 1.0}
+    looked = {"step": 1, "loss": 0.7, "metrics": [["acc", 0.5]], "score": 0.5}
+    for best, course in [
+        (False, {"steps": [], "evaluated": [], "best": None, "stopped_early": False}),
+        (True, {"steps": [step], "evaluated": [looked], "best": 0, "stopped_early": True}),
+    ]:
+        head = json.dumps({"key": "key", "size": 4, "best": best, "course": course}).encode()
+        arrays = struct.pack("<4f", 1, -2, 0.5, 0) * (4 if best else 3)
+        yield "trainings", b"\0" + b"fine-tuning 1\n" + struct.pack("<Q", len(head)) + head + arrays
 
 
 def programs():

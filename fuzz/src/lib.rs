@@ -12,5 +12,5 @@ mod tiny;
 pub use programs::{code, functions};
 pub use readers::{
     config, corpora, glue, index, npy, pickle_file, pickle_program, records, reference, run,
-    safetensors, states, tables, tokenizer, treebank, words,
+    safetensors, states, tables, tokenizer, trainings, treebank, words,
 };

@@ -413,6 +413,16 @@ pub fn npy(data: &[u8]) {
     });
 }
 
+/// What a training that was interrupted has saved, of four weights; resumed as the same training or as another.
+pub fn trainings(data: &[u8]) {
+    static FOLDER: LazyLock<Scratch> = LazyLock::new(|| Scratch::with(&[]));
+    let (which, data) = choose(data, 4);
+    let (key, size) = ([("key", 4), ("", 0), ("other", 4), ("key", 1 << 20)])[which];
+    FOLDER.read("training.state", data, |path| {
+        let _ = black_box(bertology_train::finetune::is_saved(path, key, size).is_ok());
+    });
+}
+
 /// What a run that was interrupted has saved.
 pub fn states(data: &[u8]) {
     use bertology::drive::Study;

@@ -6,8 +6,8 @@
 >>> out.attentions[0][3].shape  # text 0, layer 3: [heads, query, key]
 (4, 6, 6)
 
-Every study of the command `bertology` is a function of :mod:`bertology.studies` and a method of :class:`Model`; it writes
-the same run folder and gives it back as a :class:`Run`. Layers and heads count from 0 everywhere.
+Every study of the command `bertology` is a function of :mod:`bertology.studies` and a method of :class:`Model`; it
+writes the same run folder and gives it back as a :class:`Run`. Layers and heads count from 0 everywhere.
 """
 
 from __future__ import annotations

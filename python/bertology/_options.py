@@ -182,7 +182,8 @@ def text_of(value: Any, name: str) -> str:
         layer, head = value
         return f"{int(layer)}.{int(head)}"
     if is_model(value):
-        return str(value.name)
+        # Heads that were pruned in memory are in no file until somebody asks.
+        return str(value._argument() if hasattr(value, "_argument") else value.name)
     raise TypeError(f"{name}={value!r}: a {type(value).__name__} cannot be given here")
 
 

@@ -86,7 +86,9 @@ def _bar(label: str, unit: str, total: int) -> Any:
 
     kind: Any = tqdm
     if _in_notebook() and importlib.util.find_spec("ipywidgets") is not None:
-        from tqdm.notebook import tqdm as kind
+        from tqdm import notebook
+
+        kind = notebook.tqdm
     return kind(total=total, desc=label, unit=f" {unit}", leave=False)
 
 

@@ -22,8 +22,8 @@ def find_pruneable_heads_and_indices(
 ) -> tuple[set[int], Any]:
     """Which of ``heads`` are still there, and the rows of the linear maps that stay.
 
-    ``heads`` and ``already_pruned_heads`` are numbers of the unpruned layer; ``n_heads`` is how many heads the layer has
-    now. Gives the heads to be removed and a LongTensor of the indices ``[rows kept]``.
+    ``heads`` and ``already_pruned_heads`` are numbers of the unpruned layer; ``n_heads`` is how many heads the layer
+    has now. Gives the heads to be removed and a LongTensor of the indices ``[rows kept]``.
     """
     import torch
 

@@ -71,8 +71,8 @@ class Experiment:
     def patch(self, site: str, value: ArrayLike, *, layer: int | None = None, head: int | None = None) -> Experiment:
         """The value at a site becomes ``value``, of the site's shape: activation patching.
 
-        At sites that every head has (``attention``, ``head_output`` ...) say which ``head``, or give values of all heads
-        ``[heads, rows, columns]``.
+        At sites that every head has (``attention``, ``head_output`` ...) say which ``head``, or give values of all
+        heads ``[heads, rows, columns]``.
         """
         values = np.asarray(value, dtype=np.float32)
         if site in PER_HEAD and head is None:

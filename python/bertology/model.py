@@ -19,7 +19,8 @@ from .output import Output, Text
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from . import results
+    from . import attention, extraction, results
+    from .run import Document
 
     OneText = str | tuple[str, str] | Sequence[int]
 
@@ -142,7 +143,9 @@ class Model:
 
     def __reduce__(self) -> Any:
         if self._facts["in_memory"]:
-            raise TypeError("a model from memory cannot be pickled: save_pretrained() it and open that folder elsewhere")
+            raise TypeError(
+                "a model from memory cannot be pickled: save_pretrained() it and open that folder elsewhere"
+            )
         return _reopened, (self.name, self._facts["removed"])
 
     # What it computes.
@@ -164,12 +167,13 @@ class Model:
     ) -> Output:
         """Puts texts through the model.
 
-        A text is a string, a pair ``(first, second)``, or a list of token ids. Each is computed at its true length: there
-        is no padding. A text beyond the model's limit is an error unless ``max_length`` says to cut.
+        A text is a string, a pair ``(first, second)``, or a list of token ids. Each is computed at its true length:
+        there is no padding. A text beyond the model's limit is an error unless ``max_length`` says to cut.
 
-        ``head_mask``: ``[layers, heads]`` or ``[heads]``, 1 keeps a head and 0 masks it. ``labels``: one a text, a class or
-        a number, ``("logit", class)`` for the logit itself, ``"next"`` for a causal language model on its own text, a
-        list with a token (or label) or None for each position. They give ``out.losses``, ``out.mask_gradients`` and the
+        ``head_mask``: ``[layers, heads]`` or ``[heads]``, 1 keeps a head and 0 masks it. ``labels``: one a text, a
+        class or a number, ``("logit", class)`` for the logit itself, ``"next"`` for a causal language model on its own
+        text, a list with a token (or label) or None for each position. They give ``out.losses``,
+        ``out.mask_gradients`` and the
         ``gradients`` of sites. ``values`` and ``gradients`` name sites: query, key, value, attention_scores, attention,
         head_output, head_contribution, attention_output, mlp_output, hidden_state, embeddings, pooled, last_residual.
         ``output_logits``: language models compute logits of every token only if asked.
@@ -306,35 +310,35 @@ class Model:
         """What a classifier says of texts without labels."""
         return studies.predict(self, data, **options)
 
-    def patterns(self, data: Any = None, **options: Any) -> results.Patterns:
+    def patterns(self, data: Any = None, **options: Any) -> attention.Patterns:
         """What every head looks at: neighbours, special tokens, punctuation; entropy."""
         return studies.patterns(self, data, **options)
 
-    def syntax(self, data: Any = None, **options: Any) -> results.Syntax:
+    def syntax(self, data: Any = None, **options: Any) -> attention.Syntax:
         """Every head as a predictor of dependency relations (Clark et al. 2019)."""
         return studies.syntax(self, data, **options)
 
-    def coref(self, data: Any = None, **options: Any) -> results.Coref:
+    def coref(self, data: Any = None, **options: Any) -> attention.Coref:
         """Every head as a finder of antecedents."""
         return studies.coref(self, data, **options)
 
-    def distance(self, data: Any = None, **options: Any) -> results.Distance:
+    def distance(self, data: Any = None, **options: Any) -> attention.Distance:
         """How far every head looks, in tokens and in words."""
         return studies.distance(self, data, **options)
 
-    def cluster(self, data: Any = None, **options: Any) -> results.Clusters:
+    def cluster(self, data: Any = None, **options: Any) -> attention.Clusters:
         """Which heads look at the same things."""
         return studies.cluster(self, data, **options)
 
-    def attention_probe(self, data: Any = None, **options: Any) -> results.AttentionProbe:
+    def attention_probe(self, data: Any = None, **options: Any) -> attention.AttentionProbe:
         """What all heads know of syntax together."""
         return studies.attention_probe(self, data, **options)
 
-    def edge_probe(self, data: Any = None, **options: Any) -> results.EdgeProbe:
+    def edge_probe(self, data: Any = None, **options: Any) -> attention.EdgeProbe:
         """What every layer knows of the structure of sentences (Tenney et al. 2019)."""
         return studies.edge_probe(self, data, **options)
 
-    def cat(self, data: Any = None, **options: Any) -> results.Cat:
+    def cat(self, data: Any = None, **options: Any) -> attention.Cat:
         """How a model of code attends to its structure."""
         return studies.cat(self, data, **options)
 
@@ -342,25 +346,27 @@ class Model:
         """Trains the model for a task."""
         return studies.finetune(self, data, **options)
 
-    def dynamics(self, data: Any = None, **options: Any) -> results.Dynamics:
+    def dynamics(self, data: Any = None, **options: Any) -> attention.Dynamics:
         """Importance and pruning curves at every checkpoint of a training."""
         return studies.dynamics(self, data, **options)
 
-    def bench(self, data: Any = None, **options: Any) -> results.Bench:
+    def bench(self, **options: Any) -> results.Bench:
         """Latency, throughput and memory; is another model faster?"""
-        return studies.bench(self, data, **options)
+        return studies.bench(self, **options)
 
-    def extract(self, data: Any = None, **options: Any) -> results.Extraction:
+    def extract(self, data: Any = None, **options: Any) -> extraction.Extraction | Document:
         """Hidden states, attention and gradients of a corpus, on disk."""
-        return studies.extract(self, data, **options)
+        found: extraction.Extraction | Document = studies.extract(self, data, **options)
+        return found
 
-    def verify(self, data: Any = None, **options: Any) -> results.Verification:
+    def verify(self, **options: Any) -> results.Verification:
         """The same numbers as transformers? Each layer, each head."""
-        return studies.verify(self, data, **options)
+        return studies.verify(self, **options)
 
-    def view(self, data: Any = None, **options: Any) -> results.View:
+    def view(self, *texts: str, **options: Any) -> results.View:
         """The attention of a text as a page."""
-        return studies.view(self, data, **options)
+        return studies.view(self, *texts, **options)
+
 
 def _listed(texts: Any) -> list[OneText]:
     """One text is a list of one; so is one pair, and one list of ids."""

@@ -35,9 +35,9 @@ class Text:
     """What the model computed for one text, at its true length.
 
     ``tokens``, ``input_ids`` ``[tokens]``; ``hidden_states``: a list of L + 1 arrays ``[tokens, hidden]``, embeddings
-    first; ``attentions``: a list of L arrays ``[heads, query, key]`` (the softmax, before any head mask; heads that were
-    pruned away are left out); ``values[site]`` and ``gradients[site]`` by the name of the site. Layers and heads count
-    from 0. The arrays are numpy's own: torch takes them without a copy by ``torch.from_numpy``.
+    first; ``attentions``: a list of L arrays ``[heads, query, key]`` (the softmax, before any head mask; heads that
+    were pruned away are left out); ``values[site]`` and ``gradients[site]`` by the name of the site. Layers and heads
+    count from 0. The arrays are numpy's own: torch takes them without a copy by ``torch.from_numpy``.
     """
 
     def __init__(self, found: dict[str, Any]) -> None:
@@ -197,7 +197,7 @@ class Output:
         """Everything as arrays of the whole batch, in transformers' shapes.
 
         ``return_tensors`` is ``"np"`` or ``"pt"``; left out, torch tensors where the program has imported torch already
-        (as bertviz and Captum do), else numpy arrays. All texts must have the same heads, which those of one model have.
+        (as bertviz and Captum do), else numpy arrays.
         """
         if return_tensors not in (None, "np", "pt"):
             raise InputError(f'return_tensors={return_tensors!r}: give "np" or "pt"')
@@ -238,7 +238,7 @@ def _stacked(values: list[list[Array]], width: int, axes: tuple[int, ...]) -> tu
         shape = [width if axis in axes else size for axis, size in enumerate(of_texts[0].shape)]
         layer = np.zeros((len(of_texts), *shape), dtype=np.float32)
         for row, value in enumerate(of_texts):
-            layer[(row, *(slice(size) for size in value.shape))] = value
+            layer[row][tuple(slice(size) for size in value.shape)] = value
         layers.append(layer)
     return tuple(layers)
 

@@ -8,10 +8,9 @@ import signal
 import threading
 from pathlib import Path
 
+import bertology
 import numpy as np
 import pytest
-
-import bertology
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TEXTS = ["The woman faints.", "The horses near the house were admired."]

@@ -116,6 +116,16 @@ pub fn run(
     Training::begin(model, data, options, place, key)?.run(watch)
 }
 
+/// Whether a file is what a training of this key and so many weights has saved, for whoever tries readers with bytes that
+/// nobody wrote.
+///
+/// # Errors
+/// What is wrong with it.
+#[doc(hidden)]
+pub fn is_saved(path: &Path, key: &str, size: usize) -> Result<bool, Error> {
+    Ok(saved::read(path, key, size)?.is_some())
+}
+
 /// Removes what a killed training would go on from.
 ///
 /// # Errors

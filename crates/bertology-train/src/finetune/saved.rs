@@ -3,7 +3,6 @@
 //! In the form of [`archive`]. The arrays are the weights, the means of gradients and of their squares and, where the best
 //! weights are to be kept, those.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
@@ -89,7 +88,7 @@ pub(crate) fn read(path: &Path, key: &str, size: usize) -> Result<Option<Saved>,
         path: path.to_owned(),
         what,
     };
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = bertology_file::open(path).map_err(Error::io("open", path))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let head: Head = archive::read_head(&mut reader, MAGIC, LONGEST_HEAD).map_err(wrong)?;
     if head.key != key || head.size != size {
