@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bertology import _native, _progress, studies
 from bertology._options import commands
-from bertology.run import Run
+from bertology.run import Document, Run
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TREES = ASSETS / "grammar" / "dev.conllu"
@@ -99,6 +99,13 @@ def test_a_pruned_model_is_a_model(tiny: str, labelled: Any, tmp_path: Path) -> 
     scored = studies.evaluate(pruned, labelled)
     assert scored.metrics["loss"] == pytest.approx(pruned.after["loss"], abs=1e-6)
     assert pruned.before["mcc"] >= -1 and "14 of 16 heads left" in repr(pruned)
+
+
+def test_a_dry_run_prunes_nothing(tiny: str, tmp_path: Path) -> None:
+    found = studies.prune(tiny, heads=[(0, 1)], dry_run=True)
+    assert isinstance(found, Document) and found["results"]["removed_heads"] == ["L0H1"]
+    with pytest.raises(TypeError, match="leave output= out"):
+        studies.prune(tiny, heads=[(0, 1)], dry_run=True, output=tmp_path / "out")
 
 
 def test_predictions(tiny: str) -> None:
