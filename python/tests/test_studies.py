@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -262,6 +263,20 @@ def test_progress_is_told(tiny: str, labelled: Any, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING, "bertology"):
         studies.evaluate(tiny, labelled, progress=lambda *how: told.append(how))
     assert told[0][1] == 0 and told[-1][1] == told[-1][2]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_is_an_exception_of_its_own(kept: bool, tiny: str, grammar: str, tmp_path: Path) -> None:
+    def interrupting(_: str, done: int, __: int) -> None:
+        if done:
+            signal.raise_signal(signal.SIGINT)
+
+    options: dict[str, Any] = {"task": "cola", "split": "train", "threads": 1, "limit": 3000, "chunk": 16}
+    output = tmp_path / "run" if kept else None
+    with pytest.raises(_native.Interrupted, match="is kept in" if kept else "nothing is kept without output="):
+        studies.ablate(tiny, grammar, output=output, progress=interrupting, **options)
+    assert (tmp_path / "run" / "state.json").exists() == kept
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_notes_are_log_records(caplog: pytest.LogCaptureFixture) -> None:
