@@ -40,6 +40,11 @@ def call(argv: list[str], progress: Progress = None) -> dict[str, Any]:
             if error.args and isinstance(error.args[0], str):
                 error.args = (in_python(error.args[0]), *error.args[1:])
             raise
+        except KeyboardInterrupt as error:
+            # Ctrl-C came while the listener was called.
+            raise _native.Interrupted(
+                "interrupted; what was saved is kept in the output folder, and resume=True goes on"
+            ) from error
     return found
 
 
@@ -156,7 +161,12 @@ class Call:
             raise TypeError(
                 "part= makes a folder to be merged and no run: see bertology.distributed, or use the command"
             )
-        return call(self.argv(), progress)
+        try:
+            return call(self.argv(), progress)
+        except _native.Interrupted as error:
+            if self.output is None or not self.output.startswith(self.work.name):
+                raise
+            raise _native.Interrupted("interrupted; nothing is kept without output=") from error
 
     def keep(self, run: Run) -> Run:
         """The run, with the temporary folder if it lies there; else that is removed."""

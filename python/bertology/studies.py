@@ -62,6 +62,21 @@ def _study(
         return study.keep(kind(folder))  # type: ignore[return-value]
 
 
+def _dry(
+    kind: type[Run], model: Any, data: Any, output: Output, progress: Progress, options: dict[str, Any]
+) -> Document:
+    """What a study would write, which it does not."""
+    if output is not None:
+        raise TypeError("dry_run=True writes nothing: leave output= out")
+    assert kind.command is not None
+    with Call(kind.command, options) as study:
+        study.add_model(model)
+        study.add_data(data, model)
+        found = Document(study.run(progress))
+        study.work.cleanup()
+    return found
+
+
 def importance(
     model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
 ) -> HeadImportance:
@@ -92,11 +107,15 @@ def mask(model: Any, data: Any = None, *, output: Output = None, progress: Progr
     return _study(Masking, model, data, output, progress, options)
 
 
-def prune(model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any) -> Pruning:
-    """Removes heads for good and writes the smaller checkpoint.
+def prune(
+    model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
+) -> Pruning | Document:
+    """Removes heads for good and writes the smaller checkpoint; with `dry_run=True` says what it would be.
 
     >>> prune("bert-mrpc", heads=[(3, 5), (0, 1)], output="pruned").model_path            # doctest: +SKIP
     """
+    if options.get("dry_run"):
+        return _dry(Pruning, model, data, output, progress, options)
     return _study(Pruning, model, data, output, progress, options)
 
 
@@ -218,12 +237,7 @@ def extract(
         if isinstance(value, Iterable) and not isinstance(value, (str, os.PathLike)):
             options[name] = ",".join(text_of(layer, name) for layer in value)
     if options.get("dry_run"):
-        with Call("extract", options) as study:
-            study.add_model(model)
-            study.add_data(data, model)
-            found = Document(study.run(progress))
-            study.work.cleanup()
-            return found
+        return _dry(Extraction, model, data, output, progress, options)
     return _study(Extraction, model, data, output, progress, options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from bertology import _native, _progress, studies
 from bertology._options import commands
-from bertology.run import Run
+from bertology.run import Document, Run
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TREES = ASSETS / "grammar" / "dev.conllu"
@@ -99,6 +100,13 @@ def test_a_pruned_model_is_a_model(tiny: str, labelled: Any, tmp_path: Path) -> 
     scored = studies.evaluate(pruned, labelled)
     assert scored.metrics["loss"] == pytest.approx(pruned.after["loss"], abs=1e-6)
     assert pruned.before["mcc"] >= -1 and "14 of 16 heads left" in repr(pruned)
+
+
+def test_a_dry_run_prunes_nothing(tiny: str, tmp_path: Path) -> None:
+    found = studies.prune(tiny, heads=[(0, 1)], dry_run=True)
+    assert isinstance(found, Document) and found["results"]["removed_heads"] == ["L0H1"]
+    with pytest.raises(TypeError, match="leave output= out"):
+        studies.prune(tiny, heads=[(0, 1)], dry_run=True, output=tmp_path / "out")
 
 
 def test_predictions(tiny: str) -> None:
@@ -255,6 +263,20 @@ def test_progress_is_told(tiny: str, labelled: Any, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING, "bertology"):
         studies.evaluate(tiny, labelled, progress=lambda *how: told.append(how))
     assert told[0][1] == 0 and told[-1][1] == told[-1][2]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_is_an_exception_of_its_own(kept: bool, tiny: str, grammar: str, tmp_path: Path) -> None:
+    def interrupting(_: str, done: int, __: int) -> None:
+        if done:
+            signal.raise_signal(signal.SIGINT)
+
+    options: dict[str, Any] = {"task": "cola", "split": "train", "threads": 1, "limit": 3000, "chunk": 16}
+    output = tmp_path / "run" if kept else None
+    with pytest.raises(_native.Interrupted, match="is kept in" if kept else "nothing is kept without output="):
+        studies.ablate(tiny, grammar, output=output, progress=interrupting, **options)
+    assert (tmp_path / "run" / "state.json").exists() == kept
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_notes_are_log_records(caplog: pytest.LogCaptureFixture) -> None:

@@ -111,12 +111,13 @@ def functions(node: ast.FunctionDef, known: Mapping[str, Mapping[str, Any]]) -> 
         for command in known:
             options.update(options_of(known[command]) if command.startswith("edge-data ") else {})
     returns = ast.unparse(node.returns) if node.returns else "None"
-    if node.name != "extract":
+    if "dry_run" not in options:
         yield declaration(node, options, returns)
         return
     options.pop("dry_run")
-    for literal, kind in (("Literal[False]", "Extraction"), ("Literal[True]", "Document")):
-        own = f"dry_run: {literal}{' = ...' if kind == 'Extraction' else ''}"
+    found, _, otherwise = returns.partition(" | ")
+    for literal, kind in (("Literal[False]", found), ("Literal[True]", otherwise)):
+        own = f"dry_run: {literal}{' = ...' if kind == found else ''}"
         yield f"@overload\n{declaration(node, {**options, 'dry_run': own}, kind)}"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import _native
-from .._call import Call, call
+from .._call import Call, call, model_word
 from .._options import commands, in_python, is_model, words
 
 LOGGER = logging.getLogger("bertology")
@@ -213,7 +213,7 @@ def made(
 
 def _is_on_disk(model: Any) -> None:
     """Other processes cannot see into this one's memory."""
-    name = str(getattr(model, "name", "")) if is_model(model) else ""
+    name = model_word(model) if is_model(model) else ""
     if name.split(os.sep)[0].split("/")[0] == "in-memory" and not os.path.exists(name):
         raise TypeError(
             "a model that lies in memory alone cannot be seen by other processes; save it, and give the folder"
