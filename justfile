@@ -37,6 +37,10 @@ features:
 pages:
     tools/web/check.sh
 
+# The Python package: the wheel, its tests, the notebooks
+python:
+    tools/python/check.sh
+
 # Every reader of foreign bytes under mutated inputs: 20 seconds each, or as said
 fuzz *OPTIONS:
     fuzz/run.py {{OPTIONS}}

@@ -12,15 +12,30 @@ writes the same run folder and gives it back as a :class:`Run`. Layers and heads
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from . import compat, studies
 from ._native import Error, InputError, Interrupted, WorkError, __version__
+from .attention import AttentionProbe, Cat, Clusters, Coref, Distance, Dynamics, EdgeProbe, Patterns, Syntax
 from .compat import find_pruneable_heads_and_indices, get_head_mask, prune_conv1d_layer, prune_linear_layer
 from .experiment import Experiment
+from .extraction import Extraction
 from .model import Model
 from .output import Output, Padded, Text
-from .run import Run
+from .results import (
+    Ablation,
+    Bench,
+    Evaluation,
+    FineTuning,
+    HeadImportance,
+    Masking,
+    Predictions,
+    Pruning,
+    Verification,
+    View,
+)
+from .run import Document, Run
 from .table import Table
 
 
@@ -30,24 +45,44 @@ def view(model: Model | str, *texts: Any, **options: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "distributed":
-        import importlib
-
-        return importlib.import_module(".distributed", __name__)
+    # What most programs do without is imported when it is asked for.
+    if name in ("distributed", "embedded"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
+    "Ablation",
+    "AttentionProbe",
+    "Bench",
+    "Cat",
+    "Clusters",
+    "Coref",
+    "Distance",
+    "Document",
+    "Dynamics",
+    "EdgeProbe",
     "Error",
+    "Evaluation",
     "Experiment",
+    "Extraction",
+    "FineTuning",
+    "HeadImportance",
     "InputError",
     "Interrupted",
+    "Masking",
     "Model",
     "Output",
     "Padded",
+    "Patterns",
+    "Predictions",
+    "Pruning",
     "Run",
+    "Syntax",
     "Table",
     "Text",
+    "Verification",
+    "View",
     "WorkError",
     "__version__",
     "compat",
