@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ._options import Command
+from ._remote import fetched, is_parquet, is_remote, parquet
 from ._rows import Rows, rows_of
 
 # Names that columns usually have: pairs of texts, single texts, labels.
@@ -77,7 +78,11 @@ def prepare(
     Raises `TypeError` and `ValueError` for data that cannot be read so, with the number of the row, counted from 0.
     """
     if isinstance(data, (str, os.PathLike)):
-        return of_path(os.fspath(data), command, columns, options)
+        path = os.fspath(data)
+        path = fetched(path, folder) if is_remote(path) else path
+        if not is_parquet(path):
+            return of_path(path, command, columns, options)
+        data = parquet(path)
     for name in ("text_column", "pair_column", "label_column", "header"):
         if options.get(name) is not None:
             raise TypeError(f"{name}= is about a file; of data in memory text=, pair= and label= name the columns")
@@ -85,7 +90,7 @@ def prepare(
     if place in ("conllu", "code"):
         what = "treebanks in CoNLL-U" if place == "conllu" else "functions"
         raise TypeError(f"{command.name} reads {what} from a file: give its path")
-    rows = rows_of(data)
+    rows = data if isinstance(data, Rows) else rows_of(data)
     if place == "train":
         if columns.said:
             raise TypeError("records have no columns to be named: leave text=, pair= and label= out")
@@ -118,9 +123,15 @@ def more(
     model_labels: Callable[[], list[str] | None],
 ) -> Any:
     """Further data, such as those for development, written as the first were; paths as they are."""
-    if data is None or isinstance(data, (str, os.PathLike)):
-        return data
-    rows = rows_of(data)
+    if data is None:
+        return None
+    if isinstance(data, (str, os.PathLike)):
+        name = os.fspath(data)
+        name = fetched(name, path.parent) if is_remote(name) else name
+        if not is_parquet(name):
+            return name
+        data = parquet(name)
+    rows = data if isinstance(data, Rows) else rows_of(data)
     if like.kind in ("squad", "records"):
         return _write_whole(rows, path)
     if like.text is None:

@@ -298,9 +298,10 @@ class Model:
         """Heads masked, least important first, until the score falls."""
         return studies.mask(self, data, **options)
 
-    def prune(self, data: Any = None, **options: Any) -> results.Pruning:
+    def prune(self, data: Any = None, **options: Any) -> results.Pruning | Document:
         """Heads removed for good: score, size and speed before and after."""
-        return studies.prune(self, data, **options)
+        found: results.Pruning | Document = studies.prune(self, data, **options)
+        return found
 
     def evaluate(self, data: Any = None, **options: Any) -> results.Evaluation:
         """The task's metrics, or the loss and perplexity of a text."""
