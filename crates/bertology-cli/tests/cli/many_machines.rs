@@ -155,6 +155,9 @@ fn the_documentation_shows_the_recipes_as_they_are() {
     for entry in fs::read_dir(recipe("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(docs.contains(&name), "{name} is not explained");
+        if name.ends_with(".py") {
+            continue;
+        }
         for line in what_runs(&name).lines().map(str::trim) {
             assert!(
                 docs.contains(line),
