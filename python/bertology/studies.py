@@ -382,17 +382,22 @@ def verify(model: Any, *, progress: Progress = None, **options: Any) -> Verifica
     return Verification(call(["verify", *words("verify", options), "--", model_word(model)], progress))
 
 
-def view(model: Any, *texts: str, output: Output = None, progress: Progress = None, **options: Any) -> View:
-    """The attention of a text, or of a pair, as a page that a notebook shows; `output=` also writes it into a file.
+def view(model: Any, *texts: str | list[str], output: Output = None, progress: Progress = None, **options: Any) -> View:
+    """The attention of texts as a page that a notebook shows; `output=` also writes it into a file.
+
+    Two texts are a pair, which the model reads at once; a list of texts is one page with each on its own.
 
     >>> view("bert-base-uncased", "The cat sat.").save("cat.html")                        # doctest: +SKIP
+    >>> view("bert-base-uncased", ["The cat sat.", "The cats sat."])                      # doctest: +SKIP
     """
+    if len(texts) == 1 and isinstance(texts[0], list):
+        texts, options = tuple(texts[0]), {**options, "each": True}
     with Call("view", options) as study:
         study.add_model(model)
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f"view: texts are given one by one, not as a {type(text).__name__}")
-        study.positional += texts
+            study.positional.append(text)
         page = study.write_to(output, "page.html")
         found = View(study.run(progress), Path(page).read_text(encoding="utf-8"))
         study.work.cleanup()
