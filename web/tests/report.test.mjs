@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { bertology, npy } from "./lib/bertology.mjs";
+import { bertology, npy, root } from "./lib/bertology.mjs";
 import { NARROW, WIDE, open, shutdown } from "./lib/browser.mjs";
 import { CLUSTERS, COMMANDS, HEADS, LAYERS, makeAll, renamed, runOf, suite } from "./lib/runs.mjs";
 
@@ -78,6 +78,13 @@ for (const [name, file] of PAGES) {
     }
   });
 }
+
+test("no page says where on a disk its folders lie", () => {
+  for (const [name, file] of PAGES) {
+    const html = readFileSync(file(), "utf8");
+    for (const place of [base, root]) assert.ok(!html.includes(`${place}/`), `${name} names ${place}`);
+  }
+});
 
 /** What the page reads out at the middle of an element. */
 async function readAt(page, selector) {
@@ -296,7 +303,7 @@ test("markup in names is text", async () => {
   const last = NASTY.slice(NASTY.lastIndexOf("/") + 1);
   assert.ok((await shown.page.locator(".facts").textContent()).includes(last));
   await shown.page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
-  assert.ok((await shown.page.locator("main").textContent()).includes(NASTY));
+  assert.ok((await shown.page.locator("main").textContent()).includes(`label ${NASTY}`));
   assert.equal(await shown.page.locator("img").count(), 0);
   await shown.close();
 });

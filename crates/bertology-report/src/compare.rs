@@ -1,6 +1,7 @@
 //! Two runs of one command, head by head.
 
 use bertology_data::{kendall, spearman};
+use serde_json::Value;
 
 use bertology_run::{HeadColumn, Run, RunError, text_of};
 
@@ -8,8 +9,9 @@ use crate::Error;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Heat, Place, Scale, Scatter};
 use crate::number::{change, plural, short, significant};
+use crate::place::{self, Places};
 use crate::quantities::{Quantity, numbers, overall};
-use crate::report::{brief_name, capital, quantities, title};
+use crate::report::{capital, quantities, title};
 
 /// Heads that are named as having changed most.
 const NAMED: usize = 10;
@@ -50,6 +52,8 @@ pub struct Comparison {
     pub differences: Vec<(String, String, String)>,
     command: String,
     models: [String; 2],
+    /// The differences as a page says them.
+    shown: Vec<(String, String, String)>,
 }
 
 /// Compares two runs of one command, of one model or of two of the same shape (fine-tuned and pre-trained, pruned
@@ -93,7 +97,8 @@ pub fn compare(first: &Run, second: &Run) -> Result<Comparison, Error> {
         shifts,
         differences: differences(first, second),
         command: first.command().to_owned(),
-        models: [first, second].map(|run| brief_name(&run.model().name)),
+        models: [first, second].map(|run| Places::of(run).model().to_owned()),
+        shown: differences_shown(first, second),
     })
 }
 
@@ -111,13 +116,10 @@ pub(crate) fn same_command(first: &Run, second: &Run) -> Result<(), Error> {
     })
 }
 
-/// The folders' last names, or all of them where those are one.
+/// The folders' last names, with those above where these are one.
 pub(crate) fn names(first: &Run, second: &Run) -> [String; 2] {
-    let names = [first.name(), second.name()];
-    if names[0] != names[1] {
-        return names;
-    }
-    [first, second].map(|run| run.folder().display().to_string())
+    let mut names = place::names(&[first, second]).into_iter();
+    [first, second].map(|run| names.next().unwrap_or_else(|| run.name()))
 }
 
 /// Metrics and loss, and after pruning those of the smaller model.
@@ -171,11 +173,33 @@ fn shift(quantity: Quantity, second: HeadColumn) -> Shift {
 
 /// Options and inputs that are not the same.
 pub(crate) fn differences(first: &Run, second: &Run) -> Vec<(String, String, String)> {
+    differences_said(first, second, |_, value| text_of(value))
+}
+
+/// The same without the folders of paths, for pages.
+pub(crate) fn differences_shown(first: &Run, second: &Run) -> Vec<(String, String, String)> {
+    let places = [first, second].map(Places::of);
+    let mut found = differences_said(first, second, |run, value| places[run].said(value));
+    for (_, a, b) in &mut found {
+        if a == b {
+            b.push_str(" in another folder");
+        }
+    }
+    found
+}
+
+/// What is not the same, as `say` says the value of run 0 or 1.
+fn differences_said(
+    first: &Run,
+    second: &Run,
+    say: impl Fn(usize, &Value) -> String,
+) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
-    let mut push = |name: &str, a: Option<String>, b: Option<String>| {
-        if a != b {
-            let show = |value: Option<String>| value.unwrap_or_else(|| "–".into());
-            found.push((name.to_owned(), show(a), show(b)));
+    let mut push = |name: &str, a: Option<&Value>, b: Option<&Value>| {
+        if a.map(text_of) != b.map(text_of) {
+            let show =
+                |run, value: Option<&Value>| value.map_or_else(|| "–".into(), |v| say(run, v));
+            found.push((name.to_owned(), show(0, a), show(1, b)));
         }
     };
     for (name, pointer) in [
@@ -190,7 +214,9 @@ pub(crate) fn differences(first: &Run, second: &Run) -> Vec<(String, String, Str
         ("bertology", "/bertology"),
         ("seed", "/seed"),
     ] {
-        push(name, first.said(pointer), second.said(pointer));
+        let [a, b] = [first, second].map(|run| run.record().pointer(pointer));
+        let known = |value: &&Value| !value.is_null();
+        push(name, a.filter(known), b.filter(known));
     }
     let options = |run: &Run| {
         let options = run
@@ -207,11 +233,10 @@ pub(crate) fn differences(first: &Run, second: &Run) -> Vec<(String, String, Str
             continue;
         }
         seen.push(name);
-        let show = |value: Option<&serde_json::Value>| value.map(text_of);
         push(
             &format!("--{}", name.replace('_', "-")),
-            show(mine.get(name)),
-            show(others.get(name)),
+            mine.get(name),
+            others.get(name),
         );
     }
     found
@@ -247,10 +272,7 @@ impl Comparison {
         }
         sections.push(Section::new(
             "What is not the same",
-            vec![Block::Table(difference_table(
-                &self.runs,
-                &self.differences,
-            ))],
+            vec![Block::Table(difference_table(&self.runs, &self.shown))],
         ));
         let mut notes = Vec::new();
         if self.shifts.is_empty() {

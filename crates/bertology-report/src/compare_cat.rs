@@ -9,7 +9,8 @@ use crate::compare::same_command;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Lines, Place, Point, Scatter, Series, Shape};
 use crate::number::{percent, short, significant};
-use crate::report::{brief_name, title};
+use crate::place::{self, Places};
+use crate::report::title;
 
 /// Kinds of leaves that are drawn.
 const KINDS: usize = 12;
@@ -59,18 +60,11 @@ pub struct CatComparison {
 /// Runs of another command, damaged files, no run at all.
 pub fn compare_cat(runs: &[&Run]) -> Result<CatComparison, Error> {
     let first = runs.first().ok_or(Error::NoRuns)?;
-    let brief: Vec<String> = runs.iter().map(|run| run.name()).collect();
-    let repeated = |name: &String| brief.iter().filter(|other| *other == name).count() > 1;
-    let models = runs.iter().zip(&brief).map(|(run, name)| {
+    let models = runs.iter().zip(place::names(runs)).map(|(run, name)| {
         same_command(first, run)?;
-        let folder = || run.folder().display().to_string();
         Ok(Model {
-            name: if repeated(name) {
-                folder()
-            } else {
-                name.clone()
-            },
-            brief: brief_name(&run.model().name),
+            name,
+            brief: Places::of(run).model().to_owned(),
             layers: rows_of(run.rows::<CatLayerRow>()?.map(|rows| rows.all)),
             kinds: rows_of(run.rows::<CatKindRow>()?.map(|rows| rows.all)),
             found: run.results()?,

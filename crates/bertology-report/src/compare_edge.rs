@@ -4,11 +4,12 @@ use bertology_run::studies::edge::{DECISIONS, EdgeLayerRow, EdgeQuantity, EdgeRe
 use bertology_run::{Run, RunError};
 
 use crate::Error;
-use crate::compare::{difference_table, differences, names, same_command};
+use crate::compare::{difference_table, differences, differences_shown, names, same_command};
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Lines, Point, Series};
 use crate::number::{change, percent, plural, short};
-use crate::report::{brief_name, title};
+use crate::place::Places;
+use crate::report::title;
 
 /// What a causal model cannot see.
 pub const CAUSAL: &str = "A token of a causal model has seen nothing behind it: of a span only the last token has seen the \
@@ -131,6 +132,8 @@ pub struct EdgeComparison {
     pub one_is_causal: bool,
     /// What differs that should be known: options, data.
     pub differences: Vec<(String, String, String)>,
+    /// The same as a page says them.
+    shown: Vec<(String, String, String)>,
     models: [String; 2],
 }
 
@@ -179,7 +182,8 @@ pub fn compare_edge(
             .zip(causal(&found[1]))
             .is_some_and(|(one, other)| one != other),
         differences: differences(first, second),
-        models: runs.map(|run| brief_name(&run.model().name)),
+        models: runs.map(|run| Places::of(run).model().to_owned()),
+        shown: differences_shown(first, second),
     })
 }
 
@@ -349,10 +353,7 @@ impl EdgeComparison {
         }
         sections.push(Section::new(
             "What is not the same",
-            vec![Block::Table(difference_table(
-                &self.runs,
-                &self.differences,
-            ))],
+            vec![Block::Table(difference_table(&self.runs, &self.shown))],
         ));
         let [a, b] = &self.models;
         Document {

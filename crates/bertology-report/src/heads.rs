@@ -11,8 +11,9 @@ use crate::csv;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Axis, Figure, Place, Room, Scatter};
 use crate::number::{plural, short};
+use crate::place::{self, Places};
 use crate::quantities::{Quantity, SyntaxHeads, behaviours};
-use crate::report::{brief_name, capital, clusters, heat, quantities};
+use crate::report::{capital, clusters, heat, quantities};
 
 /// Relations with fewer words than this are no evidence of what a head does.
 const FEWEST: f64 = 20.0;
@@ -70,7 +71,7 @@ pub fn join(runs: &[Run]) -> Result<Joined, Error> {
     let first = runs.first().ok_or(Error::NoRuns)?;
     let model = first.model();
     let mut joined = Joined {
-        model: model.name.clone(),
+        model: Places::of(first).model().to_owned(),
         layers: model.layers,
         heads: model.heads,
         columns: Vec::new(),
@@ -79,7 +80,8 @@ pub fn join(runs: &[Run]) -> Result<Joined, Error> {
     };
     let folder = |run: &Run| run.folder().display().to_string();
     let brief = |hash: &str| hash.chars().take(12).collect::<String>();
-    for run in runs {
+    let names = place::names(&runs.iter().collect::<Vec<_>>());
+    for (run, name) in runs.iter().zip(names) {
         if run.model().sha256 != model.sha256 {
             return Err(Error::DifferentModels {
                 first: folder(first),
@@ -97,7 +99,7 @@ pub fn join(runs: &[Run]) -> Result<Joined, Error> {
                 command: run.command().to_owned(),
             });
         }
-        joined.sources.push((folder(run), run.command().to_owned()));
+        joined.sources.push((name, run.command().to_owned()));
     }
     let place = |key: &str| {
         ORDER
@@ -291,7 +293,7 @@ impl Joined {
             title: "Heads, joined".into(),
             facts: format!(
                 "{} · {} · {}",
-                brief_name(&self.model),
+                self.model,
                 plural(self.layers as u64, "layer"),
                 plural(self.sources.len() as u64, "run")
             ),

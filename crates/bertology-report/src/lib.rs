@@ -32,6 +32,7 @@ mod error;
 mod figure;
 mod heads;
 mod html;
+mod place;
 mod quantities;
 mod report;
 mod speed;

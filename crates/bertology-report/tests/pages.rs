@@ -111,6 +111,67 @@ fn a_report_is_whole_without_a_script_and_escapes_all_texts() {
     }
 }
 
+/// Pages are handed on; the whole paths stay in `run.json`.
+#[test]
+fn pages_name_no_folder_of_anybodys_disk() {
+    let homes = [
+        "/home/jane doe",
+        "C:\\Users\\jane",
+        "~/secret",
+        "../jane/secret",
+    ];
+    let folders: Vec<Folder> = homes
+        .into_iter()
+        .map(|home| {
+            let folder = six();
+            let mut record: Value =
+                serde_json::from_str(&fs::read_to_string(folder.file("run.json")).unwrap())
+                    .unwrap();
+            let file = |name: &str| format!("{home}/{name}");
+            record["model"]["name"] = json!(file("my model"));
+            record["model"]["folder"] = json!(file("my model"));
+            record["data"]["file"]["path"] = json!(file("dev.tsv"));
+            record["options"]["data"] = json!(file("dev.tsv"));
+            record["options"]["masks"] = json!([file("a.npy"), file("b.npy")]);
+            record["identity"]["options"]["data"] = json!(file("dev.tsv"));
+            record["arguments"] = json!([
+                "importance",
+                file("my model"),
+                format!("--data={}", file("dev.tsv"))
+            ]);
+            folder.text("run.json", &record.to_string());
+            folder
+        })
+        .collect();
+    let runs: Vec<Run> = folders.iter().map(Folder::run).collect();
+    let mut pages: Vec<String> = runs
+        .iter()
+        .map(|run| report(run).unwrap().render().unwrap())
+        .collect();
+    for page in &pages {
+        assert!(page.contains("<p class=\"prose\">bertology importance my model --data=dev.tsv<"));
+        assert!(page.contains("a.npy b.npy"));
+    }
+    let compared = compare(&runs[0], &runs[1]).unwrap();
+    assert!(
+        compared
+            .differences
+            .iter()
+            .any(|(_, a, _)| a == "/home/jane doe/dev.tsv")
+    );
+    let page = compared.document().render().unwrap();
+    assert!(page.contains("dev.tsv in another folder"));
+    pages.push(page);
+    pages.push(join(&runs).unwrap().document().render().unwrap());
+    for page in &pages {
+        for part in ["jane", "secret", "Users"] {
+            assert!(!page.contains(part), "{part}");
+        }
+        let temporary = folders[0].path().parent().unwrap().to_str().unwrap();
+        assert!(!page.contains(&format!("{temporary}/")), "{temporary}");
+    }
+}
+
 #[test]
 fn what_is_missing_is_named_and_what_is_damaged_is_refused() {
     let folder = six();

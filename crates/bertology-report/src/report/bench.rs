@@ -4,7 +4,7 @@ use bertology_run::studies::bench::{BenchCell, BenchResults, BenchRow};
 use bertology_run::table::Row as _;
 use bertology_run::{Rows, RunError};
 
-use super::{Page, Parts, brief_name};
+use super::{Page, Parts};
 use crate::document::{Block, Cell, Column, Row, Table};
 use crate::figure::{Axis, Bar, Bars, Figure, Shape};
 use crate::number::{bytes, count, percent, plural, short};
@@ -26,7 +26,7 @@ fn bench(parts: &mut Parts<'_>) -> Result<(), RunError> {
     for (model, what) in found.models.iter().zip(["model", "against"]) {
         numbers.push((
             what.into(),
-            brief_name(&model.name),
+            parts.places.brief(&model.name),
             format!(
                 "{}, {} parameters",
                 plural(model.heads, "head"),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figure::{Heat, Scale};
 use crate::number::{count, plural, seconds, short, significant};
+use crate::place::Places;
 use crate::quantities::{Quantity, of_whole, overall};
 
 /// The page of a command.
@@ -70,6 +71,7 @@ pub(crate) fn quantities(run: &Run) -> Result<Vec<Quantity>, RunError> {
 pub fn report(run: &Run) -> Result<Document, RunError> {
     let mut parts = Parts {
         run,
+        places: Places::of(run),
         summary: run.summary()?,
         quantities: quantities(run)?,
         sections: Vec::new(),
@@ -82,7 +84,7 @@ pub fn report(run: &Run) -> Result<Document, RunError> {
     parts.record();
     let model = run.model();
     let facts = [
-        brief_name(&model.name),
+        parts.places.model().to_owned(),
         model.family.clone(),
         format!(
             "{}, {}",
@@ -99,16 +101,6 @@ pub fn report(run: &Run) -> Result<Document, RunError> {
         sections: parts.sections,
         notes: parts.notes,
     })
-}
-
-/// A model's name for a heading: of a path on somebody's disk its last part; the whole path is in the record.
-pub(crate) fn brief_name(name: &str) -> String {
-    let hub_id = name.matches('/').count() <= 1 && !name.starts_with(['.', '/', '~']);
-    let path = std::path::Path::new(name);
-    match path.file_name() {
-        Some(last) if !hub_id => last.to_string_lossy().into_owned(),
-        _ => name.to_owned(),
-    }
 }
 
 /// What a command finds, as a heading.
@@ -136,6 +128,7 @@ fn data_name(run: &Run) -> Option<String> {
 /// A page being put together.
 pub(crate) struct Parts<'a> {
     pub(crate) run: &'a Run,
+    pub(crate) places: Places,
     pub(crate) summary: Summary,
     pub(crate) quantities: Vec<Quantity>,
     pub(crate) sections: Vec<Section>,
@@ -233,9 +226,12 @@ impl Parts<'_> {
                 _ if key == "evaluation" || key == "masked_heads" => {}
                 Value::Null | Value::Array(_) => {}
                 Value::Object(map) => {
-                    facts.extend(map.iter().map(|(key, value)| (says(key), text_of(value))));
+                    let said = map
+                        .iter()
+                        .map(|(key, value)| (says(key), self.places.said(value)));
+                    facts.extend(said);
                 }
-                value => facts.push((says(key), text_of(value))),
+                value => facts.push((says(key), self.places.said(value))),
             }
         }
         if !facts.is_empty() {
@@ -277,7 +273,11 @@ impl Parts<'_> {
             ("finished", "/finished"),
             ("threads", "/threads"),
         ] {
-            facts.extend(run.said(pointer).map(|value| (name.to_owned(), value)));
+            let value = run
+                .record()
+                .pointer(pointer)
+                .filter(|value| !value.is_null());
+            facts.extend(value.map(|value| (name.to_owned(), self.places.said(value))));
         }
         let skipped = run
             .record()
@@ -300,13 +300,21 @@ impl Parts<'_> {
         }
         let options = run.options().into_iter();
         let options: Vec<_> = options
-            .map(|(key, value)| (format!("--{}", key.replace('_', "-")), value))
+            .map(|(key, value)| {
+                let said = run.record().pointer(&format!("/options/{key}"));
+                let said = said.map_or(value, |value| self.places.said(value));
+                (format!("--{}", key.replace('_', "-")), said)
+            })
             .collect();
         let mut blocks = Vec::new();
-        if let Some(arguments) = run.said("/arguments") {
+        if let Some(arguments) = run.record().pointer("/arguments") {
+            let arguments = self.places.said(arguments);
             blocks.push(Block::Paragraph(format!("bertology {arguments}")));
         }
         blocks.push(Block::Facts(facts));
+        blocks.push(Block::Paragraph(
+            "Of paths the last part is shown; run.json has them whole.".into(),
+        ));
         self.sections.push(Section::new("Record", blocks).folded());
         if !options.is_empty() {
             let options = Section::new("Options", vec![Block::Facts(options)]);
@@ -415,23 +423,4 @@ pub(crate) fn heads_table(quantities: &[&Quantity], first: &str, caption: &str) 
 pub(crate) fn both(before: f64, after: f64) -> (String, String) {
     let digits = |value: f64| crate::number::significant(value, 4);
     (digits(after), format!("before: {}", digits(before)))
-}
-
-#[cfg(test)]
-mod names {
-    use super::brief_name;
-
-    #[test]
-    fn a_heading_names_a_model_and_no_path() {
-        for (name, brief) in [
-            ("gpt2", "gpt2"),
-            ("openai-community/gpt2", "openai-community/gpt2"),
-            ("/home/me/models/mrpc/", "mrpc"),
-            ("./mrpc", "mrpc"),
-            ("../a/mrpc", "mrpc"),
-            ("runs/a/model", "model"),
-        ] {
-            assert_eq!(brief_name(name), brief);
-        }
-    }
 }

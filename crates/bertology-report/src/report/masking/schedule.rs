@@ -70,7 +70,7 @@ fn figure(found: &MaskResults, name: &str) -> Figure {
                 })
             });
             Series {
-                name: super::super::brief_name(&curve.order),
+                name: crate::place::brief_name(&curve.order),
                 points: whole.into_iter().chain(points).collect(),
                 reference: false,
             }
@@ -101,7 +101,7 @@ fn figure(found: &MaskResults, name: &str) -> Figure {
 fn table(found: &MaskResults) -> Table {
     let mut columns = vec![Column::number("heads masked")];
     columns.extend(found.curves.iter().map(|curve| {
-        let name = super::super::brief_name(&curve.order);
+        let name = crate::place::brief_name(&curve.order);
         Column::number(&match curve.seed {
             Some(seed) => format!("{name} {seed}"),
             None => name,
