@@ -9,6 +9,7 @@ import { after, before, describe, test } from "node:test";
 import { bertology, npy, root, safetensors } from "./lib/bertology.mjs";
 import { NARROW, WIDE, laidOut, longest, open, shutdown } from "./lib/browser.mjs";
 import { make } from "./lib/made.mjs";
+import { allOn, cellAt, chooseView, hovering, labelOf, layerSelect, near, tile, token } from "./lib/viewer.mjs";
 
 const work = mkdtempSync(join(tmpdir(), "bertology-web-"));
 const at = (name) => join(work, name);
@@ -17,57 +18,6 @@ after(async () => {
   await shutdown();
   rmSync(work, { recursive: true, force: true });
 });
-
-const chooseView = (page, view) => page.locator(`[role=tab][data-value=${view}]`).click();
-const tile = (page, head) => page.locator(`.tile[data-head="${head}"]`);
-const token = (page, side, unit) => page.locator(`[data-side=${side}] [data-unit="${unit}"]`);
-const labelOf = (page, unit) => token(page, "query", unit).locator(".label").evaluate((e) => e.textContent);
-const layerSelect = (page) => page.locator(".layer-select");
-
-/** The pointer over a cell of the matrix, which is scrolled to it; gives what the page says of it. Maps are unpacked
- * after the view is shown, so the pointer moves until there is something under it. */
-async function cellAt(page, i, j) {
-  const weight = page.getByTestId("cell-weight");
-  for (let frame = 0; frame < 600; frame++) {
-    const [x, y] = await page.locator(".matrix-view .scroller").evaluate(
-      (element, [i, j]) => {
-        const { side, labels } = Object.fromEntries(Object.entries(element.dataset).map(([k, v]) => [k, Number(v)]));
-        const seen = (at, from, size) => at >= from && at + side <= from + size - labels;
-        if (!seen(i * side, element.scrollTop, element.clientHeight)) element.scrollTop = i * side - 40;
-        if (!seen(j * side, element.scrollLeft, element.clientWidth)) element.scrollLeft = j * side - 40;
-        const box = element.getBoundingClientRect();
-        return [
-          box.x + labels + (j + 0.5) * side - element.scrollLeft,
-          box.y + labels + (i + 0.5) * side - element.scrollTop,
-        ];
-      },
-      [i, j],
-    );
-    await page.mouse.move(x - 1, y);
-    await page.mouse.move(x, y);
-    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-    if (await weight.count()) return Number(await weight.getAttribute("data-value"));
-  }
-  assert.fail(`no weight at ${i}, ${j}`);
-}
-
-/** Milliseconds of the longest task while this is done; of up to three rounds the best, since other processes can
- * only make it longer. */
-async function hovering(page, go) {
-  let best = Infinity;
-  for (let round = 0; round < 3 && best > 100; round++) {
-    const since = await page.evaluate(() => performance.now());
-    await go();
-    best = Math.min(best, Math.round(await longest(page, since)));
-  }
-  return best;
-}
-
-/** Within the quantisation that the page states: 1/510 of the row's largest weight. */
-function near(found, expected, row, what) {
-  const bound = Math.max(...row) / 510 + 1e-6;
-  assert.ok(Math.abs(found - expected) <= bound, `${what}: ${found} is not ${expected}`);
-}
 
 describe("a page that the command wrote, of a pair of texts", () => {
   const first = "The horses near the house were admired.";
@@ -339,6 +289,8 @@ test("causal models have triangles, and say what comes next", async () => {
   const n = arrays.input_ids.values.length;
   const { page, close } = await open(file);
   await chooseView(page, "matrix");
+  await layerSelect(page).selectOption("0");
+  await tile(page, 0).click();
   const map = arrays["attentions.0.0"].values;
   near(await cellAt(page, 3, 1), map[3 * n + 1], map.subarray(3 * n, 4 * n), "3 to 1");
   const box = await page.locator(".matrix-view .scroller").boundingBox();
@@ -410,7 +362,7 @@ test("markup in a model's name, a label and a text that the command is given is 
   const file = at("nasty-text.html");
   bertology("view", at(name), "</script><b>The horses", "<!-- were admired", "--output", file);
   const { page, close } = await open(file);
-  assert.equal(await page.locator("h1").innerText(), at(name));
+  assert.equal(await page.locator("h1").innerText(), name, "the folder's name, and not where it is");
   assert.ok((await page.locator(".bars").innerText()).includes("</script><b>"));
   assert.equal(await page.locator("img").count(), 0);
   await close();
@@ -485,6 +437,7 @@ describe("BERT-base at 128 tokens", () => {
     assert.ok(drawn < 1500, `first figure after ${drawn} ms`);
     const figures = { paint: Math.round(paint), drawn: Math.round(drawn) };
     await page.waitForFunction(() => document.querySelectorAll(".token").length === 256);
+    await allOn(page);
     await page.waitForTimeout(300);
     const hover = async (name, go) => {
       figures[name] = await hovering(page, go);
@@ -517,6 +470,7 @@ test("512 tokens stay usable", async () => {
   const made = make(file, { n: 512, kept: 30, different: 18, vectors: [] });
   const { page, close } = await open(file);
   assert.match(await page.locator(".notes").innerText(), /the 30 largest weights are kept/);
+  await allOn(page);
   await page.waitForTimeout(500);
   const pointing = await hovering(page, async () => {
     for (let i = 0; i < 10; i++) await token(page, i % 2 ? "key" : "query", i).hover();
@@ -552,12 +506,16 @@ describe("pictures", () => {
     bertology("importance", "assets/tiny-bert", "--task", "cola", "--data", "assets/grammar", "--limit", "40", "--output", at("importance-cola"));
     bertology("view", "assets/tiny-bert", text, "No farmer who sleeps sees the dog.", "--importance", at("importance-cola"), "--output", file);
     bertology("view", "assets/tiny-gpt2", "The horses near the old house were admired by every", "--output", causal);
+    const texts = [text, "No farmer who sleeps sees the dog.\tThe dog sleeps.", "The woman near the dogs runs."];
+    writeFileSync(at("picture.txt"), texts.join("\n"));
+    bertology("view", "assets/tiny-bert", "--text", at("picture.txt"), "--output", at("picture-texts.html"));
     make(at("picture-base.html"), { n: 64, vectors: [0, 6, 11], name: "a made-up model of the size of BERT-base" });
   });
 
   const shots = [
     ["heads", file, async (page) => token(page, "query", 2).hover()],
-    ["heads-all", file, async () => {}],
+    ["heads-all", file, allOn],
+    ["texts", at("picture-texts.html"), async (page) => page.getByRole("button", { name: "Next text" }).click()],
     ["model", at("picture-base.html"), async (page) => {
       await chooseView(page, "model");
       await page.waitForSelector(".thumbs[data-drawn=yes]");

@@ -217,6 +217,9 @@ pub(crate) fn of_pages(error: &bertology_report::Error) -> Option<&'static str> 
         E::NothingOfHeads { command, .. } if command == "edge-probe" => Some(
             "its numbers are of layers: `bertology report` shows them, `bertology compare` holds two such runs against each other",
         ),
+        E::TooLarge { texts: 2.., .. } => Some(
+            "give fewer texts, choose fewer heads with --layers or --heads, cut the texts with --max-length, or raise --size-limit",
+        ),
         E::TooLarge { .. } => Some(
             "choose fewer with --layers or --heads, cut the text with --max-length, or raise --size-limit",
         ),

@@ -1,6 +1,6 @@
 //! From what the user named to what the library works on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::checkpoint::{NewHead, OpenOptions};
@@ -22,6 +22,19 @@ pub(crate) struct Located {
     pub(crate) folder: PathBuf,
     revision: Option<String>,
     commit: Option<String>,
+}
+
+impl Located {
+    /// Its hub id, or the last part of its folder: for pages, which are handed on.
+    pub(crate) fn brief(&self) -> String {
+        if self.commit.is_some() || !Path::new(&self.name).exists() {
+            return self.name.clone();
+        }
+        let whole = self.folder.canonicalize();
+        let whole = whole.unwrap_or_else(|_| self.folder.clone());
+        let last = whole.file_name().unwrap_or(whole.as_os_str());
+        last.to_string_lossy().into_owned()
+    }
 }
 
 /// Finds the model's folder, fetching the model if it is one of the hub's.

@@ -96,13 +96,16 @@ pub enum Error {
     },
     /// The page would be larger than wanted, even with the fewest numbers that are of use.
     #[error(
-        "the attention of {heads} heads over {tokens} tokens takes about {needed} bytes even with the \
-         {kept} largest weights of each token alone, more than the {limit} allowed"
+        "the attention of {heads} heads over {tokens} tokens{} takes about {needed} bytes even with the \
+         {kept} largest weights of each token alone, more than the {limit} allowed",
+        if *texts > 1 { format!(" of {texts} texts") } else { String::new() }
     )]
     TooLarge {
+        /// Texts, each of which has these heads.
+        texts: usize,
         /// Heads to be shown.
         heads: usize,
-        /// Tokens.
+        /// Tokens of all texts.
         tokens: usize,
         /// Weights kept of each token.
         kept: usize,

@@ -127,52 +127,66 @@ export function make(file, options = {}) {
     tokens = makeTokens(n, pair),
     pruned = [],
     different = Infinity,
+    /** How many tokens each further text has. */
+    more = [],
+    start = null,
   } = options;
-  const distinct = [];
   const next = random(seed);
-  const all = [];
-  const arrays = [];
-  const shown = [];
   const there = (layer) => [...Array(heads).keys()].filter((head) => !pruned.some(([l, h]) => l === layer && h === head));
-  for (let layer = 0; layer < layers; layer++) {
-    const own = there(layer);
-    const made = own.map((head) => {
-      const kind = (layer * 5 + head) % 6;
-      const known = distinct.length >= different ? distinct[(layer * heads + head) % different] : null;
-      if (known) return known;
-      const map = makeMap(n, causal, kind, 0.002 + 0.02 * next(), next);
-      distinct.push({ map, packed: packMap(map, n, causal, kept) });
-      return distinct.at(-1);
-    });
-    all.push(made.map(({ map }) => map));
-    arrays.push([`maps.${layer}`, packMaps(made.map(({ packed }) => packed))]);
-    shown.push({ layer, heads: own, scoreScale: 1 / Math.sqrt(headDim) });
-  }
-  for (const layer of vectors) arrays.push([`vectors.${layer}`, packVectors(shown[layer].heads.length, n, headDim, next)]);
+  const shown = [...Array(layers).keys()].map((layer) => ({ layer, heads: there(layer), scoreScale: 1 / Math.sqrt(headDim) }));
   const left = shown.flatMap(({ layer, heads }) => heads.map((head) => [layer, head]));
+  const arrays = [];
+  /** What a page holds of a text of these tokens; its arrays go to the others. */
+  const makeText = (at, tokens) => {
+    const n = tokens.length;
+    const distinct = [];
+    const all = [];
+    for (const { layer, heads: own } of shown) {
+      const made = own.map((head) => {
+        const kind = (layer * 5 + head + at) % 6;
+        const known = distinct.length >= different ? distinct[(layer * heads + head) % different] : null;
+        if (known) return known;
+        const map = makeMap(n, causal, kind, 0.002 + 0.02 * next(), next);
+        distinct.push({ map, packed: packMap(map, n, causal, kept) });
+        return distinct.at(-1);
+      });
+      all.push(made.map(({ map }) => map));
+      arrays.push([`maps.${at}.${layer}`, packMaps(made.map(({ packed }) => packed))]);
+    }
+    for (const layer of vectors) {
+      arrays.push([`vectors.${at}.${layer}`, packVectors(shown[layer].heads.length, n, headDim, next)]);
+    }
+    const values = [0.91, 0.09];
+    const effects = [];
+    for (const _ of left) {
+      const p = Math.min(0.99, Math.max(0.02, 0.91 - 0.5 * next() ** 6 + 0.04 * next()));
+      values.push(p, 1 - p);
+      effects.push(0.91 * Math.log(0.91 / p) + 0.09 * Math.log(0.09 / (1 - p)));
+    }
+    arrays.push([`prediction.${at}.0`, floats([...values, ...effects])]);
+    const text = {
+      texts: [tokens.filter((token) => !token.special).map((token) => token.text).join(" ")],
+      tokens,
+      truncated: 0,
+      maps: { kept, largestError: 0.002, largestLost: kept === null ? 0 : 0.3, meanLost: kept === null ? 0 : 0.1 },
+      vectors,
+      predictions: [{ name: "the class of the text", kind: "classes", position: null, labels, heads: left }],
+      notes: [],
+    };
+    return { text, maps: all, values, effects };
+  };
+  const made = [tokens, ...more.map((n) => makeTokens(n, false))].map((tokens, at) => makeText(at, tokens));
+  const [{ maps, values, effects }] = made;
   const importance = Array.from({ length: layers * heads }, () => next() ** 2);
-  const values = [0.91, 0.09];
-  const effects = [];
-  for (const _ of left) {
-    const p = Math.min(0.99, Math.max(0.02, 0.91 - 0.5 * next() ** 6 + 0.04 * next()));
-    values.push(p, 1 - p);
-    effects.push(0.91 * Math.log(0.91 / p) + 0.09 * Math.log(0.09 / (1 - p)));
-  }
-  arrays.push(["prediction.0", floats([...values, ...effects])]);
   const document = {
     page: "viewer",
-    version: 1,
+    version: 2,
     generator: "made by a test",
     model: { name, family: causal ? "GPT-2" : "BERT", causal, layers, heads, headDim, pruned },
-    texts: ["made"],
-    tokens,
-    truncated: 0,
     layers: shown,
-    maps: { kept, largestError: 0.002, largestLost: kept === null ? 0 : 0.3, meanLost: kept === null ? 0 : 0.1 },
-    vectors,
     importance: { source: "made", values: importance },
-    predictions: [{ name: "the class of the text", kind: "classes", position: null, labels, heads: left }],
-    notes: [],
+    start,
+    texts: made.map(({ text }) => text),
   };
   const data = [`<script type="application/json" id="data">${escape(JSON.stringify(document))}</script>`];
   for (const [id, bytes] of arrays) {
@@ -183,5 +197,5 @@ export function make(file, options = {}) {
     .replace("<!--bertology:title-->", () => "made")
     .replace("<!--bertology:data-->", () => data.join("\n"));
   writeFileSync(file, html);
-  return { maps: all, tokens, importance, values, effects, left, bytes: Buffer.byteLength(html) };
+  return { maps, texts: made, tokens, importance, values, effects, left, bytes: Buffer.byteLength(html) };
 }

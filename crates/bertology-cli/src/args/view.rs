@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::ModelArgs;
 
 pub(crate) const ABOUT: &str = "\
-Look at the attention of one text, or of a pair of texts: one HTML file that needs no network, with every \
-head as ribbons, as a matrix and as a small map among all others, what each query and key contributes, and \
-what the model would say without each head.
+Look at the attention of one text, of a pair of texts, or of several one after the other: one HTML file that \
+needs no network, with every head as ribbons, as a matrix and as a small map among all others, what each query \
+and key contributes, and what the model would say without each head.
 
 Without --output the page is opened in the browser.";
 
@@ -21,9 +21,21 @@ pub(crate) struct ViewArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
-    /// The text, and a second one to make a pair.
+    /// The text, and a second one to make a pair; with --each any number, each on its own.
     #[arg(value_name = "TEXT", num_args = 0..)]
     pub(crate) texts: Vec<String>,
+    /// Show every TEXT on its own, up to 100 of them, and choose between them in the page.
+    #[arg(long, help_heading = "Text")]
+    pub(crate) each: bool,
+    /// Show the texts of this file: one a line, or a pair with a tab between, up to 100; blank lines are
+    /// skipped.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "each",
+        help_heading = "Text"
+    )]
+    pub(crate) text: Option<PathBuf>,
     /// Cut the text to so many tokens, special ones included [default: a text beyond the model's limit
     /// is an error].
     #[arg(
@@ -51,7 +63,7 @@ pub(crate) struct ViewArgs {
     #[arg(long, help_heading = "Page")]
     pub(crate) no_masking: bool,
     /// Largest file in megabytes: of long texts only the largest weights of each token are kept, as many as
-    /// fit [default: 4 to 128 tokens, 12 beyond].
+    /// fit [default: 4 for a text to 128 tokens, 12 for one beyond, 40 at most for several].
     #[arg(long, value_name = "MB", help_heading = "Page")]
     pub(crate) size_limit: Option<NonZeroUsize>,
     /// Threads; the results do not depend on it [default: all cores].

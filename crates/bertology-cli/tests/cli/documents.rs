@@ -236,6 +236,8 @@ impl Place {
                 .join("\n\n"),
         )
         .unwrap();
+        let pair = format!("{}\n\n{}\t{}\n", lines[0], lines[1], lines[2]);
+        fs::write(at("texts.txt"), pair).unwrap();
         let trees = fs::read_to_string(grammar.join("dev.conllu")).unwrap();
         let trees: Vec<&str> = trees.split_inclusive("\n\n").take(20).collect();
         for name in [

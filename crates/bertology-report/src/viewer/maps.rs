@@ -33,25 +33,61 @@ impl MapForm {
     /// # Errors
     /// [`Error::TooLarge`] if that is fewer than [`FEWEST`].
     pub fn choose(tokens: usize, causal: bool, heads: usize, limit: u64) -> Result<Self, Error> {
-        let full = size(tokens, causal, heads, Self::Full);
-        if full <= limit {
-            return Ok(Self::Full);
+        let forms = Self::choose_all(&[tokens], causal, heads, limit)?;
+        Ok(forms.first().copied().unwrap_or(Self::Full))
+    }
+
+    /// As [`MapForm::choose`] for several texts, which share the limit: of the rows of all the same number is kept,
+    /// and all weights of texts so short that they take no more room.
+    ///
+    /// # Errors
+    /// As [`MapForm::choose`].
+    pub fn choose_all(
+        tokens: &[usize],
+        causal: bool,
+        heads: usize,
+        limit: u64,
+    ) -> Result<Vec<Self>, Error> {
+        let of = |n: usize, form| size(n, causal, heads, form);
+        let forms = |kept: usize| -> Vec<Self> {
+            let forms = tokens.iter().map(|n| {
+                let few = Self::Largest(kept);
+                if of(*n, Self::Full) <= of(*n, few) {
+                    Self::Full
+                } else {
+                    few
+                }
+            });
+            forms.collect()
+        };
+        let needed = |forms: &[Self]| -> u64 {
+            let sizes = tokens.iter().zip(forms).map(|(n, form)| of(*n, *form));
+            sizes.fold(0, u64::saturating_add)
+        };
+        let full = vec![Self::Full; tokens.len()];
+        if needed(&full) <= limit {
+            return Ok(full);
         }
         let mut kept = FEWEST;
-        let needed = size(tokens, causal, heads, Self::Largest(kept));
-        if needed > limit {
+        let mut found = forms(kept);
+        if needed(&found) > limit {
             return Err(Error::TooLarge {
+                texts: tokens.len(),
                 heads,
-                tokens,
+                tokens: tokens.iter().sum(),
                 kept,
-                needed,
+                needed: needed(&found),
                 limit,
             });
         }
-        while size(tokens, causal, heads, Self::Largest(kept + 1)) <= limit {
+        loop {
             kept += 1;
+            let more = forms(kept);
+            if needed(&more) > limit {
+                return Ok(found);
+            }
+            found = more;
         }
-        Ok(Self::Largest(kept))
     }
 
     /// Weights kept of each row; `None` for all.
@@ -367,6 +403,42 @@ mod tests {
             assert_eq!(at, maps.shares.len());
             assert!((maps.loss().mean_lost - mean).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn texts_share_a_limit() {
+        let tokens = [128, 12, 64];
+        let all = |limit| MapForm::choose_all(&tokens, false, 144, limit);
+        assert_eq!(all(1 << 30).unwrap(), [MapForm::Full; 3]);
+        let limit = 1_500_000;
+        let forms = all(limit).unwrap();
+        let MapForm::Largest(kept) = forms[0] else {
+            panic!("more than the limit");
+        };
+        // So many of a short text's take more room than all of them.
+        assert_eq!(
+            forms,
+            [
+                MapForm::Largest(kept),
+                MapForm::Full,
+                MapForm::Largest(kept)
+            ]
+        );
+        let bytes = |forms: &[MapForm]| -> u64 {
+            let sizes = tokens
+                .iter()
+                .zip(forms)
+                .map(|(n, form)| size(*n, false, 144, *form));
+            sizes.sum()
+        };
+        assert!(bytes(&forms) <= limit);
+        let more = MapForm::Largest(kept + 1);
+        assert!(bytes(&[more, MapForm::Full, more]) > limit);
+        let refused = all(100_000).unwrap_err().to_string();
+        assert!(
+            refused.contains("144 heads over 204 tokens of 3 texts"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -1,24 +1,26 @@
-//! The attention viewer: one text, every head that was asked for, in one file.
+//! The attention viewer: one text or several, every head that was asked for, in one file.
 //!
 //! ```
-//! use bertology_report::viewer::{Facts, LayerHeads, MapForm, Maps, Token, Viewer};
+//! use bertology_report::viewer::{Facts, LayerHeads, MapForm, Maps, Text, Token, Viewer};
 //!
 //! # fn main() -> Result<(), bertology_report::Error> {
 //! let token = |text: &str| Token { text: text.into(), piece: text.into(), ..Token::default() };
-//! let mut viewer = Viewer::new(Facts {
+//! let facts = Facts {
 //!     name: "toy".into(),
 //!     family: "BERT".into(),
 //!     layers: 1,
 //!     heads: 2,
 //!     ..Facts::default()
-//! });
-//! viewer.tokens = vec![token("<b>"), token("&")];
+//! };
 //! let shown = LayerHeads { layer: 0, heads: vec![0, 1], score_scale: 1.0 };
+//! let mut viewer = Viewer::new(facts, vec![shown]);
 //! let form = MapForm::choose(2, false, 2, 1 << 20)?;
 //! let mut maps = Maps::new(2, false, form);
 //! maps.push(&[0.25, 0.75, 1.0, 0.0])?; // head 0, [query, key]
 //! maps.push(&[0.5, 0.5, 0.5, 0.5])?;
-//! viewer.add_layer(shown, maps)?;
+//! let mut text = Text::new(vec!["<b>&".into()], vec![token("<b>"), token("&")]);
+//! text.add_maps(0, &maps)?;
+//! viewer.push(text)?;
 //! let html = viewer.render()?;
 //! assert!(html.starts_with("<!doctype html>"));
 //! # Ok(())
@@ -26,11 +28,15 @@
 //! ```
 
 mod maps;
+mod start;
+mod text;
 mod vectors;
 
 use serde::Serialize;
 
 pub use maps::{FEWEST, Loss, MapForm, Maps};
+pub use start::{Focus, Start};
+pub use text::Text;
 pub use vectors::Vectors;
 
 use crate::Error;
@@ -43,7 +49,7 @@ pub const TEMPLATE: &str = include_str!("../../pages/viewer.html");
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
-    /// As the user named it.
+    /// Its hub id, or the last part of its folder: pages are handed on, and paths say more than they should.
     pub name: String,
     /// BERT, GPT-2 and so on.
     pub family: String,
@@ -141,23 +147,12 @@ pub struct Prediction {
 #[derive(Debug, Clone)]
 pub struct Viewer {
     facts: Facts,
-    /// The texts, one or two.
-    pub texts: Vec<String>,
-    /// The tokens, special ones included.
-    pub tokens: Vec<Token>,
-    /// Tokens that were cut off.
-    pub truncated: usize,
+    layers: Vec<LayerHeads>,
     /// Importance of heads.
     pub importance: Option<Importance>,
-    /// Predictions with heads left out.
-    pub predictions: Vec<Prediction>,
-    /// What else the reader should know, a sentence each.
-    pub notes: Vec<String>,
-    layers: Vec<LayerHeads>,
-    maps: Vec<(usize, Packed)>,
-    form: Option<MapForm>,
-    loss: Loss,
-    vectors: Vec<(usize, Packed)>,
+    /// The head that the page opens with; without it the first that is shown.
+    pub start: Option<Start>,
+    texts: Vec<Text>,
 }
 
 #[derive(Serialize)]
@@ -167,107 +162,87 @@ struct Document<'a> {
     version: u32,
     generator: &'static str,
     model: &'a Facts,
-    texts: &'a [String],
-    tokens: &'a [Token],
-    truncated: usize,
     layers: &'a [LayerHeads],
-    maps: MapsDocument<'a>,
-    vectors: Vec<usize>,
     importance: Option<&'a Importance>,
-    predictions: &'a [Prediction],
-    notes: &'a [String],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MapsDocument<'a> {
-    kept: Option<usize>,
-    #[serde(flatten)]
-    loss: &'a Loss,
+    start: Option<&'a Start>,
+    texts: &'a [Text],
 }
 
 impl Viewer {
-    /// A page about a model, with nothing to show yet.
+    /// A page about a model, with nothing to show yet of these heads: all texts show the same.
     #[must_use]
-    pub fn new(facts: Facts) -> Self {
+    pub fn new(facts: Facts, layers: Vec<LayerHeads>) -> Self {
         Self {
             facts,
-            texts: Vec::new(),
-            tokens: Vec::new(),
-            truncated: 0,
+            layers,
             importance: None,
-            predictions: Vec::new(),
-            notes: Vec::new(),
-            layers: Vec::new(),
-            maps: Vec::new(),
-            form: None,
-            loss: Loss::default(),
-            vectors: Vec::new(),
+            start: None,
+            texts: Vec::new(),
         }
     }
 
-    /// Adds the maps of a layer, in the order of its heads. All layers are stored in one form.
+    /// Adds a text, behind those before it.
     ///
     /// # Errors
-    /// Maps of another number than the heads, or of another form than those before.
-    pub fn add_layer(&mut self, shown: LayerHeads, maps: Maps) -> Result<(), Error> {
-        let what = || format!("attention maps of layer {}", shown.layer);
-        if maps.len() != shown.heads.len() {
-            return Err(Error::Count {
-                what: what(),
-                expected: shown.heads.len(),
-                found: maps.len(),
-            });
-        }
-        let form = *self.form.get_or_insert(maps.form());
-        if form != maps.form() {
-            return Err(Error::Count {
-                what: format!("weights kept of each row in the {}", what()),
-                expected: form.kept().unwrap_or(usize::MAX),
-                found: maps.form().kept().unwrap_or(usize::MAX),
-            });
-        }
-        self.loss.add(maps.loss());
-        self.maps.push((shown.layer, maps.pack()));
-        self.layers.push(shown);
+    /// Maps of other layers, or of another number of heads, than the page shows.
+    pub fn push(&mut self, text: Text) -> Result<(), Error> {
+        let expected = self
+            .layers
+            .iter()
+            .map(|shown| (shown.layer, shown.heads.len()));
+        text.check(expected)?;
+        self.texts.push(text);
         Ok(())
     }
 
-    /// Adds the queries and keys of a layer that was added.
-    ///
-    /// # Errors
-    /// Vectors of another number than the layer's heads.
-    pub fn add_vectors(&mut self, layer: usize, packed: Packed) -> Result<(), Error> {
-        if !self.layers.iter().any(|shown| shown.layer == layer) {
-            return Err(Error::Count {
-                what: format!("maps of layer {layer}, whose queries and keys are given"),
-                expected: 1,
-                found: 0,
-            });
-        }
-        self.vectors.push((layer, packed));
-        Ok(())
+    /// The texts, in order.
+    #[must_use]
+    pub fn texts(&self) -> &[Text] {
+        &self.texts
     }
 
-    /// Bytes of the page but for its texts.
+    /// Adds the queries and keys of a layer to a text.
+    ///
+    /// # Errors
+    /// No such text, and as [`Text::add_vectors`].
+    pub fn add_vectors(&mut self, text: usize, layer: usize, packed: Packed) -> Result<(), Error> {
+        let count = self.texts.len();
+        let text = self.texts.get_mut(text).ok_or(Error::Count {
+            what: format!("texts, of which number {text} is given queries and keys"),
+            expected: text + 1,
+            found: count,
+        })?;
+        text.add_vectors(layer, packed)
+    }
+
+    /// Bytes of the page, but for what is written of its texts.
     #[must_use]
     pub fn size(&self) -> usize {
-        let arrays = self.maps.iter().chain(&self.vectors);
-        let predictions: usize = self.predictions.iter().map(|p| p.values.len() * 5).sum();
-        TEMPLATE.len() + arrays.map(|(_, packed)| packed.size()).sum::<usize>() + predictions
+        TEMPLATE.len() + self.texts.iter().map(Text::size).sum::<usize>()
     }
 
-    /// What the storage of the weights lost.
+    /// What the storage of the weights of all texts lost.
     #[must_use]
-    pub fn loss(&self) -> &Loss {
-        &self.loss
+    pub fn loss(&self) -> Loss {
+        let mut loss = Loss::default();
+        for text in &self.texts {
+            loss.add(text.loss());
+        }
+        loss
     }
 
     /// The text of the file.
     ///
     /// # Errors
-    /// Numbers that do not fit each other, or are none.
+    /// No text; numbers that do not fit each other, or are none.
     pub fn render(&self) -> Result<String, Error> {
+        if self.texts.is_empty() {
+            return Err(Error::Count {
+                what: "texts of a page".into(),
+                expected: 1,
+                found: 0,
+            });
+        }
         if let Some(importance) = &self.importance {
             count(
                 "importance of heads",
@@ -282,38 +257,20 @@ impl Viewer {
         }
         let document = Document {
             page: "viewer",
-            version: 1,
+            version: 2,
             generator: concat!("bertology ", env!("CARGO_PKG_VERSION")),
             model: &self.facts,
-            texts: &self.texts,
-            tokens: &self.tokens,
-            truncated: self.truncated,
             layers: &self.layers,
-            maps: MapsDocument {
-                kept: self.form.and_then(MapForm::kept),
-                loss: &self.loss,
-            },
-            vectors: self.vectors.iter().map(|(layer, _)| *layer).collect(),
             importance: self.importance.as_ref(),
-            predictions: &self.predictions,
-            notes: &self.notes,
+            start: self.start.as_ref(),
+            texts: &self.texts,
         };
         let title = format!("Attention of {}", self.facts.name);
         let mut page = Page::new(TEMPLATE, &title, &document)?;
-        for (layer, packed) in &self.maps {
-            page = page.array(format!("maps.{layer}"), packed.clone());
-        }
-        for (layer, packed) in &self.vectors {
-            page = page.array(format!("vectors.{layer}"), packed.clone());
-        }
-        for (at, prediction) in self.predictions.iter().enumerate() {
-            let heads = prediction.heads.len();
-            let expected = (1 + heads) * prediction.labels.len();
-            count(&prediction.name, expected, prediction.values.len())?;
-            count(&prediction.name, heads, prediction.effects.len())?;
-            let numbers = prediction.values.iter().chain(&prediction.effects);
-            let bytes: Vec<u8> = numbers.flat_map(|value| value.to_le_bytes()).collect();
-            page = page.array(format!("prediction.{at}"), Packed::new(&bytes));
+        for (at, text) in self.texts.iter().enumerate() {
+            for (name, packed) in text.arrays(at)? {
+                page = page.array(name, packed);
+            }
         }
         Ok(page.render())
     }

@@ -3,7 +3,8 @@
 import { HeadGrid } from "../../common/headgrid";
 import { Segments, Switch } from "../../common/controls";
 import { percent, precise, signed, weight as weightText } from "../../common/format";
-import { type Outcome, doc, hasHead } from "./model";
+import { Term } from "./help";
+import { type Outcome, doc, hasHead, item } from "./model";
 import { CellReadout } from "./matrix";
 import {
   goTo,
@@ -27,7 +28,9 @@ export function Aside() {
     <aside class="aside">
       {view.value === "heads" && (
         <section class="card pad" aria-live="polite">
-          <h2>Weights</h2>
+          <h2>
+            <Term word="weight">Weights</Term>
+          </h2>
           <SpotReadout />
         </section>
       )}
@@ -37,7 +40,7 @@ export function Aside() {
           <CellReadout />
         </section>
       )}
-      {doc.predictions.length > 0 && (
+      {item.value.predictions.length > 0 && (
         <section class="card pad" data-testid="prediction">
           <Predictions />
         </section>
@@ -135,7 +138,8 @@ function SpotReadout() {
 
 function Predictions() {
   const found = outcomes.value[outcome.value];
-  const prediction = doc.predictions[outcome.value];
+  const { predictions } = item.value;
+  const prediction = predictions[outcome.value];
   const key = `${layer.value}.${head.value}`;
   const known = found?.without.has(key) ?? false;
   const effects: (number | null)[] = [];
@@ -146,10 +150,10 @@ function Predictions() {
   return (
     <div>
       <h2>Prediction</h2>
-      {doc.predictions.length > 1 ? (
+      {predictions.length > 1 ? (
         <Segments
           label="Which prediction"
-          choices={doc.predictions.map((p, i) => ({ value: String(i), name: p.position === null ? p.name : `at ${p.position}` }))}
+          choices={predictions.map((p, i) => ({ value: String(i), name: p.position === null ? p.name : `at ${p.position}` }))}
           value={String(outcome.value)}
           onChange={(value) => (outcome.value = Number(value))}
         />
@@ -164,7 +168,9 @@ function Predictions() {
       {found && prediction.heads.length > 0 && (
         <div class="effects">
           <p class="small">
-            <b>What each head is worth here</b>
+            <b>
+              <Term word="worth">What each head is worth here</Term>
+            </b>
             <span class="muted">
               {" "}
               · {probability ? "divergence of the prediction without it, in nats" : "largest change of an output without it"}

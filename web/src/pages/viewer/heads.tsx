@@ -6,6 +6,7 @@ import { headColour, headDash } from "../../common/colour";
 import { short } from "../../common/format";
 import { theme } from "../../common/theme";
 import { type Box, pen, themed, useBox } from "./canvas";
+import { Term } from "./help";
 import { type Source, type Spot, bright, hover, keys, layer, pin, pinned, queries, sources, spots, units, visible } from "./state";
 import type { Unit } from "./units";
 
@@ -175,9 +176,13 @@ export function HeadView() {
 
   return (
     <div class="head-view" data-testid="head-view">
-      <div class="columns-title" aria-hidden="true">
-        <span>from: query</span>
-        <span>to: key</span>
+      <div class="columns-title">
+        <span>
+          from: <Term word="query">query</Term>
+        </span>
+        <span>
+          to: <Term word="key">key</Term>
+        </span>
       </div>
       <div class={`scroller ${at.length ? "looking" : ""}`} ref={scroller} onScroll={scrolled}>
         <div class="columns" style={{ height: `${count * row}px`, "--row": `${row}px` }}>

@@ -6,10 +6,12 @@ import { Bar, Segments, Select, Switch } from "../../common/controls";
 import { headColour, headShape } from "../../common/colour";
 import { percent, plural } from "../../common/format";
 import { theme } from "../../common/theme";
+import { wrong } from "./address";
 import { Aside } from "./aside";
 import { HeadView } from "./heads";
+import { Help, HelpButton, Term, opening } from "./help";
 import { MatrixView } from "./matrix";
-import { causal, doc, n, tokens } from "./model";
+import { causal, doc, item, n, text, tokens } from "./model";
 import { ModelView } from "./models";
 import { NeuronView } from "./neurons";
 import {
@@ -18,7 +20,9 @@ import {
   type View,
   active,
   bright,
+  everyHead,
   goTo,
+  hasEffects,
   head,
   hideSpecial,
   isolate,
@@ -27,15 +31,16 @@ import {
   masked,
   mode,
   noRollout,
-  outcomes,
   overlay,
   part,
   pinned,
   rollProgress,
+  showText,
   shown,
   sources,
   stepHead,
   stepLayer,
+  stepText,
   toggleHead,
   view,
   words,
@@ -52,8 +57,10 @@ function Tiles() {
   const all = shown.value.heads.every((head) => active.value.has(head));
   return (
     <div class="tiles-row">
-      <span class="name" id="tiles-name">
-        {one ? "Head" : "Heads"}
+      <span class="name">
+        <Term word="head" id="tiles-name">
+          {one ? "Head" : "Heads"}
+        </Term>
       </span>
       <div class="tiles" role="group" aria-labelledby="tiles-name" ref={row}>
         {shown.value.heads.map((at) => {
@@ -84,11 +91,12 @@ function Tiles() {
           <button
             type="button"
             class="button small"
+            title={all ? `Only head ${head.value}` : "All heads of the layer at once"}
             onClick={() => {
-              active.value = all ? new Set() : new Set(doc.layers.flatMap((shown) => shown.heads));
+              active.value = all ? new Set([head.value]) : everyHead;
             }}
           >
-            {all ? "none" : "all"}
+            {all ? "one" : "all"}
           </button>
         )}
       </div>
@@ -100,7 +108,9 @@ function LayerStepper() {
   const at = doc.layers.findIndex((shown) => shown.layer === layer.value);
   return (
     <div class="control first" role="group" aria-label="Layer">
-      <span class="name">Layer</span>
+      <span class="name">
+        <Term word="layer">Layer</Term>
+      </span>
       <button
         type="button"
         class="button icon"
@@ -135,6 +145,47 @@ function LayerStepper() {
   );
 }
 
+/** A text in a list: its number and its first words. */
+function named(at: number): string {
+  const words = doc.texts[at].texts.join(" | ");
+  return `${at} · ${words.length > 70 ? `${words.slice(0, 69)}…` : words}`;
+}
+
+/** Which of several texts. */
+function TextChooser() {
+  const at = text.value;
+  return (
+    <div class="control texts" role="group" aria-label="Text">
+      <span class="name">Text</span>
+      <button type="button" class="button icon" aria-label="Previous text" title="P" disabled={at <= 0} onClick={() => stepText(-1)}>
+        ‹
+      </button>
+      <select
+        class="button text-select"
+        aria-label={`Text, 0 to ${doc.texts.length - 1}`}
+        value={String(at)}
+        onChange={(event) => showText(Number(event.currentTarget.value))}
+      >
+        {doc.texts.map((_, i) => (
+          <option key={i} value={String(i)}>
+            {named(i)}
+          </option>
+        ))}
+      </select>
+      <button
+        type="button"
+        class="button icon"
+        aria-label="Next text"
+        title="N"
+        disabled={at >= doc.texts.length - 1}
+        onClick={() => stepText(1)}
+      >
+        ›
+      </button>
+    </div>
+  );
+}
+
 const PARTS: { value: Part; name: string; title: string }[] = [
   { value: "all", name: "All", title: "Both texts" },
   { value: "aa", name: "A→A", title: "From the first text to itself" },
@@ -144,13 +195,14 @@ const PARTS: { value: Part; name: string; title: string }[] = [
 ];
 
 function Tools() {
-  const special = tokens.some((token) => token.special);
+  const special = tokens.value.some((token) => token.special);
   const overlays: { value: Overlay; name: string; disabled?: boolean }[] = [{ value: "none", name: "no dimming" }];
   if (doc.importance) overlays.push({ value: "importance", name: "dim by importance" });
-  if (outcomes.value.some((found) => found.effects.size)) overlays.push({ value: "effect", name: "dim by worth here" });
+  if (hasEffects.value) overlays.push({ value: "effect", name: "dim by worth here" });
   const neurons = view.value === "neurons";
   return (
     <div class="tools">
+      {doc.texts.length > 1 && <TextChooser />}
       {view.value !== "model" && <LayerStepper />}
       {view.value !== "model" && <Tiles />}
       {(view.value === "heads" || view.value === "matrix") && (
@@ -166,7 +218,7 @@ function Tools() {
           onChange={(value) => (mode.value = value)}
         />
       )}
-      {pair && !neurons && (
+      {pair.value && !neurons && (
         <Segments<Part>
           label="Which text attends to which"
           choices={causal ? PARTS.filter((part) => part.value !== "ab") : PARTS}
@@ -182,7 +234,7 @@ function Tools() {
           onChange={(value) => (overlay.value = value)}
         />
       )}
-      {!neurons && canMerge && (
+      {!neurons && canMerge.value && (
         <Switch
           value={words.value}
           onChange={(value) => (words.value = value)}
@@ -205,8 +257,12 @@ function Tools() {
 }
 
 function Notes() {
-  const notes: string[] = ["Layers, heads and tokens are counted from 0."];
-  const { kept, largestError, largestLost, meanLost } = doc.maps;
+  const { maps, truncated } = item.value;
+  const several = doc.texts.length > 1;
+  const notes: string[] = [`Layers, heads${several ? ", tokens and texts" : " and tokens"} are counted from 0.`];
+  const opened = opening();
+  if (opened) notes.push(opened);
+  const { kept, largestError, largestLost, meanLost } = maps;
   const error = largestError < 1e-9 ? "0" : largestError.toPrecision(1);
   if (kept === null) {
     notes.push(`Weights have 8 bits, scaled to the largest of their row: off by at most ${error}.`);
@@ -223,21 +279,23 @@ function Notes() {
   if (view.value === "neurons") {
     notes.push("Queries and keys have 8 bits each, so scores are off in the third digit; the softmax is the model's own.");
   }
-  if (doc.truncated) notes.push(`${plural(doc.truncated, "token")} of the text were cut off.`);
-  return <footer class="notes">{[...notes, ...doc.notes].join(" ")}</footer>;
+  if (truncated) notes.push(`${plural(truncated, "token")} of the text were cut off.`);
+  return <footer class="notes">{[...notes, ...item.value.notes].join(" ")}</footer>;
 }
 
 function keyboard(event: KeyboardEvent): void {
   const target = event.target as HTMLElement;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (target.closest("select, input, textarea")) return;
+  if (target.closest("select, input, textarea, dialog")) return;
   const jump: Record<string, View> = { "1": "heads", "2": "model", "3": "matrix", "4": "neurons" };
   if (event.key === "ArrowLeft") stepHead(-1);
   else if (event.key === "ArrowRight") stepHead(1);
   else if (event.key === "ArrowUp") stepLayer(-1);
   else if (event.key === "ArrowDown") stepLayer(1);
   else if (event.key === "m") masked.value = !masked.value;
-  else if (event.key === "w" && canMerge) words.value = !words.value;
+  else if (event.key === "w" && canMerge.value) words.value = !words.value;
+  else if (event.key === "n") stepText(1);
+  else if (event.key === "p") stepText(-1);
   else if (event.key === "Escape") pinned.value = [];
   else if (jump[event.key]) view.value = jump[event.key];
   else return;
@@ -253,7 +311,8 @@ function App() {
   const facts = [
     model.family,
     `${plural(doc.layers.length, "layer")}, ${plural(heads, "head")}`,
-    plural(n, "token"),
+    doc.texts.length > 1 ? plural(doc.texts.length, "text") : "",
+    plural(n.value, "token"),
     causal ? "causal" : "",
   ];
   const progress = rollProgress.value;
@@ -272,14 +331,23 @@ function App() {
           value={view.value}
           onChange={(value) => (view.value = value)}
         />
+        <HelpButton />
       </Bar>
+      {wrong.value && (
+        <p class="wrong" role="alert">
+          <span>{wrong.value}</span>
+          <button type="button" class="button icon" aria-label="Close" onClick={() => (wrong.value = null)}>
+            ×
+          </button>
+        </p>
+      )}
       <Tools />
       <main class="main">
         <section class="card stage" aria-label={`${view.value} view`}>
           {view.value === "heads" && <HeadView />}
           {view.value === "model" && <ModelView />}
           {view.value === "matrix" && <MatrixView />}
-          {view.value === "neurons" && <NeuronView />}
+          {view.value === "neurons" && <NeuronView key={text.value} />}
           {mode.value === "rollout" && !sources.value && (view.value === "heads" || view.value === "matrix") && (
             <p class="absent" role="status">
               Computing rollout{progress === null ? "" : `, ${percent(progress)}`} …
@@ -292,6 +360,7 @@ function App() {
         <Aside />
       </main>
       <Notes />
+      <Help />
     </div>
   );
 }

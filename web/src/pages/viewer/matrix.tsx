@@ -6,6 +6,7 @@ import { csv, download } from "../../common/download";
 import { short, weight as weightText } from "../../common/format";
 import { theme } from "../../common/theme";
 import { FACE, fit, pen, themed, useBox } from "./canvas";
+import { Term } from "./help";
 import { doc } from "./model";
 import { cell, keys, queries, single, units, visible } from "./state";
 
@@ -244,11 +245,17 @@ export function CellReadout() {
   const value = source.map[at.query * units.value.length + at.key];
   return (
     <dl class="readout">
-      <dt>query</dt>
+      <dt>
+        <Term word="query">query</Term>
+      </dt>
       <dd>{units.value[at.query].name}</dd>
-      <dt>key</dt>
+      <dt>
+        <Term word="key">key</Term>
+      </dt>
       <dd>{units.value[at.key].name}</dd>
-      <dt>weight</dt>
+      <dt>
+        <Term word="weight">weight</Term>
+      </dt>
       <dd class="number big" data-testid="cell-weight" data-value={value}>
         {weightText(value)}
       </dd>

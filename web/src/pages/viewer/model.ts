@@ -1,5 +1,6 @@
 // What the page was given: see crates/bertology-report/src/viewer for the meaning and the layout in bytes.
 
+import { computed, signal } from "@preact/signals";
 import { Reader, array, document_ } from "../../common/data";
 
 export interface Token {
@@ -19,6 +20,17 @@ export interface Prediction {
   heads: [number, number][];
 }
 
+/** A text, or a pair of texts. */
+export interface Text {
+  texts: string[];
+  tokens: Token[];
+  truncated: number;
+  maps: { kept: number | null; largestError: number; largestLost: number; meanLost: number };
+  vectors: number[];
+  predictions: Prediction[];
+  notes: string[];
+}
+
 export interface Doc {
   generator: string;
   model: {
@@ -30,24 +42,20 @@ export interface Doc {
     headDim: number;
     pruned: [number, number][];
   };
-  texts: string[];
-  tokens: Token[];
-  truncated: number;
   layers: { layer: number; heads: number[]; scoreScale: number }[];
-  maps: { kept: number | null; largestError: number; largestLost: number; meanLost: number };
-  vectors: number[];
   importance: { source: string; values: number[] } | null;
-  predictions: Prediction[];
-  notes: string[];
+  start: { layer: number; head: number; why: string } | null;
+  texts: Text[];
 }
 
 export const doc = document_<Doc>();
-export const tokens = doc.tokens;
-export const n = tokens.length;
 export const causal = doc.model.causal;
 
-/** Keys that a query may see. */
-const width = (query: number) => (causal ? query + 1 : n);
+/** The number of the text that is looked at. */
+export const text = signal(0);
+export const item = computed(() => doc.texts[text.value]);
+export const tokens = computed(() => item.value.tokens);
+export const n = computed(() => tokens.value.length);
 
 /** The maps of one layer, as they lie in the page; a head is decoded when it is asked for. */
 export class LayerMaps {
@@ -56,13 +64,20 @@ export class LayerMaps {
   readonly #steps: [Uint8Array, Uint8Array] | null = null;
   readonly #shares: Uint8Array;
   /** Where each query's weights begin, within a head's. */
-  readonly #starts = new Uint32Array(n + 1);
+  readonly #starts: Uint32Array;
+  readonly #tokens: number;
 
   constructor(
+    of: Text,
     readonly heads: number[],
     bytes: Uint8Array,
   ) {
-    const kept = doc.maps.kept;
+    const n = of.tokens.length;
+    const kept = of.maps.kept;
+    /** Keys that a query may see. */
+    const width = (query: number) => (causal ? query + 1 : n);
+    this.#tokens = n;
+    this.#starts = new Uint32Array(n + 1);
     for (let i = 0; i < n; i++) {
       this.#starts[i + 1] = this.#starts[i] + (kept === null ? width(i) : Math.min(kept, width(i)));
     }
@@ -80,6 +95,7 @@ export class LayerMaps {
 
   /** The map of the head at that place among the layer's, `[query, key]`. */
   decode(place: number): Float32Array {
+    const n = this.#tokens;
     const map = new Float32Array(n * n);
     const base = place * this.#starts[n];
     for (let query = 0; query < n; query++) {
@@ -106,16 +122,19 @@ export class LayerVectors {
   readonly #numbers: [Int8Array, Int8Array];
   readonly #width = doc.model.headDim;
 
-  constructor(heads: number, bytes: Uint8Array) {
+  readonly #tokens: number;
+
+  constructor(of: Text, heads: number, bytes: Uint8Array) {
     const reader = new Reader(bytes);
-    const rows = heads * n;
+    this.#tokens = of.tokens.length;
+    const rows = heads * this.#tokens;
     this.#largest = [reader.f32(rows), reader.f32(rows)];
     this.#numbers = [reader.i8(rows * this.#width), reader.i8(rows * this.#width)];
     reader.end();
   }
 
   #vector(side: 0 | 1, place: number, token: number): Float32Array {
-    const row = place * n + token;
+    const row = place * this.#tokens + token;
     const unit = this.#largest[side][row] / 127;
     const vector = new Float32Array(this.#width);
     for (let i = 0; i < this.#width; i++) vector[i] = this.#numbers[side][row * this.#width + i] * unit;
@@ -130,15 +149,15 @@ export class LayerVectors {
   }
 }
 
-export async function readMaps(layer: number): Promise<LayerMaps> {
+export async function readMaps(at: number, layer: number): Promise<LayerMaps> {
   const shown = doc.layers.find((shown) => shown.layer === layer);
   if (!shown) throw new Error(`this page does not show layer ${layer}`);
-  return new LayerMaps(shown.heads, await array(`maps.${layer}`));
+  return new LayerMaps(doc.texts[at], shown.heads, await array(`maps.${at}.${layer}`));
 }
 
-export async function readVectors(layer: number): Promise<LayerVectors> {
+export async function readVectors(at: number, layer: number): Promise<LayerVectors> {
   const shown = doc.layers.find((shown) => shown.layer === layer);
-  return new LayerVectors(shown?.heads.length ?? 0, await array(`vectors.${layer}`));
+  return new LayerVectors(doc.texts[at], shown?.heads.length ?? 0, await array(`vectors.${at}.${layer}`));
 }
 
 /** The numbers of a prediction: of the whole model, and without each head. */
@@ -149,9 +168,9 @@ export interface Outcome {
   effects: Map<string, number>;
 }
 
-export async function readOutcome(at: number): Promise<Outcome> {
-  const prediction = doc.predictions[at];
-  const reader = new Reader(await array(`prediction.${at}`));
+export async function readOutcome(at: number, which: number): Promise<Outcome> {
+  const prediction = doc.texts[at].predictions[which];
+  const reader = new Reader(await array(`prediction.${at}.${which}`));
   const labels = prediction.labels.length;
   const whole = reader.f32(labels);
   const without = new Map<string, Float32Array>();

@@ -6,7 +6,7 @@ import { percent } from "../../common/format";
 import { theme } from "../../common/theme";
 import { turn } from "../../common/schedule";
 import { useBox } from "./canvas";
-import { causal, doc, hasHead } from "./model";
+import { causal, doc, hasHead, text } from "./model";
 import { active, bright, head, keys, layer, mapOf, needed, queries, units, view, words } from "./state";
 import { batch } from "@preact/signals";
 
@@ -52,9 +52,12 @@ export function ModelView() {
   useEffect(() => {
     if (!box.width) return;
     let wanted = true;
+    // What stands there is of another text, or of another size.
+    delete grid.current!.dataset.drawn;
     void (async () => {
       for (const shown of doc.layers) {
         await needed(shown.layer);
+        if (!wanted) return;
         let began = performance.now();
         for (const head of shown.heads) {
           if (!wanted) return;
@@ -74,7 +77,7 @@ export function ModelView() {
     return () => {
       wanted = false;
     };
-  }, [box.width, theme.value, queries.value, keys.value, words.value]);
+  }, [box.width, theme.value, text.value, queries.value, keys.value, words.value]);
 
   const open = (nextLayer: number, nextHead: number) =>
     batch(() => {

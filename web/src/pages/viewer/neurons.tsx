@@ -5,13 +5,17 @@ import { magnitudes, signed as signedTable } from "../../common/colour";
 import { plural, signed, weight as weightText } from "../../common/format";
 import { theme } from "../../common/theme";
 import { FACE, fit, pen, themed, useBox } from "./canvas";
-import { causal, doc, n, tokens } from "./model";
+import { Term } from "./help";
+import { causal, item } from "./model";
 import { head, layer, mapOf, ready, shown, vectorsOf, words } from "./state";
 
 const ROW = 24;
 const HEAD = 40;
 
+/** Of one text: another has another list of keys, so it begins anew. */
 export function NeuronView() {
+  const { tokens } = item.value;
+  const n = tokens.length;
   const [scroller, size] = useBox<HTMLDivElement>();
   const sheet = useRef<HTMLCanvasElement>(null);
   const [query, setQuery] = useState(() => Math.min(n - 1, tokens.findIndex((token) => !token.special) + 1));
@@ -169,7 +173,7 @@ export function NeuronView() {
     }
   };
   const read = at !== null ? found?.rows[at] : null;
-  const kept = doc.vectors;
+  const kept = item.value.vectors;
   return (
     <div class="neuron-view" data-testid="neuron-view">
       <div class="strip">
@@ -190,6 +194,9 @@ export function NeuronView() {
             ))}
           </select>
         </label>
+        <span class="small muted">
+          <Term word="score">score and softmax</Term>
+        </span>
         <span class="query-strip">
           <canvas ref={strip} aria-hidden="true" />
         </span>

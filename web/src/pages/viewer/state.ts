@@ -8,12 +8,14 @@ import {
   type Outcome,
   causal,
   doc,
+  item,
   n,
   readMaps,
   readOutcome,
   readVectors,
+  text,
 } from "./model";
-import { type Part, merge, sideOf, unitsOf } from "./units";
+import { type Part, merge, pair, sideOf, unitsOf } from "./units";
 
 export type View = "heads" | "model" | "matrix" | "neurons";
 export type Mode = "each" | "mean" | "rollout";
@@ -25,12 +27,14 @@ export interface Spot {
 }
 
 const first = doc.layers[0];
+/** Every head that any layer shows. */
+export const everyHead: ReadonlySet<number> = new Set(doc.layers.flatMap((shown) => shown.heads));
 
 export const view = signal<View>("heads");
-export const layer = signal(first.layer);
-export const head = signal(first.heads[0]);
-/** Heads that are switched on, in every layer. */
-export const active = signal<ReadonlySet<number>>(new Set(doc.layers.flatMap((shown) => shown.heads)));
+export const layer = signal(doc.start?.layer ?? first.layer);
+export const head = signal(doc.start?.head ?? first.heads[0]);
+/** Heads that are switched on, in every layer: one at first, since all at once are a tangle. */
+export const active = signal<ReadonlySet<number>>(new Set([head.value]));
 export const mode = signal<Mode>("each");
 export const part = signal<Part>("all");
 export const words = signal(false);
@@ -53,21 +57,23 @@ export const keys = computed(() => sideOf(units.value, part.value, "key", hideSp
 /** The tokens that are looked at: the one under the pointer, else those that are held. */
 export const spots = computed<readonly Spot[]>(() => (hover.value ? [hover.value] : pinned.value));
 
-// Layers, unpacked as they are needed.
+// Layers of texts, unpacked as they are needed.
 
-const layers = new Map<number, LayerMaps>();
-const waiting = new Map<number, Promise<void>>();
+const layers = new Map<string, LayerMaps>();
+const waiting = new Map<string, Promise<void>>();
 /** Grows with every layer that is there. */
 export const ready = signal(0);
 
 export function need(layer: number): LayerMaps | null {
-  const found = layers.get(layer);
+  const at = text.value;
+  const name = `${at}.${layer}`;
+  const found = layers.get(name);
   if (found) return found;
-  if (!waiting.has(layer)) {
+  if (!waiting.has(name)) {
     waiting.set(
-      layer,
-      readMaps(layer).then((maps) => {
-        layers.set(layer, maps);
+      name,
+      readMaps(at, layer).then((maps) => {
+        layers.set(name, maps);
         ready.value += 1;
       }),
     );
@@ -75,10 +81,13 @@ export function need(layer: number): LayerMaps | null {
   return null;
 }
 
+/** A layer of the text that is looked at now. */
 export async function needed(layer: number): Promise<LayerMaps> {
-  need(layer);
-  await waiting.get(layer);
-  return layers.get(layer)!;
+  const name = `${text.value}.${layer}`;
+  const found = need(layer);
+  if (found) return found;
+  await waiting.get(name);
+  return layers.get(name)!;
 }
 
 effect(() => {
@@ -87,10 +96,11 @@ effect(() => {
 
 // Maps, decoded as they are needed; the latest are kept.
 
-const KEPT = Math.max(24, Math.min(400, Math.floor(48e6 / (n * n * 4))));
+const keep = () => Math.max(24, Math.min(400, Math.floor(48e6 / (n.value * n.value * 4))));
 const decoded = new Map<string, Float32Array>();
 
 function remember(name: string, make: () => Float32Array): Float32Array {
+  name = `${text.value}.${name}`;
   const found = decoded.get(name);
   if (found) {
     decoded.delete(name);
@@ -99,7 +109,7 @@ function remember(name: string, make: () => Float32Array): Float32Array {
   }
   const made = make();
   decoded.set(name, made);
-  if (decoded.size > KEPT) decoded.delete(decoded.keys().next().value!);
+  if (decoded.size > keep()) decoded.delete(decoded.keys().next().value!);
   return made;
 }
 
@@ -144,15 +154,21 @@ export const noRollout: string | null = (() => {
   return whole ? null : "Rollout needs every layer and head, and this page does not have them all.";
 })();
 
+/** Computes the rollout of the text that is looked at, while it is. */
 async function roll(): Promise<void> {
+  const of = text.value;
+  const size = n.value;
+  const go = () => text.value === of;
   let before: Float32Array | null = null;
   for (const { layer, heads } of doc.layers) {
     const maps = await needed(layer);
+    if (!go()) return;
+    const n = size;
     const mixed = new Float32Array(n * n);
     await inTurns(heads.length, (i) => {
       const map = maps.decode(i);
       for (let at = 0; at < mixed.length; at++) mixed[at] += (0.5 * map[at]) / heads.length;
-    });
+    }, go);
     for (let i = 0; i < n; i++) {
       // A layer without heads passes on what it gets; rows that were cut are filled to one.
       let sum = 0;
@@ -174,7 +190,8 @@ async function roll(): Promise<void> {
         const under = lower.subarray(k * n, (k + 1) * n);
         for (let j = 0; j < n; j++) row[j] += weight * under[j];
       }
-    });
+    }, go);
+    if (!go()) return;
     rolled.set(layer, product);
     before = product;
     rollProgress.value = rolled.size / doc.layers.length;
@@ -187,10 +204,11 @@ export const rollReady = signal(0);
 
 function rolloutOf(layer: number): Float32Array | null {
   rollReady.value;
+  const of = text.value;
   const map = rolled.get(layer);
   if (!map) {
     rolling ??= roll().then(() => {
-      rollReady.value += 1;
+      if (text.value === of) rollReady.value += 1;
     });
     return null;
   }
@@ -240,16 +258,18 @@ export function visible(query: number, key: number): boolean {
 
 // Queries and keys.
 
-const vectors = new Map<number, LayerVectors>();
+const vectors = new Map<string, LayerVectors>();
 export const vectorsReady = signal(0);
 
 export function vectorsOf(layer: number): LayerVectors | null {
   vectorsReady.value;
-  const found = vectors.get(layer);
-  if (!found && doc.vectors.includes(layer)) {
-    readVectors(layer).then((read) => {
-      if (vectors.has(layer)) return;
-      vectors.set(layer, read);
+  const at = text.value;
+  const name = `${at}.${layer}`;
+  const found = vectors.get(name);
+  if (!found && item.value.vectors.includes(layer)) {
+    void readVectors(at, layer).then((read) => {
+      if (vectors.has(name)) return;
+      vectors.set(name, read);
       vectorsReady.value += 1;
     });
   }
@@ -259,8 +279,14 @@ export function vectorsOf(layer: number): LayerVectors | null {
 // Predictions.
 
 export const outcomes = signal<Outcome[]>([]);
-Promise.all(doc.predictions.map((_, i) => readOutcome(i))).then((read) => {
-  outcomes.value = read;
+/** Whether any prediction is known without each head. */
+export const hasEffects = computed(() => item.value.predictions.some((prediction) => prediction.heads.length > 0));
+
+effect(() => {
+  const at = text.value;
+  void Promise.all(item.value.predictions.map((_, which) => readOutcome(at, which))).then((read) => {
+    if (text.value === at) outcomes.value = read;
+  });
 });
 
 /** The number by which a head is dimmed, 0 … 1; null without an overlay. */
@@ -280,6 +306,41 @@ export const bright = computed<((layer: number, head: number) => number) | null>
 });
 
 // Changes.
+
+/** So many texts keep what was unpacked of them. */
+const TEXTS_KEPT = 3;
+const latest: number[] = [];
+
+/** Another text, seen as the one before: the same tab, layer and head. What does not fit it goes. */
+export function showText(at: number): void {
+  if (at === text.value || !doc.texts[at]) return;
+  batch(() => {
+    rolled.clear();
+    rolling = null;
+    rollProgress.value = null;
+    outcomes.value = [];
+    text.value = at;
+    outcome.value = 0;
+    if (!pair.value) part.value = "all";
+    if (overlay.value === "effect" && !hasEffects.value) overlay.value = "none";
+  });
+}
+
+effect(() => {
+  const at = text.value;
+  const old = latest.indexOf(at);
+  if (old >= 0) latest.splice(old, 1);
+  latest.push(at);
+  if (latest.length <= TEXTS_KEPT) return;
+  const gone = `${latest.shift()}.`;
+  for (const kept of [layers, waiting, vectors, decoded]) {
+    for (const name of [...kept.keys()]) if (name.startsWith(gone)) kept.delete(name);
+  }
+});
+
+export function stepText(step: number): void {
+  showText(Math.max(0, Math.min(doc.texts.length - 1, text.value + step)));
+}
 
 export function goTo(nextLayer: number, nextHead: number): void {
   batch(() => {
@@ -317,7 +378,7 @@ export function toggleHead(at: number): void {
 export function isolate(at: number): void {
   batch(() => {
     const alone = active.value.size === 1 && active.value.has(at);
-    active.value = alone ? new Set(doc.layers.flatMap((shown) => shown.heads)) : new Set([at]);
+    active.value = alone ? everyHead : new Set([at]);
     head.value = at;
   });
 }
@@ -331,6 +392,7 @@ export function pin(spot: Spot, more: boolean): void {
 
 effect(() => {
   // Places mean something else when the units change.
+  text.value;
   words.value;
   part.value;
   hideSpecial.value;

@@ -1,6 +1,7 @@
 // What the rows and columns stand for: tokens, or words, of all or one of two texts.
 
-import { n, tokens } from "./model";
+import { computed } from "@preact/signals";
+import { type Token, n, tokens } from "./model";
 
 /** A token, or the tokens of a word. */
 export interface Unit {
@@ -17,20 +18,22 @@ export interface Unit {
 
 export type Part = "all" | "aa" | "ab" | "ba" | "bb";
 
-export const pair = tokens.some((token) => token.sequence === 1);
+export const pair = computed(() => tokens.value.some((token) => token.sequence === 1));
 
-const single: Unit[] = tokens.map((token, i) => ({
-  text: token.text,
-  name: token.text === token.piece ? `${token.text} (token ${i})` : `${token.text} (token ${i}, ${token.piece})`,
-  from: i,
-  to: i + 1,
-  special: token.special,
-  sequence: token.sequence,
-}));
+const single = computed<Unit[]>(() =>
+  tokens.value.map((token, i) => ({
+    text: token.text,
+    name: token.text === token.piece ? `${token.text} (token ${i})` : `${token.text} (token ${i}, ${token.piece})`,
+    from: i,
+    to: i + 1,
+    special: token.special,
+    sequence: token.sequence,
+  })),
+);
 
-function words(): Unit[] {
+function words(tokens: Token[], single: Unit[]): Unit[] {
   const units: Unit[] = [];
-  for (let i = 0; i < n; i++) {
+  for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
     const last = units.at(-1);
     const before = i > 0 ? tokens[i - 1] : null;
@@ -47,19 +50,21 @@ function words(): Unit[] {
   return units;
 }
 
-const merged = words();
+const merged = computed(() => words(tokens.value, single.value));
 
 /** Whether any word has more than one token. */
-export const canMerge = merged.length < n;
+export const canMerge = computed(() => merged.value.length < n.value);
 
 export function unitsOf(mergeWords: boolean): Unit[] {
-  return mergeWords ? merged : single;
+  return mergeWords ? merged.value : single.value;
 }
 
 /** A map over tokens as one over words: attention to a word is the sum over its tokens, attention from a word
  * the mean. */
 export function merge(map: Float32Array, units: Unit[]): Float32Array {
   const size = units.length;
+  // As many as there are tokens.
+  const n = Math.sqrt(map.length);
   if (size === n) return map;
   const result = new Float32Array(size * size);
   for (let i = 0; i < size; i++) {

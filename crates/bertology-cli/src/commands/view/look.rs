@@ -5,17 +5,25 @@ use std::ops::ControlFlow;
 
 use bertology::model::{Event, Interests, LayerSite, Observer, Tap};
 use bertology::{Architecture, HeadId};
-use bertology_report::viewer::{LayerHeads, MapForm, Maps, Vectors, Viewer};
+use bertology_report::viewer::{Focus, MapForm, Maps, Text, Token, Vectors};
 
 use crate::failure::Failure;
 use crate::pages;
 use crate::show::Screen;
+
+/// What was seen, by layer.
+pub(super) struct Found {
+    pub(super) maps: BTreeMap<usize, Maps>,
+    pub(super) vectors: BTreeMap<usize, Vectors>,
+}
 
 /// The maps, queries and keys of the heads that are wanted.
 pub(super) struct Look<'a> {
     heads: BTreeSet<HeadId>,
     maps: BTreeMap<usize, Maps>,
     vectors: BTreeMap<usize, Vectors>,
+    tokens: &'a [Token],
+    focus: &'a mut Focus,
     seen: u64,
     wrong: Option<bertology_report::Error>,
     screen: &'a Screen,
@@ -24,22 +32,26 @@ pub(super) struct Look<'a> {
 impl<'a> Look<'a> {
     pub(super) fn new(
         heads: &BTreeSet<HeadId>,
-        tokens: usize,
+        tokens: &'a [Token],
         arch: &Architecture,
         form: MapForm,
+        focus: &'a mut Focus,
         screen: &'a Screen,
     ) -> Self {
+        let n = tokens.len();
         let layers: BTreeSet<usize> = heads.iter().map(|head| head.layer).collect();
         Self {
             heads: heads.clone(),
             maps: layers
                 .iter()
-                .map(|layer| (*layer, Maps::new(tokens, arch.causal, form)))
+                .map(|layer| (*layer, Maps::new(n, arch.causal, form)))
                 .collect(),
             vectors: layers
                 .iter()
-                .map(|layer| (*layer, Vectors::new(tokens, arch.head_dim())))
+                .map(|layer| (*layer, Vectors::new(n, arch.head_dim())))
                 .collect(),
+            tokens,
+            focus,
             seen: 0,
             wrong: None,
             screen,
@@ -54,25 +66,21 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Puts the maps into the page; gives the queries and keys of each layer.
-    pub(super) fn put(
-        self,
-        viewer: &mut Viewer,
-        arch: &Architecture,
-    ) -> Result<BTreeMap<usize, Vectors>, Failure> {
-        for (layer, maps) in self.maps {
-            let heads = self.heads.iter().filter(|head| head.layer == layer);
-            let shown = LayerHeads {
-                layer,
-                heads: heads.map(|head| head.head).collect(),
-                score_scale: arch.score_scale.factor(arch.head_dim(), layer),
-            };
-            viewer
-                .add_layer(shown, maps)
-                .map_err(|error| pages::failure(&error))?;
+    pub(super) fn found(self) -> Found {
+        Found {
+            maps: self.maps,
+            vectors: self.vectors,
         }
-        Ok(self.vectors)
     }
+}
+
+/// Puts the maps into what is shown of a text.
+pub(super) fn put(maps: &BTreeMap<usize, Maps>, text: &mut Text) -> Result<(), Failure> {
+    for (layer, maps) in maps {
+        text.add_maps(*layer, maps)
+            .map_err(|error| pages::failure(&error))?;
+    }
+    Ok(())
 }
 
 impl Observer<f32> for Look<'_> {
@@ -102,6 +110,7 @@ impl Observer<f32> for Look<'_> {
                 self.seen += 1;
                 self.screen.advance_to(self.seen);
                 maps.push(&flat)
+                    .and_then(|()| self.focus.push((layer, head), &flat, self.tokens))
             }
         };
         match stored {

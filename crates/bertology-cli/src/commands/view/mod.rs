@@ -1,8 +1,10 @@
-//! `bertology view`: the attention of one text as a page.
+//! `bertology view`: the attention of one text, or of several, as a page.
 
 mod look;
 mod predict;
+mod room;
 mod show;
+mod texts;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,56 +16,45 @@ use bertology::checkpoint::Positions;
 use bertology::extract::{Heads, Layers};
 use bertology::model::{PackedBatch, PassOptions, Workspace};
 use bertology::{Architecture, Encoding, HeadId, OpenAs, Sequence};
-use bertology_report::viewer::{Facts, Importance, MapForm, Vectors, Viewer};
+use bertology_report::page::Packed;
+use bertology_report::viewer::{
+    Facts, Focus, Importance, LayerHeads, MapForm, Start, Text, Token, Viewer,
+};
 use serde_json::json;
 
 use super::Done;
 use crate::args::ViewArgs;
-use crate::data::note_words;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::pages;
 use crate::session::{Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, plural};
-use look::Look;
+use look::{Found, Look};
+use texts::Given;
 
-/// Largest page in bytes where no --size-limit says otherwise, for texts of usual length and for longer
-/// ones.
+/// Largest page in bytes where no --size-limit says otherwise: for each text of usual length, for each longer one, and
+/// for all of them together, unless a single one has more.
 const LIMIT: u64 = 4_000_000;
 const LONG_LIMIT: u64 = 12_000_000;
+const MOST: u64 = 40_000_000;
 const LONG: usize = 128;
-/// What the page itself, its texts and its predictions may take of the limit.
-const REST: u64 = 200_000;
+/// What the page itself may take of the limit, and what the tokens and predictions of each text.
+const REST: u64 = 100_000;
+const REST_OF_TEXT: u64 = 100_000;
 
 pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> {
-    args.model.give_back(&mut args.texts);
-    let (text, pair) = match args.texts.as_slice() {
-        [] => {
-            return Err(Failure::input(
-                "no text given: write it behind MODEL, in quotes, and a second one to make a pair",
-            ));
-        }
-        [_, _, _, ..] => {
-            return Err(Failure::input(format!(
-                "{} texts are given, and a page shows one or a pair; put a text in quotes: bertology view MODEL \
-                 \"{}\"",
-                args.texts.len(),
-                args.texts.join(" ")
-            )));
-        }
-        [text, rest @ ..] => (text.as_str(), rest.first().map(String::as_str)),
-    };
-    if pair.is_some() {
-        note_words(&args.texts, "read as a pair", screen);
-    }
+    let given = texts::given(&mut args, screen)?;
     if let Some(path) = &args.output {
         show::check(path, args.overwrite)?;
     }
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
-    let encoding = encode(&opened, text, pair, args.max_length.map(usize::from))?;
     let arch = opened.model.architecture();
+    let max_length = args.max_length.map(usize::from);
+    let encodings = given.iter().map(|given| encode(&opened, given, max_length));
+    let encodings: Vec<Encoding> = encodings.collect::<Result<_, _>>()?;
     let heads = heads(&args, &opened)?;
+    let shown = layers(&heads, arch);
     let importance = args
         .importance
         .as_deref()
@@ -71,71 +62,39 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
         .transpose()?;
     let asked = neuron_layers(args.neuron_layers.as_deref(), &heads, arch)?;
 
-    let n = encoding.len();
-    let limit = match args.size_limit {
-        Some(megabytes) => (megabytes.get() as u64).saturating_mul(1_000_000),
-        None if n <= LONG => LIMIT,
-        None => LONG_LIMIT,
-    };
-    let form = MapForm::choose(n, arch.causal, heads.len(), limit.saturating_sub(REST))
+    let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
+    let limit = size_limit(args.size_limit, &lengths);
+    let rest = REST + REST_OF_TEXT * given.len() as u64;
+    let room = limit.saturating_sub(rest);
+    let forms = MapForm::choose_all(&lengths, arch.causal, heads.len(), room)
         .map_err(|error| pages::failure(&error))?;
 
-    let mut viewer = Viewer::new(facts(&opened));
-    viewer.texts = [Some(text), pair]
-        .into_iter()
-        .flatten()
-        .map(str::to_owned)
-        .collect();
-    viewer.tokens = tokens::tokens(
-        &encoding,
-        text,
-        pair,
-        opened.model.tokenizer().map_err(|e| failure(&e))?,
-        arch,
-    );
-    viewer.truncated = encoding.truncated;
+    let mut viewer = Viewer::new(facts(&opened), shown.clone());
+    let mut focus = Focus::new(arch.causal);
+    let mut vectors = Vec::new();
+    for (at, ((given, encoding), form)) in given.iter().zip(encodings).zip(&forms).enumerate() {
+        let work = Work {
+            opened: &opened,
+            heads: &heads,
+            asked: asked.as_ref(),
+            args: &args,
+            screen,
+            // Of one text nothing need be said.
+            before: (lengths.len() > 1)
+                .then(|| format!("text {at} of 0 to {}: ", lengths.len() - 1)),
+        };
+        let (text, its) = work.look(given, encoding, *form, &mut focus)?;
+        viewer.push(text).map_err(|error| pages::failure(&error))?;
+        vectors.push(its);
+    }
+    viewer.start = match &importance {
+        Some(importance) => Start::most_important(importance, arch.num_heads, &shown),
+        None => focus.start(&shown),
+    };
     viewer.importance = importance;
-    if encoding.truncated > 0 {
-        screen.note(&format!(
-            "{} of the text cut off by --max-length",
-            plural(encoding.truncated as u64, "token")
-        ));
-    }
-    if arch.positions != Positions::Absolute {
-        viewer.notes.push(
-            "This model adds a term for the distance of two tokens to each score, which the products of queries \
-             and keys do not show."
-                .into(),
-        );
-    }
-    let ids = encoding.ids.clone();
-    let sequence = sequence(encoding);
-    let look = attention(&opened, &sequence, &heads, form, args.threads, screen)?;
-    let vectors = look.put(&mut viewer, arch)?;
-    if args.no_masking {
-        viewer
-            .notes
-            .push("The page was written with --no-masking.".into());
-    } else {
-        predict::predict(&mut viewer, &opened, &sequence, &ids, args.threads, screen)?;
-    }
-    let left_out = choose_vectors(&mut viewer, vectors, asked.as_ref(), limit)?;
-    if !left_out.is_empty() {
-        screen.note(&format!(
-            "queries and keys of {} left out, to keep the page below {}; --neuron-layers chooses",
-            plural(left_out.len() as u64, "layer"),
-            bytes(limit)
-        ));
-    }
+    let left_out = room::choose_vectors(&mut viewer, vectors, asked.is_some(), limit, rest / 2)?;
+    notes(&viewer, &left_out, limit, screen);
     let html = viewer.render().map_err(|error| pages::failure(&error))?;
-    let loss = viewer.loss().clone();
-    if let Some(kept) = form.kept() {
-        screen.note(&format!(
-            "only the {kept} largest weights of each token are kept, {:.1} % of all attention is not; --size-limit \
-             allows for more, --layers or --heads for fewer heads",
-            loss.mean_lost * 100.0
-        ));
-    }
     let path = match &args.output {
         Some(path) => {
             show::write(path, html.as_bytes(), args.overwrite)?;
@@ -143,38 +102,180 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
         }
         None => show::open(html.as_bytes(), screen)?,
     };
+    let tokens: usize = lengths.iter().sum();
+    let of = match lengths.len() {
+        1 => String::new(),
+        texts => format!("{}, ", plural(texts as u64, "text")),
+    };
     screen.say(&format!(
-        "{}: {}, {} of attention, {}",
+        "{}: {of}{}, {} of attention, {}",
         path.display(),
-        plural(n as u64, "token"),
+        plural(tokens as u64, "token"),
         plural(heads.len() as u64, "head"),
         bytes(html.len() as u64)
     ));
+    let texts = viewer.texts();
+    let loss = viewer.loss();
     Ok(json!({
         "command": "view",
         "model": opened.located.name,
         "output": path,
         "bytes": html.len(),
-        "tokens": n,
-        "truncated": viewer.truncated,
+        "texts": texts.len(),
+        "tokens": tokens,
+        "truncated": texts.iter().map(|text| text.truncated).sum::<usize>(),
         "heads": heads.len(),
-        "kept_weights": form.kept(),
+        "kept_weights": forms.iter().filter_map(|form| form.kept()).min(),
         "largest_error": loss.largest_error,
         "largest_lost": loss.largest_lost,
         "mean_lost": loss.mean_lost,
         "neuron_layers_left_out": left_out,
-        "predictions": viewer.predictions.len(),
+        "predictions": texts.iter().map(|text| text.predictions.len()).sum::<usize>(),
     })
     .into())
 }
 
-fn encode(
-    opened: &Opened,
-    text: &str,
-    pair: Option<&str>,
-    max_length: Option<usize>,
-) -> Result<Encoding, Failure> {
+/// Bytes that the page may take.
+fn size_limit(asked: Option<NonZeroUsize>, lengths: &[usize]) -> u64 {
+    if let Some(megabytes) = asked {
+        return (megabytes.get() as u64).saturating_mul(1_000_000);
+    }
+    let own = |length: &usize| if *length <= LONG { LIMIT } else { LONG_LIMIT };
+    lengths.iter().map(own).sum::<u64>().min(MOST)
+}
+
+/// What the user should know of what was left out.
+fn notes(viewer: &Viewer, left_out: &[usize], limit: u64, screen: &Screen) {
+    let texts = viewer.texts();
+    let cut: usize = texts.iter().map(|text| text.truncated).sum();
+    if cut > 0 {
+        screen.note(&format!(
+            "{} of the {} cut off by --max-length",
+            plural(cut as u64, "token"),
+            if texts.len() == 1 { "text" } else { "texts" }
+        ));
+    }
+    if !left_out.is_empty() {
+        screen.note(&format!(
+            "queries and keys of {} left out, to keep the page below {}; --neuron-layers chooses",
+            plural(left_out.len() as u64, "layer"),
+            bytes(limit)
+        ));
+    }
+    let kept = texts.iter().filter_map(|text| text.form()?.kept()).min();
+    if let Some(kept) = kept {
+        let (mean, fewer) = (viewer.loss().mean_lost * 100.0, texts.len() > 1);
+        screen.note(&format!(
+            "only the {kept} largest weights of each token are kept, {mean:.1} % of all attention is not; --size-limit \
+             allows for more, --layers or --heads for fewer heads{}",
+            if fewer { ", and fewer texts leave more room" } else { "" }
+        ));
+    }
+}
+
+/// What there is to do for a text.
+struct Work<'a> {
+    opened: &'a Opened,
+    heads: &'a BTreeSet<HeadId>,
+    asked: Option<&'a BTreeSet<usize>>,
+    args: &'a ViewArgs,
+    screen: &'a Screen,
+    /// Said before the name of the work.
+    before: Option<String>,
+}
+
+impl Work<'_> {
+    fn name(&self, work: &str) -> String {
+        format!("{}{work}", self.before.as_deref().unwrap_or_default())
+    }
+
+    /// Everything that the page shows of a text, and its queries and keys by layer, as far as they are wanted.
+    fn look(
+        &self,
+        given: &Given,
+        encoding: Encoding,
+        form: MapForm,
+        focus: &mut Focus,
+    ) -> Result<(Text, BTreeMap<usize, Packed>), Failure> {
+        let model = &self.opened.model;
+        let arch = model.architecture();
+        let tokenizer = model.tokenizer().map_err(|e| failure(&e))?;
+        let pair = given.pair.as_deref();
+        let tokens = tokens::tokens(&encoding, &given.text, pair, tokenizer, arch);
+        let mut text = Text::new(given.texts(), tokens);
+        text.truncated = encoding.truncated;
+        if arch.positions != Positions::Absolute {
+            text.notes.push(
+                "This model adds a term for the distance of two tokens to each score, which the products of queries \
+                 and keys do not show."
+                    .into(),
+            );
+        }
+        let ids = encoding.ids.clone();
+        let sequence = sequence(encoding);
+        let Found { maps, vectors } = self.attention(&sequence, text.tokens(), form, focus)?;
+        look::put(&maps, &mut text)?;
+        if self.args.no_masking {
+            text.notes
+                .push("The page was written with --no-masking.".into());
+        } else {
+            let name = self.name("predictions without each head");
+            let threads = self.args.threads;
+            predict::predict(
+                &mut text,
+                &name,
+                self.opened,
+                &sequence,
+                &ids,
+                threads,
+                self.screen,
+            )?;
+        }
+        let wanted = |layer: &usize| self.asked.is_none_or(|asked| asked.contains(layer));
+        let vectors = vectors.into_iter().filter(|(layer, _)| wanted(layer));
+        Ok((
+            text,
+            vectors.map(|(layer, its)| (layer, its.pack())).collect(),
+        ))
+    }
+
+    /// One pass, in which every map is stored as soon as it is there.
+    fn attention(
+        &self,
+        sequence: &Sequence,
+        tokens: &[Token],
+        form: MapForm,
+        focus: &mut Focus,
+    ) -> Result<Found, Failure> {
+        let engine = self.opened.model.model();
+        let arch = engine.architecture();
+        let batch = PackedBatch::new(arch, std::slice::from_ref(sequence))
+            .map_err(|error| failure(&error.into()))?;
+        let mut look = Look::new(self.heads, tokens, arch, form, focus, self.screen);
+        let heads = self.heads.len() as u64;
+        self.screen.start(&self.name("attention"), "heads", heads);
+        let threads = self.args.threads;
+        let ran = engine.run(
+            &batch,
+            &PassOptions {
+                threads: threads
+                    .or_else(|| available_parallelism().ok())
+                    .map_or(1, usize::from),
+                ..PassOptions::default()
+            },
+            &mut Workspace::new(),
+            &mut [&mut look],
+        );
+        self.screen.stop();
+        look.check()?;
+        ran.map_err(|error| failure(&error.into()))?;
+        Ok(look.found())
+    }
+}
+
+fn encode(opened: &Opened, given: &Given, max_length: Option<usize>) -> Result<Encoding, Failure> {
     let model = &opened.model;
+    let (text, pair) = (given.text.as_str(), given.pair.as_deref());
     let encoding = match max_length {
         Some(_) => model
             .encode(text, pair, max_length)
@@ -186,7 +287,7 @@ fn encode(
                 .map_err(|error| failure(&error.into()))?;
             let limit = model.max_length();
             if whole.len() > limit {
-                return Err(Failure::input(format!(
+                return Err(given.fault(&format!(
                     "the text has {}, but the model reads {limit} at most; --max-length {limit} cuts it",
                     plural(whole.len() as u64, "token")
                 )));
@@ -195,7 +296,7 @@ fn encode(
         }
     };
     if encoding.is_empty() {
-        return Err(Failure::input("the text has no tokens"));
+        return Err(given.fault("the text has no tokens"));
     }
     Ok(encoding)
 }
@@ -207,6 +308,18 @@ fn sequence(encoding: Encoding) -> Sequence {
         sequence.segments = encoding.segment_ids;
     }
     sequence
+}
+
+/// The layers of these heads, in order.
+fn layers(heads: &BTreeSet<HeadId>, arch: &Architecture) -> Vec<LayerHeads> {
+    let layers: BTreeSet<usize> = heads.iter().map(|head| head.layer).collect();
+    let of = |layer| heads.iter().filter(move |head| head.layer == layer);
+    let layers = layers.into_iter().map(|layer| LayerHeads {
+        layer,
+        heads: of(layer).map(|head| head.head).collect(),
+        score_scale: arch.score_scale.factor(arch.head_dim(), layer),
+    });
+    layers.collect()
 }
 
 /// The heads to be shown, in order.
@@ -296,7 +409,7 @@ fn facts(opened: &Opened) -> Facts {
     let all = (0..arch.num_layers)
         .flat_map(|layer| (0..arch.num_heads).map(move |head| HeadId { layer, head }));
     Facts {
-        name: opened.located.name.clone(),
+        name: opened.located.brief(),
         family: super::inspect::family(arch).to_owned(),
         causal: arch.causal,
         layers: arch.num_layers,
@@ -306,106 +419,5 @@ fn facts(opened: &Opened) -> Facts {
             .filter(|id| !present.contains(id))
             .map(|id| (id.layer, id.head))
             .collect(),
-    }
-}
-
-/// One pass, in which every map is stored as soon as it is there.
-fn attention<'s>(
-    opened: &Opened,
-    sequence: &Sequence,
-    heads: &BTreeSet<HeadId>,
-    form: MapForm,
-    threads: Option<NonZeroUsize>,
-    screen: &'s Screen,
-) -> Result<Look<'s>, Failure> {
-    let engine = opened.model.model();
-    let arch = engine.architecture();
-    let batch = PackedBatch::new(arch, std::slice::from_ref(sequence))
-        .map_err(|error| failure(&error.into()))?;
-    let mut look = Look::new(heads, sequence.len(), arch, form, screen);
-    screen.start("attention", "heads", heads.len() as u64);
-    let ran = engine.run(
-        &batch,
-        &PassOptions {
-            threads: threads
-                .or_else(|| available_parallelism().ok())
-                .map_or(1, usize::from),
-            ..PassOptions::default()
-        },
-        &mut Workspace::new(),
-        &mut [&mut look],
-    );
-    screen.stop();
-    look.check()?;
-    ran.map_err(|error| failure(&error.into()))?;
-    Ok(look)
-}
-
-/// Puts queries and keys into the page: those asked for, or those of as many layers as fit, spread from the
-/// first to the last. Gives the layers left out for want of room.
-fn choose_vectors(
-    viewer: &mut Viewer,
-    mut vectors: BTreeMap<usize, Vectors>,
-    asked: Option<&BTreeSet<usize>>,
-    limit: u64,
-) -> Result<Vec<usize>, Failure> {
-    if let Some(asked) = asked {
-        vectors.retain(|layer, _| asked.contains(layer));
-    }
-    let packed: Vec<_> = vectors
-        .iter()
-        .map(|(layer, vectors)| (*layer, vectors.pack()))
-        .collect();
-    let mut chosen: BTreeSet<usize> = (0..packed.len()).collect();
-    if asked.is_none() {
-        let room = limit.saturating_sub(viewer.size() as u64 + REST / 2);
-        while chosen
-            .iter()
-            .map(|at| packed[*at].1.size() as u64)
-            .sum::<u64>()
-            > room
-        {
-            let fewer = chosen.len() - 1;
-            chosen = spread(packed.len(), fewer);
-        }
-    }
-    let mut left_out = Vec::new();
-    for (at, (layer, packed)) in packed.into_iter().enumerate() {
-        if chosen.contains(&at) {
-            viewer
-                .add_vectors(layer, packed)
-                .map_err(|error| pages::failure(&error))?;
-        } else {
-            left_out.push(layer);
-        }
-    }
-    Ok(left_out)
-}
-
-/// So many of `0..all`, as far apart as can be, the first and the last among them.
-fn spread(all: usize, some: usize) -> BTreeSet<usize> {
-    match some {
-        0 => BTreeSet::new(),
-        1 => BTreeSet::from([0]),
-        _ => (0..some)
-            .map(|at| (at * (all - 1) + (some - 1) / 2) / (some - 1))
-            .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layers_are_spread_from_the_first_to_the_last() {
-        let list = |all, some| spread(all, some).into_iter().collect::<Vec<_>>();
-        assert_eq!(list(12, 3), [0, 6, 11]);
-        assert_eq!(list(12, 12), (0..12).collect::<Vec<_>>());
-        assert_eq!(list(12, 1), [0]);
-        assert_eq!(list(12, 0), [0; 0]);
-        for some in 2..12 {
-            assert_eq!(spread(12, some).len(), some);
-        }
     }
 }

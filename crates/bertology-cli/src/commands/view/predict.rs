@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use bertology::checkpoint::{Problem, TaskHead};
 use bertology::left_out::{self, Said, WithoutEach};
 use bertology::{Architecture, HeadId, Sequence, Tokenizer};
-use bertology_report::viewer::{Prediction, PredictionKind, Viewer};
+use bertology_report::viewer::{Prediction, PredictionKind, Text};
 
 use super::tokens;
 use crate::failure::Failure;
@@ -18,9 +18,10 @@ const MASKS: usize = 4;
 const TOP: usize = 10;
 const TOP_WITHOUT: usize = 3;
 
-/// Adds the predictions that the model's head makes to the page.
+/// Adds the predictions that the model's head makes to what is shown of a text; `name` is said of the work.
 pub(super) fn predict(
-    viewer: &mut Viewer,
+    text: &mut Text,
+    name: &str,
     opened: &Opened,
     sequence: &Sequence,
     ids: &[u32],
@@ -35,7 +36,7 @@ pub(super) fn predict(
         TaskHead::None | TaskHead::MaskedLm | TaskHead::CausalLm
     ) && arch.head.token_scores().is_none();
     if matches!(arch.head, TaskHead::MaskedLm | TaskHead::PreTraining) && positions.is_empty() {
-        viewer.notes.push(
+        text.notes.push(
             "The text has no mask token, so there is no word to predict; write one into it to see the \
              predictions for its place."
                 .into(),
@@ -43,11 +44,10 @@ pub(super) fn predict(
     }
     if positions.is_empty() && !whole_sequence {
         if arch.head == TaskHead::None {
-            viewer
-                .notes
+            text.notes
                 .push("The model has no task head, so it predicts nothing.".into());
         } else if arch.head.token_scores().is_some() {
-            viewer.notes.push(format!(
+            text.notes.push(format!(
                 "What {} says of single tokens is not shown here.",
                 arch.head.description()
             ));
@@ -55,7 +55,7 @@ pub(super) fn predict(
         return Ok(());
     }
     let heads: Vec<HeadId> = opened.model.model().heads().collect();
-    screen.start("predictions without each head", "heads", heads.len() as u64);
+    screen.start(name, "heads", heads.len() as u64);
     let threads = threads.map_or(0, usize::from);
     let found = left_out::leave_out_each(
         &opened.model,
@@ -68,7 +68,7 @@ pub(super) fn predict(
     screen.stop();
     let found = found.map_err(|e| failure(&e))?;
     if whole_sequence {
-        viewer.predictions.push(classes(arch, &found));
+        text.predictions.push(classes(arch, &found));
     }
     for (at, position) in positions.iter().enumerate() {
         let name = if arch.causal {
@@ -76,8 +76,7 @@ pub(super) fn predict(
         } else {
             format!("the token at {position}, which is masked")
         };
-        viewer
-            .predictions
+        text.predictions
             .push(words(arch, tokenizer, &found, at, *position, name));
     }
     Ok(())
