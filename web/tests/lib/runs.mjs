@@ -55,7 +55,7 @@ export function makeAll(base) {
 
 export const COMMANDS = [...Object.keys(ARGUMENTS), "attention-probe"];
 
-/** The same folder under other names of model and data, as users may have given them. */
+/** The same folder under other names of model, data and label, as users may have given them. */
 export function renamed(base, from, to, name) {
   const folder = join(base, to);
   cpSync(join(base, from), folder, { recursive: true });
@@ -64,6 +64,7 @@ export function renamed(base, from, to, name) {
   record.model.name = name;
   record.data.file.path = name;
   record.options.data = name;
+  record.data.labels = [`label ${name}`];
   writeFileSync(file, JSON.stringify(record));
   bertology("report", folder, "--quiet");
   return folder;
