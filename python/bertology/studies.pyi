@@ -1077,13 +1077,15 @@ def verify(
 
 def view(
     model: Any,
-    *texts: str,
+    *texts: str | list[str],
     output: Output = ...,
     progress: Progress = ...,
     revision: str | None = ...,
     offline: bool | None = ...,
     cache_dir: PathLike | None = ...,
     allow_unexpected: bool | None = ...,
+    each: bool | None = ...,
+    text: PathLike | None = ...,
     max_length: int | None = ...,
     layers: bool | int | str | Sequence[int] | None = ...,
     heads: bool | Heads | None = ...,
@@ -1094,7 +1096,7 @@ def view(
     threads: int | None = ...,
     overwrite: bool | None = ...,
 ) -> View:
-    """The attention of a text, or of a pair, as a page that a notebook shows; `output=` also writes it into a file."""
+    """The attention of texts as a page that a notebook shows; `output=` also writes it into a file."""
 
 def cat_tree(
     file: str | os.PathLike[str],
