@@ -105,8 +105,11 @@ class Call:
         return value
 
     def add_model(self, model: Any) -> None:
-        """The model comes first of what has no name."""
+        """The model comes first of what has no name; how it was opened is said unless the options say otherwise."""
         self.positional.append(model_word(model))
+        opened: dict[str, Any] = model._opened_with() if hasattr(model, "_opened_with") else {}
+        known = {name: value for name, value in opened.items() if value is not None and self.command.has(name)}
+        self.options = {**known, **self.options}
 
     def add_data(self, data: Any, model: Any) -> None:
         """Data in a file or in memory. Without any, the options say where they are."""

@@ -25,6 +25,8 @@ class Model:
 
     @property
     def name(self) -> str: ...
+    @property
+    def commit(self) -> str | None: ...
     @staticmethod
     def open(
         name: str,

@@ -89,7 +89,8 @@ def _bar(label: str, unit: str, total: int) -> Any:
         from tqdm import notebook
 
         kind = notebook.tqdm
-    return kind(total=total, desc=label, unit=f" {unit}", leave=False)
+    # What is done in a second shows nothing.
+    return kind(total=total, desc=label, unit=f" {unit}", leave=False, delay=1)
 
 
 class _Line:

@@ -37,8 +37,9 @@ class Model:
     Layers and heads count from 0, and a head keeps its number when others are pruned.
     """
 
-    def __init__(self, native: _native.Model) -> None:
+    def __init__(self, native: _native.Model, opening: Mapping[str, Any] | None = None) -> None:
         self._native = native
+        self._opening = dict(opening or {})
         self._facts: dict[str, Any] = native.facts()
         self._stored: tempfile.TemporaryDirectory[str] | None = None
 
@@ -60,16 +61,19 @@ class Model:
         ``next-sentence``, ``pre-training``. Raises :class:`bertology.InputError` with what is wrong with the files.
         """
         folder = None if cache_dir is None else os.fspath(cache_dir)
-        return cls(
-            _native.Model.open(
-                os.fspath(name),
-                revision=revision,
-                offline=local_files_only,
-                cache_dir=folder,
-                head=head,
-                allow_unexpected=allow_unexpected,
-            )
+        native = _native.Model.open(
+            os.fspath(name),
+            revision=revision,
+            offline=local_files_only,
+            cache_dir=folder,
+            head=head,
+            allow_unexpected=allow_unexpected,
         )
+        # What a command must be told to open the same.
+        opening: dict[str, Any] = {"allow_unexpected": allow_unexpected or None}
+        if native.commit is not None:
+            opening |= {"revision": native.commit, "cache_dir": folder, "offline": local_files_only or None}
+        return cls(native, opening)
 
     @classmethod
     def from_torch(cls, model: Any, tokenizer: Any = None, *, head: str = "auto") -> Model:
@@ -136,8 +140,9 @@ class Model:
     def __repr__(self) -> str:
         facts = self._facts
         there = sum(map(len, self.heads))
+        name = self.name if self._native.commit else Path(self.name).name
         return (
-            f"<bertology.Model {Path(self.name).name}: {facts['family']}, {self.num_layers} layers, {there} heads, "
+            f"<bertology.Model {name}: {facts['family']}, {self.num_layers} layers, {there} heads, "
             f"{self.parameters:,} parameters, {facts['task']}>"
         )
 
@@ -146,7 +151,7 @@ class Model:
             raise TypeError(
                 "a model from memory cannot be pickled: save_pretrained() it and open that folder elsewhere"
             )
-        return _reopened, (self.name, self._facts["removed"])
+        return _reopened, (self.name, self._facts["removed"], self._opening)
 
     # What it computes.
 
@@ -261,7 +266,7 @@ class Model:
     def prune_heads(self, heads: Mapping[int, Iterable[int]]) -> Model:
         """The same model without these heads, ``{layer: [head, ...]}``; this one stays as it is."""
         given = [(int(layer), int(head)) for layer, of in heads.items() for head in of]
-        return Model(self._native.without_heads(given))
+        return Model(self._native.without_heads(given), self._opening)
 
     def save_pretrained(
         self, folder: str | os.PathLike[str], *, keep_shape: bool = False, overwrite: bool = False
@@ -272,6 +277,10 @@ class Model:
         loads anywhere and is no smaller.
         """
         return self._native.save(os.fspath(folder), keep_shape=keep_shape, overwrite=overwrite)
+
+    def _opened_with(self) -> dict[str, Any]:
+        """Options with which a command opens :meth:`_argument`."""
+        return {} if self._facts["removed"] else self._opening
 
     def _argument(self) -> str:
         """What a command can open: heads that were pruned in memory are in no file yet."""
@@ -393,6 +402,8 @@ def _plain(text: Any) -> Any:
     raise InputError(f"{text!r:.60} is no text: give a string, a pair of strings, or a list of token ids")
 
 
-def _reopened(name: str, removed: list[tuple[int, int]]) -> Model:
-    model = Model.from_pretrained(name)
-    return model if not removed else Model(model._native.without_heads(removed))
+def _reopened(name: str, removed: list[tuple[int, int]], opening: dict[str, Any]) -> Model:
+    known = {key: value for key, value in opening.items() if value is not None}
+    known["local_files_only"] = known.pop("offline", False)
+    model = Model.from_pretrained(name, **known)
+    return model if not removed else Model(model._native.without_heads(removed), opening)

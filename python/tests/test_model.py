@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import bertology
 import numpy as np
 import pytest
+from bertology import embedded
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TEXTS = ["The woman faints.", "The horses near the house were admired."]
@@ -153,6 +155,28 @@ def test_saved_models_open_again(bert: bertology.Model, tmp_path: Path) -> None:
         pruned.save_pretrained(tmp_path / "smaller")
     copy = pickle.loads(pickle.dumps(pruned))
     np.testing.assert_array_equal(copy(TEXTS).logits[0], pruned(TEXTS).logits[0])
+
+
+def test_models_of_the_hub_keep_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "models--someone--tiny"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    shutil.copytree(ASSETS / "tiny-bert", place / "snapshots" / commit)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model = bertology.Model.from_pretrained("someone/tiny", cache_dir=tmp_path)
+    assert model.name == "someone/tiny"
+    run = model.head_importance(embedded.sentences()[:20], progress=False)
+    assert run.model["name"] == "someone/tiny" and run.model["commit"] == commit
+    assert "someone/tiny" in repr(model)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again(TEXTS[0]).logits[0], model(TEXTS[0]).logits[0])
+
+
+def test_pages_name_a_model_in_memory_by_its_name() -> None:
+    page = bertology.view(embedded.model(), [TEXTS[0], TEXTS[1]], progress=False)
+    html = page._repr_html_()
+    assert "tiny-bert" in html and "in-memory" not in html
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ pub(crate) struct Located {
 impl Located {
     /// Its hub id, or the last part of its folder: for pages, which are handed on.
     pub(crate) fn brief(&self) -> String {
-        if self.commit.is_some() || !Path::new(&self.name).exists() {
+        if self.commit.is_some() || !bertology_file::exists(Path::new(&self.name)) {
             return self.name.clone();
         }
         let whole = self.folder.canonicalize();

@@ -28,6 +28,9 @@ pub(crate) struct Model {
     /// What commands are given as MODEL.
     #[pyo3(get)]
     name: String,
+    /// Of a model of the hub.
+    #[pyo3(get)]
+    commit: Option<String>,
     /// Heads that were taken out since it was opened.
     removed: Vec<HeadId>,
     /// Keeps the files of a model that is on no disk.
@@ -87,6 +90,7 @@ impl Model {
         Ok(Self {
             loaded: loaded.map_err(|error| errors::library(py, &error))?,
             name,
+            commit: None,
             removed: Vec::new(),
             memory: memory.map(Arc::new),
         })
@@ -172,9 +176,14 @@ impl Model {
         options.offline |= offline;
         let resolved = py.detach(|| hub::resolve(&name, &options));
         let resolved = resolved.map_err(|error| errors::library(py, &error.into()))?;
-        // A command that is given the folder finds what was opened here, whatever the hub says by then.
-        let name = resolved.folder.to_string_lossy().into_owned();
-        Self::opened(py, resolved.folder, name, head, allow_unexpected, None)
+        // A command is given the same name, and the commit, whatever the hub says by then.
+        let name = match resolved.commit {
+            Some(_) => name,
+            None => resolved.folder.to_string_lossy().into_owned(),
+        };
+        let mut model = Self::opened(py, resolved.folder, name, head, allow_unexpected, None)?;
+        model.commit = resolved.commit;
+        Ok(model)
     }
 
     /// Opens what a program has in memory: arrays of float32 by the names that a checkpoint gives them, and the small
@@ -341,6 +350,7 @@ impl Model {
         Ok(Self {
             loaded: loaded.map_err(|error| errors::library(py, &error))?,
             name: self.name.clone(),
+            commit: self.commit.clone(),
             removed,
             memory: self.memory.clone(),
         })
