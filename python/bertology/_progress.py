@@ -28,6 +28,8 @@ class Listener:
     def __init__(self, progress: Progress) -> None:
         self._callback: Callback | None = None
         self._bars = False
+        # A bar that nobody asked for is for work that somebody waits for.
+        self._delay = 1.0 if progress is None else 0.0
         if callable(progress):
             self._callback = progress
         else:
@@ -52,7 +54,7 @@ class Listener:
         if self._callback is not None:
             self._callback(label, 0, total)
         elif self._bars:
-            self._bar = _bar(label, unit, total)
+            self._bar = _bar(label, unit, total, self._delay)
 
     def advance(self, done: int) -> None:
         """So many units of it are done."""
@@ -79,7 +81,7 @@ def _in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def _bar(label: str, unit: str, total: int) -> Any:
+def _bar(label: str, unit: str, total: int, delay: float) -> Any:
     if importlib.util.find_spec("tqdm") is None:
         return _Line(label, unit, total)
     from tqdm import tqdm
@@ -89,8 +91,7 @@ def _bar(label: str, unit: str, total: int) -> Any:
         from tqdm import notebook
 
         kind = notebook.tqdm
-    # What is done in a second shows nothing.
-    return kind(total=total, desc=label, unit=f" {unit}", leave=False, delay=1)
+    return kind(total=total, desc=label, unit=f" {unit}", leave=False, delay=delay)
 
 
 class _Line:

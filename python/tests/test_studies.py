@@ -180,7 +180,9 @@ def test_pages(tiny: str, tmp_path: Path) -> None:
     assert "<iframe" in page._repr_html_()
     assert studies.view(tiny, "-v is no option", no_masking=True).html
     with pytest.raises(TypeError, match="one by one"):
-        studies.view(tiny, ["The woman faints."])  # type: ignore[arg-type]
+        studies.view(tiny, "The woman faints.", ["The woman faint."])
+    several = studies.view(tiny, ["The woman faints.", "The woman faint."])
+    assert "faints" in several.html and several["texts"] == 2
 
 
 def test_what_is_made_of_runs(tiny: str, labelled: Any, tmp_path: Path) -> None:
