@@ -22,6 +22,7 @@ const CRATES: &[&str] = &[
     "bertology-run",
     "bertology-report",
     "bertology-cli",
+    "bertology-python",
 ];
 
 /// The rooms of this crate from the ground up.
