@@ -19,6 +19,9 @@ pub(crate) struct Lane {
     pub(crate) steps: usize,
 }
 
+/// A step in the order in which one thread takes them: number, group, lane.
+type Place = (usize, usize, usize);
+
 /// Batches that are held: made by whoever comes first.
 type Held<B> = HashMap<(usize, usize), (Arc<OnceLock<Option<B>>>, usize)>;
 
@@ -27,7 +30,8 @@ struct State<B> {
     done: Vec<usize>,
     running: Vec<bool>,
     held: Held<B>,
-    error: Option<Error>,
+    /// Of those so far the one that a single thread would have come to first.
+    error: Option<(Place, Error)>,
     /// A thread panicked: the others are not to wait for it.
     panicked: bool,
 }
@@ -50,7 +54,8 @@ impl<B> Drop for Alarm<'_, B> {
 /// Runs `step(room, lane, step, batch)` for each lane's steps in order, on `threads` threads with a `room` each.
 ///
 /// # Errors
-/// The first error of `make` or `step`; then lanes have come to different places.
+/// The error of `make` or `step` that one thread would have come to first, whatever the number of threads; then lanes
+/// have come to different places.
 pub(crate) fn march<B: Send + Sync, R: Default>(
     lanes: &[Lane],
     threads: usize,
@@ -66,8 +71,11 @@ pub(crate) fn march<B: Send + Sync, R: Default>(
     });
     let changed = Condvar::new();
     let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
-    let fail = |error: Error| {
-        lock().error.get_or_insert(error);
+    let fail = |place: Place, error: Error| {
+        let mut now = lock();
+        if now.error.as_ref().is_none_or(|(first, _)| place < *first) {
+            now.error = Some((place, error));
+        }
     };
     let work = || {
         let mut room = R::default();
@@ -75,10 +83,15 @@ pub(crate) fn march<B: Send + Sync, R: Default>(
         loop {
             let mut now = lock();
             let lane = loop {
-                if now.error.is_some() || now.panicked {
+                if now.panicked {
                     return;
                 }
-                let behind = |lane: &usize| now.done[*lane] < lanes[*lane].steps;
+                // What comes before an error may have one of its own, and is gone through to the end.
+                let last = now.error.as_ref().map(|(place, _)| *place);
+                let behind = |lane: &usize| {
+                    let place = (now.done[*lane], lanes[*lane].group, *lane);
+                    now.done[*lane] < lanes[*lane].steps && last.is_none_or(|last| place < last)
+                };
                 let open = (0..lanes.len()).filter(behind);
                 let idle = open.clone().filter(|lane| !now.running[*lane]);
                 match idle.min_by_key(|lane| (now.done[*lane], lanes[*lane].group, *lane)) {
@@ -96,12 +109,15 @@ pub(crate) fn march<B: Send + Sync, R: Default>(
             });
             let batch = Arc::clone(batch);
             drop(now);
-            let made = batch.get_or_init(|| make(group, at).map_err(fail).ok());
+            let made = batch.get_or_init(|| {
+                let made = make(group, at);
+                made.map_err(|error| fail((at, group, 0), error)).ok()
+            });
             // Whoever failed to make it has said so.
             if let Some(made) = made
                 && let Err(error) = step(&mut room, lane, at, made)
             {
-                fail(error);
+                fail((at, group, lane), error);
             }
             let mut now = lock();
             now.running[lane] = false;
@@ -123,7 +139,7 @@ pub(crate) fn march<B: Send + Sync, R: Default>(
         work();
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    state.error.map_or(Ok(()), Err)
+    state.error.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 #[cfg(test)]
@@ -178,6 +194,21 @@ mod tests {
             assert!(matches!(found, Err(Error::Edge(Fault::NoTargets))));
             let found = march::<_, ()>(&lanes, threads, |_, _| Ok(()), |(), _, at, ()| fail(at));
             assert!(found.is_err());
+        }
+        // Which of several it is does not depend on who is faster.
+        let own = |lane| Fault::Interrupted { validations: lane };
+        for threads in [1, 2, 3, 8] {
+            for _ in 0..50 {
+                let step = |(): &mut (), lane: usize, at, (): &()| match (lane, at) {
+                    (0, 5) | (1, 4) | (2, 4) => Err(own(lane).into()),
+                    _ => Ok(()),
+                };
+                let found = march::<_, ()>(&lanes, threads, |_, _| Ok(()), step);
+                assert!(matches!(
+                    found,
+                    Err(Error::Edge(Fault::Interrupted { validations: 1 }))
+                ));
+            }
         }
         march::<_, ()>(&[], 2, |_, _| Ok(()), |(), _, _, ()| Ok(())).unwrap();
     }
