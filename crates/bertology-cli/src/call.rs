@@ -58,11 +58,8 @@ pub fn call(
     let name: OsString = OsStr::new("bertology").into();
     let words: Vec<OsString> = std::iter::once(name).chain(words).collect();
     said(&words);
-    let cli = Cli::try_parse_from(args::normalise(words)).map_err(|error| {
-        let typed = error.render().to_string();
-        let message = typed.strip_prefix("error: ").unwrap_or(&typed);
-        Failure::input(message.trim_end())
-    })?;
+    let cli = Cli::try_parse_from(args::normalise(words));
+    let cli = cli.map_err(|error| Failure::command_line(&error))?;
     let display = Display {
         json: true,
         quiet: listener.is_none(),

@@ -28,6 +28,13 @@ impl Failure {
         Self::Work(message.into())
     }
 
+    /// A command line that is none.
+    pub(crate) fn command_line(error: &clap::Error) -> Self {
+        let typed = error.render().to_string();
+        let message = typed.strip_prefix("error: ").unwrap_or(&typed);
+        Self::input(message.trim_end())
+    }
+
     /// A fault that the library found. Its kind decides how the command ends; the remedy names options, which the
     /// library does not know.
     pub(crate) fn found(kind: Kind, error: &dyn Error, remedy: Option<&str>) -> Self {

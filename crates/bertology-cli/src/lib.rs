@@ -120,8 +120,7 @@ fn refused(error: &clap::Error, json: bool) -> u8 {
     }
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
     if json && error.use_stderr() {
-        let message = typed.strip_prefix("error: ").unwrap_or(&typed).trim_end();
-        let document = json!({ "error": Failure::input(message).document() });
+        let document = json!({ "error": Failure::command_line(error).document() });
         show::println(&escape::json(&format!("{document:#}")));
     }
     code

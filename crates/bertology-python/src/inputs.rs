@@ -40,13 +40,8 @@ impl Given {
                 });
             }
         };
-        let mut sequence = Sequence::new(encoding.ids.clone());
-        // Absent segments mean 0 to BERT, while GPT's are tokens, of which its tokenizers give none.
-        if encoding.segment_ids.iter().any(|segment| *segment != 0) {
-            sequence.segments.clone_from(&encoding.segment_ids);
-        }
         Ok(Prepared {
-            sequence,
+            sequence: LoadedModel::sequence(encoding.clone()),
             encoding: Some(encoding),
         })
     }

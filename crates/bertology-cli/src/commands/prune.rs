@@ -1,10 +1,10 @@
 //! `bertology prune`: remove heads for good, compare, write the smaller checkpoint.
 
-use bertology::checkpoint::{Export, WriteOptions, pruned_file_bytes};
+use bertology::checkpoint::{Export, WriteOptions};
 use bertology::masking::MaskingOptions;
 use bertology::pruning::{
-    Pruned, Sizes, Timing, Written, compare_speed, first_sequences, masked_heads, prune,
-    synthetic_sequences, write,
+    Pruned, Sizes, Timing, Written, compare_speed, file_bytes, first_sequences, masked_heads,
+    prune, synthetic_sequences, write,
 };
 use bertology::timing::TimingOptions;
 use bertology::{Corpus, Error, HeadSet, OpenAs, Sequence};
@@ -261,14 +261,13 @@ fn timing(timing: &Timing) -> results::Timing {
 
 /// Bytes of the weights files now, and of the one that would be written.
 fn planned(opened: &Opened, heads: &HeadSet, export: Export) -> Result<(u64, u64), Failure> {
-    let checkpoint = opened.model.checkpoint();
     let mut before = 0;
-    for file in checkpoint.files() {
+    for file in opened.model.checkpoint().files() {
         let length = bertology_file::length(file);
         before += length.map_err(|error| Failure::io("read", file, &error))?;
     }
-    let after = pruned_file_bytes(checkpoint, heads, export);
-    Ok((before, after.map_err(|e| failure(&e.into()))?))
+    let after = file_bytes(&opened.model, heads, export);
+    Ok((before, after.map_err(|e| failure(&e))?))
 }
 
 /// With the heads given there is no search, so its options would do nothing.

@@ -287,7 +287,8 @@ impl LoadedModel {
 
     /// An encoding as the engine takes it. Segments that are all 0 are left out: that is what absent
     /// ones mean to BERT, while GPT's segments are tokens, of which its tokenizers give none.
-    pub(crate) fn sequence(encoding: Encoding) -> Sequence {
+    #[must_use]
+    pub fn sequence(encoding: Encoding) -> Sequence {
         let mut sequence = Sequence::new(encoding.ids);
         if encoding.segment_ids.iter().any(|segment| *segment != 0) {
             sequence.segments = encoding.segment_ids;

@@ -200,14 +200,13 @@ fn with_those_gone(model: &LoadedModel, heads: &HeadSet) -> HeadSet {
     all
 }
 
-/// Bytes of the weights file that [`write`](fn@write) writes without `heads` in the form that is smaller
-/// ([`Export::Pruned`]). Nothing is written.
+/// Bytes of the weights file that [`write`](fn@write) writes without `heads` in this form. Nothing is written.
 ///
 /// # Errors
 /// A head that the unpruned model does not have; files that cannot be read.
-pub fn file_bytes(model: &LoadedModel, heads: &HeadSet) -> Result<u64, Error> {
+pub fn file_bytes(model: &LoadedModel, heads: &HeadSet, export: Export) -> Result<u64, Error> {
     let all = with_those_gone(model, heads);
-    Ok(pruned_file_bytes(model.checkpoint(), &all, Export::Pruned)?)
+    Ok(pruned_file_bytes(model.checkpoint(), &all, export)?)
 }
 
 /// Writes the checkpoint without `heads` into `folder`, opens it again, and compares what it

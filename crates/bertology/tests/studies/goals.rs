@@ -1,5 +1,6 @@
 //! Searches that end at a goal, and what they do where the score fails before.
 
+use bertology::checkpoint::Export;
 use bertology::evaluate::Metrics;
 use bertology::importance::{ImportanceOptions, importance};
 use bertology::masking::{
@@ -381,8 +382,8 @@ fn a_file_is_as_large_as_it_may_be() {
     options.threshold = Threshold::Unbounded;
     options.amount = 0.5;
     let all = masked_heads(&HeadMask::from_values(3, 4, vec![0.0; 12]).unwrap());
-    let whole = file_bytes(&model, &masked_heads(&ones(3, 4))).unwrap();
-    let smallest = file_bytes(&model, &all).unwrap();
+    let whole = file_bytes(&model, &masked_heads(&ones(3, 4)), Export::Pruned).unwrap();
+    let smallest = file_bytes(&model, &all, Export::Pruned).unwrap();
     for (number, share) in [0.95, 0.6, 0.3, 0.0].into_iter().enumerate() {
         let goal = smallest + ((whole - smallest) as f64 * share) as u64;
         options.goal = Some(Goal::FileBytes(goal));
@@ -390,7 +391,7 @@ fn a_file_is_as_large_as_it_may_be() {
         assert_eq!(found.stop, StopReason::Goal);
         let folder = fixture.folder.path().join(format!("written-{number}"));
         let heads = masked_heads(&found.mask());
-        let form = bertology::checkpoint::Export::Pruned;
+        let form = Export::Pruned;
         let form = bertology::checkpoint::WriteOptions::new(form);
         write(&model, &heads, &folder, &form, &[]).unwrap();
         let size = std::fs::metadata(folder.join("model.safetensors"))
@@ -401,7 +402,7 @@ fn a_file_is_as_large_as_it_may_be() {
         // With the head that went last the file is too large.
         let mut one_more = found.mask();
         one_more.set(*found.kept().masked.last().unwrap(), 1.0);
-        assert!(file_bytes(&model, &masked_heads(&one_more)).unwrap() > goal);
+        assert!(file_bytes(&model, &masked_heads(&one_more), Export::Pruned).unwrap() > goal);
     }
     for (goal, part) in [
         (smallest - 1, "without any head would still have"),

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bertology_checkpoint::Export;
 use bertology_model::{HeadMask, Sequence};
 use serde_json::Value;
 
@@ -134,7 +135,9 @@ impl Evaluator for ModelEvaluator<'_> {
     fn toward(&mut self, goal: Goal, mask: &HeadMask, watch: &mut dyn Watch) -> Result<f64, Error> {
         match goal {
             Goal::HeadsLeft(_) => Ok(mask.live().count() as f64),
-            Goal::FileBytes(_) => Ok(file_bytes(self.model, &masked_heads(mask))? as f64),
+            Goal::FileBytes(_) => {
+                Ok(file_bytes(self.model, &masked_heads(mask), Export::Pruned)? as f64)
+            }
             Goal::Speedup(_) => {
                 let timed = match &mut self.timed {
                     Some(timed) => timed,
