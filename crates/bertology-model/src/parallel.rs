@@ -13,7 +13,17 @@ const LOOKAHEAD: usize = 2;
 /// How often a raised signal is looked for.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Bytes that must be free beside a thread's stack for it to begin: std and the C library end the program where a
+/// thread does not get what it asks for in its first steps.
+const ROOM_TO_BEGIN: usize = 16 << 20;
+
+fn room_for_a_thread() -> bool {
+    memmap2::MmapMut::map_anon(ROOM_TO_BEGIN).is_ok()
+}
+
 struct State<I, T> {
+    /// Threads that are past their first steps.
+    begun: usize,
     jobs: I,
     next: usize,
     exhausted: bool,
@@ -69,6 +79,7 @@ pub fn in_order<L, J, T, I, W, C>(
         return alone(jobs, stop, &lane, &work, &mut consume);
     }
     let state = Mutex::new(State {
+        begun: 0,
         jobs,
         next: 0,
         exhausted: false,
@@ -96,6 +107,8 @@ pub fn in_order<L, J, T, I, W, C>(
     };
     let worker = || {
         let _guard = Worker(&abort);
+        lock().begun += 1;
+        changed.notify_all();
         let mut lane = lane();
         let mut guard = lock();
         loop {
@@ -126,9 +139,16 @@ pub fn in_order<L, J, T, I, W, C>(
         }
     };
     let started = std::thread::scope(|scope| {
-        let spawn = |_: &usize| {
+        // One after the other, so that each finds the room that was looked for.
+        let spawn = |before: &usize| {
             let thread = std::thread::Builder::new();
-            thread.spawn_scoped(scope, worker).is_ok()
+            let began = room_for_a_thread() && thread.spawn_scoped(scope, worker).is_ok();
+            if began {
+                let first_steps = |state: &mut State<_, _>| state.begun <= *before;
+                let waited = changed.wait_while(lock(), first_steps);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+            began
         };
         let started = (0..threads).take_while(spawn).count();
         if started == 0 {
