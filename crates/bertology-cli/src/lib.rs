@@ -6,6 +6,7 @@
 //! commands and options there are.
 
 mod args;
+mod assets;
 mod assumptions;
 mod call;
 mod catalogue;
@@ -43,6 +44,7 @@ use command::Start;
 use show::Screen;
 use show::escape::{self, Keep};
 
+pub use assets::Asset;
 pub use call::{Listener, call};
 pub use catalogue::options;
 pub use commands::demo::files as embedded;

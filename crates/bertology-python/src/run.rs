@@ -198,8 +198,8 @@ fn main(py: Python<'_>, argv: Vec<OsString>) -> u8 {
 #[pyfunction]
 fn embedded(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let files = PyDict::new(py);
-    for (path, bytes) in bertology_cli::embedded() {
-        files.set_item(path, PyBytes::new(py, bytes))?;
+    for file in bertology_cli::embedded() {
+        files.set_item(file.path, PyBytes::new(py, &file.bytes()))?;
     }
     Ok(files)
 }

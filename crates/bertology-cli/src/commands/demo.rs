@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Done;
 use crate::args::{Cli, DemoArgs, DemoModel, DemoStory};
+use crate::assets::{Asset, assets, weights};
 use crate::command::Start;
 use crate::failure::Failure;
 use crate::pages;
@@ -21,18 +22,12 @@ use crate::run_folder::{self, PREDICTIONS, RunFolder};
 use crate::show::Screen;
 use crate::show::text::{count, percent};
 
-macro_rules! assets {
-    ($($path:literal),* $(,)?) => {
-        &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $path)))),*]
-    };
-}
-use assets;
-
 /// A built-in model with its data, and what is said of them.
 struct Story {
     model: &'static str,
-    /// Everything that is unpacked, as it lies in the repository.
-    files: &'static [(&'static str, &'static [u8])],
+    weights: Asset,
+    /// The model's other files, and the data.
+    files: &'static [Asset],
     /// The options that name the data; what follows `@` lies in the output folder.
     data: &'static [&'static str],
     opening: &'static str,
@@ -42,11 +37,17 @@ struct Story {
     next: &'static str,
 }
 
+impl Story {
+    fn assets(&self) -> impl Iterator<Item = Asset> + use<> {
+        std::iter::once(self.weights).chain(self.files.iter().copied())
+    }
+}
+
 const TINY_BERT: Story = Story {
     model: "tiny-bert",
+    weights: weights!("tiny-bert"),
     files: assets![
         "tiny-bert/config.json",
-        "tiny-bert/model.safetensors",
         "tiny-bert/special_tokens_map.json",
         "tiny-bert/tokenizer.json",
         "tiny-bert/tokenizer_config.json",
@@ -81,10 +82,10 @@ Next, a real model (a folder, or a name on the Hugging Face hub) on any text:
 
 const TINY_GPT: Story = Story {
     model: "tiny-gpt",
+    weights: weights!("tiny-gpt"),
     files: assets![
         "tiny-gpt/config.json",
         "tiny-gpt/merges.txt",
-        "tiny-gpt/model.safetensors",
         "tiny-gpt/special_tokens_map.json",
         "tiny-gpt/tokenizer.json",
         "tiny-gpt/tokenizer_config.json",
@@ -101,10 +102,10 @@ corpus, and predicts 500 others word by word.",
 
 const TINY_GPT2: Story = Story {
     model: "tiny-gpt2",
+    weights: weights!("tiny-gpt2"),
     files: assets![
         "tiny-gpt2/config.json",
         "tiny-gpt2/merges.txt",
-        "tiny-gpt2/model.safetensors",
         "tiny-gpt2/special_tokens_map.json",
         "tiny-gpt2/tokenizer.json",
         "tiny-gpt2/tokenizer_config.json",
@@ -143,7 +144,7 @@ fn heads(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     let story = args.model.story();
     // Nobody else tells the same story in it meanwhile.
     let _folder = run_folder::open(&args.output, args.overwrite, false)?;
-    unpack(story.files.iter().copied(), &args.output)?;
+    unpack(story.assets(), &args.output)?;
     screen.say(&format!(
         "{} Model and data\nare now in {},\nand every command below is one that you can type.",
         story.opening,
@@ -199,28 +200,31 @@ fn rule() -> String {
     "-".repeat(72)
 }
 
-fn unpack<'a>(
-    files: impl Iterator<Item = (&'a str, &'a [u8])>,
-    folder: &Path,
-) -> Result<(), Failure> {
-    for (name, bytes) in files {
-        let path = folder.join(name);
-        let parent = path.parent().unwrap_or(folder);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        RunFolder::open(parent)?.write(&name, bytes)?;
+fn unpack(files: impl Iterator<Item = Asset>, folder: &Path) -> Result<(), Failure> {
+    for file in files {
+        write(file.path, &file.bytes(), folder)?;
     }
     Ok(())
 }
 
-/// Every built-in file by its path: models in folders of their names, data in `grammar` and `code`.
-pub fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
-    let stories = [&TINY_BERT, &TINY_GPT, &TINY_GPT2];
-    let all = stories.into_iter().flat_map(|story| story.files);
-    let all = all.chain(edge::RECORDS);
+/// A file at a path with `/` in the folder.
+fn write(path: &str, bytes: &[u8], folder: &Path) -> Result<(), Failure> {
+    let path = folder.join(path);
+    let parent = path.parent().unwrap_or(folder);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    RunFolder::open(parent)?.write(&name, bytes)?;
+    Ok(())
+}
+
+/// Every built-in file.
+pub fn files() -> impl Iterator<Item = Asset> {
+    let all = [&TINY_BERT, &TINY_GPT, &TINY_GPT2];
+    let all = all.into_iter().flat_map(Story::assets);
+    let all = all.chain(edge::RECORDS.iter().copied());
     #[cfg(feature = "code")]
-    let all = all.chain(cat::FILES);
-    let trees = ("grammar/dev.conllu", edge::TREES.as_bytes());
-    all.copied().chain([trees])
+    let all = all.chain(cat::files());
+    let trees = edge::TREES.as_bytes();
+    all.chain([Asset::as_it_is("grammar/dev.conllu", trees)])
 }
 
 struct Demo<'a> {

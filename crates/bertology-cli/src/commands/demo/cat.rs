@@ -4,23 +4,28 @@ use std::ffi::OsString;
 
 use serde_json::json;
 
-use super::{assets, rule, unpack};
+use super::{rule, unpack};
 use crate::args::{DemoArgs, DemoModel};
+use crate::assets::{Asset, assets, weights};
 use crate::commands::Done;
 use crate::failure::Failure;
 use crate::run_folder::{self, RunFolder};
 use crate::show::Screen;
 
-pub(super) const FILES: &[(&str, &[u8])] = assets![
+const WEIGHTS: Asset = weights!("tiny-code");
+const FILES: &[Asset] = assets![
     "tiny-code/config.json",
     "tiny-code/merges.txt",
-    "tiny-code/model.safetensors",
     "tiny-code/special_tokens_map.json",
     "tiny-code/tokenizer.json",
     "tiny-code/tokenizer_config.json",
     "tiny-code/vocab.json",
     "code/functions.jsonl",
 ];
+
+pub(super) fn files() -> impl Iterator<Item = Asset> {
+    std::iter::once(WEIGHTS).chain(FILES.iter().copied())
+}
 
 const OPENING: &str = "\
 The built-in model of code is a small RoBERTa that has read 70,000 generated
@@ -48,7 +53,7 @@ pub(super) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
     }
     RunFolder::check(&args.output, args.overwrite, false)?;
     let _folder = run_folder::open(&args.output, args.overwrite, false)?;
-    unpack(FILES.iter().copied(), &args.output)?;
+    unpack(files(), &args.output)?;
     screen.say(&format!(
         "{OPENING} Model and data\nare now in {}, and the command below is one that you can type.",
         args.output.display()

@@ -10,8 +10,9 @@ use bertology_run::studies::edge::{EdgeLayerRow, EdgeResults};
 use bertology_run::table::Row as _;
 use serde_json::{Map, Value, json};
 
-use super::{assets, rule, unpack};
+use super::{rule, unpack, write};
 use crate::args::{DemoArgs, DemoModel};
+use crate::assets::{Asset, assets};
 use crate::commands::Done;
 use crate::failure::Failure;
 use crate::pages;
@@ -23,7 +24,7 @@ pub(super) const TREES: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/assets/grammar/dev.conllu"
 ));
-pub(super) const RECORDS: &[(&str, &[u8])] = assets![
+pub(super) const RECORDS: &[Asset] = assets![
     "grammar/edge/agreement-train.jsonl",
     "grammar/edge/agreement-dev.jsonl",
     "grammar/edge/coreference-train.jsonl",
@@ -111,10 +112,12 @@ pub(super) fn run(args: &DemoArgs, screen: &Screen) -> Result<Done, Failure> {
         ("grammar/edge/tasks.toml", suite.as_bytes()),
     ];
     let of_model = story
-        .files
-        .iter()
-        .filter(|(name, _)| name.starts_with(story.model));
-    unpack(of_model.chain(RECORDS).copied().chain(made), &args.output)?;
+        .assets()
+        .filter(|file| file.path.starts_with(story.model));
+    unpack(of_model.chain(RECORDS.iter().copied()), &args.output)?;
+    for (path, bytes) in made {
+        write(path, bytes, &args.output)?;
+    }
     let mut text = format!(
         "The built-in grammar knows the answer to four questions about its sentences:\n\n{}",
         questions()
