@@ -9,6 +9,8 @@
 //! | [`real`] | which number types, and their elementary functions |
 //! | [`matrix`] | views on strided matrices |
 //! | [`product`] | their product, linear maps |
+//! | [`precision`] | how exactly linear maps are computed |
+//! | [`parts`] | linear maps by bf16 parts of both factors |
 //! | [`elementwise`] | activations, additions and reductions |
 //! | [`mixing`] | weighted sums of a few rows, and their gradients |
 //! | [`dropout`] | masks that are a function of a key and a place |
@@ -29,6 +31,8 @@ pub mod mixing;
 pub mod norm;
 #[cfg(target_arch = "x86_64")]
 mod panels;
+pub mod parts;
+pub mod precision;
 pub mod product;
 pub mod real;
 pub mod softmax;
@@ -36,6 +40,7 @@ pub mod strongest;
 
 pub use elementwise::Activation;
 pub use matrix::{Matrix, MatrixMut};
+pub use precision::Precision;
 pub use product::Product;
 pub use real::Real;
 

@@ -62,6 +62,43 @@ pub(crate) fn compute(sum: Sum<'_, f32>, threads: usize) -> Option<Sum<'_, f32>>
     None
 }
 
+/// Puts columns of a matrix whose columns lie together, from row `row` on, into a panel of so many columns, which is as high
+/// as it is long; false, and nothing is done, where this processor has no instructions for it.
+///
+/// # Panics
+/// If the matrix has fewer rows or columns, or the panel no place for them in whole vectors.
+#[track_caller]
+pub(crate) fn arrange(
+    panel: &mut [f32],
+    width: usize,
+    b: Matrix<'_, f32>,
+    columns: Range<usize>,
+    row: usize,
+) -> bool {
+    assert!(b.row_stride == 1 && columns.end <= b.cols && columns.len() <= width);
+    assert!(width.is_multiple_of(LINE) && row + panel.len() / width <= b.rows);
+    let (column, columns) = (columns.start, columns.len());
+    macro_rules! by {
+        ($simd:expr) => {
+            $simd.vectorize(Arrange {
+                simd: $simd,
+                panel,
+                width,
+                b,
+                column,
+                columns,
+                row,
+            })
+        };
+    }
+    match Level::best() {
+        Some(Level::Avx512(simd)) => by!(simd),
+        Some(Level::Avx2(simd)) => by!(simd),
+        None => return false,
+    }
+    true
+}
+
 /// Rows may go to other threads: none of them depends on the others.
 fn split(sum: Sum<'_, f32>, level: Level, threads: usize) {
     let Sum { dst, a, .. } = sum;
@@ -289,6 +326,7 @@ impl<S: Lanes> Strip<'_, '_, S> {
         simd.vectorize(Arrange {
             simd,
             panel,
+            width: V * S::F32_LANES,
             b: sum.b,
             column,
             columns,
@@ -344,6 +382,8 @@ impl<S: Lanes> Strip<'_, '_, S> {
 struct Arrange<'a, S> {
     simd: S,
     panel: &'a mut [f32],
+    /// Columns of the panel.
+    width: usize,
     b: Matrix<'a, f32>,
     column: usize,
     columns: usize,
@@ -358,13 +398,13 @@ impl<S: Lanes> NullaryFnOnce for Arrange<'_, S> {
         let Self {
             simd,
             panel,
+            width,
             b,
             column,
             columns,
             row,
         } = self;
         let lanes = S::F32_LANES;
-        let width = columns.next_multiple_of(lanes);
         let rows = panel.len() / width;
         for left in (0..columns).step_by(lanes) {
             for first in (0..rows).step_by(lanes) {
