@@ -180,7 +180,8 @@ class Model:
         text, a list with a token (or label) or None for each position. They give ``out.losses``,
         ``out.mask_gradients`` and the
         ``gradients`` of sites. ``values`` and ``gradients`` name sites: query, key, value, attention_scores, attention,
-        head_output, head_contribution, attention_output, mlp_output, hidden_state, embeddings, pooled, last_residual.
+        head_output, head_contribution, attention_output, mlp_inner, mlp_output, hidden_state, embeddings, pooled,
+        last_residual.
         ``output_logits``: language models compute logits of every token only if asked.
         """
         wanted = set(values)

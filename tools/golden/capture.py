@@ -45,6 +45,7 @@ class Layer:
     query: torch.nn.Module | None = None
     key: torch.nn.Module | None = None
     value: torch.nn.Module | None = None
+    inner: bool = False  # what `mlp` reads is a site, too
     # What the product of query and key lacks before it is scaled, [B,N,S,S] of both by head: relative positions.
     positions: Callable | None = None
 
@@ -117,6 +118,8 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None):
                 watch(getattr(layer, site), f"{site}.{i}")
         watch_input(layer.out, f"masked_context.{i}")
         watch(layer.out, f"attention_output.{i}")
+        if layer.inner:
+            watch_input(layer.mlp, f"mlp_inner.{i}")
         watch(layer.mlp, f"mlp_output.{i}")
     for site, (module, side) in (watched or {}).items():
         (watch_input if side == "input" else watch)(module, site)
@@ -278,11 +281,11 @@ def compare(made, kept, folders):
     return failures
 
 
-def command(description, generate):
+def command(description, generate, output=OUT):
     """The command line of a golden script; `generate` writes its folders into a directory."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
-    parser.add_argument("--output", type=Path, default=OUT, help="folder that holds the fixture folders")
+    parser.add_argument("--output", type=Path, default=output, help="folder that holds the fixture folders")
     options = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()

@@ -171,6 +171,9 @@ impl<R: Real> BlockPass<'_, R> {
         linear(pre, input, rest.mlp_in.matrix(), bias, self.threads);
         let activated = sized(&mut scratch.inner, rows * inner);
         kernel_of(self.arch.activation).forward(activated, pre);
+        let tap = self.tap(LayerSite::MlpInner);
+        taps.edit_rows(tap, self.batch, activated, inner)?;
+        taps.emit_rows(Pass::Forward, tap, self.batch, activated, inner)?;
         let input = Matrix::new(activated, rows, inner);
         let bias = &rest.mlp_out.bias;
         linear(out, input, rest.mlp_out.matrix(), bias, self.threads);
@@ -265,7 +268,13 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// `scratch.hidden` ← the gradient of the feed-forward block's input; `dy` is that of its output. `scratch.inner`
     /// keeps that of the activation's input.
-    fn feed_forward_backward(&self, dy: &[R], trace: &LayerTrace<R>, scratch: &mut Scratch<R>) {
+    fn feed_forward_backward(
+        &self,
+        dy: &[R],
+        trace: &LayerTrace<R>,
+        scratch: &mut Scratch<R>,
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
         let (rows, hidden, inner) = (
             self.rows.count(self.batch),
             self.arch.hidden_size,
@@ -275,10 +284,14 @@ impl<R: Real> BlockPass<'_, R> {
         let d_inner = sized(&mut scratch.inner, rows * inner);
         let upper = Matrix::new(dy, rows, hidden);
         linear_backward_input(d_inner, upper, rest.mlp_out.matrix(), self.threads);
+        let tap = self.tap(LayerSite::MlpInner);
+        taps.emit_rows(Pass::Backward, tap, self.batch, d_inner, inner)?;
+        taps.block_rows(tap, self.batch, d_inner, inner);
         kernel_of(self.arch.activation).backward(d_inner, &trace.mlp_pre);
         let d_input = sized(&mut scratch.hidden, rows * hidden);
         let d_inner = Matrix::new(d_inner, rows, inner);
         linear_backward_input(d_input, d_inner, rest.mlp_in.matrix(), self.threads);
+        Ok(())
     }
 
     /// `scratch.hidden [tokens, hidden]` ← the gradient of attention's input, if `deeper`; `dy` is that
@@ -359,7 +372,7 @@ impl<R: Real> BlockPass<'_, R> {
         }
         let mut branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
         self.drop_rows(DropSite::MlpOutput, &mut branch);
-        self.feed_forward_backward(&branch, trace, scratch);
+        self.feed_forward_backward(&branch, trace, scratch, taps)?;
         scratch.update = branch;
         if let Some(record) = record.as_deref_mut() {
             record.keep_feed_forward(self, trace, scratch);

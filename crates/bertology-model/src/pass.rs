@@ -467,6 +467,7 @@ impl<R: Real> Model<R> {
             || [
                 LayerSite::HeadContribution,
                 LayerSite::AttentionOutput,
+                LayerSite::MlpInner,
                 LayerSite::MlpOutput,
                 LayerSite::HiddenState,
             ]

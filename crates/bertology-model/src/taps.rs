@@ -139,6 +139,7 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             Site::Layer(LayerSite::HeadOutput),
             Site::Layer(LayerSite::HeadContribution),
             Site::Layer(LayerSite::AttentionOutput),
+            Site::Layer(LayerSite::MlpInner),
             Site::Layer(LayerSite::MlpOutput),
             Site::Layer(LayerSite::HiddenState),
             Site::Model(ModelSite::LastResidual),

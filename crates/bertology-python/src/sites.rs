@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use crate::errors;
 
 /// Every site of a layer.
-const OF_LAYERS: [(&str, LayerSite); 11] = [
+const OF_LAYERS: [(&str, LayerSite); 12] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
@@ -15,6 +15,7 @@ const OF_LAYERS: [(&str, LayerSite); 11] = [
     ("head_output", LayerSite::HeadOutput),
     ("head_contribution", LayerSite::HeadContribution),
     ("attention_output", LayerSite::AttentionOutput),
+    ("mlp_inner", LayerSite::MlpInner),
     ("mlp_output", LayerSite::MlpOutput),
     ("hidden_state", LayerSite::HiddenState),
     ("head_mask", LayerSite::HeadMask),

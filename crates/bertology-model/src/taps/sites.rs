@@ -23,6 +23,9 @@ pub enum LayerSite {
     HeadContribution,
     /// `[n, hidden]`: after the output projection and its bias, before the residual is added.
     AttentionOutput,
+    /// `[n, intermediate]`: the neurons of the feed-forward block, after the activation: what its second map
+    /// reads.
+    MlpInner,
     /// `[n, hidden]`: after the feed-forward block, before the residual is added.
     MlpOutput,
     /// `[n, hidden]`: what the next layer receives; `hidden_states[layer + 1]` of transformers. Where

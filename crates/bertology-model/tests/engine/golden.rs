@@ -26,8 +26,9 @@ const HEAD_SITES: [(LayerSite, &str); 6] = [
     (LayerSite::AttentionProbs, "attention_probs"),
     (LayerSite::HeadOutput, "head_output"),
 ];
-const ROW_SITES: [(LayerSite, &str); 2] = [
+const ROW_SITES: [(LayerSite, &str); 3] = [
     (LayerSite::AttentionOutput, "attention_output"),
+    (LayerSite::MlpInner, "mlp_inner"),
     (LayerSite::MlpOutput, "mlp_output"),
 ];
 
@@ -283,6 +284,26 @@ fn classifiers_agree_under_every_mask() {
         assert!(compare(&fixture, "ones") > 600, "{name}");
         assert!(compare(&fixture, "some") > 120, "{name}");
         assert!(compare(&fixture, "layer_off") > 120, "{name}");
+    }
+}
+
+/// Behind the activation of every feed-forward block, values and gradients.
+#[test]
+fn neurons_agree() {
+    for name in [
+        "bert-absolute",
+        "roberta",
+        "distilbert",
+        "electra",
+        "gpt",
+        "gpt2",
+    ] {
+        let fixture = Fixture::with_values_of(name, &format!("neurons/{name}"));
+        // 3 layers × 4 sequences, both ways, and losses and mask gradients.
+        assert_eq!(compare(&fixture, "some"), 32, "{name}");
+        if fixture.has("ones.loss") {
+            assert_eq!(compare(&fixture, "ones"), 32, "{name}");
+        }
     }
 }
 

@@ -29,8 +29,9 @@ const HEAD_SITES: [LayerSite; 6] = [
     LayerSite::AttentionProbs,
     LayerSite::HeadOutput,
 ];
-const ROW_SITES: [LayerSite; 3] = [
+const ROW_SITES: [LayerSite; 4] = [
     LayerSite::AttentionOutput,
+    LayerSite::MlpInner,
     LayerSite::MlpOutput,
     LayerSite::HiddenState,
 ];

@@ -351,6 +351,7 @@ fn a_pass_for_observers_alone_shows_the_same() {
             LayerSite::Key,
             LayerSite::Value,
             LayerSite::HeadOutput,
+            LayerSite::MlpInner,
             LayerSite::HiddenState,
         ] {
             let look = |observed_only: bool| {

@@ -23,7 +23,7 @@ const INPUTS: [&str; 11] = [
 ];
 
 /// Sites of a layer that bear the layer's number.
-const SITES: [(&str, LayerSite); 8] = [
+const SITES: [(&str, LayerSite); 9] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
@@ -31,6 +31,7 @@ const SITES: [(&str, LayerSite); 8] = [
     ("attention_probs", LayerSite::AttentionProbs),
     ("head_output", LayerSite::HeadOutput),
     ("attention_output", LayerSite::AttentionOutput),
+    ("mlp_inner", LayerSite::MlpInner),
     ("mlp_output", LayerSite::MlpOutput),
 ];
 
@@ -72,7 +73,7 @@ impl Quantity {
     /// The place in the order of the computation. A gradient comes the later the earlier its value.
     pub(super) fn rank(self, layers: usize) -> usize {
         /// Sites in a layer, and room for one more.
-        const STEPS: usize = 12;
+        const STEPS: usize = 13;
         let end = (layers + 2) * STEPS;
         let within = |layer: usize, step: usize| (layer + 1) * STEPS + step;
         let forward = |tap| match tap {
@@ -87,12 +88,13 @@ impl Quantity {
                     LayerSite::HeadOutput | LayerSite::HeadMask => 6,
                     LayerSite::HeadContribution => 7,
                     LayerSite::AttentionOutput => 8,
-                    LayerSite::MlpOutput => 9,
-                    LayerSite::HiddenState => 11,
+                    LayerSite::MlpInner => 9,
+                    LayerSite::MlpOutput => 10,
+                    LayerSite::HiddenState => 12,
                 };
                 within(layer, step)
             }
-            Tap::Model(ModelSite::LastResidual) => within(layers - 1, 10),
+            Tap::Model(ModelSite::LastResidual) => within(layers - 1, 11),
             Tap::Model(ModelSite::Pooled) => end,
             Tap::Model(ModelSite::Logits) => end + 1,
             Tap::Model(ModelSite::TokenLogits) => end + 2,
