@@ -21,6 +21,8 @@ pub enum Family {
     DistilBert,
     /// `model_type: "electra"`: discriminators and generators.
     Electra,
+    /// `model_type: "mpnet"`.
+    MpNet,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -71,6 +73,39 @@ impl ScoreScale {
         } else {
             by_head_dim
         }
+    }
+}
+
+/// What is added to the scaled scores of a head for how far apart query and key are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreBias {
+    /// Nothing.
+    None,
+    /// A number of a table `[32, heads]` that all layers share (`relative_attention_bias`), by [`ScoreBias::bucket`] of
+    /// the distance (MPNet; Raffel et al. 2020).
+    Buckets,
+}
+
+impl ScoreBias {
+    /// Rows of the table: half for keys before the query and at it, half for keys behind.
+    pub const BUCKETS: usize = 32;
+
+    /// The row for a key that stands `offset` tokens behind its query, before it where negative: a row a distance below 8,
+    /// beyond that two rows each time that the distance doubles, from 91 on the last of its side
+    /// (`MPNetEncoder.relative_position_bucket`, whose logarithms are rounded nowhere across a limit).
+    #[must_use]
+    pub fn bucket(offset: isize) -> usize {
+        const SIDE: usize = ScoreBias::BUCKETS / 2;
+        const EXACT: usize = SIDE / 2;
+        let distance = offset.unsigned_abs();
+        let row = if distance < EXACT {
+            distance
+        } else {
+            // ⌊2 log₂(distance / 8)⌋, in whole numbers.
+            let steps = (distance.saturating_mul(distance) / (EXACT * EXACT)).ilog2() as usize;
+            (EXACT + steps).min(SIDE - 1)
+        };
+        if offset > 0 { SIDE + row } else { row }
     }
 }
 
@@ -255,6 +290,8 @@ pub struct Architecture {
     pub causal: bool,
     /// What attention scores are multiplied by.
     pub score_scale: ScoreScale,
+    /// What is added to them, once multiplied.
+    pub score_bias: ScoreBias,
     /// The position that a sequence classifier reads.
     pub pooling: Pooling,
     /// How positions enter.
@@ -275,7 +312,7 @@ pub struct Architecture {
     /// Whether the classifier adds a bias to its logits.
     pub classifier_bias: bool,
     /// Whether the file has the encoder's pooler (`f(W h₀ + b)`). A classifier's own dense layer
-    /// (RoBERTa, DistilBERT, ELECTRA) counts as its pooler here: same function, other tensor names.
+    /// (RoBERTa, DistilBERT, ELECTRA, MPNet) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,
     /// The `f` of the pooler.
     pub pooler_activation: Activation,

@@ -50,7 +50,11 @@ impl Config {
                 }
             }
         };
-        let of_head = self.rate("classifier_dropout", rates.embeddings)?;
+        let of_head = match family {
+            // Its heads have no rate of their own.
+            Family::MpNet => rates.embeddings,
+            _ => self.rate("classifier_dropout", rates.embeddings)?,
+        };
         if sequence {
             rates.classifier = of_head;
         }

@@ -24,7 +24,7 @@ mod write;
 
 pub use arch::{
     Activation, Architecture, DropoutRates, Family, NormPlacement, Pooling, PositionIds, Positions,
-    Problem, ScoreScale, Segments, TaskHead,
+    Problem, ScoreBias, ScoreScale, Segments, TaskHead,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

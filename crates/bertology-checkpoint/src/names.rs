@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::arch::{Architecture, Family, NormPlacement, Positions, Segments, TaskHead};
+use crate::arch::{Architecture, Family, NormPlacement, Positions, ScoreBias, Segments, TaskHead};
 use crate::parameter::{Affine, LayerParameter, Parameter};
 use crate::tables::{DISTANCE, Table, find};
 
@@ -330,6 +330,10 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
     if rows != width {
         let map = vec![width, rows];
         affine_map(&mut list, Parameter::EmbeddingProjection, map, width);
+    }
+    if architecture.score_bias == ScoreBias::Buckets {
+        let table = vec![ScoreBias::BUCKETS, architecture.num_heads];
+        list.push((Parameter::RelativeAttentionBias, table));
     }
     for index in 0..architecture.num_layers {
         layer_expected(architecture, index, &mut list);

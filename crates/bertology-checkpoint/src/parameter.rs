@@ -51,11 +51,14 @@ pub enum Parameter {
     EmbeddingNorm(Affine),
     /// `[D, E]`, `[D]`: from embeddings to the residual stream, where `E` is not `D` (ELECTRA).
     EmbeddingProjection(Affine),
+    /// `[32, heads]`, of the unpruned model's heads: what the distance from query to key adds to a head's scores, in every
+    /// layer (MPNet).
+    RelativeAttentionBias,
     /// A block's parameter; the layer is zero-based.
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
     FinalNorm(Affine),
-    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA).
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet).
     Pooler(Affine),
     /// `[num_labels, D]`, `[num_labels]`.
     Classifier(Affine),
@@ -91,6 +94,7 @@ impl Parameter {
             Self::WordEmbeddings
             | Self::PositionEmbeddings
             | Self::SegmentEmbeddings
+            | Self::RelativeAttentionBias
             | Self::Layer(..) => None,
         }
     }

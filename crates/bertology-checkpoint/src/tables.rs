@@ -44,6 +44,7 @@ impl Family {
             Self::Roberta | Self::XlmRoberta | Self::Camembert => &ROBERTA,
             Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
+            Self::MpNet => &MPNET,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -196,6 +197,35 @@ const ELECTRA: Table = Table {
     decoder_bias: Some("generator_lm_head.bias"),
     other_heads: &["qa_outputs.", "classifier.", "discriminator_predictions."],
     ..BERT
+};
+
+const MPNET: Table = Table {
+    prefix: "mpnet.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.attn.q."),
+        (LayerParameter::Key, "attention.attn.k."),
+        (LayerParameter::Value, "attention.attn.v."),
+        (LayerParameter::AttentionOutput, "attention.attn.o."),
+        (LayerParameter::AttentionNorm, "attention.LayerNorm."),
+        (LayerParameter::MlpIn, "intermediate.dense."),
+        (LayerParameter::MlpOut, "output.dense."),
+        (LayerParameter::MlpNorm, "output.LayerNorm."),
+    ],
+    tables: &[
+        (
+            Parameter::WordEmbeddings,
+            "embeddings.word_embeddings.weight",
+        ),
+        (
+            Parameter::PositionEmbeddings,
+            "embeddings.position_embeddings.weight",
+        ),
+        (
+            Parameter::RelativeAttentionBias,
+            "encoder.relative_attention_bias.weight",
+        ),
+    ],
+    ..ROBERTA
 };
 
 const GPT2: Table = Table {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bertology_checkpoint::{Architecture, Positions};
+use bertology_checkpoint::Architecture;
 use bertology_kernels::elementwise::dot;
 use bertology_kernels::softmax::{
     softmax_causal, softmax_causal_backward, softmax_rows, softmax_rows_backward,
@@ -13,6 +13,7 @@ use crate::dropout::{DropSite, Drops};
 use crate::intervention::Place;
 use crate::mask::HeadId;
 use crate::model::Attention;
+use crate::positions::PositionGradients;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
@@ -51,7 +52,7 @@ impl Slice {
         Matrix::strided(&qkv[first..], self.len(), self.head_dim, stride)
     }
 
-    fn write<'a, R>(&self, qkv: &'a mut [R], part: usize) -> MatrixMut<'a, R> {
+    pub(crate) fn write<'a, R>(&self, qkv: &'a mut [R], part: usize) -> MatrixMut<'a, R> {
         let stride = 3 * self.width;
         let first = self.tokens.start * stride + part * self.width + self.slot * self.head_dim;
         MatrixMut::strided(&mut qkv[first..], self.len(), self.head_dim, stride)
@@ -78,14 +79,6 @@ impl Slice {
     }
 }
 
-/// Relative position embeddings as one sequence sees them.
-#[derive(Clone, Copy)]
-struct Relative<'a, R> {
-    /// `[2n - 1, head_dim]`: row `query - key + n - 1`.
-    table: Matrix<'a, R>,
-    keys_too: bool,
-}
-
 /// One layer's attention over a batch: what all heads and sequences share.
 pub(crate) struct AttentionPass<'a, R> {
     pub(crate) arch: &'a Architecture,
@@ -96,6 +89,8 @@ pub(crate) struct AttentionPass<'a, R> {
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
     pub(crate) drops: Option<Drops>,
+    /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
+    pub(crate) bias: Option<&'a [R]>,
 }
 
 impl<R: Real> AttentionPass<'_, R> {
@@ -136,16 +131,6 @@ impl<R: Real> AttentionPass<'_, R> {
             sequence,
             head: Some(id.head),
         }
-    }
-
-    fn relative(&self, n: usize) -> Option<Relative<'_, R>> {
-        let table = self.weights.distance.as_ref()?;
-        let dim = self.arch.head_dim();
-        let rows = &table[(self.arch.max_positions - n) * dim..][..(2 * n - 1) * dim];
-        Some(Relative {
-            table: Matrix::new(rows, 2 * n - 1, dim),
-            keys_too: self.arch.positions == Positions::RelativeKeyQuery,
-        })
     }
 
     /// Every (sequence, head) of the batch, in order.
@@ -229,25 +214,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 key.slice_rows(0..keys).transposed(),
             );
         }
-        if let Some(rel) = self.relative(n) {
-            let width = 2 * n - 1;
-            // query · E, then, where the variant says so, key · E; read along diagonals.
-            for (side, by_key) in [(Some(query), false), (rel.keys_too.then_some(key), true)] {
-                let Some(side) = side else { continue };
-                let products = sized(relative, n * width);
-                product.run(
-                    MatrixMut::new(products, n, width),
-                    side,
-                    rel.table.transposed(),
-                );
-                for (l, row) in scores.chunks_exact_mut(n).enumerate() {
-                    for (r, score) in row.iter_mut().enumerate() {
-                        let reader = if by_key { r } else { l };
-                        *score += products[reader * width + l + n - 1 - r];
-                    }
-                }
-            }
-        }
+        self.add_positions(slice, qkv, scores, relative);
         raw(scores)?;
         if self.arch.causal {
             softmax_causal(scores, n);
@@ -358,8 +325,8 @@ impl<R: Real> AttentionPass<'_, R> {
     ///
     /// `scratch.heads [tokens, W]` arrives as the gradient with respect to `factor · head_output`;
     /// `scratch.qkv [tokens, 3W]` leaves as the gradient of the projections, unless `deeper` is
-    /// false. `mask_gradient` receives, per sequence, what each head's factor would change; to `distances` is added the
-    /// gradient of the table of relative positions.
+    /// false. `mask_gradient` receives, per sequence, what each head's factor would change; to `positions` are added the
+    /// gradients of what positions have for weights.
     ///
     /// With `C = P V`, `G = ∂loss/∂(m C)`: `∂loss/∂m = Σ C ⊙ G`, `dC = m G`, `dV = Pᵀ dC`,
     /// `dP = dC Vᵀ`, `dZ = P ⊙ (dP − rowsum(P ⊙ dP))`, `dQ = dZ K / √d`, `dK = dZᵀ Q / √d`.
@@ -368,12 +335,12 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
-        mut distances: Option<&mut [R]>,
+        mut positions: Option<PositionGradients<'_, R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         mut mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         if *self.rows != Rows::All {
-            return self.backward_rows(trace, scratch, deeper, taps, mask_gradient);
+            return self.backward_rows(trace, scratch, deeper, positions, taps, mask_gradient);
         }
         let pass = Pass::Backward;
         let width = self.width();
@@ -400,8 +367,8 @@ impl<R: Real> AttentionPass<'_, R> {
                 let place = Self::place(LayerSite::HeadOutput, sequence, id);
                 taps.edits()
                     .block(&place, slice.context_mut(&mut scratch.heads));
-                let distances = distances.as_deref_mut();
-                self.backward_head(&slice, trace, scratch, (sequence, id), distances, taps)?;
+                let positions = positions.as_mut().map(PositionGradients::reborrow);
+                self.backward_head(&slice, trace, scratch, (sequence, id), positions, taps)?;
             }
         }
         Ok(())
@@ -427,7 +394,7 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         (sequence, id): (usize, HeadId),
-        mut distances: Option<&mut [R]>,
+        positions: Option<PositionGradients<'_, R>>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let pass = Pass::Backward;
@@ -523,37 +490,8 @@ impl<R: Real> AttentionPass<'_, R> {
                 query.slice_rows(queries.clone()),
             );
         }
-        // 5. Where positions are relative, S also holds Q·E and perhaps K·E, with one row of E a distance:
-        //    the scores of each distance are gathered, then multiplied by the table.
-        if let Some(rel) = self.relative(n) {
-            let add = Product {
-                scale: self.scale(),
-                accumulate: true,
-                threads: 1,
-            };
-            let width = 2 * n - 1;
-            for (part, by_key) in [(0, false), (1, true)] {
-                if by_key && !rel.keys_too {
-                    continue;
-                }
-                let spread = sized(relative, n * width);
-                spread.fill(R::ZERO);
-                for l in 0..n {
-                    for r in 0..n {
-                        let reader = if by_key { r } else { l };
-                        spread[reader * width + l + n - 1 - r] = d_scores[l * n + r];
-                    }
-                }
-                let spread = Matrix::new(spread, n, width);
-                add.run(slice.write(d_qkv, part), spread, rel.table);
-                if let Some(distances) = distances.as_deref_mut() {
-                    let dim = slice.head_dim;
-                    let rows = &mut distances[(self.arch.max_positions - n) * dim..][..width * dim];
-                    let read = if by_key { key } else { query };
-                    add.run(MatrixMut::new(rows, width, dim), spread.transposed(), read);
-                }
-            }
-        }
+        // 5. Positions add to the scores, of queries and keys or by themselves.
+        self.positions_backward(slice, &trace.qkv, d_scores, d_qkv, relative, positions);
         // 6. The gradients of the three projections are complete and can be seen.
         for (part, site) in PROJECTIONS.into_iter().enumerate() {
             taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;

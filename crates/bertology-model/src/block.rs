@@ -12,6 +12,7 @@ use crate::attention::AttentionPass;
 use crate::dropout::{DropSite, Drops};
 use crate::mask::HeadId;
 use crate::model::{Layer, Norm};
+use crate::positions::PositionGradients;
 use crate::record::BlockRecord;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
@@ -46,6 +47,8 @@ pub(crate) struct BlockPass<'a, R> {
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
     pub(crate) threads: usize,
+    /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
+    pub(crate) bias: Option<&'a [R]>,
     pub(crate) training: Option<Training>,
 }
 
@@ -71,6 +74,7 @@ impl<R: Real> BlockPass<'_, R> {
             rows: self.rows,
             masking: self.masking,
             drops: self.drops(),
+            bias: self.bias,
         }
     }
 
@@ -317,8 +321,11 @@ impl<R: Real> BlockPass<'_, R> {
         let upper = Matrix::new(dy, rows, hidden);
         linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
         let below = deeper || record.is_some();
-        let distances = record.map(|record| record.distances.as_mut_slice());
-        attention.backward(trace, scratch, below, distances, taps, mask_gradient)?;
+        let positions = record.map(|record| PositionGradients {
+            distances: &mut record.distances,
+            bias: &mut record.bias,
+        });
+        attention.backward(trace, scratch, below, positions, taps, mask_gradient)?;
         if !deeper {
             return Ok(());
         }

@@ -27,6 +27,7 @@ pub mod objective;
 pub mod parallel;
 pub mod parameters;
 pub mod pass;
+mod positions;
 pub mod taps;
 
 mod ablation;

@@ -114,6 +114,10 @@ macro_rules! walk {
         if let Some(map) = &$($mutable)? shell.projection {
             linear!(Parameter::EmbeddingProjection, map);
         }
+        if let Some(table) = &$($mutable)? shell.relative_bias {
+            let shape = [table.len() / arch.num_heads, arch.num_heads];
+            visit(Parameter::RelativeAttentionBias, &shape, &$($mutable)? table[..]);
+        }
         for (index, layer) in $layers.enumerate() {
             use LayerParameter as P;
             macro_rules! of {

@@ -380,6 +380,7 @@ impl<R: Real> Model<R> {
             batch,
             masking: options.masking,
             threads: options.threads,
+            bias: self.shell.relative_bias.as_deref(),
             training: None,
         }
     }

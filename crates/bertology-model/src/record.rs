@@ -32,6 +32,8 @@ pub(crate) struct BlockRecord<R> {
     norms: Vec<R>,
     /// Gradient of the table of relative positions, or empty.
     pub(crate) distances: Vec<R>,
+    /// Gradient of the table of what distances add to scores, `[buckets, heads]`, or empty.
+    pub(crate) bias: Vec<R>,
     /// Whether queries lie apart from keys and values.
     apart: bool,
     rows: usize,
@@ -55,6 +57,7 @@ impl<R: Real> BlockRecord<R> {
         sized(&mut self.norms, 4 * block.arch.hidden_size).fill(R::ZERO);
         let distance = block.weights.attention.distance.as_ref();
         sized(&mut self.distances, distance.map_or(0, Vec::len)).fill(R::ZERO);
+        sized(&mut self.bias, block.bias.map_or(0, <[R]>::len)).fill(R::ZERO);
     }
 
     fn norm(&mut self, which: usize) -> [&mut [R]; 2] {

@@ -32,6 +32,7 @@ impl<R: Real> Model<R> {
             segments: draw(shell.segments.len()),
             norm: shell.norm.as_ref().map(unit),
             projection: shell.projection.as_ref().map(|map| linear(map, &mut draw)),
+            relative_bias: shell.relative_bias.as_ref().map(|table| draw(table.len())),
             final_norm: shell.final_norm.as_ref().map(unit),
             pooler: None,
             classifier: None,

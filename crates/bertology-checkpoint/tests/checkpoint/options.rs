@@ -16,12 +16,34 @@ fn refusal(key: &str, value: Value) -> String {
     text
 }
 
+/// What the class of MPNet has in its code cannot be another number.
+#[test]
+fn mpnet_has_one_table_and_one_padding_token() {
+    let source = bertology_testkit::golden("engine/mpnet");
+    let read = std::fs::read(source.join("config.json")).unwrap();
+    for (key, value) in [
+        ("relative_attention_num_buckets", json!(64)),
+        ("pad_token_id", json!(0)),
+        ("pad_token_id", json!(null)),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        let mut config: Value = serde_json::from_slice(&read).unwrap();
+        config[key] = value;
+        std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+        let weights = "model.safetensors";
+        std::fs::copy(source.join(weights), copy.path().join(weights)).unwrap();
+        let error = Checkpoint::open(copy.path(), &OpenOptions::new()).unwrap_err();
+        assert_says(&error.to_string(), &format!("`{key}`"));
+        assert_says(&error.to_string(), "for MPNet only");
+    }
+}
+
 #[test]
 fn what_would_change_the_model_is_refused_by_name() {
     assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
     assert_says(
         &refusal("model_type", json!(7)),
-        "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \
+        "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \"mpnet\", \
          \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");

@@ -124,6 +124,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::Camembert => "CamemBERT",
         Family::Electra => "ELECTRA",
         Family::DistilBert => "DistilBERT",
+        Family::MpNet => "MPNet",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }

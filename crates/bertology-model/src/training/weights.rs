@@ -1,5 +1,6 @@
 //! The gradients of one block's weights, summed over all groups of a batch: each thread some rows of each matrix.
 
+use bertology_checkpoint::Parameter;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::{MatrixMut, Product, Real};
 
@@ -106,6 +107,13 @@ impl<R: Real> Model<R> {
             if let Some(sum) = &mut distances {
                 add_assign(sum, &group.record.distances);
             }
+        }
+        // One table for all layers, so that every layer adds to it.
+        let bias = gradients.of_mut(Parameter::RelativeAttentionBias);
+        if !bias.is_empty() {
+            groups
+                .iter()
+                .for_each(|group| add_assign(bias, &group.record.bias));
         }
     }
 }

@@ -9,12 +9,13 @@ use bertology_model::{
 
 use crate::fixture::{Fixture, distance};
 
-/// One of each kind: post-norm with pooler, relative positions, pre-norm, causal without final norm,
+/// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 7] = [
+const MODELS: [&str; 8] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
+    "mpnet",
     "gpt2",
     "gpt2-lm",
     "gpt2-all-options",
@@ -161,7 +162,7 @@ fn gradients_at_every_site_are_central_differences() {
             }
             // A classifier reads one position of the last layer only.
             assert!(
-                nonzero > 0 || name == "gpt2" || name.starts_with("bert-"),
+                nonzero > 0 || name == "gpt2" || name.starts_with("bert-") || name == "mpnet",
                 "{name} {place:?}"
             );
         }

@@ -8,13 +8,14 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 8] = [
+pub(crate) const CLASSIFIERS: [&str; 9] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
     "roberta",
     "distilbert",
     "electra",
+    "mpnet",
     "gpt2",
     "gpt",
 ];
