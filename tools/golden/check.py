@@ -17,7 +17,17 @@ import make_causal_golden
 import make_distilbert_golden
 import make_family_golden
 import make_golden
+import make_modernbert_golden
 import make_mpnet_golden
+
+SCRIPTS = (
+    make_golden,
+    make_causal_golden,
+    make_distilbert_golden,
+    make_family_golden,
+    make_modernbert_golden,
+    make_mpnet_golden,
+)
 
 
 def main():
@@ -25,7 +35,7 @@ def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     failures, known = 0, set()
-    for script in (make_golden, make_causal_golden, make_distilbert_golden, make_family_golden, make_mpnet_golden):
+    for script in SCRIPTS:
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch)
             script.generate(made)

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::arch::{
-    Activation, Architecture, Family, NormPlacement, Pooling, PositionIds, Positions, ScoreBias,
-    ScoreScale, Segments, TaskHead,
+    Activation, Architecture, Family, FeedForward, NormPlacement, Pooling, PositionIds, Positions,
+    ScoreBias, ScoreScale, Segments, TaskHead,
 };
 use crate::config::{Config, OpenAs};
 
 mod heads;
+mod modernbert;
 
 /// A config class of transformers: what it calls the sizes, and its defaults.
 struct ConfigClass {
@@ -114,6 +115,19 @@ const MPNET: ConfigClass = ConfigClass {
     ..ROBERTA
 };
 
+const MODERNBERT: ConfigClass = ConfigClass {
+    model_type: "modernbert",
+    class_prefix: "ModernBert",
+    intermediate_size: (&["intermediate_size"], Some(1152)),
+    activation: ("hidden_activation", Activation::Gelu),
+    norm_epsilon: (Some("norm_eps"), 1e-5),
+    vocab_size: 50_368,
+    default_layers: 22,
+    default_max_positions: 8192,
+    pad_id: Some(50_283),
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
 const GPT2: ConfigClass = ConfigClass {
     model_type: "gpt2",
@@ -143,7 +157,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 10] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -151,6 +165,7 @@ const FAMILIES: [Family; 9] = [
     Family::Electra,
     Family::DistilBert,
     Family::MpNet,
+    Family::ModernBert,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
@@ -165,6 +180,7 @@ impl Family {
             Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
             Self::MpNet => &MPNET,
+            Self::ModernBert => &MODERNBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -251,7 +267,22 @@ impl Config {
             }
             (false, _) => PositionIds::FromZero,
         };
+        let modern = family == Family::ModernBert;
         let activation = self.activation(family)?;
+        // ModernBERT has keys of its own for all heads, and its biases are options.
+        let of_heads = match family {
+            Family::ModernBert => {
+                self.named_activation("classifier_activation", Activation::Gelu)?
+            }
+            _ => activation,
+        };
+        let biased = |key: &str| {
+            if modern {
+                self.flag(key, false)
+            } else {
+                Ok(true)
+            }
+        };
         let labels = self.labels()?;
         let head = self.head(family, names, open_as, labels.len())?;
         let causal = family.config().causal;
@@ -267,12 +298,12 @@ impl Config {
             intermediate_size: self.one_of(inner, default_inner)?,
             max_positions,
             segments: match family {
-                Family::DistilBert | Family::MpNet => Segments::None,
+                Family::DistilBert | Family::MpNet | Family::ModernBert => Segments::None,
                 _ if causal => Segments::Words,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
             embedding_norm: !causal,
-            norm: if family == Family::Gpt2 {
+            norm: if family == Family::Gpt2 || modern {
                 NormPlacement::Pre
             } else {
                 NormPlacement::Post
@@ -283,17 +314,30 @@ impl Config {
                 Family::MpNet => ScoreBias::Buckets,
                 _ => ScoreBias::None,
             },
-            pooling: if causal {
-                Pooling::Last
-            } else {
-                Pooling::First
+            pooling: match family {
+                Family::ModernBert => self.classifier_pooling()?,
+                _ if causal => Pooling::Last,
+                _ => Pooling::First,
             },
             positions: match family {
                 Family::DistilBert | Family::MpNet | Family::OpenAiGpt | Family::Gpt2 => {
                     Positions::Absolute
                 }
+                Family::ModernBert => Positions::Rotary(self.rotary(hidden_size / num_heads)?),
                 _ => self.positions()?,
             },
+            windows: modern.then(|| self.windows(num_layers)).transpose()?,
+            feed_forward: if modern {
+                FeedForward::Gated
+            } else {
+                FeedForward::Plain
+            },
+            norm_bias: biased("norm_bias")?,
+            attention_bias: biased("attention_bias")?,
+            mlp_bias: biased("mlp_bias")?,
+            first_attention_norm: !modern,
+            head_bias: biased("classifier_bias")?,
+            pooler_norm: modern,
             position_ids,
             activation,
             lm_activation: match family {
@@ -302,7 +346,7 @@ impl Config {
                 | Family::Camembert
                 | Family::Electra
                 | Family::MpNet => Activation::Gelu,
-                _ => activation,
+                _ => of_heads,
             },
             norm_epsilon: self.norm_epsilon(class.norm_epsilon.0, class.norm_epsilon.1)?,
             pad_id,
@@ -323,6 +367,7 @@ impl Config {
             pooler_activation: match family {
                 Family::DistilBert => Activation::Relu,
                 Family::Electra => Activation::Gelu,
+                Family::ModernBert => of_heads,
                 _ => Activation::Tanh,
             },
             dropout: self.dropout(family, &head)?,
@@ -402,7 +447,10 @@ impl Config {
         let any = |family: Family| {
             let table = family.table();
             names.iter().any(|name| {
-                if family.config().causal {
+                if family == Family::ModernBert {
+                    // Its prefix is that of many families that are not known here; its files name their type.
+                    false
+                } else if family.config().causal {
                     let base = name.strip_prefix(table.prefix).unwrap_or(name);
                     table.tables.iter().any(|(_, stored)| *stored == base)
                 } else {
@@ -455,6 +503,10 @@ impl Config {
                 }
             }
         }
+        if family == Family::ModernBert && !self.flag("decoder_bias", true)? {
+            let value = Value::Bool(false);
+            return Err(self.unsupported("decoder_bias", &value, "only true is"));
+        }
         if let Some(value) = self.value("quantization_config") {
             return Err(self.unsupported(
                 "quantization_config",
@@ -500,7 +552,15 @@ impl Config {
                 )),
             };
         }
-        match name {
+        self.named_activation(key, default)
+    }
+
+    /// An activation by the name that most classes of transformers have for it.
+    fn named_activation(&self, key: &str, default: Activation) -> Result<Activation, Error> {
+        let Some(value) = self.value(key) else {
+            return Ok(default);
+        };
+        match value.as_str().unwrap_or_default() {
             "gelu" | "gelu_python" => Ok(Activation::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "gelu_python_tanh" => {
                 Ok(Activation::GeluTanh)

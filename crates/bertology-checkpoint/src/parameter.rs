@@ -29,7 +29,7 @@ pub enum LayerParameter {
     AttentionOutput(Affine),
     /// `[D]`, `[D]`.
     AttentionNorm(Affine),
-    /// `[I, D]`, `[I]`.
+    /// `[I, D]`, `[I]`; `[2I, D]`, `[2I]` where the block is gated: first what is activated, then the gate.
     MlpIn(Affine),
     /// `[D, I]`, `[D]`.
     MlpOut(Affine),
@@ -60,6 +60,8 @@ pub enum Parameter {
     FinalNorm(Affine),
     /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet).
     Pooler(Affine),
+    /// `[D]`, `[D]`: behind the pooler (ModernBERT).
+    PoolerNorm(Affine),
     /// `[num_labels, D]`, `[num_labels]`.
     Classifier(Affine),
     /// `[E, D]`, `[E]`: the dense layer before a masked-LM decoder.
@@ -84,6 +86,7 @@ impl Parameter {
             | Self::EmbeddingProjection(affine)
             | Self::FinalNorm(affine)
             | Self::Pooler(affine)
+            | Self::PoolerNorm(affine)
             | Self::Classifier(affine)
             | Self::LmTransform(affine)
             | Self::LmNorm(affine)
@@ -104,6 +107,7 @@ impl Parameter {
         matches!(
             self,
             Self::Pooler(_)
+                | Self::PoolerNorm(_)
                 | Self::Classifier(_)
                 | Self::LmTransform(_)
                 | Self::LmNorm(_)

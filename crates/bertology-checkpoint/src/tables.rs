@@ -45,6 +45,7 @@ impl Family {
             Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
             Self::MpNet => &MPNET,
+            Self::ModernBert => &MODERNBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -226,6 +227,39 @@ const MPNET: Table = Table {
         ),
     ],
     ..ROBERTA
+};
+
+const MODERNBERT: Table = Table {
+    prefix: "model.",
+    layers: "layers.",
+    layer_stems: &[
+        (LayerParameter::QueryKeyValue, "attn.Wqkv."),
+        (LayerParameter::AttentionOutput, "attn.Wo."),
+        (LayerParameter::AttentionNorm, "attn_norm."),
+        (LayerParameter::MlpIn, "mlp.Wi."),
+        (LayerParameter::MlpOut, "mlp.Wo."),
+        (LayerParameter::MlpNorm, "mlp_norm."),
+    ],
+    tables: &[(
+        Parameter::WordEmbeddings,
+        "embeddings.tok_embeddings.weight",
+    )],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.norm."),
+        (Parameter::FinalNorm, "final_norm."),
+    ],
+    base_buffers: &[],
+    head_stems: &[
+        (Parameter::Pooler, "head.dense."),
+        (Parameter::PoolerNorm, "head.norm."),
+        (Parameter::LmTransform, "head.dense."),
+        (Parameter::LmNorm, "head.norm."),
+        (Parameter::Classifier, "classifier."),
+    ],
+    decoder: "decoder.",
+    decoder_bias: Some("decoder.bias"),
+    other_heads: &[],
+    ..BERT
 };
 
 const GPT2: Table = Table {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bertology_checkpoint::{Architecture, Checkpoint, TaskHead, Tensor};
 use bertology_kernels::{Matrix, Real};
 
+use crate::rotary::Rotary;
 use crate::{Error, HeadId, HeadMask};
 
 mod reader;
@@ -73,7 +74,10 @@ impl<R: Real> Linear<R> {
 #[derive(Debug, Clone)]
 pub(crate) struct Norm<R> {
     pub(crate) weight: Vec<R>,
+    /// Zeros where the norm has none.
     pub(crate) bias: Vec<R>,
+    /// Whether the bias is a weight of the model.
+    pub(crate) biased: bool,
 }
 
 /// The attention of one layer. `W = heads.len() · head_dim`.
@@ -108,7 +112,8 @@ impl<R> Clone for Layer<R> {
 /// What a block has besides attention; head surgery never touches it.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerRest<R> {
-    pub(crate) attention_norm: Norm<R>,
+    /// The first block of ModernBERT has none.
+    pub(crate) attention_norm: Option<Norm<R>>,
     pub(crate) mlp_in: Linear<R>,
     pub(crate) mlp_out: Linear<R>,
     pub(crate) mlp_norm: Norm<R>,
@@ -126,9 +131,12 @@ pub(crate) struct Shell<R> {
     pub(crate) projection: Option<Linear<R>>,
     /// `[buckets, heads]` of the unpruned model: what distance adds to the scores of a head, in every layer.
     pub(crate) relative_bias: Option<Vec<R>>,
+    /// What turns queries and keys.
+    pub(crate) rotary: Option<Rotary<R>>,
     /// After the last block.
     pub(crate) final_norm: Option<Norm<R>>,
     pub(crate) pooler: Option<Linear<R>>,
+    pub(crate) pooler_norm: Option<Norm<R>>,
     /// Classifier, or the next-sentence head.
     pub(crate) classifier: Option<Linear<R>>,
     pub(crate) lm: Option<LmHead<R>>,
@@ -322,7 +330,9 @@ impl<R: Real> Attention<R> {
         for part in 0..3 {
             for slot in slots {
                 let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
-                bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+                if !self.qkv.bias.is_empty() {
+                    bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+                }
                 stacked.extend_from_slice(&self.qkv.weight[rows.start * hidden..rows.end * hidden]);
             }
         }

@@ -6,10 +6,12 @@ use pyo3::prelude::*;
 use crate::errors;
 
 /// Every site of a layer.
-const OF_LAYERS: [(&str, LayerSite); 12] = [
+const OF_LAYERS: [(&str, LayerSite); 14] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
+    ("rotated_query", LayerSite::RotatedQuery),
+    ("rotated_key", LayerSite::RotatedKey),
     ("attention_scores", LayerSite::AttentionScores),
     ("attention", LayerSite::AttentionProbs),
     ("head_output", LayerSite::HeadOutput),

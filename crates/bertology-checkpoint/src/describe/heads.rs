@@ -37,7 +37,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA and MPNet are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet and ModernBERT are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -47,7 +47,10 @@ impl Config {
             (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
             (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
             (OpenAs::PreTraining, Family::Electra) => TaskHead::ReplacedTokens,
-            (OpenAs::TokenClassification | OpenAs::QuestionAnswering, Family::OpenAiGpt) => {
+            (
+                OpenAs::TokenClassification | OpenAs::QuestionAnswering,
+                Family::OpenAiGpt | Family::ModernBert,
+            ) => {
                 return no_such("a score per token", "the other families are");
             }
             (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
@@ -77,6 +80,9 @@ impl Config {
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
+            ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert) => {
+                Err(unsupported())
+            }
             ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
                 Ok(OpenAs::TokenClassification)
             }
@@ -154,6 +160,11 @@ impl Config {
             | Family::Camembert
             | Family::Electra
             | Family::MpNet => Ok(OpenAs::Encoder),
+            Family::ModernBert if any("decoder.") => Ok(OpenAs::MaskedLm),
+            Family::ModernBert if any("classifier.") => {
+                ambiguous("`classifier`, as models for texts, tokens and answers have it")
+            }
+            Family::ModernBert => Ok(OpenAs::Encoder),
             Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
             Family::DistilBert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::DistilBert if any("vocab_transform.") => Ok(OpenAs::MaskedLm),

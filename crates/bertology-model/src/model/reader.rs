@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use bertology_checkpoint::{
-    Affine, Architecture, Checkpoint, LayerParameter, NormPlacement, Parameter, Positions,
-    ScoreBias, Segments, TaskHead,
+    Affine, Architecture, Checkpoint, FeedForward, LayerParameter, NormPlacement, Parameter,
+    Positions, ScoreBias, Segments, TaskHead,
 };
 use bertology_kernels::Real;
 
@@ -14,6 +14,7 @@ use super::{
     Attention, Layer, LayerRest, Linear, LmHead, Norm, Normal, Shell, TokenScores, Weights,
 };
 use crate::Error;
+use crate::rotary::Rotary;
 use crate::untrained::SCALE as FIRST;
 
 /// Reads parameters of one checkpoint and checks their sizes.
@@ -44,7 +45,7 @@ impl Reader<'_, '_> {
     fn begun<R: Real>(&self, parameter: Parameter, len: usize) -> Option<Vec<R>> {
         let normal = self.normal.as_ref()?;
         let name = self.checkpoint.begins(parameter)?;
-        let norm = matches!(parameter, Parameter::LmNorm(_));
+        let norm = matches!(parameter, Parameter::LmNorm(_) | Parameter::PoolerNorm(_));
         Some(match (name, norm) {
             (Affine::Bias, _) => vec![R::ZERO; len],
             (Affine::Weight, true) => vec![R::ONE; len],
@@ -88,9 +89,24 @@ impl Reader<'_, '_> {
         outputs: usize,
         inputs: usize,
     ) -> Result<Linear<R>, Error> {
+        self.linear_if(true, name, outputs, inputs)
+    }
+
+    /// A map that may lack its bias.
+    fn linear_if<R: Real>(
+        &self,
+        biased: bool,
+        name: impl Fn(Affine) -> Parameter,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear<R>, Error> {
         Ok(Linear {
             weight: self.needed(name(Affine::Weight), outputs * inputs)?,
-            bias: self.vector(name(Affine::Bias), outputs)?,
+            bias: if biased {
+                self.vector(name(Affine::Bias), outputs)?
+            } else {
+                Vec::new()
+            },
             inputs,
             outputs,
         })
@@ -101,9 +117,15 @@ impl Reader<'_, '_> {
         name: impl Fn(Affine) -> Parameter,
         width: usize,
     ) -> Result<Norm<R>, Error> {
+        let biased = self.checkpoint.architecture().norm_bias;
         Ok(Norm {
             weight: self.vector(name(Affine::Weight), width)?,
-            bias: self.vector(name(Affine::Bias), width)?,
+            bias: if biased {
+                self.vector(name(Affine::Bias), width)?
+            } else {
+                vec![R::ZERO; width]
+            },
+            biased,
         })
     }
 
@@ -114,18 +136,23 @@ impl Reader<'_, '_> {
     ) -> Result<Layer<R>, Error> {
         use LayerParameter as P;
         let (hidden, inner) = (arch.hidden_size, arch.intermediate_size);
+        let first = match arch.feed_forward {
+            FeedForward::Plain => inner,
+            FeedForward::Gated => 2 * inner,
+        };
+        let (maps, mlp) = (arch.attention_bias, arch.mlp_bias);
         let heads = arch.heads(index);
         let width = heads.len() * arch.head_dim();
         let name = |p: fn(Affine) -> LayerParameter| move |a| Parameter::Layer(index, p(a));
 
         let fused = Parameter::Layer(index, P::QueryKeyValue(Affine::Weight));
         let qkv = if self.checkpoint.parameter(fused).is_some() {
-            self.linear(name(P::QueryKeyValue), 3 * width, hidden)?
+            self.linear_if(maps, name(P::QueryKeyValue), 3 * width, hidden)?
         } else {
             let mut weight = Vec::with_capacity(3 * width * hidden);
             let mut bias = Vec::with_capacity(3 * width);
             for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
-                let linear = self.linear::<R>(name(part), width, hidden)?;
+                let linear = self.linear_if::<R>(maps, name(part), width, hidden)?;
                 weight.extend_from_slice(&linear.weight);
                 bias.extend(linear.bias);
                 if let Weights::Mapped(tensor) = linear.weight {
@@ -140,7 +167,7 @@ impl Reader<'_, '_> {
             }
         };
         let distance = match arch.positions {
-            Positions::Absolute => None,
+            Positions::Absolute | Positions::Rotary(_) => None,
             Positions::RelativeKey | Positions::RelativeKeyQuery => {
                 let len = (2 * arch.max_positions - 1) * arch.head_dim();
                 Some(self.vector(Parameter::Layer(index, P::DistanceEmbedding), len)?)
@@ -150,13 +177,17 @@ impl Reader<'_, '_> {
             attention: Arc::new(Attention {
                 heads,
                 qkv,
-                output: self.linear(name(P::AttentionOutput), hidden, width)?,
+                output: self.linear_if(maps, name(P::AttentionOutput), hidden, width)?,
                 distance,
             }),
             rest: Arc::new(LayerRest {
-                attention_norm: self.norm(name(P::AttentionNorm), hidden)?,
-                mlp_in: self.linear(name(P::MlpIn), inner, hidden)?,
-                mlp_out: self.linear(name(P::MlpOut), hidden, inner)?,
+                attention_norm: self.norm_if(
+                    index > 0 || arch.first_attention_norm,
+                    name(P::AttentionNorm),
+                    hidden,
+                )?,
+                mlp_in: self.linear_if(mlp, name(P::MlpIn), first, hidden)?,
+                mlp_out: self.linear_if(mlp, name(P::MlpOut), hidden, inner)?,
                 mlp_norm: self.norm(name(P::MlpNorm), hidden)?,
             }),
         })
@@ -168,7 +199,7 @@ impl Reader<'_, '_> {
             Positions::Absolute => {
                 Some(self.needed(Parameter::PositionEmbeddings, arch.max_positions * rows)?)
             }
-            Positions::RelativeKey | Positions::RelativeKeyQuery => None,
+            Positions::RelativeKey | Positions::RelativeKeyQuery | Positions::Rotary(_) => None,
         };
         let classifier = match arch.head {
             TaskHead::SequenceClassification { num_labels, .. } if arch.classifier_bias => {
@@ -209,16 +240,22 @@ impl Reader<'_, '_> {
                     Some(self.vector(Parameter::RelativeAttentionBias, len)?)
                 }
             },
+            rotary: Rotary::new(arch),
             final_norm: self.norm_if(
                 arch.norm == NormPlacement::Pre,
                 Parameter::FinalNorm,
                 hidden,
             )?,
             pooler: if arch.pooler {
-                Some(self.linear(Parameter::Pooler, hidden, hidden)?)
+                Some(self.linear_if(arch.head_bias, Parameter::Pooler, hidden, hidden)?)
             } else {
                 None
             },
+            pooler_norm: self.norm_if(
+                arch.pooler && arch.pooler_norm,
+                Parameter::PoolerNorm,
+                hidden,
+            )?,
             classifier,
             lm: self.lm(arch)?,
             scores: self.scores(arch)?,
@@ -253,7 +290,7 @@ impl Reader<'_, '_> {
         let (transform, bias) = match arch.head {
             TaskHead::MaskedLm | TaskHead::PreTraining => (
                 Some((
-                    self.linear(Parameter::LmTransform, rows, hidden)?,
+                    self.linear_if(arch.head_bias, Parameter::LmTransform, rows, hidden)?,
                     self.norm(Parameter::LmNorm, rows)?,
                 )),
                 self.vector(Parameter::LmDecoder(Affine::Bias), vocab)?,

@@ -11,11 +11,13 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 10] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
     "mpnet",
+    "modernbert",
+    "modernbert-mlm",
     "gpt2",
     "gpt2-lm",
     "gpt2-all-options",
@@ -95,8 +97,16 @@ fn run(
 fn places(model: &Model<f64>, sequence: usize) -> Vec<Place> {
     let last = model.architecture().num_layers - 1;
     let mut places = Vec::new();
+    let turned = [LayerSite::RotatedQuery, LayerSite::RotatedKey];
+    let rotary = matches!(
+        model.architecture().positions,
+        bertology_checkpoint::Positions::Rotary(_)
+    );
     for layer in [1, last] {
-        for site in HEAD_SITES {
+        for site in HEAD_SITES
+            .into_iter()
+            .chain(turned.into_iter().filter(|_| rotary))
+        {
             places.push(Place {
                 tap: Tap::Layer(layer, site),
                 sequence,
@@ -162,7 +172,11 @@ fn gradients_at_every_site_are_central_differences() {
             }
             // A classifier reads one position of the last layer only.
             assert!(
-                nonzero > 0 || name == "gpt2" || name.starts_with("bert-") || name == "mpnet",
+                nonzero > 0
+                    || name == "gpt2"
+                    || name.starts_with("bert-")
+                    || name == "mpnet"
+                    || name == "modernbert",
                 "{name} {place:?}"
             );
         }

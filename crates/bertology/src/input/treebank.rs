@@ -35,7 +35,7 @@ pub enum InputMode {
 
 impl InputMode {
     /// Words for models whose tokenizer splits at spaces and forgets them (BERT, DistilBERT, ELECTRA, MPNet), text for
-    /// those for which a space is a part of the word behind it (RoBERTa, XLM-RoBERTa, CamemBERT, GPT-2) and for GPT, whose words were pieces of
+    /// those for which a space is a part of the word behind it (RoBERTa, XLM-RoBERTa, CamemBERT, ModernBERT, GPT-2) and for GPT, whose words were pieces of
     /// running text too.
     #[must_use]
     pub fn of(model: &LoadedModel) -> Self {
@@ -44,6 +44,7 @@ impl InputMode {
             Family::Roberta
             | Family::XlmRoberta
             | Family::Camembert
+            | Family::ModernBert
             | Family::OpenAiGpt
             | Family::Gpt2 => Self::Text,
         }

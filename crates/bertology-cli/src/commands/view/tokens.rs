@@ -50,7 +50,11 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
     match family {
         Family::Bert | Family::DistilBert | Family::Electra | Family::MpNet => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
-        Family::Roberta | Family::Gpt2 | Family::XlmRoberta | Family::Camembert => {
+        Family::Roberta
+        | Family::Gpt2
+        | Family::XlmRoberta
+        | Family::Camembert
+        | Family::ModernBert => {
             let word = written.trim();
             if word.is_empty() {
                 visible(&text_of(piece, family))
@@ -67,7 +71,7 @@ pub(super) fn text_of(piece: &str, family: Family) -> String {
         Family::Bert | Family::DistilBert | Family::Electra | Family::MpNet => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
         Family::XlmRoberta | Family::Camembert => piece.replace('▁', " "),
-        Family::Roberta | Family::Gpt2 => {
+        Family::Roberta | Family::Gpt2 | Family::ModernBert => {
             let bytes: Option<Vec<u8>> = piece.chars().map(byte_of).collect();
             match bytes {
                 Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
