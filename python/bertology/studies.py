@@ -231,7 +231,7 @@ def extract(
 
     >>> extract("bert-base-uncased", ["A text."], hidden_states=[0, 12]).hidden_states(0, 12)  # doctest: +SKIP
     """
-    for name in ("hidden_states",):
+    for name in ("hidden_states", "mlp_inner"):
         # Layers are written with commas, unlike heads.
         value = options.get(name)
         if isinstance(value, Iterable) and not isinstance(value, (str, os.PathLike)):

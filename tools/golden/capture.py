@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -45,6 +46,11 @@ class Layer:
     query: torch.nn.Module | None = None
     key: torch.nn.Module | None = None
     value: torch.nn.Module | None = None
+    inner: bool = False  # what `mlp` reads is a site, too
+    masked: bool = False  # the class takes no head mask: what `out` reads is multiplied by it
+    rotated: bool = False  # queries and keys are turned by their positions
+    causal: bool | None = None  # else those with a fused projection are
+    reach: int | None = None  # a query sees so many tokens to either side
     # What the product of query and key lacks before it is scaled, [B,N,S,S] of both by head: relative positions.
     positions: Callable | None = None
 
@@ -95,6 +101,25 @@ def softmax_recorded(record):
         torch.nn.functional.softmax = original
 
 
+@contextmanager
+def rotation_recorded(module, record):
+    """Keep what a module's `apply_rotary_pos_emb`, called once a layer, makes of queries and keys."""
+    original = getattr(module, "apply_rotary_pos_emb", None)
+
+    def recorded(*args, **rest):
+        turned = original(*args, **rest)
+        record.append(turned)
+        return turned
+
+    if original is not None:
+        module.apply_rotary_pos_emb = recorded
+    try:
+        yield
+    finally:
+        if original is not None:
+            module.apply_rotary_pos_emb = original
+
+
 def run(model, inputs, head_mask, loss_of, layers, watched=None):
     """One forward and one backward pass; every site's value and, where a loss exists, its gradient.
 
@@ -111,19 +136,31 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None):
     def watch_input(module, site):
         hooks.append(module.register_forward_pre_hook(lambda _m, args: seen.__setitem__(site, args[0])))
 
+    def multiply(module, factor):
+        def hook(_module, args):
+            heads = args[0].unflatten(-1, (factor.shape[1], -1)) * factor[:, None, :, :, 0]
+            return (heads.flatten(-2),)
+
+        hooks.append(module.register_forward_pre_hook(hook))
+
     for i, layer in enumerate(layers):
         for site in ("fused", "query", "key", "value"):
             if getattr(layer, site) is not None:
                 watch(getattr(layer, site), f"{site}.{i}")
+        if layer.masked:
+            multiply(layer.out, leaf[i])
         watch_input(layer.out, f"masked_context.{i}")
         watch(layer.out, f"attention_output.{i}")
+        if layer.inner:
+            watch_input(layer.mlp, f"mlp_inner.{i}")
         watch(layer.mlp, f"mlp_output.{i}")
     for site, (module, side) in (watched or {}).items():
         (watch_input if side == "input" else watch)(module, site)
-    softmaxes = []
+    softmaxes, rotations = [], []
+    given = inputs if layers[0].masked else dict(inputs, head_mask=leaf)
     try:
-        with softmax_recorded(softmaxes):
-            output = model(**inputs, head_mask=leaf, output_hidden_states=True)
+        with softmax_recorded(softmaxes), rotation_recorded(sys.modules[type(model).__module__], rotations):
+            output = model(**given, output_hidden_states=True)
     finally:
         for hook in hooks:
             hook.remove()
@@ -131,6 +168,8 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None):
     for i, (scores, probs) in enumerate(softmaxes):
         seen[f"attention_scores.{i}"] = scores
         seen[f"attention_probs.{i}"] = probs
+    for i, (query, key) in enumerate(rotations):
+        seen[f"rotated_query.{i}"], seen[f"rotated_key.{i}"] = query, key
     for i, state in enumerate(output.hidden_states):
         seen[f"hidden_states.{i}"] = state
     seen.update({site: output[field] for field, site in LOGITS.items() if field in output})
@@ -185,17 +224,22 @@ def layer_sites(i, layer, seen, gradient, mask, attention_mask, keep):
     keep(f"head_output.{i}", context, None if g is None else g * m)
 
     # Without the masks, which would swallow the scores behind them.
+    if layer.rotated:
+        query, key = seen[f"rotated_query.{i}"], seen[f"rotated_key.{i}"]
     plain = query @ key.transpose(-1, -2)
     if layer.positions is not None:
         plain = plain + layer.positions(query, key)
     plain = plain * layer.scale
-    causal = layer.fused is not None
+    causal = layer.fused is not None if layer.causal is None else layer.causal
     used = torch.ones(plain.shape[-2:]).bool()
     used = (used.tril() if causal else used).expand_as(plain)
     if attention_mask is not None:
         used = used & attention_mask[:, None, None, :].bool()
         if causal:  # padding on the left sees nothing at all
             used = used & attention_mask[:, None, :, None].bool()
+    if layer.reach is not None:
+        place = torch.arange(plain.shape[-1])
+        used = used & ((place[:, None] - place[None, :]).abs() <= layer.reach)
     scores = seen[f"attention_scores.{i}"]
     torch.testing.assert_close(plain[used], scores[used], rtol=1e-5, atol=1e-5)
     keep(f"attention_scores.{i}", plain, gradient.get(f"attention_scores.{i}"))
@@ -278,11 +322,11 @@ def compare(made, kept, folders):
     return failures
 
 
-def command(description, generate):
+def command(description, generate, output=OUT):
     """The command line of a golden script; `generate` writes its folders into a directory."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
-    parser.add_argument("--output", type=Path, default=OUT, help="folder that holds the fixture folders")
+    parser.add_argument("--output", type=Path, default=output, help="folder that holds the fixture folders")
     options = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make every engine folder again in a temporary directory, compare with the committed ones, and look for strays.
 
-Each script's own --check compares its folders; this command knows all three, and so what none of them makes.
+Each script's own --check compares its folders; this command knows all of them, and so what none of them makes.
 """
 
 import argparse
@@ -15,7 +15,19 @@ import transformers
 import capture
 import make_causal_golden
 import make_distilbert_golden
+import make_family_golden
 import make_golden
+import make_modernbert_golden
+import make_mpnet_golden
+
+SCRIPTS = (
+    make_golden,
+    make_causal_golden,
+    make_distilbert_golden,
+    make_family_golden,
+    make_modernbert_golden,
+    make_mpnet_golden,
+)
 
 
 def main():
@@ -23,7 +35,7 @@ def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     failures, known = 0, set()
-    for script in (make_golden, make_causal_golden, make_distilbert_golden):
+    for script in SCRIPTS:
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch)
             script.generate(made)

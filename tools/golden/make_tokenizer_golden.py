@@ -40,6 +40,7 @@ from transformers import (
     BertTokenizerFast,
     CamembertTokenizerFast,
     ElectraTokenizerFast,
+    MPNetTokenizerFast,
     RobertaTokenizerFast,
     XLMRobertaTokenizerFast,
 )
@@ -210,6 +211,7 @@ def requests(special_tokens_in_pair):
 
 def cases(tokenizer):
     specials = tokenizer.num_special_tokens_to_add(pair=True)
+    typed = "token_type_ids" in tokenizer.model_input_names
     result = []
     for text, pair, max_length in requests(specials):
         encoded = tokenizer(
@@ -222,7 +224,8 @@ def cases(tokenizer):
                 pair=pair,
                 max_length=max_length,
                 input_ids=encoded["input_ids"],
-                token_type_ids=encoded["token_type_ids"],
+                # Zeros where the class gives the model none.
+                token_type_ids=encoded["token_type_ids"] if typed else [0] * len(encoded["input_ids"]),
                 attention_mask=encoded["attention_mask"],
                 offsets=[list(pair) for pair in encoded["offset_mapping"]],
             )
@@ -477,6 +480,17 @@ def electra(out):
     saved_folder(out, "electra-json", tokenizer, "bert-uncased", drop=["vocab.txt"])
 
 
+def mpnet(out):
+    folder = out / "mpnet"
+    folder.mkdir()
+    vocabulary = bert_vocabulary(["<s>", "<pad>", "</s>", "[UNK]", "<mask>"])
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "MPNetTokenizer", "model_max_length": 512})
+    tokenizer = MPNetTokenizerFast.from_pretrained(folder)
+    write_cases(folder, tokenizer)
+    saved_folder(out, "mpnet-json", tokenizer, "mpnet", drop=["vocab.txt"])
+
+
 def generate(out):
     bert(out)
     roberta(out)
@@ -484,6 +498,7 @@ def generate(out):
     gpt2(out)
     sentence_pieces(out)
     electra(out)
+    mpnet(out)
 
 
 # ---------------------------------------------------------------- checking

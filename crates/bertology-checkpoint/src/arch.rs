@@ -21,6 +21,10 @@ pub enum Family {
     DistilBert,
     /// `model_type: "electra"`: discriminators and generators.
     Electra,
+    /// `model_type: "mpnet"`.
+    MpNet,
+    /// `model_type: "modernbert"`.
+    ModernBert,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -74,11 +78,46 @@ impl ScoreScale {
     }
 }
 
+/// What is added to the scaled scores of a head for how far apart query and key are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreBias {
+    /// Nothing.
+    None,
+    /// A number of a table `[32, heads]` that all layers share (`relative_attention_bias`), by [`ScoreBias::bucket`] of
+    /// the distance (MPNet; Raffel et al. 2020).
+    Buckets,
+}
+
+impl ScoreBias {
+    /// Rows of the table: half for keys before the query and at it, half for keys behind.
+    pub const BUCKETS: usize = 32;
+
+    /// The row for a key that stands `offset` tokens behind its query, before it where negative: a row a distance below 8,
+    /// beyond that two rows each time that the distance doubles, from 91 on the last of its side
+    /// (`MPNetEncoder.relative_position_bucket`, whose logarithms are rounded nowhere across a limit).
+    #[must_use]
+    pub fn bucket(offset: isize) -> usize {
+        const SIDE: usize = ScoreBias::BUCKETS / 2;
+        const EXACT: usize = SIDE / 2;
+        let distance = offset.unsigned_abs();
+        let row = if distance < EXACT {
+            distance
+        } else {
+            // ⌊2 log₂(distance / 8)⌋, in whole numbers.
+            let steps = (distance.saturating_mul(distance) / (EXACT * EXACT)).ilog2() as usize;
+            (EXACT + steps).min(SIDE - 1)
+        };
+        if offset > 0 { SIDE + row } else { row }
+    }
+}
+
 /// The position that a sequence classifier reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
     /// The first token.
     First,
+    /// The mean of all tokens.
+    Mean,
     /// The last token that is not the padding token (`pad_token_id`); the last of all where the
     /// config names no padding token, the first where every token is one
     /// (`GPT2ForSequenceClassification`).
@@ -86,7 +125,7 @@ pub enum Pooling {
 }
 
 /// How a token's place in the sequence enters the model (`position_embedding_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Positions {
     /// A learned embedding per position, added to the token embedding.
     Absolute,
@@ -96,6 +135,46 @@ pub enum Positions {
     /// As [`Positions::RelativeKey`] plus `key · E[query - key + P - 1]`
     /// (Huang et al. 2020; transformers' `relative_key_query`).
     RelativeKeyQuery,
+    /// Queries and keys are turned by angles that grow with the position.
+    Rotary(Rotary),
+}
+
+impl Positions {
+    /// Whether a table of distances takes part in the scores.
+    #[must_use]
+    pub fn is_relative(self) -> bool {
+        matches!(self, Self::RelativeKey | Self::RelativeKeyQuery)
+    }
+}
+
+/// How queries and keys are turned (RoPE; Su et al. 2021). Numbers `i` and `i + width / 2` of a head are the coordinates of
+/// a point that is turned by `position · base^(-2i / width)`, as in GPT-NeoX.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rotary {
+    /// How many numbers of a head are turned, from its first on; even.
+    pub width: usize,
+    /// The base in layers that see everything.
+    pub base: f64,
+    /// The base in layers that see a window.
+    pub window_base: f64,
+}
+
+/// Layers in which a query sees only keys that are near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// Every so many layers, from layer 0 on, everything is seen.
+    pub global_every: usize,
+    /// Elsewhere keys up to so many tokens to either side.
+    pub reach: usize,
+}
+
+/// What stands between the two maps of the feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedForward {
+    /// `f(x)`.
+    Plain,
+    /// `f(a) · b`, `a` and `b` the halves of what the first map gives, which is twice as wide (GeGLU, SwiGLU; Shazeer 2020).
+    Gated,
 }
 
 /// Which row of the position table a token reads.
@@ -255,12 +334,26 @@ pub struct Architecture {
     pub causal: bool,
     /// What attention scores are multiplied by.
     pub score_scale: ScoreScale,
+    /// What is added to them, once multiplied.
+    pub score_bias: ScoreBias,
     /// The position that a sequence classifier reads.
     pub pooling: Pooling,
     /// How positions enter.
     pub positions: Positions,
+    /// In which layers how much is seen; nothing: everything in all.
+    pub windows: Option<Windows>,
     /// Which position a token has.
     pub position_ids: PositionIds,
+    /// What stands between the maps of the feed-forward block.
+    pub feed_forward: FeedForward,
+    /// Whether norms add a bias.
+    pub norm_bias: bool,
+    /// Whether the maps of attention add a bias.
+    pub attention_bias: bool,
+    /// Whether the maps of the feed-forward block add a bias.
+    pub mlp_bias: bool,
+    /// Whether the first block has a norm before its attention; ModernBERT's embeddings have had theirs.
+    pub first_attention_norm: bool,
     /// The feed-forward activation.
     pub activation: Activation,
     /// The activation after the dense layer of a masked-LM head: BERT takes `hidden_act` there,
@@ -275,10 +368,14 @@ pub struct Architecture {
     /// Whether the classifier adds a bias to its logits.
     pub classifier_bias: bool,
     /// Whether the file has the encoder's pooler (`f(W h₀ + b)`). A classifier's own dense layer
-    /// (RoBERTa, DistilBERT, ELECTRA) counts as its pooler here: same function, other tensor names.
+    /// (RoBERTa, DistilBERT, ELECTRA, MPNet) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,
     /// The `f` of the pooler.
     pub pooler_activation: Activation,
+    /// Whether the pooler, and the dense layer of a masked-LM head, add a bias.
+    pub head_bias: bool,
+    /// Whether a norm follows the pooler (ModernBERT's classifiers).
+    pub pooler_norm: bool,
     /// Label names by id, for classifiers of sequences and of tokens (`id2label`); `LABEL_0`… where the file has none.
     pub labels: Vec<String>,
     /// Heads that the file no longer holds, by layer, under their original numbers
@@ -297,6 +394,14 @@ impl Architecture {
     #[must_use]
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_heads
+    }
+
+    /// How far to either side a query sees in a layer (zero-based); nothing: without limit.
+    #[must_use]
+    pub fn reach(&self, layer: usize) -> Option<usize> {
+        self.windows
+            .filter(|windows| !layer.is_multiple_of(windows.global_every))
+            .map(|windows| windows.reach)
     }
 
     /// Original numbers of the heads that layer `layer` still has, ascending.

@@ -4,10 +4,13 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::arch::{
-    Activation, Architecture, Family, NormPlacement, Pooling, PositionIds, Positions, ScoreScale,
-    Segments, TaskHead,
+    Activation, Architecture, Family, FeedForward, NormPlacement, Pooling, PositionIds, Positions,
+    ScoreBias, ScoreScale, Segments, TaskHead,
 };
 use crate::config::{Config, OpenAs};
+
+mod heads;
+mod modernbert;
 
 /// A config class of transformers: what it calls the sizes, and its defaults.
 struct ConfigClass {
@@ -105,6 +108,26 @@ const DISTILBERT: ConfigClass = ConfigClass {
     ..BERT
 };
 
+const MPNET: ConfigClass = ConfigClass {
+    model_type: "mpnet",
+    class_prefix: "MPNet",
+    vocab_size: 30_527,
+    ..ROBERTA
+};
+
+const MODERNBERT: ConfigClass = ConfigClass {
+    model_type: "modernbert",
+    class_prefix: "ModernBert",
+    intermediate_size: (&["intermediate_size"], Some(1152)),
+    activation: ("hidden_activation", Activation::Gelu),
+    norm_epsilon: (Some("norm_eps"), 1e-5),
+    vocab_size: 50_368,
+    default_layers: 22,
+    default_max_positions: 8192,
+    pad_id: Some(50_283),
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
 const GPT2: ConfigClass = ConfigClass {
     model_type: "gpt2",
@@ -134,13 +157,15 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 10] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
     Family::Camembert,
     Family::Electra,
     Family::DistilBert,
+    Family::MpNet,
+    Family::ModernBert,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
@@ -154,6 +179,8 @@ impl Family {
             Self::Camembert => &CAMEMBERT,
             Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
+            Self::MpNet => &MPNET,
+            Self::ModernBert => &MODERNBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -235,12 +262,27 @@ impl Config {
             (true, None) => {
                 return Err(self.wrong(
                     "pad_token_id",
-                    "is null, but RoBERTa counts positions from the padding token's id".into(),
+                    "is null, but this family counts positions from the padding token's id".into(),
                 ));
             }
             (false, _) => PositionIds::FromZero,
         };
+        let modern = family == Family::ModernBert;
         let activation = self.activation(family)?;
+        // ModernBERT has keys of its own for all heads, and its biases are options.
+        let of_heads = match family {
+            Family::ModernBert => {
+                self.named_activation("classifier_activation", Activation::Gelu)?
+            }
+            _ => activation,
+        };
+        let biased = |key: &str| {
+            if modern {
+                self.flag(key, false)
+            } else {
+                Ok(true)
+            }
+        };
         let labels = self.labels()?;
         let head = self.head(family, names, open_as, labels.len())?;
         let causal = family.config().causal;
@@ -256,34 +298,55 @@ impl Config {
             intermediate_size: self.one_of(inner, default_inner)?,
             max_positions,
             segments: match family {
-                Family::DistilBert => Segments::None,
+                Family::DistilBert | Family::MpNet | Family::ModernBert => Segments::None,
                 _ if causal => Segments::Words,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
             embedding_norm: !causal,
-            norm: if family == Family::Gpt2 {
+            norm: if family == Family::Gpt2 || modern {
                 NormPlacement::Pre
             } else {
                 NormPlacement::Post
             },
             causal,
             score_scale: self.score_scale(family)?,
-            pooling: if causal {
-                Pooling::Last
-            } else {
-                Pooling::First
+            score_bias: match family {
+                Family::MpNet => ScoreBias::Buckets,
+                _ => ScoreBias::None,
+            },
+            pooling: match family {
+                Family::ModernBert => self.classifier_pooling()?,
+                _ if causal => Pooling::Last,
+                _ => Pooling::First,
             },
             positions: match family {
-                Family::DistilBert | Family::OpenAiGpt | Family::Gpt2 => Positions::Absolute,
+                Family::DistilBert | Family::MpNet | Family::OpenAiGpt | Family::Gpt2 => {
+                    Positions::Absolute
+                }
+                Family::ModernBert => Positions::Rotary(self.rotary(hidden_size / num_heads)?),
                 _ => self.positions()?,
             },
+            windows: modern.then(|| self.windows(num_layers)).transpose()?,
+            feed_forward: if modern {
+                FeedForward::Gated
+            } else {
+                FeedForward::Plain
+            },
+            norm_bias: biased("norm_bias")?,
+            attention_bias: biased("attention_bias")?,
+            mlp_bias: biased("mlp_bias")?,
+            first_attention_norm: !modern,
+            head_bias: biased("classifier_bias")?,
+            pooler_norm: modern,
             position_ids,
             activation,
             lm_activation: match family {
-                Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra => {
-                    Activation::Gelu
-                }
-                _ => activation,
+                Family::Roberta
+                | Family::XlmRoberta
+                | Family::Camembert
+                | Family::Electra
+                | Family::MpNet => Activation::Gelu,
+                _ => of_heads,
             },
             norm_epsilon: self.norm_epsilon(class.norm_epsilon.0, class.norm_epsilon.1)?,
             pad_id,
@@ -304,6 +367,7 @@ impl Config {
             pooler_activation: match family {
                 Family::DistilBert => Activation::Relu,
                 Family::Electra => Activation::Gelu,
+                Family::ModernBert => of_heads,
                 _ => Activation::Tanh,
             },
             dropout: self.dropout(family, &head)?,
@@ -383,7 +447,10 @@ impl Config {
         let any = |family: Family| {
             let table = family.table();
             names.iter().any(|name| {
-                if family.config().causal {
+                if family == Family::ModernBert {
+                    // Its prefix is that of many families that are not known here; its files name their type.
+                    false
+                } else if family.config().causal {
                     let base = name.strip_prefix(table.prefix).unwrap_or(name);
                     table.tables.iter().any(|(_, stored)| *stored == base)
                 } else {
@@ -423,6 +490,22 @@ impl Config {
             if self.flag(key, false)? {
                 return Err(self.unsupported(key, &Value::Bool(true), supported));
             }
+        }
+        if family == Family::MpNet {
+            // The class has both numbers in its code.
+            let fixed = [
+                ("relative_attention_num_buckets", ScoreBias::BUCKETS as u64),
+                ("pad_token_id", 1),
+            ];
+            for (key, only) in fixed {
+                if let Some(value) = self.raw().get(key).filter(|v| v.as_u64() != Some(only)) {
+                    return Err(self.unsupported(key, value, &format!("for MPNet only {only} is")));
+                }
+            }
+        }
+        if family == Family::ModernBert && !self.flag("decoder_bias", true)? {
+            let value = Value::Bool(false);
+            return Err(self.unsupported("decoder_bias", &value, "only true is"));
         }
         if let Some(value) = self.value("quantization_config") {
             return Err(self.unsupported(
@@ -469,7 +552,15 @@ impl Config {
                 )),
             };
         }
-        match name {
+        self.named_activation(key, default)
+    }
+
+    /// An activation by the name that most classes of transformers have for it.
+    fn named_activation(&self, key: &str, default: Activation) -> Result<Activation, Error> {
+        let Some(value) = self.value(key) else {
+            return Ok(default);
+        };
+        match value.as_str().unwrap_or_default() {
             "gelu" | "gelu_python" => Ok(Activation::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "gelu_python_tanh" => {
                 Ok(Activation::GeluTanh)
@@ -484,151 +575,6 @@ impl Config {
                 "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_accurate, gelu_python_tanh, gelu_python, relu, \
                  silu, swish, quick_gelu and tanh are",
             )),
-        }
-    }
-
-    pub(crate) fn head(
-        &self,
-        family: Family,
-        names: &[&str],
-        open_as: OpenAs,
-        num_labels: usize,
-    ) -> Result<TaskHead, Error> {
-        let open_as = match open_as {
-            OpenAs::Declared | OpenAs::DeclaredOrEncoder => match self.declared_class() {
-                Some(class) => self.head_of_class(family, class)?,
-                None => self.head_of_tensors(family, names)?,
-            },
-            asked => asked,
-        };
-        let no_such = |task: &str, who: &str| {
-            let value = Value::from(family.config().model_type);
-            let supported =
-                format!("with {task}, only {who}; take another objective or another model");
-            Err(self.unsupported("model_type", &value, &supported))
-        };
-        Ok(match (open_as, family) {
-            (OpenAs::Encoder | OpenAs::Declared | OpenAs::DeclaredOrEncoder, _) => TaskHead::None,
-            (OpenAs::SequenceClassification, _) => TaskHead::SequenceClassification {
-                num_labels,
-                problem: self.problem(num_labels)?,
-            },
-            (OpenAs::MaskedLm, family) if !family.config().causal => TaskHead::MaskedLm,
-            (OpenAs::MaskedLm, _) => {
-                return no_such(
-                    "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT and ELECTRA are",
-                );
-            }
-            (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
-            (OpenAs::CausalLm, _) => {
-                return no_such("causal language modelling", "GPT and GPT-2 are");
-            }
-            (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
-            (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
-            (OpenAs::PreTraining, Family::Electra) => TaskHead::ReplacedTokens,
-            (OpenAs::TokenClassification | OpenAs::QuestionAnswering, Family::OpenAiGpt) => {
-                return no_such("a score per token", "the other families are");
-            }
-            (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
-            (OpenAs::QuestionAnswering, _) if num_labels != 2 => {
-                return Err(self.wrong(
-                    "id2label",
-                    format!(
-                        "gives {num_labels} labels, but an answer has two: its start and its end"
-                    ),
-                ));
-            }
-            (OpenAs::QuestionAnswering, _) => TaskHead::QuestionAnswering,
-            (OpenAs::NextSentence | OpenAs::PreTraining, _) => {
-                return no_such("next-sentence prediction", "BERT is");
-            }
-        })
-    }
-
-    fn head_of_class(&self, family: Family, class: &str) -> Result<OpenAs, Error> {
-        let unsupported = || Error::UnsupportedTask {
-            path: self.path().to_owned(),
-            architecture: class.to_owned(),
-        };
-        let task = class
-            .strip_prefix(family.config().class_prefix)
-            .ok_or_else(unsupported)?;
-        match (task, family) {
-            ("Model", _) => Ok(OpenAs::Encoder),
-            ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
-                Ok(OpenAs::TokenClassification)
-            }
-            ("ForQuestionAnswering", family) if family != Family::OpenAiGpt => {
-                Ok(OpenAs::QuestionAnswering)
-            }
-            ("ForMaskedLM", family) if !family.config().causal => Ok(OpenAs::MaskedLm),
-            ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
-            ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
-            ("ForPreTraining", Family::Bert | Family::Electra) => Ok(OpenAs::PreTraining),
-            _ => Err(unsupported()),
-        }
-    }
-
-    /// Old files without `architectures`: the head's tensors tell.
-    fn head_of_tensors(&self, family: Family, names: &[&str]) -> Result<OpenAs, Error> {
-        let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-        let ambiguous = |evidence: &str| {
-            Err(Error::AmbiguousTask {
-                path: self.path().to_owned(),
-                evidence: evidence.to_owned(),
-            })
-        };
-        if any("qa_outputs.") && family != Family::OpenAiGpt {
-            return Ok(OpenAs::QuestionAnswering);
-        }
-        // A pooler or a summary beside a lone `classifier` is that of a multiple-choice model.
-        let pooled = names.iter().any(|name| name.contains("pooler."));
-        let chooses = pooled || any("sequence_summary.");
-        match family {
-            Family::Bert => match (any("cls.predictions."), any("cls.seq_relationship.")) {
-                _ if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
-                _ if any("classifier.") => Ok(OpenAs::TokenClassification),
-                (true, true) => Ok(OpenAs::PreTraining),
-                (true, false) => Ok(OpenAs::MaskedLm),
-                (false, true) => Ok(OpenAs::NextSentence),
-                (false, false) => Ok(OpenAs::Encoder),
-            },
-            Family::Electra if any("discriminator_predictions.") => Ok(OpenAs::PreTraining),
-            Family::Electra if any("generator_predictions.") => Ok(OpenAs::MaskedLm),
-            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
-                if any("classifier.out_proj.") =>
-            {
-                Ok(OpenAs::SequenceClassification)
-            }
-            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
-                if any("classifier.") && chooses =>
-            {
-                ambiguous("`classifier` behind a pooler, as a multiple-choice model has it")
-            }
-            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra
-                if any("classifier.") =>
-            {
-                Ok(OpenAs::TokenClassification)
-            }
-            Family::Roberta | Family::XlmRoberta | Family::Camembert if any("lm_head.") => {
-                Ok(OpenAs::MaskedLm)
-            }
-            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Electra => {
-                Ok(OpenAs::Encoder)
-            }
-            Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
-            Family::DistilBert if any("classifier.") => Ok(OpenAs::TokenClassification),
-            Family::DistilBert if any("vocab_transform.") => Ok(OpenAs::MaskedLm),
-            Family::DistilBert => Ok(OpenAs::Encoder),
-            Family::OpenAiGpt | Family::Gpt2 if any("score.") => Ok(OpenAs::SequenceClassification),
-            Family::Gpt2 if any("classifier.") => Ok(OpenAs::TokenClassification),
-            Family::OpenAiGpt | Family::Gpt2 if any("multiple_choice_head.") => {
-                ambiguous("`multiple_choice_head`, of a model with two heads")
-            }
-            // The output layer is tied and normally absent: the model is a language model all the same.
-            Family::OpenAiGpt | Family::Gpt2 => Ok(OpenAs::CausalLm),
         }
     }
 }

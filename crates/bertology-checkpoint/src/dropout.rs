@@ -21,6 +21,27 @@ impl Config {
                     classifier: 0.0,
                 });
             }
+            Family::ModernBert => {
+                let attention = self.rate("attention_dropout", 0.0)?;
+                if self.rate("mlp_dropout", 0.0)? > 0.0 {
+                    // Between the two maps, where no other family drops anything.
+                    return Err(
+                        self.wrong("mlp_dropout", "is above 0, which is not supported".into())
+                    );
+                }
+                return Ok(DropoutRates {
+                    embeddings: self.rate("embedding_dropout", 0.0)?,
+                    attention_probs: attention,
+                    attention_output: attention,
+                    mlp_output: 0.0,
+                    head_input: 0.0,
+                    classifier: if sequence {
+                        self.rate("classifier_dropout", 0.0)?
+                    } else {
+                        0.0
+                    },
+                });
+            }
             Family::DistilBert => {
                 let rate = self.rate("dropout", 0.1)?;
                 let classifier = self.rate("seq_classif_dropout", 0.2)?;
@@ -50,7 +71,11 @@ impl Config {
                 }
             }
         };
-        let of_head = self.rate("classifier_dropout", rates.embeddings)?;
+        let of_head = match family {
+            // Its heads have no rate of their own.
+            Family::MpNet => rates.embeddings,
+            _ => self.rate("classifier_dropout", rates.embeddings)?,
+        };
         if sequence {
             rates.classifier = of_head;
         }

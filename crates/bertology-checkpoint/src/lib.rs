@@ -23,8 +23,8 @@ mod trained;
 mod write;
 
 pub use arch::{
-    Activation, Architecture, DropoutRates, Family, NormPlacement, Pooling, PositionIds, Positions,
-    Problem, ScoreScale, Segments, TaskHead,
+    Activation, Architecture, DropoutRates, Family, FeedForward, NormPlacement, Pooling,
+    PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, TaskHead, Windows,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::arch::{Architecture, Family, NormPlacement, Positions, Segments, TaskHead};
+use crate::arch::{
+    Architecture, Family, FeedForward, NormPlacement, Positions, ScoreBias, Segments, TaskHead,
+};
 use crate::parameter::{Affine, LayerParameter, Parameter};
 use crate::tables::{DISTANCE, Table, find};
 
@@ -124,7 +126,7 @@ impl Names<'_> {
             return Some(Meaning::Ignore(IgnoreReason::Buffer));
         }
         let parameter = if affine(rest, DISTANCE) == Some(Affine::Weight) {
-            if self.architecture.positions == Positions::Absolute {
+            if !self.architecture.positions.is_relative() {
                 return None;
             }
             LayerParameter::DistanceEmbedding
@@ -155,6 +157,8 @@ impl Names<'_> {
                 Meaning::Ignore(IgnoreReason::OtherTask)
             }
         };
+        // A stem may name the parts of several heads; one of them is opened.
+        let mut of_another = false;
         for (make, stem) in table.head_stems {
             let Some(affine) = affine(name, stem) else {
                 continue;
@@ -164,12 +168,20 @@ impl Names<'_> {
                 Parameter::Classifier(Affine::Bias) if !self.architecture.classifier_bias => {
                     return Meaning::Unknown;
                 }
-                Parameter::Classifier(_) | Parameter::Pooler(_) => classifier,
+                Parameter::Classifier(_) | Parameter::Pooler(_) | Parameter::PoolerNorm(_) => {
+                    classifier
+                }
                 Parameter::NextSentence(_) => next_sentence,
                 Parameter::TokenTransform(_) => *head == TaskHead::ReplacedTokens,
                 _ => masked_lm,
             };
-            return if_used(used, Meaning::Use(parameter));
+            if used {
+                return Meaning::Use(parameter);
+            }
+            of_another = true;
+        }
+        if of_another {
+            return Meaning::Ignore(IgnoreReason::OtherTask);
         }
         if table.decoder_bias == Some(name) {
             return if_used(masked_lm, Meaning::Use(Parameter::LmDecoder(Affine::Bias)));
@@ -324,21 +336,36 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
     if let Segments::Table(segments) = architecture.segments {
         list.push((Parameter::SegmentEmbeddings, vec![segments, rows]));
     }
+    let norms = architecture.norm_bias;
     if architecture.embedding_norm {
-        affine_map(&mut list, Parameter::EmbeddingNorm, vec![rows], rows);
+        with_bias(&mut list, Parameter::EmbeddingNorm, vec![rows], rows, norms);
     }
     if rows != width {
         let map = vec![width, rows];
         affine_map(&mut list, Parameter::EmbeddingProjection, map, width);
     }
+    if architecture.score_bias == ScoreBias::Buckets {
+        let table = vec![ScoreBias::BUCKETS, architecture.num_heads];
+        list.push((Parameter::RelativeAttentionBias, table));
+    }
     for index in 0..architecture.num_layers {
         layer_expected(architecture, index, &mut list);
     }
     if architecture.norm == NormPlacement::Pre {
-        affine_map(&mut list, Parameter::FinalNorm, vec![width], width);
+        with_bias(&mut list, Parameter::FinalNorm, vec![width], width, norms);
     }
     if architecture.pooler {
-        affine_map(&mut list, Parameter::Pooler, vec![width, width], width);
+        let biased = architecture.head_bias;
+        with_bias(
+            &mut list,
+            Parameter::Pooler,
+            vec![width, width],
+            width,
+            biased,
+        );
+        if architecture.pooler_norm {
+            with_bias(&mut list, Parameter::PoolerNorm, vec![width], width, norms);
+        }
     }
     if let TaskHead::SequenceClassification { num_labels, .. } = architecture.head {
         let weight = vec![num_labels, width];
@@ -351,8 +378,15 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         architecture.head,
         TaskHead::MaskedLm | TaskHead::PreTraining
     ) {
-        affine_map(&mut list, Parameter::LmTransform, vec![rows, width], rows);
-        affine_map(&mut list, Parameter::LmNorm, vec![rows], rows);
+        let biased = architecture.head_bias;
+        with_bias(
+            &mut list,
+            Parameter::LmTransform,
+            vec![rows, width],
+            rows,
+            biased,
+        );
+        with_bias(&mut list, Parameter::LmNorm, vec![rows], rows, norms);
         list.push((
             Parameter::LmDecoder(Affine::Bias),
             vec![architecture.vocab_size],
@@ -390,24 +424,39 @@ fn layer_expected(
         .get(&index)
         .map_or(0, BTreeSet::len);
     let heads = architecture.num_heads.saturating_sub(pruned) * architecture.head_dim();
-    let mut add = |make: fn(Affine) -> LayerParameter, weight: Vec<usize>, bias: usize| {
+    let mut add = |make: fn(Affine) -> LayerParameter, weight: Vec<usize>, bias: usize, biased| {
         list.push((Parameter::Layer(index, make(Affine::Weight)), weight));
-        list.push((Parameter::Layer(index, make(Affine::Bias)), vec![bias]));
+        if biased {
+            list.push((Parameter::Layer(index, make(Affine::Bias)), vec![bias]));
+        }
+    };
+    let (maps, norms) = (architecture.attention_bias, architecture.norm_bias);
+    let first = match architecture.feed_forward {
+        FeedForward::Plain => inner,
+        FeedForward::Gated => inner.saturating_mul(2),
     };
     if architecture.family.table().fused() {
         let all = heads.saturating_mul(3);
-        add(LayerParameter::QueryKeyValue, vec![all, width], all);
+        add(LayerParameter::QueryKeyValue, vec![all, width], all, maps);
     } else {
-        add(LayerParameter::Query, vec![heads, width], heads);
-        add(LayerParameter::Key, vec![heads, width], heads);
-        add(LayerParameter::Value, vec![heads, width], heads);
+        add(LayerParameter::Query, vec![heads, width], heads, maps);
+        add(LayerParameter::Key, vec![heads, width], heads, maps);
+        add(LayerParameter::Value, vec![heads, width], heads, maps);
     }
-    add(LayerParameter::AttentionOutput, vec![width, heads], width);
-    add(LayerParameter::AttentionNorm, vec![width], width);
-    add(LayerParameter::MlpIn, vec![inner, width], inner);
-    add(LayerParameter::MlpOut, vec![width, inner], width);
-    add(LayerParameter::MlpNorm, vec![width], width);
-    if architecture.positions != Positions::Absolute {
+    add(
+        LayerParameter::AttentionOutput,
+        vec![width, heads],
+        width,
+        maps,
+    );
+    if index > 0 || architecture.first_attention_norm {
+        add(LayerParameter::AttentionNorm, vec![width], width, norms);
+    }
+    let maps = architecture.mlp_bias;
+    add(LayerParameter::MlpIn, vec![first, width], first, maps);
+    add(LayerParameter::MlpOut, vec![width, inner], width, maps);
+    add(LayerParameter::MlpNorm, vec![width], width, norms);
+    if architecture.positions.is_relative() {
         let rows = (2 * architecture.max_positions).saturating_sub(1);
         list.push((
             Parameter::Layer(index, LayerParameter::DistanceEmbedding),
@@ -422,6 +471,19 @@ fn affine_map(
     weight: Vec<usize>,
     bias: usize,
 ) {
+    with_bias(list, make, weight, bias, true);
+}
+
+/// A map or norm whose bias may be missing.
+fn with_bias(
+    list: &mut Vec<(Parameter, Vec<usize>)>,
+    make: fn(Affine) -> Parameter,
+    weight: Vec<usize>,
+    bias: usize,
+    biased: bool,
+) {
     list.push((make(Affine::Weight), weight));
-    list.push((make(Affine::Bias), vec![bias]));
+    if biased {
+        list.push((make(Affine::Bias), vec![bias]));
+    }
 }

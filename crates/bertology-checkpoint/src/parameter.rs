@@ -29,7 +29,7 @@ pub enum LayerParameter {
     AttentionOutput(Affine),
     /// `[D]`, `[D]`.
     AttentionNorm(Affine),
-    /// `[I, D]`, `[I]`.
+    /// `[I, D]`, `[I]`; `[2I, D]`, `[2I]` where the block is gated: first what is activated, then the gate.
     MlpIn(Affine),
     /// `[D, I]`, `[D]`.
     MlpOut(Affine),
@@ -51,12 +51,17 @@ pub enum Parameter {
     EmbeddingNorm(Affine),
     /// `[D, E]`, `[D]`: from embeddings to the residual stream, where `E` is not `D` (ELECTRA).
     EmbeddingProjection(Affine),
+    /// `[32, heads]`, of the unpruned model's heads: what the distance from query to key adds to a head's scores, in every
+    /// layer (MPNet).
+    RelativeAttentionBias,
     /// A block's parameter; the layer is zero-based.
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
     FinalNorm(Affine),
-    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA).
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet).
     Pooler(Affine),
+    /// `[D]`, `[D]`: behind the pooler (ModernBERT).
+    PoolerNorm(Affine),
     /// `[num_labels, D]`, `[num_labels]`.
     Classifier(Affine),
     /// `[E, D]`, `[E]`: the dense layer before a masked-LM decoder.
@@ -81,6 +86,7 @@ impl Parameter {
             | Self::EmbeddingProjection(affine)
             | Self::FinalNorm(affine)
             | Self::Pooler(affine)
+            | Self::PoolerNorm(affine)
             | Self::Classifier(affine)
             | Self::LmTransform(affine)
             | Self::LmNorm(affine)
@@ -91,6 +97,7 @@ impl Parameter {
             Self::WordEmbeddings
             | Self::PositionEmbeddings
             | Self::SegmentEmbeddings
+            | Self::RelativeAttentionBias
             | Self::Layer(..) => None,
         }
     }
@@ -100,6 +107,7 @@ impl Parameter {
         matches!(
             self,
             Self::Pooler(_)
+                | Self::PoolerNorm(_)
                 | Self::Classifier(_)
                 | Self::LmTransform(_)
                 | Self::LmNorm(_)

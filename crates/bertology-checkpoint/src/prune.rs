@@ -11,8 +11,8 @@ use crate::tensors::Tensor;
 /// The form in which a checkpoint without some heads is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
-    /// Rows and columns removed, `pruned_heads` in the config. Loads in transformers up to 4.57 and
-    /// in this library.
+    /// Rows and columns removed, `pruned_heads` in the config. Loads in transformers up to 4.57 (MPNet and ModernBERT do not,
+    /// in any version) and in this library.
     Pruned,
     /// Full shapes, the heads' weights and biases zero. Loads anywhere and computes the same, but
     /// is neither smaller nor faster.

@@ -89,7 +89,7 @@ pub struct Size {
 pub struct Parts {
     /// Token, position and segment tables, and what leads from them to the hidden size.
     pub embeddings: Size,
-    /// Query, key, value and output projections, and tables of relative distances.
+    /// Query, key, value and output projections, tables of relative distances and of what they add to scores.
     pub attention: Size,
     /// Both maps of the feed-forward blocks.
     pub feed_forward: Size,
@@ -127,6 +127,7 @@ impl Parts {
             | Parameter::PositionEmbeddings
             | Parameter::SegmentEmbeddings
             | Parameter::EmbeddingProjection(_) => &mut self.embeddings,
+            Parameter::RelativeAttentionBias => &mut self.attention,
             Parameter::EmbeddingNorm(_) | Parameter::FinalNorm(_) => &mut self.norms,
             Parameter::Layer(_, parameter) => match parameter {
                 LayerParameter::Query(_)
@@ -140,6 +141,7 @@ impl Parts {
             },
             Parameter::Pooler(_) if !dense_is_head => &mut self.pooler,
             Parameter::Pooler(_)
+            | Parameter::PoolerNorm(_)
             | Parameter::Classifier(_)
             | Parameter::LmTransform(_)
             | Parameter::LmNorm(_)

@@ -44,6 +44,8 @@ impl Family {
             Self::Roberta | Self::XlmRoberta | Self::Camembert => &ROBERTA,
             Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
+            Self::MpNet => &MPNET,
+            Self::ModernBert => &MODERNBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -195,6 +197,68 @@ const ELECTRA: Table = Table {
     decoder: "generator_lm_head.",
     decoder_bias: Some("generator_lm_head.bias"),
     other_heads: &["qa_outputs.", "classifier.", "discriminator_predictions."],
+    ..BERT
+};
+
+const MPNET: Table = Table {
+    prefix: "mpnet.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.attn.q."),
+        (LayerParameter::Key, "attention.attn.k."),
+        (LayerParameter::Value, "attention.attn.v."),
+        (LayerParameter::AttentionOutput, "attention.attn.o."),
+        (LayerParameter::AttentionNorm, "attention.LayerNorm."),
+        (LayerParameter::MlpIn, "intermediate.dense."),
+        (LayerParameter::MlpOut, "output.dense."),
+        (LayerParameter::MlpNorm, "output.LayerNorm."),
+    ],
+    tables: &[
+        (
+            Parameter::WordEmbeddings,
+            "embeddings.word_embeddings.weight",
+        ),
+        (
+            Parameter::PositionEmbeddings,
+            "embeddings.position_embeddings.weight",
+        ),
+        (
+            Parameter::RelativeAttentionBias,
+            "encoder.relative_attention_bias.weight",
+        ),
+    ],
+    ..ROBERTA
+};
+
+const MODERNBERT: Table = Table {
+    prefix: "model.",
+    layers: "layers.",
+    layer_stems: &[
+        (LayerParameter::QueryKeyValue, "attn.Wqkv."),
+        (LayerParameter::AttentionOutput, "attn.Wo."),
+        (LayerParameter::AttentionNorm, "attn_norm."),
+        (LayerParameter::MlpIn, "mlp.Wi."),
+        (LayerParameter::MlpOut, "mlp.Wo."),
+        (LayerParameter::MlpNorm, "mlp_norm."),
+    ],
+    tables: &[(
+        Parameter::WordEmbeddings,
+        "embeddings.tok_embeddings.weight",
+    )],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.norm."),
+        (Parameter::FinalNorm, "final_norm."),
+    ],
+    base_buffers: &[],
+    head_stems: &[
+        (Parameter::Pooler, "head.dense."),
+        (Parameter::PoolerNorm, "head.norm."),
+        (Parameter::LmTransform, "head.dense."),
+        (Parameter::LmNorm, "head.norm."),
+        (Parameter::Classifier, "classifier."),
+    ],
+    decoder: "decoder.",
+    decoder_bias: Some("decoder.bias"),
+    other_heads: &[],
     ..BERT
 };
 

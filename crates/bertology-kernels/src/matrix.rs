@@ -100,6 +100,21 @@ impl<'a, T> Matrix<'a, T> {
         Self { cols, ..self }
     }
 
+    /// The matrix of some columns in their order.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[track_caller]
+    #[must_use]
+    pub fn slice_cols(self, cols: Range<usize>) -> Self {
+        assert!(cols.end <= self.cols, "columns {cols:?} of {}", self.cols);
+        Self {
+            data: &self.data[(cols.start * self.col_stride).min(self.data.len())..],
+            cols: cols.len(),
+            ..self
+        }
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -224,6 +239,24 @@ impl<'a, T> MatrixMut<'a, T> {
             data: &mut self.data[first..],
             rows: rows.len(),
             cols,
+            row_stride: self.row_stride,
+        }
+    }
+
+    /// The matrix of some rows and columns in their order.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[track_caller]
+    #[must_use]
+    pub fn block(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        assert!(cols.end <= self.cols, "columns {cols:?} of {}", self.cols);
+        let first = (rows.start * self.row_stride + cols.start).min(self.data.len());
+        Self {
+            data: &mut self.data[first..],
+            rows: rows.len(),
+            cols: cols.len(),
             row_stride: self.row_stride,
         }
     }

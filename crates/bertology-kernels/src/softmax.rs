@@ -56,6 +56,32 @@ pub fn softmax_seen<T: Real>(row: &mut [T], seen: usize) {
     vectorized!(softmax_until(row, seen));
 }
 
+/// [`softmax_rows`] of a square in which row `i` has entries in columns `i - reach` to `i + reach` only; the others become
+/// exactly 0, whatever they were.
+///
+/// # Shapes
+/// `scores [width, width]`, contiguous.
+///
+/// # Panics
+/// If the length is not the square of `width`.
+#[track_caller]
+pub fn softmax_band<T: Real>(scores: &mut [T], width: usize, reach: usize) {
+    if width == 0 {
+        return;
+    }
+    assert_eq!(scores.len(), width * width);
+    vectorized!({
+        for (i, row) in scores.chunks_exact_mut(width).enumerate() {
+            let end = i.saturating_add(reach).saturating_add(1).min(width);
+            let (until, behind) = row.split_at_mut(end);
+            let (before, seen) = until.split_at_mut(i.saturating_sub(reach));
+            softmax(seen);
+            before.fill(T::ZERO);
+            behind.fill(T::ZERO);
+        }
+    });
+}
+
 #[inline(always)]
 fn softmax_until<T: Real>(row: &mut [T], seen: usize) {
     let (seen, behind) = row.split_at_mut(seen);
@@ -132,6 +158,37 @@ pub fn softmax_causal_backward<T: Real>(gradient: &mut [T], probs: &[T], width: 
         for (i, (d, p)) in rows.by_ref() {
             let (seen, behind) = d.split_at_mut(i + 1);
             softmax_backward(seen, &p[..=i]);
+            behind.fill(T::ZERO);
+        }
+    });
+}
+
+/// Gradient of [`softmax_band`]: entries outside the band become 0, whatever they were.
+///
+/// # Shapes
+/// `gradient [width, width]`, `probs [width, width]`, contiguous.
+///
+/// # Panics
+/// If a length is not the square of `width`.
+#[track_caller]
+pub fn softmax_band_backward<T: Real>(gradient: &mut [T], probs: &[T], width: usize, reach: usize) {
+    if width == 0 {
+        return;
+    }
+    assert_eq!(gradient.len(), width * width);
+    assert_eq!(probs.len(), width * width);
+    let mut rows = gradient
+        .chunks_exact_mut(width)
+        .zip(probs.chunks_exact(width))
+        .enumerate();
+    vectorized!({
+        for (i, (d, p)) in rows.by_ref() {
+            let start = i.saturating_sub(reach);
+            let end = i.saturating_add(reach).saturating_add(1).min(width);
+            let (until, behind) = d.split_at_mut(end);
+            let (before, seen) = until.split_at_mut(start);
+            softmax_backward(seen, &p[start..end]);
+            before.fill(T::ZERO);
             behind.fill(T::ZERO);
         }
     });
@@ -300,5 +357,37 @@ mod tests {
         assert!((log_sum_exp(&[1000.0_f32, 1000.0]) - (1000.0 + 2.0_f64.ln())).abs() < 1e-9);
         assert!(log_sum_exp(&[f32::NAN]).is_nan());
         assert!(log_sum_exp(&[1.0, f32::NAN]).is_nan());
+    }
+
+    /// What is outside the band is as if it were −∞.
+    #[test]
+    fn a_band_is_a_row_with_the_rest_hidden() {
+        let width = 37;
+        let value = |at: usize| ((at * 29 + 7) % 23) as f64 / 5.0 - 2.0;
+        for reach in [0, 1, 5, 36, 100, usize::MAX] {
+            let far = |at: &usize| (at / width).abs_diff(at % width) > reach;
+            let mut band: Vec<f64> = (0..width * width).map(value).collect();
+            let mut hidden = band.clone();
+            for at in (0..width * width).filter(far) {
+                hidden[at] = f64::NEG_INFINITY;
+                band[at] = f64::NAN;
+            }
+            softmax_band(&mut band, width, reach);
+            softmax_rows(&mut hidden, width);
+            for (a, b) in band.iter().zip(&hidden) {
+                assert!((a - b).abs() < 1e-15, "{reach}: {a} {b}");
+            }
+            let mut down: Vec<f64> = (0..width * width).map(|at| value(at * 3)).collect();
+            let mut whole = down.clone();
+            for at in (0..width * width).filter(far) {
+                down[at] = f64::NAN;
+                whole[at] = 0.0;
+            }
+            softmax_band_backward(&mut down, &band, width, reach);
+            softmax_rows_backward(&mut whole, &hidden, width);
+            for (a, b) in down.iter().zip(&whole) {
+                assert!((a - b).abs() < 1e-14, "{reach}: {a} {b}");
+            }
+        }
     }
 }

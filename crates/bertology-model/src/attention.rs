@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use bertology_checkpoint::{Architecture, Positions};
+use bertology_checkpoint::Architecture;
 use bertology_kernels::elementwise::dot;
 use bertology_kernels::softmax::{
-    softmax_causal, softmax_causal_backward, softmax_rows, softmax_rows_backward,
+    softmax_band, softmax_band_backward, softmax_causal, softmax_causal_backward, softmax_rows,
+    softmax_rows_backward,
 };
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
@@ -13,17 +14,18 @@ use crate::dropout::{DropSite, Drops};
 use crate::intervention::Place;
 use crate::mask::HeadId;
 use crate::model::Attention;
+use crate::positions::PositionGradients;
+use crate::rotary::Rotary;
 use crate::rows::Rows;
+use crate::seen::Block;
 use crate::taps::{LayerSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
 
-/// Queries of a causal model that are taken together: a block as wide as it is tall is computed in vain
-/// above its diagonal, and smaller products are slower ones.
-const CAUSAL_BLOCK: usize = 128;
-
 /// The parts of a packed projection in their order.
 const PROJECTIONS: [LayerSite; 3] = [LayerSite::Query, LayerSite::Key, LayerSite::Value];
+/// The first of them once they are turned.
+const ROTATED: [LayerSite; 2] = [LayerSite::RotatedQuery, LayerSite::RotatedKey];
 
 /// Where the queries, keys and values of one head of one sequence lie in a packed `[tokens, 3W]`
 /// array, and its context in `[rows, W]`.
@@ -51,7 +53,7 @@ impl Slice {
         Matrix::strided(&qkv[first..], self.len(), self.head_dim, stride)
     }
 
-    fn write<'a, R>(&self, qkv: &'a mut [R], part: usize) -> MatrixMut<'a, R> {
+    pub(crate) fn write<'a, R>(&self, qkv: &'a mut [R], part: usize) -> MatrixMut<'a, R> {
         let stride = 3 * self.width;
         let first = self.tokens.start * stride + part * self.width + self.slot * self.head_dim;
         MatrixMut::strided(&mut qkv[first..], self.len(), self.head_dim, stride)
@@ -78,14 +80,6 @@ impl Slice {
     }
 }
 
-/// Relative position embeddings as one sequence sees them.
-#[derive(Clone, Copy)]
-struct Relative<'a, R> {
-    /// `[2n - 1, head_dim]`: row `query - key + n - 1`.
-    table: Matrix<'a, R>,
-    keys_too: bool,
-}
-
 /// One layer's attention over a batch: what all heads and sequences share.
 pub(crate) struct AttentionPass<'a, R> {
     pub(crate) arch: &'a Architecture,
@@ -96,6 +90,10 @@ pub(crate) struct AttentionPass<'a, R> {
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
     pub(crate) drops: Option<Drops>,
+    /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
+    pub(crate) bias: Option<&'a [R]>,
+    /// What turns queries and keys, where something does.
+    pub(crate) rotary: Option<&'a Rotary<R>>,
 }
 
 impl<R: Real> AttentionPass<'_, R> {
@@ -138,16 +136,6 @@ impl<R: Real> AttentionPass<'_, R> {
         }
     }
 
-    fn relative(&self, n: usize) -> Option<Relative<'_, R>> {
-        let table = self.weights.distance.as_ref()?;
-        let dim = self.arch.head_dim();
-        let rows = &table[(self.arch.max_positions - n) * dim..][..(2 * n - 1) * dim];
-        Some(Relative {
-            table: Matrix::new(rows, 2 * n - 1, dim),
-            keys_too: self.arch.positions == Positions::RelativeKeyQuery,
-        })
-    }
-
     /// Every (sequence, head) of the batch, in order.
     pub(crate) fn slices(&self) -> impl Iterator<Item = (usize, HeadId, Slice)> + use<'_, R> {
         let (width, head_dim) = (self.width(), self.arch.head_dim());
@@ -179,31 +167,6 @@ impl<R: Real> AttentionPass<'_, R> {
             })
     }
 
-    /// Queries, and how many keys from the first on they see, last ones first: all at once, or, where what
-    /// follows is hidden, a few queries at a time with as many keys as the last of them sees.
-    fn blocks(&self, n: usize) -> impl Iterator<Item = (Range<usize>, usize)> + use<R> {
-        let size = if self.arch.causal {
-            CAUSAL_BLOCK
-        } else {
-            n.max(1)
-        };
-        (0..n.div_ceil(size)).rev().map(move |block| {
-            let last = ((block + 1) * size).min(n);
-            (block * size..last, last)
-        })
-    }
-
-    /// [`Self::blocks`], or everything at once where interventions may put anything anywhere.
-    fn blocks_seen(
-        &self,
-        n: usize,
-        taps: &Taps<'_, '_, '_, R>,
-    ) -> impl Iterator<Item = (Range<usize>, usize)> + use<R> {
-        let whole = taps.changes() && n > 0;
-        let blocks = self.blocks(n).filter(move |_| !whole);
-        blocks.chain(whole.then_some((0..n, n)))
-    }
-
     /// Attention probabilities of one head and sequence into `scores [n, n]`; `raw` sees, and may
     /// change, the scores before the softmax.
     fn probabilities<'s>(
@@ -222,37 +185,19 @@ impl<R: Real> AttentionPass<'_, R> {
             accumulate: false,
             threads: 1,
         };
-        for (queries, keys) in self.blocks(n) {
+        for Block { queries, keys } in self.blocks(n) {
             product.run(
-                MatrixMut::new(scores, n, n).corner(queries.clone(), keys),
+                MatrixMut::new(scores, n, n).block(queries.clone(), keys.clone()),
                 query.slice_rows(queries),
-                key.slice_rows(0..keys).transposed(),
+                key.slice_rows(keys).transposed(),
             );
         }
-        if let Some(rel) = self.relative(n) {
-            let width = 2 * n - 1;
-            // query · E, then, where the variant says so, key · E; read along diagonals.
-            for (side, by_key) in [(Some(query), false), (rel.keys_too.then_some(key), true)] {
-                let Some(side) = side else { continue };
-                let products = sized(relative, n * width);
-                product.run(
-                    MatrixMut::new(products, n, width),
-                    side,
-                    rel.table.transposed(),
-                );
-                for (l, row) in scores.chunks_exact_mut(n).enumerate() {
-                    for (r, score) in row.iter_mut().enumerate() {
-                        let reader = if by_key { r } else { l };
-                        *score += products[reader * width + l + n - 1 - r];
-                    }
-                }
-            }
-        }
+        self.add_positions(slice, qkv, scores, relative);
         raw(scores)?;
-        if self.arch.causal {
-            softmax_causal(scores, n);
-        } else {
-            softmax_rows(scores, n);
+        match self.reach() {
+            Some(reach) => softmax_band(scores, n, reach),
+            None if self.arch.causal => softmax_causal(scores, n),
+            None => softmax_rows(scores, n),
         }
         Ok(scores)
     }
@@ -278,13 +223,13 @@ impl<R: Real> AttentionPass<'_, R> {
             self.drop_probs(probs, at, 0..slice.len(), slice.len());
             let probs = Matrix::new(probs, slice.len(), slice.len());
             let values = slice.read(qkv, 2);
-            for (queries, keys) in self.blocks_seen(slice.len(), taps) {
+            for Block { queries, keys } in self.blocks_seen(slice.len(), taps) {
                 Product::replace(1).run(
                     slice
                         .context_mut(context)
                         .corner(queries.clone(), slice.head_dim),
-                    probs.slice_rows(queries).first_cols(keys),
-                    values.slice_rows(0..keys),
+                    probs.slice_rows(queries).slice_cols(keys.clone()),
+                    values.slice_rows(keys),
                 );
             }
             let site = LayerSite::HeadOutput;
@@ -310,10 +255,19 @@ impl<R: Real> AttentionPass<'_, R> {
             taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
         }
         let n = slice.len();
+        if let Some(rotary) = self.rotary {
+            let positions = &self.batch.positions[slice.tokens.clone()];
+            let angles = rotary.angles(self.reach());
+            for (part, site) in ROTATED.into_iter().enumerate() {
+                angles.turn(slice.write(qkv, part), positions);
+                taps.edit(Self::place(site, sequence, id), slice.write(qkv, part))?;
+                taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
+            }
+        }
         let probs = self.probabilities(slice, qkv, scores, relative, |scores| {
             let site = LayerSite::AttentionScores;
-            if self.arch.causal && (taps.wants(pass, site) || taps.changes()) {
-                hide_what_follows(scores, n);
+            if taps.wants(pass, site) || taps.changes() {
+                self.hide_unseen(scores, n);
             }
             let place = Self::place(site, sequence, id);
             taps.edit(place, MatrixMut::new(scores, n, n))?;
@@ -358,8 +312,8 @@ impl<R: Real> AttentionPass<'_, R> {
     ///
     /// `scratch.heads [tokens, W]` arrives as the gradient with respect to `factor · head_output`;
     /// `scratch.qkv [tokens, 3W]` leaves as the gradient of the projections, unless `deeper` is
-    /// false. `mask_gradient` receives, per sequence, what each head's factor would change; to `distances` is added the
-    /// gradient of the table of relative positions.
+    /// false. `mask_gradient` receives, per sequence, what each head's factor would change; to `positions` are added the
+    /// gradients of what positions have for weights.
     ///
     /// With `C = P V`, `G = ∂loss/∂(m C)`: `∂loss/∂m = Σ C ⊙ G`, `dC = m G`, `dV = Pᵀ dC`,
     /// `dP = dC Vᵀ`, `dZ = P ⊙ (dP − rowsum(P ⊙ dP))`, `dQ = dZ K / √d`, `dK = dZᵀ Q / √d`.
@@ -368,12 +322,12 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
-        mut distances: Option<&mut [R]>,
+        mut positions: Option<PositionGradients<'_, R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         mut mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         if *self.rows != Rows::All {
-            return self.backward_rows(trace, scratch, deeper, taps, mask_gradient);
+            return self.backward_rows(trace, scratch, deeper, positions, taps, mask_gradient);
         }
         let pass = Pass::Backward;
         let width = self.width();
@@ -400,8 +354,8 @@ impl<R: Real> AttentionPass<'_, R> {
                 let place = Self::place(LayerSite::HeadOutput, sequence, id);
                 taps.edits()
                     .block(&place, slice.context_mut(&mut scratch.heads));
-                let distances = distances.as_deref_mut();
-                self.backward_head(&slice, trace, scratch, (sequence, id), distances, taps)?;
+                let positions = positions.as_mut().map(PositionGradients::reborrow);
+                self.backward_head(&slice, trace, scratch, (sequence, id), positions, taps)?;
             }
         }
         Ok(())
@@ -427,7 +381,7 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         (sequence, id): (usize, HeadId),
-        mut distances: Option<&mut [R]>,
+        positions: Option<PositionGradients<'_, R>>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let pass = Pass::Backward;
@@ -466,29 +420,41 @@ impl<R: Real> AttentionPass<'_, R> {
         };
         let d_scores = sized(score_gradient, n * n);
         // 2. Context = P·V, so dV = Pᵀ·dContext and dP = dContext·Vᵀ. `d_scores` holds dP until step 3.
-        // The first block reaches all keys and sets what the others add to.
+        // What the blocks add to is set by the first where it reaches all keys, as the last queries do unless they see a window.
         let watched = taps.changes() || taps.wants(pass, LayerSite::AttentionProbs);
         let blocks: Vec<_> = if watched {
-            vec![(0..n, n)]
+            vec![Block {
+                queries: 0..n,
+                keys: 0..n,
+            }]
         } else {
             self.blocks(n).collect()
         };
+        let whole = blocks.first().is_none_or(|block| block.keys == (0..n));
+        if !whole {
+            for part in 1..3 {
+                let mut gradient = slice.write(d_qkv, part);
+                (0..n).for_each(|row| gradient.row_mut(row).fill(R::ZERO));
+            }
+        }
         let parts = |block: usize, scale: R| Product {
             scale,
-            accumulate: block > 0,
+            accumulate: block > 0 || !whole,
             threads: 1,
         };
-        for (block, (queries, keys)) in blocks.iter().enumerate() {
+        for (block, Block { queries, keys }) in blocks.iter().enumerate() {
             let d = d_context.slice_rows(queries.clone());
             parts(block, R::ONE).run(
-                slice.write(d_qkv, 2).corner(0..*keys, slice.head_dim),
-                p.slice_rows(queries.clone()).first_cols(*keys).transposed(),
+                slice.write(d_qkv, 2).corner(keys.clone(), slice.head_dim),
+                p.slice_rows(queries.clone())
+                    .slice_cols(keys.clone())
+                    .transposed(),
                 d,
             );
             Product::replace(1).run(
-                MatrixMut::new(d_scores, n, n).corner(queries.clone(), *keys),
+                MatrixMut::new(d_scores, n, n).block(queries.clone(), keys.clone()),
                 d,
-                value.slice_rows(0..*keys).transposed(),
+                value.slice_rows(keys.clone()).transposed(),
             );
         }
         self.drop_probs(d_scores, (sequence, id), 0..n, n);
@@ -497,10 +463,12 @@ impl<R: Real> AttentionPass<'_, R> {
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
             .block(&at(site), MatrixMut::new(d_scores, n, n));
-        if self.arch.causal && !taps.changes() {
-            softmax_causal_backward(d_scores, probs, n);
-        } else {
-            softmax_rows_backward(d_scores, probs, n);
+        match self.reach() {
+            Some(reach) if !taps.changes() => softmax_band_backward(d_scores, probs, n, reach),
+            None if self.arch.causal && !taps.changes() => {
+                softmax_causal_backward(d_scores, probs, n);
+            }
+            _ => softmax_rows_backward(d_scores, probs, n),
         }
         let site = LayerSite::AttentionScores;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
@@ -508,53 +476,38 @@ impl<R: Real> AttentionPass<'_, R> {
             .block(&at(site), MatrixMut::new(d_scores, n, n));
         // 4. S = scale·Q·Kᵀ, so dQ = scale·dS·K and dK = scale·dSᵀ·Q.
         let d = Matrix::new(d_scores, n, n);
-        for (block, (queries, keys)) in blocks.iter().enumerate() {
-            let d = d.slice_rows(queries.clone()).first_cols(*keys);
-            parts(0, self.scale()).run(
+        let each = Product {
+            scale: self.scale(),
+            ..Product::replace(1)
+        };
+        for (block, Block { queries, keys }) in blocks.iter().enumerate() {
+            let d = d.slice_rows(queries.clone()).slice_cols(keys.clone());
+            each.run(
                 slice
                     .write(d_qkv, 0)
                     .corner(queries.clone(), slice.head_dim),
                 d,
-                key.slice_rows(0..*keys),
+                key.slice_rows(keys.clone()),
             );
             parts(block, self.scale()).run(
-                slice.write(d_qkv, 1).corner(0..*keys, slice.head_dim),
+                slice.write(d_qkv, 1).corner(keys.clone(), slice.head_dim),
                 d.transposed(),
                 query.slice_rows(queries.clone()),
             );
         }
-        // 5. Where positions are relative, S also holds Q·E and perhaps K·E, with one row of E a distance:
-        //    the scores of each distance are gathered, then multiplied by the table.
-        if let Some(rel) = self.relative(n) {
-            let add = Product {
-                scale: self.scale(),
-                accumulate: true,
-                threads: 1,
-            };
-            let width = 2 * n - 1;
-            for (part, by_key) in [(0, false), (1, true)] {
-                if by_key && !rel.keys_too {
-                    continue;
-                }
-                let spread = sized(relative, n * width);
-                spread.fill(R::ZERO);
-                for l in 0..n {
-                    for r in 0..n {
-                        let reader = if by_key { r } else { l };
-                        spread[reader * width + l + n - 1 - r] = d_scores[l * n + r];
-                    }
-                }
-                let spread = Matrix::new(spread, n, width);
-                add.run(slice.write(d_qkv, part), spread, rel.table);
-                if let Some(distances) = distances.as_deref_mut() {
-                    let dim = slice.head_dim;
-                    let rows = &mut distances[(self.arch.max_positions - n) * dim..][..width * dim];
-                    let read = if by_key { key } else { query };
-                    add.run(MatrixMut::new(rows, width, dim), spread.transposed(), read);
-                }
+        // 5. Positions add to the scores, of queries and keys or by themselves.
+        self.positions_backward(slice, &trace.qkv, d_scores, d_qkv, relative, positions);
+        // 6. Back to queries and keys before they were turned.
+        if let Some(rotary) = self.rotary {
+            let positions = &self.batch.positions[slice.tokens.clone()];
+            let angles = rotary.angles(self.reach());
+            for (part, site) in ROTATED.into_iter().enumerate() {
+                taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
+                taps.edits().block(&at(site), slice.write(d_qkv, part));
+                angles.turn_back(slice.write(d_qkv, part), positions);
             }
         }
-        // 6. The gradients of the three projections are complete and can be seen.
+        // 7. The gradients of the three projections are complete and can be seen.
         for (part, site) in PROJECTIONS.into_iter().enumerate() {
             taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
             taps.edits().block(&at(site), slice.write(d_qkv, part));
@@ -593,12 +546,5 @@ impl<R: Real> AttentionPass<'_, R> {
             taps.emit_head(pass, site, sequence, id, value)?;
         }
         Ok(())
-    }
-}
-
-/// What a query of a causal model cannot see has no score.
-fn hide_what_follows<R: Real>(scores: &mut [R], n: usize) {
-    for (i, row) in scores.chunks_exact_mut(n).enumerate() {
-        row[i + 1..].fill(R::from_f64(f64::NEG_INFINITY));
     }
 }

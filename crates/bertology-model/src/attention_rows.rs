@@ -7,6 +7,7 @@ use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 use crate::Error;
 use crate::attention::{AttentionPass, Slice};
 use crate::mask::HeadId;
+use crate::positions::PositionGradients;
 use crate::taps::{ATTENTION_SITES, LayerSite, Pass, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 
@@ -58,7 +59,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 }
                 probs
             } else {
-                self.some_probabilities(&slice, qkv, tokens, scores, tap)
+                self.some_probabilities(&slice, qkv, tokens, (scores, tap, relative))
             };
             if rows == 0 {
                 continue;
@@ -80,8 +81,7 @@ impl<R: Real> AttentionPass<'_, R> {
         slice: &Slice,
         qkv: &[R],
         tokens: &[usize],
-        scores: &'s mut Vec<R>,
-        queries: &mut Vec<R>,
+        (scores, queries, bias): (&'s mut Vec<R>, &mut Vec<R>, &mut Vec<R>),
     ) -> &'s mut [R] {
         let (rows, n, dim) = (tokens.len(), slice.len(), slice.head_dim);
         let all = slice.read(qkv, 0);
@@ -101,6 +101,8 @@ impl<R: Real> AttentionPass<'_, R> {
             Matrix::new(queries, rows, dim),
             keys.transposed(),
         );
+        let positions = tokens.iter().map(|token| token - slice.tokens.start);
+        self.add_bias(slice, scores, positions, bias);
         if self.arch.causal {
             for (row, token) in scores.chunks_exact_mut(n).zip(tokens) {
                 softmax_seen(row, token - slice.tokens.start + 1);
@@ -119,6 +121,7 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
+        mut positions: Option<PositionGradients<'_, R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         mut mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
@@ -155,7 +158,8 @@ impl<R: Real> AttentionPass<'_, R> {
         for (sequence, id, slice) in self.slices() {
             let tokens = self.rows.tokens(sequence).unwrap_or_default();
             if !tokens.is_empty() {
-                self.backward_rows_head(&slice, tokens, trace, scratch, (sequence, id));
+                let positions = positions.as_mut().map(PositionGradients::reborrow);
+                self.backward_rows_head(&slice, tokens, trace, scratch, (sequence, id), positions);
             }
         }
         Ok(())
@@ -169,6 +173,7 @@ impl<R: Real> AttentionPass<'_, R> {
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         at: (usize, HeadId),
+        gradients: Option<PositionGradients<'_, R>>,
     ) {
         let (rows, n) = (tokens.len(), slice.len());
         let Scratch {
@@ -179,10 +184,11 @@ impl<R: Real> AttentionPass<'_, R> {
             score_gradient,
             tap,
             dropped,
+            relative,
             ..
         } = scratch;
         let d_context = slice.context(heads);
-        let probs = self.some_probabilities(slice, &trace.qkv, tokens, scores, tap);
+        let probs = self.some_probabilities(slice, &trace.qkv, tokens, (scores, tap, relative));
         let positions = tokens.iter().map(|token| token - slice.tokens.start);
         let p = if self.drops_probs() {
             let dropped = sized(dropped, rows * n);
@@ -204,8 +210,11 @@ impl<R: Real> AttentionPass<'_, R> {
             d_context,
             slice.read(&trace.qkv, 2).transposed(),
         );
-        self.drop_probs(d_scores, at, positions, n);
+        self.drop_probs(d_scores, at, positions.clone(), n);
         softmax_rows_backward(d_scores, probs, n);
+        if let Some(gradients) = gradients {
+            self.bias_backward(slice, d_scores, positions, relative, gradients.bias);
+        }
         let d = Matrix::new(d_scores, rows, n);
         let scaled = Product {
             scale: self.scale(),

@@ -12,7 +12,9 @@ use crate::attention::AttentionPass;
 use crate::dropout::{DropSite, Drops};
 use crate::mask::HeadId;
 use crate::model::{Layer, Norm};
+use crate::positions::PositionGradients;
 use crate::record::BlockRecord;
+use crate::rotary::Rotary;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
@@ -46,6 +48,9 @@ pub(crate) struct BlockPass<'a, R> {
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
     pub(crate) threads: usize,
+    /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
+    pub(crate) bias: Option<&'a [R]>,
+    pub(crate) rotary: Option<&'a Rotary<R>>,
     pub(crate) training: Option<Training>,
 }
 
@@ -55,7 +60,7 @@ impl<R: Real> BlockPass<'_, R> {
     }
 
     /// Drops from rows that go to the residual stream, or from their gradient.
-    fn drop_rows(&self, site: DropSite, data: &mut [R]) {
+    pub(crate) fn drop_rows(&self, site: DropSite, data: &mut [R]) {
         if let Some(drops) = self.drops() {
             let width = self.arch.hidden_size;
             drops.rows(site, self.layer, self.batch, self.rows, data, width);
@@ -71,12 +76,14 @@ impl<R: Real> BlockPass<'_, R> {
             rows: self.rows,
             masking: self.masking,
             drops: self.drops(),
+            bias: self.bias,
+            rotary: self.rotary,
         }
     }
 
     /// Where a site of this block is: the residual stream that leaves the last block of a model with a
     /// final norm has a name of its own.
-    fn tap(&self, site: LayerSite) -> Tap {
+    pub(crate) fn tap(&self, site: LayerSite) -> Tap {
         let before_final_norm =
             self.arch.norm == NormPlacement::Pre && self.layer + 1 == self.arch.num_layers;
         if site == LayerSite::HiddenState && before_final_norm {
@@ -87,7 +94,7 @@ impl<R: Real> BlockPass<'_, R> {
     }
 
     /// Lets a value be changed, then seen.
-    fn pass_by(
+    pub(crate) fn pass_by(
         &self,
         taps: &mut Taps<'_, '_, '_, R>,
         site: LayerSite,
@@ -111,6 +118,22 @@ impl<R: Real> BlockPass<'_, R> {
         taps.emit_rows(Pass::Backward, tap, self.batch, gradient, width)?;
         taps.block_rows(tap, self.batch, gradient, width);
         Ok(())
+    }
+
+    /// The norm between the residual stream and attention; nothing post-norm, and in a first block without.
+    pub(crate) fn norm_before_attention(&self) -> Option<&Norm<R>> {
+        match self.arch.norm {
+            NormPlacement::Post => None,
+            NormPlacement::Pre => self.weights.rest.attention_norm.as_ref(),
+        }
+    }
+
+    /// The norm of the residual stream behind attention; nothing pre-norm.
+    pub(crate) fn norm_behind_attention(&self) -> Option<&Norm<R>> {
+        match self.arch.norm {
+            NormPlacement::Post => self.weights.rest.attention_norm.as_ref(),
+            NormPlacement::Pre => None,
+        }
     }
 
     /// `y = norm(hat)`; `hat` and `rstd` keep what the backward pass needs.
@@ -154,30 +177,6 @@ impl<R: Real> BlockPass<'_, R> {
         self.pass_by(taps, LayerSite::AttentionOutput, out)
     }
 
-    /// `out [rows, hidden] = mlp(input)`.
-    fn feed_forward(
-        &self,
-        input: &[R],
-        out: &mut [R],
-        trace: &mut LayerTrace<R>,
-        scratch: &mut Scratch<R>,
-        taps: &mut Taps<'_, '_, '_, R>,
-    ) -> Result<(), Error> {
-        let (rows, inner) = (self.rows.count(self.batch), self.arch.intermediate_size);
-        let rest = &self.weights.rest;
-        let pre = sized(&mut trace.mlp_pre, rows * inner);
-        let input = Matrix::new(input, rows, self.arch.hidden_size);
-        let bias = &rest.mlp_in.bias;
-        linear(pre, input, rest.mlp_in.matrix(), bias, self.threads);
-        let activated = sized(&mut scratch.inner, rows * inner);
-        kernel_of(self.arch.activation).forward(activated, pre);
-        let input = Matrix::new(activated, rows, inner);
-        let bias = &rest.mlp_out.bias;
-        linear(out, input, rest.mlp_out.matrix(), bias, self.threads);
-        self.drop_rows(DropSite::MlpOutput, out);
-        self.pass_by(taps, LayerSite::MlpOutput, out)
-    }
-
     /// Replaces `x [tokens, hidden]` by the block's output `[rows, hidden]` and leaves in `trace` what
     /// [`Self::backward`] needs.
     pub(crate) fn forward(
@@ -204,17 +203,16 @@ impl<R: Real> BlockPass<'_, R> {
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let out = sized(out, self.rows.count(self.batch) * self.arch.hidden_size);
-        if self.arch.norm == NormPlacement::Post {
+        let Some(norm) = self.norm_before_attention() else {
             if self.training.is_some() {
                 sized(&mut trace.input, x.len()).copy_from_slice(x);
             }
             return self.attend(x, out, trace, scratch, taps);
-        }
+        };
         // Taken out of its place while the rest of `scratch` is in use.
         let mut normed = std::mem::take(&mut scratch.hidden);
         let hat = sized(&mut trace.attention_hat, x.len());
         hat.copy_from_slice(x);
-        let norm = &self.weights.rest.attention_norm;
         let h = sized(&mut normed, x.len());
         self.normalise(norm, hat, &mut trace.attention_rstd, h);
         self.attend(h, out, trace, scratch, taps)?;
@@ -243,7 +241,10 @@ impl<R: Real> BlockPass<'_, R> {
                 std::mem::swap(&mut trace.attention_hat, update);
                 let first = sized(&mut trace.attention_hat, len);
                 self.rows.add_from(first, x, width);
-                self.normalise(&rest.attention_norm, first, &mut trace.attention_rstd, h);
+                match self.norm_behind_attention() {
+                    Some(norm) => self.normalise(norm, first, &mut trace.attention_rstd, h),
+                    None => h.copy_from_slice(first),
+                }
                 self.feed_forward(h, second, trace, scratch, taps)?;
                 add_assign(second, h);
                 let y = sized(x, len);
@@ -261,24 +262,6 @@ impl<R: Real> BlockPass<'_, R> {
         trace.mlp_hat = mlp_hat;
         scratch.hidden = middle;
         self.pass_by(taps, LayerSite::HiddenState, x)
-    }
-
-    /// `scratch.hidden` ← the gradient of the feed-forward block's input; `dy` is that of its output. `scratch.inner`
-    /// keeps that of the activation's input.
-    fn feed_forward_backward(&self, dy: &[R], trace: &LayerTrace<R>, scratch: &mut Scratch<R>) {
-        let (rows, hidden, inner) = (
-            self.rows.count(self.batch),
-            self.arch.hidden_size,
-            self.arch.intermediate_size,
-        );
-        let rest = &self.weights.rest;
-        let d_inner = sized(&mut scratch.inner, rows * inner);
-        let upper = Matrix::new(dy, rows, hidden);
-        linear_backward_input(d_inner, upper, rest.mlp_out.matrix(), self.threads);
-        kernel_of(self.arch.activation).backward(d_inner, &trace.mlp_pre);
-        let d_input = sized(&mut scratch.hidden, rows * hidden);
-        let d_inner = Matrix::new(d_inner, rows, inner);
-        linear_backward_input(d_input, d_inner, rest.mlp_in.matrix(), self.threads);
     }
 
     /// `scratch.hidden [tokens, hidden]` ← the gradient of attention's input, if `deeper`; `dy` is that
@@ -304,8 +287,11 @@ impl<R: Real> BlockPass<'_, R> {
         let upper = Matrix::new(dy, rows, hidden);
         linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
         let below = deeper || record.is_some();
-        let distances = record.map(|record| record.distances.as_mut_slice());
-        attention.backward(trace, scratch, below, distances, taps, mask_gradient)?;
+        let positions = record.map(|record| PositionGradients {
+            distances: &mut record.distances,
+            bias: &mut record.bias,
+        });
+        attention.backward(trace, scratch, below, positions, taps, mask_gradient)?;
         if !deeper {
             return Ok(());
         }
@@ -344,7 +330,7 @@ impl<R: Real> BlockPass<'_, R> {
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let rest = &self.weights.rest;
-        let (above, below) = (&rest.mlp_norm.weight, &rest.attention_norm.weight);
+        let above = &rest.mlp_norm.weight;
         self.pass_back(taps, LayerSite::HiddenState, dy)?;
         if let Some(record) = record.as_deref_mut() {
             record.begin(self);
@@ -359,18 +345,21 @@ impl<R: Real> BlockPass<'_, R> {
         }
         let mut branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
         self.drop_rows(DropSite::MlpOutput, &mut branch);
-        self.feed_forward_backward(&branch, trace, scratch);
+        self.feed_forward_backward(&branch, trace, scratch, taps)?;
         scratch.update = branch;
         if let Some(record) = record.as_deref_mut() {
             record.keep_feed_forward(self, trace, scratch);
         }
         if post {
             add_assign(dy, &scratch.hidden);
-            if let Some(record) = record.as_deref_mut() {
-                let [weight, bias] = record.attention_norm();
-                layer_norm_backward_affine(weight, bias, dy, &trace.attention_hat);
+            if let Some(norm) = self.norm_behind_attention() {
+                if let Some(record) = record.as_deref_mut() {
+                    let [weight, bias] = record.attention_norm();
+                    layer_norm_backward_affine(weight, bias, dy, &trace.attention_hat);
+                }
+                let (hat, rstd) = (&trace.attention_hat, &trace.attention_rstd);
+                layer_norm_backward(dy, hat, rstd, &norm.weight);
             }
-            layer_norm_backward(dy, &trace.attention_hat, &trace.attention_rstd, below);
         } else {
             let d = &mut scratch.hidden;
             if let Some(record) = record.as_deref_mut() {
@@ -396,15 +385,16 @@ impl<R: Real> BlockPass<'_, R> {
         result?;
         if let Some(record) = record {
             record.keep_attention(self, trace, scratch);
-            if !post {
+            if self.norm_before_attention().is_some() {
                 let [weight, bias] = record.attention_norm();
                 layer_norm_backward_affine(weight, bias, &scratch.hidden, &trace.attention_hat);
             }
         }
         if deeper {
             let d = &mut scratch.hidden;
-            if self.arch.norm == NormPlacement::Pre {
-                layer_norm_backward(d, &trace.attention_hat, &trace.attention_rstd, below);
+            if let Some(norm) = self.norm_before_attention() {
+                let (hat, rstd) = (&trace.attention_hat, &trace.attention_rstd);
+                layer_norm_backward(d, hat, rstd, &norm.weight);
             }
             self.rows.add_to(d, dy, self.arch.hidden_size);
             std::mem::swap(d, dy);

@@ -94,7 +94,11 @@ impl<R: Real> Gradients<R> {
     /// `weight += Σ dy · x̂`, `bias += Σ dy` of a norm.
     pub(crate) fn add_norm(&mut self, name: fn(Affine) -> Parameter, dy: &[R], hat: &[R]) {
         let weight = self.layout.range(name(Affine::Weight)).unwrap_or_default();
-        let bias = self.layout.range(name(Affine::Bias)).unwrap_or_default();
+        let Some(bias) = self.layout.range(name(Affine::Bias)) else {
+            let mut none = vec![R::ZERO; weight.len()];
+            layer_norm_backward_affine(&mut self.values[weight], &mut none, dy, hat);
+            return;
+        };
         // A norm's bias lies right behind its weight.
         let (before, behind) = self.values.split_at_mut(bias.start);
         let (weight, bias) = (&mut before[weight], &mut behind[..bias.len()]);

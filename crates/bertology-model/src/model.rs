@@ -1,19 +1,19 @@
 //! A model in memory: the architecture, its weights in the canonical layout, and surgery on heads.
 
-use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use bertology_checkpoint::{
-    Affine, Architecture, Checkpoint, LayerParameter, NormPlacement, Parameter, Positions,
-    Segments, TaskHead, Tensor,
-};
+use bertology_checkpoint::{Architecture, Checkpoint, TaskHead, Tensor};
 use bertology_kernels::{Matrix, Real};
 
-use crate::untrained::SCALE as FIRST;
+use crate::rotary::Rotary;
 use crate::{Error, HeadId, HeadMask};
+
+mod reader;
+
+use reader::Reader;
 
 /// A large parameter: in memory, or where the mapped file has it.
 #[derive(Debug, Clone)]
@@ -74,7 +74,10 @@ impl<R: Real> Linear<R> {
 #[derive(Debug, Clone)]
 pub(crate) struct Norm<R> {
     pub(crate) weight: Vec<R>,
+    /// Zeros where the norm has none.
     pub(crate) bias: Vec<R>,
+    /// Whether the bias is a weight of the model.
+    pub(crate) biased: bool,
 }
 
 /// The attention of one layer. `W = heads.len() · head_dim`.
@@ -109,7 +112,8 @@ impl<R> Clone for Layer<R> {
 /// What a block has besides attention; head surgery never touches it.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerRest<R> {
-    pub(crate) attention_norm: Norm<R>,
+    /// The first block of ModernBERT has none.
+    pub(crate) attention_norm: Option<Norm<R>>,
     pub(crate) mlp_in: Linear<R>,
     pub(crate) mlp_out: Linear<R>,
     pub(crate) mlp_norm: Norm<R>,
@@ -125,9 +129,14 @@ pub(crate) struct Shell<R> {
     pub(crate) norm: Option<Norm<R>>,
     /// From the tables' width to the residual stream's, where they differ.
     pub(crate) projection: Option<Linear<R>>,
+    /// `[buckets, heads]` of the unpruned model: what distance adds to the scores of a head, in every layer.
+    pub(crate) relative_bias: Option<Vec<R>>,
+    /// What turns queries and keys.
+    pub(crate) rotary: Option<Rotary<R>>,
     /// After the last block.
     pub(crate) final_norm: Option<Norm<R>>,
     pub(crate) pooler: Option<Linear<R>>,
+    pub(crate) pooler_norm: Option<Norm<R>>,
     /// Classifier, or the next-sentence head.
     pub(crate) classifier: Option<Linear<R>>,
     pub(crate) lm: Option<LmHead<R>>,
@@ -174,248 +183,6 @@ impl<R> Clone for Model<R> {
 
 /// Gives independent draws of mean 0 and deviation 1.
 pub type Normal<'a> = &'a mut dyn FnMut() -> f64;
-
-/// Reads parameters of one checkpoint and checks their sizes.
-struct Reader<'a, 'n> {
-    checkpoint: &'a Checkpoint,
-    /// Where the first values of parameters that begin anew come from.
-    normal: Option<RefCell<Normal<'n>>>,
-}
-
-impl Reader<'_, '_> {
-    fn optional<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Option<Vec<R>>, Error> {
-        let Some(values) = self.checkpoint.values(parameter)? else {
-            return Ok(self.begun(parameter, len));
-        };
-        let values: Vec<R> = values.into_iter().map(R::from_f32).collect();
-        if values.len() == len {
-            Ok(Some(values))
-        } else {
-            Err(Error::ParameterShape {
-                parameter: parameter.to_string(),
-                found: values.len(),
-                expected: len,
-            })
-        }
-    }
-
-    /// The first values of a parameter that begins anew: maps from a normal distribution, biases 0, norms 1.
-    fn begun<R: Real>(&self, parameter: Parameter, len: usize) -> Option<Vec<R>> {
-        let normal = self.normal.as_ref()?;
-        let name = self.checkpoint.begins(parameter)?;
-        let norm = matches!(parameter, Parameter::LmNorm(_));
-        Some(match (name, norm) {
-            (Affine::Bias, _) => vec![R::ZERO; len],
-            (Affine::Weight, true) => vec![R::ONE; len],
-            (Affine::Weight, false) => {
-                let mut normal = normal.borrow_mut();
-                (0..len).map(|_| R::from_f64(FIRST * normal())).collect()
-            }
-        })
-    }
-
-    fn vector<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Vec<R>, Error> {
-        self.optional(parameter, len)?
-            .ok_or_else(|| Error::MissingParameter {
-                parameter: parameter.to_string(),
-            })
-    }
-
-    /// A large parameter, left in the file where it can be used as it lies there.
-    fn weights<R: Real>(
-        &self,
-        parameter: Parameter,
-        len: usize,
-    ) -> Result<Option<Weights<R>>, Error> {
-        let in_place = self.checkpoint.in_place(parameter);
-        match in_place.filter(|t| TypeId::of::<R>() == TypeId::of::<f32>() && t.len() == len) {
-            Some(tensor) => Ok(Some(Weights::Mapped(tensor.clone()))),
-            None => Ok(self.optional(parameter, len)?.map(Weights::Owned)),
-        }
-    }
-
-    fn needed<R: Real>(&self, parameter: Parameter, len: usize) -> Result<Weights<R>, Error> {
-        self.weights(parameter, len)?
-            .ok_or_else(|| Error::MissingParameter {
-                parameter: parameter.to_string(),
-            })
-    }
-
-    fn linear<R: Real>(
-        &self,
-        name: impl Fn(Affine) -> Parameter,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<Linear<R>, Error> {
-        Ok(Linear {
-            weight: self.needed(name(Affine::Weight), outputs * inputs)?,
-            bias: self.vector(name(Affine::Bias), outputs)?,
-            inputs,
-            outputs,
-        })
-    }
-
-    fn norm<R: Real>(
-        &self,
-        name: impl Fn(Affine) -> Parameter,
-        width: usize,
-    ) -> Result<Norm<R>, Error> {
-        Ok(Norm {
-            weight: self.vector(name(Affine::Weight), width)?,
-            bias: self.vector(name(Affine::Bias), width)?,
-        })
-    }
-
-    fn layer<R: Real>(&self, arch: &Architecture, index: usize) -> Result<Layer<R>, Error> {
-        use LayerParameter as P;
-        let (hidden, inner) = (arch.hidden_size, arch.intermediate_size);
-        let heads = arch.heads(index);
-        let width = heads.len() * arch.head_dim();
-        let name = |p: fn(Affine) -> LayerParameter| move |a| Parameter::Layer(index, p(a));
-
-        let fused = Parameter::Layer(index, P::QueryKeyValue(Affine::Weight));
-        let qkv = if self.checkpoint.parameter(fused).is_some() {
-            self.linear(name(P::QueryKeyValue), 3 * width, hidden)?
-        } else {
-            let mut weight = Vec::with_capacity(3 * width * hidden);
-            let mut bias = Vec::with_capacity(3 * width);
-            for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
-                let linear = self.linear::<R>(name(part), width, hidden)?;
-                weight.extend_from_slice(&linear.weight);
-                bias.extend(linear.bias);
-                if let Weights::Mapped(tensor) = linear.weight {
-                    tensor.release();
-                }
-            }
-            Linear {
-                weight: weight.into(),
-                bias,
-                inputs: hidden,
-                outputs: 3 * width,
-            }
-        };
-        let distance = match arch.positions {
-            Positions::Absolute => None,
-            Positions::RelativeKey | Positions::RelativeKeyQuery => {
-                let len = (2 * arch.max_positions - 1) * arch.head_dim();
-                Some(self.vector(Parameter::Layer(index, P::DistanceEmbedding), len)?)
-            }
-        };
-        Ok(Layer {
-            attention: Arc::new(Attention {
-                heads,
-                qkv,
-                output: self.linear(name(P::AttentionOutput), hidden, width)?,
-                distance,
-            }),
-            rest: Arc::new(LayerRest {
-                attention_norm: self.norm(name(P::AttentionNorm), hidden)?,
-                mlp_in: self.linear(name(P::MlpIn), inner, hidden)?,
-                mlp_out: self.linear(name(P::MlpOut), hidden, inner)?,
-                mlp_norm: self.norm(name(P::MlpNorm), hidden)?,
-            }),
-        })
-    }
-
-    fn shell<R: Real>(&self, arch: &Architecture) -> Result<Shell<R>, Error> {
-        let (hidden, rows) = (arch.hidden_size, arch.embedding_size);
-        let positions = match arch.positions {
-            Positions::Absolute => {
-                Some(self.needed(Parameter::PositionEmbeddings, arch.max_positions * rows)?)
-            }
-            Positions::RelativeKey | Positions::RelativeKeyQuery => None,
-        };
-        let classifier = match arch.head {
-            TaskHead::SequenceClassification { num_labels, .. } if arch.classifier_bias => {
-                Some(self.linear(Parameter::Classifier, num_labels, hidden)?)
-            }
-            TaskHead::SequenceClassification { num_labels, .. } => {
-                let weight = Parameter::Classifier(Affine::Weight);
-                Some(Linear {
-                    weight: self.needed(weight, num_labels * hidden)?,
-                    bias: Vec::new(),
-                    inputs: hidden,
-                    outputs: num_labels,
-                })
-            }
-            TaskHead::NextSentence | TaskHead::PreTraining => {
-                Some(self.linear(Parameter::NextSentence, 2, hidden)?)
-            }
-            _ => None,
-        };
-        let segments = match arch.segments {
-            Segments::Table(segments) => {
-                self.vector(Parameter::SegmentEmbeddings, segments * rows)?
-            }
-            Segments::None | Segments::Words => Vec::new(),
-        };
-        Ok(Shell {
-            words: self.needed(Parameter::WordEmbeddings, arch.vocab_size * rows)?,
-            positions,
-            segments,
-            norm: self.norm_if(arch.embedding_norm, Parameter::EmbeddingNorm, rows)?,
-            projection: (rows != hidden)
-                .then(|| self.linear(Parameter::EmbeddingProjection, hidden, rows))
-                .transpose()?,
-            final_norm: self.norm_if(
-                arch.norm == NormPlacement::Pre,
-                Parameter::FinalNorm,
-                hidden,
-            )?,
-            pooler: if arch.pooler {
-                Some(self.linear(Parameter::Pooler, hidden, hidden)?)
-            } else {
-                None
-            },
-            classifier,
-            lm: self.lm(arch)?,
-            scores: self.scores(arch)?,
-        })
-    }
-
-    fn scores<R: Real>(&self, arch: &Architecture) -> Result<Option<TokenScores<R>>, Error> {
-        let hidden = arch.hidden_size;
-        let Some(scores) = arch.head.token_scores() else {
-            return Ok(None);
-        };
-        let dense = arch.head == TaskHead::ReplacedTokens;
-        Ok(Some(TokenScores {
-            dense: dense
-                .then(|| self.linear(Parameter::TokenTransform, hidden, hidden))
-                .transpose()?,
-            output: self.linear(Parameter::TokenScores, scores, hidden)?,
-        }))
-    }
-
-    fn norm_if<R: Real>(
-        &self,
-        present: bool,
-        name: impl Fn(Affine) -> Parameter,
-        width: usize,
-    ) -> Result<Option<Norm<R>>, Error> {
-        present.then(|| self.norm(name, width)).transpose()
-    }
-
-    fn lm<R: Real>(&self, arch: &Architecture) -> Result<Option<LmHead<R>>, Error> {
-        let (hidden, rows, vocab) = (arch.hidden_size, arch.embedding_size, arch.vocab_size);
-        let (transform, bias) = match arch.head {
-            TaskHead::MaskedLm | TaskHead::PreTraining => (
-                Some((
-                    self.linear(Parameter::LmTransform, rows, hidden)?,
-                    self.norm(Parameter::LmNorm, rows)?,
-                )),
-                self.vector(Parameter::LmDecoder(Affine::Bias), vocab)?,
-            ),
-            TaskHead::CausalLm => (None, Vec::new()),
-            _ => return Ok(None),
-        };
-        Ok(Some(LmHead {
-            transform,
-            decoder: self.weights(Parameter::LmDecoder(Affine::Weight), vocab * rows)?,
-            bias,
-        }))
-    }
-}
 
 impl<R: crate::Real> Model<R> {
     /// Takes the weights out of a checkpoint, converted to `R`. Heads of which it holds zeros only
@@ -563,7 +330,9 @@ impl<R: Real> Attention<R> {
         for part in 0..3 {
             for slot in slots {
                 let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
-                bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+                if !self.qkv.bias.is_empty() {
+                    bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+                }
                 stacked.extend_from_slice(&self.qkv.weight[rows.start * hidden..rows.end * hidden]);
             }
         }

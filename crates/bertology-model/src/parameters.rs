@@ -96,7 +96,9 @@ macro_rules! walk {
                 let (name, norm): (fn(Affine) -> Parameter, &$($mutable)? Norm<R>) = ($name, $norm);
                 let width = norm.weight.len();
                 visit(name(Affine::Weight), &[width], &$($mutable)? norm.weight[..]);
-                visit(name(Affine::Bias), &[width], &$($mutable)? norm.bias[..]);
+                if norm.biased {
+                    visit(name(Affine::Bias), &[width], &$($mutable)? norm.bias[..]);
+                }
             }};
         }
         let words = shell.words.len() / rows;
@@ -114,6 +116,10 @@ macro_rules! walk {
         if let Some(map) = &$($mutable)? shell.projection {
             linear!(Parameter::EmbeddingProjection, map);
         }
+        if let Some(table) = &$($mutable)? shell.relative_bias {
+            let shape = [table.len() / arch.num_heads, arch.num_heads];
+            visit(Parameter::RelativeAttentionBias, &shape, &$($mutable)? table[..]);
+        }
         for (index, layer) in $layers.enumerate() {
             use LayerParameter as P;
             macro_rules! of {
@@ -126,7 +132,9 @@ macro_rules! walk {
                     let name = of!($parameter);
                     let map: &$($mutable)? Linear<R> = $map;
                     visit(name(Affine::Weight), &[map.outputs, map.inputs], &$($mutable)? map.weight[..]);
-                    visit(name(Affine::Bias), &[map.outputs], &$($mutable)? map.bias[..]);
+                    if !map.bias.is_empty() {
+                        visit(name(Affine::Bias), &[map.outputs], &$($mutable)? map.bias[..]);
+                    }
                 }};
             }
             macro_rules! layer_norm {
@@ -134,7 +142,9 @@ macro_rules! walk {
                     let name = of!($parameter);
                     let norm: &$($mutable)? Norm<R> = $norm;
                     visit(name(Affine::Weight), &[hidden], &$($mutable)? norm.weight[..]);
-                    visit(name(Affine::Bias), &[hidden], &$($mutable)? norm.bias[..]);
+                    if norm.biased {
+                        visit(name(Affine::Bias), &[hidden], &$($mutable)? norm.bias[..]);
+                    }
                 }};
             }
             let attention = $attention(&$($mutable)? layer.attention);
@@ -150,7 +160,9 @@ macro_rules! walk {
             }
             layer_linear!(P::AttentionOutput, &$($mutable)? attention.output);
             let rest = $rest(&$($mutable)? layer.rest);
-            layer_norm!(P::AttentionNorm, &$($mutable)? rest.attention_norm);
+            if let Some(norm) = &$($mutable)? rest.attention_norm {
+                layer_norm!(P::AttentionNorm, norm);
+            }
             layer_linear!(P::MlpIn, &$($mutable)? rest.mlp_in);
             layer_linear!(P::MlpOut, &$($mutable)? rest.mlp_out);
             layer_norm!(P::MlpNorm, &$($mutable)? rest.mlp_norm);
@@ -160,6 +172,9 @@ macro_rules! walk {
         }
         if let Some(map) = &$($mutable)? shell.pooler {
             linear!(Parameter::Pooler, map);
+        }
+        if let Some(norm) = &$($mutable)? shell.pooler_norm {
+            norm!(Parameter::PoolerNorm, norm);
         }
         if let Some(map) = &$($mutable)? shell.classifier {
             match arch.head {

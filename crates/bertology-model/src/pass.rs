@@ -158,6 +158,11 @@ impl<R: Real> Model<R> {
                 "this model has no final norm; HiddenState of the last layer is its residual stream",
             )?;
         }
+        if self.shell.rotary.is_none() {
+            for site in [LayerSite::RotatedQuery, LayerSite::RotatedKey] {
+                taps.refuse(site, "positions turn no queries and keys in this model")?;
+            }
+        }
         options.masking.check(self, batch.len())?;
         let targets = self.check_targets(batch, options)?;
         let backward = options.mask_gradients || taps.interests().any_gradient();
@@ -380,6 +385,8 @@ impl<R: Real> Model<R> {
             batch,
             masking: options.masking,
             threads: options.threads,
+            bias: self.shell.relative_bias.as_deref(),
+            rotary: self.shell.rotary.as_ref(),
             training: None,
         }
     }
@@ -467,6 +474,7 @@ impl<R: Real> Model<R> {
             || [
                 LayerSite::HeadContribution,
                 LayerSite::AttentionOutput,
+                LayerSite::MlpInner,
                 LayerSite::MlpOutput,
                 LayerSite::HiddenState,
             ]

@@ -1,9 +1,9 @@
 //! What the gradients of a block's weights are made of: for every linear map the gradient of its output and its input.
 
-use bertology_checkpoint::NormPlacement;
 use bertology_kernels::{Matrix, Real};
 
-use crate::block::{BlockPass, kernel_of};
+use crate::block::BlockPass;
+use crate::feed_forward::activate;
 use crate::model::Norm;
 use crate::workspace::{LayerTrace, Scratch, sized};
 
@@ -32,6 +32,8 @@ pub(crate) struct BlockRecord<R> {
     norms: Vec<R>,
     /// Gradient of the table of relative positions, or empty.
     pub(crate) distances: Vec<R>,
+    /// Gradient of the table of what distances add to scores, `[buckets, heads]`, or empty.
+    pub(crate) bias: Vec<R>,
     /// Whether queries lie apart from keys and values.
     apart: bool,
     rows: usize,
@@ -55,6 +57,7 @@ impl<R: Real> BlockRecord<R> {
         sized(&mut self.norms, 4 * block.arch.hidden_size).fill(R::ZERO);
         let distance = block.weights.attention.distance.as_ref();
         sized(&mut self.distances, distance.map_or(0, Vec::len)).fill(R::ZERO);
+        sized(&mut self.bias, block.bias.map_or(0, <[R]>::len)).fill(R::ZERO);
     }
 
     fn norm(&mut self, which: usize) -> [&mut [R]; 2] {
@@ -85,14 +88,18 @@ impl<R: Real> BlockRecord<R> {
     ) {
         std::mem::swap(&mut self.mlp_out, &mut scratch.update);
         std::mem::swap(&mut self.mlp_in, &mut scratch.inner);
-        let activated = sized(&mut self.activated, trace.mlp_pre.len());
-        kernel_of(block.arch.activation).forward(activated, &trace.mlp_pre);
-        let rest = &block.weights.rest;
-        match block.arch.norm {
-            NormPlacement::Post => {
-                affine(&mut self.middle, &trace.attention_hat, &rest.attention_norm);
-            }
-            NormPlacement::Pre => affine(&mut self.middle, &trace.mlp_hat, &rest.mlp_norm),
+        let activated = sized(
+            &mut self.activated,
+            self.rows * block.arch.intermediate_size,
+        );
+        activate(block.arch, activated, &trace.mlp_pre);
+        match block.norm_behind_attention() {
+            Some(norm) => affine(&mut self.middle, &trace.attention_hat, norm),
+            None => affine(
+                &mut self.middle,
+                &trace.mlp_hat,
+                &block.weights.rest.mlp_norm,
+            ),
         }
     }
 
@@ -105,17 +112,16 @@ impl<R: Real> BlockRecord<R> {
     ) {
         std::mem::swap(&mut self.output, &mut scratch.update);
         std::mem::swap(&mut self.qkv, &mut scratch.qkv);
-        if block.arch.norm == NormPlacement::Pre {
-            let norm = &block.weights.rest.attention_norm;
+        if let Some(norm) = block.norm_before_attention() {
             affine(&mut self.normed, &trace.attention_hat, norm);
         }
         self.apart = block.rows.tokens(0).is_some();
         if self.apart {
             std::mem::swap(&mut self.query, &mut scratch.query);
             let width = block.arch.hidden_size;
-            let input = match block.arch.norm {
-                NormPlacement::Post => &trace.input,
-                NormPlacement::Pre => &self.normed,
+            let input = match block.norm_before_attention() {
+                None => &trace.input,
+                Some(_) => &self.normed,
             };
             let compact = sized(&mut self.query_input, self.rows * width);
             compact.fill(R::ZERO);
@@ -131,9 +137,9 @@ impl<R: Real> BlockRecord<R> {
     ) -> Vec<Term<'a, R>> {
         let hidden = block.arch.hidden_size;
         let width = block.weights.attention.output.inputs;
-        let input = match block.arch.norm {
-            NormPlacement::Post => &trace.input,
-            NormPlacement::Pre => &self.normed,
+        let input = match block.norm_before_attention() {
+            None => &trace.input,
+            Some(_) => &self.normed,
         };
         let x = Matrix::new(input, self.tokens, hidden);
         if !self.apart {
@@ -168,7 +174,7 @@ impl<R: Real> BlockRecord<R> {
     /// The feed-forward block's first map.
     pub(crate) fn mlp_in(&self, block: &BlockPass<'_, R>) -> Vec<Term<'_, R>> {
         let x = Matrix::new(&self.middle, self.rows, block.arch.hidden_size);
-        self.single(&self.mlp_in, block.arch.intermediate_size, x)
+        self.single(&self.mlp_in, block.weights.rest.mlp_in.outputs, x)
     }
 
     /// Its second map.

@@ -111,7 +111,8 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
     }
 
     /// Refuses a site that this model does not have, if someone wants it.
-    pub(crate) fn refuse(&self, site: ModelSite, reason: &'static str) -> Result<(), Error> {
+    pub(crate) fn refuse(&self, site: impl Into<Site>, reason: &'static str) -> Result<(), Error> {
+        let site = site.into();
         let all = self
             .intentions
             .iter()
@@ -119,7 +120,10 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         for (pass, direction) in [(Pass::Forward, "forward"), (Pass::Backward, "backward")] {
             if all.contains(pass, site) {
                 return Err(Error::NoSuchSite {
-                    site: format!("{site:?}"),
+                    site: match site {
+                        Site::Layer(site) => format!("{site:?}"),
+                        Site::Model(site) => format!("{site:?}"),
+                    },
                     direction,
                     reason,
                 });
@@ -139,6 +143,7 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             Site::Layer(LayerSite::HeadOutput),
             Site::Layer(LayerSite::HeadContribution),
             Site::Layer(LayerSite::AttentionOutput),
+            Site::Layer(LayerSite::MlpInner),
             Site::Layer(LayerSite::MlpOutput),
             Site::Layer(LayerSite::HiddenState),
             Site::Model(ModelSite::LastResidual),
@@ -174,7 +179,11 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             Site::Layer(LayerSite::AttentionScores) => true,
             // One such score makes its row NaN throughout. Interventions may do otherwise.
             Site::Layer(LayerSite::AttentionProbs) if pass == Pass::Forward && !self.changes() => {
-                value.iter_rows().all(|row| row[0].is_finite())
+                // Each query sees the key at its own place.
+                value
+                    .iter_rows()
+                    .enumerate()
+                    .all(|(i, row)| row[i].is_finite())
             }
             Site::Layer(_) | Site::Model(_) => value.iter_rows().all(all_finite),
         };

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Affine, Parameter, Pooling};
+use bertology_kernels::elementwise::add_assign;
+use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Activation, Matrix, Real};
 
@@ -155,14 +157,36 @@ impl<R: Real> TaskHead<'_, R> {
         }
         let position = self.pooled_position();
         let drop = |site, data: &mut [R]| self.drop(site, std::iter::once(position), data, width);
-        let place = self.row(position) * width;
-        let mut read = hidden[place..place + width].to_vec();
+        let mean = self.model.architecture().pooling == Pooling::Mean;
+        // A mean is of all rows; else the row of one position is read.
+        let places = if mean {
+            0..hidden.len()
+        } else {
+            let place = self.row(position) * width;
+            place..place + width
+        };
+        let share = R::from_f64(width as f64 / places.len() as f64);
+        let (first, others) = hidden[places.clone()].split_at(width);
+        let mut read = first.to_vec();
+        if mean {
+            for row in others.chunks_exact(width) {
+                add_assign(&mut read, row);
+            }
+            read.iter_mut().for_each(|value| *value *= share);
+        }
         drop(DropSite::HeadInput, &mut read);
         let read = read.as_slice();
         let mut pooled = match &shell.pooler {
             Some(pooler) => self.pool(pooler, read),
             None => read.to_vec(),
         };
+        let normed = shell.pooler_norm.as_ref().map(|norm| {
+            let (mut hat, mut rstd) = (pooled.clone(), [R::ZERO]);
+            let epsilon = self.model.architecture().norm_epsilon;
+            let (weight, bias) = (&norm.weight, &norm.bias);
+            layer_norm(&mut pooled, &mut hat, &mut rstd, weight, bias, epsilon);
+            (norm, hat, rstd)
+        });
         drop(DropSite::Classifier, &mut pooled);
         self.emit(taps, Pass::Forward, ModelSite::Pooled, &pooled, width)?;
         let Some(classifier) = &shell.classifier else {
@@ -189,7 +213,14 @@ impl<R: Real> TaskHead<'_, R> {
                 linear_backward_input(&mut d_pooled, upper, classifier.matrix(), 1);
                 drop(DropSite::Classifier, &mut d_pooled);
                 self.emit(taps, Pass::Backward, ModelSite::Pooled, &d_pooled, width)?;
-                let gradient = &mut gradient[place..place + width];
+                if let Some((norm, hat, rstd)) = &normed {
+                    if let Some(weights) = weights.as_deref_mut() {
+                        weights.add_norm(Parameter::PoolerNorm, &d_pooled, hat);
+                    }
+                    layer_norm_backward(&mut d_pooled, hat, rstd, &norm.weight);
+                }
+                let (first, others) = gradient[places].split_at_mut(width);
+                let gradient = first;
                 let Some(pooler) = &shell.pooler else {
                     gradient.copy_from_slice(&d_pooled);
                     drop(DropSite::HeadInput, gradient);
@@ -204,6 +235,12 @@ impl<R: Real> TaskHead<'_, R> {
                 }
                 linear_backward_input(gradient, upper, pooler.matrix(), 1);
                 drop(DropSite::HeadInput, gradient);
+                if mean {
+                    gradient.iter_mut().for_each(|value| *value *= share);
+                    for row in others.chunks_exact_mut(width) {
+                        row.copy_from_slice(gradient);
+                    }
+                }
             }
         }
         output.logits = logits;
@@ -330,7 +367,7 @@ impl<R: Real> TaskHead<'_, R> {
 fn pooled_position<R: Real>(model: &Model<R>, ids: &[u32]) -> usize {
     let arch = model.architecture();
     match (arch.pooling, arch.pad_id) {
-        (Pooling::First, _) => 0,
+        (Pooling::First | Pooling::Mean, _) => 0,
         (Pooling::Last, Some(pad)) => ids.iter().rposition(|id| *id != pad).unwrap_or(0),
         (Pooling::Last, None) => ids.len() - 1,
     }
@@ -349,6 +386,9 @@ pub(crate) fn positions_read<R: Real>(
     }
     let mut positions = BTreeSet::new();
     if shell.pooler.is_some() || shell.classifier.is_some() {
+        if model.architecture().pooling == Pooling::Mean {
+            return None;
+        }
         positions.insert(pooled_position(model, ids));
     }
     if shell.lm.is_some() {

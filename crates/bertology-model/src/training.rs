@@ -584,7 +584,9 @@ impl<R: Real> Model<R> {
                 let (weight, bias) = group.norm.split_at(width);
                 let norm = Parameter::EmbeddingNorm;
                 add_assign(gradients.of_mut(norm(Affine::Weight)), weight);
-                add_assign(gradients.of_mut(norm(Affine::Bias)), bias);
+                if shell.norm.as_ref().is_some_and(|norm| norm.biased) {
+                    add_assign(gradients.of_mut(norm(Affine::Bias)), bias);
+                }
             }
             let rows = || d.chunks_exact(width);
             let words = group.batch.ids.iter().copied().zip(rows());

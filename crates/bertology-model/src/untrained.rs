@@ -32,8 +32,11 @@ impl<R: Real> Model<R> {
             segments: draw(shell.segments.len()),
             norm: shell.norm.as_ref().map(unit),
             projection: shell.projection.as_ref().map(|map| linear(map, &mut draw)),
+            relative_bias: shell.relative_bias.as_ref().map(|table| draw(table.len())),
+            rotary: shell.rotary.clone(),
             final_norm: shell.final_norm.as_ref().map(unit),
             pooler: None,
+            pooler_norm: None,
             classifier: None,
             lm: None,
             scores: None,
@@ -48,7 +51,7 @@ impl<R: Real> Model<R> {
                     distance: attention.distance.as_ref().map(|table| draw(table.len())),
                 }),
                 rest: Arc::new(LayerRest {
-                    attention_norm: unit(&rest.attention_norm),
+                    attention_norm: rest.attention_norm.as_ref().map(unit),
                     mlp_in: linear(&rest.mlp_in, &mut draw),
                     mlp_out: linear(&rest.mlp_out, &mut draw),
                     mlp_norm: unit(&rest.mlp_norm),
@@ -64,6 +67,7 @@ fn unit<R: Real>(norm: &Norm<R>) -> Norm<R> {
     Norm {
         weight: vec![R::ONE; norm.weight.len()],
         bias: vec![R::ZERO; norm.bias.len()],
+        biased: norm.biased,
     }
 }
 

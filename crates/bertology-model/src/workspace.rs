@@ -40,7 +40,7 @@ pub(crate) struct FinalTrace<R> {
 /// What the backward pass of one block needs from its forward pass.
 #[derive(Debug, Default)]
 pub(crate) struct LayerTrace<R> {
-    /// `[tokens, hidden]`: what the block read; post-norm, and only for training.
+    /// `[tokens, hidden]`: what the block read, where no norm stands before its attention, and only for training.
     pub(crate) input: Vec<R>,
     /// `[tokens, 3W]`: queries, keys, values.
     pub(crate) qkv: Vec<R>,
@@ -50,7 +50,7 @@ pub(crate) struct LayerTrace<R> {
     pub(crate) attention_hat: Vec<R>,
     /// `[tokens]`
     pub(crate) attention_rstd: Vec<R>,
-    /// `[tokens, intermediate]`: input of the activation.
+    /// `[tokens, intermediate]`: input of the activation; `[tokens, 2 · intermediate]`, the gate behind it, where there is one.
     pub(crate) mlp_pre: Vec<R>,
     /// `[tokens, hidden]`: normalised input of the feed-forward norm.
     pub(crate) mlp_hat: Vec<R>,
@@ -67,6 +67,8 @@ pub(crate) struct Scratch<R> {
     pub(crate) update: Vec<R>,
     /// `[tokens, intermediate]`
     pub(crate) inner: Vec<R>,
+    /// `[tokens, 2 · intermediate]`: gradient of what the first map of a gated block gives
+    pub(crate) gated: Vec<R>,
     /// `[rows, W]`
     pub(crate) heads: Vec<R>,
     /// `[rows, W]`: gradient of the queries, where not all are read

@@ -6,15 +6,18 @@ use pyo3::prelude::*;
 use crate::errors;
 
 /// Every site of a layer.
-const OF_LAYERS: [(&str, LayerSite); 11] = [
+const OF_LAYERS: [(&str, LayerSite); 14] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
+    ("rotated_query", LayerSite::RotatedQuery),
+    ("rotated_key", LayerSite::RotatedKey),
     ("attention_scores", LayerSite::AttentionScores),
     ("attention", LayerSite::AttentionProbs),
     ("head_output", LayerSite::HeadOutput),
     ("head_contribution", LayerSite::HeadContribution),
     ("attention_output", LayerSite::AttentionOutput),
+    ("mlp_inner", LayerSite::MlpInner),
     ("mlp_output", LayerSite::MlpOutput),
     ("hidden_state", LayerSite::HiddenState),
     ("head_mask", LayerSite::HeadMask),

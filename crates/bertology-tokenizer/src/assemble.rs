@@ -155,7 +155,7 @@ fn override_normalizer(
         _ => return Ok(()),
     };
     let bert = match settings.class {
-        Class::Bert { .. } => true,
+        Class::Bert { .. } | Class::MpNet => true,
         Class::Unknown => false,
         _ => return Ok(()),
     };
@@ -163,11 +163,15 @@ fn override_normalizer(
         flag.unwrap_or(if bert { default } else { stored })
     };
     let lowercase = pick(settings.flag("do_lower_case")?, true, stored.lowercase);
-    let chinese = pick(
-        settings.flag("tokenize_chinese_chars")?,
-        true,
-        stored.handle_chinese_chars,
-    );
+    let chinese = match settings.class {
+        // This class leaves them as they are stored, whatever its settings say.
+        Class::MpNet => stored.handle_chinese_chars,
+        _ => pick(
+            settings.flag("tokenize_chinese_chars")?,
+            true,
+            stored.handle_chinese_chars,
+        ),
+    };
     let accents = settings.flag("strip_accents")?;
     let accents = if bert {
         accents
@@ -247,7 +251,9 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
         }
     }
     match settings.class {
-        Class::Bert { .. } if there(VOCAB_TXT) => bert(folder.join(VOCAB_TXT), settings),
+        Class::Bert { .. } | Class::MpNet if there(VOCAB_TXT) => {
+            bert(folder.join(VOCAB_TXT), settings)
+        }
         Class::Roberta | Class::OpenAiGpt | Class::Gpt2 if there(VOCAB_JSON) || there(MERGES) => {
             for (present, missing) in [(VOCAB_JSON, MERGES), (MERGES, VOCAB_JSON)] {
                 if !there(missing) {
@@ -265,10 +271,10 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
                 _ => byte_level(vocab, merges, settings),
             }
         }
-        Class::Bert { .. } => Err(no_files(
+        Class::Bert { .. } | Class::MpNet => Err(no_files(
             folder,
             &format!("{JSON} or {VOCAB_TXT}"),
-            " (its configuration names a BERT tokenizer)",
+            " (its configuration names a BERT or MPNet tokenizer)",
         )),
         Class::Roberta | Class::OpenAiGpt | Class::Gpt2 => Err(no_files(
             folder,
@@ -312,7 +318,7 @@ fn bpe_class(path: &Path) -> Result<Class, TokenizerError> {
     })
 }
 
-/// `BertTokenizer` and `BertConverter`.
+/// `BertTokenizer` and `BertConverter`, `MPNetTokenizer` and `MPNetConverter`.
 fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
     let text = files::text(&path)?;
     let mut vocab = HashMap::new();
@@ -352,18 +358,14 @@ fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
 
     let (cls, cls_id) = special(&core, &path, &settings, "cls_token")?;
     let (sep, sep_id) = special(&core, &path, &settings, "sep_token")?;
-    let template = template(
-        &path,
-        vec![format!("{cls}:0"), "$A:0".into(), format!("{sep}:0")],
-        vec![
-            format!("{cls}:0"),
-            "$A:0".into(),
-            format!("{sep}:0"),
-            "$B:1".into(),
-            format!("{sep}:1"),
-        ],
-        vec![(cls, cls_id), (sep, sep_id)],
-    )?;
+    let single = vec![format!("{cls}:0"), "$A:0".into(), format!("{sep}:0")];
+    let mut pair = single.clone();
+    if settings.class == Class::MpNet {
+        pair.push(format!("{sep}:0"));
+    }
+    pair.extend(["$B:1".into(), format!("{sep}:1")]);
+    let tokens = vec![(cls, cls_id), (sep, sep_id)];
+    let template = template(&path, single, pair, tokens)?;
     core.with_post_processor(Some(template));
     Ok(Parts {
         core,

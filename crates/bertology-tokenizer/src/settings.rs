@@ -19,6 +19,8 @@ pub(crate) enum Class {
     },
     /// `RobertaTokenizerFast` and its copies.
     Roberta,
+    /// `MPNetTokenizerFast`: BERT's pieces between RoBERTa's marks.
+    MpNet,
     /// `OpenAIGPTTokenizerFast`.
     OpenAiGpt,
     /// `GPT2TokenizerFast`.
@@ -41,6 +43,7 @@ impl Class {
             }
             "DistilBertTokenizer" => Self::Bert { segments: false },
             "RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer" => Self::Roberta,
+            "MPNetTokenizer" => Self::MpNet,
             "OpenAIGPTTokenizer" => Self::OpenAiGpt,
             "GPT2Tokenizer" => Self::Gpt2,
             "XLMRobertaTokenizer" => Self::XlmRoberta,
@@ -62,6 +65,7 @@ impl Class {
             | "ibert"
             | "longformer"
             | "bart" => Self::Roberta,
+            "mpnet" => Self::MpNet,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
             "xlm-roberta" => Self::XlmRoberta,
@@ -74,9 +78,12 @@ impl Class {
     fn segments(&self) -> bool {
         match self {
             Self::Bert { segments } => *segments,
-            Self::Roberta | Self::OpenAiGpt | Self::Gpt2 | Self::XlmRoberta | Self::Camembert => {
-                false
-            }
+            Self::Roberta
+            | Self::MpNet
+            | Self::OpenAiGpt
+            | Self::Gpt2
+            | Self::XlmRoberta
+            | Self::Camembert => false,
             Self::Other(_) | Self::Unknown => true,
         }
     }
@@ -337,6 +344,19 @@ impl Settings {
                 };
                 roles.insert("mask_token", mask);
                 roles
+            }
+            Class::MpNet => {
+                // All of them are looked for in the normalised text, as words are.
+                let spec = |token: &str, lstrip: bool| TokenSpec {
+                    lstrip,
+                    normalized: Some(true),
+                    ..TokenSpec::plain(token)
+                };
+                let tokens = ["<s>", "</s>", "[UNK]", "</s>", "<pad>", "<s>", "<mask>"];
+                let roles = ROLES.into_iter().zip(tokens);
+                roles
+                    .map(|(role, token)| (role, spec(token, role == "mask_token")))
+                    .collect()
             }
             Class::OpenAiGpt => plain(&[("unk_token", "<unk>")]),
             Class::Gpt2 => plain(&[

@@ -103,6 +103,7 @@ fn tasks_are_those_of_the_config() {
     assert_eq!(head("electra-generator"), TaskHead::MaskedLm);
     assert_eq!(head("electra-discriminator"), TaskHead::ReplacedTokens);
     assert_eq!(head("camembert-mlm"), TaskHead::MaskedLm);
+    assert_eq!(head("mpnet-mlm"), TaskHead::MaskedLm);
     assert_eq!(
         head("bert-tokens"),
         TaskHead::TokenClassification { num_labels: 5 }
@@ -262,7 +263,7 @@ fn causal_models_open_as_what_they_hold() {
     says(
         "gpt2-lm",
         OpenAs::MaskedLm,
-        "only BERT, RoBERTa, DistilBERT and ELECTRA are",
+        "only BERT, RoBERTa, DistilBERT, ELECTRA, MPNet and ModernBERT are",
     );
     says("bert-mlm", OpenAs::CausalLm, "only GPT and GPT-2 are");
     says("distilbert", OpenAs::NextSentence, "only BERT is");

@@ -1,7 +1,8 @@
 //! Every option of `config.json` is obeyed or refused by name.
 
 use bertology_checkpoint::{
-    Activation, Checkpoint, Error, Family, OpenAs, OpenOptions, PositionIds, Problem, TaskHead,
+    Activation, Checkpoint, Error, Family, OpenAs, OpenOptions, PositionIds, Positions, Problem,
+    TaskHead,
 };
 use serde_json::{Value, json};
 
@@ -16,12 +17,96 @@ fn refusal(key: &str, value: Value) -> String {
     text
 }
 
+/// What the class of MPNet has in its code cannot be another number.
+#[test]
+fn mpnet_has_one_table_and_one_padding_token() {
+    let source = bertology_testkit::golden("engine/mpnet");
+    let read = std::fs::read(source.join("config.json")).unwrap();
+    for (key, value) in [
+        ("relative_attention_num_buckets", json!(64)),
+        ("pad_token_id", json!(0)),
+        ("pad_token_id", json!(null)),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        let mut config: Value = serde_json::from_slice(&read).unwrap();
+        config[key] = value;
+        std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+        let weights = "model.safetensors";
+        std::fs::copy(source.join(weights), copy.path().join(weights)).unwrap();
+        let error = Checkpoint::open(copy.path(), &OpenOptions::new()).unwrap_err();
+        assert_says(&error.to_string(), &format!("`{key}`"));
+        assert_says(&error.to_string(), "for MPNet only");
+    }
+}
+
+/// Windows and angles of ModernBERT, as versions 4 and 5 of transformers write them.
+#[test]
+fn modernbert_says_in_either_way_what_its_layers_see() {
+    let source = bertology_testkit::golden("engine/modernbert");
+    let read = std::fs::read(source.join("config.json")).unwrap();
+    let open = |changes: Value| {
+        let copy = tempfile::tempdir().unwrap();
+        let mut config: Value = serde_json::from_slice(&read).unwrap();
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+        let weights = "model.safetensors";
+        std::fs::copy(source.join(weights), copy.path().join(weights)).unwrap();
+        Checkpoint::open(copy.path(), &OpenOptions::new())
+            .map(|opened| opened.architecture().clone())
+            .map_err(|error| error.to_string())
+    };
+    let bases = |changes: Value| match open(changes).unwrap().positions {
+        Positions::Rotary(rotary) => (rotary.width, rotary.base, rotary.window_base),
+        other => panic!("{other:?}"),
+    };
+    let old = open(json!({})).unwrap();
+    let reach: Vec<_> = (0..4).map(|layer| old.reach(layer)).collect();
+    assert_eq!(reach, [None, Some(3), Some(3), None]);
+    assert_eq!(bases(json!({})), (8, 300.0, 20.0));
+    assert_eq!(bases(json!({"local_rope_theta": null})), (8, 300.0, 300.0));
+    let (full, near) = ("full_attention", "sliding_attention");
+    let new = json!({
+        "rope_parameters": {
+            full: {"rope_type": "default", "rope_theta": 7.0},
+            near: {"rope_type": "default", "rope_theta": 9},
+        },
+        "layer_types": [full, near, full, near],
+        "global_attn_every_n_layers": null,
+    });
+    assert_eq!(bases(new.clone()), (8, 7.0, 9.0));
+    let new = open(new).unwrap();
+    let reach: Vec<_> = (0..4).map(|layer| new.reach(layer)).collect();
+    assert_eq!(reach, [None, Some(3), None, Some(3)]);
+    let only = open(json!({"layer_types": [full, near, near, near]})).unwrap();
+    assert_eq!((only.reach(0), only.reach(3)), (None, Some(3)));
+    for (key, value) in [
+        ("layer_types", json!([near, full, full, near])),
+        ("layer_types", json!([full, near])),
+        ("rope_scaling", json!({"rope_type": "yarn"})),
+        (
+            "rope_parameters",
+            json!({full: {"rope_type": "linear", "factor": 2.0}}),
+        ),
+        ("global_rope_theta", json!("wide")),
+        ("local_rope_theta", json!(0)),
+        ("classifier_pooling", json!("max")),
+        ("decoder_bias", json!(false)),
+        ("mlp_dropout", json!(0.1)),
+        ("norm_bias", json!("no")),
+    ] {
+        let error = open(json!({ key: value })).unwrap_err();
+        assert_says(&error, &format!("`{key}`"));
+    }
+}
+
 #[test]
 fn what_would_change_the_model_is_refused_by_name() {
     assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
     assert_says(
         &refusal("model_type", json!(7)),
-        "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \
+        "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \"mpnet\", \"modernbert\", \
          \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");

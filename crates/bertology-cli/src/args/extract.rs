@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{SequenceArgs, SourceArgs, StudyArgs};
 
 pub(crate) const ABOUT: &str = "\
-Write down what goes on inside: hidden states, attention, outputs and contributions of heads, \
+Write down what goes on inside: hidden states, neurons, attention, outputs and contributions of heads, \
 logits, and the gradients of any of these, for a text, a file of lines, a table or a GLUE task.
 
 Token ids, character offsets and word ids are always written. The size is counted and printed \
@@ -36,6 +36,10 @@ pub(crate) struct ValueArgs {
     #[arg(long, value_name = "LAYERS", help_heading = "Values")]
     #[arg(num_args = 0..=1, default_missing_value = "all")]
     pub(crate) hidden_states: Option<String>,
+    /// Neurons of the feed-forward blocks, behind the activation, of all layers, or of these: 0 to L − 1; 0,4-6.
+    #[arg(long, value_name = "LAYERS", help_heading = "Values")]
+    #[arg(num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) mlp_inner: Option<String>,
     /// Attention probabilities of all heads, or of these: 3.5, L3H5, 3:5, 0:1,3, layers 0-4.
     #[arg(long, value_name = "HEADS", help_heading = "Values")]
     #[arg(num_args = 0..=1, default_missing_value = "all")]

@@ -322,6 +322,10 @@ fn request(
         request = request.hidden_states(Layers::parse(layers).map_err(|e| failure(&e))?);
         nothing = false;
     }
+    if let Some(layers) = &args.mlp_inner {
+        request = request.mlp_inner(Layers::parse(layers).map_err(|e| failure(&e))?);
+        nothing = false;
+    }
     for (site, heads) in [
         (LayerSite::AttentionProbs, &args.attentions),
         (LayerSite::AttentionScores, &args.attention_scores),
@@ -351,7 +355,7 @@ fn request(
     }
     if nothing {
         return Err(Failure::input(
-            "no values chosen: add --hidden-states, --attentions, --attention-scores, \
+            "no values chosen: add --hidden-states, --mlp-inner, --attentions, --attention-scores, \
              --head-outputs, --head-contributions, --queries, --keys, --values or --logits, or \
              --tokens for the tokens alone",
         ));

@@ -124,6 +124,8 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::Camembert => "CamemBERT",
         Family::Electra => "ELECTRA",
         Family::DistilBert => "DistilBERT",
+        Family::MpNet => "MPNet",
+        Family::ModernBert => "ModernBERT",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }
@@ -164,6 +166,7 @@ fn positions(architecture: &Architecture) -> &'static str {
         Positions::Absolute => "absolute",
         Positions::RelativeKey => "relative (key)",
         Positions::RelativeKeyQuery => "relative (key and query)",
+        Positions::Rotary(_) => "rotary",
     }
 }
 
@@ -176,10 +179,14 @@ fn segments(architecture: &Architecture) -> String {
 }
 
 fn attention(architecture: &Architecture) -> String {
-    let sight = if architecture.causal {
-        "causal"
-    } else {
-        "every token sees every other"
+    let sight = match architecture.windows {
+        _ if architecture.causal => "causal".to_owned(),
+        None => "every token sees every other".to_owned(),
+        Some(windows) => format!(
+            "everything in layers 0, {}, …, else {} to either side",
+            windows.global_every,
+            plural(windows.reach as u64, "token"),
+        ),
     };
     let scale = architecture.score_scale;
     let unusual = match (scale.by_head_dim, scale.by_layer) {

@@ -51,6 +51,8 @@ fn a_run_is_a_folder_of_shards() {
             "OUT/lines.txt",
             "--hidden-states",
             "0,3",
+            "--mlp-inner",
+            "1",
             "--attentions",
             "1",
             "--attentions",
@@ -106,6 +108,7 @@ fn a_run_is_a_folder_of_shards() {
         [
             "hidden_states.0",
             "hidden_states.3",
+            "mlp_inner.1",
             "attentions.1.0",
             "attentions.1.1",
             "attentions.1.2",
@@ -115,6 +118,9 @@ fn a_run_is_a_folder_of_shards() {
         ]
     );
     assert_eq!(shape(&toy, "run", "logits"), [10, 3]);
+    assert_eq!(shape(&toy, "run", "mlp_inner.1")[1], 48);
+    let beyond = ["the cat", "--mlp-inner", "3", "--output", "OUT/none"];
+    extract(&toy, &beyond).failed(2, &["no layer 3", "3 layers"]);
     let strings: Vec<String> = serde_json::from_slice(&toy.bytes("run/tokens.json")).unwrap();
     assert_eq!((strings[2].as_str(), strings[5].as_str()), ("[CLS]", "the"));
 

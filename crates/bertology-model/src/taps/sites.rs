@@ -5,13 +5,17 @@ use crate::Error;
 /// A site inside every block. `n` is the number of tokens of the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LayerSite {
-    /// Per head, `[n, head_dim]`.
+    /// Per head, `[n, head_dim]`; before it is turned, where positions are rotary.
     Query,
-    /// Per head, `[n, head_dim]`.
+    /// Per head, `[n, head_dim]`; before it is turned, where positions are rotary.
     Key,
     /// Per head, `[n, head_dim]`.
     Value,
-    /// Per head, `[query, key]`: scaled scores before the softmax; −∞ at keys that a causal model does
+    /// Per head, `[n, head_dim]`: queries turned by their positions; models with rotary positions only.
+    RotatedQuery,
+    /// Per head, `[n, head_dim]`: keys turned by their positions; models with rotary positions only.
+    RotatedKey,
+    /// Per head, `[query, key]`: scaled scores before the softmax; −∞ at keys that a causal model, or a window, does
     /// not let the query see.
     AttentionScores,
     /// Per head, `[query, key]`: the softmax, before any head mask.
@@ -23,6 +27,9 @@ pub enum LayerSite {
     HeadContribution,
     /// `[n, hidden]`: after the output projection and its bias, before the residual is added.
     AttentionOutput,
+    /// `[n, intermediate]`: the neurons of the feed-forward block, after the activation: what its second map
+    /// reads.
+    MlpInner,
     /// `[n, hidden]`: after the feed-forward block, before the residual is added.
     MlpOutput,
     /// `[n, hidden]`: what the next layer receives; `hidden_states[layer + 1]` of transformers. Where
@@ -35,10 +42,12 @@ pub enum LayerSite {
 }
 
 /// The sites that make up attention itself, below a head's output.
-pub(crate) const ATTENTION_SITES: [LayerSite; 5] = [
+pub(crate) const ATTENTION_SITES: [LayerSite; 7] = [
     LayerSite::Query,
     LayerSite::Key,
     LayerSite::Value,
+    LayerSite::RotatedQuery,
+    LayerSite::RotatedKey,
     LayerSite::AttentionScores,
     LayerSite::AttentionProbs,
 ];

@@ -1,11 +1,13 @@
 //! The gradients of one block's weights, summed over all groups of a batch: each thread some rows of each matrix.
 
+use bertology_checkpoint::Parameter;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::{MatrixMut, Product, Real};
 
 use super::{Group, WEIGHT_ROWS, spread};
 use crate::Model;
 use crate::gradients::Gradients;
+use crate::model::Norm;
 use crate::record::Term;
 
 impl<R: Real> Model<R> {
@@ -35,10 +37,10 @@ impl<R: Real> Model<R> {
             Part::Map(Map::Qkv),
             Part::Distances,
             Part::Map(Map::Output),
-            Part::Norm,
+            Part::Norm(others.attention_norm.as_ref()),
             Part::Map(Map::MlpIn),
             Part::Map(Map::MlpOut),
-            Part::Norm,
+            Part::Norm(Some(&others.mlp_norm)),
         ] {
             match part {
                 Part::Map(map) => {
@@ -56,6 +58,7 @@ impl<R: Real> Model<R> {
                         tasks.push(Task {
                             map,
                             first: 0,
+                            rows: linear.outputs,
                             inputs,
                             weight,
                             bias,
@@ -63,21 +66,23 @@ impl<R: Real> Model<R> {
                         continue;
                     }
                     let blocks = weight.chunks_mut(WEIGHT_ROWS * inputs);
-                    let biases = bias.chunks_mut(WEIGHT_ROWS);
-                    for (block, (weight, bias)) in blocks.zip(biases).enumerate() {
+                    let mut biases = bias.chunks_mut(WEIGHT_ROWS);
+                    for (block, weight) in blocks.enumerate() {
                         let first = block * WEIGHT_ROWS;
+                        let bias = biases.next().unwrap_or_default();
                         tasks.push(Task {
                             map,
                             first,
+                            rows: weight.len() / inputs,
                             inputs,
                             weight,
                             bias,
                         });
                     }
                 }
-                Part::Norm => {
-                    norms.push(take(hidden));
-                    norms.push(take(hidden));
+                Part::Norm(norm) => {
+                    norms.push(norm.map(|_| take(hidden)));
+                    norms.push(norm.filter(|norm| norm.biased).map(|_| take(hidden)));
                 }
                 Part::Distances => {
                     distances = attention.distance.as_ref().map(|table| take(table.len()));
@@ -101,11 +106,20 @@ impl<R: Real> Model<R> {
         spread(pool, tasks, run);
         for group in groups {
             for (sum, part) in norms.iter_mut().zip(group.record.norms()) {
-                add_assign(sum, part);
+                if let Some(sum) = sum {
+                    add_assign(sum, part);
+                }
             }
             if let Some(sum) = &mut distances {
                 add_assign(sum, &group.record.distances);
             }
+        }
+        // One table for all layers, so that every layer adds to it.
+        let bias = gradients.of_mut(Parameter::RelativeAttentionBias);
+        if !bias.is_empty() {
+            groups
+                .iter()
+                .for_each(|group| add_assign(bias, &group.record.bias));
         }
     }
 }
@@ -119,28 +133,28 @@ enum Map {
 }
 
 /// What lies in a block's part of the layout.
-#[derive(Debug, Clone, Copy)]
-enum Part {
+enum Part<'a, R> {
     Map(Map),
     Distances,
-    Norm,
+    Norm(Option<&'a Norm<R>>),
 }
 
 /// Some rows of the gradient of one map.
 struct Task<'a, R> {
     map: Map,
     first: usize,
+    rows: usize,
     inputs: usize,
     /// `[rows, inputs]`
     weight: &'a mut [R],
-    /// `[rows]`
+    /// `[rows]`, or empty where the map has none
     bias: &'a mut [R],
 }
 
 impl<R: Real> Task<'_, R> {
     /// Adds what a term has for these rows.
     fn add(&mut self, term: &Term<'_, R>) {
-        let own = self.first..self.first + self.bias.len();
+        let own = self.first..self.first + self.rows;
         let of = term.first..term.first + term.dy.cols();
         let (start, end) = (own.start.max(of.start), own.end.min(of.end));
         if start >= end {
@@ -158,6 +172,9 @@ impl<R: Real> Task<'_, R> {
             term.dy.transposed().slice_rows(columns.clone()),
             term.x,
         );
+        if self.bias.is_empty() {
+            return;
+        }
         for row in term.dy.iter_rows() {
             add_assign(&mut self.bias[rows.clone()], &row[columns.clone()]);
         }

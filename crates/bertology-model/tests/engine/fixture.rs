@@ -47,12 +47,15 @@ impl Golden {
 
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
-        let folder = golden(&format!("engine/{name}"));
-        let tensors = Tensors::read(&folder.join("golden.safetensors"));
+        Self::with_values_of(name, &format!("engine/{name}"))
+    }
+
+    /// An engine's checkpoint and the values of another place.
+    pub(crate) fn with_values_of(name: &str, values: &str) -> Self {
         Self {
             name: name.to_owned(),
-            folder,
-            tensors,
+            folder: golden(&format!("engine/{name}")),
+            tensors: Tensors::read(&golden(values).join("golden.safetensors")),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Parity with transformers 4.57.6 (eager, f32) on small random checkpoints.
 
-use bertology_checkpoint::{NormPlacement, TaskHead};
+use bertology_checkpoint::{NormPlacement, Positions, ScoreBias, TaskHead};
 use bertology_model::{
     Capture, HeadId, Interests, LayerSite, Masking, ModelSite, PackedBatch, Pass, PassOptions,
     Real, Tap, Workspace,
 };
+use bertology_testkit::Tensors;
 
 use crate::fixture::{Fixture, Golden, Padding, distance, scale};
 
@@ -18,21 +19,26 @@ const LOSS: f64 = 1e-5;
 /// have less relative precision in the reference too.
 const GRADIENT: f64 = 1e-4;
 
-const HEAD_SITES: [(LayerSite, &str); 6] = [
+const HEAD_SITES: [(LayerSite, &str); 8] = [
     (LayerSite::Query, "query"),
     (LayerSite::Key, "key"),
     (LayerSite::Value, "value"),
+    (LayerSite::RotatedQuery, "rotated_query"),
+    (LayerSite::RotatedKey, "rotated_key"),
     (LayerSite::AttentionScores, "attention_scores"),
     (LayerSite::AttentionProbs, "attention_probs"),
     (LayerSite::HeadOutput, "head_output"),
 ];
-const ROW_SITES: [(LayerSite, &str); 2] = [
+const ROW_SITES: [(LayerSite, &str); 3] = [
     (LayerSite::AttentionOutput, "attention_output"),
+    (LayerSite::MlpInner, "mlp_inner"),
     (LayerSite::MlpOutput, "mlp_output"),
 ];
 
-fn everything(gradients: bool, final_norm: bool) -> Interests {
+fn everything(gradients: bool, final_norm: bool, rotary: bool) -> Interests {
     let layer = HEAD_SITES.iter().chain(&ROW_SITES).map(|(site, _)| *site);
+    let turned = [LayerSite::RotatedQuery, LayerSite::RotatedKey];
+    let layer = layer.filter(|site| rotary || !turned.contains(site));
     let mut all = Interests::none();
     for site in layer.chain([LayerSite::HiddenState]) {
         all = all.value(site);
@@ -59,6 +65,8 @@ struct Judge<'a, R> {
     capture: &'a Capture<R>,
     lengths: Vec<usize>,
     causal: bool,
+    /// How far a query sees, by layer.
+    reach: Vec<Option<usize>>,
     compared: usize,
 }
 
@@ -121,18 +129,23 @@ impl<R: Real> Judge<'_, R> {
                 let cols = if square { n } else { matrix.shape[1] };
                 let mut theirs = matrix.corner(n, cols);
                 let mut ours = captured.data.clone();
-                if self.causal && site == LayerSite::AttentionScores && pass == Pass::Forward {
+                let reach = self.reach[layer];
+                let causal = self.causal;
+                let unseen = move |at: &usize| {
+                    let (i, j) = (at / n, at % n);
+                    (causal && j > i) || reach.is_some_and(|reach| i.abs_diff(j) > reach)
+                };
+                if site == LayerSite::AttentionScores && pass == Pass::Forward {
                     // The reference keeps what no softmax sees; here it is −∞.
-                    for at in (0..n * n).filter(|at| at % n > at / n) {
+                    for at in (0..n * n).filter(unseen) {
                         assert_eq!(ours[at].to_f64(), f64::NEG_INFINITY, "{name} {id}");
                         (ours[at], theirs[at]) = (R::ZERO, 0.0);
                     }
                 }
                 let what = format!("{name} {id} of sequence {b}");
                 self.check(pass, &what, &ours, &theirs, scale(&golden.data));
-                if self.causal && site == LayerSite::AttentionProbs && pass == Pass::Forward {
-                    let follows = |at: &usize| at % n > at / n;
-                    assert!((0..n * n).filter(follows).all(|at| ours[at] == R::ZERO));
+                if site == LayerSite::AttentionProbs && pass == Pass::Forward {
+                    assert!((0..n * n).filter(unseen).all(|at| ours[at] == R::ZERO));
                 }
             }
         }
@@ -151,7 +164,11 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
         .then(|| fixture.targets());
     let arch = model.architecture();
     let final_norm = arch.norm == NormPlacement::Pre;
-    let mut capture = Capture::new(everything(targets.is_some(), final_norm));
+    let mut capture = Capture::new(everything(
+        targets.is_some(),
+        final_norm,
+        matches!(arch.positions, Positions::Rotary(_)),
+    ));
     let options = PassOptions {
         masking: mask.as_ref().map_or(Masking::None, Masking::Shared),
         targets: targets.as_deref(),
@@ -171,6 +188,9 @@ fn compare(fixture: &Fixture, variant: &str) -> usize {
         capture: &capture,
         lengths,
         causal: arch.causal,
+        reach: (0..arch.num_layers)
+            .map(|layer| arch.reach(layer))
+            .collect(),
         compared: 0,
     };
     let layers = model.architecture().num_layers;
@@ -277,12 +297,47 @@ fn classifiers_agree_under_every_mask() {
         "roberta",
         "distilbert",
         "electra",
+        "mpnet",
+        "modernbert",
     ] {
         let fixture = Fixture::open(name);
-        // 3 layers × 4 sequences × (6 sites × 4 heads + 3) values alone are 324.
-        assert!(compare(&fixture, "ones") > 600, "{name}");
-        assert!(compare(&fixture, "some") > 120, "{name}");
-        assert!(compare(&fixture, "layer_off") > 120, "{name}");
+        let sequences = fixture.sequences().len();
+        // 3 layers × (6 sites × 4 heads + 3) values of a sequence alone are 81.
+        assert!(compare(&fixture, "ones") > 150 * sequences, "{name}");
+        assert!(compare(&fixture, "some") > 30 * sequences, "{name}");
+        assert!(compare(&fixture, "layer_off") > 30 * sequences, "{name}");
+    }
+}
+
+/// Which row of MPNet's table a distance reads, far beyond the texts of the golden files.
+#[test]
+fn distances_fall_into_the_same_buckets() {
+    let file = Fixture::open("mpnet").folder.join("buckets.safetensors");
+    let buckets = Tensors::read(&file).f64("buckets");
+    let farthest = buckets.len() as isize / 2;
+    for (offset, bucket) in (-farthest..).zip(&buckets) {
+        assert_eq!(ScoreBias::bucket(offset) as f64, *bucket, "{offset}");
+    }
+    assert_eq!(buckets.len(), 601);
+}
+
+/// Behind the activation of every feed-forward block, values and gradients.
+#[test]
+fn neurons_agree() {
+    for name in [
+        "bert-absolute",
+        "roberta",
+        "distilbert",
+        "electra",
+        "gpt",
+        "gpt2",
+    ] {
+        let fixture = Fixture::with_values_of(name, &format!("neurons/{name}"));
+        // 3 layers × 4 sequences, both ways, and losses and mask gradients.
+        assert_eq!(compare(&fixture, "some"), 32, "{name}");
+        if fixture.has("ones.loss") {
+            assert_eq!(compare(&fixture, "ones"), 32, "{name}");
+        }
     }
 }
 
@@ -298,6 +353,9 @@ fn other_heads_agree() {
         "electra-generator",
         "xlm-roberta",
         "camembert-mlm",
+        "mpnet-mlm",
+        "modernbert-mlm",
+        "modernbert-biases",
     ] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
@@ -331,6 +389,8 @@ fn bare_encoders_agree() {
         "roberta-bare",
         "distilbert-bare",
         "electra-bare",
+        "mpnet-bare",
+        "modernbert-bare",
         "gpt2-bare",
         "gpt-bare",
     ] {

@@ -9,12 +9,15 @@ use bertology_model::{
 
 use crate::fixture::{Fixture, distance};
 
-/// One of each kind: post-norm with pooler, relative positions, pre-norm, causal without final norm,
+/// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 7] = [
+const MODELS: [&str; 10] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
+    "mpnet",
+    "modernbert",
+    "modernbert-mlm",
     "gpt2",
     "gpt2-lm",
     "gpt2-all-options",
@@ -29,8 +32,9 @@ const HEAD_SITES: [LayerSite; 6] = [
     LayerSite::AttentionProbs,
     LayerSite::HeadOutput,
 ];
-const ROW_SITES: [LayerSite; 3] = [
+const ROW_SITES: [LayerSite; 4] = [
     LayerSite::AttentionOutput,
+    LayerSite::MlpInner,
     LayerSite::MlpOutput,
     LayerSite::HiddenState,
 ];
@@ -93,8 +97,16 @@ fn run(
 fn places(model: &Model<f64>, sequence: usize) -> Vec<Place> {
     let last = model.architecture().num_layers - 1;
     let mut places = Vec::new();
+    let turned = [LayerSite::RotatedQuery, LayerSite::RotatedKey];
+    let rotary = matches!(
+        model.architecture().positions,
+        bertology_checkpoint::Positions::Rotary(_)
+    );
     for layer in [1, last] {
-        for site in HEAD_SITES {
+        for site in HEAD_SITES
+            .into_iter()
+            .chain(turned.into_iter().filter(|_| rotary))
+        {
             places.push(Place {
                 tap: Tap::Layer(layer, site),
                 sequence,
@@ -160,7 +172,11 @@ fn gradients_at_every_site_are_central_differences() {
             }
             // A classifier reads one position of the last layer only.
             assert!(
-                nonzero > 0 || name == "gpt2" || name.starts_with("bert-"),
+                nonzero > 0
+                    || name == "gpt2"
+                    || name.starts_with("bert-")
+                    || name == "mpnet"
+                    || name == "modernbert",
                 "{name} {place:?}"
             );
         }

@@ -8,13 +8,15 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 8] = [
+pub(crate) const CLASSIFIERS: [&str; 10] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
     "roberta",
     "distilbert",
     "electra",
+    "mpnet",
+    "modernbert",
     "gpt2",
     "gpt",
 ];
@@ -285,7 +287,7 @@ fn gradients_of_logits_make_up_that_of_the_loss() {
         for (b, found) in loss.iter().enumerate() {
             let exps: Vec<f64> = found.logits.iter().map(|z| z.exp()).collect();
             let sum: f64 = exps.iter().sum();
-            let mut expected = vec![0.0; 12];
+            let mut expected = vec![0.0; model.heads().count()];
             for (k, run) in logits.iter().enumerate() {
                 assert_eq!(run[b].loss, Some(found.logits[k]), "{name}");
                 let weight = exps[k] / sum - f64::from(u8::from(k == 1));

@@ -225,13 +225,14 @@ fn heads_alone_share_what_is_common() {
     }
 }
 
-/// Long causal texts are taken a block of queries at a time, unless someone looks at gradients that are
+/// Long texts are taken a block of queries at a time where what follows or is far is hidden, unless someone looks at gradients that are
 /// defined everywhere: both ways agree.
 #[test]
 fn blocks_of_causal_queries_change_nothing() {
-    for name in ["gpt2-lm", "gpt-lm"] {
+    for name in ["gpt2-lm", "gpt-lm", "modernbert-mlm"] {
         let fixture = Fixture::open(name);
         let model = fixture.model::<f64>();
+        let causal = model.architecture().causal;
         let sequences: Vec<Sequence> = [300_u32, 128, 129, 7]
             .into_iter()
             .map(|n| Sequence {
@@ -241,7 +242,10 @@ fn blocks_of_causal_queries_change_nothing() {
             .collect();
         let targets: Vec<Target> = sequences
             .iter()
-            .map(|s| Target::next_tokens(&s.ids))
+            .map(|s| match causal {
+                true => Target::next_tokens(&s.ids),
+                false => Target::Tokens(s.ids.iter().map(|id| Some(*id)).collect()),
+            })
             .collect();
         let batch = PackedBatch::new(model.architecture(), &sequences).expect("batch");
         let options = PassOptions {
@@ -351,6 +355,7 @@ fn a_pass_for_observers_alone_shows_the_same() {
             LayerSite::Key,
             LayerSite::Value,
             LayerSite::HeadOutput,
+            LayerSite::MlpInner,
             LayerSite::HiddenState,
         ] {
             let look = |observed_only: bool| {

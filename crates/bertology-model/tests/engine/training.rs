@@ -12,7 +12,7 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 25] = [
+const ALL: [&str; 30] = [
     "bert-absolute",
     "bert-absolute-pruned",
     "bert-answers",
@@ -36,6 +36,11 @@ const ALL: [&str; 25] = [
     "gpt2-inverse-layer",
     "gpt2-lm",
     "gpt2-token-types",
+    "modernbert",
+    "modernbert-biases",
+    "modernbert-mlm",
+    "mpnet",
+    "mpnet-mlm",
     "roberta",
     "roberta-mlm",
 ];

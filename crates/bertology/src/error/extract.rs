@@ -56,7 +56,7 @@ pub enum ExtractError {
         /// Layers of the model.
         layers: usize,
     },
-    /// A layer that does not exist, where heads were asked for.
+    /// A layer that does not exist, where heads or neurons were asked for.
     #[error("there is no layer {layer}: the model has {layers} layers, numbered from 0")]
     NoSuchLayer {
         /// As asked for.

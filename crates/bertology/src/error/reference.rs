@@ -78,8 +78,8 @@ pub enum ReferenceError {
         "the reference holds {}, which cannot be understood; rename or leave out what is not one of \
          input_ids, attention_mask, token_type_ids, position_ids, head_mask, labels, targets, \
          next_sentence_label, start_positions, end_positions, hidden_states.N, attentions.N, attention_probs.N, \
-         attention_scores.N, query.N, key.N, value.N, head_output.N, attention_output.N, \
-         mlp_output.N, last_residual, pooled, logits, seq_relationship_logits, loss, \
+         attention_scores.N, query.N, key.N, value.N, rotated_query.N, rotated_key.N, head_output.N, attention_output.N, \
+         mlp_inner.N, mlp_output.N, last_residual, pooled, logits, seq_relationship_logits, loss, \
          mask_grad, or grad. followed by one of these", names.join(", ")
     )]
     UnknownTensors {

@@ -65,7 +65,15 @@ fn every_golden_folder_agrees() {
             );
             let all = found.inputs.len() + found.ignored.len() + results;
             assert_eq!(all, file.tensors.len(), "every tensor is accounted for");
-            assert_eq!((found.sequences, found.tokens, found.padding), (4, 24, 8));
+            let texts = match name
+                .split_once('-')
+                .map_or(name.as_str(), |(first, _)| first)
+            {
+                "mpnet" => (3, 29, 13),
+                "modernbert" => (3, 25, 11),
+                _ => (4, 24, 8),
+            };
+            assert_eq!((found.sequences, found.tokens, found.padding), texts);
             groups += 1;
         }
     }

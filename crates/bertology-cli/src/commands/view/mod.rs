@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use bertology::checkpoint::Positions;
+use bertology::checkpoint::{Positions, ScoreBias};
 use bertology::extract::{Heads, Layers};
 use bertology::model::{PackedBatch, PassOptions, Workspace};
 use bertology::{Architecture, Encoding, HeadId, OpenAs, Sequence};
@@ -204,7 +204,14 @@ impl Work<'_> {
         let tokens = tokens::tokens(&encoding, &given.text, pair, tokenizer, arch);
         let mut text = Text::new(given.texts(), tokens);
         text.truncated = encoding.truncated;
-        if arch.positions != Positions::Absolute {
+        if matches!(arch.positions, Positions::Rotary(_)) {
+            text.notes.push(
+                "This model turns queries and keys by their positions before it multiplies them; they are shown as \
+                 they are before that."
+                    .into(),
+            );
+        }
+        if arch.positions.is_relative() || arch.score_bias != ScoreBias::None {
             text.notes.push(
                 "This model adds a term for the distance of two tokens to each score, which the products of queries \
                  and keys do not show."

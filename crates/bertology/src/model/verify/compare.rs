@@ -155,7 +155,7 @@ impl Judged<'_> {
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     inputs: &'a Inputs,
-    causal: bool,
+    arch: Architecture,
     tensors: Vec<Judged<'a>>,
     by_tap: BTreeMap<(Pass, Tap), Vec<usize>>,
     interests: Interests,
@@ -170,7 +170,7 @@ impl<'a> Judge<'a> {
     ) -> Result<Self, ReferenceError> {
         let mut judge = Self {
             inputs,
-            causal: arch.causal,
+            arch: arch.clone(),
             tensors: Vec::new(),
             by_tap: BTreeMap::new(),
             interests: Interests::none(),
@@ -326,14 +326,19 @@ impl<R: Real> Observer<R> for Judge<'_> {
         };
         for index in tensors {
             let judged = &mut self.tensors[*index];
-            see(judged, event, self.inputs, self.causal);
+            see(judged, event, self.inputs, &self.arch);
         }
         ControlFlow::Continue(())
     }
 }
 
 /// Compares one value of a pass.
-fn see<R: Real>(judged: &mut Judged<'_>, event: &Event<'_, R>, inputs: &Inputs, causal: bool) {
+fn see<R: Real>(
+    judged: &mut Judged<'_>,
+    event: &Event<'_, R>,
+    inputs: &Inputs,
+    arch: &Architecture,
+) {
     let (rows, cols) = (event.value.rows(), event.value.cols());
     let (b, width) = (event.sequence, inputs.width);
     let kept = &inputs.kept[b];
@@ -364,16 +369,19 @@ fn see<R: Real>(judged: &mut Judged<'_>, event: &Event<'_, R>, inputs: &Inputs, 
         return;
     };
     let vector = matches!(judged.layout, Layout::Vectors);
-    let unseen = causal
-        && matches!(
-            (event.pass, event.tap),
-            (Pass::Forward, Tap::Layer(_, LayerSite::AttentionScores))
-        );
+    // What no softmax sees has a score in the file all the same.
+    let unseen = |query: usize, key: usize| match (event.pass, event.tap) {
+        (Pass::Forward, Tap::Layer(layer, LayerSite::AttentionScores)) => {
+            let far = |reach| query.abs_diff(key) > reach;
+            (arch.causal && key > query) || arch.reach(layer).is_some_and(far)
+        }
+        _ => false,
+    };
     for (r, values) in event.value.iter_rows().enumerate() {
         let position = kept.get(r).copied().filter(|_| !vector);
         let row = first + position.unwrap_or(0);
         for (c, ours) in values.iter().enumerate() {
-            if unseen && c > r {
+            if unseen(r, c) {
                 judged.left_out += 1;
                 continue;
             }
@@ -445,6 +453,9 @@ impl Expected<'_> {
             Tap::Layer(layer, site) => match site {
                 LayerSite::HiddenState | LayerSite::AttentionOutput | LayerSite::MlpOutput => {
                     fits(&[batch, width, arch.hidden_size], Layout::Rows, "")
+                }
+                LayerSite::MlpInner => {
+                    fits(&[batch, width, arch.intermediate_size], Layout::Rows, "")
                 }
                 LayerSite::AttentionScores | LayerSite::AttentionProbs => {
                     self.heads(named, layer, width)

@@ -1,7 +1,7 @@
 //! What a reference was computed from: tokens, padding, positions, labels, head mask.
 
 use bertology_checkpoint::{
-    Architecture, Pooling, PositionIds, Positions, Problem, Segments, TaskHead,
+    Architecture, Pooling, PositionIds, Positions, Problem, ScoreBias, Segments, TaskHead,
 };
 use bertology_model::{HeadMask, ModelSite, Sequence, Tap, Target};
 
@@ -68,7 +68,7 @@ impl Inputs {
         let rows = Rows { batch, width };
         let ids = rows.ids(ids)?;
         let kept = rows.kept(account.input("attention_mask"))?;
-        if arch.positions != Positions::Absolute {
+        if arch.positions.is_relative() {
             let reason = "the model has relative positions only";
             account.drop_input("position_ids", reason);
         }
@@ -81,7 +81,8 @@ impl Inputs {
                 positions: rows.pick(&positions, b, &kept),
             })
             .collect();
-        if arch.positions != Positions::Absolute {
+        // Distances are counted in the text as it is taken.
+        if arch.positions != Positions::Absolute || arch.score_bias != ScoreBias::None {
             rows.refuse_holes(&kept)?;
         }
         rows.check_pooling(account, &ids, &kept, arch)?;
@@ -400,7 +401,7 @@ impl Rows {
         if let Some(given) = given {
             return self.ids(given);
         }
-        if arch.positions != Positions::Absolute {
+        if arch.positions.is_relative() {
             return Ok(Vec::new());
         }
         let row = |row: &[u32]| -> Vec<u32> {
@@ -480,12 +481,13 @@ impl Rows {
         // Without a padding id transformers takes one text at a time, and its end is the row's only
         // if there is one row.
         let by_text = arch.pooling == Pooling::Last && arch.pad_id.is_none() && self.batch > 1;
-        if !reads || by_text {
+        // A mean leaves padding out.
+        if !reads || by_text || arch.pooling == Pooling::Mean {
             return Ok(());
         }
         for (sequence, row) in ids.chunks_exact(self.width).enumerate() {
             let place = match (arch.pooling, arch.pad_id) {
-                (Pooling::First, _) => 0,
+                (Pooling::First | Pooling::Mean, _) => 0,
                 (Pooling::Last, Some(pad)) => row.iter().rposition(|id| *id != pad).unwrap_or(0),
                 (Pooling::Last, None) => self.width - 1,
             };
@@ -497,7 +499,8 @@ impl Rows {
                         "the pooler or classifier reads position {place}, which is padding, so \
                          that what it gives says nothing about the text; pad {}",
                         match arch.pooling {
-                            Pooling::First => "on the right (tokenizer.padding_side = \"right\")",
+                            Pooling::First | Pooling::Mean =>
+                                "on the right (tokenizer.padding_side = \"right\")",
                             Pooling::Last => "with the padding id of config.json",
                         }
                     ),

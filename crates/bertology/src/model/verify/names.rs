@@ -23,14 +23,17 @@ const INPUTS: [&str; 11] = [
 ];
 
 /// Sites of a layer that bear the layer's number.
-const SITES: [(&str, LayerSite); 8] = [
+const SITES: [(&str, LayerSite); 11] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
+    ("rotated_query", LayerSite::RotatedQuery),
+    ("rotated_key", LayerSite::RotatedKey),
     ("attention_scores", LayerSite::AttentionScores),
     ("attention_probs", LayerSite::AttentionProbs),
     ("head_output", LayerSite::HeadOutput),
     ("attention_output", LayerSite::AttentionOutput),
+    ("mlp_inner", LayerSite::MlpInner),
     ("mlp_output", LayerSite::MlpOutput),
 ];
 
@@ -72,7 +75,7 @@ impl Quantity {
     /// The place in the order of the computation. A gradient comes the later the earlier its value.
     pub(super) fn rank(self, layers: usize) -> usize {
         /// Sites in a layer, and room for one more.
-        const STEPS: usize = 12;
+        const STEPS: usize = 15;
         let end = (layers + 2) * STEPS;
         let within = |layer: usize, step: usize| (layer + 1) * STEPS + step;
         let forward = |tap| match tap {
@@ -82,17 +85,20 @@ impl Quantity {
                     LayerSite::Query => 0,
                     LayerSite::Key => 1,
                     LayerSite::Value => 2,
-                    LayerSite::AttentionScores => 3,
-                    LayerSite::AttentionProbs => 4,
-                    LayerSite::HeadOutput | LayerSite::HeadMask => 6,
-                    LayerSite::HeadContribution => 7,
-                    LayerSite::AttentionOutput => 8,
-                    LayerSite::MlpOutput => 9,
-                    LayerSite::HiddenState => 11,
+                    LayerSite::RotatedQuery => 3,
+                    LayerSite::RotatedKey => 4,
+                    LayerSite::AttentionScores => 5,
+                    LayerSite::AttentionProbs => 6,
+                    LayerSite::HeadOutput | LayerSite::HeadMask => 8,
+                    LayerSite::HeadContribution => 9,
+                    LayerSite::AttentionOutput => 10,
+                    LayerSite::MlpInner => 11,
+                    LayerSite::MlpOutput => 12,
+                    LayerSite::HiddenState => 14,
                 };
                 within(layer, step)
             }
-            Tap::Model(ModelSite::LastResidual) => within(layers - 1, 10),
+            Tap::Model(ModelSite::LastResidual) => within(layers - 1, 13),
             Tap::Model(ModelSite::Pooled) => end,
             Tap::Model(ModelSite::Logits) => end + 1,
             Tap::Model(ModelSite::TokenLogits) => end + 2,
@@ -101,10 +107,10 @@ impl Quantity {
         let last = 2 * (end + 4);
         match self {
             Self::Tap(Pass::Forward, tap) => forward(tap),
-            Self::MaskedAttention(Pass::Forward, layer) => within(layer, 5),
+            Self::MaskedAttention(Pass::Forward, layer) => within(layer, 7),
             Self::Loss => forward(Tap::Model(ModelSite::Loss)),
             Self::Tap(Pass::Backward, tap) => last - forward(tap),
-            Self::MaskedAttention(Pass::Backward, layer) => last - within(layer, 5),
+            Self::MaskedAttention(Pass::Backward, layer) => last - within(layer, 7),
             Self::MaskGradient => last + 1,
         }
     }

@@ -39,7 +39,7 @@ pub struct Comparison {
     pub layer: Option<usize>,
     /// Numbers compared.
     pub compared: u64,
-    /// Numbers at real tokens that were left out: scores that a causal model never looks at, and
+    /// Numbers at real tokens that were left out: scores that a causal model, or a window, never looks at, and
     /// heads that are masked to zero or gone.
     pub left_out: u64,
     /// The tensor's scale: the largest absolute value that the reference has where it was compared; at

@@ -305,6 +305,7 @@ impl Layout {
                 "logits" => "labels",
                 "token_logits" => "vocabulary",
                 "hidden_states" | "head_contributions" => "hidden",
+                "mlp_inner" => "intermediate",
                 _ => "head_dim",
             });
         }

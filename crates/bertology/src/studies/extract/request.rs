@@ -261,6 +261,7 @@ impl GradientOf {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     hidden_states: Option<Layers>,
+    mlp_inner: Option<Layers>,
     per_head: BTreeMap<LayerSite, Heads>,
     logits: bool,
     gradients: bool,
@@ -279,6 +280,13 @@ impl Request {
     #[must_use]
     pub fn hidden_states(mut self, layers: Layers) -> Self {
         self.hidden_states = Some(layers);
+        self
+    }
+
+    /// Neurons of the feed-forward blocks behind the activation, `[tokens, intermediate]`, of layers 0 to L − 1.
+    #[must_use]
+    pub fn mlp_inner(mut self, layers: Layers) -> Self {
+        self.mlp_inner = Some(layers);
         self
     }
 
@@ -335,6 +343,9 @@ impl Request {
         let mut slots = Vec::new();
         if let Some(layers) = &self.hidden_states {
             slots.extend(states(layers, arch)?);
+        }
+        if let Some(layers) = &self.mlp_inner {
+            slots.extend(neurons(layers, arch)?);
         }
         for (site, heads) in &self.per_head {
             slots.extend(head_slots(*site, heads, model, pool)?);
@@ -444,6 +455,30 @@ fn states(layers: &Layers, arch: &Architecture) -> Result<Vec<Slot>, ExtractErro
         what: "hidden_states",
         rows: Rows::Token,
         width: arch.hidden_size,
+    };
+    Ok(chosen.into_iter().map(slot).collect())
+}
+
+fn neurons(layers: &Layers, arch: &Architecture) -> Result<Vec<Slot>, ExtractError> {
+    let layers_there = arch.num_layers;
+    let chosen: Vec<usize> = match layers {
+        Layers::All => (0..layers_there).collect(),
+        Layers::These(chosen) => chosen.iter().copied().collect(),
+    };
+    if let Some(layer) = chosen.iter().find(|layer| **layer >= layers_there) {
+        return Err(ExtractError::NoSuchLayer {
+            layer: *layer,
+            layers: layers_there,
+        });
+    }
+    let slot = |layer: usize| Slot {
+        pass: Pass::Forward,
+        tap: Tap::Layer(layer, LayerSite::MlpInner),
+        layer: Some(layer),
+        head: None,
+        what: "mlp_inner",
+        rows: Rows::Token,
+        width: arch.intermediate_size,
     };
     Ok(chosen.into_iter().map(slot).collect())
 }

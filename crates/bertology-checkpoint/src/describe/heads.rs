@@ -1,0 +1,181 @@
+//! Which task head a checkpoint has: what its class says, or, in older files, its tensors.
+
+use serde_json::Value;
+
+use crate::Error;
+use crate::arch::{Family, TaskHead};
+use crate::config::{Config, OpenAs};
+
+impl Config {
+    pub(crate) fn head(
+        &self,
+        family: Family,
+        names: &[&str],
+        open_as: OpenAs,
+        num_labels: usize,
+    ) -> Result<TaskHead, Error> {
+        let open_as = match open_as {
+            OpenAs::Declared | OpenAs::DeclaredOrEncoder => match self.declared_class() {
+                Some(class) => self.head_of_class(family, class)?,
+                None => self.head_of_tensors(family, names)?,
+            },
+            asked => asked,
+        };
+        let no_such = |task: &str, who: &str| {
+            let value = Value::from(family.config().model_type);
+            let supported =
+                format!("with {task}, only {who}; take another objective or another model");
+            Err(self.unsupported("model_type", &value, &supported))
+        };
+        Ok(match (open_as, family) {
+            (OpenAs::Encoder | OpenAs::Declared | OpenAs::DeclaredOrEncoder, _) => TaskHead::None,
+            (OpenAs::SequenceClassification, _) => TaskHead::SequenceClassification {
+                num_labels,
+                problem: self.problem(num_labels)?,
+            },
+            (OpenAs::MaskedLm, family) if !family.config().causal => TaskHead::MaskedLm,
+            (OpenAs::MaskedLm, _) => {
+                return no_such(
+                    "masked language modelling",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet and ModernBERT are",
+                );
+            }
+            (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
+            (OpenAs::CausalLm, _) => {
+                return no_such("causal language modelling", "GPT and GPT-2 are");
+            }
+            (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
+            (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
+            (OpenAs::PreTraining, Family::Electra) => TaskHead::ReplacedTokens,
+            (
+                OpenAs::TokenClassification | OpenAs::QuestionAnswering,
+                Family::OpenAiGpt | Family::ModernBert,
+            ) => {
+                return no_such("a score per token", "the other families are");
+            }
+            (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
+            (OpenAs::QuestionAnswering, _) if num_labels != 2 => {
+                return Err(self.wrong(
+                    "id2label",
+                    format!(
+                        "gives {num_labels} labels, but an answer has two: its start and its end"
+                    ),
+                ));
+            }
+            (OpenAs::QuestionAnswering, _) => TaskHead::QuestionAnswering,
+            (OpenAs::NextSentence | OpenAs::PreTraining, _) => {
+                return no_such("next-sentence prediction", "BERT is");
+            }
+        })
+    }
+
+    fn head_of_class(&self, family: Family, class: &str) -> Result<OpenAs, Error> {
+        let unsupported = || Error::UnsupportedTask {
+            path: self.path().to_owned(),
+            architecture: class.to_owned(),
+        };
+        let task = class
+            .strip_prefix(family.config().class_prefix)
+            .ok_or_else(unsupported)?;
+        match (task, family) {
+            ("Model", _) => Ok(OpenAs::Encoder),
+            ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
+            ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert) => {
+                Err(unsupported())
+            }
+            ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
+                Ok(OpenAs::TokenClassification)
+            }
+            ("ForQuestionAnswering", family) if family != Family::OpenAiGpt => {
+                Ok(OpenAs::QuestionAnswering)
+            }
+            ("ForMaskedLM", family) if !family.config().causal => Ok(OpenAs::MaskedLm),
+            ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
+            ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
+            ("ForPreTraining", Family::Bert | Family::Electra) => Ok(OpenAs::PreTraining),
+            _ => Err(unsupported()),
+        }
+    }
+
+    /// Old files without `architectures`: the head's tensors tell.
+    fn head_of_tensors(&self, family: Family, names: &[&str]) -> Result<OpenAs, Error> {
+        let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+        let ambiguous = |evidence: &str| {
+            Err(Error::AmbiguousTask {
+                path: self.path().to_owned(),
+                evidence: evidence.to_owned(),
+            })
+        };
+        if any("qa_outputs.") && family != Family::OpenAiGpt {
+            return Ok(OpenAs::QuestionAnswering);
+        }
+        // A pooler or a summary beside a lone `classifier` is that of a multiple-choice model.
+        let pooled = names.iter().any(|name| name.contains("pooler."));
+        let chooses = pooled || any("sequence_summary.");
+        match family {
+            Family::Bert => match (any("cls.predictions."), any("cls.seq_relationship.")) {
+                _ if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
+                _ if any("classifier.") => Ok(OpenAs::TokenClassification),
+                (true, true) => Ok(OpenAs::PreTraining),
+                (true, false) => Ok(OpenAs::MaskedLm),
+                (false, true) => Ok(OpenAs::NextSentence),
+                (false, false) => Ok(OpenAs::Encoder),
+            },
+            Family::Electra if any("discriminator_predictions.") => Ok(OpenAs::PreTraining),
+            Family::Electra if any("generator_predictions.") => Ok(OpenAs::MaskedLm),
+            Family::Roberta
+            | Family::XlmRoberta
+            | Family::Camembert
+            | Family::Electra
+            | Family::MpNet
+                if any("classifier.out_proj.") =>
+            {
+                Ok(OpenAs::SequenceClassification)
+            }
+            Family::Roberta
+            | Family::XlmRoberta
+            | Family::Camembert
+            | Family::Electra
+            | Family::MpNet
+                if any("classifier.") && chooses =>
+            {
+                ambiguous("`classifier` behind a pooler, as a multiple-choice model has it")
+            }
+            Family::Roberta
+            | Family::XlmRoberta
+            | Family::Camembert
+            | Family::Electra
+            | Family::MpNet
+                if any("classifier.") =>
+            {
+                Ok(OpenAs::TokenClassification)
+            }
+            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::MpNet
+                if any("lm_head.") =>
+            {
+                Ok(OpenAs::MaskedLm)
+            }
+            Family::Roberta
+            | Family::XlmRoberta
+            | Family::Camembert
+            | Family::Electra
+            | Family::MpNet => Ok(OpenAs::Encoder),
+            Family::ModernBert if any("decoder.") => Ok(OpenAs::MaskedLm),
+            Family::ModernBert if any("classifier.") => {
+                ambiguous("`classifier`, as models for texts, tokens and answers have it")
+            }
+            Family::ModernBert => Ok(OpenAs::Encoder),
+            Family::DistilBert if any("pre_classifier.") => Ok(OpenAs::SequenceClassification),
+            Family::DistilBert if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::DistilBert if any("vocab_transform.") => Ok(OpenAs::MaskedLm),
+            Family::DistilBert => Ok(OpenAs::Encoder),
+            Family::OpenAiGpt | Family::Gpt2 if any("score.") => Ok(OpenAs::SequenceClassification),
+            Family::Gpt2 if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::OpenAiGpt | Family::Gpt2 if any("multiple_choice_head.") => {
+                ambiguous("`multiple_choice_head`, of a model with two heads")
+            }
+            // The output layer is tied and normally absent: the model is a language model all the same.
+            Family::OpenAiGpt | Family::Gpt2 => Ok(OpenAs::CausalLm),
+        }
+    }
+}
