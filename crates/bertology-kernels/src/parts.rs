@@ -21,12 +21,13 @@ mod tests;
 #[cfg(all(target_arch = "x86_64", any(target_os = "linux", test)))]
 mod tiles;
 
+use std::any::TypeId;
 use std::ops::Range;
 
 use crate::elementwise::add_assign;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::precision::{Precision, halves, rounded};
-use crate::vectorized;
+use crate::{Real, vectorized};
 
 /// Terms that a panel has at most.
 const DEPTH: usize = 512;
@@ -111,11 +112,16 @@ pub struct Parts {
 
 impl Parts {
     /// The parts that a precision asks for; `None` where it takes numbers as they are.
+    ///
+    /// # Panics
+    /// If there are to be parts and `T` is not `f32`.
+    #[track_caller]
     #[must_use]
-    pub fn new(weight: Matrix<'_, f32>, precision: Precision) -> Option<Self> {
+    pub fn new<T: Real>(weight: Matrix<'_, T>, precision: Precision) -> Option<Self> {
         if precision.parts() == 0 {
             return None;
         }
+        let weight = of_f32(weight);
         let (outputs, inputs) = (weight.rows(), weight.cols());
         let stride = inputs.div_ceil(2);
         let mut pairs = Pairs::zeros(outputs * stride, precision);
@@ -182,15 +188,22 @@ impl PartsView<'_> {
     /// `y [rows, outputs]`, `x [rows, inputs]`, `bias [outputs]` or empty.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or `T` is not `f32`.
     #[track_caller]
-    pub fn linear_into(
+    pub fn linear_into<T: Real>(
         &self,
-        y: MatrixMut<'_, f32>,
-        x: Matrix<'_, f32>,
-        bias: &[f32],
+        y: MatrixMut<'_, T>,
+        x: Matrix<'_, T>,
+        bias: &[T],
         threads: usize,
     ) {
+        let (x, bias) = (of_f32(x), bytemuck::cast_slice(bias));
+        let y = MatrixMut {
+            data: bytemuck::cast_slice_mut(y.data),
+            rows: y.rows,
+            cols: y.cols,
+            row_stride: y.row_stride,
+        };
         assert!(bias.is_empty() || bias.len() == self.outputs.len());
         assert_eq!(x.cols(), self.parts.inputs);
         self.compute(y, x, bias, Side::Outputs, threads);
@@ -202,11 +215,12 @@ impl PartsView<'_> {
     /// `dx [rows, inputs]`, `dy [rows, outputs]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or `T` is not `f32`.
     #[track_caller]
-    pub fn linear_backward_input(&self, dx: &mut [f32], dy: Matrix<'_, f32>, threads: usize) {
+    pub fn linear_backward_input<T: Real>(&self, dx: &mut [T], dy: Matrix<'_, T>, threads: usize) {
         assert_eq!(dy.cols(), self.outputs.len());
-        let dx = MatrixMut::new(dx, dy.rows(), self.parts.inputs);
+        let dy = of_f32(dy);
+        let dx = MatrixMut::new(bytemuck::cast_slice_mut(dx), dy.rows(), self.parts.inputs);
         self.compute(dx, dy, &[], Side::Inputs, threads);
     }
 
@@ -237,6 +251,22 @@ impl PartsView<'_> {
             start,
         };
         map.by_threads(to, rows, threads);
+    }
+}
+
+/// The same matrix.
+///
+/// # Panics
+/// If `T` is not `f32`.
+#[track_caller]
+fn of_f32<T: Real>(matrix: Matrix<'_, T>) -> Matrix<'_, f32> {
+    assert_eq!(TypeId::of::<T>(), TypeId::of::<f32>(), "parts are of f32");
+    Matrix {
+        data: bytemuck::cast_slice(matrix.data),
+        rows: matrix.rows,
+        cols: matrix.cols,
+        row_stride: matrix.row_stride,
+        col_stride: matrix.col_stride,
     }
 }
 

@@ -5,7 +5,6 @@ use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Architecture, NormPlacement};
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward, layer_norm_backward_affine};
-use bertology_kernels::product::{linear, linear_backward_input, linear_into};
 use bertology_kernels::{Activation, Matrix, MatrixMut, Real};
 
 use crate::attention::AttentionPass;
@@ -157,22 +156,19 @@ impl<R: Real> BlockPass<'_, R> {
         let weights = &attention.weights;
         let qkv = sized(&mut trace.qkv, tokens * weights.qkv.outputs);
         let input = Matrix::new(input, tokens, hidden);
-        let bias = &weights.qkv.bias;
         if self.rows.count(self.batch) == 0 && !attention.reads_values(taps) {
             let (width, stride) = (2 * attention.width(), weights.qkv.outputs);
             let queries_and_keys = MatrixMut::strided(qkv, tokens, width, stride);
-            let weight = weights.qkv.matrix().slice_rows(0..width);
-            let bias = bias.get(..width).unwrap_or_default();
-            linear_into(queries_and_keys, input, weight, bias, self.threads);
+            let map = &weights.qkv;
+            map.forward_some(queries_and_keys, input, width, self.threads);
         } else {
-            linear(qkv, input, weights.qkv.matrix(), bias, self.threads);
+            weights.qkv.forward(qkv, input, self.threads);
         }
         attention.forward(trace, scratch, taps)?;
         let masked = attention.masked(&trace.context, &mut scratch.heads);
         attention.emit_contributions(masked, &mut scratch.tap, taps)?;
         let masked = Matrix::new(masked, self.rows.count(self.batch), weights.output.inputs);
-        let bias = &weights.output.bias;
-        linear(out, masked, weights.output.matrix(), bias, self.threads);
+        weights.output.forward(out, masked, self.threads);
         self.drop_rows(DropSite::AttentionOutput, out);
         self.pass_by(taps, LayerSite::AttentionOutput, out)
     }
@@ -285,7 +281,7 @@ impl<R: Real> BlockPass<'_, R> {
         let width = weights.output.inputs;
         let d_heads = sized(&mut scratch.heads, rows * width);
         let upper = Matrix::new(dy, rows, hidden);
-        linear_backward_input(d_heads, upper, weights.output.matrix(), self.threads);
+        weights.output.backward(d_heads, upper, self.threads);
         let below = deeper || record.is_some();
         let positions = record.map(|record| PositionGradients {
             distances: &mut record.distances,
@@ -299,18 +295,15 @@ impl<R: Real> BlockPass<'_, R> {
         let qkv = &weights.qkv;
         if *self.rows == Rows::All {
             let d_qkv = Matrix::new(&scratch.qkv, tokens, qkv.outputs);
-            linear_backward_input(d_input, d_qkv, qkv.matrix(), self.threads);
+            qkv.backward(d_input, d_qkv, self.threads);
             return Ok(());
         }
         // Keys and values of every token, queries of a few.
-        let (query, key_value) = qkv.weight.split_at(width * hidden);
         let d_key_value = Matrix::new(&scratch.qkv, tokens, 2 * width);
-        let weight = Matrix::new(key_value, 2 * width, hidden);
-        linear_backward_input(d_input, d_key_value, weight, self.threads);
+        qkv.backward_of(d_input, d_key_value, width..3 * width, self.threads);
         let d_query = Matrix::new(&scratch.query, rows, width);
         let d = sized(&mut scratch.tap, rows * hidden);
-        let weight = Matrix::new(query, width, hidden);
-        linear_backward_input(d, d_query, weight, self.threads);
+        qkv.backward_of(d, d_query, 0..width, self.threads);
         self.rows.add_to(d_input, d, hidden);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What the engine refuses, with the evidence.
 
 use bertology_error::Kind;
+use bertology_kernels::Precision;
 
 use crate::Removal;
 use crate::intervention::Place;
@@ -71,6 +72,12 @@ pub enum Error {
         threads: usize,
         /// What the system says.
         reason: String,
+    },
+    /// A model that does not compute in `f32` cannot do so in another precision.
+    #[error("a model in f64 has no precision {precision}; open it in f32")]
+    Precision {
+        /// The one asked for.
+        precision: Precision,
     },
     /// A sequence without tokens.
     #[error("sequence {sequence} of the batch has no tokens; give it at least the special tokens")]
@@ -305,6 +312,7 @@ impl Error {
             Self::NotFinite { .. } | Self::LossNotFinite { .. } => Kind::Numeric,
             Self::Stopped => Kind::Interrupted,
             Self::EmptySequence { .. }
+            | Self::Precision { .. }
             | Self::SequenceTooLong { .. }
             | Self::IdOutOfRange { .. }
             | Self::SegmentCount { .. }

@@ -1,7 +1,6 @@
 //! The feed-forward half of a block, forwards and backwards: two maps, between them an activation, which may be gated.
 
 use bertology_checkpoint::{Architecture, FeedForward};
-use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Matrix, Real};
 
 use crate::Error;
@@ -41,16 +40,14 @@ impl<R: Real> BlockPass<'_, R> {
         let rest = &self.weights.rest;
         let pre = sized(&mut trace.mlp_pre, rows * rest.mlp_in.outputs);
         let input = Matrix::new(input, rows, self.arch.hidden_size);
-        let bias = &rest.mlp_in.bias;
-        linear(pre, input, rest.mlp_in.matrix(), bias, self.threads);
+        rest.mlp_in.forward(pre, input, self.threads);
         let activated = sized(&mut scratch.inner, rows * inner);
         activate(self.arch, activated, pre);
         let tap = self.tap(LayerSite::MlpInner);
         taps.edit_rows(tap, self.batch, activated, inner)?;
         taps.emit_rows(Pass::Forward, tap, self.batch, activated, inner)?;
         let input = Matrix::new(activated, rows, inner);
-        let bias = &rest.mlp_out.bias;
-        linear(out, input, rest.mlp_out.matrix(), bias, self.threads);
+        rest.mlp_out.forward(out, input, self.threads);
         self.drop_rows(DropSite::MlpOutput, out);
         self.pass_by(taps, LayerSite::MlpOutput, out)
     }
@@ -72,14 +69,14 @@ impl<R: Real> BlockPass<'_, R> {
         let rest = &self.weights.rest;
         let d_inner = sized(&mut scratch.inner, rows * inner);
         let upper = Matrix::new(dy, rows, hidden);
-        linear_backward_input(d_inner, upper, rest.mlp_out.matrix(), self.threads);
+        rest.mlp_out.backward(d_inner, upper, self.threads);
         let tap = self.tap(LayerSite::MlpInner);
         taps.emit_rows(Pass::Backward, tap, self.batch, d_inner, inner)?;
         taps.block_rows(tap, self.batch, d_inner, inner);
         self.activation_backward(&trace.mlp_pre, scratch);
         let d_input = sized(&mut scratch.hidden, rows * hidden);
         let d_inner = Matrix::new(&scratch.inner, rows, rest.mlp_in.outputs);
-        linear_backward_input(d_input, d_inner, rest.mlp_in.matrix(), self.threads);
+        rest.mlp_in.backward(d_input, d_inner, self.threads);
         Ok(())
     }
 

@@ -39,6 +39,7 @@ mod dropout;
 mod embedding;
 mod feed_forward;
 mod gradients;
+mod linear;
 mod lm_head;
 mod record;
 mod rotary;

@@ -4,7 +4,7 @@ use bertology_checkpoint::Parameter;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
-use bertology_kernels::{Matrix, Real};
+use bertology_kernels::{Matrix, MatrixMut, Real};
 
 use crate::block::kernel_of;
 use crate::gradients::Gradients;
@@ -128,7 +128,7 @@ impl<R: Real> LmPass<'_, R> {
         let transform = lm.transform.as_ref().map(|(dense, norm)| {
             let mut pre = vec![R::ZERO; rows * dense.outputs];
             let input = Matrix::new(&normed, rows, width);
-            linear(&mut pre, input, dense.matrix(), &dense.bias, self.threads);
+            dense.forward(&mut pre, input, self.threads);
             normed = vec![R::ZERO; pre.len()];
             let mut hat = vec![R::ZERO; pre.len()];
             kernel_of(arch.lm_activation).forward(&mut hat, &pre);
@@ -146,7 +146,14 @@ impl<R: Real> LmPass<'_, R> {
         });
         let mut logits = vec![R::ZERO; rows * arch.vocab_size];
         let input = Matrix::new(&normed, rows, arch.embedding_size);
-        linear(&mut logits, input, self.decoder(), &lm.bias, self.threads);
+        match &lm.parts {
+            Some(parts) => {
+                let logits = MatrixMut::new(&mut logits, rows, arch.vocab_size);
+                let all = parts.outputs(0..arch.vocab_size);
+                all.linear_into(logits, input, &lm.bias, self.threads);
+            }
+            None => linear(&mut logits, input, self.decoder(), &lm.bias, self.threads),
+        }
         Chunk {
             normed,
             transform,
@@ -166,7 +173,13 @@ impl<R: Real> LmPass<'_, R> {
         let (width, rows) = (arch.hidden_size, d_logits.len() / arch.vocab_size);
         let mut d = vec![R::ZERO; chunk.normed.len()];
         let upper = Matrix::new(d_logits, rows, arch.vocab_size);
-        linear_backward_input(&mut d, upper, self.decoder(), self.threads);
+        match &lm.parts {
+            Some(parts) => {
+                let all = parts.outputs(0..arch.vocab_size);
+                all.linear_backward_input(&mut d, upper, self.threads);
+            }
+            None => linear_backward_input(&mut d, upper, self.decoder(), self.threads),
+        }
         let (Some((dense, norm)), Some((pre, hat, rstd))) = (&lm.transform, &chunk.transform)
         else {
             return d;
@@ -186,7 +199,7 @@ impl<R: Real> LmPass<'_, R> {
                 Matrix::new(states, rows, width),
             );
         }
-        linear_backward_input(&mut d_hidden, upper, dense.matrix(), self.threads);
+        dense.backward(&mut d_hidden, upper, self.threads);
         d_hidden
     }
 }

@@ -6,8 +6,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bertology_checkpoint::{Architecture, Checkpoint, TaskHead, Tensor};
-use bertology_kernels::{Matrix, Real};
+use bertology_kernels::parts::Parts;
+use bertology_kernels::{Matrix, Precision, Real};
 
+use crate::linear::Linear;
 use crate::rotary::Rotary;
 use crate::{Error, HeadId, HeadMask};
 
@@ -47,26 +49,18 @@ impl<R: Real> DerefMut for Weights<R> {
     }
 }
 
-impl<R> From<Vec<R>> for Weights<R> {
-    fn from(values: Vec<R>) -> Self {
-        Self::Owned(values)
+impl<R> Weights<R> {
+    /// Gives pages of a mapped file back to the system until they are read again.
+    pub(crate) fn release(&self) {
+        if let Self::Mapped(tensor) = self {
+            tensor.release();
+        }
     }
 }
 
-/// `y = x · weightᵀ + bias`.
-#[derive(Debug, Clone)]
-pub(crate) struct Linear<R> {
-    /// `[outputs, inputs]`
-    pub(crate) weight: Weights<R>,
-    /// `[outputs]`, or empty where the map has none.
-    pub(crate) bias: Vec<R>,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-}
-
-impl<R: Real> Linear<R> {
-    pub(crate) fn matrix(&self) -> Matrix<'_, R> {
-        Matrix::new(&self.weight, self.outputs, self.inputs)
+impl<R> From<Vec<R>> for Weights<R> {
+    fn from(values: Vec<R>) -> Self {
+        Self::Owned(values)
     }
 }
 
@@ -161,6 +155,8 @@ pub(crate) struct LmHead<R> {
     pub(crate) decoder: Option<Weights<R>>,
     /// `[vocab]`, or empty where there is none.
     pub(crate) bias: Vec<R>,
+    /// What is multiplied by instead of the decoder, where the precision is not that of the weight.
+    pub(crate) parts: Option<Parts>,
 }
 
 /// A transformer ready to run. Cloning shares the weights.
@@ -169,11 +165,13 @@ pub struct Model<R> {
     pub(crate) arch: Arc<Architecture>,
     pub(crate) shell: Arc<Shell<R>>,
     pub(crate) layers: Vec<Layer<R>>,
+    pub(crate) precision: Precision,
 }
 
 impl<R> Clone for Model<R> {
     fn clone(&self) -> Self {
         Self {
+            precision: self.precision,
             arch: Arc::clone(&self.arch),
             shell: Arc::clone(&self.shell),
             layers: self.layers.clone(),
@@ -229,6 +227,7 @@ impl<R: Real> Model<R> {
             arch: Arc::new(arch),
             shell,
             layers,
+            precision: Precision::F32,
         };
         model.without_heads(zeroed)
     }
@@ -304,10 +303,62 @@ impl<R: Real> Model<R> {
         let mut arch = (*self.arch).clone();
         arch.head = TaskHead::None;
         arch.pooler = false;
-        Self {
+        let mut encoder = Self {
             arch: Arc::new(arch),
             shell: Arc::new(shell),
             layers,
+            precision: self.precision,
+        };
+        if encoder.precision != Precision::F32 {
+            encoder.split();
+        }
+        encoder
+    }
+
+    /// The model with the maps of its blocks and of its language-model head computed in a precision; all else stays f32:
+    /// attention, norms, poolers and classifiers. Heads that are removed, and weights that are changed, later keep to it.
+    ///
+    /// # Errors
+    /// [`Error::Precision`]: the model does not compute in f32.
+    pub fn with_precision(mut self, precision: Precision) -> Result<Self, Error> {
+        if precision != self.precision {
+            if size_of::<R>() != size_of::<f32>() {
+                return Err(Error::Precision { precision });
+            }
+            self.precision = precision;
+            self.split();
+        }
+        Ok(self)
+    }
+
+    /// How exactly linear maps are computed.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Makes what is multiplied by of the weights, after they or the precision were changed.
+    pub(crate) fn split(&mut self) {
+        let precision = self.precision;
+        for layer in &mut self.layers {
+            let attention = Arc::make_mut(&mut layer.attention);
+            attention.qkv.set_precision(precision);
+            attention.output.set_precision(precision);
+            let rest = Arc::make_mut(&mut layer.rest);
+            rest.mlp_in.set_precision(precision);
+            rest.mlp_out.set_precision(precision);
+        }
+        if self.shell.lm.is_none() {
+            return;
+        }
+        let shell = Arc::make_mut(&mut self.shell);
+        let (vocab, width) = (self.arch.vocab_size, self.arch.embedding_size);
+        if let Some(lm) = &mut shell.lm {
+            if let Some((dense, _)) = &mut lm.transform {
+                dense.set_precision(precision);
+            }
+            let decoder = lm.decoder.as_ref().unwrap_or(&shell.words);
+            lm.parts = Parts::new(Matrix::new(decoder, vocab, width), precision);
         }
     }
 
@@ -344,20 +395,15 @@ impl<R: Real> Attention<R> {
                 }
             }
         }
+        let (kept, out_bias) = (slots.len() * head_dim, self.output.bias.clone());
+        let mut qkv = Linear::new(stacked.into(), bias, hidden, 3 * kept);
+        let mut output = Linear::new(weight.into(), out_bias, kept, hidden);
+        qkv.set_precision(self.qkv.precision());
+        output.set_precision(self.output.precision());
         Self {
             heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
-            qkv: Linear {
-                weight: stacked.into(),
-                bias,
-                inputs: hidden,
-                outputs: 3 * slots.len() * head_dim,
-            },
-            output: Linear {
-                weight: weight.into(),
-                bias: self.output.bias.clone(),
-                inputs: slots.len() * head_dim,
-                outputs: hidden,
-            },
+            qkv,
+            output,
             distance: self.distance.clone(),
         }
     }

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bertology_checkpoint::{Affine, LayerParameter, Parameter, TaskHead};
-use bertology_kernels::Real;
+use bertology_kernels::{Precision, Real};
 
 use crate::Model;
-use crate::model::{Linear, Norm};
+use crate::linear::Linear;
+use crate::model::Norm;
 
 /// One parameter of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,11 +213,16 @@ impl<R: Real> Model<R> {
         walk!(arch, shell, layers, visit, Arc::as_ref, Arc::as_ref, []);
     }
 
-    /// [`Model::each_parameter`], to be changed. What this model shares with others, or with its file, is copied first.
+    /// [`Model::each_parameter`], to be changed. What this model shares with others, or with its file, is copied first. The
+    /// model computes in f32 from now on: parts of weights ([`Model::with_precision`]) do not follow their changes.
     pub fn each_parameter_mut<'m>(
         &'m mut self,
         visit: impl FnMut(Parameter, &[usize], &'m mut [R]),
     ) {
+        if self.precision != Precision::F32 {
+            self.precision = Precision::F32;
+            self.split();
+        }
         let arch = &*self.arch;
         let shell = Arc::make_mut(&mut self.shell);
         let layers = self.layers.iter_mut();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bertology_kernels::Real;
 
 use crate::Model;
-use crate::model::{Attention, Layer, LayerRest, Linear, Norm, Shell, Weights};
+use crate::linear::Linear;
+use crate::model::{Attention, Layer, LayerRest, Norm, Shell, Weights};
 
 /// Standard deviation of first values: `initializer_range` of the configs of BERT, GPT and GPT-2.
 pub(crate) const SCALE: f64 = 0.02;
@@ -72,10 +73,7 @@ fn unit<R: Real>(norm: &Norm<R>) -> Norm<R> {
 }
 
 fn linear<R: Real>(map: &Linear<R>, draw: &mut impl FnMut(usize) -> Vec<R>) -> Linear<R> {
-    Linear {
-        weight: Weights::Owned(draw(map.weight.len())),
-        bias: vec![R::ZERO; map.bias.len()],
-        inputs: map.inputs,
-        outputs: map.outputs,
-    }
+    let weight = Weights::Owned(draw(map.weight.len()));
+    let bias = vec![R::ZERO; map.bias.len()];
+    Linear::new(weight, bias, map.inputs, map.outputs)
 }

@@ -10,10 +10,9 @@ use bertology_checkpoint::{
 };
 use bertology_kernels::Real;
 
-use super::{
-    Attention, Layer, LayerRest, Linear, LmHead, Norm, Normal, Shell, TokenScores, Weights,
-};
+use super::{Attention, Layer, LayerRest, LmHead, Norm, Normal, Shell, TokenScores, Weights};
 use crate::Error;
+use crate::linear::Linear;
 use crate::rotary::Rotary;
 use crate::untrained::SCALE as FIRST;
 
@@ -100,16 +99,13 @@ impl Reader<'_, '_> {
         outputs: usize,
         inputs: usize,
     ) -> Result<Linear<R>, Error> {
-        Ok(Linear {
-            weight: self.needed(name(Affine::Weight), outputs * inputs)?,
-            bias: if biased {
-                self.vector(name(Affine::Bias), outputs)?
-            } else {
-                Vec::new()
-            },
-            inputs,
-            outputs,
-        })
+        let weight = self.needed(name(Affine::Weight), outputs * inputs)?;
+        let bias = if biased {
+            self.vector(name(Affine::Bias), outputs)?
+        } else {
+            Vec::new()
+        };
+        Ok(Linear::new(weight, bias, inputs, outputs))
     }
 
     fn norm<R: Real>(
@@ -155,16 +151,9 @@ impl Reader<'_, '_> {
                 let linear = self.linear_if::<R>(maps, name(part), width, hidden)?;
                 weight.extend_from_slice(&linear.weight);
                 bias.extend(linear.bias);
-                if let Weights::Mapped(tensor) = linear.weight {
-                    tensor.release();
-                }
+                linear.weight.release();
             }
-            Linear {
-                weight: weight.into(),
-                bias,
-                inputs: hidden,
-                outputs: 3 * width,
-            }
+            Linear::new(weight.into(), bias, hidden, 3 * width)
         };
         let distance = match arch.positions {
             Positions::Absolute | Positions::Rotary(_) => None,
@@ -206,13 +195,7 @@ impl Reader<'_, '_> {
                 Some(self.linear(Parameter::Classifier, num_labels, hidden)?)
             }
             TaskHead::SequenceClassification { num_labels, .. } => {
-                let weight = Parameter::Classifier(Affine::Weight);
-                Some(Linear {
-                    weight: self.needed(weight, num_labels * hidden)?,
-                    bias: Vec::new(),
-                    inputs: hidden,
-                    outputs: num_labels,
-                })
+                Some(self.linear_if(false, Parameter::Classifier, num_labels, hidden)?)
             }
             TaskHead::NextSentence | TaskHead::PreTraining => {
                 Some(self.linear(Parameter::NextSentence, 2, hidden)?)
@@ -302,6 +285,7 @@ impl Reader<'_, '_> {
             transform,
             decoder: self.weights(Parameter::LmDecoder(Affine::Weight), vocab * rows)?,
             bias,
+            parts: None,
         }))
     }
 }

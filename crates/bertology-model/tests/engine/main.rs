@@ -6,5 +6,6 @@ mod fixture;
 mod golden;
 mod interventions;
 mod laws;
+mod precision;
 mod shortcuts;
 mod training;
