@@ -36,6 +36,7 @@ class Model:
         cache_dir: str | PathLike[str] | None = None,
         head: str = "auto",
         allow_unexpected: bool = False,
+        precision: str = "f32",
     ) -> Model: ...
     @staticmethod
     def from_memory(
@@ -45,6 +46,7 @@ class Model:
         *,
         head: str = "auto",
         allow_unexpected: bool = False,
+        precision: str = "f32",
     ) -> Model: ...
     def facts(self) -> dict[str, Any]: ...
     def encode(self, inputs: Sequence[Any], *, max_length: int | None = None) -> list[dict[str, Any]]: ...

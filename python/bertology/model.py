@@ -53,12 +53,14 @@ class Model:
         local_files_only: bool = False,
         head: str = "auto",
         allow_unexpected: bool = False,
+        precision: str = "f32",
     ) -> Model:
         """Opens a folder in Hugging Face layout, or a model of the hub (fetched into the usual cache).
 
         ``head`` says with which task head: ``auto`` (the one it was saved with, if it is one of ours), ``encoder``,
         ``sequence-classification``, ``masked-lm``, ``causal-lm``, ``token-classification``, ``question-answering``,
-        ``next-sentence``, ``pre-training``. Raises :class:`bertology.InputError` with what is wrong with the files.
+        ``next-sentence``, ``pre-training``. ``precision`` says how exactly linear maps are computed: ``f32``, ``split`` (by two
+        bf16 parts of each number) or ``bf16``; see docs/precision.md. Raises :class:`bertology.InputError` with what is wrong with the files.
         """
         folder = None if cache_dir is None else os.fspath(cache_dir)
         native = _native.Model.open(
@@ -68,22 +70,28 @@ class Model:
             cache_dir=folder,
             head=head,
             allow_unexpected=allow_unexpected,
+            precision=precision,
         )
         # What a command must be told to open the same.
         opening: dict[str, Any] = {"allow_unexpected": allow_unexpected or None}
+        if precision != "f32":
+            opening["precision"] = precision
         if native.commit is not None:
             opening |= {"revision": native.commit, "cache_dir": folder, "offline": local_files_only or None}
         return cls(native, opening)
 
     @classmethod
-    def from_torch(cls, model: Any, tokenizer: Any = None, *, head: str = "auto") -> Model:
+    def from_torch(
+        cls, model: Any, tokenizer: Any = None, *, head: str = "auto", precision: str = "f32"
+    ) -> Model:
         """Takes a model of transformers (4 or 5) as it is in memory; nothing is written anywhere.
 
         The weights are copied once, as float32, and later changes of ``model`` do not show. Without a tokenizer, inputs
         are token ids.
         """
         label, tensors, files = _torch.parts(model, tokenizer)
-        return cls(_native.Model.from_memory(label, tensors, files, head=head))
+        native = _native.Model.from_memory(label, tensors, files, head=head, precision=precision)
+        return cls(native, {"precision": precision} if precision != "f32" else None)
 
     # What it is.
 
@@ -96,6 +104,11 @@ class Model:
     def config(self) -> dict[str, Any]:
         """``config.json``."""
         return json.loads(self._facts["config"])  # type: ignore[no-any-return]
+
+    @property
+    def precision(self) -> str:
+        """How exactly linear maps are computed: ``f32``, ``split`` or ``bf16``."""
+        return str(self._facts["precision"])
 
     @property
     def num_layers(self) -> int:
@@ -281,7 +294,9 @@ class Model:
 
     def _opened_with(self) -> dict[str, Any]:
         """Options with which a command opens :meth:`_argument`."""
-        return {} if self._facts["removed"] else self._opening
+        if self._facts["removed"]:
+            return {name: value for name, value in self._opening.items() if name == "precision"}
+        return self._opening
 
     def _argument(self) -> str:
         """What a command can open: heads that were pruned in memory are in no file yet."""

@@ -288,7 +288,8 @@ where
     if args.writes() {
         check_output(&args.output, args.resume.resume)?;
     }
-    let opened = Opened::new(&args.model, args.open_as(), screen)?;
+    let opened =
+        Opened::new(&args.model, args.open_as(), screen)?.computing(args.precision, screen)?;
     let input = args.open(&opened, screen)?;
     let mut begun = match Begun::new(&args, &opened, &input, clock, screen)? {
         Ok(begun) => begun,

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology::checkpoint::{NewHead, OpenOptions};
 use bertology::hub::{self, DownloadEvent, HubOptions};
-use bertology::{Error, LoadedModel, OpenAs};
+use bertology::{Bf16Unit, Error, LoadedModel, OpenAs, Precision, bf16_unit};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::args::{ModelArgs, OutputArgs, WorkArgs};
+use crate::args::{ModelArgs, OutputArgs, PrecisionArgs, WorkArgs};
 use crate::call::Listener;
 use crate::failure::Failure;
 use crate::remedy::remedy;
@@ -146,6 +146,28 @@ pub(crate) fn options(args: &ModelArgs, open_as: OpenAs) -> OpenOptions {
         .allow_unexpected(args.allow_unexpected)
 }
 
+/// What a precision gains and loses on a processor without matrix units.
+fn precision_note(precision: Precision) -> Option<&'static str> {
+    match (precision, bf16_unit()) {
+        (Precision::F32, _) | (_, Bf16Unit::Matrix) => None,
+        (Precision::Split, Bf16Unit::Vector) => Some(
+            "this processor multiplies bf16 by vectors, not by matrices: --precision split is slower here than f32, and \
+             no more exact",
+        ),
+        (Precision::Split, Bf16Unit::None) => Some(
+            "this processor has no products of bf16: --precision split is several times slower here than f32, and no more \
+             exact",
+        ),
+        (Precision::Bf16, Bf16Unit::Vector) => Some(
+            "--precision bf16 keeps two to three digits: good for a first look, not for numbers that are compared",
+        ),
+        (Precision::Bf16, Bf16Unit::None) => Some(
+            "this processor has no products of bf16: --precision bf16 is slower here than f32, and keeps two to three \
+             digits only",
+        ),
+    }
+}
+
 /// A model, opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -169,6 +191,21 @@ impl Opened {
         let options = options(args, open_as);
         let model = LoadedModel::open_with(&located.folder, &options).map_err(|e| failure(&e))?;
         Self::of(located, model, screen)
+    }
+
+    /// The model computing in a precision.
+    pub(crate) fn computing(self, args: PrecisionArgs, screen: &Screen) -> Result<Self, Failure> {
+        let precision = args.precision;
+        if let Some(note) = precision_note(precision) {
+            screen.note(note);
+        }
+        Ok(Self {
+            model: self
+                .model
+                .in_precision(precision)
+                .map_err(|e| failure(&e))?,
+            ..self
+        })
     }
 
     /// Opens a model to train it with this head, parts of which may begin anew.

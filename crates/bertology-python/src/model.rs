@@ -9,7 +9,7 @@ use bertology::checkpoint::{Export, HeadSet, WriteOptions, write_pruned};
 use bertology::hub::{self, HubOptions};
 use bertology::model::taps::Captured;
 use bertology::model::{HeadMask, Interests, Place, Replacements, Target};
-use bertology::{Error, HeadId, LoadedModel, OpenAs, OpenOptions};
+use bertology::{Error, HeadId, LoadedModel, OpenAs, OpenOptions, Precision};
 use bertology_file::MemoryFolder;
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -81,12 +81,16 @@ impl Model {
         name: String,
         head: &str,
         allow_unexpected: bool,
+        precision: &str,
         memory: Option<MemoryFolder>,
     ) -> PyResult<Self> {
+        let wanted: Result<Precision, _> = precision.parse();
+        let wanted = wanted
+            .map_err(|error| errors::input(py, format!("precision {precision:?} {error}")))?;
         let options = OpenOptions::new()
             .open_as(open_as(py, head)?)
             .allow_unexpected(allow_unexpected);
-        let loaded = py.detach(|| LoadedModel::open_with(folder, &options));
+        let loaded = py.detach(|| LoadedModel::open_with(folder, &options)?.in_precision(wanted));
         Ok(Self {
             loaded: loaded.map_err(|error| errors::library(py, &error))?,
             name,
@@ -158,7 +162,8 @@ impl Model {
 impl Model {
     /// Opens a folder in Hugging Face layout, or a model of the hub.
     #[staticmethod]
-    #[pyo3(signature = (name, *, revision=None, offline=false, cache_dir=None, head="auto", allow_unexpected=false))]
+    #[pyo3(signature = (name, *, revision=None, offline=false, cache_dir=None, head="auto", allow_unexpected=false, precision="f32"))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn open(
         py: Python<'_>,
         name: String,
@@ -167,6 +172,7 @@ impl Model {
         cache_dir: Option<PathBuf>,
         head: &str,
         allow_unexpected: bool,
+        precision: &str,
     ) -> PyResult<Self> {
         let mut options = HubOptions::from_env(|name| std::env::var(name).ok());
         options.revision = revision;
@@ -181,7 +187,8 @@ impl Model {
             Some(_) => name,
             None => resolved.folder.to_string_lossy().into_owned(),
         };
-        let mut model = Self::opened(py, resolved.folder, name, head, allow_unexpected, None)?;
+        let folder = resolved.folder;
+        let mut model = Self::opened(py, folder, name, head, allow_unexpected, precision, None)?;
         model.commit = resolved.commit;
         Ok(model)
     }
@@ -189,7 +196,8 @@ impl Model {
     /// Opens what a program has in memory: arrays of float32 by the names that a checkpoint gives them, and the small
     /// files (`config.json`, `tokenizer.json` ...) as bytes.
     #[staticmethod]
-    #[pyo3(signature = (label, tensors, files, *, head="auto", allow_unexpected=false))]
+    #[pyo3(signature = (label, tensors, files, *, head="auto", allow_unexpected=false, precision="f32"))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn from_memory(
         py: Python<'_>,
         label: &str,
@@ -197,17 +205,20 @@ impl Model {
         files: &Bound<'_, PyDict>,
         head: &str,
         allow_unexpected: bool,
+        precision: &str,
     ) -> PyResult<Self> {
         let folder = memory::folder(py, label, tensors, files)?;
         let path = folder.path().to_owned();
         let name = path.to_string_lossy().into_owned();
-        Self::opened(py, path, name, head, allow_unexpected, Some(folder))
+        let memory = Some(folder);
+        Self::opened(py, path, name, head, allow_unexpected, precision, memory)
     }
 
     /// Numbers and names that describe the model.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let arch = self.loaded.architecture();
         let facts = PyDict::new(py);
+        facts.set_item("precision", self.loaded.model().precision().name())?;
         facts.set_item("num_layers", arch.num_layers)?;
         facts.set_item("num_heads", arch.num_heads)?;
         facts.set_item("hidden_size", arch.hidden_size)?;

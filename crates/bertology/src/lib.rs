@@ -57,6 +57,8 @@ pub use studies::{
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};
 pub use bertology_data::{Source, Split, Task};
 pub use bertology_error::Kind;
+pub use bertology_model::kernels::Precision;
+pub use bertology_model::kernels::parts::{Bf16Unit, bf16_unit};
 pub use bertology_model::{HeadId, HeadMask, Model, Sequence, Target};
 pub use bertology_tokenizer::{Encoding, Tokenizer};
 

@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    InputArg, ModelArgs, NoParts, OutputArgs, ResumeArgs, RowModeArg, SequenceArgs, WorkArgs,
+    InputArg, ModelArgs, NoParts, OutputArgs, PrecisionArgs, ResumeArgs, RowModeArg, SequenceArgs,
+    WorkArgs,
 };
 
 /// `bertology attention-probe`
@@ -16,6 +17,9 @@ pub(crate) struct AttentionProbeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) precision: PrecisionArgs,
     /// Treebank in CoNLL-U to train on.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub(crate) train: PathBuf,

@@ -23,12 +23,14 @@ mod treebank;
 mod verify;
 mod view;
 
+use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
+use bertology::Precision;
 use bertology::drive::Part;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 
@@ -214,6 +216,19 @@ pub(crate) struct ModelArgs {
     pub(crate) allow_unexpected: bool,
 }
 
+/// How exactly a pass computes.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+pub(crate) struct PrecisionArgs {
+    /// How exactly linear maps are computed: f32; split, by two bf16 parts of each number; bf16.
+    #[arg(long, value_name = "PRECISION", help_heading = "Model", default_value_t = Precision::F32)]
+    #[serde(serialize_with = "written")]
+    pub(crate) precision: Precision,
+}
+
+fn written<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
 impl ModelArgs {
     /// MODEL, however it was given.
     pub(crate) fn name(&self) -> Result<&str, Failure> {
@@ -360,6 +375,9 @@ pub(crate) struct StudyArgs<I: Args, O: Args> {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
+    pub(crate) precision: PrecisionArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) input: I,
     #[command(flatten)]
     #[serde(flatten)]
@@ -419,6 +437,9 @@ pub(crate) struct MaskArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) precision: PrecisionArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,

@@ -44,7 +44,8 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
         .refuse("training goes through the sentences one after the other")?;
     command::check_output(&args.output, args.resume.resume)?;
     let options = options(&args)?;
-    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
+    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
+        .computing(args.precision, screen)?;
     let train = sentences(&opened, &args, &args.train, args.limit)?;
     let dev = sentences(&opened, &args, &args.dev, args.dev_limit)?;
     let (vectors, vectors_name) = vectors(&opened, &args, &options, [&train, &dev])?;

@@ -29,7 +29,8 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     } else {
         search::check(&args.masking)?;
     }
-    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?
+        .computing(args.precision, screen)?;
     let corpus = data::corpus(&opened, &args.data, screen)?;
     let choosing = search::choosing(&opened, &args.data, &args.masking, &corpus, screen)?;
     let mut run = Run::new("mask", &args, clock, &opened)?;

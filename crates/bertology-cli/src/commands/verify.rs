@@ -18,13 +18,15 @@ use crate::show::text::plural;
 
 pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
     let reference = Reference::open(&args.reference).map_err(|e| failure(&e))?;
-    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
+    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
+        .computing(args.precision, screen)?;
+    let usual = Tolerances::of(args.precision.precision);
     let options = VerifyOptions {
         prefixes: args.prefix.clone(),
         tolerances: Tolerances {
-            values: args.tolerance,
-            loss: args.loss_tolerance,
-            gradients: args.gradient_tolerance,
+            values: args.tolerance.unwrap_or(usual.values),
+            loss: args.loss_tolerance.unwrap_or(usual.loss),
+            gradients: args.gradient_tolerance.unwrap_or(usual.gradients),
         },
         threads: args.threads.map_or(0, usize::from),
     };

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use bertology_checkpoint::{Architecture, Checkpoint, NewHead, OpenOptions};
 use bertology_hub::HubOptions;
+use bertology_model::kernels::Precision;
 use bertology_model::{HeadId, Model, Sequence};
 use bertology_tokenizer::{Encoding, Tokenizer, TokenizerError};
 
@@ -125,6 +126,16 @@ impl LoadedModel {
         let checkpoint = Checkpoint::open(folder, options)?;
         let model = Model::from_checkpoint(&checkpoint)?;
         Ok(Self::assemble(checkpoint, model, folder))
+    }
+
+    /// The same computing its linear maps in a precision ([`Model::with_precision`]).
+    ///
+    /// # Errors
+    /// None that a model in f32 has.
+    pub fn in_precision(self, precision: Precision) -> Result<Self, Error> {
+        let (outline, model) = self.into_parts();
+        let model = model.with_precision(precision)?;
+        Ok(Self { outline, model })
     }
 
     fn assemble(checkpoint: Checkpoint, model: Model<f32>, folder: &Path) -> Self {

@@ -34,6 +34,8 @@ pub use crate::error::{Place, ReferenceError};
 pub use reference::Reference;
 pub use report::{Comparison, HeadError, Ignored, Verification, Worst};
 
+use bertology_model::kernels::Precision;
+
 use crate::Error;
 use crate::model::loaded::all_threads;
 use compare::Judge;
@@ -57,10 +59,24 @@ pub struct Tolerances {
 
 impl Default for Tolerances {
     fn default() -> Self {
+        Self::of(Precision::F32)
+    }
+}
+
+impl Tolerances {
+    /// Those of a precision: 2e-5, 1e-5 and 1e-4 in f32. Models of three layers are off by up to 2e-5 in values and 5e-5 in
+    /// gradients with `split`, by 1e-2 and .2 with `bf16`: allowed are 1e-4, 1e-4 and 5e-4; 5e-2, 5e-2 and .5.
+    #[must_use]
+    pub fn of(precision: Precision) -> Self {
+        let (values, loss, gradients) = match precision {
+            Precision::F32 => (2e-5, 1e-5, 1e-4),
+            Precision::Split => (1e-4, 1e-4, 5e-4),
+            Precision::Bf16 => (5e-2, 5e-2, 0.5),
+        };
         Self {
-            values: 2e-5,
-            loss: 1e-5,
-            gradients: 1e-4,
+            values,
+            loss,
+            gradients,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ModelArgs, NoParts, OutputArgs, threads};
+use crate::args::{ModelArgs, NoParts, OutputArgs, PrecisionArgs, threads};
 
 pub(crate) const ABOUT: &str = "\
 How fast a model is, and whether another one is faster: latency, throughput, memory.
@@ -20,6 +20,9 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) precision: PrecisionArgs,
     /// Another model to be timed beside it, turn about.
     #[arg(long, value_name = "OTHER", help_heading = "Model")]
     pub(crate) against: Option<String>,

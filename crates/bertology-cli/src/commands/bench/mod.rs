@@ -75,7 +75,10 @@ pub(crate) fn run(args: BenchArgs, screen: &Screen) -> Result<Done, Failure> {
     options.rounds = args.rounds.map(usize::from);
     options.threads = args.threads.map_or(0, usize::from);
     let found = measure(
-        |at| LoadedModel::open_with(&sources[at].0, &sources[at].1),
+        |at| {
+            let model = LoadedModel::open_with(&sources[at].0, &sources[at].1)?;
+            model.in_precision(args.precision.precision)
+        },
         sources.len(),
         &loads,
         &options,
@@ -112,7 +115,7 @@ fn open(args: &BenchArgs, screen: &Screen) -> Result<Vec<(ModelArgs, Opened)>, F
     named.extend(args.against.iter().map(|other| args.model.other(other)));
     let mut all = Vec::new();
     for named in named {
-        let opened = Opened::new(&named, OPEN_AS, screen)?;
+        let opened = Opened::new(&named, OPEN_AS, screen)?.computing(args.precision, screen)?;
         all.push((named, opened));
     }
     Ok(all)

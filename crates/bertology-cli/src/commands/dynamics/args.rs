@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{
-    DataArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs, ScoreArgs, WorkArgs, share_of_heads,
+    DataArgs, ModelArgs, NoParts, OutputArgs, PrecisionArgs, ResumeArgs, ScoreArgs, WorkArgs,
+    share_of_heads,
 };
 
 pub(crate) const ABOUT: &str = "\
@@ -33,6 +34,9 @@ pub(crate) struct DynamicsArgs {
     /// Leave out tensors that config.json does not explain, instead of refusing the checkpoint.
     #[arg(long, help_heading = "Model")]
     pub(crate) allow_unexpected: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) precision: PrecisionArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,

@@ -89,8 +89,8 @@ impl Training {
         screen: &Screen,
     ) -> Result<Opened, Failure> {
         let located = self.located[at].clone();
-        let args = args.model(&located.name);
-        Opened::at(located, &args, self.open_as, screen)
+        let model = args.model(&located.name);
+        Opened::at(located, &model, self.open_as, screen)?.computing(args.precision, screen)
     }
 
     pub(super) fn located(&self) -> &[Located] {

@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{
-    CacheDtypeArg, EdgeReadingArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs, WorkArgs,
+    CacheDtypeArg, EdgeReadingArgs, ModelArgs, NoParts, OutputArgs, PrecisionArgs, ResumeArgs,
+    WorkArgs,
 };
 
 pub(crate) const ABOUT: &str = "\
@@ -29,6 +30,9 @@ pub(crate) struct EdgeProbeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) precision: PrecisionArgs,
     /// Records to train on, one JSON object a line.
     #[arg(
         long,

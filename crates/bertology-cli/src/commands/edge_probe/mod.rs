@@ -45,7 +45,8 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
     command::check_output(&args.output, args.resume.resume)?;
     let tasks = suite::tasks(&args)?;
     let options = options(&args)?;
-    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?;
+    let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
+        .computing(args.precision, screen)?;
     let mut run = Run::new("edge-probe", &args, clock, &opened)?;
     run.set_seed(Some(args.seed));
     let hashes = suite::hashes(&tasks)?;
