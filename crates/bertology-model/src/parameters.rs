@@ -129,11 +129,12 @@ macro_rules! walk {
                 };
             }
             macro_rules! layer_linear {
-                ($parameter:expr, $map:expr) => {{
+                ($parameter:expr, $map:expr, $biased:expr) => {{
                     let name = of!($parameter);
                     let map: &$($mutable)? Linear<R> = $map;
                     visit(name(Affine::Weight), &[map.outputs, map.inputs], &$($mutable)? map.weight[..]);
-                    if !map.bias.is_empty() {
+                    // A layer without heads has a bias of no numbers.
+                    if $biased {
                         visit(name(Affine::Bias), &[map.outputs], &$($mutable)? map.bias[..]);
                     }
                 }};
@@ -149,7 +150,7 @@ macro_rules! walk {
                 }};
             }
             let attention = $attention(&$($mutable)? layer.attention);
-            layer_linear!(P::QueryKeyValue, &$($mutable)? attention.qkv);
+            layer_linear!(P::QueryKeyValue, &$($mutable)? attention.qkv, arch.attention_bias);
             if let Some(table) = &$($mutable)? attention.distance {
                 let dim = arch.head_dim();
                 let table: &$($mutable)? Vec<R> = table;
@@ -159,13 +160,13 @@ macro_rules! walk {
                     &$($mutable)? table[..],
                 );
             }
-            layer_linear!(P::AttentionOutput, &$($mutable)? attention.output);
+            layer_linear!(P::AttentionOutput, &$($mutable)? attention.output, arch.attention_bias);
             let rest = $rest(&$($mutable)? layer.rest);
             if let Some(norm) = &$($mutable)? rest.attention_norm {
                 layer_norm!(P::AttentionNorm, norm);
             }
-            layer_linear!(P::MlpIn, &$($mutable)? rest.mlp_in);
-            layer_linear!(P::MlpOut, &$($mutable)? rest.mlp_out);
+            layer_linear!(P::MlpIn, &$($mutable)? rest.mlp_in, arch.mlp_bias);
+            layer_linear!(P::MlpOut, &$($mutable)? rest.mlp_out, arch.mlp_bias);
             layer_norm!(P::MlpNorm, &$($mutable)? rest.mlp_norm);
         }
         if let Some(norm) = &$($mutable)? shell.final_norm {

@@ -6,6 +6,8 @@ mod ablate;
 mod capture;
 #[path = "../examples/custom_study.rs"]
 mod custom_study;
+#[path = "../examples/precision.rs"]
+mod precision;
 #[path = "../examples/prune.rs"]
 mod prune;
 
@@ -17,6 +19,7 @@ fn a_study_of_ones_own_is_the_same_in_parts() -> Result<(), bertology::Error> {
 #[test]
 fn the_other_examples_run() -> Result<(), Box<dyn std::error::Error>> {
     capture::main()?;
+    precision::main()?;
     prune::main()?;
     ablate::main()
 }

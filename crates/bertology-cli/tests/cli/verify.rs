@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use bertology::Precision;
+use bertology::verify::Tolerances;
+
 use crate::harness::{Toy, golden, run};
 
 fn golden_text(folder: &str, file: &str) -> String {
@@ -125,16 +128,50 @@ fn the_page_has_the_default_tolerances() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands/verify.md");
     let page = fs::read_to_string(page).unwrap();
     let help = run(&["verify", "--help"]).ok().out;
-    for (option, default) in [
-        ("--tolerance", "2e-5"),
-        ("--loss-tolerance", "1e-5"),
-        ("--gradient-tolerance", "1e-4"),
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows = |of: fn(&Tolerances) -> f64| {
+        let each = Precision::ALL.map(|precision| of(&Tolerances::of(precision)));
+        each.map(|value| {
+            if value < 0.1 {
+                format!("{value:e}")
+            } else {
+                value.to_string()
+            }
+        })
+    };
+    for (option, [single, split, narrow]) in [
+        ("--tolerance", rows(|all| all.values)),
+        ("--loss-tolerance", rows(|all| all.loss)),
+        ("--gradient-tolerance", rows(|all| all.gradients)),
     ] {
-        assert!(
-            page.contains(&format!("| `{option}` | {default} |")),
-            "{option}"
-        );
-        let value: f64 = default.parse().unwrap();
-        assert!(help.contains(&format!("[default: {value}]")), "{help}");
+        let row = format!("| `{option}` | {single} | {split} | {narrow} |");
+        assert!(page.contains(&row), "{row}");
+        let with = help.contains(&format!(
+            "[default: {single}; with --precision split {split}, bf16 {narrow}]"
+        ));
+        let short = help.contains(&format!(
+            "[default: {single}; split {split}, bf16 {narrow}]"
+        ));
+        assert!(with || short, "{row} {help}");
     }
+}
+
+/// A reference in f32, and ours in the others: each within its own tolerances, and not within those of f32.
+#[test]
+fn every_precision_has_tolerances_of_its_own() {
+    for precision in ["split", "bf16"] {
+        let more = ["--prefix", "ones.", "--precision", precision];
+        let ran = run(&arguments("bert-absolute", &more)).ok();
+        assert!(
+            ran.err.contains(precision) || !ran.err.contains("note"),
+            "{}",
+            ran.err
+        );
+        let strict = ["--tolerance", "1e-6", "--gradient-tolerance", "1e-6"];
+        let ran = run(&arguments("bert-absolute", &[&more[..], &strict].concat()));
+        ran.failed(1, &["differ from the reference"]);
+    }
+    let ran = run(&arguments("bert-absolute", &["--precision", "fp16"]));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("f32, split and bf16"), "{}", ran.err);
 }
