@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 #: Sites of a layer that have a value for every head.
 PER_HEAD = frozenset(
-    {"query", "key", "value", "rotated_query", "rotated_key", "attention_scores", "attention", "head_output", "head_contribution", "head_mask"}
+    {
+        "query",
+        "key",
+        "value",
+        "rotated_query",
+        "rotated_key",
+        "attention_scores",
+        "attention",
+        "head_output",
+        "head_contribution",
+        "head_mask",
+    }
 )
 
 

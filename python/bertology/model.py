@@ -59,8 +59,9 @@ class Model:
 
         ``head`` says with which task head: ``auto`` (the one it was saved with, if it is one of ours), ``encoder``,
         ``sequence-classification``, ``masked-lm``, ``causal-lm``, ``token-classification``, ``question-answering``,
-        ``next-sentence``, ``pre-training``. ``precision`` says how exactly linear maps are computed: ``f32``, ``split`` (by two
-        bf16 parts of each number) or ``bf16``; see docs/precision.md. Raises :class:`bertology.InputError` with what is wrong with the files.
+        ``next-sentence``, ``pre-training``. ``precision`` says how exactly linear maps are computed: ``f32``, ``split``
+        (by two bf16 parts of each number) or ``bf16``; see docs/precision.md. Raises :class:`bertology.InputError` with
+        what is wrong with the files.
         """
         folder = None if cache_dir is None else os.fspath(cache_dir)
         native = _native.Model.open(
@@ -81,9 +82,7 @@ class Model:
         return cls(native, opening)
 
     @classmethod
-    def from_torch(
-        cls, model: Any, tokenizer: Any = None, *, head: str = "auto", precision: str = "f32"
-    ) -> Model:
+    def from_torch(cls, model: Any, tokenizer: Any = None, *, head: str = "auto", precision: str = "f32") -> Model:
         """Takes a model of transformers (4 or 5) as it is in memory; nothing is written anywhere.
 
         The weights are copied once, as float32, and later changes of ``model`` do not show. Without a tokenizer, inputs
@@ -191,10 +190,9 @@ class Model:
         ``head_mask``: ``[layers, heads]`` or ``[heads]``, 1 keeps a head and 0 masks it. ``labels``: one a text, a
         class or a number, ``("logit", class)`` for the logit itself, ``"next"`` for a causal language model on its own
         text, a list with a token (or label) or None for each position. They give ``out.losses``,
-        ``out.mask_gradients`` and the
-        ``gradients`` of sites. ``values`` and ``gradients`` name sites: query, key, value, rotated_query, rotated_key (where
-        positions are rotary), attention_scores, attention, head_output, head_contribution, attention_output, mlp_inner, mlp_output, hidden_state, embeddings, pooled,
-        last_residual.
+        ``out.mask_gradients`` and the ``gradients`` of sites. ``values`` and ``gradients`` name sites: query, key,
+        value, rotated_query, rotated_key (where positions are rotary), attention_scores, attention, head_output,
+        head_contribution, attention_output, mlp_inner, mlp_output, hidden_state, embeddings, pooled, last_residual.
         ``output_logits``: language models compute logits of every token only if asked.
         """
         wanted = set(values)

@@ -12,7 +12,7 @@ from pathlib import Path
 import bertology
 import numpy as np
 import pytest
-from bertology import embedded
+from bertology import embedded, studies
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TEXTS = ["The woman faints.", "The horses near the house were admired."]
@@ -235,3 +235,23 @@ def test_ctrl_c_stops_a_pass(gpt2: bertology.Model) -> None:
     with pytest.raises(KeyboardInterrupt):
         while True:
             gpt2(texts, threads=1)
+
+
+def test_precision_is_obeyed_and_told(tmp_path: Path) -> None:
+    folder = ASSETS / "tiny-bert"
+    names = ("f32", "split", "bf16")
+    models = {name: bertology.Model.from_pretrained(folder, precision=name) for name in names}
+    states = {name: model(TEXTS, output_hidden_states=True).hidden_states[0][-1] for name, model in models.items()}
+    largest = np.abs(states["f32"]).max()
+    errors = {name: np.abs(state - states["f32"]).max() / largest for name, state in states.items()}
+    assert errors["f32"] == 0
+    assert 0 < errors["split"] < 1e-4 < errors["bf16"] < 0.1
+    assert models["bf16"].precision == "bf16"
+    assert models["bf16"].prune_heads({0: [1]}).precision == "bf16"
+    assert pickle.loads(pickle.dumps(models["bf16"])).precision == "bf16"
+    # The commands that run it compute as it does, and those that do not are not told.
+    run = studies.importance(models["split"], embedded.sentences()[:20], output=tmp_path / "out", progress=False)
+    assert run.record["options"]["precision"] == "split"
+    assert studies.inspect(models["split"])["num_layers"] == 4
+    with pytest.raises(bertology.InputError, match="there are f32, split and bf16"):
+        bertology.Model.from_pretrained(folder, precision="fp16")

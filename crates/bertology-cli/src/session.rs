@@ -151,18 +151,18 @@ fn precision_note(precision: Precision) -> Option<&'static str> {
     match (precision, bf16_unit()) {
         (Precision::F32, _) | (_, Bf16Unit::Matrix) => None,
         (Precision::Split, Bf16Unit::Vector) => Some(
-            "this processor multiplies bf16 by vectors, not by matrices: --precision split is slower here than f32, and \
+            "this processor multiplies bf16 by vectors, not by matrices: `split` is slower here than f32, and \
              no more exact",
         ),
         (Precision::Split, Bf16Unit::None) => Some(
-            "this processor has no products of bf16: --precision split is several times slower here than f32, and no more \
+            "this processor has no products of bf16: `split` is several times slower here than f32, and no more \
              exact",
         ),
         (Precision::Bf16, Bf16Unit::Vector) => Some(
-            "--precision bf16 keeps two to three digits: good for a first look, not for numbers that are compared",
+            "`bf16` keeps two to three digits: good for a first look, not for numbers that are compared",
         ),
         (Precision::Bf16, Bf16Unit::None) => Some(
-            "this processor has no products of bf16: --precision bf16 is slower here than f32, and keeps two to three \
+            "this processor has no products of bf16: `bf16` is slower here than f32, and keeps two to three \
              digits only",
         ),
     }
