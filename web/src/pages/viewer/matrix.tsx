@@ -28,6 +28,8 @@ export function MatrixView() {
     const canvas = sheet.current;
     const element = scroller.current;
     if (!canvas || !element || !source || !size.width) return;
+    // An effect may run when another text is shown already; what is drawn for that one paints anew.
+    if (source !== single.peek() || rows !== queries.peek() || columns !== keys.peek()) return;
     const context = pen(canvas, size);
     const table = magnitudes(theme.value);
     const count = units.value.length;
