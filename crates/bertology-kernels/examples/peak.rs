@@ -78,7 +78,7 @@ fn work(
     let mut product = || {
         let weight = Matrix::new(weight, map.outputs, map.inputs);
         let x = Matrix::new(std::hint::black_box(&x), rows, from);
-        let all = parts.map(|parts| parts.outputs(0..map.outputs));
+        let all = parts.map(Parts::all);
         match (layout, all) {
             (Layout::Forward, _) if by == By::Library => by_library(&mut y, x, map, weight),
             (Layout::Forward, None) => linear(&mut y, x, weight, &bias, 1),

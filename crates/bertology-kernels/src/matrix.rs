@@ -96,8 +96,7 @@ impl<'a, T> Matrix<'a, T> {
     #[track_caller]
     #[must_use]
     pub fn first_cols(self, cols: usize) -> Self {
-        assert!(cols <= self.cols, "{cols} columns of {}", self.cols);
-        Self { cols, ..self }
+        self.slice_cols(0..cols)
     }
 
     /// The matrix of some columns in their order.
@@ -232,15 +231,7 @@ impl<'a, T> MatrixMut<'a, T> {
     #[track_caller]
     #[must_use]
     pub fn corner(self, rows: Range<usize>, cols: usize) -> Self {
-        assert!(rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
-        assert!(cols <= self.cols, "{cols} columns of {}", self.cols);
-        let first = (rows.start * self.row_stride).min(self.data.len());
-        Self {
-            data: &mut self.data[first..],
-            rows: rows.len(),
-            cols,
-            row_stride: self.row_stride,
-        }
+        self.block(rows, 0..cols)
     }
 
     /// The matrix of some rows and columns in their order.
@@ -259,6 +250,25 @@ impl<'a, T> MatrixMut<'a, T> {
             cols: cols.len(),
             row_stride: self.row_stride,
         }
+    }
+
+    /// The rows before `at`, and those from it on, each with all its memory.
+    #[track_caller]
+    pub(crate) fn split_rows(self, at: usize) -> (Self, Self) {
+        let Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+        } = self;
+        let (upper, lower) = data.split_at_mut(at * row_stride);
+        let part = |data, rows| Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+        };
+        (part(upper, at), part(lower, rows - at))
     }
 
     /// The same matrix, to be read.

@@ -143,12 +143,6 @@ impl Parts {
         self.precision
     }
 
-    /// Bytes in memory.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        size_of::<u32>() * (self.pairs.high.len() + self.pairs.low.len())
-    }
-
     /// The map to some of the outputs.
     ///
     /// # Panics
@@ -353,13 +347,7 @@ impl Map<'_> {
             return self.best(to, rows);
         }
         let at = count * (threads / 2) / threads;
-        let (upper, lower) = to.data.split_at_mut(at * to.row_stride);
-        let part = |data, range: Range<usize>| MatrixMut {
-            data,
-            rows: range.len(),
-            ..to
-        };
-        let (upper, lower) = (part(upper, 0..at), part(lower, at..count));
+        let (upper, lower) = to.split_rows(at);
         rayon::join(
             || self.by_threads(upper, rows.slice_rows(0..at), threads / 2),
             || self.by_threads(lower, rows.slice_rows(at..count), threads - threads / 2),

@@ -1,5 +1,7 @@
 //! Softmax over rows, its backward pass, and the entropy of a row.
 
+use std::ops::Range;
+
 use crate::elementwise::{sum_by, sum_of};
 use crate::{Real, vectorized};
 
@@ -42,7 +44,7 @@ pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
     assert_eq!(scores.len(), width * width);
     vectorized!({
         for (i, row) in scores.chunks_exact_mut(width).enumerate() {
-            softmax_until(row, i + 1);
+            softmax_within(row, 0..i + 1);
         }
     });
 }
@@ -53,7 +55,7 @@ pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
 /// If the row is shorter than `seen`.
 #[track_caller]
 pub fn softmax_seen<T: Real>(row: &mut [T], seen: usize) {
-    vectorized!(softmax_until(row, seen));
+    vectorized!(softmax_within(row, 0..seen));
 }
 
 /// [`softmax_rows`] of a square in which row `i` has entries in columns `i - reach` to `i + reach` only; the others become
@@ -72,20 +74,31 @@ pub fn softmax_band<T: Real>(scores: &mut [T], width: usize, reach: usize) {
     assert_eq!(scores.len(), width * width);
     vectorized!({
         for (i, row) in scores.chunks_exact_mut(width).enumerate() {
-            let end = i.saturating_add(reach).saturating_add(1).min(width);
-            let (until, behind) = row.split_at_mut(end);
-            let (before, seen) = until.split_at_mut(i.saturating_sub(reach));
-            softmax(seen);
-            before.fill(T::ZERO);
-            behind.fill(T::ZERO);
+            softmax_within(row, band(i, reach, width));
         }
     });
 }
 
+/// Which of `width` entries of row `i` are at most `reach` from its diagonal.
+#[must_use]
 #[inline(always)]
-fn softmax_until<T: Real>(row: &mut [T], seen: usize) {
-    let (seen, behind) = row.split_at_mut(seen);
-    softmax(seen);
+pub fn band(i: usize, reach: usize, width: usize) -> Range<usize> {
+    i.saturating_sub(reach)..i.saturating_add(reach).saturating_add(1).min(width)
+}
+
+/// What is before, in and behind a part of a row.
+#[inline(always)]
+fn parted<'a, T>(row: &'a mut [T], part: &Range<usize>) -> [&'a mut [T]; 3] {
+    let (until, behind) = row.split_at_mut(part.end);
+    let (before, inside) = until.split_at_mut(part.start);
+    [before, inside, behind]
+}
+
+#[inline(always)]
+fn softmax_within<T: Real>(row: &mut [T], seen: Range<usize>) {
+    let [before, inside, behind] = parted(row, &seen);
+    softmax(inside);
+    before.fill(T::ZERO);
     behind.fill(T::ZERO);
 }
 
@@ -156,9 +169,7 @@ pub fn softmax_causal_backward<T: Real>(gradient: &mut [T], probs: &[T], width: 
         .enumerate();
     vectorized!({
         for (i, (d, p)) in rows.by_ref() {
-            let (seen, behind) = d.split_at_mut(i + 1);
-            softmax_backward(seen, &p[..=i]);
-            behind.fill(T::ZERO);
+            softmax_backward_within(d, p, 0..i + 1);
         }
     });
 }
@@ -183,15 +194,17 @@ pub fn softmax_band_backward<T: Real>(gradient: &mut [T], probs: &[T], width: us
         .enumerate();
     vectorized!({
         for (i, (d, p)) in rows.by_ref() {
-            let start = i.saturating_sub(reach);
-            let end = i.saturating_add(reach).saturating_add(1).min(width);
-            let (until, behind) = d.split_at_mut(end);
-            let (before, seen) = until.split_at_mut(start);
-            softmax_backward(seen, &p[start..end]);
-            before.fill(T::ZERO);
-            behind.fill(T::ZERO);
+            softmax_backward_within(d, p, band(i, reach, width));
         }
     });
+}
+
+#[inline(always)]
+fn softmax_backward_within<T: Real>(d: &mut [T], p: &[T], seen: Range<usize>) {
+    let [before, inside, behind] = parted(d, &seen);
+    softmax_backward(inside, &p[seen]);
+    before.fill(T::ZERO);
+    behind.fill(T::ZERO);
 }
 
 #[inline(always)]

@@ -63,10 +63,7 @@ impl<R: Real> Linear<R> {
         threads: usize,
     ) {
         let bias = self.bias.get(..outputs).unwrap_or_default();
-        match &self.parts {
-            Some(parts) => parts.outputs(0..outputs).linear_into(y, x, bias, threads),
-            None => linear_into(y, x, self.matrix().slice_rows(0..outputs), bias, threads),
-        }
+        self.factor().forward(y, x, 0..outputs, bias, threads);
     }
 
     /// `dx [rows, inputs]` of `dy [rows, outputs]`.
@@ -82,11 +79,54 @@ impl<R: Real> Linear<R> {
         outputs: Range<usize>,
         threads: usize,
     ) {
-        match &self.parts {
-            Some(parts) => parts
-                .outputs(outputs)
-                .linear_backward_input(dx, dy, threads),
-            None => linear_backward_input(dx, dy, self.matrix().slice_rows(outputs), threads),
+        self.factor().backward(dx, dy, outputs, threads);
+    }
+
+    fn factor(&self) -> Factor<'_, R> {
+        Factor {
+            weight: self.matrix(),
+            parts: self.parts.as_ref(),
+        }
+    }
+}
+
+/// What a linear map multiplies by: a weight `[outputs, inputs]`, or parts in the place of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Factor<'a, R> {
+    pub(crate) weight: Matrix<'a, R>,
+    pub(crate) parts: Option<&'a Parts>,
+}
+
+impl<R: Real> Factor<'_, R> {
+    /// Some outputs: `y [rows, outputs]` of `x [rows, inputs]`; `bias [outputs]` or empty.
+    pub(crate) fn forward(
+        self,
+        y: MatrixMut<'_, R>,
+        x: Matrix<'_, R>,
+        outputs: Range<usize>,
+        bias: &[R],
+        threads: usize,
+    ) {
+        match self.parts {
+            Some(parts) => parts.outputs(outputs).linear_into(y, x, bias, threads),
+            None => linear_into(y, x, self.weight.slice_rows(outputs), bias, threads),
+        }
+    }
+
+    /// What some outputs give: `dx [rows, inputs]` of `dy [rows, outputs]`.
+    pub(crate) fn backward(
+        self,
+        dx: &mut [R],
+        dy: Matrix<'_, R>,
+        outputs: Range<usize>,
+        threads: usize,
+    ) {
+        match self.parts {
+            Some(parts) => {
+                let some = parts.outputs(outputs);
+                some.linear_backward_input(dx, dy, threads);
+            }
+            None => linear_backward_input(dx, dy, self.weight.slice_rows(outputs), threads),
         }
     }
 }

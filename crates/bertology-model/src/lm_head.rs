@@ -3,11 +3,11 @@
 use bertology_checkpoint::Parameter;
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
-use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Matrix, MatrixMut, Real};
 
 use crate::block::kernel_of;
 use crate::gradients::Gradients;
+use crate::linear::Factor;
 use crate::model::LmHead;
 use crate::objective::cross_entropy;
 use crate::pass::SequenceOutput;
@@ -113,10 +113,13 @@ impl<R: Real> TaskHead<'_, R> {
 
 impl<R: Real> LmPass<'_, R> {
     /// `[vocab, embedding size]`
-    fn decoder(&self) -> Matrix<'_, R> {
+    fn decoder(&self) -> Factor<'_, R> {
         let arch = self.model.architecture();
         let weight = self.lm.decoder.as_ref().unwrap_or(&self.model.shell.words);
-        Matrix::new(weight, arch.vocab_size, arch.embedding_size)
+        Factor {
+            weight: Matrix::new(weight, arch.vocab_size, arch.embedding_size),
+            parts: self.lm.parts.as_ref(),
+        }
     }
 
     /// The logits of hidden states `[rows, hidden]`.
@@ -146,14 +149,9 @@ impl<R: Real> LmPass<'_, R> {
         });
         let mut logits = vec![R::ZERO; rows * arch.vocab_size];
         let input = Matrix::new(&normed, rows, arch.embedding_size);
-        match &lm.parts {
-            Some(parts) => {
-                let logits = MatrixMut::new(&mut logits, rows, arch.vocab_size);
-                let all = parts.outputs(0..arch.vocab_size);
-                all.linear_into(logits, input, &lm.bias, self.threads);
-            }
-            None => linear(&mut logits, input, self.decoder(), &lm.bias, self.threads),
-        }
+        let y = MatrixMut::new(&mut logits, rows, arch.vocab_size);
+        let (all, bias) = (0..arch.vocab_size, &lm.bias);
+        self.decoder().forward(y, input, all, bias, self.threads);
         Chunk {
             normed,
             transform,
@@ -173,13 +171,8 @@ impl<R: Real> LmPass<'_, R> {
         let (width, rows) = (arch.hidden_size, d_logits.len() / arch.vocab_size);
         let mut d = vec![R::ZERO; chunk.normed.len()];
         let upper = Matrix::new(d_logits, rows, arch.vocab_size);
-        match &lm.parts {
-            Some(parts) => {
-                let all = parts.outputs(0..arch.vocab_size);
-                all.linear_backward_input(&mut d, upper, self.threads);
-            }
-            None => linear_backward_input(&mut d, upper, self.decoder(), self.threads),
-        }
+        let all = 0..arch.vocab_size;
+        self.decoder().backward(&mut d, upper, all, self.threads);
         let (Some((dense, norm)), Some((pre, hat, rstd))) = (&lm.transform, &chunk.transform)
         else {
             return d;

@@ -1,5 +1,6 @@
 //! A model in memory: the architecture, its weights in the canonical layout, and surgery on heads.
 
+use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -316,13 +317,14 @@ impl<R: Real> Model<R> {
     }
 
     /// The model with the maps of its blocks and of its language-model head computed in a precision; all else stays f32:
-    /// attention, norms, poolers and classifiers. Heads that are removed, and weights that are changed, later keep to it.
+    /// attention, norms, poolers and classifiers. A model without some of the heads keeps to it; one whose weights are to be
+    /// changed ([`Model::each_parameter_mut`]) is f32 again.
     ///
     /// # Errors
     /// [`Error::Precision`]: the model does not compute in f32.
     pub fn with_precision(mut self, precision: Precision) -> Result<Self, Error> {
         if precision != self.precision {
-            if size_of::<R>() != size_of::<f32>() {
+            if TypeId::of::<R>() != TypeId::of::<f32>() {
                 return Err(Error::Precision { precision });
             }
             self.precision = precision;
@@ -337,7 +339,7 @@ impl<R: Real> Model<R> {
         self.precision
     }
 
-    /// Makes what is multiplied by of the weights, after they or the precision were changed.
+    /// Makes what is multiplied by of the weights, as the precision wants it.
     pub(crate) fn split(&mut self) {
         let precision = self.precision;
         for layer in &mut self.layers {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bertology_kernels::Real;
+use bertology_kernels::softmax::band;
 
 use crate::attention::AttentionPass;
 use crate::taps::Taps;
@@ -37,12 +38,12 @@ impl<R: Real> AttentionPass<'_, R> {
             let queries = block * size..((block + 1) * size).min(n);
             let (start, end) = match reach {
                 Some(reach) => (
-                    queries.start.saturating_sub(reach),
-                    queries.end.saturating_add(reach),
+                    band(queries.start, reach, n).start,
+                    band(queries.end - 1, reach, n).end,
                 ),
                 None => (0, n),
             };
-            let end = if causal { queries.end } else { end.min(n) };
+            let end = if causal { queries.end } else { end };
             Block {
                 queries,
                 keys: start..end,
@@ -69,8 +70,9 @@ impl<R: Real> AttentionPass<'_, R> {
         let hidden = R::from_f64(f64::NEG_INFINITY);
         for (i, row) in scores.chunks_exact_mut(n).enumerate() {
             if let Some(reach) = self.reach() {
-                row[..i.saturating_sub(reach)].fill(hidden);
-                row[i.saturating_add(reach).saturating_add(1).min(n)..].fill(hidden);
+                let seen = band(i, reach, n);
+                row[..seen.start].fill(hidden);
+                row[seen.end..].fill(hidden);
             }
             if self.arch.causal {
                 row[i + 1..].fill(hidden);
