@@ -146,7 +146,13 @@ pub(crate) fn options(args: &ModelArgs, open_as: OpenAs) -> OpenOptions {
         .allow_unexpected(args.allow_unexpected)
 }
 
-/// What a precision gains and loses on a processor without matrix units.
+/// Says what a precision gains and loses on a processor without matrix units.
+pub(crate) fn say_precision(args: PrecisionArgs, screen: &Screen) {
+    if let Some(note) = precision_note(args.precision) {
+        screen.note(note);
+    }
+}
+
 fn precision_note(precision: Precision) -> Option<&'static str> {
     match (precision, bf16_unit()) {
         (Precision::F32, _) | (_, Bf16Unit::Matrix) => None,
@@ -193,17 +199,17 @@ impl Opened {
         Self::of(located, model, screen)
     }
 
-    /// The model computing in a precision.
+    /// The only model of a command, computing in a precision, of which is said what it costs.
     pub(crate) fn computing(self, args: PrecisionArgs, screen: &Screen) -> Result<Self, Failure> {
-        let precision = args.precision;
-        if let Some(note) = precision_note(precision) {
-            screen.note(note);
-        }
+        say_precision(args, screen);
+        self.in_precision(args)
+    }
+
+    /// The model computing in a precision.
+    pub(crate) fn in_precision(self, args: PrecisionArgs) -> Result<Self, Failure> {
+        let model = self.model.in_precision(args.precision);
         Ok(Self {
-            model: self
-                .model
-                .in_precision(precision)
-                .map_err(|e| failure(&e))?,
+            model: model.map_err(|e| failure(&e))?,
             ..self
         })
     }

@@ -12,6 +12,7 @@ mod edge_data;
 mod extract;
 mod legacy;
 mod masking;
+mod model;
 mod pages;
 mod parts;
 mod passages;
@@ -23,14 +24,12 @@ mod treebank;
 mod verify;
 mod view;
 
-use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-use bertology::Precision;
 use bertology::drive::Part;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::failure::Failure;
 
@@ -45,6 +44,7 @@ pub(crate) use edge_data::{
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};
 pub(crate) use masking::{DropArg, MaskingArgs, RecomputeArg, ThresholdModeArg};
+pub(crate) use model::{ModelArgs, PrecisionArgs};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
@@ -191,77 +191,6 @@ Remove heads for good and write the smaller checkpoint to OUTPUT/model.
 With data (--task and --data, --data and --text-column, --text or --token-ids), the heads are those \
 that `bertology mask` would mask; with --mask or --heads they are given, and no data is needed. With both, the data serve to compare \
 the score and the speed before and after.";
-
-/// Which model.
-#[derive(Debug, Clone, Args, Serialize)]
-pub(crate) struct ModelArgs {
-    /// A folder in Hugging Face layout, or a hub id such as textattack/bert-base-uncased-MRPC.
-    #[arg(value_name = "MODEL")]
-    pub(crate) model: Option<String>,
-    /// Another way to give MODEL.
-    #[arg(long, value_name = "MODEL", hide = true)]
-    #[serde(skip)]
-    pub(crate) model_name_or_path: Option<String>,
-    /// Branch, tag or commit on the hub.
-    #[arg(long, value_name = "REVISION", help_heading = "Model")]
-    pub(crate) revision: Option<String>,
-    /// Use the cache only, never the network (as HF_HUB_OFFLINE=1).
-    #[arg(long, help_heading = "Model")]
-    pub(crate) offline: bool,
-    /// Where downloaded models are kept [default: the Hugging Face cache].
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
-    pub(crate) cache_dir: Option<PathBuf>,
-    /// Leave out tensors that config.json does not explain, instead of refusing the checkpoint.
-    #[arg(long, help_heading = "Model")]
-    pub(crate) allow_unexpected: bool,
-}
-
-/// How exactly a pass computes.
-#[derive(Debug, Clone, Copy, Args, Serialize)]
-pub(crate) struct PrecisionArgs {
-    /// How exactly linear maps are computed: f32; split, by two bf16 parts of each number; bf16.
-    #[arg(long, value_name = "PRECISION", help_heading = "Model", default_value_t = Precision::F32)]
-    #[serde(serialize_with = "written")]
-    pub(crate) precision: Precision,
-}
-
-fn written<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-impl ModelArgs {
-    /// MODEL, however it was given.
-    pub(crate) fn name(&self) -> Result<&str, Failure> {
-        match (&self.model, &self.model_name_or_path) {
-            (Some(name), None) | (None, Some(name)) => Ok(name),
-            (None, None) => Err(Failure::input(
-                "no MODEL given: name a folder in Hugging Face layout or a hub id",
-            )),
-            (Some(first), Some(second)) => Err(Failure::input(format!(
-                "two models are given, {first} and {second}; leave one of them out"
-            ))),
-        }
-    }
-
-    /// Another model, found in the same way; --revision is that of the first.
-    pub(crate) fn other(&self, name: &str) -> Self {
-        Self {
-            model: Some(name.to_owned()),
-            model_name_or_path: None,
-            revision: None,
-            ..self.clone()
-        }
-    }
-
-    /// Where texts stand behind MODEL: with --model-name-or-path the first of them was taken for it.
-    pub(crate) fn give_back(&mut self, texts: &mut Vec<String>) {
-        if self.model_name_or_path.is_some()
-            && let Some(text) = self.model.take()
-        {
-            texts.insert(0, text);
-        }
-    }
-}
 
 /// Each thread has memory of its own, and a million of them bring a machine down.
 pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {

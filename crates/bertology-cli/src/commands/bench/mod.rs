@@ -46,6 +46,7 @@ pub(crate) fn run(args: BenchArgs, screen: &Screen) -> Result<Done, Failure> {
     args.parts
         .refuse("parts of a run on several machines say nothing of the speed of one")?;
     command::check_output(&args.output, false)?;
+    session::say_precision(args.precision, screen);
     let opened = open(&args, screen)?;
     let located = opened.iter().map(|(_, opened)| &opened.located);
     session::refuse_within(&args.output, located)?;
@@ -115,7 +116,7 @@ fn open(args: &BenchArgs, screen: &Screen) -> Result<Vec<(ModelArgs, Opened)>, F
     named.extend(args.against.iter().map(|other| args.model.other(other)));
     let mut all = Vec::new();
     for named in named {
-        let opened = Opened::new(&named, OPEN_AS, screen)?.computing(args.precision, screen)?;
+        let opened = Opened::new(&named, OPEN_AS, screen)?;
         all.push((named, opened));
     }
     Ok(all)
