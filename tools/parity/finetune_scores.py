@@ -92,7 +92,8 @@ def main():
     parser.add_argument("glue")
     parser.add_argument("--task", default="mrpc")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=3e-5)
     parser.add_argument("--threads", type=int, default=2)
@@ -102,7 +103,7 @@ def main():
     options = parser.parse_args()
     programs = {"ours": ours, "torch": theirs}
     found = {name: [] for name in programs if options.only in (None, name)}
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name, scores in found.items():
             scores.append(programs[name](options, seed))
             print(f"seed {seed}  {name:5}  {scores[-1]:.4f}", flush=True)

@@ -28,53 +28,26 @@ pub fn softmax_rows<T: Real>(scores: &mut [T], width: usize) {
     });
 }
 
-/// [`softmax_rows`] of a square in which row `i` has entries up to column `i` only; those behind
-/// become exactly 0, whatever they were.
+/// [`softmax_rows`] of rows of which row `i` has entries in the columns `seen(i)` only; the others become exactly 0,
+/// whatever they were.
 ///
 /// # Shapes
-/// `scores [width, width]`, contiguous.
+/// `scores [rows, width]`, contiguous.
 ///
 /// # Panics
-/// If the length is not the square of `width`.
+/// If the length is no multiple of `width`, or a row sees further than that.
 #[track_caller]
-pub fn softmax_causal<T: Real>(scores: &mut [T], width: usize) {
+pub fn softmax_seen<T: Real>(scores: &mut [T], width: usize, seen: impl Fn(usize) -> Range<usize>) {
     if width == 0 {
         return;
     }
-    assert_eq!(scores.len(), width * width);
+    assert_eq!(scores.len() % width, 0);
     vectorized!({
         for (i, row) in scores.chunks_exact_mut(width).enumerate() {
-            softmax_within(row, 0..i + 1);
-        }
-    });
-}
-
-/// Replaces the first `seen` entries of a row by their softmax, the others by 0.
-///
-/// # Panics
-/// If the row is shorter than `seen`.
-#[track_caller]
-pub fn softmax_seen<T: Real>(row: &mut [T], seen: usize) {
-    vectorized!(softmax_within(row, 0..seen));
-}
-
-/// [`softmax_rows`] of a square in which row `i` has entries in columns `i - reach` to `i + reach` only; the others become
-/// exactly 0, whatever they were.
-///
-/// # Shapes
-/// `scores [width, width]`, contiguous.
-///
-/// # Panics
-/// If the length is not the square of `width`.
-#[track_caller]
-pub fn softmax_band<T: Real>(scores: &mut [T], width: usize, reach: usize) {
-    if width == 0 {
-        return;
-    }
-    assert_eq!(scores.len(), width * width);
-    vectorized!({
-        for (i, row) in scores.chunks_exact_mut(width).enumerate() {
-            softmax_within(row, band(i, reach, width));
+            let [before, inside, behind] = parted(row, &seen(i));
+            softmax(inside);
+            before.fill(T::ZERO);
+            behind.fill(T::ZERO);
         }
     });
 }
@@ -92,14 +65,6 @@ fn parted<'a, T>(row: &'a mut [T], part: &Range<usize>) -> [&'a mut [T]; 3] {
     let (until, behind) = row.split_at_mut(part.end);
     let (before, inside) = until.split_at_mut(part.start);
     [before, inside, behind]
-}
-
-#[inline(always)]
-fn softmax_within<T: Real>(row: &mut [T], seen: Range<usize>) {
-    let [before, inside, behind] = parted(row, &seen);
-    softmax(inside);
-    before.fill(T::ZERO);
-    behind.fill(T::ZERO);
 }
 
 #[inline(always)]
@@ -149,62 +114,38 @@ pub fn softmax_rows_backward<T: Real>(gradient: &mut [T], probs: &[T], width: us
     });
 }
 
-/// Gradient of [`softmax_causal`]: entries behind the diagonal become 0, whatever they were.
+/// Gradient of [`softmax_seen`]: entries that a row does not see become 0, whatever they were.
 ///
 /// # Shapes
-/// `gradient [width, width]`, `probs [width, width]`, contiguous.
+/// `gradient [rows, width]`, `probs [rows, width]`, contiguous.
 ///
 /// # Panics
-/// If a length is not the square of `width`.
+/// If the lengths differ or are no multiple of `width`, or a row sees further than that.
 #[track_caller]
-pub fn softmax_causal_backward<T: Real>(gradient: &mut [T], probs: &[T], width: usize) {
+pub fn softmax_seen_backward<T: Real>(
+    gradient: &mut [T],
+    probs: &[T],
+    width: usize,
+    seen: impl Fn(usize) -> Range<usize>,
+) {
     if width == 0 {
         return;
     }
-    assert_eq!(gradient.len(), width * width);
-    assert_eq!(probs.len(), width * width);
+    assert_eq!(gradient.len(), probs.len());
+    assert_eq!(gradient.len() % width, 0);
     let mut rows = gradient
         .chunks_exact_mut(width)
         .zip(probs.chunks_exact(width))
         .enumerate();
     vectorized!({
         for (i, (d, p)) in rows.by_ref() {
-            softmax_backward_within(d, p, 0..i + 1);
+            let seen = seen(i);
+            let [before, inside, behind] = parted(d, &seen);
+            softmax_backward(inside, &p[seen]);
+            before.fill(T::ZERO);
+            behind.fill(T::ZERO);
         }
     });
-}
-
-/// Gradient of [`softmax_band`]: entries outside the band become 0, whatever they were.
-///
-/// # Shapes
-/// `gradient [width, width]`, `probs [width, width]`, contiguous.
-///
-/// # Panics
-/// If a length is not the square of `width`.
-#[track_caller]
-pub fn softmax_band_backward<T: Real>(gradient: &mut [T], probs: &[T], width: usize, reach: usize) {
-    if width == 0 {
-        return;
-    }
-    assert_eq!(gradient.len(), width * width);
-    assert_eq!(probs.len(), width * width);
-    let mut rows = gradient
-        .chunks_exact_mut(width)
-        .zip(probs.chunks_exact(width))
-        .enumerate();
-    vectorized!({
-        for (i, (d, p)) in rows.by_ref() {
-            softmax_backward_within(d, p, band(i, reach, width));
-        }
-    });
-}
-
-#[inline(always)]
-fn softmax_backward_within<T: Real>(d: &mut [T], p: &[T], seen: Range<usize>) {
-    let [before, inside, behind] = parted(d, &seen);
-    softmax_backward(inside, &p[seen]);
-    before.fill(T::ZERO);
-    behind.fill(T::ZERO);
 }
 
 #[inline(always)]
@@ -333,7 +274,7 @@ mod tests {
         let n = 19;
         let scores: Vec<f64> = (0..n * n).map(|i| f64::from((i * 7 % 11) as u32)).collect();
         let mut all = scores.clone();
-        softmax_causal(&mut all, n);
+        softmax_seen(&mut all, n, |i| 0..i + 1);
         for i in 0..n {
             let mut seen = scores[i * n..][..i + 1].to_vec();
             softmax_rows(&mut seen, i + 1);
@@ -345,11 +286,11 @@ mod tests {
         let mut expected = d.clone();
         softmax_rows_backward(&mut expected, &all, n);
         d[1] = f64::NAN;
-        softmax_causal_backward(&mut d, &all, n);
+        softmax_seen_backward(&mut d, &all, n, |i| 0..i + 1);
         assert!(d.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12));
         // What stands behind may be anything.
         let mut wild = [2.0_f32, f32::NAN, 1.0, 1.0];
-        softmax_causal(&mut wild, 2);
+        softmax_seen(&mut wild, 2, |i| 0..i + 1);
         assert_eq!(wild, [1.0, 0.0, 0.5, 0.5]);
     }
 
@@ -385,7 +326,8 @@ mod tests {
                 hidden[at] = f64::NEG_INFINITY;
                 band[at] = f64::NAN;
             }
-            softmax_band(&mut band, width, reach);
+            let near = |i| super::band(i, reach, width);
+            softmax_seen(&mut band, width, near);
             softmax_rows(&mut hidden, width);
             for (a, b) in band.iter().zip(&hidden) {
                 assert!((a - b).abs() < 1e-15, "{reach}: {a} {b}");
@@ -396,7 +338,7 @@ mod tests {
                 down[at] = f64::NAN;
                 whole[at] = 0.0;
             }
-            softmax_band_backward(&mut down, &band, width, reach);
+            softmax_seen_backward(&mut down, &band, width, near);
             softmax_rows_backward(&mut whole, &hidden, width);
             for (a, b) in down.iter().zip(&whole) {
                 assert!((a - b).abs() < 1e-14, "{reach}: {a} {b}");

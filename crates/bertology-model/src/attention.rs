@@ -4,10 +4,7 @@ use std::ops::Range;
 
 use bertology_checkpoint::Architecture;
 use bertology_kernels::elementwise::dot;
-use bertology_kernels::softmax::{
-    softmax_band, softmax_band_backward, softmax_causal, softmax_causal_backward, softmax_rows,
-    softmax_rows_backward,
-};
+use bertology_kernels::softmax::{softmax_rows_backward, softmax_seen};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::dropout::{DropSite, Drops};
@@ -194,11 +191,8 @@ impl<R: Real> AttentionPass<'_, R> {
         }
         self.add_positions(slice, qkv, scores, relative);
         raw(scores)?;
-        match self.reach() {
-            Some(reach) => softmax_band(scores, n, reach),
-            None if self.arch.causal => softmax_causal(scores, n),
-            None => softmax_rows(scores, n),
-        }
+        let sight = self.sight();
+        softmax_seen(scores, n, |query| sight.of(query, n));
         Ok(scores)
     }
 
@@ -214,27 +208,72 @@ impl<R: Real> AttentionPass<'_, R> {
         }
         let LayerTrace { qkv, context, .. } = trace;
         let context = sized(context, self.batch.tokens() * self.width());
+        let whole = self.is_whole(Pass::Forward, taps);
         for (sequence, id, slice) in self.slices() {
-            let Scratch {
-                scores, relative, ..
-            } = scratch;
             let at = (sequence, id);
-            let probs = self.watched_probabilities(&slice, qkv, scores, relative, at, taps)?;
-            self.drop_probs(probs, at, 0..slice.len(), slice.len());
-            let probs = Matrix::new(probs, slice.len(), slice.len());
-            let values = slice.read(qkv, 2);
-            for Block { queries, keys } in self.blocks_seen(slice.len(), taps) {
-                Product::replace(1).run(
-                    slice
-                        .context_mut(context)
-                        .corner(queries.clone(), slice.head_dim),
-                    probs.slice_rows(queries).slice_cols(keys.clone()),
-                    values.slice_rows(keys),
-                );
+            if whole {
+                self.forward_whole(&slice, (qkv, context), scratch, at, taps)?;
+            } else {
+                self.watched_projections(&slice, qkv, at, taps)?;
+                self.forward_tiles(&slice, (qkv, context), scratch, at);
             }
             let site = LayerSite::HeadOutput;
             taps.edit(Self::place(site, sequence, id), slice.context_mut(context))?;
             taps.emit_head(Pass::Forward, site, sequence, id, slice.context(context))?;
+        }
+        Ok(())
+    }
+
+    /// `context [n, head_dim]` of one head and sequence, by way of all its probabilities.
+    fn forward_whole(
+        &self,
+        slice: &Slice,
+        (qkv, context): (&mut [R], &mut [R]),
+        scratch: &mut Scratch<R>,
+        at: (usize, HeadId),
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
+        let Scratch {
+            scores, relative, ..
+        } = scratch;
+        let n = slice.len();
+        let probs = self.watched_probabilities(slice, qkv, scores, relative, at, taps)?;
+        self.drop_probs(probs, at, 0..n, n);
+        let probs = Matrix::new(probs, n, n);
+        let values = slice.read(qkv, 2);
+        for Block { queries, keys } in self.blocks_seen(n, taps) {
+            Product::replace(1).run(
+                slice
+                    .context_mut(context)
+                    .corner(queries.clone(), slice.head_dim),
+                probs.slice_rows(queries).slice_cols(keys.clone()),
+                values.slice_rows(keys),
+            );
+        }
+        Ok(())
+    }
+
+    /// Queries, keys and values of one head, changed and seen by whoever wants, and turned where something turns them.
+    fn watched_projections(
+        &self,
+        slice: &Slice,
+        qkv: &mut [R],
+        (sequence, id): (usize, HeadId),
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
+        let pass = Pass::Forward;
+        for (part, site) in PROJECTIONS.into_iter().enumerate() {
+            taps.edit(Self::place(site, sequence, id), slice.write(qkv, part))?;
+            taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
+        }
+        if let Some(rotary) = self.rotary {
+            let positions = &self.batch.positions[slice.tokens.clone()];
+            let angles = rotary.angles(self.reach());
+            for (part, site) in ROTATED.into_iter().enumerate() {
+                angles.turn(slice.write(qkv, part), positions);
+                taps.edit(Self::place(site, sequence, id), slice.write(qkv, part))?;
+                taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
+            }
         }
         Ok(())
     }
@@ -249,21 +288,8 @@ impl<R: Real> AttentionPass<'_, R> {
         (sequence, id): (usize, HeadId),
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<&'s mut [R], Error> {
-        let pass = Pass::Forward;
-        for (part, site) in PROJECTIONS.into_iter().enumerate() {
-            taps.edit(Self::place(site, sequence, id), slice.write(qkv, part))?;
-            taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
-        }
-        let n = slice.len();
-        if let Some(rotary) = self.rotary {
-            let positions = &self.batch.positions[slice.tokens.clone()];
-            let angles = rotary.angles(self.reach());
-            for (part, site) in ROTATED.into_iter().enumerate() {
-                angles.turn(slice.write(qkv, part), positions);
-                taps.edit(Self::place(site, sequence, id), slice.write(qkv, part))?;
-                taps.emit_head(pass, site, sequence, id, slice.read(qkv, part))?;
-            }
-        }
+        self.watched_projections(slice, qkv, (sequence, id), taps)?;
+        let (pass, n) = (Pass::Forward, slice.len());
         let probs = self.probabilities(slice, qkv, scores, relative, |scores| {
             let site = LayerSite::AttentionScores;
             if taps.wants(pass, site) || taps.changes() {
@@ -384,6 +410,45 @@ impl<R: Real> AttentionPass<'_, R> {
         positions: Option<PositionGradients<'_, R>>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
+        let (pass, at) = (Pass::Backward, (sequence, id));
+        // To queries and keys as the scores saw them.
+        if self.is_whole(pass, taps) {
+            self.backward_whole(slice, &trace.qkv, scratch, at, positions, taps)?;
+        } else {
+            self.backward_tiles(slice, &trace.qkv, scratch, at, positions);
+        }
+        let d_qkv = &mut scratch.qkv;
+        // Back to before they were turned.
+        if let Some(rotary) = self.rotary {
+            let positions = &self.batch.positions[slice.tokens.clone()];
+            let angles = rotary.angles(self.reach());
+            for (part, site) in ROTATED.into_iter().enumerate() {
+                taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
+                taps.edits()
+                    .block(&Self::place(site, sequence, id), slice.write(d_qkv, part));
+                angles.turn_back(slice.write(d_qkv, part), positions);
+            }
+        }
+        // The gradients of the three projections are complete and can be seen.
+        for (part, site) in PROJECTIONS.into_iter().enumerate() {
+            taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
+            taps.edits()
+                .block(&Self::place(site, sequence, id), slice.write(d_qkv, part));
+        }
+        Ok(())
+    }
+
+    /// From the gradient of a head's outputs to that of its queries, keys and values, by way of all its probabilities and
+    /// scores, whose gradients are seen and stopped.
+    fn backward_whole(
+        &self,
+        slice: &Slice,
+        qkv: &[R],
+        scratch: &mut Scratch<R>,
+        (sequence, id): (usize, HeadId),
+        positions: Option<PositionGradients<'_, R>>,
+        taps: &mut Taps<'_, '_, '_, R>,
+    ) -> Result<(), Error> {
         let pass = Pass::Backward;
         let n = slice.len();
         let Scratch {
@@ -395,16 +460,12 @@ impl<R: Real> AttentionPass<'_, R> {
             dropped,
             ..
         } = scratch;
-        let (query, key, value) = (
-            slice.read(&trace.qkv, 0),
-            slice.read(&trace.qkv, 1),
-            slice.read(&trace.qkv, 2),
-        );
+        let [query, key, value] = [0, 1, 2].map(|part| slice.read(qkv, part));
         let d_context = slice.context(heads);
         // 1. The weights P = softmax(S) again, with the changes that were made on the way up.
         // Recomputed rather than stored: n² numbers per head would outgrow everything else.
         let at = |site| Self::place(site, sequence, id);
-        let probs = self.probabilities(slice, &trace.qkv, scores, relative, |scores| {
+        let probs = self.probabilities(slice, qkv, scores, relative, |scores| {
             taps.edits().replay(&at(LayerSite::AttentionScores), scores);
             Ok(())
         })?;
@@ -420,98 +481,34 @@ impl<R: Real> AttentionPass<'_, R> {
         };
         let d_scores = sized(score_gradient, n * n);
         // 2. Context = P·V, so dV = Pᵀ·dContext and dP = dContext·Vᵀ. `d_scores` holds dP until step 3.
-        // What the blocks add to is set by the first where it reaches all keys, as the last queries do unless they see a window.
-        let watched = taps.changes() || taps.wants(pass, LayerSite::AttentionProbs);
-        let blocks: Vec<_> = if watched {
-            vec![Block {
-                queries: 0..n,
-                keys: 0..n,
-            }]
-        } else {
-            self.blocks(n).collect()
-        };
-        let whole = blocks.first().is_none_or(|block| block.keys == (0..n));
-        if !whole {
-            for part in 1..3 {
-                let mut gradient = slice.write(d_qkv, part);
-                (0..n).for_each(|row| gradient.row_mut(row).fill(R::ZERO));
-            }
-        }
-        let parts = |block: usize, scale: R| Product {
-            scale,
-            accumulate: block > 0 || !whole,
-            threads: 1,
-        };
-        for (block, Block { queries, keys }) in blocks.iter().enumerate() {
-            let d = d_context.slice_rows(queries.clone());
-            parts(block, R::ONE).run(
-                slice.write(d_qkv, 2).corner(keys.clone(), slice.head_dim),
-                p.slice_rows(queries.clone())
-                    .slice_cols(keys.clone())
-                    .transposed(),
-                d,
-            );
-            Product::replace(1).run(
-                MatrixMut::new(d_scores, n, n).block(queries.clone(), keys.clone()),
-                d,
-                value.slice_rows(keys.clone()).transposed(),
-            );
-        }
+        let plain = Product::replace(1);
+        plain.run(slice.write(d_qkv, 2), p.transposed(), d_context);
+        plain.run(
+            MatrixMut::new(d_scores, n, n),
+            d_context,
+            value.transposed(),
+        );
         self.drop_probs(d_scores, (sequence, id), 0..n, n);
         // 3. Through the softmax: dS = P ∘ (dP − rowsum(P ∘ dP)).
         let site = LayerSite::AttentionProbs;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
             .block(&at(site), MatrixMut::new(d_scores, n, n));
-        match self.reach() {
-            Some(reach) if !taps.changes() => softmax_band_backward(d_scores, probs, n, reach),
-            None if self.arch.causal && !taps.changes() => {
-                softmax_causal_backward(d_scores, probs, n);
-            }
-            _ => softmax_rows_backward(d_scores, probs, n),
-        }
+        softmax_rows_backward(d_scores, probs, n);
         let site = LayerSite::AttentionScores;
         taps.emit_head(pass, site, sequence, id, Matrix::new(d_scores, n, n))?;
         taps.edits()
             .block(&at(site), MatrixMut::new(d_scores, n, n));
         // 4. S = scale·Q·Kᵀ, so dQ = scale·dS·K and dK = scale·dSᵀ·Q.
         let d = Matrix::new(d_scores, n, n);
-        let each = Product {
+        let scaled = Product {
             scale: self.scale(),
-            ..Product::replace(1)
+            ..plain
         };
-        for (block, Block { queries, keys }) in blocks.iter().enumerate() {
-            let d = d.slice_rows(queries.clone()).slice_cols(keys.clone());
-            each.run(
-                slice
-                    .write(d_qkv, 0)
-                    .corner(queries.clone(), slice.head_dim),
-                d,
-                key.slice_rows(keys.clone()),
-            );
-            parts(block, self.scale()).run(
-                slice.write(d_qkv, 1).corner(keys.clone(), slice.head_dim),
-                d.transposed(),
-                query.slice_rows(queries.clone()),
-            );
-        }
+        scaled.run(slice.write(d_qkv, 0), d, key);
+        scaled.run(slice.write(d_qkv, 1), d.transposed(), query);
         // 5. Positions add to the scores, of queries and keys or by themselves.
-        self.positions_backward(slice, &trace.qkv, d_scores, d_qkv, relative, positions);
-        // 6. Back to queries and keys before they were turned.
-        if let Some(rotary) = self.rotary {
-            let positions = &self.batch.positions[slice.tokens.clone()];
-            let angles = rotary.angles(self.reach());
-            for (part, site) in ROTATED.into_iter().enumerate() {
-                taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
-                taps.edits().block(&at(site), slice.write(d_qkv, part));
-                angles.turn_back(slice.write(d_qkv, part), positions);
-            }
-        }
-        // 7. The gradients of the three projections are complete and can be seen.
-        for (part, site) in PROJECTIONS.into_iter().enumerate() {
-            taps.emit_head(pass, site, sequence, id, slice.read(d_qkv, part))?;
-            taps.edits().block(&at(site), slice.write(d_qkv, part));
-        }
+        self.positions_backward(slice, qkv, d_scores, d_qkv, relative, positions);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Attention of a few queries: what [`crate::attention`] does, where only some positions of a layer are
 //! read. Keys and values are those of all tokens.
 
-use bertology_kernels::softmax::{softmax_rows, softmax_rows_backward, softmax_seen};
+use bertology_kernels::softmax::{softmax_rows_backward, softmax_seen};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::Error;
@@ -102,14 +102,9 @@ impl<R: Real> AttentionPass<'_, R> {
             keys.transposed(),
         );
         let positions = tokens.iter().map(|token| token - slice.tokens.start);
-        self.add_bias(slice, scores, positions, bias);
-        if self.arch.causal {
-            for (row, token) in scores.chunks_exact_mut(n).zip(tokens) {
-                softmax_seen(row, token - slice.tokens.start + 1);
-            }
-        } else {
-            softmax_rows(scores, n);
-        }
+        self.add_bias(slice, scores, (positions, 0), bias);
+        let (sight, first) = (self.sight(), slice.tokens.start);
+        softmax_seen(scores, n, |row| sight.of(tokens[row] - first, n));
         scores
     }
 
@@ -213,7 +208,7 @@ impl<R: Real> AttentionPass<'_, R> {
         self.drop_probs(d_scores, at, positions.clone(), n);
         softmax_rows_backward(d_scores, probs, n);
         if let Some(gradients) = gradients {
-            self.bias_backward(slice, d_scores, positions, relative, gradients.bias);
+            self.bias_backward(slice, d_scores, (positions, 0), relative, gradients.bias);
         }
         let d = Matrix::new(d_scores, rows, n);
         let scaled = Product {

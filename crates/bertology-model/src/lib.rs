@@ -33,6 +33,7 @@ pub mod taps;
 mod ablation;
 mod attention;
 mod attention_rows;
+mod attention_tiles;
 mod block;
 mod compiled;
 mod dropout;

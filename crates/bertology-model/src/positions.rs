@@ -59,12 +59,13 @@ impl<R: Real> AttentionPass<'_, R> {
         by_offset
     }
 
-    /// Adds to `scores [queries, n]`, already scaled, what depends on distance alone; the queries stand at these positions.
+    /// Adds to `scores [queries, keys]`, already scaled, what depends on distance alone; the queries stand at these positions,
+    /// the keys from `first_key` on.
     pub(crate) fn add_bias(
         &self,
         slice: &Slice,
         scores: &mut [R],
-        queries: impl Iterator<Item = usize>,
+        (queries, first_key): (impl ExactSizeIterator<Item = usize>, usize),
         scratch: &mut Vec<R>,
     ) {
         let (Some(table), n) = (self.bias, slice.len()) else {
@@ -72,17 +73,18 @@ impl<R: Real> AttentionPass<'_, R> {
         };
         let head = self.weights.heads[slice.slot];
         let by_offset = self.bias_by_offset(table, head, n, scratch);
-        for (row, query) in scores.chunks_exact_mut(n).zip(queries) {
-            add_assign(row, &by_offset[n - 1 - query..][..n]);
+        let width = scores.len() / queries.len().max(1);
+        for (row, query) in scores.chunks_exact_mut(width.max(1)).zip(queries) {
+            add_assign(row, &by_offset[n - 1 - query + first_key..][..width]);
         }
     }
 
-    /// Adds to the gradient of the table that [`Self::add_bias`] reads; `d_scores [queries, n]`.
+    /// Adds to the gradient of the table that [`Self::add_bias`] reads; `d_scores [queries, keys]`.
     pub(crate) fn bias_backward(
         &self,
         slice: &Slice,
         d_scores: &[R],
-        queries: impl Iterator<Item = usize>,
+        (queries, first_key): (impl ExactSizeIterator<Item = usize>, usize),
         scratch: &mut Vec<R>,
         gradient: &mut [R],
     ) {
@@ -92,8 +94,9 @@ impl<R: Real> AttentionPass<'_, R> {
         let (head, n) = (self.weights.heads[slice.slot], slice.len());
         let by_offset = sized(scratch, 2 * n - 1);
         by_offset.fill(R::ZERO);
-        for (row, query) in d_scores.chunks_exact(n).zip(queries) {
-            add_assign(&mut by_offset[n - 1 - query..][..n], row);
+        let width = d_scores.len() / queries.len().max(1);
+        for (row, query) in d_scores.chunks_exact(width.max(1)).zip(queries) {
+            add_assign(&mut by_offset[n - 1 - query + first_key..][..width], row);
         }
         for (at, sum) in by_offset.iter().enumerate() {
             gradient[bucket(at, n) * self.arch.num_heads + head] += *sum;
@@ -109,7 +112,7 @@ impl<R: Real> AttentionPass<'_, R> {
         scratch: &mut Vec<R>,
     ) {
         let n = slice.len();
-        self.add_bias(slice, scores, 0..n, scratch);
+        self.add_bias(slice, scores, (0..n, 0), scratch);
         let Some(rel) = self.relative(n) else { return };
         let (query, key) = (slice.read(qkv, 0), slice.read(qkv, 1));
         let product = Product {
@@ -149,7 +152,7 @@ impl<R: Real> AttentionPass<'_, R> {
     ) {
         let n = slice.len();
         if let Some(gradients) = gradients.as_mut() {
-            self.bias_backward(slice, d_scores, 0..n, scratch, gradients.bias);
+            self.bias_backward(slice, d_scores, (0..n, 0), scratch, gradients.bias);
         }
         let Some(rel) = self.relative(n) else { return };
         // The scores of each distance are gathered, then multiplied by the table.

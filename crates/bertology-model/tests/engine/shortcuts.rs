@@ -225,11 +225,17 @@ fn heads_alone_share_what_is_common() {
     }
 }
 
-/// Long texts are taken a block of queries at a time where what follows or is far is hidden, unless someone looks at gradients that are
-/// defined everywhere: both ways agree.
+/// Long texts are taken a tile of queries at a time, unless someone looks at scores, probabilities or their gradients: both ways
+/// agree.
 #[test]
-fn blocks_of_causal_queries_change_nothing() {
-    for name in ["gpt2-lm", "gpt-lm", "modernbert-mlm"] {
+fn tiles_of_queries_change_nothing() {
+    for name in [
+        "bert-mlm",
+        "gpt-lm",
+        "gpt2-lm",
+        "modernbert-mlm",
+        "mpnet-mlm",
+    ] {
         let fixture = Fixture::open(name);
         let model = fixture.model::<f64>();
         let causal = model.architecture().causal;

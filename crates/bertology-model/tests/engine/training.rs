@@ -84,6 +84,24 @@ impl<R: Real> Case<R> {
         }
     }
 
+    /// A text that attention takes in several tiles, and whose every position tells its token, and one of one tile.
+    fn long(name: &str) -> Self {
+        let mut case = Self::open(name);
+        let text = |n: u32| Sequence {
+            positions: (0..n).map(|i| i % 16).collect(),
+            ..Sequence::new((0..n).map(|i| 5 + (i * i * 7 + n) % 50).collect())
+        };
+        case.sequences = vec![text(260), text(9)];
+        case.weights = vec![0.01, 0.3];
+        let causal = case.model.architecture().causal;
+        let target = |text: &Sequence| match causal {
+            true => Target::next_tokens(&text.ids),
+            false => Target::Tokens(text.ids.iter().map(|id| Some(*id)).collect()),
+        };
+        case.targets = case.sequences.iter().map(target).collect();
+        case
+    }
+
     /// With hidden states that no model has.
     fn taught(name: &str) -> Self {
         let mut case = Self::open(name);
@@ -207,6 +225,28 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
         "roberta",
     ] {
         are_central_differences(name, Some((7, 3)));
+    }
+}
+
+/// With masks of what is dropped that count keys of a window from the first of the text.
+#[test]
+fn of_long_texts_they_are_central_differences() {
+    for name in ["gpt2-lm", "modernbert-mlm", "mpnet-mlm"] {
+        let mut case = Case::long(name);
+        check_differences(name, &case, None);
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in std::fs::read_dir(&case.fixture.folder).expect("a folder") {
+            let file = file.expect("a file");
+            let copy = folder.path().join(file.file_name());
+            std::fs::copy(file.path(), copy).expect("a copy");
+        }
+        let config = folder.path().join("config.json");
+        let text = std::fs::read_to_string(&config).expect("a file");
+        let text = text.replace("\"attention_dropout\": 0.0", "\"attention_dropout\": 0.1");
+        std::fs::write(&config, text).expect("a file");
+        case.fixture.folder = folder.path().to_owned();
+        case.model = case.fixture.model();
+        check_differences(name, &case, Some((7, 3)));
     }
 }
 
