@@ -49,6 +49,7 @@ class Layer:
     inner: bool = False  # what `mlp` reads is a site, too
     masked: bool = False  # the class takes no head mask: what `out` reads is multiplied by it
     rotated: bool = False  # queries and keys are turned by their positions
+    scaled: bool = False  # queries are scaled before they are turned
     causal: bool | None = None  # else those with a fused projection are
     reach: int | None = None  # a query sees so many tokens to either side
     # What the product of query and key lacks before it is scaled, [B,N,S,S] of both by head: relative positions.
@@ -103,12 +104,18 @@ def softmax_recorded(record):
 
 @contextmanager
 def rotation_recorded(module, record):
-    """Keep what a module's `apply_rotary_pos_emb`, called once a layer, makes of queries and keys."""
+    """Keep what a module's `apply_rotary_pos_emb`, called once a layer, or for queries and then for keys, makes of both."""
     original = getattr(module, "apply_rotary_pos_emb", None)
+    queries = []
 
     def recorded(*args, **rest):
         turned = original(*args, **rest)
-        record.append(turned)
+        if isinstance(turned, tuple):
+            record.append(turned)
+        elif queries:
+            record.append((queries.pop(), turned))
+        else:
+            queries.append(turned)
         return turned
 
     if original is not None:
@@ -181,6 +188,12 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None):
         found = torch.autograd.grad(loss.sum(), [seen[s] for s in wanted] + [leaf], allow_unused=True)
         for site, g in zip(wanted, found):
             gradient[site] = torch.zeros_like(seen[site]) if g is None else g
+    for i, layer in enumerate(layers):
+        if layer.scaled and layer.rotated:
+            site = f"rotated_query.{i}"
+            seen[site] = seen[site] / layer.scale
+            if site in gradient:
+                gradient[site] = gradient[site] * layer.scale
 
     result = {"head_mask": head_mask}
 

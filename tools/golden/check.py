@@ -15,6 +15,7 @@ import transformers
 import capture
 import make_causal_golden
 import make_distilbert_golden
+import make_esm_golden
 import make_family_golden
 import make_golden
 import make_modernbert_golden
@@ -24,6 +25,7 @@ SCRIPTS = (
     make_golden,
     make_causal_golden,
     make_distilbert_golden,
+    make_esm_golden,
     make_family_golden,
     make_modernbert_golden,
     make_mpnet_golden,

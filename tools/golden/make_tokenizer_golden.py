@@ -40,6 +40,7 @@ from transformers import (
     BertTokenizerFast,
     CamembertTokenizerFast,
     ElectraTokenizerFast,
+    EsmTokenizer,
     MPNetTokenizerFast,
     RobertaTokenizerFast,
     XLMRobertaTokenizerFast,
@@ -491,6 +492,68 @@ def mpnet(out):
     saved_folder(out, "mpnet-json", tokenizer, "mpnet", drop=["vocab.txt"])
 
 
+RESIDUES = """<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>""".split()
+PROTEINS = [
+    "MKTVRQERLKSIVRILERSKEPVSGAQLAEELSVSRQVIVQDIAYLRSLGYNIVATPRGYVLAGG",
+    "M K T V R Q",
+    "MKTV RQER\nLKSI\tVR",
+    "MKT<mask>VRQ<mask>",
+    "<cls>MKT<eos>VRQ<pad><unk>",
+    "<mask> <mask>M",
+    "mktv MKtvK",
+    "MKTJJJVR J M",
+    "A.B-C*D.-",
+    "<null_1>M<null_2>K<nul",
+    "M K  T",
+    "M,K;T",
+    "MéK水T😀",
+    "",
+    " ",
+    "XBUZO",
+    "<",
+]
+
+
+def places(tokens, text):
+    """Where tokens stand in a text, which they are pieces of."""
+    found, start = [], 0
+    for token in tokens:
+        at = text.index(token, start)
+        start = at + len(token)
+        found.append([at, start])
+    return found
+
+
+def esm(out):
+    """The class is Python code, which says no places: each token is looked for behind the one before it."""
+    folder = out / "esm"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(RESIDUES), encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "EsmTokenizer", "model_max_length": 1024})
+    tokenizer = EsmTokenizer.from_pretrained(folder)
+
+    def cases(tokenizer):
+        wanted = [(text, None, 128) for text in PROTEINS] + [(PROTEINS[0], None, limit) for limit in (3, 9, 66, 67)]
+        wanted += [(first, second, 128) for first, second in zip(PROTEINS, PROTEINS[1:]) if second]
+        result = []
+        for text, pair, max_length in wanted:
+            encoded = tokenizer(text, pair, truncation="longest_first", max_length=max_length)
+            room = max_length - 2 if pair is None else None
+            offsets = [[0, 0], *places(tokenizer.tokenize(text)[:room], text), [0, 0]]
+            if pair is not None:
+                offsets += [*places(tokenizer.tokenize(pair), pair), [0, 0]]
+            assert len(offsets) == len(encoded["input_ids"])
+            result.append(
+                dict(
+                    text=text, pair=pair, max_length=max_length, input_ids=encoded["input_ids"],
+                    token_type_ids=[0] * len(offsets), attention_mask=encoded["attention_mask"], offsets=offsets,
+                )
+            )  # fmt: skip
+        return result
+
+    write_cases(folder, tokenizer, cases)
+
+
 def generate(out):
     bert(out)
     roberta(out)
@@ -499,6 +562,7 @@ def generate(out):
     sentence_pieces(out)
     electra(out)
     mpnet(out)
+    esm(out)
 
 
 # ---------------------------------------------------------------- checking

@@ -25,6 +25,8 @@ pub enum Family {
     MpNet,
     /// `model_type: "modernbert"`.
     ModernBert,
+    /// `model_type: "esm"`: ESM-2 and ESM-1b, of proteins.
+    Esm,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -157,6 +159,28 @@ pub struct Rotary {
     pub base: f64,
     /// The base in layers that see a window.
     pub window_base: f64,
+}
+
+/// A mask is a row of zeros among the embeddings of a text, and the other rows are brought to the scale that they had in
+/// training, where so many were masked: each is multiplied by [`TokenDropout::factor`] (ESM's `token_dropout`; Rives et al.
+/// 2021).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenDropout {
+    /// The id of the mask (`mask_token_id`).
+    pub mask_id: u32,
+}
+
+impl TokenDropout {
+    /// The share of tokens that were no masks in training, a constant of transformers' class.
+    pub const KEPT: f64 = 1.0 - 0.15 * 0.8;
+
+    /// What the embeddings of the words of one text are multiplied by, those of its masks aside, which are zeros: the share
+    /// kept in training over the share kept here. Infinite where every token is a mask.
+    #[must_use]
+    pub fn factor(self, ids: &[u32]) -> f64 {
+        let masks = ids.iter().filter(|id| **id == self.mask_id).count();
+        Self::KEPT / (1.0 - masks as f64 / ids.len() as f64)
+    }
 }
 
 /// Layers in which a query sees only keys that are near.
@@ -326,6 +350,8 @@ pub struct Architecture {
     pub max_positions: usize,
     /// What segment ids add.
     pub segments: Segments,
+    /// What masks do to the embeddings of a text's words, before positions and segments are added.
+    pub token_dropout: Option<TokenDropout>,
     /// Whether the sum of the embeddings goes through a norm.
     pub embedding_norm: bool,
     /// Where the blocks' norms stand; [`NormPlacement::Pre`] comes with a final norm.
@@ -368,7 +394,7 @@ pub struct Architecture {
     /// Whether the classifier adds a bias to its logits.
     pub classifier_bias: bool,
     /// Whether the file has the encoder's pooler (`f(W h₀ + b)`). A classifier's own dense layer
-    /// (RoBERTa, DistilBERT, ELECTRA, MPNet) counts as its pooler here: same function, other tensor names.
+    /// (RoBERTa, DistilBERT, ELECTRA, MPNet, ESM) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,
     /// The `f` of the pooler.
     pub pooler_activation: Activation,
@@ -376,6 +402,8 @@ pub struct Architecture {
     pub head_bias: bool,
     /// Whether a norm follows the pooler (ModernBERT's classifiers).
     pub pooler_norm: bool,
+    /// Whether the file has a regression over the attention of all heads that says which residues touch (ESM).
+    pub contact_head: bool,
     /// Label names by id, for classifiers of sequences and of tokens (`id2label`); `LABEL_0`… where the file has none.
     pub labels: Vec<String>,
     /// Heads that the file no longer holds, by layer, under their original numbers

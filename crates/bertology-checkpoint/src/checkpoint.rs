@@ -327,6 +327,10 @@ impl Checkpoint {
                 .keys()
                 .any(|p| matches!(p, Parameter::Pooler(_)));
         }
+        architecture.contact_head = matching
+            .by_parameter
+            .keys()
+            .any(|p| matches!(p, Parameter::ContactHead(_)));
         let names = Names {
             architecture: &architecture,
             prefixed,

@@ -9,6 +9,7 @@ use crate::arch::{
 };
 use crate::config::{Config, OpenAs};
 
+mod esm;
 mod heads;
 mod modernbert;
 
@@ -128,6 +129,17 @@ const MODERNBERT: ConfigClass = ConfigClass {
     ..BERT
 };
 
+/// Where positions are rotary, the padding token has nothing to do with them.
+const ESM: ConfigClass = ConfigClass {
+    model_type: "esm",
+    class_prefix: "Esm",
+    vocab_size: 33,
+    default_max_positions: 1026,
+    pad_id: None,
+    counts_from_padding: true,
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
 const GPT2: ConfigClass = ConfigClass {
     model_type: "gpt2",
@@ -157,7 +169,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -166,6 +178,7 @@ const FAMILIES: [Family; 10] = [
     Family::DistilBert,
     Family::MpNet,
     Family::ModernBert,
+    Family::Esm,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
@@ -181,6 +194,7 @@ impl Family {
             Self::DistilBert => &DISTILBERT,
             Self::MpNet => &MPNET,
             Self::ModernBert => &MODERNBERT,
+            Self::Esm => &ESM,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -219,7 +233,7 @@ fn supported() -> String {
 impl Config {
     /// Builds the description; `names` are the tensor names of the checkpoint, consulted only for
     /// what the config leaves out. [`Architecture::pooler`] says here whether the head *needs* a
-    /// pooler; what the file holds is settled when the tensors are matched.
+    /// pooler, [`Architecture::contact_head`] nothing; what the file holds is settled when the tensors are matched.
     pub(crate) fn architecture(
         &self,
         names: &[&str],
@@ -257,7 +271,16 @@ impl Config {
         let max_positions = self.one_of(class.max_positions, class.default_max_positions)?;
         let num_layers = self.one_of(class.num_layers, class.default_layers)?;
         let pad_id = self.pad_id(class.pad_id, vocab_size)?;
-        let position_ids = match (class.counts_from_padding, pad_id) {
+        let positions = match family {
+            Family::DistilBert | Family::MpNet | Family::OpenAiGpt | Family::Gpt2 => {
+                Positions::Absolute
+            }
+            Family::ModernBert => Positions::Rotary(self.rotary(hidden_size / num_heads)?),
+            Family::Esm => self.esm_positions(hidden_size / num_heads)?,
+            _ => self.positions()?,
+        };
+        let counts = class.counts_from_padding && !matches!(positions, Positions::Rotary(_));
+        let position_ids = match (counts, pad_id) {
             (true, Some(pad_id)) => PositionIds::AfterPadding { pad_id },
             (true, None) => {
                 return Err(self.wrong(
@@ -298,15 +321,23 @@ impl Config {
             intermediate_size: self.one_of(inner, default_inner)?,
             max_positions,
             segments: match family {
-                Family::DistilBert | Family::MpNet | Family::ModernBert => Segments::None,
+                Family::DistilBert | Family::MpNet | Family::ModernBert | Family::Esm => {
+                    Segments::None
+                }
                 _ if causal => Segments::Words,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
-            embedding_norm: !causal,
-            norm: if family == Family::Gpt2 || modern {
-                NormPlacement::Pre
-            } else {
-                NormPlacement::Post
+            token_dropout: match family {
+                Family::Esm => self.token_dropout(vocab_size)?,
+                _ => None,
+            },
+            embedding_norm: match family {
+                Family::Esm => self.flag("emb_layer_norm_before", false)?,
+                _ => !causal,
+            },
+            norm: match family {
+                Family::Gpt2 | Family::ModernBert | Family::Esm => NormPlacement::Pre,
+                _ => NormPlacement::Post,
             },
             causal,
             score_scale: self.score_scale(family)?,
@@ -319,13 +350,7 @@ impl Config {
                 _ if causal => Pooling::Last,
                 _ => Pooling::First,
             },
-            positions: match family {
-                Family::DistilBert | Family::MpNet | Family::OpenAiGpt | Family::Gpt2 => {
-                    Positions::Absolute
-                }
-                Family::ModernBert => Positions::Rotary(self.rotary(hidden_size / num_heads)?),
-                _ => self.positions()?,
-            },
+            positions,
             windows: modern.then(|| self.windows(num_layers)).transpose()?,
             feed_forward: if modern {
                 FeedForward::Gated
@@ -338,6 +363,7 @@ impl Config {
             first_attention_norm: !modern,
             head_bias: biased("classifier_bias")?,
             pooler_norm: modern,
+            contact_head: false,
             position_ids,
             activation,
             lm_activation: match family {
@@ -507,6 +533,11 @@ impl Config {
             let value = Value::Bool(false);
             return Err(self.unsupported("decoder_bias", &value, "only true is"));
         }
+        if family == Family::Esm && self.flag("is_folding_model", false)? {
+            let value = Value::Bool(true);
+            let supported = "only language models of proteins are, not ESMFold; take one such as facebook/esm2_t12_35M_UR50D";
+            return Err(self.unsupported("is_folding_model", &value, supported));
+        }
         if let Some(value) = self.value("quantization_config") {
             return Err(self.unsupported(
                 "quantization_config",
@@ -534,7 +565,8 @@ impl Config {
 
     fn activation(&self, family: Family) -> Result<Activation, Error> {
         let (key, default) = family.config().activation;
-        let Some(value) = self.value(key) else {
+        // ESM's class has its activation in its code; `hidden_act` in its files says nothing.
+        let Some(value) = self.value(key).filter(|_| family != Family::Esm) else {
             return Ok(default);
         };
         let name = value.as_str().unwrap_or_default();

@@ -72,14 +72,18 @@ impl Config {
             }
         };
         let of_head = match family {
-            // Its heads have no rate of their own.
-            Family::MpNet => rates.embeddings,
+            // Their heads have no rate of their own.
+            Family::MpNet | Family::Esm => rates.embeddings,
             _ => self.rate("classifier_dropout", rates.embeddings)?,
         };
+        if family == Family::Esm {
+            // Its class leaves them alone whatever the config says.
+            rates.embeddings = 0.0;
+        }
         if sequence {
             rates.classifier = of_head;
         }
-        // RoBERTa and ELECTRA drop before the dense layer of their classifiers too.
+        // RoBERTa, ELECTRA and ESM drop before the dense layer of their classifiers too.
         if tokens || (sequence && family != Family::Bert) {
             rates.head_input = of_head;
         }
@@ -131,6 +135,9 @@ mod tests {
         assert_eq!((masked.head_input, masked.classifier), (0.0, 0.0));
         let distil = rates(Family::DistilBert, &SEQUENCE, "{}").unwrap();
         assert_eq!((distil.attention_output, distil.classifier), (0.0, 0.2));
+        let esm = rates(Family::Esm, &SEQUENCE, config).unwrap();
+        assert_eq!((esm.embeddings, esm.attention_output), (0.0, 0.2));
+        assert_eq!((esm.head_input, esm.classifier), (0.2, 0.2));
         let wrong = rates(Family::Gpt2, &SEQUENCE, r#"{"attn_pdrop": 1.5}"#).unwrap_err();
         assert!(wrong.to_string().contains("attn_pdrop"), "{wrong}");
     }

@@ -24,7 +24,8 @@ mod write;
 
 pub use arch::{
     Activation, Architecture, DropoutRates, Family, FeedForward, NormPlacement, Pooling,
-    PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, TaskHead, Windows,
+    PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, TaskHead,
+    TokenDropout, Windows,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

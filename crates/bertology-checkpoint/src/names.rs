@@ -20,7 +20,7 @@ pub enum IgnoreReason {
     OtherTask,
     /// The encoder's pooler, which the opened head does not read.
     UnusedPooler,
-    /// The table of absolute positions of a model with relative positions.
+    /// The table of absolute positions of a model with relative or rotary ones.
     UnusedPositions,
     /// A copy of the tensor to which it is tied.
     TiedCopy,
@@ -37,7 +37,7 @@ impl fmt::Display for IgnoreReason {
             Self::Buffer => "a constant that is computed, not stored",
             Self::OtherTask => "belongs to another task's head",
             Self::UnusedPooler => "this task does not read the encoder's pooler",
-            Self::UnusedPositions => "relative positions replace the position table",
+            Self::UnusedPositions => "relative or rotary positions replace the position table",
             Self::TiedCopy => "equal to the tensor that it is tied to",
             Self::OtherBias => {
                 "the output layer has another bias, with which transformers computes"
@@ -95,7 +95,7 @@ impl Names<'_> {
             return match (parameter, self.architecture.positions) {
                 (
                     Parameter::PositionEmbeddings,
-                    Positions::RelativeKey | Positions::RelativeKeyQuery,
+                    Positions::RelativeKey | Positions::RelativeKeyQuery | Positions::Rotary(_),
                 ) => Meaning::Ignore(IgnoreReason::UnusedPositions),
                 _ => Meaning::Use(*parameter),
             };
@@ -106,6 +106,9 @@ impl Names<'_> {
             .find_map(|(make, stem)| Some(make(affine(name, stem)?)));
         match parameter {
             None => Meaning::Unknown,
+            Some(Parameter::EmbeddingNorm(_)) if !self.architecture.embedding_norm => {
+                Meaning::Unknown
+            }
             Some(Parameter::Pooler(_)) if !self.reads_base_pooler() => {
                 Meaning::Ignore(IgnoreReason::UnusedPooler)
             }
@@ -353,6 +356,12 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
     }
     if architecture.norm == NormPlacement::Pre {
         with_bias(&mut list, Parameter::FinalNorm, vec![width], width, norms);
+    }
+    if architecture.contact_head {
+        let heads = architecture
+            .num_layers
+            .saturating_mul(architecture.num_heads);
+        affine_map(&mut list, Parameter::ContactHead, vec![1, heads], 1);
     }
     if architecture.pooler {
         let biased = architecture.head_bias;

@@ -58,7 +58,10 @@ pub enum Parameter {
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
     FinalNorm(Affine),
-    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet).
+    /// `[1, layers · heads]`, `[1]`, of the unpruned model's heads, layer by layer: the regression over their attention that
+    /// says which residues touch (ESM).
+    ContactHead(Affine),
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet, ESM).
     Pooler(Affine),
     /// `[D]`, `[D]`: behind the pooler (ModernBERT).
     PoolerNorm(Affine),
@@ -85,6 +88,7 @@ impl Parameter {
             Self::EmbeddingNorm(affine)
             | Self::EmbeddingProjection(affine)
             | Self::FinalNorm(affine)
+            | Self::ContactHead(affine)
             | Self::Pooler(affine)
             | Self::PoolerNorm(affine)
             | Self::Classifier(affine)

@@ -142,6 +142,7 @@ impl Parts {
             Parameter::Pooler(_) if !dense_is_head => &mut self.pooler,
             Parameter::Pooler(_)
             | Parameter::PoolerNorm(_)
+            | Parameter::ContactHead(_)
             | Parameter::Classifier(_)
             | Parameter::LmTransform(_)
             | Parameter::LmNorm(_)

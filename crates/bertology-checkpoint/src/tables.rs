@@ -46,6 +46,7 @@ impl Family {
             Self::DistilBert => &DISTILBERT,
             Self::MpNet => &MPNET,
             Self::ModernBert => &MODERNBERT,
+            Self::Esm => &ESM,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -260,6 +261,38 @@ const MODERNBERT: Table = Table {
     decoder_bias: Some("decoder.bias"),
     other_heads: &[],
     ..BERT
+};
+
+const ESM: Table = Table {
+    prefix: "esm.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.self.query."),
+        (LayerParameter::Key, "attention.self.key."),
+        (LayerParameter::Value, "attention.self.value."),
+        (LayerParameter::AttentionOutput, "attention.output.dense."),
+        (LayerParameter::AttentionNorm, "attention.LayerNorm."),
+        (LayerParameter::MlpIn, "intermediate.dense."),
+        (LayerParameter::MlpOut, "output.dense."),
+        (LayerParameter::MlpNorm, "LayerNorm."),
+    ],
+    layer_buffers: &["attention.self.rotary_embeddings.inv_freq"],
+    tables: &[
+        (
+            Parameter::WordEmbeddings,
+            "embeddings.word_embeddings.weight",
+        ),
+        (
+            Parameter::PositionEmbeddings,
+            "embeddings.position_embeddings.weight",
+        ),
+    ],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.layer_norm."),
+        (Parameter::FinalNorm, "encoder.emb_layer_norm_after."),
+        (Parameter::Pooler, "pooler.dense."),
+        (Parameter::ContactHead, "contact_head.regression."),
+    ],
+    ..ROBERTA
 };
 
 const GPT2: Table = Table {

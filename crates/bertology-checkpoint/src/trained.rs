@@ -21,8 +21,8 @@ struct Written<'v> {
 
 /// Writes a model that was trained from `checkpoint` into `folder`: `model.safetensors` (f32, names of transformers' class
 /// with prefix), `config.json` with [`Checkpoint::config`], and the tokenizer's files. `values` gives every parameter in
-/// the canonical layout; queries, keys and values are asked for as
-/// [`LayerParameter::QueryKeyValue`], with the heads that do something ([`Architecture::heads`](crate::Architecture::heads)
+/// the canonical layout but [`Parameter::ContactHead`], which no loss trains and which is written as it was; queries, keys
+/// and values are asked for as [`LayerParameter::QueryKeyValue`], with the heads that do something ([`Architecture::heads`](crate::Architecture::heads)
 /// without the zeroed ones). Other files of the folder stay; each of these is there whole or not at all: they are made in a
 /// folder of their own within `scratch`, which lies on the same file system.
 ///
@@ -117,6 +117,10 @@ fn tensors<'v>(
                     }
                     _ => Cow::Borrowed(given(parameter)?),
                 }
+            }
+            Parameter::ContactHead(_) => {
+                let kept = checkpoint.values(parameter)?;
+                Cow::Owned(kept.ok_or_else(|| missing(parameter))?)
             }
             _ => Cow::Borrowed(given(parameter)?),
         };

@@ -1,6 +1,6 @@
 //! Below the blocks: what a token is before any layer has seen it.
 
-use bertology_checkpoint::Segments;
+use bertology_checkpoint::{Architecture, Segments};
 use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::layer_norm;
 use bertology_kernels::product::linear;
@@ -38,6 +38,9 @@ pub(crate) fn embed<R: Real>(
     let sum = sized(&mut trace.hat, batch.tokens() * width);
     for (token, out) in sum.chunks_exact_mut(width).enumerate() {
         out.copy_from_slice(&shell.words[row(&shell.words, batch.ids[token])]);
+    }
+    drop_masks(arch, batch.ranges().map(|range| &batch.ids[range]), sum);
+    for (token, out) in sum.chunks_exact_mut(width).enumerate() {
         if let Some(segment) = batch.segments[token] {
             add_assign(out, &segments[row(segments, segment)]);
         }
@@ -55,6 +58,29 @@ pub(crate) fn embed<R: Real>(
     taps.edit_rows(tap, batch, hidden, width)?;
     taps.check_rows(Pass::Forward, tap, batch, &Rows::All, hidden)?;
     taps.emit_rows(Pass::Forward, tap, batch, hidden, width)
+}
+
+/// What [`TokenDropout`](bertology_checkpoint::TokenDropout) does to the rows of the words of some texts, `[tokens,
+/// embedding size]`, and to their gradients, since it is linear; nothing where the family has none.
+pub(crate) fn drop_masks<'i, R: Real>(
+    arch: &Architecture,
+    texts: impl Iterator<Item = &'i [u32]>,
+    rows: &mut [R],
+) {
+    let Some(rule) = arch.token_dropout else {
+        return;
+    };
+    let mut rows = rows.chunks_exact_mut(arch.embedding_size);
+    for ids in texts {
+        let factor = R::from_f64(rule.factor(ids));
+        for (id, row) in ids.iter().zip(&mut rows) {
+            if *id == rule.mask_id {
+                row.fill(R::ZERO);
+            } else {
+                row.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+    }
 }
 
 /// `hidden [tokens, hidden]` ← the norm of the sum `trace.hat [tokens, width]` where the family has one, changed by
@@ -92,7 +118,8 @@ fn finish<R: Real>(
 
 impl<R: Real> Model<R> {
     /// What tokens are by themselves: their rows of the table of words, with the norm (and the map to the hidden size)
-    /// of the embeddings, but without position and segment.
+    /// of the embeddings, but without position and segment. ESM's are scaled as in a text without masks, and its mask is
+    /// zeros.
     ///
     /// # Shapes
     /// `[ids, hidden]`
@@ -115,6 +142,7 @@ impl<R: Real> Model<R> {
             }
             sum.extend_from_slice(&words[*id as usize * width..][..width]);
         }
+        drop_masks(arch, ids.chunks(1), &mut sum);
         let mut hidden = Vec::new();
         let mut trace = EmbeddingTrace {
             hat: sum,

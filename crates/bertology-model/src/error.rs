@@ -275,6 +275,12 @@ pub enum Error {
         /// Columns.
         cols: usize,
     },
+    /// Contacts of a model that has no regression for them.
+    #[error(
+        "this model has no contact head, a regression over the attention of its heads; ESM-2's checkpoints have one, at \
+         esm.contact_head.regression"
+    )]
+    NoContactHead,
     /// A pass for its observers alone that should give results, too.
     #[error(
         "a pass for observers alone gives no losses and no logits; leave out the targets, or observed_only"
@@ -336,6 +342,7 @@ impl Error {
             | Self::NoSuchSequence { .. }
             | Self::HeadGone { .. }
             | Self::ReplacementShape { .. }
+            | Self::NoContactHead
             | Self::ObservedOnly => Kind::Input,
         }
     }

@@ -11,6 +11,7 @@
 //! | [`pass`] | one forward and, where asked, one backward pass |
 //! | `ablation` | and without each head in turn, or with it alone? [`Model::run_without_each`], [`Model::run_with_each_alone`] |
 //! | `training` | what would lower the loss, weight by weight? [`Model::add_gradients`] |
+//! | `contacts` | which residues touch? [`Model::contacts`] |
 //! | [`parameters`] | which weights are there, under which names? |
 //! | `untrained` | and before any training? [`Model::untrained`] |
 //! | [`parallel`] | many batches on all cores, results in input order |
@@ -36,6 +37,7 @@ mod attention_rows;
 mod attention_tiles;
 mod block;
 mod compiled;
+mod contacts;
 mod dropout;
 mod embedding;
 mod feed_forward;
@@ -56,6 +58,7 @@ pub use batch::{PackedBatch, Sequence};
 pub use bertology_kernels as kernels;
 pub use bertology_kernels::{Matrix, MatrixMut};
 pub use compiled::Real;
+pub use contacts::Contacts;
 pub use error::Error;
 pub use gradients::Gradients;
 pub use intervention::{Intervention, Place, Replaced, Replacements};

@@ -132,6 +132,8 @@ pub(crate) struct Shell<R> {
     pub(crate) final_norm: Option<Norm<R>>,
     pub(crate) pooler: Option<Linear<R>>,
     pub(crate) pooler_norm: Option<Norm<R>>,
+    /// From the attention of all heads, `[1, layers · heads]`, to whether two residues touch.
+    pub(crate) contacts: Option<Linear<R>>,
     /// Classifier, or the next-sentence head.
     pub(crate) classifier: Option<Linear<R>>,
     pub(crate) lm: Option<LmHead<R>>,

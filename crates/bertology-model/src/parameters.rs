@@ -208,7 +208,8 @@ macro_rules! walk {
 }
 
 impl<R: Real> Model<R> {
-    /// Calls `visit` with every parameter, its shape and its values, in the order of [`Model::layout`].
+    /// Calls `visit` with every parameter, its shape and its values, in the order of [`Model::layout`]. A regression over
+    /// attention ([`Model::contacts`]) is not among them: no loss reads it.
     pub fn each_parameter<'m>(&'m self, visit: impl FnMut(Parameter, &[usize], &'m [R])) {
         let (arch, shell, layers) = (&*self.arch, &*self.shell, self.layers.iter());
         walk!(arch, shell, layers, visit, Arc::as_ref, Arc::as_ref, []);

@@ -4,6 +4,7 @@
 //! time. What a block's weights are told is then summed over all groups, each thread some rows of each matrix. The cut and
 //! the order of every sum are those of the batch, so the number of threads changes no bit.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::block::{BlockPass, Training};
 use crate::dropout::{DropSite, Drops};
-use crate::embedding::embed;
+use crate::embedding::{drop_masks, embed};
 use crate::gradients::Gradients;
 use crate::lm_head::LmPass;
 use crate::objective::{Parts, cross_entropy};
@@ -589,7 +590,13 @@ impl<R: Real> Model<R> {
                 }
             }
             let rows = || d.chunks_exact(width);
-            let words = group.batch.ids.iter().copied().zip(rows());
+            let mut of_words = Cow::Borrowed(d.as_slice());
+            if arch.token_dropout.is_some() {
+                let texts = group.batch.ranges().map(|range| &group.batch.ids[range]);
+                drop_masks(arch, texts, of_words.to_mut());
+            }
+            let words = group.batch.ids.iter().copied();
+            let words = words.zip(of_words.chunks_exact(width));
             let words = words.filter(|(id, _)| Some(*id) != pad);
             gradients.add_to_rows(Parameter::WordEmbeddings, width, words);
             if shell.positions.is_some() {

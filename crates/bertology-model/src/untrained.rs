@@ -38,6 +38,7 @@ impl<R: Real> Model<R> {
             final_norm: shell.final_norm.as_ref().map(unit),
             pooler: None,
             pooler_norm: None,
+            contacts: None,
             classifier: None,
             lm: None,
             scores: None,

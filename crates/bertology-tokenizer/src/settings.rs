@@ -21,6 +21,8 @@ pub(crate) enum Class {
     Roberta,
     /// `MPNetTokenizerFast`: BERT's pieces between RoBERTa's marks.
     MpNet,
+    /// `EsmTokenizer`: residues, each a token, with or without spaces between them.
+    Esm,
     /// `OpenAIGPTTokenizerFast`.
     OpenAiGpt,
     /// `GPT2TokenizerFast`.
@@ -44,6 +46,7 @@ impl Class {
             "DistilBertTokenizer" => Self::Bert { segments: false },
             "RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer" => Self::Roberta,
             "MPNetTokenizer" => Self::MpNet,
+            "EsmTokenizer" => Self::Esm,
             "OpenAIGPTTokenizer" => Self::OpenAiGpt,
             "GPT2Tokenizer" => Self::Gpt2,
             "XLMRobertaTokenizer" => Self::XlmRoberta,
@@ -66,6 +69,7 @@ impl Class {
             | "longformer"
             | "bart" => Self::Roberta,
             "mpnet" => Self::MpNet,
+            "esm" => Self::Esm,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
             "xlm-roberta" => Self::XlmRoberta,
@@ -80,6 +84,7 @@ impl Class {
             Self::Bert { segments } => *segments,
             Self::Roberta
             | Self::MpNet
+            | Self::Esm
             | Self::OpenAiGpt
             | Self::Gpt2
             | Self::XlmRoberta
@@ -358,6 +363,13 @@ impl Settings {
                     .map(|(role, token)| (role, spec(token, role == "mask_token")))
                     .collect()
             }
+            Class::Esm => plain(&[
+                ("eos_token", "<eos>"),
+                ("unk_token", "<unk>"),
+                ("pad_token", "<pad>"),
+                ("cls_token", "<cls>"),
+                ("mask_token", "<mask>"),
+            ]),
             Class::OpenAiGpt => plain(&[("unk_token", "<unk>")]),
             Class::Gpt2 => plain(&[
                 ("bos_token", "<|endoftext|>"),

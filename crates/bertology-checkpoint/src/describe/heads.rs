@@ -37,7 +37,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet and ModernBERT are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT and ESM-2 are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -52,6 +52,9 @@ impl Config {
                 Family::OpenAiGpt | Family::ModernBert,
             ) => {
                 return no_such("a score per token", "the other families are");
+            }
+            (OpenAs::QuestionAnswering, Family::Esm) => {
+                return no_such("question answering", "the families of text are");
             }
             (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
             (OpenAs::QuestionAnswering, _) if num_labels != 2 => {
@@ -80,9 +83,8 @@ impl Config {
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert) => {
-                Err(unsupported())
-            }
+            ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert)
+            | ("ForQuestionAnswering", Family::Esm) => Err(unsupported()),
             ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
                 Ok(OpenAs::TokenClassification)
             }
@@ -128,6 +130,7 @@ impl Config {
             | Family::Camembert
             | Family::Electra
             | Family::MpNet
+            | Family::Esm
                 if any("classifier.out_proj.") =>
             {
                 Ok(OpenAs::SequenceClassification)
@@ -146,11 +149,16 @@ impl Config {
             | Family::Camembert
             | Family::Electra
             | Family::MpNet
+            | Family::Esm
                 if any("classifier.") =>
             {
                 Ok(OpenAs::TokenClassification)
             }
-            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::MpNet
+            Family::Roberta
+            | Family::XlmRoberta
+            | Family::Camembert
+            | Family::MpNet
+            | Family::Esm
                 if any("lm_head.") =>
             {
                 Ok(OpenAs::MaskedLm)
@@ -159,7 +167,8 @@ impl Config {
             | Family::XlmRoberta
             | Family::Camembert
             | Family::Electra
-            | Family::MpNet => Ok(OpenAs::Encoder),
+            | Family::MpNet
+            | Family::Esm => Ok(OpenAs::Encoder),
             Family::ModernBert if any("decoder.") => Ok(OpenAs::MaskedLm),
             Family::ModernBert if any("classifier.") => {
                 ambiguous("`classifier`, as models for texts, tokens and answers have it")

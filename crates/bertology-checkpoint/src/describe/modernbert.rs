@@ -18,11 +18,7 @@ impl Config {
                 "angles that grow evenly with the position alone are; it must be absent or null";
             return Err(self.unsupported("rope_scaling", value, supported));
         }
-        if !head_dim.is_multiple_of(2) {
-            let problem =
-                format!("gives heads of {head_dim} numbers, which cannot be turned in pairs");
-            return Err(self.wrong("num_attention_heads", problem));
-        }
+        self.check_pairs(head_dim)?;
         let by_layer = self.value("rope_parameters");
         let mut bases = [160_000.0, 10_000.0];
         let keys = ["global_rope_theta", "local_rope_theta"];
@@ -50,6 +46,15 @@ impl Config {
             base: bases[0],
             window_base: bases[1],
         })
+    }
+
+    /// Refuses heads whose numbers cannot be turned.
+    pub(super) fn check_pairs(&self, head_dim: usize) -> Result<(), Error> {
+        if head_dim.is_multiple_of(2) {
+            return Ok(());
+        }
+        let problem = format!("gives heads of {head_dim} numbers, which cannot be turned in pairs");
+        Err(self.wrong("num_attention_heads", problem))
     }
 
     fn base(&self, key: &str, value: &Value) -> Result<f64, Error> {

@@ -126,6 +126,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::DistilBert => "DistilBERT",
         Family::MpNet => "MPNet",
         Family::ModernBert => "ModernBERT",
+        Family::Esm => "ESM",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }

@@ -239,6 +239,10 @@ impl Reader<'_, '_> {
                 Parameter::PoolerNorm,
                 hidden,
             )?,
+            contacts: arch
+                .contact_head
+                .then(|| self.linear(Parameter::ContactHead, 1, arch.num_layers * arch.num_heads))
+                .transpose()?,
             classifier,
             lm: self.lm(arch)?,
             scores: self.scores(arch)?,

@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 10] = [
+pub(crate) const CLASSIFIERS: [&str; 11] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -17,6 +17,7 @@ pub(crate) const CLASSIFIERS: [&str; 10] = [
     "electra",
     "mpnet",
     "modernbert",
+    "esm",
     "gpt2",
     "gpt",
 ];
@@ -61,7 +62,7 @@ fn mask_gradient_is_the_central_difference() {
         .into_iter()
         .chain(["bert-regression", "bert-mlm", "bert-pretraining"])
         .chain(["electra-generator", "electra-discriminator"])
-        .chain(["bert-tokens", "bert-answers"])
+        .chain(["bert-tokens", "bert-answers", "esm-tokens"])
         .chain(["gpt2-lm", "gpt-lm", "gpt2-all-options", "gpt2-untied"])
     {
         let fixture = Fixture::open(name);

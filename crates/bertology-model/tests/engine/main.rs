@@ -1,6 +1,7 @@
 //! The engine against transformers' numbers and against laws that no reference is needed for.
 #![allow(clippy::unwrap_used)]
 
+mod contacts;
 mod finite;
 mod fixture;
 mod golden;
