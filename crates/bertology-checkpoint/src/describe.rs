@@ -10,6 +10,7 @@ use crate::arch::{
 use crate::config::{Config, OpenAs};
 
 mod esm;
+mod foreign;
 mod heads;
 mod modernbert;
 
@@ -437,7 +438,15 @@ impl Config {
         };
         if let Some(value) = self.value("model_type") {
             let name = value.as_str().unwrap_or_default();
+            if name == "bert"
+                && let Some(problem) = foreign::disguised(names)
+            {
+                return Err(self.wrong("model_type", problem.into()));
+            }
             return find(&|class| class.model_type == name).ok_or_else(|| {
+                let lacking = foreign::lacking(name)
+                    .map(|what| format!("not computed of it: {what}; "))
+                    .unwrap_or_default();
                 // T5, BART, Pegasus and their kin say so, or name a class that only such models have.
                 let two = self.flag("is_encoder_decoder", false).unwrap_or(false)
                     || self
@@ -449,7 +458,7 @@ impl Config {
                     ""
                 };
                 let supported = format!(
-                    "only {} are{but}; take a model of one of these types",
+                    "{lacking}only {} are supported{but}; take a model of one of these types",
                     supported()
                 );
                 self.unsupported("model_type", value, &supported)

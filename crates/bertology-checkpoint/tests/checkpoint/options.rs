@@ -103,7 +103,19 @@ fn modernbert_says_in_either_way_what_its_layers_see() {
 
 #[test]
 fn what_would_change_the_model_is_refused_by_name() {
-    assert_says(&refusal("model_type", json!("t5")), "\"t5\"");
+    for (family, reason) in [
+        ("t5", "not computed of it: attention to a second text"),
+        (
+            "llama",
+            "key and value heads that several query heads share",
+        ),
+        ("deberta-v2", "scores of content against position"),
+        ("eurobert", "norms by the root mean square"),
+    ] {
+        let error = refusal("model_type", json!(family));
+        assert_says(&error, &format!("\"{family}\""));
+        assert_says(&error, reason);
+    }
     assert_says(
         &refusal("model_type", json!(7)),
         "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \"mpnet\", \"modernbert\", \
@@ -548,5 +560,17 @@ fn activations_are_those_of_the_same_names_in_transformers() {
         let error = afn(name).unwrap_err().to_string();
         assert_says(&error, "`afn`");
         assert_says(&error, "gelu (its tanh form");
+    }
+}
+
+/// DNABERT-2 and MosaicBERT call themselves BERT.
+#[test]
+fn another_model_that_calls_itself_bert_is_known_by_its_tensors() {
+    let mut folder = Folder::bert();
+    let attention = "bert.encoder.layer.0.attention.self";
+    folder.rename(&format!("{attention}.query"), &format!("{attention}.Wqkv"));
+    let text = folder.refusal();
+    for part in ["`model_type` is \"bert\"", "DNABERT-2", "ALiBi"] {
+        assert_says(&text, part);
     }
 }
