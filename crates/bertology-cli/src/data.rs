@@ -232,10 +232,12 @@ pub(crate) fn source(args: &SourceArgs, causal: bool, screen: &Screen) -> Result
         }
         Source::text(
             path,
-            match args.documents.unwrap_or(DocumentsArg::Line) {
-                DocumentsArg::Line => Documents::Lines,
-                DocumentsArg::Paragraph => Documents::Paragraphs,
-                DocumentsArg::File => Documents::WholeFile,
+            match args.documents {
+                None => Documents::of_file(path),
+                Some(DocumentsArg::Line) => Documents::Lines,
+                Some(DocumentsArg::Paragraph) => Documents::Paragraphs,
+                Some(DocumentsArg::File) => Documents::WholeFile,
+                Some(DocumentsArg::Fasta) => Documents::Fasta,
             },
         )
     } else if let Some(path) = &args.token_ids {

@@ -185,6 +185,16 @@ pub enum DataError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A file of sequences is not FASTA.
+    #[error("{path}, line {line}: not FASTA: {problem}", path = path.display())]
+    Fasta {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A file of token ids holds something else.
     #[error(
         "{path}, line {line}: `{found}` (value {column} of the line, from 1) is not a token id; \
@@ -581,6 +591,7 @@ impl DataError {
             | Self::ColumnCount { .. }
             | Self::LineTooLong { .. }
             | Self::DocumentTooLong { .. }
+            | Self::Fasta { .. }
             | Self::NotATokenId { .. }
             | Self::InvalidUtf8 { .. }
             | Self::NulByte { .. }

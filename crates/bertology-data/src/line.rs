@@ -16,6 +16,9 @@ pub struct LineReader {
     content: Content,
     buffer: Vec<u8>,
     at: LineMark,
+    /// The place before the last line, and whether that line is handed out once more.
+    before: LineMark,
+    again: bool,
     limit: usize,
 }
 
@@ -53,6 +56,8 @@ impl LineReader {
             content: content.clone(),
             buffer: Vec::new(),
             at: LineMark::default(),
+            before: LineMark::default(),
+            again: false,
             limit,
         })
     }
@@ -86,17 +91,20 @@ impl LineReader {
     /// [`DataError::Changed`].
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, DataError> {
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-        self.buffer.clear();
-        // Room for a byte order mark and CR LF beyond the limit; the exact check comes below.
-        let most = (self.limit as u64).saturating_add(5);
-        let read = (&mut self.inner)
-            .take(most)
-            .read_until(b'\n', &mut self.buffer)
-            .map_err(|source| self.failed(source))?;
-        if read == 0 {
+        if !std::mem::take(&mut self.again) {
+            self.buffer.clear();
+            // Room for a byte order mark and CR LF beyond the limit; the exact check comes below.
+            let most = (self.limit as u64).saturating_add(5);
+            (&mut self.inner)
+                .take(most)
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|source| self.failed(source))?;
+        }
+        if self.buffer.is_empty() {
             return Ok(None);
         }
-        self.at.byte += read as u64;
+        self.before = self.at;
+        self.at.byte += self.buffer.len() as u64;
         self.at.line += 1;
         let number = self.at.line;
         let mut bytes = self.buffer.as_slice();
@@ -143,6 +151,12 @@ impl LineReader {
         }
     }
 
+    /// Gives the last line back: it is the next one once more.
+    pub(crate) fn give_back(&mut self) {
+        self.at = self.before;
+        self.again = true;
+    }
+
     /// The place behind the last line.
     #[must_use]
     pub fn mark(&self) -> LineMark {
@@ -158,6 +172,7 @@ impl LineReader {
         let sought = self.inner.seek(mark.byte);
         sought.map_err(|source| self.failed(source))?;
         self.at = mark;
+        self.again = false;
         Ok(())
     }
 

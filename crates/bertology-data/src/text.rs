@@ -1,5 +1,8 @@
 //! Plain text as documents, and rows of token ids.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use crate::error::DataError;
 use crate::example::{Example, SkipReason};
 use crate::reader::Rows;
@@ -18,6 +21,23 @@ pub enum Documents {
     Paragraphs,
     /// The whole file, blank lines and the end of the last line included.
     WholeFile,
+    /// Every record of FASTA: the lines behind one that begins with `>`, put together without white space, and without a `*` at
+    /// the end, which is no residue. Lines that begin with `;` are comments.
+    Fasta,
+}
+
+impl Documents {
+    /// [`Documents::Fasta`] for a file with one of its usual endings, else [`Documents::Lines`].
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
+        let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let fasta = ["fasta", "fa", "faa"];
+        if fasta.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+            Self::Fasta
+        } else {
+            Self::Lines
+        }
+    }
 }
 
 /// So many characters of a wrong value are quoted.
@@ -29,6 +49,9 @@ impl Rows {
         &mut self,
         documents: Documents,
     ) -> Result<Option<Example>, DataError> {
+        if documents == Documents::Fasta {
+            return self.next_fasta();
+        }
         let limit = self.lines.limit();
         let mut first = None;
         let mut blank = true;
@@ -44,7 +67,7 @@ impl Rows {
                 Documents::Paragraphs if empty && first.is_none() => continue,
                 Documents::Paragraphs if empty => break,
                 Documents::Paragraphs if first.is_some() => text.push('\n'),
-                Documents::Paragraphs | Documents::WholeFile => {}
+                Documents::Paragraphs | Documents::WholeFile | Documents::Fasta => {}
             }
             blank &= empty;
             let start = *first.get_or_insert(line.number);
@@ -61,6 +84,56 @@ impl Rows {
             }
         }
         Ok(first.filter(|_| !blank).map(|start| document(text, start)))
+    }
+
+    /// The next record of a file of sequences.
+    fn next_fasta(&mut self) -> Result<Option<Example>, DataError> {
+        let (path, limit) = (self.lines.path().to_owned(), self.lines.limit());
+        let wrong = |line, problem| DataError::Fasta {
+            path: path.clone(),
+            line,
+            problem,
+        };
+        let mut header = None;
+        let mut text = String::new();
+        while let Some(line) = self.lines.next_line()? {
+            if line.text.starts_with(';') {
+                continue;
+            }
+            if line.text.starts_with('>') {
+                if header.is_some() {
+                    self.lines.give_back();
+                    break;
+                }
+                header = Some(line.number);
+                continue;
+            }
+            if line.text.trim().is_empty() {
+                continue;
+            }
+            let Some(first) = header else {
+                return Err(wrong(line.number, "no line with `>` stands before it"));
+            };
+            text.extend(line.text.split_whitespace());
+            if text.len() > limit {
+                return Err(DataError::DocumentTooLong {
+                    path,
+                    line: first,
+                    limit,
+                });
+            }
+        }
+        if text.ends_with('*') {
+            text.pop();
+        }
+        match header {
+            None => Ok(None),
+            Some(first) if text.is_empty() => Err(wrong(
+                first,
+                "the record that begins here has no sequence; take it out",
+            )),
+            Some(first) => Ok(Some(document(text, first))),
+        }
     }
 
     /// The next row of a file of token ids.

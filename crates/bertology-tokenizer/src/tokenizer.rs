@@ -368,10 +368,12 @@ impl Tokenizer {
         self.ids.cls
     }
 
-    /// Id of the token behind a text (`[SEP]`, `</s>`), where the tokenizer has one.
+    /// Id of the token behind a text (`[SEP]`, `</s>`), where the tokenizer has one. ESM's has an end of sequence in its
+    /// place.
     #[must_use]
     pub fn sep_id(&self) -> Option<u32> {
-        self.ids.sep
+        let end = self.ids.eos.filter(|_| self.ids.cls.is_some());
+        self.ids.sep.or(end)
     }
 
     /// Id of the token that masked-language-model training hides words behind, where the

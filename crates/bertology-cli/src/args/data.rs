@@ -24,7 +24,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[arg(conflicts_with_all = ["task", "data", "text_column", "token_ids"])]
     pub(crate) text: Option<PathBuf>,
-    /// What is one document of --text [default: line].
+    /// What is one document of --text [default: line; for .fasta, .fa and .faa: fasta].
     #[arg(long, value_name = "UNIT", help_heading = "Data", requires = "text")]
     pub(crate) documents: Option<DocumentsArg>,
     /// Ready token ids in place of texts: integers, one document a line.
@@ -172,6 +172,8 @@ pub(crate) enum DocumentsArg {
     Paragraph,
     /// The whole file.
     File,
+    /// A sequence of residues: what stands behind a line that begins with `>`.
+    Fasta,
 }
 
 /// What the model is scored for.

@@ -31,7 +31,7 @@ pub(crate) struct ViewArgs {
     #[arg(long, help_heading = "Text")]
     pub(crate) each: bool,
     /// Show the texts of this file: one a line, or a pair with a tab between, up to 100; blank lines are
-    /// skipped.
+    /// skipped. Of a .fasta, .fa or .faa its sequences.
     #[arg(
         long,
         value_name = "FILE",

@@ -41,6 +41,8 @@ mod pages;
 mod parts;
 mod patterns;
 mod predict;
+#[cfg(unix)]
+mod proteins;
 mod prune;
 mod registry;
 mod runs;
@@ -50,7 +52,6 @@ mod screen;
 mod shells;
 mod snapshots;
 mod survey;
-#[cfg(unix)]
 mod survives;
 mod treebanks;
 mod verify;

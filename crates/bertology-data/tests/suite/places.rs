@@ -66,6 +66,9 @@ fn plain_text_goes_on_by_lines_and_paragraphs() {
     let pairs = |at: usize| format!("one {at}\ntwo\n\n\n");
     let fixture = file("text.txt", "", pairs);
     goes_on(&Source::text(fixture.file(), Documents::Paragraphs));
+    let records = |at: usize| format!(">{at} two lines\nMK{}\nL*\n", "A".repeat(at % 5));
+    let fixture = file("proteins.faa", "", records);
+    goes_on(&Source::text(fixture.file(), Documents::Fasta));
 }
 
 #[test]

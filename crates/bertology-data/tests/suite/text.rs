@@ -45,12 +45,45 @@ fn a_whole_file_is_what_python_reads() {
     assert_eq!(blank, 0);
 }
 
+/// The first record is that of crambin (PDB 1CRN), as its file has it.
+#[test]
+fn records_of_fasta_are_their_residues() {
+    let text = ">1CRN_1|Chain A|CRAMBIN|Crambe hispanica (3721)\nTTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN\n\
+                ;an old comment\r\n>two\r\nMK TL\r\n\r\nLV*\r\n>three\nM-x";
+    let fixture = Fixture::new("some.FASTA", text);
+    assert_eq!(Documents::of_file(fixture.file()), Documents::Fasta);
+    let data = Source::text(fixture.file(), Documents::Fasta).load();
+    let crambin = "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN";
+    assert_eq!(
+        rows(&data.expect("FASTA")),
+        [
+            (crambin, "", "", 1),
+            ("MKTLLV", "", "", 4),
+            ("M-x", "", "", 8)
+        ]
+    );
+    for (text, wrong) in [
+        ("MKTL\n>a\nMK\n", 1),
+        (">a\nMK\n>b\n>c\nMK\n", 3),
+        (">a\n*\n", 1),
+    ] {
+        let fixture = Fixture::new("wrong.fa", text);
+        let error = Source::text(fixture.file(), Documents::Fasta).load();
+        assert!(
+            matches!(error, Err(DataError::Fasta { line, .. }) if line == wrong),
+            "{error:?}"
+        );
+    }
+    assert_eq!(Documents::of_file("a.txt".as_ref()), Documents::Lines);
+}
+
 #[test]
 fn a_text_without_words_is_an_empty_file() {
     for documents in [
         Documents::Lines,
         Documents::Paragraphs,
         Documents::WholeFile,
+        Documents::Fasta,
     ] {
         for text in ["", "\n", " \n\t\r\n\n"] {
             let fixture = Fixture::new("text.txt", text);
@@ -178,7 +211,7 @@ proptest! {
     #[test]
     fn any_bytes_give_documents_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let fixture = Fixture::new("text.txt", &bytes);
-        for documents in [Documents::Lines, Documents::Paragraphs, Documents::WholeFile] {
+        for documents in [Documents::Lines, Documents::Paragraphs, Documents::WholeFile, Documents::Fasta] {
             if let Ok(data) = Source::text(fixture.file(), documents).load() {
                 prop_assert!(data.examples.iter().all(|e| !e.text.trim().is_empty()));
                 prop_assert!(data.examples.windows(2).all(|w| w[0].line < w[1].line));

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bertology::data::{Documents, Source};
+
 use crate::args::ViewArgs;
 use crate::data::note_words;
 use crate::failure::Failure;
@@ -94,6 +96,9 @@ fn limit(found: usize, remedy: &str) -> Result<(), Failure> {
 }
 
 fn of_file(file: &Path, screen: &Screen) -> Result<Vec<Given>, Failure> {
+    if Documents::of_file(file) == Documents::Fasta {
+        return of_fasta(file);
+    }
     let content = bertology_file::read_to_string(file).map_err(|error| {
         Failure::input(format!(
             "--text {}: cannot be read: {error}",
@@ -117,6 +122,24 @@ fn of_file(file: &Path, screen: &Screen) -> Result<Vec<Given>, Failure> {
     );
     limit(given.len(), &remedy)?;
     Ok(given)
+}
+
+/// The records of a file of sequences.
+fn of_fasta(file: &Path) -> Result<Vec<Given>, Failure> {
+    let records = Source::text(file, Documents::Fasta)
+        .load()
+        .map_err(|error| Failure::input(error.to_string()))?;
+    limit(
+        records.len(),
+        "put those that you want to see into a file of their own",
+    )?;
+    let several = records.len() > 1;
+    let given = records.examples.into_iter().map(|record| Given {
+        place: several.then(|| format!("line {} of {}", record.line, file.display())),
+        text: record.text,
+        pair: None,
+    });
+    Ok(given.collect())
 }
 
 /// The texts of lines, and how many lines are blank.

@@ -1,0 +1,44 @@
+//! Sequences of residues, and a model of proteins.
+
+use std::fs;
+
+use bertology_testkit::golden;
+
+use crate::harness::{Toy, run};
+
+#[test]
+fn sequences_are_read_from_fasta() {
+    let toy = Toy::new();
+    let model = toy.path("proteins");
+    fs::create_dir(&model).unwrap();
+    for (folder, names) in [
+        ("engine/esm-mlm", ["config.json", "model.safetensors"]),
+        ("tokenizer/esm", ["vocab.txt", "tokenizer_config.json"]),
+    ] {
+        for name in names {
+            fs::copy(golden(folder).join(name), model.join(name)).unwrap();
+        }
+    }
+    toy.write("two.faa", ">a\nMKTA\nYIAK*\n>b of two\nGGS\n");
+    let (model, file) = (toy.text("proteins"), toy.text("two.faa"));
+    let told = |command: &str, more: &[&str]| {
+        let out = toy.text(&format!("{command}-{}", more.len()));
+        let words = [&[command, &model, "--text", &file, "--output", &out], more].concat();
+        run(&words).ok()
+    };
+    // Eight residues and three, and two tokens around each.
+    let ran = told("patterns", &[]);
+    assert!(ran.out.contains("2 texts, 15 tokens"), "{}", ran.out);
+    told("importance", &["--unmasked"]);
+    // As lines they are five texts.
+    let ran = told("patterns", &["--documents", "line"]);
+    assert!(ran.out.contains("5 texts"), "{}", ran.out);
+    let page = toy.text("page.html");
+    let ran = run(&["view", &model, "--text", &file, "--output", &page]).ok();
+    assert!(ran.out.contains("2 texts, 15 tokens"), "{}", ran.out);
+    toy.write("wrong.fa", "MKTA\n>a\nMK\n");
+    let wrong = toy.text("wrong.fa");
+    for command in ["patterns", "view"] {
+        run(&[command, &model, "--text", &wrong]).failed(2, &["wrong.fa", "line 1", "not FASTA"]);
+    }
+}
