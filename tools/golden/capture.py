@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import itertools
 import json
 import shutil
 import sys
@@ -127,28 +128,39 @@ def rotation_recorded(module, record):
             module.apply_rotary_pos_emb = original
 
 
-def run(model, inputs, head_mask, loss_of, layers, watched=None):
+def run(model, inputs, head_mask, loss_of, layers, watched=None, states=True):
     """One forward and one backward pass; every site's value and, where a loss exists, its gradient.
 
     `watched` names more sites: (module, "input" or "output") each. `loss_of` takes the sites seen and gives one
-    loss per example, or is None.
+    loss per example, or is None. A module that several layers share is called once for each, in their order. Without
+    `states` the model's own hidden states are left aside, but for the first.
     """
     batch, length = inputs["input_ids"].shape
     leaf = head_mask[:, None, :, None, None].repeat(1, batch, 1, 1, 1).requires_grad_()
     seen, hooks = {}, []  # site -> the tensor of the graph, in whatever layout the model uses
 
+    calls = {}  # (module, what is done at its calls) -> what each call is for
+
+    def at_call(register, kind, item, use):
+        """`use(item, ...)` at a call of the module whose hooks `register` takes: the first item at its first, and so on."""
+        items = calls.setdefault((register.__self__, kind), [])
+        items.append(item)
+        if len(items) == 1:
+            turn = itertools.cycle(items)
+            hooks.append(register(lambda _module, *given: use(next(turn), *given)))
+
     def watch(module, site):
-        hooks.append(module.register_forward_hook(lambda _m, _i, output: seen.__setitem__(site, output)))
+        at_call(module.register_forward_hook, "output", site, lambda site, _i, output: seen.__setitem__(site, output))
 
     def watch_input(module, site):
-        hooks.append(module.register_forward_pre_hook(lambda _m, args: seen.__setitem__(site, args[0])))
+        at_call(module.register_forward_pre_hook, "input", site, lambda site, args: seen.__setitem__(site, args[0]))
 
     def multiply(module, factor):
-        def hook(_module, args):
+        def masked(factor, args):
             heads = args[0].unflatten(-1, (factor.shape[1], -1)) * factor[:, None, :, :, 0]
             return (heads.flatten(-2),)
 
-        hooks.append(module.register_forward_pre_hook(hook))
+        at_call(module.register_forward_pre_hook, "mask", factor, masked)
 
     for i, layer in enumerate(layers):
         for site in ("fused", "query", "key", "value"):
@@ -177,7 +189,7 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None):
         seen[f"attention_probs.{i}"] = probs
     for i, (query, key) in enumerate(rotations):
         seen[f"rotated_query.{i}"], seen[f"rotated_key.{i}"] = query, key
-    for i, state in enumerate(output.hidden_states):
+    for i, state in enumerate(output.hidden_states if states else output.hidden_states[:1]):
         seen[f"hidden_states.{i}"] = state
     seen.update({site: output[field] for field, site in LOGITS.items() if field in output})
     loss = None if loss_of is None else loss_of(seen)

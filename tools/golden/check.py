@@ -13,6 +13,7 @@ import torch
 import transformers
 
 import capture
+import make_albert_golden
 import make_causal_golden
 import make_distilbert_golden
 import make_esm_golden
@@ -23,6 +24,7 @@ import make_mpnet_golden
 
 SCRIPTS = (
     make_golden,
+    make_albert_golden,
     make_causal_golden,
     make_distilbert_golden,
     make_esm_golden,

@@ -36,6 +36,7 @@ from tokenizers.models import BPE, Unigram
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import (
+    AlbertTokenizerFast,
     AutoTokenizer,
     BertTokenizerFast,
     CamembertTokenizerFast,
@@ -429,7 +430,7 @@ def gpt2(out):
             saved_folder(out, "gpt2-json", tokenizer, name, drop=drop, cases=language_model_cases)
 
 
-def unigram(pieces):
+def unigram(pieces, unknown=3, mask="<mask>"):
     """A Unigram model of whole and half words, more probable the more often CORPUS has them; single characters last."""
     counts = Counter("▁" + word for line in CORPUS for word in line.split())
     halves = Counter(word[:at] for word in counts for at in range(2, len(word)))
@@ -440,7 +441,7 @@ def unigram(pieces):
     letters = sorted({letter for word in [*counts, *CHARACTERS, *PUNCTUATION] for letter in word})
     total = sum(counts.values())
     found = [(word, round(math.log(count / total), 6)) for word, count in sorted(counts.items()) if len(word) > 1]
-    return Unigram([*pieces, *found, *((letter, -12.0) for letter in letters), ("<mask>", 0.0)], unk_id=3)
+    return Unigram([*pieces, *found, *((letter, -12.0) for letter in letters), (mask, 0.0)], unk_id=unknown)
 
 
 def sentence_pieces(out):
@@ -474,6 +475,31 @@ def sentence_pieces(out):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         assert type(tokenizer) is kind
         write_cases(folder, tokenizer)
+
+
+def albert(out):
+    """As sentence_pieces: BERT's marks, lower case, and no map of characters."""
+    core = Tokenizer(unigram([("<pad>", 0.0), ("<unk>", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0)], unknown=1, mask="[MASK]"))
+    core.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace("``", '"'), normalizers.Replace("\'\'", '"'), normalizers.NFKD(),
+            normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )  # fmt: skip
+    core.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    core.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, core.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )  # fmt: skip
+    folder = out / "albert"
+    folder.mkdir()
+    AlbertTokenizerFast(tokenizer_object=core).backend_tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {"model_max_length": 512})
+    write_json(folder / "config.json", {"model_type": "albert"})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(tokenizer) is AlbertTokenizerFast
+    write_cases(folder, tokenizer)
 
 
 def electra(out):
@@ -562,6 +588,7 @@ def generate(out):
     sentence_pieces(out)
     electra(out)
     mpnet(out)
+    albert(out)
     esm(out)
 
 

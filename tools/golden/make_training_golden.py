@@ -29,6 +29,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 ENGINE = GOLDEN / "engine"
 
 NAMES = """
+albert albert-answers albert-groups-tokens albert-mlm
 bert-absolute bert-absolute-pruned bert-answers bert-mlm bert-nsp bert-pretraining bert-regression bert-relative-key
 bert-relative-key-query bert-tokens distilbert distilbert-answers distilbert-mlm electra
 electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types modernbert modernbert-biases

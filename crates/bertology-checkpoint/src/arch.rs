@@ -25,6 +25,8 @@ pub enum Family {
     MpNet,
     /// `model_type: "modernbert"`.
     ModernBert,
+    /// `model_type: "albert"`.
+    Albert,
     /// `model_type: "esm"`: ESM-2 and ESM-1b, of proteins.
     Esm,
     /// `model_type: "openai-gpt"`, the first GPT.
@@ -183,6 +185,25 @@ impl TokenDropout {
     }
 }
 
+/// Layers that have their weights in common (ALBERT; Lan et al. 2020). A group of them follows the other; within a group
+/// `inner` blocks are taken by turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedLayers {
+    /// Groups, each of as many layers (`num_hidden_groups`).
+    pub groups: usize,
+    /// Blocks of a group (`inner_group_num`), 1 in all published models. transformers has one hidden state for each time
+    /// that all of them have been run; here each is a layer.
+    pub inner: usize,
+}
+
+impl SharedLayers {
+    /// Blocks that have weights of their own.
+    #[must_use]
+    pub fn blocks(self) -> usize {
+        self.groups.saturating_mul(self.inner)
+    }
+}
+
 /// Layers in which a query sees only keys that are near.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
@@ -335,13 +356,17 @@ pub struct Architecture {
     pub family: Family,
     /// Rows of the token embedding.
     pub vocab_size: usize,
-    /// Width of the rows of the embedding tables. Where it is not the hidden size (ELECTRA), an affine
-    /// map leads from the sum of the rows to the residual stream.
+    /// Width of the rows of the embedding tables.
     pub embedding_size: usize,
+    /// Whether an affine map leads from the sum of the rows to the residual stream: where their widths differ (ELECTRA), and
+    /// in ALBERT always.
+    pub embedding_projection: bool,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Number of blocks.
+    /// Number of blocks that a token goes through.
     pub num_layers: usize,
+    /// Which of them have their weights in common; nothing: none.
+    pub shared_layers: Option<SharedLayers>,
     /// Heads per layer of the *unpruned* model; `head_dim = hidden_size / num_heads` always.
     pub num_heads: usize,
     /// Width of the feed-forward block.
@@ -430,6 +455,31 @@ impl Architecture {
         self.windows
             .filter(|windows| !layer.is_multiple_of(windows.global_every))
             .map(|windows| windows.reach)
+    }
+
+    /// The first layer (zero-based) with the weights of this one; the layer itself where none are shared.
+    #[must_use]
+    pub fn weights_of(&self, layer: usize) -> usize {
+        let Some(shared) = self.shared_layers else {
+            return layer;
+        };
+        let per_group = self.num_layers / shared.groups;
+        let start = layer / per_group * per_group;
+        start + (layer - start) % shared.inner
+    }
+
+    /// The layers that are the first with their weights, ascending: all where none are shared.
+    pub fn own_layers(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.num_layers).filter(|layer| self.weights_of(*layer) == *layer)
+    }
+
+    /// The number of a layer's weights in the files: of all blocks, group by group.
+    pub(crate) fn block(&self, layer: usize) -> usize {
+        let Some(shared) = self.shared_layers else {
+            return layer;
+        };
+        let per_group = self.num_layers / shared.groups;
+        layer / per_group * shared.inner + layer % per_group % shared.inner
     }
 
     /// Original numbers of the heads that layer `layer` still has, ascending.

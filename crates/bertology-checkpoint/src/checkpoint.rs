@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::arch::{Architecture, TaskHead};
+use crate::arch::{Architecture, SharedLayers, TaskHead};
 use crate::config::{Config, OpenAs};
 use crate::names::Names;
 use crate::new_head::NewHead;
@@ -155,6 +155,12 @@ impl Checkpoint {
     /// not tied to the word embeddings. [`Checkpoint::values`] gives the canonical layout.
     #[must_use]
     pub fn parameter(&self, parameter: Parameter) -> Option<&Tensor> {
+        let parameter = match parameter {
+            Parameter::Layer(layer, of) if layer < self.architecture.num_layers => {
+                Parameter::Layer(self.architecture.weights_of(layer), of)
+            }
+            other => other,
+        };
         self.by_parameter
             .get(&parameter)
             .and_then(|&at| self.set.tensors.get(at))
@@ -377,7 +383,11 @@ impl Checkpoint {
 /// Refuses a number of layers that the weights cannot have, before anything is built for each: the config may
 /// claim billions, and so may the name of one tensor.
 fn check_layers(config: &Config, architecture: &Architecture, names: &[&str]) -> Result<(), Error> {
-    let layers: BTreeSet<usize> = architecture.family.layers(names.iter().copied()).collect();
+    let found = architecture.family.layers(names.iter().copied());
+    if let Some(shared) = architecture.shared_layers {
+        return check_groups(config, shared, found);
+    }
+    let layers: BTreeSet<usize> = found.map(|(layer, _)| layer).collect();
     let highest = layers.last().map_or(0, |last| last.saturating_add(1));
     // A layer that is not there at all is reported tensor by tensor, so gaps are let through.
     if architecture.num_layers > highest || architecture.num_layers > names.len() {
@@ -386,6 +396,34 @@ fn check_layers(config: &Config, architecture: &Architecture, names: &[&str]) ->
             configured: architecture.num_layers,
             found: layers.len(),
         });
+    }
+    Ok(())
+}
+
+/// Refuses numbers of groups of layers, and of blocks within them, that are not those of the weights.
+fn check_groups(
+    config: &Config,
+    shared: SharedLayers,
+    found: impl Iterator<Item = (usize, Option<usize>)>,
+) -> Result<(), Error> {
+    let (mut groups, mut blocks) = (0, 0);
+    for (group, block) in found {
+        groups = groups.max(group.saturating_add(1));
+        blocks = blocks.max(block.map_or(0, |block| block.saturating_add(1)));
+    }
+    for (key, said, held, what) in [
+        (
+            "num_hidden_groups",
+            shared.groups,
+            groups,
+            "groups of layers",
+        ),
+        ("inner_group_num", shared.inner, blocks, "blocks in a group"),
+    ] {
+        if said != held {
+            let problem = format!("is {said}, but the weights hold {held} {what}");
+            return Err(config.wrong(key, problem));
+        }
     }
     Ok(())
 }

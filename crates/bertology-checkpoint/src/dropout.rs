@@ -1,5 +1,7 @@
 //! With which probability training sets values to zero, as the config classes of transformers name it.
 
+use serde_json::Value;
+
 use crate::Error;
 use crate::arch::{DropoutRates, Family, TaskHead};
 use crate::config::Config;
@@ -57,6 +59,30 @@ impl Config {
                         _ => 0.0,
                     },
                     classifier: if sequence { classifier } else { 0.0 },
+                });
+            }
+            Family::Albert => {
+                let rate = self.rate("hidden_dropout_prob", 0.0)?;
+                let of_head = match self.rate("classifier_dropout_prob", 0.1)? {
+                    // Token classifiers take the other rate where this one is null.
+                    _ if tokens
+                        && self
+                            .raw()
+                            .get("classifier_dropout_prob")
+                            .is_some_and(Value::is_null) =>
+                    {
+                        rate
+                    }
+                    given => given,
+                };
+                return Ok(DropoutRates {
+                    embeddings: rate,
+                    attention_probs: self.rate("attention_probs_dropout_prob", 0.0)?,
+                    attention_output: rate,
+                    // Its class makes a layer for that and never runs it.
+                    mlp_output: 0.0,
+                    head_input: if tokens { of_head } else { 0.0 },
+                    classifier: if sequence { of_head } else { 0.0 },
                 });
             }
             _ => {
@@ -138,6 +164,13 @@ mod tests {
         let esm = rates(Family::Esm, &SEQUENCE, config).unwrap();
         assert_eq!((esm.embeddings, esm.attention_output), (0.0, 0.2));
         assert_eq!((esm.head_input, esm.classifier), (0.2, 0.2));
+        let albert = rates(Family::Albert, &SEQUENCE, "{}").unwrap();
+        assert_eq!((albert.embeddings, albert.classifier), (0.0, 0.1));
+        let tokens = TaskHead::TokenClassification { num_labels: 2 };
+        let config = r#"{"hidden_dropout_prob": 0.2, "classifier_dropout_prob": null}"#;
+        let albert = rates(Family::Albert, &tokens, config).unwrap();
+        assert_eq!((albert.attention_output, albert.mlp_output), (0.2, 0.0));
+        assert_eq!((albert.head_input, albert.classifier), (0.2, 0.0));
         let wrong = rates(Family::Gpt2, &SEQUENCE, r#"{"attn_pdrop": 1.5}"#).unwrap_err();
         assert!(wrong.to_string().contains("attn_pdrop"), "{wrong}");
     }

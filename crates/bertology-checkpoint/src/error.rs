@@ -332,6 +332,32 @@ pub enum Error {
         /// Heads per layer of the unpruned model.
         heads: usize,
     },
+    /// A head that one layer would lose, and another, which has the same weights, keep.
+    #[error(
+        "head {head} of layer {lost} cannot go from the file while layer {kept} keeps it: these layers share their weights; \
+         name it in all of them ({all}) or in none"
+    )]
+    SharedHead {
+        /// The head.
+        head: usize,
+        /// A layer that would lose it.
+        lost: usize,
+        /// One that would keep it.
+        kept: usize,
+        /// The head in all layers of these weights, as people write them.
+        all: String,
+    },
+    /// A layer with weights of its own, where the file has one place for those of several.
+    #[error(
+        "layer {layer} has lost heads that layer {first} has kept, and the files have one place for the weights of both; write \
+         the model before heads are taken out, or take them out of all layers that share their weights"
+    )]
+    PartedLayer {
+        /// The layer.
+        layer: usize,
+        /// The first that has the same weights in the files.
+        first: usize,
+    },
     /// A mask whose size does not fit the model.
     #[error("the head mask has {found} entries; the model has {layers} layers of {heads} heads, so {} are needed", layers * heads)]
     MaskSize {
@@ -392,6 +418,8 @@ impl Error {
             Self::NotAFolder { .. }
             | Self::HeadSyntax { .. }
             | Self::NoSuchHead { .. }
+            | Self::SharedHead { .. }
+            | Self::PartedLayer { .. }
             | Self::MaskSize { .. }
             | Self::OutputExists { .. }
             | Self::OutputIsSource { .. } => Kind::Input,

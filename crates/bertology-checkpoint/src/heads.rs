@@ -123,6 +123,44 @@ impl HeadSet {
         &self.0
     }
 
+    /// Verifies that a checkpoint without these heads can be written: layers that have their weights in common lose the same.
+    ///
+    /// # Errors
+    /// [`Error::SharedHead`] with the first that one of them would lose and another keep.
+    pub(crate) fn check_shared(&self, architecture: &Architecture) -> Result<(), Error> {
+        let gone = |layer: usize, head: usize| {
+            let of = |set: &BTreeMap<usize, BTreeSet<usize>>| {
+                set.get(&layer).is_some_and(|heads| heads.contains(&head))
+            };
+            self.contains(layer, head)
+                || of(&architecture.pruned_heads)
+                || of(&architecture.zeroed_heads)
+        };
+        for layer in 0..architecture.num_layers {
+            let first = architecture.weights_of(layer);
+            let differs = |head: &usize| gone(layer, *head) != gone(first, *head);
+            let Some(head) = (0..architecture.num_heads).find(differs) else {
+                continue;
+            };
+            let (lost, kept) = if gone(layer, head) {
+                (layer, first)
+            } else {
+                (first, layer)
+            };
+            let all = (0..architecture.num_layers).filter(|l| architecture.weights_of(*l) == first);
+            return Err(Error::SharedHead {
+                head,
+                lost,
+                kept,
+                all: all
+                    .map(|layer| format!("{layer}:{head}"))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            });
+        }
+        Ok(())
+    }
+
     /// Verifies that the unpruned model has every head of the set.
     ///
     /// # Errors

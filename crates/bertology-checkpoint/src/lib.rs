@@ -24,8 +24,8 @@ mod write;
 
 pub use arch::{
     Activation, Architecture, DropoutRates, Family, FeedForward, NormPlacement, Pooling,
-    PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, TaskHead,
-    TokenDropout, Windows,
+    PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, SharedLayers,
+    TaskHead, TokenDropout, Windows,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::arch::{
-    Architecture, Family, FeedForward, NormPlacement, Positions, ScoreBias, Segments, TaskHead,
+    Architecture, Family, FeedForward, NormPlacement, Positions, ScoreBias, Segments, SharedLayers,
+    TaskHead,
 };
 use crate::parameter::{Affine, LayerParameter, Parameter};
 use crate::tables::{DISTANCE, Table, find};
@@ -119,12 +120,9 @@ impl Names<'_> {
     /// `rest` follows the start of a block's names.
     fn layer(&self, rest: &str) -> Option<Meaning> {
         let table = self.table();
-        let (digits, rest) = rest.split_once('.')?;
-        let index: usize = digits.parse().ok()?;
-        // `01` or `+1` would make a second name for the same layer.
-        if index.to_string() != digits || index >= self.architecture.num_layers {
-            return None;
-        }
+        let (block, rest) = block_and_rest(table, self.architecture, rest)?;
+        let index = (self.architecture.own_layers())
+            .find(|layer| self.architecture.block(*layer) == block)?;
         if table.layer_buffers.contains(&rest) {
             return Some(Meaning::Ignore(IgnoreReason::Buffer));
         }
@@ -251,7 +249,14 @@ impl Names<'_> {
         if let Parameter::Layer(index, parameter) = parameter {
             return match table.layer_stem(parameter) {
                 Some((stem, affine)) => {
-                    format!("{prefix}{}{index}.{stem}{}", table.layers, suffix(affine))
+                    let block = self.architecture.block(index);
+                    let block = match (table.inner, self.architecture.shared_layers) {
+                        (Some(between), Some(SharedLayers { inner, .. })) => {
+                            format!("{}.{between}{}", block / inner, block % inner)
+                        }
+                        _ => block.to_string(),
+                    };
+                    format!("{prefix}{}{block}.{stem}{}", table.layers, suffix(affine))
                 }
                 None => Parameter::Layer(index, parameter).to_string(),
             };
@@ -282,17 +287,43 @@ impl Names<'_> {
 }
 
 impl Family {
-    /// The layer numbers among the names, as often as they occur.
+    /// The numbers of layers among the names, or of groups of layers and of the blocks within them, as often as they occur.
     pub(crate) fn layers<'n>(
         self,
         names: impl IntoIterator<Item = &'n str>,
-    ) -> impl Iterator<Item = usize> {
+    ) -> impl Iterator<Item = (usize, Option<usize>)> {
         let table = self.table();
         names.into_iter().filter_map(|name| {
             let base = name.strip_prefix(table.prefix).unwrap_or(name);
-            let rest = base.strip_prefix(table.layers)?;
-            rest.split('.').next()?.parse().ok()
+            let (number, rest) = base.strip_prefix(table.layers)?.split_once('.')?;
+            let inner = table.inner.and_then(|between| {
+                let rest = rest.strip_prefix(between)?;
+                rest.split('.').next()?.parse().ok()
+            });
+            Some((number.parse().ok()?, inner))
         })
+    }
+}
+
+/// The number of a block in the files, and the rest of its tensor's name.
+fn block_and_rest<'n>(
+    table: &Table,
+    architecture: &Architecture,
+    name: &'n str,
+) -> Option<(usize, &'n str)> {
+    let number = |name: &'n str, below: usize| -> Option<(usize, &'n str)> {
+        let (digits, rest) = name.split_once('.')?;
+        let index: usize = digits.parse().ok()?;
+        // `01` or `+1` would make a second name for the same layer.
+        (index.to_string() == digits && index < below).then_some((index, rest))
+    };
+    match (table.inner, architecture.shared_layers) {
+        (Some(between), Some(shared)) => {
+            let (group, rest) = number(name, shared.groups)?;
+            let (inner, rest) = number(rest.strip_prefix(between)?, shared.inner)?;
+            Some((group * shared.inner + inner, rest))
+        }
+        _ => number(name, architecture.num_layers),
     }
 }
 
@@ -343,7 +374,7 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
     if architecture.embedding_norm {
         with_bias(&mut list, Parameter::EmbeddingNorm, vec![rows], rows, norms);
     }
-    if rows != width {
+    if architecture.embedding_projection {
         let map = vec![width, rows];
         affine_map(&mut list, Parameter::EmbeddingProjection, map, width);
     }
@@ -351,7 +382,7 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         let table = vec![ScoreBias::BUCKETS, architecture.num_heads];
         list.push((Parameter::RelativeAttentionBias, table));
     }
-    for index in 0..architecture.num_layers {
+    for index in architecture.own_layers() {
         layer_expected(architecture, index, &mut list);
     }
     if architecture.norm == NormPlacement::Pre {

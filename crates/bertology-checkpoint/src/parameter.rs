@@ -41,7 +41,7 @@ pub enum LayerParameter {
 /// where they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Parameter {
-    /// `[vocab_size, E]`; `E` is the embedding size, `D` in all families but ELECTRA.
+    /// `[vocab_size, E]`; `E` is the embedding size, `D` in all families but ELECTRA and ALBERT.
     WordEmbeddings,
     /// `[max_positions, E]`.
     PositionEmbeddings,
@@ -49,12 +49,12 @@ pub enum Parameter {
     SegmentEmbeddings,
     /// `[E]`, `[E]`.
     EmbeddingNorm(Affine),
-    /// `[D, E]`, `[D]`: from embeddings to the residual stream, where `E` is not `D` (ELECTRA).
+    /// `[D, E]`, `[D]`: from embeddings to the residual stream, where `E` is not `D` (ELECTRA), and always in ALBERT.
     EmbeddingProjection(Affine),
     /// `[32, heads]`, of the unpruned model's heads: what the distance from query to key adds to a head's scores, in every
     /// layer (MPNet).
     RelativeAttentionBias,
-    /// A block's parameter; the layer is zero-based.
+    /// A block's parameter; the layer is zero-based. Of layers that have their weights in common it is that of the first.
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
     FinalNorm(Affine),

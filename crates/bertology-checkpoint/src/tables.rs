@@ -13,6 +13,8 @@ pub(crate) struct Table {
     pub(crate) prefix: &'static str,
     /// Start of a block's names; its number and a dot follow.
     pub(crate) layers: &'static str,
+    /// What follows the number of a group of layers, before the number of a block within it, where blocks come in groups.
+    pub(crate) inner: Option<&'static str>,
     /// The rest of a block's names.
     pub(crate) layer_stems: &'static [Stem<LayerParameter>],
     /// Tensors of a block that are computed, not stored.
@@ -46,6 +48,7 @@ impl Family {
             Self::DistilBert => &DISTILBERT,
             Self::MpNet => &MPNET,
             Self::ModernBert => &MODERNBERT,
+            Self::Albert => &ALBERT,
             Self::Esm => &ESM,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
@@ -98,6 +101,7 @@ pub(crate) const DISTANCE: &str = "attention.self.distance_embedding.";
 const BERT: Table = Table {
     prefix: "bert.",
     layers: "encoder.layer.",
+    inner: None,
     layer_stems: &[
         (LayerParameter::Query, "attention.self.query."),
         (LayerParameter::Key, "attention.self.key."),
@@ -263,6 +267,39 @@ const MODERNBERT: Table = Table {
     ..BERT
 };
 
+const ALBERT: Table = Table {
+    prefix: "albert.",
+    layers: "encoder.albert_layer_groups.",
+    inner: Some("albert_layers."),
+    layer_stems: &[
+        (LayerParameter::Query, "attention.query."),
+        (LayerParameter::Key, "attention.key."),
+        (LayerParameter::Value, "attention.value."),
+        (LayerParameter::AttentionOutput, "attention.dense."),
+        (LayerParameter::AttentionNorm, "attention.LayerNorm."),
+        (LayerParameter::MlpIn, "ffn."),
+        (LayerParameter::MlpOut, "ffn_output."),
+        (LayerParameter::MlpNorm, "full_layer_layer_norm."),
+    ],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.LayerNorm."),
+        (
+            Parameter::EmbeddingProjection,
+            "encoder.embedding_hidden_mapping_in.",
+        ),
+        (Parameter::Pooler, "pooler."),
+    ],
+    head_stems: &[
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "predictions.dense."),
+        (Parameter::LmNorm, "predictions.LayerNorm."),
+    ],
+    decoder: "predictions.decoder.",
+    decoder_bias: Some("predictions.bias"),
+    other_heads: &["qa_outputs.", "sop_classifier."],
+    ..BERT
+};
+
 const ESM: Table = Table {
     prefix: "esm.",
     layer_stems: &[
@@ -298,6 +335,7 @@ const ESM: Table = Table {
 const GPT2: Table = Table {
     prefix: "transformer.",
     layers: "h.",
+    inner: None,
     layer_stems: &[
         (LayerParameter::QueryKeyValue, "attn.c_attn."),
         (LayerParameter::AttentionOutput, "attn.c_proj."),

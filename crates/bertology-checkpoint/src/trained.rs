@@ -29,7 +29,8 @@ struct Written<'v> {
 /// Gives the names of the files.
 ///
 /// # Errors
-/// A parameter that `values` does not give in the right size, or what the system refuses.
+/// A parameter that `values` does not give in the right size; weights of its own for a layer that shares those of another;
+/// what the system refuses.
 pub fn write_trained<'v>(
     checkpoint: &Checkpoint,
     values: impl Fn(Parameter) -> Option<&'v [f32]>,
@@ -78,6 +79,14 @@ fn tensors<'v>(
     let missing = |parameter| Error::NoValues {
         parameter: names.name_of(parameter),
     };
+    // Who gives weights of its own to a layer that has none in the files has taken heads out of it alone.
+    for layer in 0..architecture.num_layers {
+        let first = architecture.weights_of(layer);
+        let own = Parameter::Layer(layer, LayerParameter::MlpOut(Affine::Weight));
+        if first != layer && values(own).is_some() {
+            return Err(Error::PartedLayer { layer, first });
+        }
+    }
     let mut all = expected(architecture);
     let decoder = Parameter::LmDecoder(Affine::Weight);
     if values(decoder).is_some() {

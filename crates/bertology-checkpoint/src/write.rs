@@ -81,8 +81,8 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// transformers can load it.
 ///
 /// # Errors
-/// If a head does not exist, the folder has content (see [`WriteOptions::overwrite`]) or is the
-/// source itself, or the system refuses.
+/// If a head does not exist or would go from one of several layers that share their weights, the folder has content (see
+/// [`WriteOptions::overwrite`]) or is the source itself, or the system refuses.
 pub fn write_pruned(
     checkpoint: &Checkpoint,
     heads: &HeadSet,
@@ -90,6 +90,7 @@ pub fn write_pruned(
     options: &WriteOptions,
 ) -> Result<WriteReport, Error> {
     heads.check(checkpoint.architecture())?;
+    heads.check_shared(checkpoint.architecture())?;
     check_target(checkpoint, folder, options)?;
     let plan = Plan::new(checkpoint.architecture(), heads, options.export);
 
@@ -173,11 +174,13 @@ pub(crate) fn staging_folder(parent: &Path) -> Result<tempfile::TempDir, Error> 
 
 fn new_config(checkpoint: &Checkpoint, plan: &Plan) -> Map<String, Value> {
     const KEY: &str = "pruned_heads";
+    let architecture = checkpoint.architecture();
     let mut config = checkpoint.config().raw().clone();
     let pruned: Map<String, Value> = plan
         .pruned
         .iter()
-        .map(|(layer, heads)| (layer.to_string(), json!(heads)))
+        .filter(|(layer, _)| architecture.weights_of(**layer) == **layer)
+        .map(|(layer, heads)| (architecture.block(*layer).to_string(), json!(heads)))
         .collect();
     if !pruned.is_empty() || config.contains_key(KEY) {
         config.insert(KEY.into(), Value::Object(pruned));
@@ -225,13 +228,15 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Err
 /// no weights are read beyond the hash that the file names.
 ///
 /// # Errors
-/// A head that does not exist; source files that cannot be read.
+/// A head that does not exist, or would go from one of several layers that share their weights; source files that cannot be
+/// read.
 pub fn pruned_file_bytes(
     checkpoint: &Checkpoint,
     heads: &HeadSet,
     export: Export,
 ) -> Result<u64, Error> {
     heads.check(checkpoint.architecture())?;
+    heads.check_shared(checkpoint.architecture())?;
     let plan = Plan::new(checkpoint.architecture(), heads, export);
     let file = WeightsFile::new(checkpoint, &plan, export)?;
     let header = encoded(&file.header, checkpoint.folder())?;

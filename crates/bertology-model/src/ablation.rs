@@ -191,7 +191,7 @@ impl<R: Real> Model<R> {
         let mut results = Vec::with_capacity(heads.len());
         let mut shared = Shared::default();
         workspace.layers.resize_with(1, LayerTrace::default);
-        for layer in 0..self.layers.len() {
+        for layer in 0..self.depth() {
             options.go_on()?;
             // 3. The attention of this layer, once for all of its heads.
             let here = heads.iter().filter(|head| head.layer == layer);
@@ -216,7 +216,7 @@ impl<R: Real> Model<R> {
                     layers, scratch, ..
                 } = &mut *workspace;
                 block.finish(&mut y, &mut output, &mut layers[0], scratch, &mut taps)?;
-                for above in layer + 1..self.layers.len() {
+                for above in layer + 1..self.depth() {
                     let trace = &mut workspace.layers[0];
                     self.block(above, batch, &rows, options).forward(
                         &mut y,
@@ -290,7 +290,7 @@ impl<R: Real> Shared<R> {
         let id = removed.head();
         let arch = model.architecture();
         let (hidden, dim) = (arch.hidden_size, arch.head_dim());
-        let attention = &model.layers[id.layer].attention;
+        let attention = &model.layer(id.layer).attention;
         let mut output = self.output.clone();
         let Ok(slot) = attention.heads.binary_search(&id.head) else {
             return output;

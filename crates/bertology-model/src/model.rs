@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -167,7 +167,10 @@ pub(crate) struct LmHead<R> {
 pub struct Model<R> {
     pub(crate) arch: Arc<Architecture>,
     pub(crate) shell: Arc<Shell<R>>,
-    pub(crate) layers: Vec<Layer<R>>,
+    /// The blocks that have weights of their own, in the order in which layers begin to use them.
+    pub(crate) blocks: Vec<Layer<R>>,
+    /// For each layer the place of its block.
+    pub(crate) block_of: Vec<usize>,
     pub(crate) precision: Precision,
 }
 
@@ -177,7 +180,8 @@ impl<R> Clone for Model<R> {
             precision: self.precision,
             arch: Arc::clone(&self.arch),
             shell: Arc::clone(&self.shell),
-            layers: self.layers.clone(),
+            blocks: self.blocks.clone(),
+            block_of: self.block_of.clone(),
         }
     }
 }
@@ -217,9 +221,13 @@ impl<R: Real> Model<R> {
             checkpoint,
             normal: normal.map(RefCell::new),
         };
-        let layers = (0..arch.num_layers)
-            .map(|l| reader.layer(&arch, l))
+        let own: Vec<usize> = arch.own_layers().collect();
+        let blocks = own
+            .iter()
+            .map(|layer| reader.layer(&arch, *layer))
             .collect::<Result<_, _>>()?;
+        let place = |layer| own.binary_search(&arch.weights_of(layer)).unwrap_or(layer);
+        let block_of = (0..arch.num_layers).map(place).collect();
         let shell = Arc::new(reader.shell(&arch)?);
         let zeroed: Vec<HeadId> = arch
             .zeroed_heads
@@ -229,7 +237,8 @@ impl<R: Real> Model<R> {
         let model = Self {
             arch: Arc::new(arch),
             shell,
-            layers,
+            blocks,
+            block_of,
             precision: Precision::F32,
         };
         model.without_heads(zeroed)
@@ -241,28 +250,47 @@ impl<R: Real> Model<R> {
         &self.arch
     }
 
+    /// Number of layers.
+    pub(crate) fn depth(&self) -> usize {
+        self.block_of.len()
+    }
+
+    /// The weights of a layer, which other layers may have, too.
+    pub(crate) fn layer(&self, layer: usize) -> &Layer<R> {
+        &self.blocks[self.block_of[layer]]
+    }
+
+    /// The first layer that has the weights of this one.
+    pub(crate) fn first_with(&self, layer: usize) -> usize {
+        let block = self.block_of[layer];
+        let first = self.block_of.iter().position(|other| *other == block);
+        first.unwrap_or(layer)
+    }
+
     /// The heads that the model has, in order.
     pub fn heads(&self) -> impl Iterator<Item = HeadId> + '_ {
-        self.layers.iter().enumerate().flat_map(|(layer, weights)| {
-            weights
-                .attention
-                .heads
-                .iter()
-                .map(move |head| HeadId { layer, head: *head })
+        (0..self.depth()).flat_map(|layer| {
+            let heads = self.layer(layer).attention.heads.iter();
+            heads.map(move |head| HeadId { layer, head: *head })
         })
     }
 
     /// Whether the model has this head.
     #[must_use]
     pub fn has_head(&self, id: HeadId) -> bool {
-        self.layers
-            .get(id.layer)
-            .is_some_and(|layer| layer.attention.heads.binary_search(&id.head).is_ok())
+        id.layer < self.depth()
+            && self
+                .layer(id.layer)
+                .attention
+                .heads
+                .binary_search(&id.head)
+                .is_ok()
     }
 
     /// A model that lacks these heads and shares all other weights: the same function as masking
     /// them, without computing them. Heads that are already gone are accepted; a layer without heads
-    /// keeps only its output bias.
+    /// keeps only its output bias. Layers that have their weights in common (ALBERT) go on having them as far as they lose the
+    /// same heads; any other has weights of its own from then on.
     ///
     /// # Errors
     /// [`Error::NoSuchHead`] for a head that the unpruned model does not have.
@@ -280,36 +308,50 @@ impl<R: Real> Model<R> {
         }
         let mut pruned = self.clone();
         let mut arch = (*self.arch).clone();
-        for (index, layer) in pruned.layers.iter_mut().enumerate() {
+        pruned.blocks.clear();
+        // What becomes of a block without some of its heads, once for all layers that are to have it so.
+        let mut made: BTreeMap<(usize, Vec<usize>), usize> = BTreeMap::new();
+        for (index, block) in self.block_of.iter().enumerate() {
+            let layer = &self.blocks[*block];
             let gone = |head: &usize| {
                 remove.contains(&HeadId {
                     layer: index,
                     head: *head,
                 })
             };
-            if !layer.attention.heads.iter().any(gone) {
-                continue;
-            }
-            let keep: Vec<usize> = (0..layer.attention.heads.len())
-                .filter(|slot| !gone(&layer.attention.heads[*slot]))
+            let heads = &layer.attention.heads;
+            let keep: Vec<usize> = (0..heads.len())
+                .filter(|slot| !gone(&heads[*slot]))
                 .collect();
-            layer.attention = Arc::new(layer.attention.select(&keep, arch.head_dim()));
-            let set = arch.pruned_heads.entry(index).or_default();
-            set.extend((0..arch.num_heads).filter(|h| !layer.attention.heads.contains(h)));
+            if keep.len() < heads.len() {
+                let kept: Vec<usize> = keep.iter().map(|slot| heads[*slot]).collect();
+                let set = arch.pruned_heads.entry(index).or_default();
+                set.extend((0..arch.num_heads).filter(|head| !kept.contains(head)));
+            }
+            let place = made.entry((*block, keep)).or_insert_with_key(|(_, keep)| {
+                let mut own = layer.clone();
+                if keep.len() < heads.len() {
+                    own.attention = Arc::new(layer.attention.select(keep, arch.head_dim()));
+                }
+                pruned.blocks.push(own);
+                pruned.blocks.len() - 1
+            });
+            pruned.block_of[index] = *place;
         }
         pruned.arch = Arc::new(arch);
         Ok(pruned)
     }
 
     /// These weights as an encoder of this architecture, without a task.
-    pub(crate) fn with_encoder(&self, shell: Shell<R>, layers: Vec<Layer<R>>) -> Self {
+    pub(crate) fn with_encoder(&self, shell: Shell<R>, blocks: Vec<Layer<R>>) -> Self {
         let mut arch = (*self.arch).clone();
         arch.head = TaskHead::None;
         arch.pooler = false;
         let mut encoder = Self {
             arch: Arc::new(arch),
             shell: Arc::new(shell),
-            layers,
+            blocks,
+            block_of: self.block_of.clone(),
             precision: self.precision,
         };
         if encoder.precision != Precision::F32 {
@@ -344,7 +386,7 @@ impl<R: Real> Model<R> {
     /// Makes what is multiplied by of the weights, as the precision wants it.
     pub(crate) fn split(&mut self) {
         let precision = self.precision;
-        for layer in &mut self.layers {
+        for layer in &mut self.blocks {
             let attention = Arc::make_mut(&mut layer.attention);
             attention.qkv.set_precision(precision);
             attention.output.set_precision(precision);

@@ -23,7 +23,7 @@ pub struct ParameterPlace {
 }
 
 /// The parameters of a model in their order: embeddings, blocks from the lowest, what is above them. Tied parameters are
-/// there once.
+/// there once, and so are those of layers that have them in common, under the first of these layers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {
     places: Vec<ParameterPlace>,
@@ -121,7 +121,7 @@ macro_rules! walk {
             let shape = [table.len() / arch.num_heads, arch.num_heads];
             visit(Parameter::RelativeAttentionBias, &shape, &$($mutable)? table[..]);
         }
-        for (index, layer) in $layers.enumerate() {
+        for (index, layer) in $layers {
             use LayerParameter as P;
             macro_rules! of {
                 ($parameter:expr) => {
@@ -211,7 +211,8 @@ impl<R: Real> Model<R> {
     /// Calls `visit` with every parameter, its shape and its values, in the order of [`Model::layout`]. A regression over
     /// attention ([`Model::contacts`]) is not among them: no loss reads it.
     pub fn each_parameter<'m>(&'m self, visit: impl FnMut(Parameter, &[usize], &'m [R])) {
-        let (arch, shell, layers) = (&*self.arch, &*self.shell, self.layers.iter());
+        let (arch, shell) = (&*self.arch, &*self.shell);
+        let layers = self.first_layers().into_iter().zip(&self.blocks);
         walk!(arch, shell, layers, visit, Arc::as_ref, Arc::as_ref, []);
     }
 
@@ -225,9 +226,9 @@ impl<R: Real> Model<R> {
             self.precision = Precision::F32;
             self.split();
         }
+        let layers = self.first_layers().into_iter().zip(&mut self.blocks);
         let arch = &*self.arch;
         let shell = Arc::make_mut(&mut self.shell);
-        let layers = self.layers.iter_mut();
         walk!(
             arch,
             shell,
@@ -237,6 +238,15 @@ impl<R: Real> Model<R> {
             Arc::make_mut,
             [mut]
         );
+    }
+
+    /// The first layer of each block.
+    fn first_layers(&self) -> Vec<usize> {
+        let mut first = vec![0; self.blocks.len()];
+        for (layer, block) in self.block_of.iter().enumerate().rev() {
+            first[*block] = layer;
+        }
+        first
     }
 
     /// Names, shapes and places of all parameters.

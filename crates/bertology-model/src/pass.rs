@@ -197,10 +197,7 @@ impl<R: Real> Model<R> {
             embedding,
         } = workspace;
         // Without a backward pass every layer overwrites the same trace.
-        traces.resize_with(
-            if backward { self.layers.len() } else { 1 },
-            LayerTrace::default,
-        );
+        traces.resize_with(if backward { self.depth() } else { 1 }, LayerTrace::default);
         embed(
             self,
             batch,
@@ -215,7 +212,7 @@ impl<R: Real> Model<R> {
         } else {
             self.rows_read(batch, options, targets.as_deref(), &taps)
         };
-        for layer in 0..self.layers.len() {
+        for layer in 0..self.depth() {
             options.go_on()?;
             let trace = &mut traces[if backward { layer } else { 0 }];
             self.block(layer, batch, &rows, options)
@@ -376,11 +373,11 @@ impl<R: Real> Model<R> {
         rows: &'a Rows,
         options: &PassOptions<'a>,
     ) -> BlockPass<'a, R> {
-        let last = layer + 1 == self.layers.len();
+        let last = layer + 1 == self.depth();
         BlockPass {
             rows: if last { rows } else { &Rows::All },
             arch: self.architecture(),
-            weights: &self.layers[layer],
+            weights: self.layer(layer),
             layer,
             batch,
             masking: options.masking,
@@ -408,7 +405,7 @@ impl<R: Real> Model<R> {
             output.mask_gradient = Some(vec![0.0; arch.num_layers * arch.num_heads]);
         }
         let floor = self.backward_floor(taps.interests());
-        for layer in (floor.layer..self.layers.len()).rev() {
+        for layer in (floor.layer..self.depth()).rev() {
             options.go_on()?;
             let deeper = layer > floor.layer || floor.through;
             let block = self.block(layer, batch, rows, options);
@@ -481,7 +478,7 @@ impl<R: Real> Model<R> {
             .into_iter()
             .any(wants)
             || interests.contains(Pass::Backward, ModelSite::LastResidual);
-        let lowest_head = self.heads().next().map_or(self.layers.len(), |id| id.layer);
+        let lowest_head = self.heads().next().map_or(self.depth(), |id| id.layer);
         Floor {
             layer: if every_layer { 0 } else { lowest_head },
             through,

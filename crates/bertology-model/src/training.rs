@@ -293,7 +293,7 @@ impl<R: Real> Model<R> {
             self.final_norm_backward(batch, gradient, &work.last, Some(gradients), &mut taps)?;
         }
         // 4. Down, block by block.
-        for layer in (0..self.layers.len()).rev() {
+        for layer in (0..self.depth()).rev() {
             go_on()?;
             TrainingWorkspace::each(pool, scratch, groups, |group| {
                 self.down(layer, group, drops)
@@ -361,14 +361,14 @@ impl<R: Real> Model<R> {
             last,
             embedding,
         } = work;
-        layers.resize_with(self.layers.len(), LayerTrace::default);
+        layers.resize_with(self.depth(), LayerTrace::default);
         states.begin(batch.len());
         embed(self, batch, hidden, embedding, drops.as_ref(), 1, &mut taps)?;
         for (layer, trace) in layers.iter_mut().enumerate() {
             go_on()?;
             let block = self.training_block(layer, batch, rows, drops);
             block.forward(hidden, trace, scratch, &mut taps)?;
-            states.compare(layer, hidden, (batch, *first), self.layers.len(), options);
+            states.compare(layer, hidden, (batch, *first), self.depth(), options);
         }
         self.final_norm(batch, rows, hidden, last, &mut taps)?;
         sized(gradient, hidden.len()).fill(R::ZERO);

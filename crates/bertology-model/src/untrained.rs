@@ -43,7 +43,7 @@ impl<R: Real> Model<R> {
             lm: None,
             scores: None,
         };
-        let layers = self.layers.iter().map(|layer| {
+        let blocks = self.blocks.iter().map(|layer| {
             let (attention, rest) = (&layer.attention, &layer.rest);
             Layer {
                 attention: Arc::new(Attention {
@@ -60,8 +60,8 @@ impl<R: Real> Model<R> {
                 }),
             }
         });
-        let layers = layers.collect();
-        self.with_encoder(drawn, layers)
+        let blocks = blocks.collect();
+        self.with_encoder(drawn, blocks)
     }
 }
 

@@ -5,21 +5,19 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
-    TruncationDirection,
+    ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TruncationDirection,
 };
 
 use crate::growth::Growth;
 use crate::guard::contained;
+use crate::residues::residues;
 use crate::settings::{Class, Settings};
 use crate::{TokenizerError, check, files};
 
@@ -290,7 +288,7 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
             &format!("{JSON}, or {VOCAB_JSON} and {MERGES}"),
             " (its configuration names a RoBERTa, GPT or GPT-2 tokenizer)",
         )),
-        Class::XlmRoberta | Class::Camembert => Err(no_files(
+        Class::XlmRoberta | Class::Camembert | Class::Albert => Err(no_files(
             folder,
             JSON,
             " (SentencePiece's own files are not read)",
@@ -374,58 +372,6 @@ fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
     }
     pair.extend(["$B:1".into(), format!("{sep}:1")]);
     let tokens = vec![(cls, cls_id), (sep, sep_id)];
-    let template = template(&path, single, pair, tokens)?;
-    core.with_post_processor(Some(template));
-    Ok(Parts {
-        core,
-        settings,
-        direction: TruncationDirection::Right,
-        pad: None,
-        files: vec![path],
-    })
-}
-
-/// `EsmTokenizer`, for which transformers has Python code alone: every line of the vocabulary is found wherever it stands,
-/// the longest first, and what is left between spaces is unknown, each piece one token.
-fn residues(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
-    let text = files::text(&path)?;
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let mut vocab = HashMap::new();
-    for (id, token) in lines.iter().enumerate() {
-        let id = u32::try_from(id).map_err(|_| TokenizerError::Build {
-            path: path.clone(),
-            reason: format!("more than {} lines", u32::MAX),
-        })?;
-        // Of two equal lines the later id wins, as in Python's dictionary.
-        vocab.insert((*token).to_owned(), id);
-    }
-    let needed = ["unk_token", "cls_token", "eos_token"];
-    require(&path, &settings, &needed, |token| vocab.contains_key(token))?;
-    let model = WordLevel::builder()
-        .vocab(vocab.into_iter().collect::<Vocab>())
-        .unk_token(content(&settings, "unk_token"))
-        .build()
-        .map_err(|error| build(&path, &error))?;
-    let mut core = tokenizers::Tokenizer::new(model);
-    core.with_pre_tokenizer(Some(WhitespaceSplit));
-    add_tokens(&mut core, &settings)?;
-    let found: Vec<AddedToken> = lines
-        .iter()
-        .filter(|line| !line.is_empty())
-        .map(|line| AddedToken::from(*line, false).normalized(false))
-        .filter(|token| !core.get_added_vocabulary().is_special_token(&token.content))
-        .collect();
-    let growth = Growth::default();
-    let seen = found.iter().map(|token| (token.content.as_str(), false));
-    check::added_tokens(&path, &growth, seen)?;
-    core.add_tokens(&found);
-
-    let (cls, cls_id) = special(&core, &path, &settings, "cls_token")?;
-    let (eos, eos_id) = special(&core, &path, &settings, "eos_token")?;
-    let single = vec![format!("{cls}:0"), "$A:0".into(), format!("{eos}:0")];
-    let mut pair = single.clone();
-    pair.extend(["$B:1".into(), format!("{eos}:1")]);
-    let tokens = vec![(cls, cls_id), (eos, eos_id)];
     let template = template(&path, single, pair, tokens)?;
     core.with_post_processor(Some(template));
     Ok(Parts {
@@ -586,7 +532,10 @@ fn add_all(core: &mut tokenizers::Tokenizer, settings: &Settings) -> Result<(), 
 }
 
 /// Adds the declared tokens and the special ones; a declared id must be the one received.
-fn add_tokens(core: &mut tokenizers::Tokenizer, settings: &Settings) -> Result<(), TokenizerError> {
+pub(crate) fn add_tokens(
+    core: &mut tokenizers::Tokenizer,
+    settings: &Settings,
+) -> Result<(), TokenizerError> {
     add_all(core, settings)?;
     for (&declared, spec) in &settings.added {
         let assigned = core.token_to_id(&spec.content);
@@ -603,7 +552,7 @@ fn add_tokens(core: &mut tokenizers::Tokenizer, settings: &Settings) -> Result<(
 }
 
 /// Refuses a vocabulary without the tokens of `roles`. Tokens with a declared id count as there.
-fn require(
+pub(crate) fn require(
     path: &Path,
     settings: &Settings,
     roles: &[&'static str],
@@ -633,14 +582,14 @@ fn require(
     })
 }
 
-fn content(settings: &Settings, role: &str) -> String {
+pub(crate) fn content(settings: &Settings, role: &str) -> String {
     settings
         .role(role)
         .map(|spec| spec.content.clone())
         .unwrap_or_default()
 }
 
-fn special(
+pub(crate) fn special(
     core: &tokenizers::Tokenizer,
     path: &Path,
     settings: &Settings,
@@ -656,7 +605,7 @@ fn special(
     Ok((token, id))
 }
 
-fn template(
+pub(crate) fn template(
     path: &Path,
     single: Vec<String>,
     pair: Vec<String>,
@@ -678,7 +627,7 @@ fn template(
         })
 }
 
-fn build(path: &Path, error: &tokenizers::Error) -> TokenizerError {
+pub(crate) fn build(path: &Path, error: &tokenizers::Error) -> TokenizerError {
     TokenizerError::Build {
         path: path.to_owned(),
         reason: error.to_string(),

@@ -30,6 +30,7 @@ mod files;
 mod growth;
 mod guard;
 mod patterns;
+mod residues;
 mod settings;
 mod tokenizer;
 

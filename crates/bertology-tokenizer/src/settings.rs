@@ -21,6 +21,8 @@ pub(crate) enum Class {
     Roberta,
     /// `MPNetTokenizerFast`: BERT's pieces between RoBERTa's marks.
     MpNet,
+    /// `AlbertTokenizerFast`: SentencePiece between BERT's marks.
+    Albert,
     /// `EsmTokenizer`: residues, each a token, with or without spaces between them.
     Esm,
     /// `OpenAIGPTTokenizerFast`.
@@ -46,6 +48,7 @@ impl Class {
             "DistilBertTokenizer" => Self::Bert { segments: false },
             "RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer" => Self::Roberta,
             "MPNetTokenizer" => Self::MpNet,
+            "AlbertTokenizer" => Self::Albert,
             "EsmTokenizer" => Self::Esm,
             "OpenAIGPTTokenizer" => Self::OpenAiGpt,
             "GPT2Tokenizer" => Self::Gpt2,
@@ -69,6 +72,7 @@ impl Class {
             | "longformer"
             | "bart" => Self::Roberta,
             "mpnet" => Self::MpNet,
+            "albert" => Self::Albert,
             "esm" => Self::Esm,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
@@ -89,7 +93,7 @@ impl Class {
             | Self::Gpt2
             | Self::XlmRoberta
             | Self::Camembert => false,
-            Self::Other(_) | Self::Unknown => true,
+            Self::Albert | Self::Other(_) | Self::Unknown => true,
         }
     }
 }
@@ -362,6 +366,23 @@ impl Settings {
                 roles
                     .map(|(role, token)| (role, spec(token, role == "mask_token")))
                     .collect()
+            }
+            Class::Albert => {
+                let mut roles: BTreeMap<_, _> = plain(&[
+                    ("bos_token", "[CLS]"),
+                    ("eos_token", "[SEP]"),
+                    ("unk_token", "<unk>"),
+                    ("sep_token", "[SEP]"),
+                    ("pad_token", "<pad>"),
+                    ("cls_token", "[CLS]"),
+                ]);
+                let mask = TokenSpec {
+                    lstrip: true,
+                    normalized: Some(false),
+                    ..TokenSpec::plain("[MASK]")
+                };
+                roles.insert("mask_token", mask);
+                roles
             }
             Class::Esm => plain(&[
                 ("eos_token", "<eos>"),

@@ -12,6 +12,7 @@ use tokenizers::{
 use crate::growth::Growth;
 use crate::guard::contained;
 use crate::patterns::{self, Pattern};
+use crate::settings::Class;
 use crate::{Encoding, TokenizerError, assemble};
 
 /// Turns texts into the ids of one model's vocabulary.
@@ -101,7 +102,11 @@ impl Tokenizer {
             eos: id("eos_token"),
             pad: id("pad_token").or(pad),
             cls: id("cls_token"),
-            sep: id("sep_token"),
+            // A protein has no separator: its end is what stands behind it.
+            sep: id(match settings.class {
+                Class::Esm => "eos_token",
+                _ => "sep_token",
+            }),
             mask: id("mask_token"),
             unk: id("unk_token"),
         };
@@ -368,8 +373,7 @@ impl Tokenizer {
         self.ids.cls
     }
 
-    /// Id of the token behind a text (`[SEP]`, `</s>`), where the tokenizer has one. ESM's has an end of sequence in its
-    /// place.
+    /// Id of the token behind a text (`[SEP]`, `</s>`, ESM's `<eos>`), where the tokenizer has one.
     #[must_use]
     pub fn sep_id(&self) -> Option<u32> {
         let end = self.ids.eos.filter(|_| self.ids.cls.is_some());

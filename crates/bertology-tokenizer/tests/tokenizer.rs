@@ -331,6 +331,19 @@ fn the_class_decides_what_overrides_tokenizer_json() {
 }
 
 #[test]
+fn a_protein_has_an_end_and_no_separator() {
+    let tokenizer = Tokenizer::from_folder(golden("esm")).unwrap();
+    let ids = (tokenizer.cls_id(), tokenizer.sep_id(), tokenizer.eos_id());
+    assert_eq!(ids, (Some(0), Some(2), Some(2)));
+    let ids = (tokenizer.pad_id(), tokenizer.unk_id(), tokenizer.mask_id());
+    assert_eq!(ids, (Some(1), Some(3), Some(32)));
+    let encoding = tokenizer.encode("MKT", None, None).unwrap();
+    assert_eq!(encoding.ids, [0, 20, 15, 11, 2]);
+    assert!(encoding.special[0] && encoding.special[4] && !encoding.special[1]);
+    assert_eq!(encoding.words, [None, Some(0), Some(1), Some(2), None]);
+}
+
+#[test]
 fn special_ids_and_lengths() {
     let tokenizer = Tokenizer::from_folder(golden("bert-uncased")).unwrap();
     let ids = (

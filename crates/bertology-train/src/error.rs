@@ -89,6 +89,15 @@ pub enum Error {
     /// No parameter is trained.
     #[error("everything is frozen, so that nothing can be trained; leave a part of the model free")]
     AllFrozen,
+    /// Layers that have their weights in common were to be trained at rates of their own.
+    #[error(
+        "layers of this model share their weights, so that {what} cannot tell them apart; freeze the embeddings or the whole \
+         encoder, or train all layers at one rate"
+    )]
+    SharedLayers {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// Hidden states of a teacher with another shape.
     #[error(
         "the teacher has {found} {what}, the model to be trained {expected}: their hidden states cannot be compared; take a \
@@ -164,6 +173,7 @@ impl Error {
             | Self::NoEmbeddings
             | Self::NoExamples { .. }
             | Self::AllFrozen
+            | Self::SharedLayers { .. }
             | Self::TeacherShape { .. }
             | Self::TeacherTokens { .. }
             | Self::Saved { .. }

@@ -70,7 +70,7 @@ impl Matching {
     ) {
         let decoder_wins = matches!(
             names.architecture.family,
-            Family::Roberta | Family::XlmRoberta | Family::Camembert
+            Family::Roberta | Family::XlmRoberta | Family::Camembert | Family::Albert
         );
         for (affine, at) in std::mem::take(&mut self.decoder) {
             let Some(tensor) = set.tensors.get(at) else {

@@ -37,7 +37,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT and ESM-2 are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT and ESM-2 are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -169,6 +169,10 @@ impl Config {
             | Family::Electra
             | Family::MpNet
             | Family::Esm => Ok(OpenAs::Encoder),
+            Family::Albert if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
+            Family::Albert if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::Albert if any("predictions.") => Ok(OpenAs::MaskedLm),
+            Family::Albert => Ok(OpenAs::Encoder),
             Family::ModernBert if any("decoder.") => Ok(OpenAs::MaskedLm),
             Family::ModernBert if any("classifier.") => {
                 ambiguous("`classifier`, as models for texts, tokens and answers have it")

@@ -126,6 +126,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::DistilBert => "DistilBERT",
         Family::MpNet => "MPNet",
         Family::ModernBert => "ModernBERT",
+        Family::Albert => "ALBERT",
         Family::Esm => "ESM",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
@@ -253,7 +254,17 @@ fn report(folder: &Path, inspection: &Inspection, problems: &[String], all: bool
     if arch.labels.len() > LISTED {
         fact("", format!("… {} in all", arch.labels.len()));
     }
-    fact("layers", count(arch.num_layers as u64));
+    let layers = count(arch.num_layers as u64);
+    fact(
+        "layers",
+        match arch.shared_layers {
+            None => layers,
+            Some(shared) => format!(
+                "{layers}, with the weights of {}",
+                plural(shared.blocks() as u64, "block")
+            ),
+        },
+    );
     fact(
         "heads",
         format!(

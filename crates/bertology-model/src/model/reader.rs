@@ -213,7 +213,8 @@ impl Reader<'_, '_> {
             positions,
             segments,
             norm: self.norm_if(arch.embedding_norm, Parameter::EmbeddingNorm, rows)?,
-            projection: (rows != hidden)
+            projection: arch
+                .embedding_projection
                 .then(|| self.linear(Parameter::EmbeddingProjection, hidden, rows))
                 .transpose()?,
             relative_bias: match arch.score_bias {

@@ -92,7 +92,7 @@ impl<R: Real> Model<R> {
         let Some(taught) = options.states else {
             return Ok(());
         };
-        let (layers, width) = (self.layers.len(), self.architecture().hidden_size);
+        let (layers, width) = (self.depth(), self.architecture().hidden_size);
         if taught.states.len() != sequences.len() {
             return Err(Error::TaughtStates {
                 what: "sequences",

@@ -19,14 +19,15 @@ impl<R: Real> Model<R> {
         pool: Option<&rayon::ThreadPool>,
         gradients: &mut Gradients<R>,
     ) {
-        let range = gradients.layout().layer(layer);
+        // Layers that have weights in common add to the same gradients.
+        let range = gradients.layout().layer(self.first_with(layer));
         let mut rest = &mut gradients.values_mut()[range];
         let mut take = |len: usize| -> &mut [R] {
             let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
             rest = behind;
             part
         };
-        let weights = &self.layers[layer];
+        let weights = self.layer(layer);
         let (attention, others) = (&weights.attention, &weights.rest);
         let hidden = self.architecture().hidden_size;
         let mut tasks = Vec::new();

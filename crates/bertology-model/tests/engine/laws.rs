@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 11] = [
+pub(crate) const CLASSIFIERS: [&str; 12] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -17,6 +17,7 @@ pub(crate) const CLASSIFIERS: [&str; 11] = [
     "electra",
     "mpnet",
     "modernbert",
+    "albert",
     "esm",
     "gpt2",
     "gpt",
@@ -63,6 +64,7 @@ fn mask_gradient_is_the_central_difference() {
         .chain(["bert-regression", "bert-mlm", "bert-pretraining"])
         .chain(["electra-generator", "electra-discriminator"])
         .chain(["bert-tokens", "bert-answers", "esm-tokens"])
+        .chain(["albert-groups-tokens"])
         .chain(["gpt2-lm", "gpt-lm", "gpt2-all-options", "gpt2-untied"])
     {
         let fixture = Fixture::open(name);

@@ -8,5 +8,6 @@ mod golden;
 mod interventions;
 mod laws;
 mod precision;
+mod shared;
 mod shortcuts;
 mod training;

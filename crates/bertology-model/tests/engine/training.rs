@@ -12,7 +12,11 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 33] = [
+const ALL: [&str; 37] = [
+    "albert",
+    "albert-answers",
+    "albert-groups-tokens",
+    "albert-mlm",
     "bert-absolute",
     "bert-absolute-pruned",
     "bert-answers",
@@ -217,6 +221,15 @@ fn they_are_central_differences() {
     }
 }
 
+/// Layers that had their weights in common and lost different heads have weights of their own.
+#[test]
+fn layers_parted_by_pruning_have_gradients_of_their_own() {
+    let mut case = Case::<f64>::open("albert");
+    let head = bertology_model::HeadId { layer: 1, head: 0 };
+    case.model = case.model.without_heads([head]).expect("pruned");
+    check_differences("albert", &case, None);
+}
+
 #[test]
 fn with_dropout_they_are_central_differences_of_what_is_left() {
     for name in [
@@ -254,7 +267,8 @@ fn of_long_texts_they_are_central_differences() {
 }
 
 /// Norms before and after the blocks and behind the last, heads over one token and over all, layers with heads pruned away.
-const TAUGHT: [&str; 6] = [
+const TAUGHT: [&str; 7] = [
+    "albert-groups-tokens",
     "bert-absolute",
     "bert-absolute-pruned",
     "bert-mlm",
@@ -341,6 +355,7 @@ fn its_losses_are_those_of_a_pass() {
 #[test]
 fn threads_change_no_bit_and_calls_add_up() {
     for name in [
+        "albert-groups-tokens",
         "bert-relative-key-query",
         "bert-mlm",
         "electra-discriminator",

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bertology::checkpoint::Parameter;
+use bertology::checkpoint::{Architecture, Parameter};
 use bertology::model::{
     Gradients, Layout, Model, Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace,
 };
@@ -50,11 +50,15 @@ struct Move<'a> {
 
 impl Learner {
     /// Makes the weights its own, if they were somebody else's.
+    ///
+    /// # Errors
+    /// [`Error::AllFrozen`]; [`Error::SharedLayers`]; threads that the system does not give.
     pub(crate) fn new(
         mut model: Model<f32>,
         options: &Options,
         threads: usize,
     ) -> Result<Self, Error> {
+        check_shared(model.architecture(), options)?;
         model.each_parameter_mut(|_, _, _| {});
         let gradients = Gradients::new(&model);
         let size = gradients.values().len();
@@ -211,6 +215,30 @@ fn height(parameter: Parameter, layers: usize) -> usize {
 }
 
 /// Vectors (biases and norms) do not decay, matrices do, as transformers' Trainer has it.
+/// Refuses rates by layer where layers have their weights in common.
+fn check_shared(arch: &Architecture, options: &Options) -> Result<(), Error> {
+    let mut later = (0..arch.num_layers).filter(|layer| arch.weights_of(*layer) != *layer);
+    let Some(first) = later.next() else {
+        return Ok(());
+    };
+    #[allow(clippy::float_cmp, reason = "what nobody asked for is 1 to the bit")]
+    if options.layer_decay != 1.0 {
+        let what = "a learning rate that falls by layer";
+        return Err(Error::SharedLayers { what });
+    }
+    let parted = |below: usize| {
+        std::iter::once(first)
+            .chain(later.clone())
+            .any(|layer| (layer < below) != (arch.weights_of(layer) < below))
+    };
+    let divides = |freeze: &Freeze| matches!(freeze, Freeze::Layers(below) if parted(*below));
+    if options.freeze.iter().any(divides) {
+        let what = "freezing the lowest ones";
+        return Err(Error::SharedLayers { what });
+    }
+    Ok(())
+}
+
 fn parts(layout: &Layout, layers: usize, options: &Options) -> Vec<Part> {
     let part = |place: &bertology::model::ParameterPlace| {
         let height = height(place.parameter, layers);

@@ -350,3 +350,32 @@ fn hidden_states_draw_near_and_must_fit() {
         "{error}"
     );
 }
+
+/// One block that three layers share is trained at one rate, all of it or nothing.
+#[test]
+fn layers_that_share_their_weights_are_not_told_apart() {
+    let folder = golden("engine/albert");
+    let checkpoint = bertology::Checkpoint::open(&folder, &OpenOptions::new()).unwrap();
+    let model = bertology::Model::<f32>::from_checkpoint(&checkpoint).unwrap();
+    let learner = |freeze: Vec<Freeze>, layer_decay: f64| {
+        let options = Options {
+            freeze,
+            layer_decay,
+            ..golden_options()
+        };
+        Learner::new(model.clone(), &options, 1).map(drop)
+    };
+    for freeze in [
+        Freeze::Layers(0),
+        Freeze::Layers(3),
+        Freeze::Embeddings,
+        Freeze::Encoder,
+    ] {
+        learner(vec![freeze], 1.0).unwrap();
+    }
+    for (freeze, decay) in [(vec![Freeze::Layers(2)], 1.0), (Vec::new(), 0.9)] {
+        let refused = learner(freeze, decay).unwrap_err();
+        assert!(matches!(refused, Error::SharedLayers { .. }), "{refused}");
+        assert_eq!(refused.kind(), bertology::Kind::Input);
+    }
+}

@@ -65,12 +65,13 @@ fn every_golden_folder_agrees() {
             );
             let all = found.inputs.len() + found.ignored.len() + results;
             assert_eq!(all, file.tensors.len(), "every tensor is accounted for");
-            let texts = match name
+            let family = name
                 .split_once('-')
-                .map_or(name.as_str(), |(first, _)| first)
-            {
+                .map_or(name.as_str(), |(first, _)| first);
+            let texts = match family {
                 "mpnet" | "esm" => (3, 29, 13),
                 "modernbert" => (3, 25, 11),
+                _ if name == "albert-answers" => (3, 24, 0),
                 _ => (4, 24, 8),
             };
             assert_eq!((found.sequences, found.tokens, found.padding), texts);

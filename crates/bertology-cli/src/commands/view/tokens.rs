@@ -56,6 +56,7 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
         | Family::Gpt2
         | Family::XlmRoberta
         | Family::Camembert
+        | Family::Albert
         | Family::ModernBert => {
             let word = written.trim();
             if word.is_empty() {
@@ -74,7 +75,7 @@ pub(super) fn text_of(piece: &str, family: Family) -> String {
             piece.to_owned()
         }
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
-        Family::XlmRoberta | Family::Camembert => piece.replace('▁', " "),
+        Family::XlmRoberta | Family::Camembert | Family::Albert => piece.replace('▁', " "),
         Family::Roberta | Family::Gpt2 | Family::ModernBert => {
             let bytes: Option<Vec<u8>> = piece.chars().map(byte_of).collect();
             match bytes {
