@@ -242,6 +242,14 @@ impl Names<'_> {
         shape
     }
 
+    /// The names of the constants of one block.
+    pub(crate) fn buffers_of(&self, layer: usize) -> impl Iterator<Item = String> {
+        let (table, block) = (self.table(), self.architecture.block(layer));
+        let prefix = if self.prefixed { table.prefix } else { "" };
+        let names = table.layer_buffers.iter();
+        names.map(move |name| format!("{prefix}{}{block}.{name}", table.layers))
+    }
+
     /// The name under which this checkpoint would hold `parameter`.
     pub(crate) fn name_of(&self, parameter: Parameter) -> String {
         let table = self.table();

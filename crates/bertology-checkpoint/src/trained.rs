@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use crate::Error;
+use crate::arch::Family;
 use crate::checkpoint::{Checkpoint, transpose};
 use crate::config::CONFIG_FILE;
 use crate::names::{Names, expected};
@@ -148,6 +149,32 @@ fn tensors<'v>(
             shape: names.stored_shape(parameter, &shape),
             values,
         });
+    }
+    written.extend(frequencies(checkpoint, &names)?);
+    Ok(written)
+}
+
+/// The constants of blocks that transformers' class looks for among the weights, where the source has them: how fast the
+/// angles of ESM-2 grow. It draws new ones, and says so, where they are missing.
+fn frequencies(checkpoint: &Checkpoint, names: &Names<'_>) -> Result<Vec<Written<'static>>, Error> {
+    let architecture = checkpoint.architecture();
+    if architecture.family != Family::Esm {
+        return Ok(Vec::new());
+    }
+    let mut written = Vec::new();
+    for layer in 0..architecture.num_layers {
+        for name in names.buffers_of(layer) {
+            let end = name.strip_prefix(architecture.family.table().prefix);
+            let end = end.unwrap_or(&name);
+            let mut stored = checkpoint.tensors().iter();
+            if let Some(tensor) = stored.find(|tensor| tensor.name().ends_with(end)) {
+                written.push(Written {
+                    shape: tensor.shape().to_vec(),
+                    values: Cow::Owned(tensor.to_f32()?),
+                    name,
+                });
+            }
+        }
     }
     Ok(written)
 }

@@ -1,9 +1,11 @@
 //! What the configs and files of some families say besides sizes.
 
+use std::collections::BTreeMap;
+
 use bertology_checkpoint::{
-    Activation, Affine, Architecture, Checkpoint, Export, Family, HeadSet, IgnoreReason, OpenAs,
-    OpenOptions, Parameter, PositionIds, Positions, SharedLayers, WriteOptions, pruned_file_bytes,
-    write_pruned, write_trained,
+    Activation, Affine, Architecture, Checkpoint, Export, Family, HeadSet, IgnoreReason,
+    LayerParameter, OpenAs, OpenOptions, Parameter, PositionIds, Positions, SharedLayers,
+    WriteOptions, pruned_file_bytes, write_pruned, write_trained,
 };
 use serde_json::{Value, json};
 
@@ -127,6 +129,45 @@ fn esm_ignores_what_it_computes_itself() {
         &OpenOptions::new().open_as(OpenAs::QuestionAnswering),
     );
     assert_says(&refused.unwrap_err().to_string(), "with question answering");
+}
+
+/// The frequencies, which transformers looks for, and the contact head, which no loss trains.
+#[test]
+fn esm_is_written_with_what_no_training_moves() {
+    let source = Checkpoint::open(
+        &bertology_testkit::golden("engine/esm-mlm"),
+        &OpenOptions::new(),
+    )
+    .unwrap();
+    let values = source.parameters().map(|(p, t)| (p, t.to_f32().unwrap()));
+    let mut values: BTreeMap<Parameter, Vec<f32>> = values.collect();
+    for (layer, affine) in [0, 1, 2]
+        .into_iter()
+        .flat_map(|layer| [Affine::Weight, Affine::Bias].map(|affine| (layer, affine)))
+    {
+        use LayerParameter as P;
+        let parts = [P::Query(affine), P::Key(affine), P::Value(affine)];
+        let fused = parts.map(|part| values[&Parameter::Layer(layer, part)].clone());
+        let name = Parameter::Layer(layer, P::QueryKeyValue(affine));
+        values.insert(name, fused.concat());
+    }
+    values.retain(|parameter, _| !matches!(parameter, Parameter::ContactHead(_)));
+    let out = tempfile::tempdir().unwrap();
+    let given = |parameter| values.get(&parameter).map(Vec::as_slice);
+    write_trained(&source, given, &out.path().join("model"), out.path()).unwrap();
+    let written = Checkpoint::open(&out.path().join("model"), &OpenOptions::new()).unwrap();
+    let held = |checkpoint: &Checkpoint| -> BTreeMap<String, Vec<f32>> {
+        let tensors = checkpoint.tensors().iter();
+        tensors
+            .filter(|tensor| !tensor.name().starts_with("esm.embeddings.position_"))
+            .map(|tensor| (tensor.name().to_owned(), tensor.to_f32().unwrap()))
+            .collect()
+    };
+    let (before, after) = (held(&source), held(&written));
+    assert_eq!(before, after);
+    let frequency = "esm.encoder.layer.2.attention.self.rotary_embeddings.inv_freq";
+    assert!((after[frequency][1] - 0.1).abs() < 1e-6);
+    assert!(after.contains_key("esm.contact_head.regression.weight"));
 }
 
 #[test]
