@@ -108,6 +108,26 @@ impl<R: Real> AttentionPass<'_, R> {
         }
     }
 
+    /// Attention probabilities `[queries, keys]`, the queries at these positions, as they multiply the values: without what is
+    /// dropped.
+    pub(crate) fn multiplied<'b>(
+        &self,
+        probs: &'b [R],
+        dropped: &'b mut Vec<R>,
+        at: (usize, HeadId),
+        queries: impl ExactSizeIterator<Item = usize>,
+    ) -> Matrix<'b, R> {
+        let rows = queries.len();
+        let keys = probs.len() / rows.max(1);
+        if !self.drops_probs() {
+            return Matrix::new(probs, rows, keys);
+        }
+        let dropped = sized(dropped, probs.len());
+        dropped.copy_from_slice(probs);
+        self.drop_probs(dropped, at, queries, keys);
+        Matrix::new(dropped, rows, keys)
+    }
+
     /// Whether some attention probabilities are dropped.
     pub(crate) fn drops_probs(&self) -> bool {
         let off = |drops: &Drops| drops.is_off(DropSite::AttentionProbs(0));
@@ -470,15 +490,7 @@ impl<R: Real> AttentionPass<'_, R> {
             Ok(())
         })?;
         taps.edits().replay(&at(LayerSite::AttentionProbs), probs);
-        // What was multiplied by the values: without what was dropped.
-        let p = if self.drops_probs() {
-            let dropped = sized(dropped, n * n);
-            dropped.copy_from_slice(probs);
-            self.drop_probs(dropped, (sequence, id), 0..n, n);
-            Matrix::new(dropped, n, n)
-        } else {
-            Matrix::new(probs, n, n)
-        };
+        let p = self.multiplied(probs, dropped, (sequence, id), 0..n);
         let d_scores = sized(score_gradient, n * n);
         // 2. Context = P·V, so dV = Pᵀ·dContext and dP = dContext·Vᵀ. `d_scores` holds dP until step 3.
         let plain = Product::replace(1);

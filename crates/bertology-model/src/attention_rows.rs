@@ -185,14 +185,7 @@ impl<R: Real> AttentionPass<'_, R> {
         let d_context = slice.context(heads);
         let probs = self.some_probabilities(slice, &trace.qkv, tokens, (scores, tap, relative));
         let positions = tokens.iter().map(|token| token - slice.tokens.start);
-        let p = if self.drops_probs() {
-            let dropped = sized(dropped, rows * n);
-            dropped.copy_from_slice(probs);
-            self.drop_probs(dropped, at, positions.clone(), n);
-            Matrix::new(dropped, rows, n)
-        } else {
-            Matrix::new(probs, rows, n)
-        };
+        let p = self.multiplied(probs, dropped, at, positions.clone());
         // Keys and values lie side by side, `[tokens, 2W]`.
         let stride = 2 * slice.width;
         let first = slice.tokens.start * stride + slice.slot * slice.head_dim;

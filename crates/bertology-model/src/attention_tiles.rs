@@ -112,15 +112,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 accumulate: held,
                 threads: 1,
             };
-            // What was multiplied by the values: without what was dropped.
-            let multiplied = if self.drops_probs() {
-                let dropped = sized(dropped, rows * width);
-                dropped.copy_from_slice(probs);
-                self.drop_probs(dropped, at, queries.clone(), width);
-                Matrix::new(dropped, rows, width)
-            } else {
-                Matrix::new(probs, rows, width)
-            };
+            let multiplied = self.multiplied(probs, dropped, at, queries.clone());
             let d = d_context.slice_rows(queries.clone());
             add(R::ONE).run(
                 slice.write(d_qkv, 2).corner(keys.clone(), slice.head_dim),

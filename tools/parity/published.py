@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Checkpoints with the exact configs of published models and random weights: logits and head importance beside transformers'.
+
+    tools/parity/published.py [NAME ...] [--binary target/release/bertology] [--keep FOLDER]
+
+No published weights are needed. Each model gets a tokenizer of made-up words, a row of ids each, and classifies texts of 3 to
+60 of them. Importance in PyTorch is the mean over texts of |context . gradient of the context|, summed over each head's
+positions: what the gradient of a head mask is. Weights are drawn wider than at the beginning of training, so that heads differ.
+Exits 1 where a logit is off by more than 1e-4 or an importance by more than 1e-3 of the largest of its layer.
+"""
+
+import argparse
+import csv
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SPREAD = 0.05
+
+# Class of the config, what the published file says besides the class's defaults, the classifier, and the module whose input
+# is what the heads of a layer put out, side by side.
+PUBLISHED = {
+    "albert-base-v2": (
+        transformers.AlbertConfig,
+        dict(
+            hidden_size=768,
+            num_attention_heads=12,
+            intermediate_size=3072,
+            hidden_dropout_prob=0,
+            attention_probs_dropout_prob=0,
+        ),
+        transformers.AlbertForSequenceClassification,
+        lambda model: [model.albert.encoder.albert_layer_groups[0].albert_layers[0].attention.dense],
+    ),
+    "electra-small-discriminator": (
+        transformers.ElectraConfig,
+        dict(embedding_size=128, hidden_size=256, num_attention_heads=4, intermediate_size=1024),
+        transformers.ElectraForSequenceClassification,
+        lambda model: [layer.attention.output.dense for layer in model.electra.encoder.layer],
+    ),
+    "esm2_t12_35M_UR50D": (
+        transformers.EsmConfig,
+        dict(
+            vocab_size=33,
+            mask_token_id=32,
+            pad_token_id=1,
+            hidden_size=480,
+            num_hidden_layers=12,
+            num_attention_heads=20,
+            intermediate_size=1920,
+            max_position_embeddings=1026,
+            layer_norm_eps=1e-5,
+            position_embedding_type="rotary",
+            token_dropout=True,
+            emb_layer_norm_before=False,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        ),
+        transformers.EsmForSequenceClassification,
+        lambda model: [layer.attention.output.dense for layer in model.esm.encoder.layer],
+    ),
+    "ModernBERT-base": (
+        transformers.ModernBertConfig,
+        dict(reference_compile=False),
+        transformers.ModernBertForSequenceClassification,
+        lambda model: [layer.attn.Wo for layer in model.model.layers],
+    ),
+    "mpnet-base": (
+        transformers.MPNetConfig,
+        dict(vocab_size=30527, max_position_embeddings=514, layer_norm_eps=1e-5),
+        transformers.MPNetForSequenceClassification,
+        lambda model: [layer.attention.attn.o for layer in model.mpnet.encoder.layer],
+    ),
+}
+
+
+def write(folder, name, draw):
+    """The checkpoint, its tokenizer and a table of texts with labels; gives the model and the rows of ids with labels."""
+    config_class, options, model_class, _ = PUBLISHED[name]
+    torch.manual_seed(7)
+    config = config_class(**options, num_labels=2)
+    config._attn_implementation = "eager"
+    model = model_class(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=SPREAD)
+    model.save_pretrained(folder)
+    # Ids that no class gives a meaning of its own.
+    first, last = 5, min(config.vocab_size, 30_000) - 2
+    begin, end = 0, 2
+    words = {"[CLS]": begin, "[1]": 1, "[SEP]": end, "[UNK]": 3, "[4]": 4} | {f"w{id}": id for id in range(first, last)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", begin), ("[SEP]", end)]
+    )
+    special = dict(cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    rows = [[draw.randrange(first, last) for _ in range(draw.randrange(3, 61))] for _ in range(12)]
+    labels = [draw.randrange(2) for _ in rows]
+    with open(folder / "texts.tsv", "w", encoding="utf-8") as file:
+        file.write("text\tlabel\n")
+        for row, label in zip(rows, labels, strict=True):
+            file.write(" ".join(f"w{id}" for id in row) + f"\t{label}\n")
+    return model, [[begin, *row, end] for row in rows], labels
+
+
+def in_pytorch(model, name, rows, labels):
+    """Logits `[texts, 2]` and raw importance `[layers, heads]`."""
+    heads = model.config.num_attention_heads
+    contexts = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _module, args: contexts.append(args[0])) for module in PUBLISHED[name][3](model)
+    ]
+    logits, importance = [], 0.0
+    for row, label in zip(rows, labels, strict=True):
+        contexts.clear()
+        output = model(input_ids=torch.tensor([row]), attention_mask=torch.ones(1, len(row), dtype=torch.long))
+        loss = torch.nn.functional.cross_entropy(output.logits, torch.tensor([label]))
+        gradients = torch.autograd.grad(loss, contexts)
+        products = [
+            (c.detach() * g).double().reshape(len(row), heads, -1).sum((0, 2)) for c, g in zip(contexts, gradients, strict=True)
+        ]
+        importance = importance + torch.stack(products).abs().numpy()
+        logits.append(output.logits[0].detach().numpy())
+    for hook in hooks:
+        hook.remove()
+    return np.array(logits), importance / len(rows)
+
+
+def ours(binary, folder):
+    words = [binary, "importance", folder, "--data", folder / "texts.tsv", "--text-column", "text", "--label-column", "label"]
+    words += ["--granularity", "example", "--label-order", "0,1", "--quiet", "--output", folder / "run"]
+    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+    with open(folder / "run/predictions.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [key for key in rows[0] if key.startswith("logit")]
+    logits = np.array([[float(row[key]) for key in names] for row in rows])
+    return logits, np.load(folder / "run/head_importance_raw.npy")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PUBLISHED))
+    parser.add_argument("--binary", default=ROOT / "target/release/bertology")
+    parser.add_argument("--keep", type=pathlib.Path, help="write the checkpoints here, and leave them")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(PUBLISHED)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(PUBLISHED)}")
+    transformers.logging.set_verbosity_error()
+    failed = False
+    for name in options.names or PUBLISHED:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = (options.keep or pathlib.Path(scratch)) / name
+            folder.mkdir(parents=True)
+            model, rows, labels = write(folder, name, random.Random(7))
+            expected_logits, expected = in_pytorch(model, name, rows, labels)
+            logits, importance = ours(options.binary, folder)
+        off = np.abs(logits - expected_logits).max()
+        of_layer = (np.abs(importance - expected) / expected.max(1, keepdims=True)).max()
+        wrong = off > 1e-4 or of_layer > 1e-3
+        failed |= wrong
+        shape = "x".join(map(str, expected.shape))
+        print(f"{name:28} {shape:6} logits off {off:.1e}, importance off {of_layer:.1e}  {'FAIL' if wrong else 'ok'}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
