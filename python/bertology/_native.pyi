@@ -63,6 +63,14 @@ class Model:
         max_length: int | None = None,
         threads: int = 0,
     ) -> list[dict[str, Any]]: ...
+    def contacts(
+        self,
+        inputs: Sequence[Any],
+        *,
+        head_mask: NDArray[float64] | None = None,
+        max_length: int | None = None,
+        threads: int = 0,
+    ) -> list[NDArray[float64]]: ...
     def without_heads(self, heads: Sequence[tuple[int, int]]) -> Model: ...
     def save(self, folder: str | PathLike[str], *, keep_shape: bool = False, overwrite: bool = False) -> list[str]: ...
 

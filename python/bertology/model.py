@@ -252,6 +252,23 @@ class Model:
             raise InputError(f"head_mask has shape {values.shape}; give [{layers}, {heads}] or [{heads}]")
         return np.ascontiguousarray(values)
 
+    def contacts(
+        self,
+        proteins: OneText | Iterable[OneText],
+        *,
+        head_mask: ArrayLike | None = None,
+        max_length: int | None = None,
+        threads: int = 0,
+    ) -> list[NDArray[np.float64]]:
+        """How probable it is that two residues touch, ``[residues, residues]`` for each protein, symmetric.
+
+        For a checkpoint of ESM with a contact head: its regression over the attention of all heads (Rao et al. 2021),
+        as ``predict_contacts`` of transformers. A head that is masked or pruned has nothing to say.
+        """
+        mask = None if head_mask is None else self._head_mask(head_mask)
+        texts = [_plain(protein) for protein in _listed(proteins)]
+        return self._native.contacts(texts, head_mask=mask, max_length=max_length, threads=threads)
+
     def tokenize(self, text: str, pair: str | None = None) -> list[str]:
         """The tokens that the model sees, special ones included."""
         given: OneText = text if pair is None else (text, pair)

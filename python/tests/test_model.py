@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -255,3 +256,37 @@ def test_precision_is_obeyed_and_told(tmp_path: Path) -> None:
     assert studies.inspect(models["split"])["num_layers"] == 4
     with pytest.raises(bertology.InputError, match="there are f32, split and bf16"):
         bertology.Model.from_pretrained(folder, precision="fp16")
+
+
+def test_contacts_are_those_of_transformers(tmp_path: Path, bert: bertology.Model) -> None:
+    golden = ASSETS.parent / "golden"
+    for folder, names in (
+        ("engine/esm-mlm", ["config.json", "model.safetensors"]),
+        ("tokenizer/esm", ["vocab.txt", "tokenizer_config.json"]),
+    ):
+        for name in names:
+            shutil.copy(golden / folder / name, tmp_path)
+    model = bertology.Model.from_pretrained(tmp_path)
+    raw = (golden / "engine/esm-mlm/contacts.safetensors").read_bytes()
+    header = 8 + int.from_bytes(raw[:8], "little")
+    places = json.loads(raw[8:header])
+
+    def stored(name: str, dtype: str) -> np.ndarray:
+        first, last = places[name]["data_offsets"]
+        return np.frombuffer(raw[header + first : header + last], dtype).reshape(places[name]["shape"])
+
+    lengths = stored("attention_mask", "<i8").sum(axis=1)
+    rows = [row[:length].tolist() for row, length in zip(stored("input_ids", "<i8"), lengths, strict=True)]
+    found = model.contacts(rows)
+    for ours, theirs, length in zip(found, stored("contacts", "<f4"), lengths - 2, strict=True):
+        assert ours.shape == (length, length) and (ours == ours.T).all()
+        assert np.abs(ours - theirs[:length, :length]).max() < 1e-5
+    # Heads that are off or gone have nothing to say.
+    without = model.prune_heads({layer: range(model.num_heads) for layer in range(1)})
+    mask = np.ones((model.num_layers, model.num_heads))
+    mask[0] = 0
+    (off,), (gone,) = model.contacts(["MKTAY"], head_mask=mask), without.contacts(["MKTAY"])
+    assert off.shape == (5, 5)
+    assert np.abs(off - gone).max() < 1e-6
+    with pytest.raises(bertology.InputError, match="contact"):
+        bert.contacts(TEXTS)

@@ -382,7 +382,10 @@ pub(crate) fn passages(
     let packing = match args.packing {
         PackingArg::Single => Packing::Single,
         PackingArg::Pairs => {
-            source_args.documents.get_or_insert(DocumentsArg::Paragraph);
+            let text = source_args.text.as_deref();
+            if text.is_none_or(|text| Documents::of_file(text) == Documents::Lines) {
+                source_args.documents.get_or_insert(DocumentsArg::Paragraph);
+            }
             let seed = args.packing_seed.unwrap_or(DEFAULT_SEED);
             Packing::Pairs { seed }
         }

@@ -281,7 +281,6 @@ impl Model {
         max_length: Option<usize>,
         threads: usize,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let library = |error: &Error| errors::library(py, error);
         let prepared = self.prepared(py, &inputs, max_length)?;
         let mut interests = Interests::none();
         for name in &values {
@@ -316,20 +315,10 @@ impl Model {
                 Some(targets.map_err(|message| errors::input(py, message))?)
             }
         };
-        let mask = match head_mask {
-            None => None,
-            Some(mask) => {
-                let mask = mask.as_array();
-                let (layers, heads) = mask.dim();
-                let values = mask.iter().copied().collect();
-                let mask = HeadMask::from_values(layers, heads, values);
-                Some(mask.map_err(|error| library(&error.into()))?)
-            }
-        };
         let asked = Asked {
             interests,
             targets,
-            mask,
+            mask: masked(py, head_mask)?,
             replacements: self.replacements(py, &changes)?,
             token_logits,
             threads,
@@ -344,6 +333,28 @@ impl Model {
             found.push(dict);
         }
         Ok(found)
+    }
+
+    /// `[residues, residues]` of each protein: how probable it is that two residues touch.
+    #[pyo3(signature = (inputs, *, head_mask=None, max_length=None, threads=0))]
+    fn contacts<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Vec<Given>,
+        head_mask: Option<PyReadonlyArray2<'py, f64>>,
+        max_length: Option<usize>,
+        threads: usize,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let prepared = self.prepared(py, &inputs, max_length)?;
+        let sequences: Vec<_> = prepared.into_iter().map(|one| one.sequence).collect();
+        let mask = masked(py, head_mask)?;
+        let found = stoppable(py, |stop| {
+            passes::contacts(&self.loaded, &sequences, mask.as_ref(), threads, stop)
+        })?;
+        let arrays = found
+            .into_iter()
+            .map(|one| arrays::array(py, one.probabilities, &[one.residues; 2]));
+        arrays.collect()
     }
 
     /// The same model without these heads, `(layer, head)` each.
@@ -417,6 +428,17 @@ impl Model {
         }
         Ok(dict)
     }
+}
+
+/// A head mask `[layers, heads]`, if one is given.
+fn masked(py: Python<'_>, mask: Option<PyReadonlyArray2<'_, f64>>) -> PyResult<Option<HeadMask>> {
+    let Some(mask) = mask else { return Ok(None) };
+    let mask = mask.as_array();
+    let (layers, heads) = mask.dim();
+    let values = mask.iter().copied().collect();
+    let mask = HeadMask::from_values(layers, heads, values);
+    mask.map(Some)
+        .map_err(|error| errors::library(py, &error.into()))
 }
 
 /// Runs work on a thread of its own, without the interpreter's lock; a signal stops it.

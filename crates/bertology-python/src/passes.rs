@@ -1,13 +1,13 @@
 //! What a pass shows of each sequence, collected as arrays.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::AtomicBool;
 
 use bertology::drive::each;
 use bertology::model::{
-    Event, HeadMask, Interests, Intervention, Masking, Observer, PackedBatch, Pass, PassOptions,
-    Replacements, Sequence, SequenceOutput, Tap, Target,
+    Contacts, Event, HeadMask, Interests, Intervention, Masking, Observer, PackedBatch, Pass,
+    PassOptions, Replacements, Sequence, SequenceOutput, Tap, Target, Workspace,
 };
 use bertology::{Error, LoadedModel};
 use pyo3::prelude::*;
@@ -79,13 +79,13 @@ impl Observer<f32> for Stacks<'_> {
     }
 }
 
-/// Puts sequences through the model, a few at a time, and gives what each showed, in their order.
-pub(crate) fn run(
-    model: &LoadedModel,
+/// Puts sequences through the model, a few at a time, and gives what was found of each, in their order. `work` gets some of
+/// them and the threads that it may use.
+fn in_batches<T: Send>(
     sequences: &[Sequence],
-    asked: &Asked,
-    stop: &AtomicBool,
-) -> Result<Vec<Shown>, Error> {
+    threads: usize,
+    work: impl Fn(&mut Workspace<f32>, Range<usize>, usize) -> Result<Vec<T>, Error> + Sync,
+) -> Result<Vec<T>, Error> {
     let mut ends = Vec::new();
     let (mut first, mut tokens) = (0, 0);
     for (at, sequence) in sequences.iter().enumerate() {
@@ -99,59 +99,86 @@ pub(crate) fn run(
         ends.push(first..sequences.len());
     }
     let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = match asked.threads {
+    let threads = match threads {
         0 => available,
         threads => threads,
     };
     // Where there is less than a batch for each thread, they share the products.
     let inside = (threads / ends.len().max(1)).max(1);
-    let mut shown = Vec::with_capacity(sequences.len());
+    let mut all = Vec::with_capacity(sequences.len());
     each(
         threads.min(ends.len()),
         ends.into_iter(),
-        |workspace, range| {
-            let some = &sequences[range.clone()];
-            let batch = PackedBatch::new(model.architecture(), some)?;
-            let mut stacks = Stacks {
-                model,
-                interests: asked.interests,
-                of: some.iter().map(|_| BTreeMap::new()).collect(),
-            };
-            let targets = asked
-                .targets
-                .as_ref()
-                .map(|targets| &targets[range.clone()]);
-            let options = PassOptions {
-                masking: asked.mask.as_ref().map_or(Masking::None, Masking::Shared),
-                targets,
-                mask_gradients: targets.is_some(),
-                token_logits: asked.token_logits,
-                threads: inside,
-                stop: Some(stop),
-                ..PassOptions::default()
-            };
-            let mut replacements = asked.replacements.clone();
-            let mut changes: Vec<&mut dyn Intervention<f32>> = Vec::new();
-            if let Some(replacements) = &mut replacements {
-                changes.push(replacements);
-            }
-            let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut stacks];
-            let model = model.model();
-            let output = model.run_with(&batch, &options, workspace, observers, &mut changes)?;
-            let found = output.sequences.into_iter().zip(stacks.of).zip(some);
-            let found = found.map(|((output, stacks), sequence)| Shown {
-                stacks,
-                output,
-                tokens: sequence.len(),
-            });
-            Ok(found.collect::<Vec<_>>())
-        },
+        |workspace, range| work(workspace, range, inside),
         |found| {
-            shown.extend(found);
+            all.extend(found);
             Ok(())
         },
     )?;
-    Ok(shown)
+    Ok(all)
+}
+
+/// What each sequence showed.
+pub(crate) fn run(
+    model: &LoadedModel,
+    sequences: &[Sequence],
+    asked: &Asked,
+    stop: &AtomicBool,
+) -> Result<Vec<Shown>, Error> {
+    in_batches(sequences, asked.threads, |workspace, range, threads| {
+        let some = &sequences[range.clone()];
+        let batch = PackedBatch::new(model.architecture(), some)?;
+        let mut stacks = Stacks {
+            model,
+            interests: asked.interests,
+            of: some.iter().map(|_| BTreeMap::new()).collect(),
+        };
+        let targets = asked.targets.as_ref().map(|targets| &targets[range]);
+        let options = PassOptions {
+            masking: asked.mask.as_ref().map_or(Masking::None, Masking::Shared),
+            targets,
+            mask_gradients: targets.is_some(),
+            token_logits: asked.token_logits,
+            threads,
+            stop: Some(stop),
+            ..PassOptions::default()
+        };
+        let mut replacements = asked.replacements.clone();
+        let mut changes: Vec<&mut dyn Intervention<f32>> = Vec::new();
+        if let Some(replacements) = &mut replacements {
+            changes.push(replacements);
+        }
+        let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut stacks];
+        let model = model.model();
+        let output = model.run_with(&batch, &options, workspace, observers, &mut changes)?;
+        let found = output.sequences.into_iter().zip(stacks.of).zip(some);
+        let found = found.map(|((output, stacks), sequence)| Shown {
+            stacks,
+            output,
+            tokens: sequence.len(),
+        });
+        Ok(found.collect())
+    })
+}
+
+/// Which residues of each sequence touch.
+pub(crate) fn contacts(
+    model: &LoadedModel,
+    sequences: &[Sequence],
+    mask: Option<&HeadMask>,
+    threads: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<Contacts>, Error> {
+    in_batches(sequences, threads, |workspace, range, threads| {
+        let batch = PackedBatch::new(model.architecture(), &sequences[range])?;
+        let options = PassOptions {
+            masking: mask.map_or(Masking::None, Masking::Shared),
+            threads,
+            stop: Some(stop),
+            ..PassOptions::default()
+        };
+        Ok(model.model().contacts(&batch, &options, workspace)?)
+    })
 }
 
 impl Shown {

@@ -75,7 +75,7 @@ fn a_family_of_two_stacks_is_called_one() {
     refused_then(
         &toy,
         "inspect MODEL",
-        &["\"gpt2\" are; take a model of one of these types"],
+        &["\"gpt2\" are supported; take a model of one of these types"],
         &[],
     );
     // A class that nobody knows, of a family that is known.
