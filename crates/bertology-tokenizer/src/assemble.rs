@@ -363,15 +363,26 @@ fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
     core.with_pre_tokenizer(Some(BertPreTokenizer));
     add_tokens(&mut core, &settings)?;
 
+    let ends = if settings.class == Class::MpNet { 2 } else { 1 };
+    framed(core, path, settings, "sep_token", ends)
+}
+
+/// A tokenizer of one vocabulary that puts `cls_token` before a text and the token of role `end` behind it; so many of the
+/// latter stand between the texts of a pair.
+pub(crate) fn framed(
+    mut core: tokenizers::Tokenizer,
+    path: PathBuf,
+    settings: Settings,
+    end: &'static str,
+    between: usize,
+) -> Result<Parts, TokenizerError> {
     let (cls, cls_id) = special(&core, &path, &settings, "cls_token")?;
-    let (sep, sep_id) = special(&core, &path, &settings, "sep_token")?;
-    let single = vec![format!("{cls}:0"), "$A:0".into(), format!("{sep}:0")];
-    let mut pair = single.clone();
-    if settings.class == Class::MpNet {
-        pair.push(format!("{sep}:0"));
-    }
-    pair.extend(["$B:1".into(), format!("{sep}:1")]);
-    let tokens = vec![(cls, cls_id), (sep, sep_id)];
+    let (end, end_id) = special(&core, &path, &settings, end)?;
+    let single = vec![format!("{cls}:0"), "$A:0".into(), format!("{end}:0")];
+    let mut pair = vec![format!("{cls}:0"), "$A:0".into()];
+    pair.extend(std::iter::repeat_n(format!("{end}:0"), between));
+    pair.extend(["$B:1".into(), format!("{end}:1")]);
+    let tokens = vec![(cls, cls_id), (end, end_id)];
     let template = template(&path, single, pair, tokens)?;
     core.with_post_processor(Some(template));
     Ok(Parts {
@@ -589,7 +600,7 @@ pub(crate) fn content(settings: &Settings, role: &str) -> String {
         .unwrap_or_default()
 }
 
-pub(crate) fn special(
+fn special(
     core: &tokenizers::Tokenizer,
     path: &Path,
     settings: &Settings,
@@ -605,7 +616,7 @@ pub(crate) fn special(
     Ok((token, id))
 }
 
-pub(crate) fn template(
+fn template(
     path: &Path,
     single: Vec<String>,
     pair: Vec<String>,

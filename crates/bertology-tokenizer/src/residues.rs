@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use tokenizers::AddedToken;
 use tokenizers::models::bpe::Vocab;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use tokenizers::{AddedToken, TruncationDirection};
 
-use crate::assemble::{Parts, add_tokens, build, content, require, special, template};
+use crate::assemble::{Parts, add_tokens, build, content, framed, require};
 use crate::growth::Growth;
 use crate::settings::Settings;
 use crate::{TokenizerError, check, files};
@@ -47,20 +47,5 @@ pub(crate) fn residues(path: PathBuf, settings: Settings) -> Result<Parts, Token
     let seen = found.iter().map(|token| (token.content.as_str(), false));
     check::added_tokens(&path, &growth, seen)?;
     core.add_tokens(&found);
-
-    let (cls, cls_id) = special(&core, &path, &settings, "cls_token")?;
-    let (eos, eos_id) = special(&core, &path, &settings, "eos_token")?;
-    let single = vec![format!("{cls}:0"), "$A:0".into(), format!("{eos}:0")];
-    let mut pair = single.clone();
-    pair.extend(["$B:1".into(), format!("{eos}:1")]);
-    let tokens = vec![(cls, cls_id), (eos, eos_id)];
-    let template = template(&path, single, pair, tokens)?;
-    core.with_post_processor(Some(template));
-    Ok(Parts {
-        core,
-        settings,
-        direction: TruncationDirection::Right,
-        pad: None,
-        files: vec![path],
-    })
+    framed(core, path, settings, "eos_token", 1)
 }
