@@ -144,6 +144,14 @@ impl<R: Real> AttentionPass<'_, R> {
         R::from_f64(scale.factor(self.arch.head_dim(), self.layer))
     }
 
+    /// A product times that, in the place of what was there.
+    pub(crate) fn scaled(&self) -> Product<R> {
+        Product {
+            scale: self.scale(),
+            ..Product::replace(1)
+        }
+    }
+
     /// A site of one head in one sequence.
     fn place(site: LayerSite, sequence: usize, id: HeadId) -> Place {
         Place {
@@ -197,11 +205,7 @@ impl<R: Real> AttentionPass<'_, R> {
         let n = slice.len();
         let (query, key) = (slice.read(qkv, 0), slice.read(qkv, 1));
         let scores = sized(scores, n * n);
-        let product = Product {
-            scale: self.scale(),
-            accumulate: false,
-            threads: 1,
-        };
+        let product = self.scaled();
         for Block { queries, keys } in self.blocks(n) {
             product.run(
                 MatrixMut::new(scores, n, n).block(queries.clone(), keys.clone()),
@@ -513,10 +517,7 @@ impl<R: Real> AttentionPass<'_, R> {
             .block(&at(site), MatrixMut::new(d_scores, n, n));
         // 4. S = scale·Q·Kᵀ, so dQ = scale·dS·K and dK = scale·dSᵀ·Q.
         let d = Matrix::new(d_scores, n, n);
-        let scaled = Product {
-            scale: self.scale(),
-            ..plain
-        };
+        let scaled = self.scaled();
         scaled.run(slice.write(d_qkv, 0), d, key);
         scaled.run(slice.write(d_qkv, 1), d.transposed(), query);
         // 5. Positions add to the scores, of queries and keys or by themselves.

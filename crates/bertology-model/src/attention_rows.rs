@@ -90,11 +90,7 @@ impl<R: Real> AttentionPass<'_, R> {
             row.copy_from_slice(all.row(token - slice.tokens.start));
         }
         let scores = sized(scores, rows * n);
-        let product = Product {
-            scale: self.scale(),
-            accumulate: false,
-            threads: 1,
-        };
+        let product = self.scaled();
         let keys = slice.read(qkv, 1);
         product.run(
             MatrixMut::new(scores, rows, n),
@@ -204,11 +200,7 @@ impl<R: Real> AttentionPass<'_, R> {
             self.bias_backward(slice, d_scores, (positions, 0), relative, gradients.bias);
         }
         let d = Matrix::new(d_scores, rows, n);
-        let scaled = Product {
-            scale: self.scale(),
-            accumulate: false,
-            threads: 1,
-        };
+        let scaled = self.scaled();
         scaled.run(slice.context_mut(d_query), d, slice.read(&trace.qkv, 1));
         let key = MatrixMut::strided(&mut d_key_value[first..], n, slice.head_dim, stride);
         let queries = Matrix::new(tap, rows, slice.head_dim);

@@ -55,10 +55,7 @@ impl<R: Real> AttentionPass<'_, R> {
     ) -> &'s mut [R] {
         let (n, rows, width) = (slice.len(), queries.len(), keys.len());
         let scores = sized(scores, rows * width);
-        let product = Product {
-            scale: self.scale(),
-            ..Product::replace(1)
-        };
+        let product = self.scaled();
         product.run(
             MatrixMut::new(scores, rows, width),
             slice.read(qkv, 0).slice_rows(queries.clone()),
@@ -134,10 +131,7 @@ impl<R: Real> AttentionPass<'_, R> {
                 self.bias_backward(slice, d_scores, read, relative, positions.bias);
             }
             let d = Matrix::new(d_scores, rows, width);
-            let scaled = Product {
-                scale: self.scale(),
-                ..Product::replace(1)
-            };
+            let scaled = self.scaled();
             scaled.run(
                 slice
                     .write(d_qkv, 0)

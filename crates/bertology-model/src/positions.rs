@@ -115,11 +115,7 @@ impl<R: Real> AttentionPass<'_, R> {
         self.add_bias(slice, scores, (0..n, 0), scratch);
         let Some(rel) = self.relative(n) else { return };
         let (query, key) = (slice.read(qkv, 0), slice.read(qkv, 1));
-        let product = Product {
-            scale: self.scale(),
-            accumulate: false,
-            threads: 1,
-        };
+        let product = self.scaled();
         let width = 2 * n - 1;
         // query · E, then, where the variant says so, key · E; read along diagonals.
         for (side, by_key) in [(Some(query), false), (rel.keys_too.then_some(key), true)] {
@@ -157,9 +153,8 @@ impl<R: Real> AttentionPass<'_, R> {
         let Some(rel) = self.relative(n) else { return };
         // The scores of each distance are gathered, then multiplied by the table.
         let add = Product {
-            scale: self.scale(),
             accumulate: true,
-            threads: 1,
+            ..self.scaled()
         };
         let width = 2 * n - 1;
         for (part, by_key) in [(0, false), (1, true)] {
