@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { bertology, npy, root, safetensors } from "./lib/bertology.mjs";
-import { NARROW, WIDE, laidOut, longest, open, shutdown } from "./lib/browser.mjs";
+import { NARROW, WIDE, laidOut, longest, open, shows, shutdown } from "./lib/browser.mjs";
 import { make } from "./lib/made.mjs";
 import { allOn, cellAt, chooseView, hovering, labelOf, layerSelect, near, tile, token } from "./lib/viewer.mjs";
 
@@ -106,7 +106,7 @@ describe("a page that the command wrote, of a pair of texts", () => {
     await token(page, "query", 5).click({ modifiers: ["Shift"] });
     await page.mouse.move(5, 5);
     assert.equal(await page.locator(".token.held").count(), 2);
-    assert.match(await page.locator(".aside .card").first().innerText(), /2 tokens/);
+    await shows(page.locator(".aside .card").first(), /2 tokens/);
     await page.keyboard.press("Escape");
     assert.equal(await page.locator(".token.held").count(), 0);
   });
@@ -122,7 +122,7 @@ describe("a page that the command wrote, of a pair of texts", () => {
       await page.locator(`.tools [role=radio][data-value=${part}]`).click();
       assert.equal(await count("query"), sizes[part[0]], part);
       assert.equal(await count("key"), sizes[part[1]], part);
-      assert.match(await page.locator(".notes").innerText(), /not brought to a sum of 1/);
+      await shows(page.locator(".notes"), /not brought to a sum of 1/);
     }
     await page.locator(".tools [role=radio][data-value=all]").click();
     await page.getByLabel("Hide special tokens").check();
@@ -224,7 +224,7 @@ describe("a page that the command wrote, of a pair of texts", () => {
     await page.waitForSelector(".thumbs[data-drawn=yes]");
     assert.equal(await page.locator("button.thumb").count(), 16);
     await page.locator('button.thumb[data-layer="3"][data-head="1"]').click();
-    assert.match(await page.locator(".caption").innerText(), /layer 3, head 1/);
+    await shows(page.locator(".caption"), /layer 3, head 1/);
   });
 
   test("the keyboard reaches everything", async () => {
@@ -324,7 +324,7 @@ test("words are sums over the tokens attended to and means over those that atten
   const to = await cellAt(page, 5, 4);
   const sum = map[6 * 12 + 4] + map[6 * 12 + 5];
   assert.ok(Math.abs(to - sum) < 5e-3, `${to} is not ${sum}`);
-  assert.match(await page.locator(".notes").innerText(), /sum over its tokens/);
+  await shows(page.locator(".notes"), /sum over its tokens/);
   await close();
 });
 
@@ -469,7 +469,7 @@ test("512 tokens stay usable", async () => {
   const file = at("long.html");
   const made = make(file, { n: 512, kept: 30, different: 18, vectors: [] });
   const { page, close } = await open(file);
-  assert.match(await page.locator(".notes").innerText(), /the 30 largest weights are kept/);
+  await shows(page.locator(".notes"), /the 30 largest weights are kept/);
   await allOn(page);
   await page.waitForTimeout(500);
   const pointing = await hovering(page, async () => {

@@ -65,6 +65,25 @@ export async function open(file, { viewport = WIDE, theme = "light", touch = fal
   };
 }
 
+/** Waits until `check` gives nothing; what it gives until then is what is wrong. */
+export async function settled(page, check) {
+  const end = Date.now() + 10_000;
+  for (;;) {
+    const wrong = await check();
+    if (!wrong) return;
+    assert.ok(Date.now() < end, wrong);
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(done)));
+  }
+}
+
+/** Waits until the text shown there matches. A frame in a process of its own draws after a click has returned. */
+export async function shows(locator, pattern) {
+  await settled(locator.page(), async () => {
+    const text = await locator.innerText();
+    return pattern.test(text) ? null : `"${text}" does not match ${pattern}`;
+  });
+}
+
 export async function shutdown() {
   await browser?.close();
   browser = null;
