@@ -8,6 +8,7 @@ use bertology_error::Kind;
 use crate::conllu::TreebankFault;
 use crate::edge::RecordFault;
 use crate::edge::convert::ConvertFault;
+use crate::relations::RelationFault;
 use crate::task::{Split, Task};
 
 mod metric;
@@ -267,6 +268,28 @@ pub enum DataError {
         line: u64,
         /// What is wrong.
         fault: Box<RecordFault>,
+    },
+    /// A record of related units cannot be used.
+    #[error("{path}, line {line}: {fault}", path = path.display())]
+    Relation {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        fault: Box<RelationFault>,
+    },
+    /// A file of related units that relates none.
+    #[error(
+        "{path}: not one of the {records} records has a pair; write them into `pairs`, as \
+         {{\"text\": \"Rivers carve valleys\", \"pairs\": [[0, 1, \"nsubj\"], [2, 1, \"obj\"]]}}",
+        path = path.display()
+    )]
+    NoPairs {
+        /// The file.
+        path: PathBuf,
+        /// Records in it.
+        records: u64,
     },
     /// A file of records without a target.
     #[error(
@@ -598,6 +621,8 @@ impl DataError {
             | Self::Treebank { .. }
             | Self::NoSentences { .. }
             | Self::Record { .. }
+            | Self::Relation { .. }
+            | Self::NoPairs { .. }
             | Self::NoTargets { .. }
             | Self::Convert { .. }
             | Self::NothingConverted { .. }

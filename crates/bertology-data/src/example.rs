@@ -58,6 +58,8 @@ pub struct Example {
     pub token_ids: Option<Vec<u32>>,
     /// The second text of a pair.
     pub pair: Option<String>,
+    /// What the file calls it: the first word behind `>` in FASTA.
+    pub name: Option<String>,
     /// The label, if the file has one.
     pub label: Option<RawLabel>,
     /// The words of a sentence with their labels; then there is no text.

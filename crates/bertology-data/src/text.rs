@@ -105,13 +105,14 @@ impl Rows {
                     self.lines.give_back();
                     break;
                 }
-                header = Some(line.number);
+                let name = line.text[1..].split_whitespace().next();
+                header = Some((line.number, name.map(str::to_owned)));
                 continue;
             }
             if line.text.trim().is_empty() {
                 continue;
             }
-            let Some(first) = header else {
+            let Some((first, _)) = header else {
                 return Err(wrong(line.number, "no line with `>` stands before it"));
             };
             text.extend(line.text.split_whitespace());
@@ -128,11 +129,14 @@ impl Rows {
         }
         match header {
             None => Ok(None),
-            Some(first) if text.is_empty() => Err(wrong(
+            Some((first, _)) if text.is_empty() => Err(wrong(
                 first,
                 "the record that begins here has no sequence; take it out",
             )),
-            Some(first) => Ok(Some(document(text, first))),
+            Some((first, name)) => Ok(Some(Example {
+                name,
+                ..document(text, first)
+            })),
         }
     }
 

@@ -18,6 +18,7 @@
 //! | `handover` | what did the model give, a batch at a time? |
 //! | [`edge`] | what can be told from spans of hidden states, layer by layer |
 //! | [`finetune`] | and by the model itself, all of it, for a task |
+//! | [`relations`] | which units are related, told from the attention of all heads together |
 //! | [`score`] | how often is the head right, and how sure is that? |
 //!
 //! Gradients are written by hand over row-major slices, generic over f32 and f64: central differences judge the
@@ -28,6 +29,7 @@ pub mod experiment;
 pub mod finetune;
 pub mod optim;
 pub mod probe;
+pub mod relations;
 pub mod score;
 
 mod archive;

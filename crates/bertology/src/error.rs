@@ -329,6 +329,14 @@ pub enum Error {
         /// Tokens of a window, special ones included.
         length: usize,
     },
+    /// A token that the vocabulary does not have.
+    #[error(
+        "the model's vocabulary has no token `{token}`; give `tokens` as the tokenizer writes them, or words as `words`"
+    )]
+    NoSuchToken {
+        /// The token.
+        token: String,
+    },
     /// A token id is beyond the model's vocabulary.
     #[error(
         "the id {id} (value {column} of the line, from 1) is beyond the model's vocabulary of \
@@ -594,6 +602,7 @@ impl Error {
             | Self::StrideOfNothing { .. }
             | Self::Stride { .. }
             | Self::TokenId { .. }
+            | Self::NoSuchToken { .. }
             | Self::NoTargets { .. }
             | Self::MaxLength { .. }
             | Self::Option { .. }

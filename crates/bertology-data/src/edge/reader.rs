@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::record::Record;
 use crate::content::Content;
@@ -191,20 +190,7 @@ impl RecordReader {
                 continue;
             }
             let number = line.number;
-            let not_json = |reason: String| DataError::Json {
-                path: path.clone(),
-                line: number,
-                reason,
-            };
-            let value: Value = bertology_file::from_slice(line.text.as_bytes())
-                .map_err(|error| not_json(reason(&error)))?;
-            let Value::Object(object) = value else {
-                let what = match value {
-                    Value::Array(_) => "it is a list",
-                    _ => "it is a single value",
-                };
-                return Err(not_json(what.to_owned()));
-            };
+            let object = crate::json::object(line.text, &path, number)?;
             let wrong = |fault| DataError::Record {
                 path: path.clone(),
                 line: number,
@@ -234,15 +220,6 @@ impl RecordReader {
             0 => DataError::EmptyFile { path },
             records => DataError::NoTargets { path, records },
         }
-    }
-}
-
-/// The parser's reason without its place: the line is known, and it is not line 1 of the file.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" at line ") {
-        Some((reason, _)) => format!("{reason} at character {}", error.column()),
-        None => text,
     }
 }
 

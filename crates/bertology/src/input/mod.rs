@@ -15,6 +15,7 @@
 //! | `legacy` | and of these as the released code of CAT-probing reads them? (feature `code`) |
 //! | [`snippet`] | what is known of a program, and what is attention between its leaves? |
 //! | [`spans`] | and of labelled spans, as probes read them? |
+//! | [`relations`] | and of units that are related: words, tokens, residues? |
 //! | [`words`] | which tokens are a word, and what is attention between words? |
 //! | [`account`] | what became of it all? |
 //!
@@ -32,6 +33,7 @@ pub mod legacy;
 pub mod mentions;
 pub mod passages;
 pub mod prepare;
+pub mod relations;
 pub mod snippet;
 pub mod spans;
 pub mod supply;

@@ -17,7 +17,11 @@ pub(crate) struct RatioSums {
 impl RatioSums {
     pub(crate) fn observe(&mut self, mean: f64, targets: usize) {
         let targets = targets as f64;
-        let sum = targets * mean;
+        self.add(targets * mean, targets);
+    }
+
+    /// An example whose targets are weighed, and what they sum to.
+    pub(crate) fn add(&mut self, sum: f64, targets: f64) {
         self.examples += 1;
         self.targets += targets;
         self.targets_squared += targets * targets;

@@ -11,6 +11,7 @@
 //! | [`cluster`] | which heads look at the same things? |
 //! | [`syntax`] | which head finds the syntactic heads of words? |
 //! | [`distance`] | how far does a head look? |
+//! | [`relations`] | does attention follow any labelled pairs of words, tokens or residues? |
 //! | [`coref`] | which head finds what a pronoun or name refers back to? |
 //! | [`proportion`] | what does so many of so many tell? |
 //!
@@ -23,6 +24,7 @@ pub mod cluster;
 pub mod coref;
 pub mod distance;
 pub mod patterns;
+pub mod relations;
 pub mod syntax;
 
 mod of_sentences;
