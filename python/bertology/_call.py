@@ -20,7 +20,7 @@ from .results import FineTuning, Pruning
 from .run import Run
 
 # Of further data that may lie in memory, too.
-FURTHER = ("dev", "and_", "select_on", "test")
+FURTHER = ("dev", "and_", "select_on", "test", "train")
 # How the model is opened, for a look at it before.
 OPENING = ("revision", "offline", "cache_dir", "allow_unexpected")
 

@@ -87,16 +87,16 @@ def prepare(
         if options.get(name) is not None:
             raise TypeError(f"{name}= is about a file; of data in memory text=, pair= and label= name the columns")
     place = place_of(command)
-    if place in ("conllu", "code"):
-        what = "treebanks in CoNLL-U" if place == "conllu" else "functions"
+    if place in ("conllu", "code", "fasta"):
+        what = {"conllu": "treebanks in CoNLL-U", "code": "functions", "fasta": "sequences"}[place]
         raise TypeError(f"{command.name} reads {what} from a file: give its path")
     rows = data if isinstance(data, Rows) else rows_of(data)
-    if place == "train":
+    if place == "train" or not command.has("text_column"):
         if columns.said:
             raise TypeError("records have no columns to be named: leave text=, pair= and label= out")
-        if not command.has("test"):
+        if place == "train" and not command.has("test"):
             raise TypeError(f"{command.name} reads treebanks in CoNLL-U from a file: give its path")
-        return Prepared({"train": _write_whole(rows, folder / "train.jsonl")}, kind="records")
+        return Prepared({place: _write_whole(rows, folder / f"{place}.jsonl")}, kind="records")
     if command.has("squad") and set(ASKED) <= set(rows.columns) and not columns.said:
         return Prepared({"squad": _write_whole(rows, folder / "questions.jsonl")}, kind="squad")
     if options.get("task") is not None:
@@ -144,7 +144,7 @@ def more(
 
 def place_of(command: Command) -> str:
     """The option that takes a command's data."""
-    for name in ("data", "conllu", "train", "code"):
+    for name in ("data", "conllu", "train", "code", "fasta"):
         if command.has(name):
             return name
     raise TypeError(f"{command.name} reads no data")
@@ -162,7 +162,7 @@ def of_path(path: str, command: Command, columns: Columns, options: Mapping[str,
     if place == "data" and suffix == ".conllu" and command.has("conllu"):
         place = "conllu"
     prepared = Prepared({place: path})
-    if place != "data" or suffix not in TABLES or options.get("text_column") is not None:
+    if place != "data" or suffix not in TABLES or not command.has("text_column") or options.get("text_column") is not None:
         if columns.said:
             raise TypeError(
                 "text=, pair= and label= name the columns of a table, and these data are none: leave them out"

@@ -195,6 +195,42 @@ class Distance(Run):
         return f"from {words[near]:.2f} words (L{near[0]}H{near[1]}) to {words[far]:.2f} (L{far[0]}H{far[1]})"
 
 
+class Relations(Run):
+    """`bertology.relations`: whether attention follows labelled pairs."""
+
+    command: ClassVar[str | None] = "relations"
+
+    @property
+    def heads(self) -> Table:
+        """A row a label, range and head: share, precision, accuracies, beside what distances alone give.
+
+        >>> run.heads.to_pandas().nlargest(5, "excess")                        # doctest: +SKIP
+        """
+        return self.table("relation_heads")
+
+    @property
+    def regressions(self) -> Table:
+        """How well regressions over all heads find each label.
+
+        >>> run.regressions.to_pandas()[["label", "average_precision"]]        # doctest: +SKIP
+        """
+        return self.table("relation_regressions")
+
+    def _numbers(self) -> str:
+        rows = [row for row in self.results.get("relations") or [] if row.get("share")]
+        if not rows:
+            return ""
+        row = max(rows, key=lambda row: row["pairs"])
+        share = row["share"]
+        return f"{row['label']}: {share['head']} has {100 * share['value']:.1f} % of its attention along it"
+
+
+class Contacts(Relations):
+    """`bertology.contacts`: whether attention follows the contacts of proteins."""
+
+    command: ClassVar[str | None] = "contacts"
+
+
 class AttentionProbe(Run):
     """`bertology.attention_probe`: how much of dependency trees all attention maps hold together."""
 

@@ -367,6 +367,10 @@ class Model:
         """How far every head looks, in tokens and in words."""
         return studies.distance(self, data, **options)
 
+    def relations(self, data: Any = None, **options: Any) -> attention.Relations:
+        """Whether attention follows labelled pairs of words, tokens or residues."""
+        return studies.relations(self, data, **options)
+
     def cluster(self, data: Any = None, **options: Any) -> attention.Clusters:
         """Which heads look at the same things."""
         return studies.cluster(self, data, **options)

@@ -24,7 +24,19 @@ from typing import Any, TypeVar
 from ._call import Call, call, model_word, paths
 from ._options import commands, in_python, text_of, words
 from ._progress import Progress
-from .attention import AttentionProbe, Cat, Clusters, Coref, Distance, Dynamics, EdgeProbe, Patterns, Syntax
+from .attention import (
+    AttentionProbe,
+    Cat,
+    Clusters,
+    Contacts,
+    Coref,
+    Distance,
+    Dynamics,
+    EdgeProbe,
+    Patterns,
+    Relations,
+    Syntax,
+)
 from .extraction import Extraction
 from .results import (
     Ablation,
@@ -184,6 +196,26 @@ def distance(
     >>> distance("bert-base-uncased", "en_ewt-ud-dev.conllu").words.max()                 # doctest: +SKIP
     """
     return _study(Distance, model, data, output, progress, options)
+
+
+def relations(
+    model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
+) -> Relations:
+    """Whether attention follows labelled pairs of units; `train=` fits a regression over all heads.
+
+    >>> relations("bert-base-uncased", [{"text": "Rivers carve", "pairs": [[0, 1, "nsubj"]]}])    # doctest: +SKIP
+    """
+    return _study(Relations, model, data, output, progress, options)
+
+
+def contacts(
+    model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
+) -> Contacts:
+    """Whether attention follows the contacts of proteins; `data` is FASTA, `contacts=` the file of contacts.
+
+    >>> contacts("facebook/esm2_t12_35M_UR50D", "test.fasta", contacts="test.jsonl").regressions  # doctest: +SKIP
+    """
+    return _study(Contacts, model, data, output, progress, options)
 
 
 def attention_probe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import logging
 import signal
 import subprocess
@@ -128,6 +129,22 @@ def test_studies_of_treebanks(tiny: str, trees: tuple[str, str]) -> None:
     found = studies.survey(tiny, trees[0], studies=["patterns", "syntax"])
     assert {name: type(one).__name__ for name, one in found.items()} == {"patterns": "Patterns", "syntax": "Syntax"}
     assert found["syntax"].results["relations"] == run.results["relations"]
+
+
+def test_relations(tiny: str, tmp_path: Path) -> None:
+    rows = [{"words": ["The", "woman", "faints"], "pairs": [[0, 1, "det"], [1, 2, "nsubj"]]} for _ in range(3)]
+    run = studies.relations(tiny, rows, train=rows)
+    assert len(run.heads) == 2 * 16 and len(run.regressions) == 2 and "of its attention" in repr(run)
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert studies.relations(tiny, path).results["relations"][0]["share"] == run.results["relations"][0]["share"]
+    assert studies.relations(tiny, rows, distances=["near=1-1", "far=2-"]).results["relations"][1]["pairs"] == 0
+    (tmp_path / "p.fasta").write_text(">p\nMKTAYIAKQRQISFVK\n")
+    (tmp_path / "p.jsonl").write_text('{"id": "p", "contacts": [[0, 9], [2, 14]]}')
+    found = studies.contacts(tiny, tmp_path / "p.fasta", contacts=tmp_path / "p.jsonl")
+    assert [row["pairs"] for row in found.results["relations"]] == [1, 1, 0]
+    with pytest.raises(TypeError, match="reads sequences from a file"):
+        studies.contacts(tiny, ["MKT"], contacts=tmp_path / "p.jsonl")
 
 
 def test_probes(tiny: str, trees: tuple[str, str], tmp_path: Path) -> None:

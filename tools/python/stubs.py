@@ -25,7 +25,7 @@ NOT_OFFERED = {"json", "quiet", "color", "help", "version", "part"}
 PATHS = {"FILE", "PATH", "DIR", "FILE.html", "OTHER", "TEACHER", "RUN", "FILES"}
 WHOLE = {"N", "SEED"}
 # Numbers, some of which may be given as texts such as 50% or 1pt.
-NUMBERS = {"P", "T", "SHARE", "RATE", "X", "D", "FACTOR", "NORM", "WEIGHT", "GIB", "MIB", "MB", "TIMES", "STEP", "DROP"}
+NUMBERS = {"P", "T", "SHARE", "RATE", "X", "D", "FACTOR", "NORM", "WEIGHT", "GIB", "MIB", "MB", "TIMES", "STEP", "DROP", "C", "A"}
 ARRAYS = {"mask", "order", "importance"}
 
 HEAD = '''"""Functions with every option, for editors. Made by tools/python/stubs.py from the command's definitions."""
@@ -37,7 +37,19 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .attention import AttentionProbe, Cat, Clusters, Coref, Distance, Dynamics, EdgeProbe, Patterns, Syntax
+from .attention import (
+    AttentionProbe,
+    Cat,
+    Clusters,
+    Contacts,
+    Coref,
+    Distance,
+    Dynamics,
+    EdgeProbe,
+    Patterns,
+    Relations,
+    Syntax,
+)
 from .extraction import Extraction
 from .results import (
     Ablation,

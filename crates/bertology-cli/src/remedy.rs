@@ -14,7 +14,7 @@ use bertology::{Error, Objective, SearchError, model};
 
 use crate::run_folder::PART;
 
-const OPENED_SO: &str = "extract, patterns, syntax, coref, cluster, distance, view and prune --heads open it so of themselves";
+const OPENED_SO: &str = "extract, patterns, syntax, coref, cluster, distance, relations, contacts, view and prune --heads open it so of themselves";
 const IDS_FROM_PYTHON: &str =
     "`bertology extract MODEL --token-ids FILE --hidden-states all` takes them, one text a line";
 

@@ -32,6 +32,18 @@ struct Regression<'a, R> {
 }
 
 impl<R: crate::Real> Model<R> {
+    /// The checkpoint's regression over the attention of all heads: a weight a head, `[layers · heads]` of the unpruned model,
+    /// and the intercept; none without a contact head.
+    #[must_use]
+    pub fn contact_weights(&self) -> Option<(Vec<f64>, f64)> {
+        let head = self.shell.contacts.as_ref()?;
+        let weights = head.weight.iter().map(|weight| weight.to_f64());
+        Some((
+            weights.collect(),
+            head.bias.first().map_or(0.0, |bias| bias.to_f64()),
+        ))
+    }
+
     /// Which residues touch, protein by protein, as transformers' `predict_contacts` has it: the attention of each head among
     /// the residues is made symmetric, what the mean attention of both residues explains is taken off (APC), and the
     /// checkpoint's regression makes a probability of all heads together.

@@ -36,7 +36,7 @@ impl Quantity {
         }
     }
 
-    fn signed(mut self) -> Self {
+    pub(crate) fn signed(mut self) -> Self {
         self.signed = true;
         self
     }

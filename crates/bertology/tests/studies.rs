@@ -42,6 +42,7 @@ mod studies {
     mod places;
     mod predict;
     mod pruning;
+    mod relations;
     mod spans;
     mod syntax;
     mod words;

@@ -17,6 +17,7 @@ mod pages;
 mod parts;
 mod passages;
 mod patterns;
+pub(crate) mod relations;
 mod schedule;
 mod sequence;
 mod survey;
@@ -130,6 +131,12 @@ pub(crate) enum Command {
     Syntax(Box<SyntaxArgs>),
     /// Every head as a finder of antecedents, with the usual baselines.
     Coref(Box<CorefArgs>),
+    /// Whether attention follows labelled pairs of words, tokens or residues: every head, and all together.
+    #[command(long_about = relations::ABOUT)]
+    Relations(Box<relations::RelationsArgs>),
+    /// Whether attention follows the contacts of proteins.
+    #[command(long_about = relations::CONTACTS_ABOUT)]
+    Contacts(Box<relations::ContactsArgs>),
     /// How far every head looks, in tokens and in words.
     #[command(long_about = crate::commands::distance::ABOUT)]
     Distance(Box<crate::commands::distance::DistanceArgs>),

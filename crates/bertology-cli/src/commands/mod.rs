@@ -56,6 +56,8 @@ commands! {
         Syntax syntax,
         Coref coref,
         Distance distance,
+        Relations relations,
+        Contacts contacts,
         #[cfg(feature = "code")]
         Cat cat,
     }

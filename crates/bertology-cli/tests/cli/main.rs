@@ -45,6 +45,8 @@ mod predict;
 mod proteins;
 mod prune;
 mod registry;
+#[cfg(unix)]
+mod relations;
 mod runs;
 mod said;
 mod schedule;

@@ -93,6 +93,16 @@ const RUNS: &[(&str, &[&str])] = &[
     ("coref", &["A/tiny-bert", "--conllu", "T/entities.conllu"]),
     ("distance", &["A/tiny-bert", "--conllu", "T/trees.conllu"]),
     (
+        "relations",
+        &[
+            "A/tiny-bert",
+            "--data",
+            "T/pairs.jsonl",
+            "--train",
+            "T/pairs.jsonl",
+        ],
+    ),
+    (
         "cat",
         &[
             "A/tiny-bert",
@@ -264,6 +274,10 @@ fn all_files_are_registered_and_removed() {
             fs::copy(entry.path(), checkpoint.join(entry.file_name())).unwrap();
         }
     }
+    write(
+        "pairs.jsonl",
+        "{\"text\": \"The cat sleeps\", \"pairs\": [[0, 1, \"det\"], [1, 2, \"nsubj\"]]}\n",
+    );
     write("entities.conllu", &crate::treebanks::treebank(6));
 
     let at = |word: &str| match (word.strip_prefix("A/"), word.strip_prefix("T/")) {

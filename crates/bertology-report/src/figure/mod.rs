@@ -12,6 +12,7 @@ mod dots;
 mod heat;
 mod lines;
 mod measure;
+mod pairs;
 mod palette;
 mod scatter;
 mod svg;
@@ -22,6 +23,7 @@ pub use code_tree::{CodeLeaf, CodeNode, CodeTree, MOST_LEAVES, MOST_LEVELS};
 pub(crate) use dots::Dots;
 pub(crate) use heat::{Heat, Scale};
 pub(crate) use lines::{Chosen, Lines, Point, Series};
+pub(crate) use pairs::Pairs;
 pub(crate) use palette::page_css;
 pub(crate) use scatter::{Place, Scatter};
 

@@ -46,6 +46,7 @@ pages! {
     bench,
     dynamics,
     predict,
+    relations,
 }
 
 fn pages() -> impl Iterator<Item = &'static Page> {

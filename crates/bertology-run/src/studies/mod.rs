@@ -22,5 +22,6 @@ studies! {
     edge,
     finetune,
     predict,
+    relations,
     removals,
 }

@@ -144,7 +144,7 @@ fn slopes(point: &[f64], gradient: &[f64], absolute: &[f64]) -> Vec<f64> {
     let places = point.iter().zip(gradient).zip(absolute);
     places
         .map(|((x, slope), of)| match (*x, *of) {
-            (_, of) if of == 0.0 => *slope,
+            (_, 0.0) => *slope,
             (x, of) if x != 0.0 => slope + of * x.signum(),
             (_, of) if slope + of < 0.0 => slope + of,
             (_, of) if slope - of > 0.0 => slope - of,

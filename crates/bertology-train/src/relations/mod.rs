@@ -59,14 +59,15 @@ pub struct Fit {
 }
 
 /// Fits a regression a label, on so many threads, which change no bit of it. Labels that relate all pairs or none are left
-/// out: there is nothing to tell apart. `go_on` is asked between labels and may end the work early; then nothing is given.
+/// out: there is nothing to tell apart. `go_on` is told before each label how many are done, and may end the work early; then
+/// nothing is given.
 #[must_use]
 pub fn fit(
     name: &str,
     gathered: &Gathered,
     options: &FitOptions,
     threads: usize,
-    mut go_on: impl FnMut() -> bool,
+    mut go_on: impl FnMut(usize) -> bool,
 ) -> Option<(HeadRegression, Vec<Fit>)> {
     let (layers, heads) = (gathered.heads().layers(), gathered.heads().heads());
     let settings = &gathered.gather().settings;
@@ -76,7 +77,7 @@ pub fn fit(
     }
     let (mut labels, mut fits) = (Vec::new(), Vec::new());
     for (number, label) in gathered.labels().iter().enumerate() {
-        if !go_on() {
+        if !go_on(number) {
             return None;
         }
         let mut weights = weights.clone();
@@ -263,8 +264,8 @@ impl Problem<'_> {
         let sums = self.sums(|chunk| {
             let mut sums = vec![0.0; width + 2];
             for (row, related, weight) in self.rows(chunk) {
-                let dot: f64 = row.iter().zip(point).map(|(x, w)| f64::from(*x) * w).sum();
-                let margin = (dot + point[width]) * if related { 1.0 } else { -1.0 };
+                let margin =
+                    (dot(row, &point[..width]) + point[width]) * if related { 1.0 } else { -1.0 };
                 sums[width + 1] += weight * softplus(-margin);
                 let slope = weight / (1.0 + margin.exp()) * if related { -1.0 } else { 1.0 };
                 for (sum, x) in sums.iter_mut().zip(row) {
@@ -277,6 +278,21 @@ impl Problem<'_> {
         gradient.copy_from_slice(&sums[..=width]);
         sums[width + 1]
     }
+}
+
+/// In eight sums side by side, which a processor adds at once.
+fn dot(row: &[f32], weights: &[f64]) -> f64 {
+    const SIDE_BY_SIDE: usize = 8;
+    let (rows, rest) = row.as_chunks::<SIDE_BY_SIDE>();
+    let (of_rows, of_rest) = weights.as_chunks::<SIDE_BY_SIDE>();
+    let mut sums = [0.0; SIDE_BY_SIDE];
+    for (row, weights) in rows.iter().zip(of_rows) {
+        for ((sum, x), w) in sums.iter_mut().zip(row).zip(weights) {
+            *sum += f64::from(*x) * w;
+        }
+    }
+    let rest = rest.iter().zip(of_rest).map(|(x, w)| f64::from(*x) * w);
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
 }
 
 /// `ln(1 + e^x)`

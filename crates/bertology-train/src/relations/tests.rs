@@ -175,7 +175,7 @@ fn regressions_are_those_of_scikit_learn() {
             ..FitOptions::default()
         };
         let gathered = gathered(&model, &settings, u64::MAX);
-        let (regression, fits) = fit("all", &gathered, &options, 2, || true).unwrap();
+        let (regression, fits) = fit("all", &gathered, &options, 2, |_| true).unwrap();
         assert!(fits.iter().all(|fit| fit.converged), "{fits:?}");
         for of_label in &regression.labels {
             let expected = &of["labels"][&of_label.label];
@@ -219,7 +219,7 @@ fn threads_change_no_bit_and_a_sample_little() {
     let all = gathered(&model, &settings, u64::MAX);
     let of = |gathered: &Gathered, threads: usize| {
         let (regression, fits) =
-            fit("all", gathered, &FitOptions::default(), threads, || true).unwrap();
+            fit("all", gathered, &FitOptions::default(), threads, |_| true).unwrap();
         assert!(fits.iter().all(|fit: &Fit| fit.converged));
         regression
     };
@@ -233,5 +233,5 @@ fn threads_change_no_bit_and_a_sample_little() {
     for (a, b) in whole.labels.iter().zip(&of_half.labels) {
         assert!((a.bias - b.bias).abs() < 0.35, "{} {}", a.bias, b.bias);
     }
-    assert!(fit("all", &all, &FitOptions::default(), 1, || false).is_none());
+    assert!(fit("all", &all, &FitOptions::default(), 1, |_| false).is_none());
 }

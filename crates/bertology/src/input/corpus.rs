@@ -512,7 +512,7 @@ impl Corpus {
 #[derive(Debug)]
 pub enum RawExample {
     /// A row and its place in the file, not yet encoded: that is for the workers.
-    Row(u64, Example),
+    Row(u64, Box<Example>),
     /// A window. A document is encoded before it is divided, so that a long one is shared between the
     /// workers.
     Window(Box<Passage<ExampleItem>>),
@@ -542,7 +542,7 @@ impl Supply for Corpus {
                 let rows = (begun..).zip(rows);
                 after(
                     first - begun,
-                    rows.map(|(index, row)| Ok(RawExample::Row(index, row?))),
+                    rows.map(|(index, row)| Ok(RawExample::Row(index, Box::new(row?)))),
                 )
             }
             Scoring::Tokens { targets, .. } => {
@@ -582,7 +582,7 @@ impl Supply for Corpus {
         match raw {
             RawExample::Row(index, example) => match &self.scoring {
                 Scoring::Tags(tags) => self.tagged_passage(tags, index, &example),
-                Scoring::Answers(questions) => self.question_passages(questions, index, example),
+                Scoring::Answers(questions) => self.question_passages(questions, index, *example),
                 _ => self.labelled_passage(index, &example),
             },
             RawExample::Window(window) => Ok(Fate::one(*window)),

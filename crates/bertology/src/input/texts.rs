@@ -41,7 +41,7 @@ impl TextSupply {
 #[derive(Debug)]
 pub enum RawOfSupply {
     /// Of a file.
-    File(RawText),
+    File(Box<RawText>),
     /// Of a treebank.
     Treebank(Box<<SentencePassages as Supply>::Raw>),
 }
@@ -75,7 +75,10 @@ impl Supply for TextSupply {
 
     fn open(&self, first: u64) -> Result<Units<'_, RawOfSupply>, Error> {
         Ok(match self {
-            Self::File(texts) => Box::new(texts.open(first)?.map(|raw| raw.map(RawOfSupply::File))),
+            Self::File(texts) => {
+                let units = texts.open(first)?;
+                Box::new(units.map(|raw| raw.map(|raw| RawOfSupply::File(Box::new(raw)))))
+            }
             Self::Treebank(sentences) => {
                 let units = sentences.open(first)?;
                 Box::new(units.map(|raw| raw.map(|raw| RawOfSupply::Treebank(Box::new(raw)))))
@@ -102,7 +105,7 @@ impl Supply for TextSupply {
 
     fn prepare(&self, raw: RawOfSupply) -> Result<Fate<Vec<Passage<TextItem>>>, Error> {
         match (self, raw) {
-            (Self::File(texts), RawOfSupply::File(raw)) => texts.prepare(raw),
+            (Self::File(texts), RawOfSupply::File(raw)) => texts.prepare(*raw),
             (Self::Treebank(sentences), RawOfSupply::Treebank(raw)) => {
                 Ok(match sentences.prepare(*raw)? {
                     Fate::LeftOut(why) => Fate::LeftOut(why),
