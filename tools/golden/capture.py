@@ -35,6 +35,19 @@ LOGITS = {"logits": "logits", "prediction_logits": "logits", "seq_relationship_l
 TOLERANCE = 1e-5
 
 
+# Of the masks that are not the first, these values are kept.
+KEPT_IN_SHORT_VARIANTS = (
+    "head_mask",
+    "hidden_states.",
+    "attention_probs.",
+    "head_output.",
+    "logits",
+    "loss",
+    "mask_grad",
+    "grad.hidden_states.",
+)
+
+
 @dataclass
 class Layer:
     """Where one layer's sites are: modules, the number of its heads, the factor of its scores."""
@@ -270,6 +283,20 @@ def layer_sites(i, layer, seen, gradient, mask, attention_mask, keep):
     keep(f"attention_scores.{i}", plain, gradient.get(f"attention_scores.{i}"))
 
 
+def class_loss(logits, labels):
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def masked_lm_labels(inputs):
+    """Labels at two or three positions of each text, never at padding; the rest is ignored."""
+    draw = rng("masked lm labels")
+    labels = np.full(tuple(inputs["input_ids"].shape), IGNORED, np.int64)
+    for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
+        places = draw.choice(np.arange(length), size=2 + row % 2, replace=False)
+        labels[row, places] = draw.integers(5, 60, len(places))
+    return torch.from_numpy(labels)
+
+
 def token_losses(logits, labels):
     """Mean over each example's own labelled positions; `labels` in the logits' own positions."""
     each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=IGNORED)
@@ -328,11 +355,11 @@ def difference(made, kept):
     return None
 
 
-def compare(made, kept, folders):
-    """Prints what differs between two places, in the named folders; returns the number of files."""
+def compare(made, kept, folders, own=lambda name: True):
+    """Prints what differs between two places, in the named folders and the files that are `own`; returns the number of files."""
     failures = 0
     names = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
-    present = {name for name in shared.names(kept) if name.parts[0] in folders}
+    present = {name for name in shared.names(kept) if name.parts[0] in folders and own(name)}
     for name in sorted(names | present):
         if name not in present:
             problem = "not committed"
@@ -345,6 +372,12 @@ def compare(made, kept, folders):
             print(f"FAIL {name}: {problem}")
     print(f"{len(names)} files, {failures} differ")
     return failures
+
+
+def of_version_5():
+    """Ends a script whose classes the installed transformers does not have."""
+    if not transformers.__version__.startswith("5."):
+        sys.exit(f"transformers {transformers.__version__} has no such class; install tools/golden/requirements-5.txt")
 
 
 def command(description, generate, output=OUT):

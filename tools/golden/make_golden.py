@@ -30,7 +30,21 @@ from transformers import (
 )
 from transformers.models.roberta.modeling_roberta import create_position_ids_from_input_ids
 
-from capture import IGNORED, PRUNED, Layer, command, head_masks, own_loss_agrees, rng, run, token_losses, write_golden
+from capture import (
+    IGNORED,
+    KEPT_IN_SHORT_VARIANTS,
+    PRUNED,
+    Layer,
+    class_loss,
+    command,
+    head_masks,
+    masked_lm_labels,
+    own_loss_agrees,
+    rng,
+    run,
+    token_losses,
+    write_golden,
+)
 
 # ---------------------------------------------------------------- models and inputs
 
@@ -104,21 +118,7 @@ def as_inputs(ids, attended, types):
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def masked_lm_labels(inputs):
-    """Labels at two or three positions of each text, never at padding; the rest is ignored."""
-    draw = rng("masked lm labels")
-    labels = np.full(tuple(inputs["input_ids"].shape), IGNORED, np.int64)
-    for row, length in enumerate(inputs["attention_mask"].sum(1).tolist()):
-        places = draw.choice(np.arange(length), size=2 + row % 2, replace=False)
-        labels[row, places] = draw.integers(5, 60, len(places))
-    return torch.from_numpy(labels)
-
-
 # ---------------------------------------------------------------- losses per example
-
-
-def class_loss(logits, labels):
-    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
 def labelled(labels):
@@ -178,18 +178,6 @@ def pooled(model):
 
 
 # ---------------------------------------------------------------- files
-
-
-KEPT_IN_SHORT_VARIANTS = (
-    "head_mask",
-    "hidden_states.",
-    "attention_probs.",
-    "head_output.",
-    "logits",
-    "loss",
-    "mask_grad",
-    "grad.hidden_states.",
-)
 
 
 def studied(model, inputs, labels, loss_of, weights, full, layers, watched):

@@ -6,7 +6,7 @@ gradient for every tensor of the checkpoint under the tensor's name, linear maps
 off, every sequence by itself and without padding. `finetune-bert` holds what fifty steps of AdamW make of the embedded
 BERT.
 
-    make_training_golden.py            write all files
+    make_training_golden.py            write all files whose classes the installed transformers has
     make_training_golden.py --check    make them again in a temporary directory and compare
 """
 
@@ -36,6 +36,9 @@ electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gp
 modernbert-mlm mpnet mpnet-mlm
 roberta roberta-mlm
 """.split()
+# Whose classes are those of transformers 5 (requirements-5.txt); with it these alone are made.
+NAMES_5 = "eurobert eurobert-bos eurobert-mean eurobert-mlm eurobert-tokens".split()
+VERSION_5 = transformers.__version__.startswith("5.")
 
 
 def open_model(folder):
@@ -121,9 +124,10 @@ def finetune(out):
 
 def generate(out):
     out.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
+    for name in NAMES_5 if VERSION_5 else NAMES:
         make(ENGINE / name, out / f"{name}.safetensors")
-    finetune(out / "finetune-bert.safetensors")
+    if not VERSION_5:
+        finetune(out / "finetune-bert.safetensors")
 
 
 def main():
@@ -137,7 +141,8 @@ def main():
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch) / "training")
-        return 1 if compare(Path(scratch), GOLDEN, {"training"}) else 0
+        own = compare(Path(scratch), GOLDEN, {"training"}, lambda name: (name.stem in NAMES_5) == VERSION_5)
+        return 1 if own else 0
 
 
 if __name__ == "__main__":

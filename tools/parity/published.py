@@ -80,6 +80,14 @@ PUBLISHED = {
         lambda model: [layer.attention.attn.o for layer in model.mpnet.encoder.layer],
     ),
 }
+# Families that only transformers 5 has (tools/golden/requirements-5.txt).
+if hasattr(transformers, "EuroBertConfig"):
+    PUBLISHED["EuroBERT-210m"] = (
+        transformers.EuroBertConfig,
+        dict(rope_parameters=dict(rope_type="default", rope_theta=250_000)),
+        transformers.EuroBertForSequenceClassification,
+        lambda model: [layer.self_attn.o_proj for layer in model.model.layers],
+    )
 
 
 def write(folder, name, draw):

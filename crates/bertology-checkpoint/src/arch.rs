@@ -29,6 +29,8 @@ pub enum Family {
     Albert,
     /// `model_type: "esm"`: ESM-2 and ESM-1b, of proteins.
     Esm,
+    /// `model_type: "eurobert"`.
+    EuroBert,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -43,6 +45,15 @@ pub enum NormPlacement {
     /// Before attention and feed-forward, on a residual stream that no norm touches, which a final
     /// norm brings to scale: `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
     Pre,
+}
+
+/// What a norm brings rows to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// Mean 0 and variance 1 (`torch.nn.LayerNorm`).
+    Layer,
+    /// A mean of squares of 1, whatever the mean (`torch.nn.RMSNorm`; Zhang and Sennrich 2019).
+    RootMeanSquare,
 }
 
 /// What segment ids (`token_type_ids`) add to the embeddings.
@@ -122,6 +133,9 @@ pub enum Pooling {
     First,
     /// The mean of all tokens.
     Mean,
+    /// Every token: the mean is taken of what the pooler makes of each (EuroBERT's `late`, which takes it of the logits; that
+    /// is the same, as these are an affine map of what is pooled).
+    MeanOfPooled,
     /// The last token that is not the padding token (`pad_token_id`); the last of all where the
     /// config names no padding token, the first where every token is one
     /// (`GPT2ForSequenceClassification`).
@@ -397,6 +411,8 @@ pub struct Architecture {
     pub position_ids: PositionIds,
     /// What stands between the maps of the feed-forward block.
     pub feed_forward: FeedForward,
+    /// What norms do.
+    pub norm_kind: NormKind,
     /// Whether norms add a bias.
     pub norm_bias: bool,
     /// Whether the maps of attention add a bias.
@@ -407,10 +423,14 @@ pub struct Architecture {
     pub first_attention_norm: bool,
     /// The feed-forward activation.
     pub activation: Activation,
+    /// Whether a masked-LM head has a dense layer and a norm before its output layer; EuroBERT's is that layer alone.
+    pub lm_transform: bool,
     /// The activation after the dense layer of a masked-LM head: BERT takes `hidden_act` there,
     /// RoBERTa and ELECTRA always the exact GELU. Read only where `head` has such a layer.
     pub lm_activation: Activation,
-    /// `layer_norm_eps`.
+    /// Whether a masked-LM head adds a bias to its logits.
+    pub lm_bias: bool,
+    /// `layer_norm_eps`, `rms_norm_eps`.
     pub norm_epsilon: f64,
     /// The padding token's id, if the config names one.
     pub pad_id: Option<u32>,
@@ -419,7 +439,7 @@ pub struct Architecture {
     /// Whether the classifier adds a bias to its logits.
     pub classifier_bias: bool,
     /// Whether the file has the encoder's pooler (`f(W h₀ + b)`). A classifier's own dense layer
-    /// (RoBERTa, DistilBERT, ELECTRA, MPNet, ESM) counts as its pooler here: same function, other tensor names.
+    /// (RoBERTa, DistilBERT, ELECTRA, MPNet, ESM, EuroBERT) counts as its pooler here: same function, other tensor names.
     pub pooler: bool,
     /// The `f` of the pooler.
     pub pooler_activation: Activation,

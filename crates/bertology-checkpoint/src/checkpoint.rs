@@ -341,7 +341,13 @@ impl Checkpoint {
             architecture: &architecture,
             prefixed,
         };
-        matching.settle_decoder(folder, &set, &names, config.ties_embeddings()?, options);
+        matching.settle_decoder(
+            folder,
+            &set,
+            &names,
+            config.ties_embeddings(names.architecture.family)?,
+            options,
+        );
         matching.verify(folder, &set, &names);
         if !options.allow_unexpected && !matching.report.unexpected.is_empty() {
             matching.problems.push(Error::Unexpected {

@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::arch::{
-    Activation, Architecture, Family, FeedForward, NormPlacement, Pooling, PositionIds, Positions,
-    ScoreBias, ScoreScale, Segments, TaskHead,
+    Activation, Architecture, Family, FeedForward, NormKind, NormPlacement, Pooling, PositionIds,
+    Positions, ScoreBias, ScoreScale, Segments, TaskHead,
 };
 use crate::config::{Config, OpenAs};
 
 mod albert;
 mod classes;
 mod esm;
+mod eurobert;
 mod foreign;
 mod heads;
 mod modernbert;
@@ -98,6 +99,10 @@ impl Config {
                 Positions::Absolute
             }
             Family::ModernBert => Positions::Rotary(self.rotary(hidden_size / num_heads)?),
+            Family::EuroBert => {
+                self.check_own_heads(num_heads, hidden_size / num_heads)?;
+                Positions::Rotary(self.one_rotary(hidden_size / num_heads, 10_000.0)?)
+            }
             Family::Albert => self.albert_positions()?,
             Family::Esm => self.esm_positions(hidden_size / num_heads)?,
             _ => self.positions()?,
@@ -122,12 +127,12 @@ impl Config {
             }
             _ => activation,
         };
-        let biased = |key: &str| {
-            if modern {
+        let biased = |key: &str| match (family, key) {
+            (Family::ModernBert, _) | (Family::EuroBert, "attention_bias" | "mlp_bias") => {
                 self.flag(key, false)
-            } else {
-                Ok(true)
             }
+            (Family::EuroBert, "norm_bias") => Ok(false),
+            _ => Ok(true),
         };
         let labels = self.labels()?;
         let head = self.head(family, names, open_as, labels.len())?;
@@ -146,9 +151,11 @@ impl Config {
             intermediate_size: self.one_of(inner, default_inner)?,
             max_positions,
             segments: match family {
-                Family::DistilBert | Family::MpNet | Family::ModernBert | Family::Esm => {
-                    Segments::None
-                }
+                Family::DistilBert
+                | Family::MpNet
+                | Family::ModernBert
+                | Family::Esm
+                | Family::EuroBert => Segments::None,
                 _ if causal => Segments::Words,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
@@ -158,10 +165,13 @@ impl Config {
             },
             embedding_norm: match family {
                 Family::Esm => self.flag("emb_layer_norm_before", false)?,
+                Family::EuroBert => false,
                 _ => !causal,
             },
             norm: match family {
-                Family::Gpt2 | Family::ModernBert | Family::Esm => NormPlacement::Pre,
+                Family::Gpt2 | Family::ModernBert | Family::Esm | Family::EuroBert => {
+                    NormPlacement::Pre
+                }
                 _ => NormPlacement::Post,
             },
             causal,
@@ -172,15 +182,19 @@ impl Config {
             },
             pooling: match family {
                 Family::ModernBert => self.classifier_pooling()?,
+                Family::EuroBert => self.eurobert_pooling()?,
                 _ if causal => Pooling::Last,
                 _ => Pooling::First,
             },
             positions,
             windows: modern.then(|| self.windows(num_layers)).transpose()?,
-            feed_forward: if modern {
-                FeedForward::Gated
-            } else {
-                FeedForward::Plain
+            feed_forward: match family {
+                Family::ModernBert | Family::EuroBert => FeedForward::Gated,
+                _ => FeedForward::Plain,
+            },
+            norm_kind: match family {
+                Family::EuroBert => NormKind::RootMeanSquare,
+                _ => NormKind::Layer,
             },
             norm_bias: biased("norm_bias")?,
             attention_bias: biased("attention_bias")?,
@@ -191,6 +205,11 @@ impl Config {
             contact_head: false,
             position_ids,
             activation,
+            lm_transform: !causal && family != Family::EuroBert,
+            lm_bias: match family {
+                Family::EuroBert => biased("mlp_bias")?,
+                _ => !causal,
+            },
             lm_activation: match family {
                 Family::Roberta
                 | Family::XlmRoberta
@@ -217,7 +236,7 @@ impl Config {
                 ),
             pooler_activation: match family {
                 Family::DistilBert => Activation::Relu,
-                Family::Electra => Activation::Gelu,
+                Family::Electra | Family::EuroBert => Activation::Gelu,
                 Family::ModernBert => of_heads,
                 _ => Activation::Tanh,
             },
@@ -318,7 +337,7 @@ impl Config {
         let any = |family: Family| {
             let table = family.table();
             names.iter().any(|name| {
-                if family == Family::ModernBert {
+                if matches!(family, Family::ModernBert | Family::EuroBert) {
                     // Its prefix is that of many families that are not known here; its files name their type.
                     false
                 } else if family.config().causal {

@@ -44,6 +44,12 @@ impl Config {
                     },
                 });
             }
+            Family::EuroBert => {
+                return Ok(DropoutRates {
+                    attention_probs: self.rate("attention_dropout", 0.0)?,
+                    ..DropoutRates::default()
+                });
+            }
             Family::DistilBert => {
                 let rate = self.rate("dropout", 0.1)?;
                 let classifier = self.rate("seq_classif_dropout", 0.2)?;

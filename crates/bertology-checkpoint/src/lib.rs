@@ -23,7 +23,7 @@ mod trained;
 mod write;
 
 pub use arch::{
-    Activation, Architecture, DropoutRates, Family, FeedForward, NormPlacement, Pooling,
+    Activation, Architecture, DropoutRates, Family, FeedForward, NormKind, NormPlacement, Pooling,
     PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, SharedLayers,
     TaskHead, TokenDropout, Windows,
 };

@@ -188,7 +188,14 @@ impl Names<'_> {
             return if_used(masked_lm, Meaning::Use(Parameter::LmDecoder(Affine::Bias)));
         }
         match affine(name, table.decoder) {
-            Some(Affine::Bias) if table.decoder_bias.is_none() => return Meaning::Unknown,
+            Some(Affine::Bias) if table.decoder_bias.is_none() => {
+                let bias = Meaning::Use(Parameter::LmDecoder(Affine::Bias));
+                return if self.architecture.lm_bias {
+                    if_used(masked_lm, bias)
+                } else {
+                    Meaning::Unknown
+                };
+            }
             Some(affine) => return if_used(lm, Meaning::TiedDecoder(affine)),
             None => {}
         }
@@ -426,19 +433,15 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         architecture.head,
         TaskHead::MaskedLm | TaskHead::PreTraining
     ) {
-        let biased = architecture.head_bias;
-        with_bias(
-            &mut list,
-            Parameter::LmTransform,
-            vec![rows, width],
-            rows,
-            biased,
-        );
-        with_bias(&mut list, Parameter::LmNorm, vec![rows], rows, norms);
-        list.push((
-            Parameter::LmDecoder(Affine::Bias),
-            vec![architecture.vocab_size],
-        ));
+        if architecture.lm_transform {
+            let (map, biased) = (vec![rows, width], architecture.head_bias);
+            with_bias(&mut list, Parameter::LmTransform, map, rows, biased);
+            with_bias(&mut list, Parameter::LmNorm, vec![rows], rows, norms);
+        }
+        if architecture.lm_bias {
+            let bias = Parameter::LmDecoder(Affine::Bias);
+            list.push((bias, vec![architecture.vocab_size]));
+        }
     }
     if matches!(
         architecture.head,
@@ -501,7 +504,16 @@ fn layer_expected(
         add(LayerParameter::AttentionNorm, vec![width], width, norms);
     }
     let maps = architecture.mlp_bias;
-    add(LayerParameter::MlpIn, vec![first, width], first, maps);
+    if architecture.family.table().parted() {
+        for half in [
+            LayerParameter::MlpActivated as fn(Affine) -> LayerParameter,
+            LayerParameter::MlpGate,
+        ] {
+            add(half, vec![inner, width], inner, maps);
+        }
+    } else {
+        add(LayerParameter::MlpIn, vec![first, width], first, maps);
+    }
     add(LayerParameter::MlpOut, vec![width, inner], width, maps);
     add(LayerParameter::MlpNorm, vec![width], width, norms);
     if architecture.positions.is_relative() {

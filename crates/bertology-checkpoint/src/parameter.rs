@@ -31,6 +31,10 @@ pub enum LayerParameter {
     AttentionNorm(Affine),
     /// `[I, D]`, `[I]`; `[2I, D]`, `[2I]` where the block is gated: first what is activated, then the gate.
     MlpIn(Affine),
+    /// `[I, D]`, `[I]`: the first half of [`LayerParameter::MlpIn`], in files that have its halves apart.
+    MlpActivated(Affine),
+    /// `[I, D]`, `[I]`: its second half.
+    MlpGate(Affine),
     /// `[D, I]`, `[D]`.
     MlpOut(Affine),
     /// `[D]`, `[D]`.
@@ -61,7 +65,7 @@ pub enum Parameter {
     /// `[1, layers · heads]`, `[1]`, of the unpruned model's heads, layer by layer: the regression over their attention that
     /// says which residues touch (ESM).
     ContactHead(Affine),
-    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet, ESM).
+    /// `[D, D]`, `[D]`: BERT's pooler, or the dense layer of a classifier (RoBERTa, DistilBERT, ELECTRA, MPNet, ESM, EuroBERT).
     Pooler(Affine),
     /// `[D]`, `[D]`: behind the pooler (ModernBERT).
     PoolerNorm(Affine),
@@ -134,6 +138,8 @@ impl Parameter {
                     | LayerParameter::QueryKeyValue(Affine::Weight)
                     | LayerParameter::AttentionOutput(Affine::Weight)
                     | LayerParameter::MlpIn(Affine::Weight)
+                    | LayerParameter::MlpActivated(Affine::Weight)
+                    | LayerParameter::MlpGate(Affine::Weight)
                     | LayerParameter::MlpOut(Affine::Weight)
             )
         )

@@ -177,6 +177,8 @@ impl Held {
             | LayerParameter::DistanceEmbedding
             | LayerParameter::AttentionNorm(_)
             | LayerParameter::MlpIn(_)
+            | LayerParameter::MlpActivated(_)
+            | LayerParameter::MlpGate(_)
             | LayerParameter::MlpOut(_)
             | LayerParameter::MlpNorm(_) => return None,
         };

@@ -136,7 +136,10 @@ impl Parts {
                 | LayerParameter::QueryKeyValue(_)
                 | LayerParameter::DistanceEmbedding
                 | LayerParameter::AttentionOutput(_) => &mut self.attention,
-                LayerParameter::MlpIn(_) | LayerParameter::MlpOut(_) => &mut self.feed_forward,
+                LayerParameter::MlpIn(_)
+                | LayerParameter::MlpActivated(_)
+                | LayerParameter::MlpGate(_)
+                | LayerParameter::MlpOut(_) => &mut self.feed_forward,
                 LayerParameter::AttentionNorm(_) | LayerParameter::MlpNorm(_) => &mut self.norms,
             },
             Parameter::Pooler(_) if !dense_is_head => &mut self.pooler,

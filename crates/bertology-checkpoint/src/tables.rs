@@ -50,6 +50,7 @@ impl Family {
             Self::ModernBert => &MODERNBERT,
             Self::Albert => &ALBERT,
             Self::Esm => &ESM,
+            Self::EuroBert => &EUROBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -78,6 +79,12 @@ impl Table {
     /// Whether a block holds queries, keys and values in one tensor.
     pub(crate) fn fused(&self) -> bool {
         self.layer_stem(LayerParameter::QueryKeyValue(Affine::Weight))
+            .is_some()
+    }
+
+    /// Whether a block holds the halves of its first feed-forward map in two tensors.
+    pub(crate) fn parted(&self) -> bool {
+        self.layer_stem(LayerParameter::MlpGate(Affine::Weight))
             .is_some()
     }
 }
@@ -330,6 +337,34 @@ const ESM: Table = Table {
         (Parameter::ContactHead, "contact_head.regression."),
     ],
     ..ROBERTA
+};
+
+const EUROBERT: Table = Table {
+    prefix: "model.",
+    layers: "layers.",
+    layer_stems: &[
+        (LayerParameter::Query, "self_attn.q_proj."),
+        (LayerParameter::Key, "self_attn.k_proj."),
+        (LayerParameter::Value, "self_attn.v_proj."),
+        (LayerParameter::AttentionOutput, "self_attn.o_proj."),
+        (LayerParameter::AttentionNorm, "input_layernorm."),
+        (LayerParameter::MlpActivated, "mlp.gate_proj."),
+        (LayerParameter::MlpGate, "mlp.up_proj."),
+        (LayerParameter::MlpOut, "mlp.down_proj."),
+        (LayerParameter::MlpNorm, "post_attention_layernorm."),
+    ],
+    layer_buffers: &["self_attn.rotary_emb.inv_freq"],
+    tables: &[(Parameter::WordEmbeddings, "embed_tokens.weight")],
+    base_stems: &[(Parameter::FinalNorm, "norm.")],
+    base_buffers: &["rotary_emb.inv_freq"],
+    head_stems: &[
+        (Parameter::Pooler, "dense."),
+        (Parameter::Classifier, "classifier."),
+    ],
+    decoder: "lm_head.",
+    decoder_bias: None,
+    other_heads: &["classifier.", "qa_outputs."],
+    ..BERT
 };
 
 const GPT2: Table = Table {

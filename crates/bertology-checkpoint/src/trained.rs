@@ -22,8 +22,9 @@ struct Written<'v> {
 
 /// Writes a model that was trained from `checkpoint` into `folder`: `model.safetensors` (f32, names of transformers' class
 /// with prefix), `config.json` with [`Checkpoint::config`], and the tokenizer's files. `values` gives every parameter in
-/// the canonical layout but [`Parameter::ContactHead`], which no loss trains and which is written as it was; queries, keys
-/// and values are asked for as [`LayerParameter::QueryKeyValue`], with the heads that do something ([`Architecture::heads`](crate::Architecture::heads)
+/// the canonical layout but [`Parameter::ContactHead`], which no loss trains and which is written as it was; both halves of a
+/// gated block's first map are asked for as [`LayerParameter::MlpIn`], queries, keys and values as
+/// [`LayerParameter::QueryKeyValue`], with the heads that do something ([`Architecture::heads`](crate::Architecture::heads)
 /// without the zeroed ones). Other files of the folder stay; each of these is there whole or not at all: they are made in a
 /// folder of their own within `scratch`, which lies on the same file system.
 ///
@@ -114,7 +115,16 @@ fn tensors<'v>(
                     let own = all.get(part * size..(part + 1) * size).unwrap_or_default();
                     Ok::<_, Error>(spread(own, 1, block, &slots))
                 };
+                let half = |affine, part: usize| {
+                    let name = LayerParameter::MlpIn(affine);
+                    let all = given(Parameter::Layer(layer, name))?;
+                    let size = all.len() / 2;
+                    let own = all.get(part * size..(part + 1) * size);
+                    Ok::<_, Error>(Cow::Borrowed(own.unwrap_or_default()))
+                };
                 match of {
+                    LayerParameter::MlpActivated(affine) => half(affine, 0)?,
+                    LayerParameter::MlpGate(affine) => half(affine, 1)?,
                     LayerParameter::Query(affine) => third(affine, 0)?,
                     LayerParameter::Key(affine) => third(affine, 1)?,
                     LayerParameter::Value(affine) => third(affine, 2)?,

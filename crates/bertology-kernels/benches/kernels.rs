@@ -126,7 +126,8 @@ mod layer_norm_forward {
         let (w, b) = (ramp(HIDDEN), ramp(HIDDEN));
         let (mut y, mut rstd) = (ramp(TOKENS * HIDDEN), vec![0.0; TOKENS]);
         let mut x = ramp(TOKENS * HIDDEN);
-        bencher.bench_local(|| layer_norm(&mut y, black_box(&mut x), &mut rstd, &w, &b, 1e-12));
+        bencher
+            .bench_local(|| layer_norm(&mut y, black_box(&mut x), &mut rstd, &w, &b, 1e-12, true));
     }
 
     #[divan::bench]
@@ -153,7 +154,7 @@ mod layer_norm_gradient {
     fn fused(bencher: Bencher<'_, '_>) {
         let (w, hat, rstd) = (ramp(HIDDEN), ramp(TOKENS * HIDDEN), ramp(TOKENS));
         let mut dy = ramp(TOKENS * HIDDEN);
-        bencher.bench_local(|| layer_norm_backward(black_box(&mut dy), &hat, &rstd, &w));
+        bencher.bench_local(|| layer_norm_backward(black_box(&mut dy), &hat, &rstd, &w, true));
     }
 
     #[divan::bench]

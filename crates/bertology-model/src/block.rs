@@ -4,7 +4,7 @@
 use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Architecture, NormPlacement};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::{layer_norm, layer_norm_backward, layer_norm_backward_affine};
+use bertology_kernels::norm::layer_norm_backward_affine;
 use bertology_kernels::{Activation, Matrix, MatrixMut, Real};
 
 use crate::attention::AttentionPass;
@@ -138,8 +138,7 @@ impl<R: Real> BlockPass<'_, R> {
     /// `y = norm(hat)`; `hat` and `rstd` keep what the backward pass needs.
     fn normalise(&self, norm: &Norm<R>, hat: &mut [R], rstd: &mut Vec<R>, y: &mut [R]) {
         let rstd = sized(rstd, hat.len() / self.arch.hidden_size);
-        let epsilon = self.arch.norm_epsilon;
-        layer_norm(y, hat, rstd, &norm.weight, &norm.bias, epsilon);
+        norm.forward(y, hat, rstd, self.arch.norm_epsilon);
     }
 
     /// `out [rows, hidden] = attention(input [tokens, hidden])`.
@@ -323,7 +322,7 @@ impl<R: Real> BlockPass<'_, R> {
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
         let rest = &self.weights.rest;
-        let above = &rest.mlp_norm.weight;
+        let above = &rest.mlp_norm;
         self.pass_back(taps, LayerSite::HiddenState, dy)?;
         if let Some(record) = record.as_deref_mut() {
             record.begin(self);
@@ -334,7 +333,7 @@ impl<R: Real> BlockPass<'_, R> {
                 let [weight, bias] = record.mlp_norm();
                 layer_norm_backward_affine(weight, bias, dy, &trace.mlp_hat);
             }
-            layer_norm_backward(dy, &trace.mlp_hat, &trace.mlp_rstd, above);
+            above.backward(dy, &trace.mlp_hat, &trace.mlp_rstd);
         }
         let mut branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
         self.drop_rows(DropSite::MlpOutput, &mut branch);
@@ -350,8 +349,7 @@ impl<R: Real> BlockPass<'_, R> {
                     let [weight, bias] = record.attention_norm();
                     layer_norm_backward_affine(weight, bias, dy, &trace.attention_hat);
                 }
-                let (hat, rstd) = (&trace.attention_hat, &trace.attention_rstd);
-                layer_norm_backward(dy, hat, rstd, &norm.weight);
+                norm.backward(dy, &trace.attention_hat, &trace.attention_rstd);
             }
         } else {
             let d = &mut scratch.hidden;
@@ -359,7 +357,7 @@ impl<R: Real> BlockPass<'_, R> {
                 let [weight, bias] = record.mlp_norm();
                 layer_norm_backward_affine(weight, bias, d, &trace.mlp_hat);
             }
-            layer_norm_backward(d, &trace.mlp_hat, &trace.mlp_rstd, above);
+            above.backward(d, &trace.mlp_hat, &trace.mlp_rstd);
             add_assign(dy, d);
         }
         let mut branch = self.branch(dy, scratch, LayerSite::AttentionOutput, taps)?;
@@ -386,8 +384,7 @@ impl<R: Real> BlockPass<'_, R> {
         if deeper {
             let d = &mut scratch.hidden;
             if let Some(norm) = self.norm_before_attention() {
-                let (hat, rstd) = (&trace.attention_hat, &trace.attention_rstd);
-                layer_norm_backward(d, hat, rstd, &norm.weight);
+                norm.backward(d, &trace.attention_hat, &trace.attention_rstd);
             }
             self.rows.add_to(d, dy, self.arch.hidden_size);
             std::mem::swap(d, dy);

@@ -2,7 +2,6 @@
 
 use bertology_checkpoint::{Architecture, Segments};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::layer_norm;
 use bertology_kernels::product::linear;
 use bertology_kernels::{Matrix, Real};
 
@@ -102,9 +101,7 @@ fn finish<R: Real>(
     };
     match &shell.norm {
         Some(norm) => {
-            let rstd = sized(rstd, tokens);
-            let (weight, bias) = (&norm.weight, &norm.bias);
-            layer_norm(summed, hat, rstd, weight, bias, arch.norm_epsilon);
+            norm.forward(summed, hat, sized(rstd, tokens), arch.norm_epsilon);
         }
         None => summed.copy_from_slice(hat),
     }

@@ -2,7 +2,6 @@
 
 use bertology_checkpoint::Parameter;
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::{Matrix, MatrixMut, Real};
 
 use crate::block::kernel_of;
@@ -136,15 +135,7 @@ impl<R: Real> LmPass<'_, R> {
             let mut hat = vec![R::ZERO; pre.len()];
             kernel_of(arch.lm_activation).forward(&mut hat, &pre);
             let mut rstd = vec![R::ZERO; rows];
-            let (weight, bias) = (&norm.weight, &norm.bias);
-            layer_norm(
-                &mut normed,
-                &mut hat,
-                &mut rstd,
-                weight,
-                bias,
-                arch.norm_epsilon,
-            );
+            norm.forward(&mut normed, &mut hat, &mut rstd, arch.norm_epsilon);
             (pre, hat, rstd)
         });
         let mut logits = vec![R::ZERO; rows * arch.vocab_size];
@@ -181,7 +172,7 @@ impl<R: Real> LmPass<'_, R> {
         if let Some((_, weights)) = &mut weights {
             weights.add_norm(Parameter::LmNorm, &d, hat);
         }
-        layer_norm_backward(&mut d, hat, rstd, &norm.weight);
+        norm.backward(&mut d, hat, rstd);
         kernel_of(arch.lm_activation).backward(&mut d, pre);
         let mut d_hidden = vec![R::ZERO; rows * width];
         let upper = Matrix::new(&d, rows, dense.outputs);

@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bertology_checkpoint::{Architecture, Checkpoint, TaskHead, Tensor};
+use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::parts::Parts;
 use bertology_kernels::{Matrix, Precision, Real};
 
@@ -65,7 +66,7 @@ impl<R> From<Vec<R>> for Weights<R> {
     }
 }
 
-/// The affine part of a layer norm, `[width]` each.
+/// A norm: its affine part, `[width]` each.
 #[derive(Debug, Clone)]
 pub(crate) struct Norm<R> {
     pub(crate) weight: Vec<R>,
@@ -73,6 +74,28 @@ pub(crate) struct Norm<R> {
     pub(crate) bias: Vec<R>,
     /// Whether the bias is a weight of the model.
     pub(crate) biased: bool,
+    /// Whether the mean is taken off.
+    pub(crate) centred: bool,
+}
+
+impl<R: Real> Norm<R> {
+    /// `y [rows, width]` of `hat`, which keeps what the backward pass needs, as does `rstd [rows]`.
+    pub(crate) fn forward(&self, y: &mut [R], hat: &mut [R], rstd: &mut [R], epsilon: f64) {
+        layer_norm(
+            y,
+            hat,
+            rstd,
+            &self.weight,
+            &self.bias,
+            epsilon,
+            self.centred,
+        );
+    }
+
+    /// The gradient of the input in the place of that of the output.
+    pub(crate) fn backward(&self, d: &mut [R], hat: &[R], rstd: &[R]) {
+        layer_norm_backward(d, hat, rstd, &self.weight, self.centred);
+    }
 }
 
 /// The attention of one layer. `W = heads.len() · head_dim`.

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology_checkpoint::{Parameter, Positions};
 use bertology_kernels::Real;
-use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 
 use crate::block::BlockPass;
 use crate::embedding::embed;
@@ -336,8 +335,7 @@ impl<R: Real> Model<R> {
         let hat = sized(&mut trace.hat, hidden.len());
         hat.copy_from_slice(hidden);
         let rstd = sized(&mut trace.rstd, hat.len() / arch.hidden_size);
-        let (weight, bias) = (&norm.weight, &norm.bias);
-        layer_norm(hidden, hat, rstd, weight, bias, arch.norm_epsilon);
+        norm.forward(hidden, hat, rstd, arch.norm_epsilon);
         let tap = Tap::Layer(arch.num_layers - 1, LayerSite::HiddenState);
         taps.edit_rows(tap, batch, hidden, arch.hidden_size)?;
         taps.check_rows(Pass::Forward, tap, batch, rows, hidden)?;
@@ -362,7 +360,7 @@ impl<R: Real> Model<R> {
         if let Some(weights) = weights {
             weights.add_norm(Parameter::FinalNorm, gradient, &trace.hat);
         }
-        layer_norm_backward(gradient, &trace.hat, &trace.rstd, &norm.weight);
+        norm.backward(gradient, &trace.hat, &trace.rstd);
         Ok(())
     }
 

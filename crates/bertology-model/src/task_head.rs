@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use bertology_checkpoint as checkpoint;
 use bertology_checkpoint::{Affine, Parameter, Pooling};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::{Activation, Matrix, Real};
 
@@ -156,38 +155,40 @@ impl<R: Real> TaskHead<'_, R> {
         if shell.pooler.is_none() && shell.classifier.is_none() {
             return Ok(());
         }
+        let arch = self.model.architecture();
         let position = self.pooled_position();
         let drop = |site, data: &mut [R]| self.drop(site, std::iter::once(position), data, width);
-        let mean = self.model.architecture().pooling == Pooling::Mean;
-        // A mean is of all rows; else the row of one position is read.
-        let places = if mean {
+        // Means are of all rows; else the row of one position is read.
+        let mean = arch.pooling == Pooling::Mean;
+        let places = if mean || arch.pooling == Pooling::MeanOfPooled {
             0..hidden.len()
         } else {
             let place = self.row(position) * width;
             place..place + width
         };
-        let share = R::from_f64(width as f64 / places.len() as f64);
-        let (first, others) = hidden[places.clone()].split_at(width);
-        let mut read = first.to_vec();
+        let mut read = hidden[places.clone()].to_vec();
         if mean {
-            for row in others.chunks_exact(width) {
-                add_assign(&mut read, row);
-            }
-            read.iter_mut().for_each(|value| *value *= share);
+            read = mean_of(&read, width);
         }
-        drop(DropSite::HeadInput, &mut read);
+        let count = read.len() / width;
+        let input_dropped = |data: &mut [R]| {
+            let first = if count == 1 { position } else { 0 };
+            self.drop(DropSite::HeadInput, first..first + count, data, width);
+        };
+        input_dropped(&mut read);
         let read = read.as_slice();
         let mut pooled = match &shell.pooler {
             Some(pooler) => self.pool(pooler, read),
             None => read.to_vec(),
         };
         let normed = shell.pooler_norm.as_ref().map(|norm| {
-            let (mut hat, mut rstd) = (pooled.clone(), [R::ZERO]);
-            let epsilon = self.model.architecture().norm_epsilon;
-            let (weight, bias) = (&norm.weight, &norm.bias);
-            layer_norm(&mut pooled, &mut hat, &mut rstd, weight, bias, epsilon);
+            let (mut hat, mut rstd) = (pooled.clone(), vec![R::ZERO; count]);
+            norm.forward(&mut pooled, &mut hat, &mut rstd, arch.norm_epsilon);
             (norm, hat, rstd)
         });
+        if count > 1 {
+            pooled = mean_of(&pooled, width);
+        }
         drop(DropSite::Classifier, &mut pooled);
         self.emit(taps, Pass::Forward, ModelSite::Pooled, &pooled, width)?;
         let Some(classifier) = &shell.classifier else {
@@ -214,34 +215,32 @@ impl<R: Real> TaskHead<'_, R> {
                 linear_backward_input(&mut d_pooled, upper, classifier.matrix(), 1);
                 drop(DropSite::Classifier, &mut d_pooled);
                 self.emit(taps, Pass::Backward, ModelSite::Pooled, &d_pooled, width)?;
+                if count > 1 {
+                    d_pooled = spread_mean(&d_pooled, count);
+                }
                 if let Some((norm, hat, rstd)) = &normed {
                     if let Some(weights) = weights.as_deref_mut() {
                         weights.add_norm(Parameter::PoolerNorm, &d_pooled, hat);
                     }
-                    layer_norm_backward(&mut d_pooled, hat, rstd, &norm.weight);
+                    norm.backward(&mut d_pooled, hat, rstd);
                 }
-                let (first, others) = gradient[places].split_at_mut(width);
-                let gradient = first;
-                let Some(pooler) = &shell.pooler else {
-                    gradient.copy_from_slice(&d_pooled);
-                    drop(DropSite::HeadInput, gradient);
-                    output.logits = logits;
-                    return Ok(());
-                };
-                let dense = self.dense(pooler, read);
-                self.pooler_activation().backward(&mut d_pooled, &dense);
-                let upper = Matrix::new(&d_pooled, 1, width);
-                if let Some(weights) = weights {
-                    weights.add_linear(Parameter::Pooler, upper, Matrix::new(read, 1, width));
-                }
-                linear_backward_input(gradient, upper, pooler.matrix(), 1);
-                drop(DropSite::HeadInput, gradient);
-                if mean {
-                    gradient.iter_mut().for_each(|value| *value *= share);
-                    for row in others.chunks_exact_mut(width) {
-                        row.copy_from_slice(gradient);
+                if let Some(pooler) = &shell.pooler {
+                    let dense = self.dense(pooler, read);
+                    self.pooler_activation().backward(&mut d_pooled, &dense);
+                    let upper = Matrix::new(&d_pooled, count, width);
+                    if let Some(weights) = weights {
+                        let input = Matrix::new(read, count, width);
+                        weights.add_linear(Parameter::Pooler, upper, input);
                     }
+                    let mut below = vec![R::ZERO; d_pooled.len()];
+                    linear_backward_input(&mut below, upper, pooler.matrix(), 1);
+                    d_pooled = below;
                 }
+                input_dropped(&mut d_pooled);
+                if mean {
+                    d_pooled = spread_mean(&d_pooled, places.len() / width);
+                }
+                gradient[places].copy_from_slice(&d_pooled);
             }
         }
         output.logits = logits;
@@ -329,10 +328,10 @@ impl<R: Real> TaskHead<'_, R> {
         Ok(())
     }
 
-    /// `W h + b` of the pooler, for one position.
+    /// `W h + b` of the pooler, for every row.
     fn dense(&self, pooler: &Linear<R>, read: &[R]) -> Vec<R> {
         let mut dense = vec![R::ZERO; read.len()];
-        let input = Matrix::new(read, 1, read.len());
+        let input = Matrix::new(read, read.len() / pooler.inputs, pooler.inputs);
         linear(&mut dense, input, pooler.matrix(), &pooler.bias, 1);
         dense
     }
@@ -365,10 +364,29 @@ impl<R: Real> TaskHead<'_, R> {
     }
 }
 
+/// The mean of rows `[rows, width]`.
+fn mean_of<R: Real>(rows: &[R], width: usize) -> Vec<R> {
+    let (first, others) = rows.split_at(width);
+    let mut mean = first.to_vec();
+    for row in others.chunks_exact(width) {
+        add_assign(&mut mean, row);
+    }
+    let share = R::from_f64(width as f64 / rows.len() as f64);
+    mean.iter_mut().for_each(|value| *value *= share);
+    mean
+}
+
+/// From the gradient of a mean to that of its `count` rows.
+fn spread_mean<R: Real>(gradient: &[R], count: usize) -> Vec<R> {
+    let share = R::from_f64(1.0 / count as f64);
+    let row: Vec<R> = gradient.iter().map(|value| *value * share).collect();
+    row.repeat(count)
+}
+
 fn pooled_position<R: Real>(model: &Model<R>, ids: &[u32]) -> usize {
     let arch = model.architecture();
     match (arch.pooling, arch.pad_id) {
-        (Pooling::First | Pooling::Mean, _) => 0,
+        (Pooling::First | Pooling::Mean | Pooling::MeanOfPooled, _) => 0,
         (Pooling::Last, Some(pad)) => ids.iter().rposition(|id| *id != pad).unwrap_or(0),
         (Pooling::Last, None) => ids.len() - 1,
     }
@@ -387,7 +405,8 @@ pub(crate) fn positions_read<R: Real>(
     }
     let mut positions = BTreeSet::new();
     if shell.pooler.is_some() || shell.classifier.is_some() {
-        if model.architecture().pooling == Pooling::Mean {
+        let pooling = model.architecture().pooling;
+        if matches!(pooling, Pooling::Mean | Pooling::MeanOfPooled) {
             return None;
         }
         positions.insert(pooled_position(model, ids));

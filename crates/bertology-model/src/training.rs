@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bertology_checkpoint::{Affine, Parameter, PositionIds, Segments};
 use bertology_kernels::elementwise::add_assign;
-use bertology_kernels::norm::{layer_norm_backward, layer_norm_backward_affine};
+use bertology_kernels::norm::layer_norm_backward_affine;
 use bertology_kernels::product::linear_backward_input;
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 use rayon::prelude::*;
@@ -556,7 +556,7 @@ impl<R: Real> Model<R> {
             weight.fill(R::ZERO);
             bias.fill(R::ZERO);
             layer_norm_backward_affine(weight, bias, d, &work.embedding.hat);
-            layer_norm_backward(d, &work.embedding.hat, &work.embedding.rstd, &of.weight);
+            of.backward(d, &work.embedding.hat, &work.embedding.rstd);
         }
         Ok(())
     }

@@ -70,6 +70,7 @@ fn unit<R: Real>(norm: &Norm<R>) -> Norm<R> {
         weight: vec![R::ONE; norm.weight.len()],
         bias: vec![R::ZERO; norm.bias.len()],
         biased: norm.biased,
+        centred: norm.centred,
     }
 }
 

@@ -141,6 +141,17 @@ const ESM: ConfigClass = ConfigClass {
     ..BERT
 };
 
+const EUROBERT: ConfigClass = ConfigClass {
+    model_type: "eurobert",
+    class_prefix: "EuroBert",
+    activation: ("hidden_act", Activation::Silu),
+    norm_epsilon: (Some("rms_norm_eps"), 1e-5),
+    vocab_size: 128_256,
+    default_max_positions: 8192,
+    pad_id: Some(128_001),
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
 const GPT2: ConfigClass = ConfigClass {
     model_type: "gpt2",
@@ -170,7 +181,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-pub(super) const FAMILIES: [Family; 12] = [
+pub(super) const FAMILIES: [Family; 13] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -181,6 +192,7 @@ pub(super) const FAMILIES: [Family; 12] = [
     Family::ModernBert,
     Family::Albert,
     Family::Esm,
+    Family::EuroBert,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
@@ -198,6 +210,7 @@ impl Family {
             Self::ModernBert => &MODERNBERT,
             Self::Albert => &ALBERT,
             Self::Esm => &ESM,
+            Self::EuroBert => &EUROBERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }

@@ -3,18 +3,18 @@
 /// What a family of transformers has that no description here can say; `None` for a name that nobody knows.
 pub(super) fn lacking(model_type: &str) -> Option<&'static str> {
     Some(match model_type {
-        "t5" | "mt5" | "umt5" | "longt5" | "switch_transformers" => {
-            "attention to a second text, and norms by the root mean square"
-        }
+        "t5" | "mt5" | "umt5" | "longt5" | "switch_transformers" => "attention to a second text",
         "bart" | "mbart" | "pegasus" | "marian" | "fsmt" | "m2m_100" | "blenderbot" => {
             "attention to a second text"
         }
         "llama" | "mistral" | "mixtral" | "qwen2" | "qwen3" | "gemma" | "gemma2" | "gemma3"
         | "gemma3_text" | "phi3" | "olmo2" | "smollm3" => {
-            "key and value heads that several query heads share, and norms by the root mean square"
+            "causal attention with key and value heads that several query heads share"
         }
         "falcon" => "key and value heads that several query heads share",
-        "eurobert" | "neobert" | "ultrabert" => "norms by the root mean square",
+        // Their blocks are EuroBERT's; what their files call the tensors, and in which order queries, keys and values lie in
+        // one of them, is code of their own.
+        "neobert" | "ultrabert" => "the layout of its weights",
         "deberta" | "deberta-v2" => "scores of content against position",
         "bloom" | "mpt" => "a slope of scores by distance (ALiBi)",
         "gpt_neox" | "gptj" | "phi" => {

@@ -37,7 +37,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT and ESM-2 are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2 and EuroBERT are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -53,8 +53,8 @@ impl Config {
             ) => {
                 return no_such("a score per token", "the other families are");
             }
-            (OpenAs::QuestionAnswering, Family::Esm) => {
-                return no_such("question answering", "the families of text are");
+            (OpenAs::QuestionAnswering, Family::Esm | Family::EuroBert) => {
+                return no_such("question answering", "the other families of text are");
             }
             (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
             (OpenAs::QuestionAnswering, _) if num_labels != 2 => {
@@ -84,7 +84,7 @@ impl Config {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
             ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert)
-            | ("ForQuestionAnswering", Family::Esm) => Err(unsupported()),
+            | ("ForQuestionAnswering", Family::Esm | Family::EuroBert) => Err(unsupported()),
             ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
                 Ok(OpenAs::TokenClassification)
             }
@@ -173,6 +173,10 @@ impl Config {
             Family::Albert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::Albert if any("predictions.") => Ok(OpenAs::MaskedLm),
             Family::Albert => Ok(OpenAs::Encoder),
+            Family::EuroBert if any("dense.") => Ok(OpenAs::SequenceClassification),
+            Family::EuroBert if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::EuroBert if any("lm_head.") => Ok(OpenAs::MaskedLm),
+            Family::EuroBert => Ok(OpenAs::Encoder),
             Family::ModernBert if any("decoder.") => Ok(OpenAs::MaskedLm),
             Family::ModernBert if any("classifier.") => {
                 ambiguous("`classifier`, as models for texts, tokens and answers have it")

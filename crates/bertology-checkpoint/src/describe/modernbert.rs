@@ -57,7 +57,7 @@ impl Config {
         Err(self.wrong("num_attention_heads", problem))
     }
 
-    fn base(&self, key: &str, value: &Value) -> Result<f64, Error> {
+    pub(super) fn base(&self, key: &str, value: &Value) -> Result<f64, Error> {
         value
             .as_f64()
             .filter(|base| base.is_finite() && *base > 0.0)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::folder::assert_says;
 
 /// A folder of golden/engine with another config, opened.
-fn changed(name: &str, changes: &Value) -> Result<Architecture, String> {
+pub(crate) fn changed(name: &str, changes: &Value) -> Result<Architecture, String> {
     let source = bertology_testkit::golden(&format!("engine/{name}"));
     let copy = tempfile::tempdir().unwrap();
     let read = std::fs::read(source.join("config.json")).unwrap();

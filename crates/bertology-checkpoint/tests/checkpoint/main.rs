@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
 mod damage;
+mod encoders;
 mod families;
 mod folder;
 mod golden;

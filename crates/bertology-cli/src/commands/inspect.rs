@@ -7,8 +7,8 @@ use std::io;
 use std::path::Path;
 
 use bertology::checkpoint::{
-    Activation, Checkpoint, Dtype, Family, Inspection, NormPlacement, Positions, Problem, Segments,
-    TaskHead, TensorInfo,
+    Activation, Checkpoint, Dtype, Family, Inspection, NormKind, NormPlacement, Positions, Problem,
+    Segments, TaskHead, TensorInfo,
 };
 use bertology::{Architecture, Error, Tokenizer};
 use serde_json::{Value, json};
@@ -128,6 +128,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::ModernBert => "ModernBERT",
         Family::Albert => "ALBERT",
         Family::Esm => "ESM",
+        Family::EuroBert => "EuroBERT",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }
@@ -200,10 +201,14 @@ fn attention(architecture: &Architecture) -> String {
     format!("{sight}{unusual}")
 }
 
-fn norms(architecture: &Architecture) -> &'static str {
-    match architecture.norm {
+fn norms(architecture: &Architecture) -> String {
+    let placement = match architecture.norm {
         NormPlacement::Post => "after attention and feed-forward",
         NormPlacement::Pre => "before attention and feed-forward, and a final one",
+    };
+    match architecture.norm_kind {
+        NormKind::Layer => placement.into(),
+        NormKind::RootMeanSquare => format!("{placement}, by the root mean square"),
     }
 }
 
@@ -303,7 +308,7 @@ fn report(folder: &Path, inspection: &Inspection, problems: &[String], all: bool
     );
     fact("segments", segments(arch));
     fact("attention", attention(arch));
-    fact("norms", norms(arch).into());
+    fact("norms", norms(arch));
 
     let parts = &inspection.report.parts;
     let whole = parts.total();

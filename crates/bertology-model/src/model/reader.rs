@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use bertology_checkpoint::{
-    Affine, Architecture, Checkpoint, FeedForward, LayerParameter, NormPlacement, Parameter,
-    Positions, ScoreBias, Segments, TaskHead,
+    Affine, Architecture, Checkpoint, FeedForward, LayerParameter, NormKind, NormPlacement,
+    Parameter, Positions, ScoreBias, Segments, TaskHead,
 };
 use bertology_kernels::Real;
 
@@ -113,8 +113,10 @@ impl Reader<'_, '_> {
         name: impl Fn(Affine) -> Parameter,
         width: usize,
     ) -> Result<Norm<R>, Error> {
-        let biased = self.checkpoint.architecture().norm_bias;
+        let arch = self.checkpoint.architecture();
+        let biased = arch.norm_bias;
         Ok(Norm {
+            centred: arch.norm_kind == NormKind::Layer,
             weight: self.vector(name(Affine::Weight), width)?,
             bias: if biased {
                 self.vector(name(Affine::Bias), width)?
@@ -141,19 +143,30 @@ impl Reader<'_, '_> {
         let width = heads.len() * arch.head_dim();
         let name = |p: fn(Affine) -> LayerParameter| move |a| Parameter::Layer(index, p(a));
 
-        let fused = Parameter::Layer(index, P::QueryKeyValue(Affine::Weight));
-        let qkv = if self.checkpoint.parameter(fused).is_some() {
-            self.linear_if(maps, name(P::QueryKeyValue), 3 * width, hidden)?
-        } else {
-            let mut weight = Vec::with_capacity(3 * width * hidden);
-            let mut bias = Vec::with_capacity(3 * width);
-            for part in [P::Query as fn(Affine) -> LayerParameter, P::Key, P::Value] {
-                let linear = self.linear_if::<R>(maps, name(part), width, hidden)?;
-                weight.extend_from_slice(&linear.weight);
-                bias.extend(linear.bias);
-                linear.weight.release();
+        // One map, or those that stand in the files in the place of it, one below the other.
+        let stacked = |whole: fn(Affine) -> LayerParameter,
+                       parts: &[fn(Affine) -> LayerParameter],
+                       biased: bool,
+                       rows: usize| {
+            let weight = Parameter::Layer(index, whole(Affine::Weight));
+            if self.checkpoint.parameter(weight).is_some() || parts.is_empty() {
+                return self.linear_if(biased, name(whole), rows, hidden);
             }
-            Linear::new(weight.into(), bias, hidden, 3 * width)
+            let (mut weight, mut bias) = (Vec::with_capacity(rows * hidden), Vec::new());
+            for part in parts {
+                let of = self.linear_if::<R>(biased, name(*part), rows / parts.len(), hidden)?;
+                weight.extend_from_slice(&of.weight);
+                bias.extend(of.bias);
+                of.weight.release();
+            }
+            Ok(Linear::new(weight.into(), bias, hidden, rows))
+        };
+        let parts: [fn(Affine) -> LayerParameter; 3] = [P::Query, P::Key, P::Value];
+        let qkv = stacked(P::QueryKeyValue, &parts, maps, 3 * width)?;
+        let halves: [fn(Affine) -> LayerParameter; 2] = [P::MlpActivated, P::MlpGate];
+        let halves = match arch.feed_forward {
+            FeedForward::Plain => &[],
+            FeedForward::Gated => halves.as_slice(),
         };
         let distance = match arch.positions {
             Positions::Absolute | Positions::Rotary(_) => None,
@@ -175,7 +188,7 @@ impl Reader<'_, '_> {
                     name(P::AttentionNorm),
                     hidden,
                 )?,
-                mlp_in: self.linear_if(mlp, name(P::MlpIn), first, hidden)?,
+                mlp_in: stacked(P::MlpIn, halves, mlp, first)?,
                 mlp_out: self.linear_if(mlp, name(P::MlpOut), hidden, inner)?,
                 mlp_norm: self.norm(name(P::MlpNorm), hidden)?,
             }),
@@ -275,16 +288,20 @@ impl Reader<'_, '_> {
 
     fn lm<R: Real>(&self, arch: &Architecture) -> Result<Option<LmHead<R>>, Error> {
         let (hidden, rows, vocab) = (arch.hidden_size, arch.embedding_size, arch.vocab_size);
-        let (transform, bias) = match arch.head {
-            TaskHead::MaskedLm | TaskHead::PreTraining => (
-                Some((
-                    self.linear_if(arch.head_bias, Parameter::LmTransform, rows, hidden)?,
-                    self.norm(Parameter::LmNorm, rows)?,
-                )),
-                self.vector(Parameter::LmDecoder(Affine::Bias), vocab)?,
-            ),
-            TaskHead::CausalLm => (None, Vec::new()),
-            _ => return Ok(None),
+        let masked = matches!(arch.head, TaskHead::MaskedLm | TaskHead::PreTraining);
+        if !masked && arch.head != TaskHead::CausalLm {
+            return Ok(None);
+        }
+        let transform = if masked && arch.lm_transform {
+            let dense = self.linear_if(arch.head_bias, Parameter::LmTransform, rows, hidden)?;
+            Some((dense, self.norm(Parameter::LmNorm, rows)?))
+        } else {
+            None
+        };
+        let bias = if masked && arch.lm_bias {
+            self.vector(Parameter::LmDecoder(Affine::Bias), vocab)?
+        } else {
+            Vec::new()
         };
         Ok(Some(LmHead {
             transform,

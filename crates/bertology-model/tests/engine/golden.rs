@@ -301,6 +301,7 @@ fn classifiers_agree_under_every_mask() {
         "modernbert",
         "albert",
         "esm",
+        "eurobert",
     ] {
         let fixture = Fixture::open(name);
         let sequences = fixture.sequences().len();
@@ -361,6 +362,8 @@ fn other_heads_agree() {
         "albert-mlm",
         "albert-answers",
         "esm-mlm",
+        "eurobert-bos",
+        "eurobert-mean",
     ] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
@@ -375,6 +378,7 @@ fn scores_of_single_tokens_agree() {
         "electra-discriminator",
         "albert-groups-tokens",
         "esm-tokens",
+        "eurobert-tokens",
     ] {
         let fixture = Fixture::open(name);
         assert!(compare(&fixture, "ones") > 100, "{name}");
@@ -400,11 +404,23 @@ fn bare_encoders_agree() {
         "modernbert-bare",
         "albert-bare",
         "esm-bare",
+        "eurobert-bare",
         "gpt2-bare",
         "gpt-bare",
     ] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
+}
+
+#[test]
+fn masked_language_models_agree_under_every_mask() {
+    let each = |name: &str| {
+        let fixture = Fixture::open(name);
+        assert!(compare(&fixture, "ones") > 100, "{name}");
+        assert!(compare(&fixture, "some") > 40, "{name}");
+        assert!(compare(&fixture, "layer_off") > 40, "{name}");
+    };
+    each("eurobert-mlm");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 12] = [
+const MODELS: [&str; 13] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
@@ -20,6 +20,7 @@ const MODELS: [&str; 12] = [
     "modernbert-mlm",
     "albert-mlm",
     "esm-mlm",
+    "eurobert-mlm",
     "gpt2",
     "gpt2-lm",
     "gpt2-all-options",

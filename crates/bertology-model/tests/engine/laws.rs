@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 12] = [
+pub(crate) const CLASSIFIERS: [&str; 13] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -19,6 +19,7 @@ pub(crate) const CLASSIFIERS: [&str; 12] = [
     "modernbert",
     "albert",
     "esm",
+    "eurobert",
     "gpt2",
     "gpt",
 ];

@@ -231,6 +231,7 @@ fn heads_alone_share_what_is_common() {
 fn tiles_of_queries_change_nothing() {
     for name in [
         "bert-mlm",
+        "eurobert-mlm",
         "gpt-lm",
         "gpt2-lm",
         "modernbert-mlm",

@@ -12,7 +12,7 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 37] = [
+const ALL: [&str; 42] = [
     "albert",
     "albert-answers",
     "albert-groups-tokens",
@@ -37,6 +37,11 @@ const ALL: [&str; 37] = [
     "esm",
     "esm-mlm",
     "esm-tokens",
+    "eurobert",
+    "eurobert-bos",
+    "eurobert-mean",
+    "eurobert-mlm",
+    "eurobert-tokens",
     "gpt",
     "gpt-lm",
     "gpt2",
@@ -247,7 +252,7 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
 /// With masks of what is dropped that count keys of a window from the first of the text.
 #[test]
 fn of_long_texts_they_are_central_differences() {
-    for name in ["gpt2-lm", "modernbert-mlm", "mpnet-mlm"] {
+    for name in ["eurobert-mlm", "gpt2-lm", "modernbert-mlm", "mpnet-mlm"] {
         let mut case = Case::long(name);
         check_differences(name, &case, None);
         let folder = tempfile::tempdir().expect("a folder");
@@ -267,12 +272,13 @@ fn of_long_texts_they_are_central_differences() {
 }
 
 /// Norms before and after the blocks and behind the last, heads over one token and over all, layers with heads pruned away.
-const TAUGHT: [&str; 7] = [
+const TAUGHT: [&str; 8] = [
     "albert-groups-tokens",
     "bert-absolute",
     "bert-absolute-pruned",
     "bert-mlm",
     "distilbert",
+    "eurobert",
     "gpt2-lm",
     "gpt2",
 ];
@@ -385,7 +391,8 @@ fn threads_change_no_bit_and_calls_add_up() {
     }
 }
 
-/// A number in the canonical layout, from the tensor of a file: queries, keys and values are one parameter here.
+/// A number in the canonical layout, from the tensor of a file: queries, keys and values are one parameter here, as
+/// are the halves of a gated block's first map.
 fn ours<R: Real>(gradients: &Gradients<R>, parameter: Parameter) -> &[R] {
     let whole = |parameter| gradients.of(parameter).expect("a parameter");
     let third = |layer, affine: Affine, part: usize| {
@@ -396,7 +403,14 @@ fn ours<R: Real>(gradients: &Gradients<R>, parameter: Parameter) -> &[R] {
         let size = all.len() / 3;
         &all[part * size..(part + 1) * size]
     };
+    let half = |layer, affine: Affine, part: usize| {
+        let all = whole(Parameter::Layer(layer, LayerParameter::MlpIn(affine)));
+        let size = all.len() / 2;
+        &all[part * size..(part + 1) * size]
+    };
     match parameter {
+        Parameter::Layer(layer, LayerParameter::MlpActivated(affine)) => half(layer, affine, 0),
+        Parameter::Layer(layer, LayerParameter::MlpGate(affine)) => half(layer, affine, 1),
         Parameter::Layer(layer, LayerParameter::Query(affine)) => third(layer, affine, 0),
         Parameter::Layer(layer, LayerParameter::Key(affine)) => third(layer, affine, 1),
         Parameter::Layer(layer, LayerParameter::Value(affine)) => third(layer, affine, 2),

@@ -201,6 +201,7 @@ impl<T: Real> Probe<'_, T> {
             self.of(weight),
             self.of(bias),
             NORM_EPSILON,
+            true,
         );
         if let Some(masks) = masks {
             let rows = units.chunks_exact_mut(outer);

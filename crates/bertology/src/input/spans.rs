@@ -167,7 +167,10 @@ impl SpanAligner {
             });
         }
         // Byte-level tokenizers can say every word.
-        let bytes = matches!(family, Family::Gpt2 | Family::Roberta | Family::ModernBert);
+        let bytes = matches!(
+            family,
+            Family::Gpt2 | Family::Roberta | Family::ModernBert | Family::EuroBert
+        );
         let unknown = tokenizer.unk_id().filter(|_| !bytes);
         let unknown = unknown.and_then(|id| Some((id, tokenizer.id_to_token(id)?)));
         Ok(Self {

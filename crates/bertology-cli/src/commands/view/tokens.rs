@@ -57,7 +57,8 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
         | Family::XlmRoberta
         | Family::Camembert
         | Family::Albert
-        | Family::ModernBert => {
+        | Family::ModernBert
+        | Family::EuroBert => {
             let word = written.trim();
             if word.is_empty() {
                 visible(&text_of(piece, family))
@@ -76,7 +77,7 @@ pub(super) fn text_of(piece: &str, family: Family) -> String {
         }
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
         Family::XlmRoberta | Family::Camembert | Family::Albert => piece.replace('▁', " "),
-        Family::Roberta | Family::Gpt2 | Family::ModernBert => {
+        Family::Roberta | Family::Gpt2 | Family::ModernBert | Family::EuroBert => {
             let bytes: Option<Vec<u8>> = piece.chars().map(byte_of).collect();
             match bytes {
                 Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),

@@ -137,7 +137,8 @@ impl<T: Real> Probe<'_, T> {
             let both = &mut gradient[weight.start..bias.end];
             let (weights, biases) = both.split_at_mut(outer);
             layer_norm_backward_affine(weights, biases, down, &work.normalized);
-            layer_norm_backward(down, &work.normalized, &work.rstd, self.of(weight));
+            let weight = self.of(weight);
+            layer_norm_backward(down, &work.normalized, &work.rstd, weight, true);
             tanh_backward(down, &work.outer);
         } else {
             down.copy_from_slice(&work.logit_gradient);

@@ -482,12 +482,12 @@ impl Rows {
         // if there is one row.
         let by_text = arch.pooling == Pooling::Last && arch.pad_id.is_none() && self.batch > 1;
         // A mean leaves padding out.
-        if !reads || by_text || arch.pooling == Pooling::Mean {
+        if !reads || by_text || matches!(arch.pooling, Pooling::Mean | Pooling::MeanOfPooled) {
             return Ok(());
         }
         for (sequence, row) in ids.chunks_exact(self.width).enumerate() {
             let place = match (arch.pooling, arch.pad_id) {
-                (Pooling::First | Pooling::Mean, _) => 0,
+                (Pooling::First | Pooling::Mean | Pooling::MeanOfPooled, _) => 0,
                 (Pooling::Last, Some(pad)) => row.iter().rposition(|id| *id != pad).unwrap_or(0),
                 (Pooling::Last, None) => self.width - 1,
             };
@@ -499,7 +499,7 @@ impl Rows {
                         "the pooler or classifier reads position {place}, which is padding, so \
                          that what it gives says nothing about the text; pad {}",
                         match arch.pooling {
-                            Pooling::First | Pooling::Mean =>
+                            Pooling::First | Pooling::Mean | Pooling::MeanOfPooled =>
                                 "on the right (tokenizer.padding_side = \"right\")",
                             Pooling::Last => "with the padding id of config.json",
                         }
