@@ -21,6 +21,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
+import make_nomicbert_golden
 import shared
 from capture import compare
 from finetune_reference import train
@@ -37,7 +38,10 @@ modernbert-mlm mpnet mpnet-mlm
 roberta roberta-mlm
 """.split()
 # Whose classes are those of transformers 5 (requirements-5.txt); with it these alone are made.
-NAMES_5 = "eurobert eurobert-bos eurobert-mean eurobert-mlm eurobert-tokens".split()
+NAMES_5 = """
+eurobert eurobert-bos eurobert-mean eurobert-mlm eurobert-tokens
+nomic nomic-mlm nomic-tokens
+""".split()
 VERSION_5 = transformers.__version__.startswith("5.")
 
 
@@ -84,7 +88,15 @@ def loss_of(model, given, labels):
 
 
 def make(folder, out):
-    model = open_model(folder)
+    if folder.name == "nomic-mlm":
+        # Written as no class of transformers reads it.
+        model = make_nomicbert_golden.without_biases().double()
+        with make_nomicbert_golden.partly_turned(model, make_nomicbert_golden.TURNED):
+            return gradients_of(model, folder, out)
+    return gradients_of(open_model(folder), folder, out)
+
+
+def gradients_of(model, folder, out):
     golden = load_file(folder / "golden.safetensors")
     total = 0
     for b in range(golden["input_ids"].shape[0]):
@@ -96,6 +108,8 @@ def make(folder, out):
     for name, parameter in model.named_parameters():
         gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
         tensors[name] = (gradient.T if name in turned else gradient).float().contiguous()
+    if folder.name.startswith("nomic"):
+        tensors = make_nomicbert_golden.in_files(tensors, "bert." if folder.name == "nomic-mlm" else "nomic_bert.")
     save_file(tensors, out)
 
 

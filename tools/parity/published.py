@@ -11,6 +11,7 @@ Exits 1 where a logit is off by more than 1e-4 or an importance by more than 1e-
 
 import argparse
 import csv
+import json
 import pathlib
 import random
 import subprocess
@@ -88,6 +89,45 @@ if hasattr(transformers, "EuroBertConfig"):
         transformers.EuroBertForSequenceClassification,
         lambda model: [layer.self_attn.o_proj for layer in model.model.layers],
     )
+    PUBLISHED["nomic-bert-v1"] = (
+        transformers.NomicBertConfig,
+        dict(max_position_embeddings=8192),
+        transformers.NomicBertForSequenceClassification,
+        lambda model: [layer.self_attn.o_proj for layer in model.nomic_bert.layers],
+    )
+
+# What config.json says in files that the class of transformers does not write: it is put in the place of its own.
+OWN_CONFIG = {
+    "nomic-bert-v1": dict(
+        activation_function="swiglu",
+        architectures=["NomicBertForSequenceClassification"],
+        attn_pdrop=0.0,
+        causal=False,
+        embd_pdrop=0.0,
+        layer_norm_epsilon=1e-12,
+        mlp_fc1_bias=False,
+        mlp_fc2_bias=False,
+        model_type="nomic_bert",
+        n_embd=768,
+        n_head=12,
+        n_inner=3072,
+        n_layer=12,
+        n_positions=8192,
+        pad_vocab_size_multiple=64,
+        parallel_block=False,
+        prenorm=False,
+        qkv_proj_bias=False,
+        resid_pdrop=0.0,
+        rotary_emb_base=1000,
+        rotary_emb_fraction=1.0,
+        rotary_emb_interleaved=False,
+        rotary_emb_scale_base=None,
+        rotary_scaling_factor=None,
+        type_vocab_size=2,
+        use_rms_norm=False,
+        vocab_size=30528,
+    )
+}
 
 
 def write(folder, name, draw):
@@ -102,6 +142,8 @@ def write(folder, name, draw):
             if parameter.dim() > 1:
                 parameter.normal_(std=SPREAD)
     model.save_pretrained(folder)
+    if name in OWN_CONFIG:
+        (folder / "config.json").write_text(json.dumps(OWN_CONFIG[name], indent=2))
     # Ids that no class gives a meaning of its own.
     first, last = 5, min(config.vocab_size, 30_000) - 2
     begin, end = 0, 2

@@ -31,6 +31,8 @@ pub enum Family {
     Esm,
     /// `model_type: "eurobert"`.
     EuroBert,
+    /// `model_type: "nomic_bert"`.
+    NomicBert,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -428,6 +430,8 @@ pub struct Architecture {
     /// The activation after the dense layer of a masked-LM head: BERT takes `hidden_act` there,
     /// RoBERTa and ELECTRA always the exact GELU. Read only where `head` has such a layer.
     pub lm_activation: Activation,
+    /// Whether the dense layer of a masked-LM head adds a bias.
+    pub lm_transform_bias: bool,
     /// Whether a masked-LM head adds a bias to its logits.
     pub lm_bias: bool,
     /// `layer_norm_eps`, `rms_norm_eps`.
@@ -443,7 +447,7 @@ pub struct Architecture {
     pub pooler: bool,
     /// The `f` of the pooler.
     pub pooler_activation: Activation,
-    /// Whether the pooler, and the dense layer of a masked-LM head, add a bias.
+    /// Whether the pooler adds a bias.
     pub head_bias: bool,
     /// Whether a norm follows the pooler (ModernBERT's classifiers).
     pub pooler_norm: bool,

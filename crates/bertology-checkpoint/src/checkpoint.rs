@@ -313,8 +313,7 @@ impl Checkpoint {
         let names: Vec<&str> = set.tensors.iter().map(Tensor::name).collect();
         let mut architecture = config.architecture(&names, options.open_as)?;
         check_layers(&config, &architecture, &names)?;
-        let prefix = architecture.family.table().prefix;
-        let prefixed = names.iter().any(|name| name.starts_with(prefix));
+        let prefix = architecture.family.table().prefix_in(&names);
         drop(names);
         let mut matching = Matching::default();
         matching.begins = begins;
@@ -324,7 +323,7 @@ impl Checkpoint {
             &set,
             &Names {
                 architecture: &architecture,
-                prefixed,
+                prefix,
             },
         );
         if matches!(architecture.head, TaskHead::None) {
@@ -339,7 +338,7 @@ impl Checkpoint {
             .any(|p| matches!(p, Parameter::ContactHead(_)));
         let names = Names {
             architecture: &architecture,
-            prefixed,
+            prefix,
         };
         matching.settle_decoder(
             folder,

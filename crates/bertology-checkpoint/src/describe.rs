@@ -16,6 +16,7 @@ mod eurobert;
 mod foreign;
 mod heads;
 mod modernbert;
+mod nomicbert;
 
 use classes::{ConfigClass, FAMILIES};
 
@@ -85,8 +86,18 @@ impl Config {
                 "factorised embeddings are not; it must equal hidden_size",
             ));
         }
-        let vocab_size = self.size("vocab_size", class.vocab_size)?;
-        let max_positions = self.one_of(class.max_positions, class.default_max_positions)?;
+        let nomic = family == Family::NomicBert;
+        let mut vocab_size = self.size("vocab_size", class.vocab_size)?;
+        if nomic && self.nomic_is_older() {
+            let multiple = self.size("pad_vocab_size_multiple", 1)?;
+            vocab_size = vocab_size.div_ceil(multiple).saturating_mul(multiple);
+        }
+        // Its first files name how many positions a text may have, those of transformers 5 how many it had in training.
+        let of_positions = match self.value(class.max_positions[0]) {
+            None if nomic => &["n_positions"],
+            _ => class.max_positions,
+        };
+        let max_positions = self.one_of(of_positions, class.default_max_positions)?;
         let num_layers = self.one_of(class.num_layers, class.default_layers)?;
         let shared_layers = match family {
             Family::Albert => Some(self.shared_layers(num_layers)?),
@@ -102,6 +113,10 @@ impl Config {
             Family::EuroBert => {
                 self.check_own_heads(num_heads, hidden_size / num_heads)?;
                 Positions::Rotary(self.one_rotary(hidden_size / num_heads, 10_000.0)?)
+            }
+            Family::NomicBert => {
+                self.check_own_heads(num_heads, hidden_size / num_heads)?;
+                Positions::Rotary(self.nomic_rotary(hidden_size / num_heads)?)
             }
             Family::Albert => self.albert_positions()?,
             Family::Esm => self.esm_positions(hidden_size / num_heads)?,
@@ -128,6 +143,8 @@ impl Config {
             _ => activation,
         };
         let biased = |key: &str| match (family, key) {
+            (Family::NomicBert, "attention_bias") => self.nomic_biases(true),
+            (Family::NomicBert, "mlp_bias") => self.nomic_biases(false),
             (Family::ModernBert, _) | (Family::EuroBert, "attention_bias" | "mlp_bias") => {
                 self.flag(key, false)
             }
@@ -157,6 +174,7 @@ impl Config {
                 | Family::Esm
                 | Family::EuroBert => Segments::None,
                 _ if causal => Segments::Words,
+                Family::NomicBert => self.segments_or_none(2)?,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
             token_dropout: match family {
@@ -189,7 +207,7 @@ impl Config {
             positions,
             windows: modern.then(|| self.windows(num_layers)).transpose()?,
             feed_forward: match family {
-                Family::ModernBert | Family::EuroBert => FeedForward::Gated,
+                Family::ModernBert | Family::EuroBert | Family::NomicBert => FeedForward::Gated,
                 _ => FeedForward::Plain,
             },
             norm_kind: match family {
@@ -206,8 +224,13 @@ impl Config {
             position_ids,
             activation,
             lm_transform: !causal && family != Family::EuroBert,
+            lm_transform_bias: match family {
+                Family::NomicBert if self.nomic_is_older() => biased("mlp_bias")?,
+                _ => biased("classifier_bias")?,
+            },
             lm_bias: match family {
                 Family::EuroBert => biased("mlp_bias")?,
+                Family::NomicBert if self.nomic_is_older() => biased("mlp_bias")?,
                 _ => !causal,
             },
             lm_activation: match family {
@@ -218,7 +241,12 @@ impl Config {
                 | Family::MpNet => Activation::Gelu,
                 _ => of_heads,
             },
-            norm_epsilon: self.norm_epsilon(class.norm_epsilon.0, class.norm_epsilon.1)?,
+            norm_epsilon: match family {
+                Family::NomicBert if self.nomic_is_older() => {
+                    self.norm_epsilon(Some("layer_norm_epsilon"), 1e-5)?
+                }
+                _ => self.norm_epsilon(class.norm_epsilon.0, class.norm_epsilon.1)?,
+            },
             pad_id,
             labels: match head {
                 TaskHead::SequenceClassification { .. } | TaskHead::TokenClassification { .. } => {
@@ -264,6 +292,19 @@ impl Config {
             ));
         }
         Ok(architecture)
+    }
+
+    /// `type_vocab_size`, which may be 0.
+    fn segments_or_none(&self, default: usize) -> Result<Segments, Error> {
+        let key = "type_vocab_size";
+        let none = match self.value(key) {
+            None => default == 0,
+            Some(value) => value.as_u64() == Some(0),
+        };
+        if none {
+            return Ok(Segments::None);
+        }
+        Ok(Segments::Table(self.size(key, default)?))
     }
 
     /// A size that may stand under several names, which must not contradict each other.
@@ -393,6 +434,9 @@ impl Config {
                 }
             }
         }
+        if family == Family::NomicBert {
+            self.refuse_other_nomic()?;
+        }
         if family == Family::ModernBert && !self.flag("decoder_bias", true)? {
             let value = Value::Bool(false);
             return Err(self.unsupported("decoder_bias", &value, "only true is"));
@@ -428,6 +472,9 @@ impl Config {
     }
 
     fn activation(&self, family: Family) -> Result<Activation, Error> {
+        if family == Family::NomicBert {
+            return self.nomic_activation();
+        }
         let (key, default) = family.config().activation;
         // ESM's class has its activation in its code; `hidden_act` in its files says nothing.
         let Some(value) = self.value(key).filter(|_| family != Family::Esm) else {

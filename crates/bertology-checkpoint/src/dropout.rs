@@ -44,6 +44,31 @@ impl Config {
                     },
                 });
             }
+            Family::NomicBert => {
+                let older = self.nomic_is_older();
+                let key = if older {
+                    "resid_pdrop"
+                } else {
+                    "hidden_dropout_prob"
+                };
+                let rate = self.rate(key, if older { 0.1 } else { 0.0 })?;
+                let of_head = match older {
+                    true => self.rate("embd_pdrop", 0.1)?,
+                    false => rate,
+                };
+                let of_head = self.rate("classifier_dropout", of_head)?;
+                return Ok(DropoutRates {
+                    embeddings: rate,
+                    attention_probs: match older {
+                        true => self.rate("attn_pdrop", 0.1)?,
+                        false => self.rate("attention_probs_dropout_prob", 0.0)?,
+                    },
+                    attention_output: rate,
+                    mlp_output: rate,
+                    head_input: if tokens { of_head } else { 0.0 },
+                    classifier: if sequence { of_head } else { 0.0 },
+                });
+            }
             Family::EuroBert => {
                 return Ok(DropoutRates {
                     attention_probs: self.rate("attention_dropout", 0.0)?,

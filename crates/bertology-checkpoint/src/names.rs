@@ -58,11 +58,12 @@ pub(crate) enum Meaning {
     Unknown,
 }
 
-/// The table of one checkpoint: family, head and whether its base names carry the prefix.
+/// The table of one checkpoint: family, head and the prefix of its base names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Names<'a> {
     pub(crate) architecture: &'a Architecture,
-    pub(crate) prefixed: bool,
+    /// What base names start with in this file, or nothing.
+    pub(crate) prefix: &'static str,
 }
 
 impl Names<'_> {
@@ -73,14 +74,16 @@ impl Names<'_> {
     pub(crate) fn meaning(&self, name: &str) -> Meaning {
         let name = modern(name);
         let name = name.as_str();
-        match (name.strip_prefix(self.table().prefix), self.prefixed) {
-            (Some(base), _) => self.base(base),
-            (None, true) => self.head(name),
-            // Without prefix, heads and base model share one level.
-            (None, false) => match self.head(name) {
-                Meaning::Unknown => self.base(name),
-                known => known,
-            },
+        if !self.prefix.is_empty() {
+            return match name.strip_prefix(self.prefix) {
+                Some(base) => self.base(base),
+                None => self.head(name),
+            };
+        }
+        // Without prefix, heads and base model share one level.
+        match self.head(name) {
+            Meaning::Unknown => self.base(name),
+            known => known,
         }
     }
 
@@ -98,6 +101,11 @@ impl Names<'_> {
                     Parameter::PositionEmbeddings,
                     Positions::RelativeKey | Positions::RelativeKeyQuery | Positions::Rotary(_),
                 ) => Meaning::Ignore(IgnoreReason::UnusedPositions),
+                (Parameter::SegmentEmbeddings, _)
+                    if !matches!(self.architecture.segments, Segments::Table(_)) =>
+                {
+                    Meaning::Unknown
+                }
                 _ => Meaning::Use(*parameter),
             };
         }
@@ -184,10 +192,15 @@ impl Names<'_> {
         if of_another {
             return Meaning::Ignore(IgnoreReason::OtherTask);
         }
+        let decoder = affine(name, table.decoder);
+        let bias = table.decoder_bias == Some(name) || decoder == Some(Affine::Bias);
+        if bias && masked_lm && !self.architecture.lm_bias {
+            return Meaning::Unknown;
+        }
         if table.decoder_bias == Some(name) {
             return if_used(masked_lm, Meaning::Use(Parameter::LmDecoder(Affine::Bias)));
         }
-        match affine(name, table.decoder) {
+        match decoder {
             Some(Affine::Bias) if table.decoder_bias.is_none() => {
                 let bias = Meaning::Use(Parameter::LmDecoder(Affine::Bias));
                 return if self.architecture.lm_bias {
@@ -207,7 +220,7 @@ impl Names<'_> {
                 Meaning::Ignore(IgnoreReason::OtherTask)
             }
             // Without a head, nothing beside the base model is read.
-            _ if self.prefixed && *head == TaskHead::None => {
+            _ if !self.prefix.is_empty() && *head == TaskHead::None => {
                 Meaning::Ignore(IgnoreReason::OtherTask)
             }
             _ => Meaning::Unknown,
@@ -231,7 +244,7 @@ impl Names<'_> {
     /// Whether a tensor's name belongs to the base model, not to a task head.
     pub(crate) fn in_base(&self, name: &str) -> bool {
         let table = self.table();
-        name.starts_with(table.prefix)
+        (!self.prefix.is_empty() && name.starts_with(self.prefix))
             || name.starts_with(table.layers)
             || table.tables.iter().any(|(_, stored)| *stored == name)
             || table
@@ -252,7 +265,7 @@ impl Names<'_> {
     /// The names of the constants of one block.
     pub(crate) fn buffers_of(&self, layer: usize) -> impl Iterator<Item = String> {
         let (table, block) = (self.table(), self.architecture.block(layer));
-        let prefix = if self.prefixed { table.prefix } else { "" };
+        let prefix = self.prefix;
         let names = table.layer_buffers.iter();
         names.map(move |name| format!("{prefix}{}{block}.{name}", table.layers))
     }
@@ -260,7 +273,7 @@ impl Names<'_> {
     /// The name under which this checkpoint would hold `parameter`.
     pub(crate) fn name_of(&self, parameter: Parameter) -> String {
         let table = self.table();
-        let prefix = if self.prefixed { table.prefix } else { "" };
+        let prefix = self.prefix;
         if let Parameter::Layer(index, parameter) = parameter {
             return match table.layer_stem(parameter) {
                 Some((stem, affine)) => {
@@ -309,7 +322,11 @@ impl Family {
     ) -> impl Iterator<Item = (usize, Option<usize>)> {
         let table = self.table();
         names.into_iter().filter_map(|name| {
-            let base = name.strip_prefix(table.prefix).unwrap_or(name);
+            let mut prefixes = [Some(table.prefix), table.other_prefix]
+                .into_iter()
+                .flatten();
+            let base = prefixes.find_map(|prefix| name.strip_prefix(prefix));
+            let base = base.unwrap_or(name);
             let (number, rest) = base.strip_prefix(table.layers)?.split_once('.')?;
             let inner = table.inner.and_then(|between| {
                 let rest = rest.strip_prefix(between)?;
@@ -434,7 +451,7 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         TaskHead::MaskedLm | TaskHead::PreTraining
     ) {
         if architecture.lm_transform {
-            let (map, biased) = (vec![rows, width], architecture.head_bias);
+            let (map, biased) = (vec![rows, width], architecture.lm_transform_bias);
             with_bias(&mut list, Parameter::LmTransform, map, rows, biased);
             with_bias(&mut list, Parameter::LmNorm, vec![rows], rows, norms);
         }

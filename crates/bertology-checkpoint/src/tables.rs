@@ -11,6 +11,8 @@ type Stem<P> = (fn(Affine) -> P, &'static str);
 pub(crate) struct Table {
     /// What the names of the base model start with in the file of a model with a task head.
     pub(crate) prefix: &'static str,
+    /// What they start with in files of another code for the same model.
+    pub(crate) other_prefix: Option<&'static str>,
     /// Start of a block's names; its number and a dot follow.
     pub(crate) layers: &'static str,
     /// What follows the number of a group of layers, before the number of a block within it, where blocks come in groups.
@@ -51,6 +53,7 @@ impl Family {
             Self::Albert => &ALBERT,
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
+            Self::NomicBert => &NOMIC_BERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -58,6 +61,13 @@ impl Family {
 }
 
 impl Table {
+    /// What the names of the base model start with in a file of these names; nothing where there is no prefix.
+    pub(crate) fn prefix_in(&self, names: &[&str]) -> &'static str {
+        let of = |prefix: &&str| names.iter().any(|name| name.starts_with(*prefix));
+        let known = [Some(self.prefix), self.other_prefix];
+        known.into_iter().flatten().find(of).unwrap_or_default()
+    }
+
     /// The stem of what gives each token its scores under this head.
     pub(crate) fn token_stem(&self, head: &TaskHead) -> Option<&'static str> {
         match head {
@@ -107,6 +117,7 @@ pub(crate) const DISTANCE: &str = "attention.self.distance_embedding.";
 
 const BERT: Table = Table {
     prefix: "bert.",
+    other_prefix: None,
     layers: "encoder.layer.",
     inner: None,
     layer_stems: &[
@@ -367,8 +378,46 @@ const EUROBERT: Table = Table {
     ..BERT
 };
 
+/// The code that came with the first files has another prefix.
+const NOMIC_BERT: Table = Table {
+    prefix: "nomic_bert.",
+    other_prefix: Some("bert."),
+    layers: "encoder.layers.",
+    layer_stems: &[
+        (LayerParameter::QueryKeyValue, "attn.Wqkv."),
+        (LayerParameter::AttentionOutput, "attn.out_proj."),
+        (LayerParameter::AttentionNorm, "norm1."),
+        (LayerParameter::MlpActivated, "mlp.fc12."),
+        (LayerParameter::MlpGate, "mlp.fc11."),
+        (LayerParameter::MlpOut, "mlp.fc2."),
+        (LayerParameter::MlpNorm, "norm2."),
+    ],
+    layer_buffers: &["attn.rotary_emb.inv_freq", "attn.norm_factor"],
+    tables: &[
+        (
+            Parameter::WordEmbeddings,
+            "embeddings.word_embeddings.weight",
+        ),
+        (
+            Parameter::SegmentEmbeddings,
+            "embeddings.token_type_embeddings.weight",
+        ),
+    ],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "emb_ln."),
+        (Parameter::Pooler, "pooler.dense."),
+    ],
+    head_stems: &[
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "cls.predictions.transform.dense."),
+        (Parameter::LmNorm, "cls.predictions.transform.layer_norm."),
+    ],
+    ..BERT
+};
+
 const GPT2: Table = Table {
     prefix: "transformer.",
+    other_prefix: None,
     layers: "h.",
     inner: None,
     layer_stems: &[

@@ -6,11 +6,12 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use crate::Error;
-use crate::arch::Family;
+use crate::arch::{Family, TaskHead};
 use crate::checkpoint::{Checkpoint, transpose};
 use crate::config::CONFIG_FILE;
 use crate::names::{Names, expected};
 use crate::parameter::{Affine, LayerParameter, Parameter};
+use crate::tensors::Tensor;
 use crate::write::{WEIGHTS, copy_companions, publish, staging_folder, write_json, write_tensors};
 
 /// One parameter of the file: its name there, its shape there, its values.
@@ -73,9 +74,16 @@ fn tensors<'v>(
     values: &impl Fn(Parameter) -> Option<&'v [f32]>,
 ) -> Result<Vec<Written<'v>>, Error> {
     let architecture = checkpoint.architecture();
+    let table = architecture.family.table();
+    let stored: Vec<&str> = checkpoint.tensors().iter().map(Tensor::name).collect();
+    let prefix = match (&architecture.head, table.prefix_in(&stored)) {
+        (TaskHead::None, _) => "",
+        (_, "") => table.prefix,
+        (_, prefix) => prefix,
+    };
     let names = Names {
         architecture,
-        prefixed: architecture.head != crate::TaskHead::None,
+        prefix,
     };
     let dim = architecture.head_dim();
     let missing = |parameter| Error::NoValues {

@@ -61,9 +61,8 @@ impl Class {
     /// `TOKENIZER_MAPPING_NAMES` of transformers, as far as the classes above go.
     fn of_model_type(model_type: &str) -> Self {
         match model_type {
-            "bert" | "electra" | "mobilebert" | "convbert" | "megatron-bert" | "nezha" => {
-                Self::Bert { segments: true }
-            }
+            "bert" | "electra" | "mobilebert" | "convbert" | "megatron-bert" | "nezha"
+            | "nomic_bert" => Self::Bert { segments: true },
             "distilbert" => Self::Bert { segments: false },
             "roberta"
             | "roberta-prelayernorm"

@@ -152,6 +152,20 @@ const EUROBERT: ConfigClass = ConfigClass {
     ..BERT
 };
 
+/// The code that came with the first files has GPT-2's names for the sizes.
+const NOMIC_BERT: ConfigClass = ConfigClass {
+    model_type: "nomic_bert",
+    class_prefix: "NomicBert",
+    hidden_size: &["n_embd", "hidden_size"],
+    num_layers: &["n_layer", "num_hidden_layers"],
+    num_heads: &["n_head", "num_attention_heads"],
+    intermediate_size: (&["n_inner", "intermediate_size"], Some(3072)),
+    activation: ("hidden_act", Activation::Silu),
+    vocab_size: 30_528,
+    default_max_positions: 2048,
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
 const GPT2: ConfigClass = ConfigClass {
     model_type: "gpt2",
@@ -181,7 +195,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-pub(super) const FAMILIES: [Family; 13] = [
+pub(super) const FAMILIES: [Family; 14] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -193,6 +207,7 @@ pub(super) const FAMILIES: [Family; 13] = [
     Family::Albert,
     Family::Esm,
     Family::EuroBert,
+    Family::NomicBert,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
@@ -211,6 +226,7 @@ impl Family {
             Self::Albert => &ALBERT,
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
+            Self::NomicBert => &NOMIC_BERT,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }

@@ -37,7 +37,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2 and EuroBERT are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT and NomicBERT are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -53,7 +53,7 @@ impl Config {
             ) => {
                 return no_such("a score per token", "the other families are");
             }
-            (OpenAs::QuestionAnswering, Family::Esm | Family::EuroBert) => {
+            (OpenAs::QuestionAnswering, Family::Esm | Family::EuroBert | Family::NomicBert) => {
                 return no_such("question answering", "the other families of text are");
             }
             (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
@@ -84,7 +84,9 @@ impl Config {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
             ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert)
-            | ("ForQuestionAnswering", Family::Esm | Family::EuroBert) => Err(unsupported()),
+            | ("ForQuestionAnswering", Family::Esm | Family::EuroBert | Family::NomicBert) => {
+                Err(unsupported())
+            }
             ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
                 Ok(OpenAs::TokenClassification)
             }
@@ -93,6 +95,8 @@ impl Config {
             }
             ("ForMaskedLM", family) if !family.config().causal => Ok(OpenAs::MaskedLm),
             ("LMHeadModel", Family::OpenAiGpt | Family::Gpt2) => Ok(OpenAs::CausalLm),
+            // So the code that came with the first files calls it.
+            ("ForPreTraining", Family::NomicBert) => Ok(OpenAs::MaskedLm),
             ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
             ("ForPreTraining", Family::Bert | Family::Electra) => Ok(OpenAs::PreTraining),
             _ => Err(unsupported()),
@@ -173,6 +177,10 @@ impl Config {
             Family::Albert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::Albert if any("predictions.") => Ok(OpenAs::MaskedLm),
             Family::Albert => Ok(OpenAs::Encoder),
+            Family::NomicBert if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
+            Family::NomicBert if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::NomicBert if any("cls.predictions.") => Ok(OpenAs::MaskedLm),
+            Family::NomicBert => Ok(OpenAs::Encoder),
             Family::EuroBert if any("dense.") => Ok(OpenAs::SequenceClassification),
             Family::EuroBert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::EuroBert if any("lm_head.") => Ok(OpenAs::MaskedLm),

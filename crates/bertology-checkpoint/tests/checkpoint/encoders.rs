@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bertology_checkpoint::{
-    Activation, Affine, Checkpoint, Export, Family, FeedForward, HeadSet, LayerParameter, NormKind,
-    OpenAs, OpenOptions, Parameter, Pooling, Positions, TaskHead, WriteOptions, write_pruned,
-    write_trained,
+    Activation, Affine, Architecture, Checkpoint, Export, Family, FeedForward, HeadSet,
+    LayerParameter, NormKind, NormPlacement, OpenAs, OpenOptions, Parameter, Pooling, Positions,
+    Segments, TaskHead, WriteOptions, write_pruned, write_trained,
 };
 use serde_json::{Value, json};
 
@@ -94,10 +94,14 @@ fn files_come_back_whole() {
         "eurobert-mean",
         "eurobert-mlm",
         "eurobert-tokens",
+        "nomic",
+        "nomic-bare",
+        "nomic-mlm",
+        "nomic-tokens",
     ] {
         comes_back(name);
     }
-    for name in ["eurobert", "eurobert-mean"] {
+    for name in ["eurobert", "eurobert-mean", "nomic", "nomic-mlm"] {
         loses_heads(name);
     }
 }
@@ -207,4 +211,162 @@ fn eurobert_is_what_its_config_says() {
         &OpenOptions::new().open_as(OpenAs::QuestionAnswering),
     );
     assert_says(&refused.unwrap_err().to_string(), "with question answering");
+}
+
+/// As transformers 5 writes it, and as the code that came with the first files does.
+#[test]
+fn nomicbert_is_what_either_of_its_configs_says() {
+    let turned = |arch: &Architecture| match arch.positions {
+        Positions::Rotary(rotary) => (rotary.width, rotary.base),
+        other => panic!("{other:?}"),
+    };
+    let arch = changed("nomic", &json!({})).unwrap();
+    assert_eq!(
+        (arch.family, arch.norm),
+        (Family::NomicBert, NormPlacement::Post)
+    );
+    assert_eq!(
+        (arch.feed_forward, arch.activation),
+        (FeedForward::Gated, Activation::Silu)
+    );
+    assert_eq!(
+        (arch.norm_kind, arch.norm_epsilon),
+        (NormKind::Layer, 1e-12)
+    );
+    assert!(!arch.attention_bias && !arch.mlp_bias && arch.norm_bias && arch.embedding_norm);
+    assert!(arch.head_bias && arch.lm_transform_bias && arch.lm_bias);
+    assert_eq!((turned(&arch), arch.max_tokens()), ((8, 300.0), 24));
+    assert_eq!(arch.segments, Segments::Table(2));
+    let default = changed("nomic", &json!({"rope_parameters": null})).unwrap();
+    assert_eq!(turned(&default), (8, 1000.0));
+
+    let older = changed("nomic-mlm", &json!({})).unwrap();
+    assert_eq!(
+        (older.head.clone(), turned(&older)),
+        (TaskHead::MaskedLm, (4, 1000.0))
+    );
+    assert!(!older.lm_transform_bias && !older.lm_bias && older.lm_transform);
+    assert_eq!(
+        (older.activation, older.lm_activation),
+        (Activation::Silu, Activation::Silu)
+    );
+    let epsilon = changed("nomic-mlm", &json!({"layer_norm_epsilon": null})).unwrap();
+    assert_eq!(epsilon.norm_epsilon, 1e-5);
+    let dropped = json!({"resid_pdrop": 0.25, "attn_pdrop": 0.5});
+    let dropped = changed("nomic-mlm", &dropped).unwrap().dropout;
+    assert_eq!((dropped.embeddings, dropped.attention_probs), (0.25, 0.5));
+    assert_eq!((dropped.attention_output, dropped.mlp_output), (0.25, 0.25));
+    let bare = changed("nomic-bare", &json!({})).unwrap();
+    assert_eq!(
+        (bare.activation, turned(&bare)),
+        (Activation::Gelu, (8, 300.0))
+    );
+    let longer = changed("nomic-bare", &json!({"max_position_embeddings": 12})).unwrap();
+    assert_eq!(longer.max_tokens(), 12);
+    let padded = json!({"vocab_size": 55, "pad_vocab_size_multiple": 20});
+    assert_eq!(changed("nomic-bare", &padded).unwrap().vocab_size, 60);
+
+    for (name, changes, says) in [
+        ("nomic-mlm", json!({"prenorm": true}), "`prenorm`"),
+        (
+            "nomic-mlm",
+            json!({"parallel_block": true}),
+            "`parallel_block`",
+        ),
+        ("nomic-mlm", json!({"use_rms_norm": true}), "`use_rms_norm`"),
+        ("nomic-mlm", json!({"causal": true}), "`causal`"),
+        (
+            "nomic-mlm",
+            json!({"rotary_emb_interleaved": true}),
+            "`rotary_emb_interleaved`",
+        ),
+        (
+            "nomic-mlm",
+            json!({"rotary_emb_scale_base": 512}),
+            "`rotary_emb_scale_base`",
+        ),
+        (
+            "nomic-mlm",
+            json!({"rotary_scaling_factor": 2}),
+            "`rotary_scaling_factor`",
+        ),
+        ("nomic-mlm", json!({"num_heads_kv": 1}), "`num_heads_kv`"),
+        (
+            "nomic-mlm",
+            json!({"moe_every_n_layers": 2}),
+            "a mixture of experts is not",
+        ),
+        (
+            "nomic-mlm",
+            json!({"rotary_emb_fraction": 0.3}),
+            "a share of the 8 numbers",
+        ),
+        (
+            "nomic-mlm",
+            json!({"rotary_emb_fraction": 0.0}),
+            "`rotary_emb_fraction`",
+        ),
+        (
+            "nomic-mlm",
+            json!({"rotary_emb_fraction": null}),
+            "only rotary positions",
+        ),
+        (
+            "nomic-mlm",
+            json!({"activation_function": "gelu"}),
+            "\"geglu\"",
+        ),
+        ("nomic-mlm", json!({"mlp_fc2_bias": true}), "`mlp_fc2_bias`"),
+        (
+            "nomic-mlm",
+            json!({"mlp_fc1_bias": true, "mlp_fc2_bias": true}),
+            "fc11.bias",
+        ),
+        ("nomic-mlm", json!({"qkv_proj_bias": null}), "Wqkv.bias"),
+        (
+            "nomic-mlm",
+            json!({"n_head": 2, "num_attention_heads": 3}),
+            "`n_head`",
+        ),
+        (
+            "nomic",
+            json!({"type_vocab_size": 0}),
+            "token_type_embeddings",
+        ),
+        ("nomic", json!({"head_dim": 4}), "`head_dim`"),
+        (
+            "nomic",
+            json!({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}),
+            "`rope_parameters`",
+        ),
+        (
+            "nomic",
+            json!({"architectures": ["NomicBertForQuestionAnswering"]}),
+            "NomicBertForQuestionAnswering",
+        ),
+    ] {
+        assert_says(&changed(name, &changes).unwrap_err(), says);
+    }
+    let head = |name| changed(name, &json!({"architectures": null})).unwrap().head;
+    assert!(matches!(
+        head("nomic"),
+        TaskHead::SequenceClassification { .. }
+    ));
+    assert!(matches!(
+        head("nomic-tokens"),
+        TaskHead::TokenClassification { .. }
+    ));
+    assert_eq!(
+        (head("nomic-mlm"), head("nomic-bare")),
+        (TaskHead::MaskedLm, TaskHead::None)
+    );
+    // What training writes has the prefix that its source has, or that of transformers.
+    let source = open(&engine("nomic-mlm"));
+    assert_eq!(
+        source
+            .parameter(Parameter::EmbeddingNorm(Affine::Bias))
+            .unwrap()
+            .name(),
+        "bert.emb_ln.bias"
+    );
 }

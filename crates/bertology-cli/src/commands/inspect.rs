@@ -129,6 +129,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::Albert => "ALBERT",
         Family::Esm => "ESM",
         Family::EuroBert => "EuroBERT",
+        Family::NomicBert => "NomicBERT",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }

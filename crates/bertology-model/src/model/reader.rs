@@ -293,7 +293,8 @@ impl Reader<'_, '_> {
             return Ok(None);
         }
         let transform = if masked && arch.lm_transform {
-            let dense = self.linear_if(arch.head_bias, Parameter::LmTransform, rows, hidden)?;
+            let dense =
+                self.linear_if(arch.lm_transform_bias, Parameter::LmTransform, rows, hidden)?;
             Some((dense, self.norm(Parameter::LmNorm, rows)?))
         } else {
             None

@@ -302,6 +302,7 @@ fn classifiers_agree_under_every_mask() {
         "albert",
         "esm",
         "eurobert",
+        "nomic",
     ] {
         let fixture = Fixture::open(name);
         let sequences = fixture.sequences().len();
@@ -379,6 +380,7 @@ fn scores_of_single_tokens_agree() {
         "albert-groups-tokens",
         "esm-tokens",
         "eurobert-tokens",
+        "nomic-tokens",
     ] {
         let fixture = Fixture::open(name);
         assert!(compare(&fixture, "ones") > 100, "{name}");
@@ -405,6 +407,7 @@ fn bare_encoders_agree() {
         "albert-bare",
         "esm-bare",
         "eurobert-bare",
+        "nomic-bare",
         "gpt2-bare",
         "gpt-bare",
     ] {
@@ -421,6 +424,8 @@ fn masked_language_models_agree_under_every_mask() {
         assert!(compare(&fixture, "layer_off") > 40, "{name}");
     };
     each("eurobert-mlm");
+    // Of each head a half is turned.
+    each("nomic-mlm");
 }
 
 #[test]

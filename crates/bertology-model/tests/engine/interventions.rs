@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 13] = [
+const MODELS: [&str; 14] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
@@ -21,6 +21,7 @@ const MODELS: [&str; 13] = [
     "albert-mlm",
     "esm-mlm",
     "eurobert-mlm",
+    "nomic-mlm",
     "gpt2",
     "gpt2-lm",
     "gpt2-all-options",

@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 13] = [
+pub(crate) const CLASSIFIERS: [&str; 14] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -20,6 +20,7 @@ pub(crate) const CLASSIFIERS: [&str; 13] = [
     "albert",
     "esm",
     "eurobert",
+    "nomic",
     "gpt2",
     "gpt",
 ];

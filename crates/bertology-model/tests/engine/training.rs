@@ -12,7 +12,7 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 42] = [
+const ALL: [&str; 45] = [
     "albert",
     "albert-answers",
     "albert-groups-tokens",
@@ -53,6 +53,9 @@ const ALL: [&str; 42] = [
     "modernbert-mlm",
     "mpnet",
     "mpnet-mlm",
+    "nomic",
+    "nomic-mlm",
+    "nomic-tokens",
     "roberta",
     "roberta-mlm",
 ];
@@ -252,7 +255,13 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
 /// With masks of what is dropped that count keys of a window from the first of the text.
 #[test]
 fn of_long_texts_they_are_central_differences() {
-    for name in ["eurobert-mlm", "gpt2-lm", "modernbert-mlm", "mpnet-mlm"] {
+    for name in [
+        "eurobert-mlm",
+        "gpt2-lm",
+        "modernbert-mlm",
+        "mpnet-mlm",
+        "nomic-mlm",
+    ] {
         let mut case = Case::long(name);
         check_differences(name, &case, None);
         let folder = tempfile::tempdir().expect("a folder");

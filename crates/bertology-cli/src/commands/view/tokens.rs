@@ -48,9 +48,12 @@ pub(super) fn tokens(
 /// A token of a text: its piece where that can be read, else what the text has in its place.
 fn shown(piece: &str, written: &str, family: Family) -> String {
     match family {
-        Family::Bert | Family::DistilBert | Family::Electra | Family::MpNet | Family::Esm => {
-            piece.to_owned()
-        }
+        Family::Bert
+        | Family::DistilBert
+        | Family::Electra
+        | Family::MpNet
+        | Family::NomicBert
+        | Family::Esm => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
         Family::Roberta
         | Family::Gpt2
@@ -72,9 +75,12 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
 /// What a token stands for when the model writes it, with its space before it.
 pub(super) fn text_of(piece: &str, family: Family) -> String {
     match family {
-        Family::Bert | Family::DistilBert | Family::Electra | Family::MpNet | Family::Esm => {
-            piece.to_owned()
-        }
+        Family::Bert
+        | Family::DistilBert
+        | Family::Electra
+        | Family::MpNet
+        | Family::NomicBert
+        | Family::Esm => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
         Family::XlmRoberta | Family::Camembert | Family::Albert => piece.replace('▁', " "),
         Family::Roberta | Family::Gpt2 | Family::ModernBert | Family::EuroBert => {
