@@ -162,7 +162,8 @@ def of_path(path: str, command: Command, columns: Columns, options: Mapping[str,
     if place == "data" and suffix == ".conllu" and command.has("conllu"):
         place = "conllu"
     prepared = Prepared({place: path})
-    if place != "data" or suffix not in TABLES or not command.has("text_column") or options.get("text_column") is not None:
+    is_table = place == "data" and command.has("text_column") and suffix in TABLES
+    if not is_table or options.get("text_column") is not None:
         if columns.said:
             raise TypeError(
                 "text=, pair= and label= name the columns of a table, and these data are none: leave them out"

@@ -7,7 +7,19 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .attention import AttentionProbe, Cat, Clusters, Coref, Distance, Dynamics, EdgeProbe, Patterns, Syntax
+from .attention import (
+    AttentionProbe,
+    Cat,
+    Clusters,
+    Contacts,
+    Coref,
+    Distance,
+    Dynamics,
+    EdgeProbe,
+    Patterns,
+    Relations,
+    Syntax,
+)
 from .extraction import Extraction
 from .results import (
     Ablation,
@@ -601,6 +613,79 @@ def distance(
     resume: bool | None = ...,
 ) -> Distance:
     """How far every head looks, in tokens and in words; `data` is a treebank in CoNLL-U."""
+
+def relations(
+    model: Any,
+    data: Any = ...,
+    *,
+    output: Output = ...,
+    progress: Progress = ...,
+    revision: str | None = ...,
+    offline: bool | None = ...,
+    cache_dir: PathLike | None = ...,
+    allow_unexpected: bool | None = ...,
+    precision: str | None = ...,
+    train: PathLike | None = ...,
+    max_length: int | None = ...,
+    too_long: Literal["error", "skip", "cut", "window"] | None = ...,
+    stride: int | None = ...,
+    bos: bool | None = ...,
+    symmetric: bool | None = ...,
+    apc: bool | None = ...,
+    limit: int | None = ...,
+    row_mode: Literal["mean", "first", "last", "max"] | None = ...,
+    min_attention: float | str | None = ...,
+    distances: str | Sequence[str] | None = ...,
+    regression: PathLike | None = ...,
+    penalty: Literal["l2", "l1"] | None = ...,
+    inverse_penalty: float | str | None = ...,
+    train_pairs: int | None = ...,
+    seed: int | None = ...,
+    threads: int | None = ...,
+    tokens_per_batch: int | None = ...,
+    chunk: int | None = ...,
+    overwrite: bool | None = ...,
+    resume: bool | None = ...,
+    pair: str | Literal[False] | None = ...,
+    label: str | Literal[False] | None = ...,
+) -> Relations:
+    """Whether attention follows labelled pairs of units; `train=` fits a regression over all heads."""
+
+def contacts(
+    model: Any,
+    data: Any = ...,
+    *,
+    output: Output = ...,
+    progress: Progress = ...,
+    revision: str | None = ...,
+    offline: bool | None = ...,
+    cache_dir: PathLike | None = ...,
+    allow_unexpected: bool | None = ...,
+    precision: str | None = ...,
+    fasta: PathLike | None = ...,
+    contacts: PathLike | None = ...,
+    train_fasta: PathLike | None = ...,
+    train_contacts: PathLike | None = ...,
+    max_length: int | None = ...,
+    too_long: Literal["error", "skip", "cut", "window"] | None = ...,
+    stride: int | None = ...,
+    bos: bool | None = ...,
+    limit: int | None = ...,
+    row_mode: Literal["mean", "first", "last", "max"] | None = ...,
+    min_attention: float | str | None = ...,
+    distances: str | Sequence[str] | None = ...,
+    regression: PathLike | None = ...,
+    penalty: Literal["l2", "l1"] | None = ...,
+    inverse_penalty: float | str | None = ...,
+    train_pairs: int | None = ...,
+    seed: int | None = ...,
+    threads: int | None = ...,
+    tokens_per_batch: int | None = ...,
+    chunk: int | None = ...,
+    overwrite: bool | None = ...,
+    resume: bool | None = ...,
+) -> Contacts:
+    """Whether attention follows the contacts of proteins; `data` is FASTA, `contacts=` the file of contacts."""
 
 def attention_probe(
     model: Any,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the golden files of relations: what transformers' maps, plain loops and scikit-learn say of an embedded model.
 
-Records are dependency arcs of assets/grammar/dev.conllu. Every measure is written down here in the plainest way: one head,
-label, range and text at a time.
+Records are dependency arcs of assets/grammar/dev.conllu. Every measure is written down here in the plainest way: one
+head, label, range and text at a time.
 
     make_relations_golden.py            write golden/studies/relations
     make_relations_golden.py --check    make them again and compare with the committed ones
@@ -116,7 +116,8 @@ def judge(values, units, pairs, weights, symmetric, above_zero):
     for i, j in pairs:
         if (i, j) not in weights:
             unrelated.setdefault(j - i, []).append((i, j))
-    found = dict(precision=[precision(values, pairs, of_range, k) for k in (len(of_range), units, units // 2, units // 5)])
+    counts = (len(of_range), units, units // 2, units // 5)
+    found = dict(precision=[precision(values, pairs, of_range, count) for count in counts])
     accuracy, matched = [], []
     for side in (0,) if symmetric else (0, 1):
         asked = {pair[side] for pair in of_range} | ({pair[1] for pair in of_range} if symmetric else set())
@@ -231,7 +232,8 @@ def regression(train, test, settings, penalty, strength):
                 if not all(held):
                     ap.append(average_precision_score(held, logits))
                     auc.append(roc_auc_score(held, logits))
-            of_range[name] = together(judged_texts, 1 if symmetric else 2) | dict(average_precision=mean(ap), auc=mean(auc))
+            ranked = dict(average_precision=mean(ap), auc=mean(auc))
+            of_range[name] = together(judged_texts, 1 if symmetric else 2) | ranked
         coefficients = dict(weights=fitted.coef_[0].tolist(), bias=float(fitted.intercept_[0]))
         result[label] = coefficients | dict(ranges=of_range)
     return result

@@ -25,7 +25,10 @@ NOT_OFFERED = {"json", "quiet", "color", "help", "version", "part"}
 PATHS = {"FILE", "PATH", "DIR", "FILE.html", "OTHER", "TEACHER", "RUN", "FILES"}
 WHOLE = {"N", "SEED"}
 # Numbers, some of which may be given as texts such as 50% or 1pt.
-NUMBERS = {"P", "T", "SHARE", "RATE", "X", "D", "FACTOR", "NORM", "WEIGHT", "GIB", "MIB", "MB", "TIMES", "STEP", "DROP", "C", "A"}
+NUMBERS = {
+    *("P", "T", "SHARE", "RATE", "X", "D", "FACTOR", "NORM", "WEIGHT", "A", "C"),
+    *("GIB", "MIB", "MB", "TIMES", "STEP", "DROP"),
+}
 ARRAYS = {"mask", "order", "importance"}
 
 HEAD = '''"""Functions with every option, for editors. Made by tools/python/stubs.py from the command's definitions."""

@@ -44,12 +44,12 @@ def run(
     """Makes a study in parts by several workers, and merges them into `output`.
 
     `study` is the name of a function with parts: importance, ablate, evaluate, patterns, cluster, syntax, coref,
-    distance, relations, contacts, extract, cat. `engine` is `local` (processes of this machine), `ray` or `dask`, of which `address` names
-    a cluster; without it that is taken to which this process is connected, or one is started here. `workers` are
-    never more than parts; a Dask cluster that is there has its own. `parts` are twice as many as workers unless told
-    otherwise. A part is a share of the chunks of `chunk=` units, 1,024: a small corpus needs a small `chunk`.
-    `threads` are those of one worker. Model, data and output must lie under the same paths everywhere. Other options
-    are those of the study.
+    distance, relations, contacts, extract, cat. `engine` is `local` (processes of this machine), `ray` or `dask`,
+    of which `address` names a cluster; without it that is taken to which this process is connected, or one is
+    started here. `workers` are never more than parts; a Dask cluster that is there has its own. `parts` are twice
+    as many as workers unless told otherwise. A part is a share of the chunks of `chunk=` units, 1,024: a small
+    corpus needs a small `chunk`. `threads` are those of one worker. Model, data and output must lie under the same
+    paths everywhere. Other options are those of the study.
 
     The same call goes on with what an earlier one left. Ctrl-C stops the workers, which keep their states.
 
