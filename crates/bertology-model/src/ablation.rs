@@ -169,6 +169,7 @@ impl<R: Real> Model<R> {
         let mut taps = Taps::new(&mut [], &mut [])?;
         taps.allow_nonfinite(options.allow_nonfinite);
         options.masking.check(self, batch.len())?;
+        options.neurons.map_or(Ok(()), |mask| mask.check(self))?;
         let targets = self.check_targets(batch, options)?;
         if batch.is_empty() {
             each(None, Vec::new());

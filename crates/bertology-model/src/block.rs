@@ -17,7 +17,7 @@ use crate::rotary::Rotary;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
-use crate::{Error, Masking, PackedBatch};
+use crate::{Error, Masking, NeuronMask, PackedBatch};
 
 /// The kernel for an activation that a description names.
 pub(crate) fn kernel_of(activation: checkpoint::Activation) -> Activation {
@@ -46,6 +46,7 @@ pub(crate) struct BlockPass<'a, R> {
     /// The positions that are carried on; where they are not all, nobody looks at this block's rows.
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
+    pub(crate) neurons: Option<&'a NeuronMask>,
     pub(crate) threads: usize,
     /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
     pub(crate) bias: Option<&'a [R]>,

@@ -167,6 +167,33 @@ pub enum Error {
         /// What.
         value: f64,
     },
+    /// A neuron mask of another model.
+    #[error(
+        "the neuron mask is [{found_layers}, {found_neurons}] and the model has {layers} layers of {neurons} neurons; give a \
+         factor for each"
+    )]
+    NeuronMaskShape {
+        /// Of the mask.
+        found_layers: usize,
+        /// Of the mask.
+        found_neurons: usize,
+        /// Of the model.
+        layers: usize,
+        /// Of a layer of the model.
+        neurons: usize,
+    },
+    /// A factor that is not a finite number.
+    #[error(
+        "the neuron mask holds {value} at neuron {neuron} of layer {layer}; use 1 to keep a neuron and 0 to mask it"
+    )]
+    NeuronMaskValue {
+        /// Where, zero-based.
+        layer: usize,
+        /// Where, zero-based.
+        neuron: usize,
+        /// What.
+        value: f64,
+    },
     /// Not one mask per sequence.
     #[error("{masks} head masks for {sequences} sequences; give one per sequence")]
     MaskCount {
@@ -326,6 +353,8 @@ impl Error {
             | Self::PositionsUnused { .. }
             | Self::MaskShape { .. }
             | Self::MaskValue { .. }
+            | Self::NeuronMaskShape { .. }
+            | Self::NeuronMaskValue { .. }
             | Self::MaskCount { .. }
             | Self::HeadPruned { .. }
             | Self::NoSuchHead { .. }

@@ -46,6 +46,10 @@ impl<R: Real> BlockPass<'_, R> {
         let tap = self.tap(LayerSite::MlpInner);
         taps.edit_rows(tap, self.batch, activated, inner)?;
         taps.emit_rows(Pass::Forward, tap, self.batch, activated, inner)?;
+        if taps.wants(Pass::Backward, LayerSite::NeuronMask) {
+            sized(&mut trace.neurons, rows * inner).copy_from_slice(activated);
+        }
+        self.apply_neuron_mask(activated);
         let input = Matrix::new(activated, rows, inner);
         rest.mlp_out.forward(out, input, self.threads);
         self.drop_rows(DropSite::MlpOutput, out);
@@ -70,6 +74,15 @@ impl<R: Real> BlockPass<'_, R> {
         let d_inner = sized(&mut scratch.inner, rows * inner);
         let upper = Matrix::new(dy, rows, hidden);
         rest.mlp_out.backward(d_inner, upper, self.threads);
+        if taps.wants(Pass::Backward, LayerSite::NeuronMask) {
+            let each = sized(&mut scratch.gated, rows * inner);
+            for (each, (d, neuron)) in each.iter_mut().zip(d_inner.iter().zip(&trace.neurons)) {
+                *each = *d * *neuron;
+            }
+            let tap = self.tap(LayerSite::NeuronMask);
+            taps.emit_rows(Pass::Backward, tap, self.batch, each, inner)?;
+        }
+        self.apply_neuron_mask(d_inner);
         let tap = self.tap(LayerSite::MlpInner);
         taps.emit_rows(Pass::Backward, tap, self.batch, d_inner, inner)?;
         taps.block_rows(tap, self.batch, d_inner, inner);
@@ -78,6 +91,23 @@ impl<R: Real> BlockPass<'_, R> {
         let d_inner = Matrix::new(&scratch.inner, rows, rest.mlp_in.outputs);
         rest.mlp_in.backward(d_input, d_inner, self.threads);
         Ok(())
+    }
+
+    /// Multiplies rows of neurons, or of their gradients, by the factors of the layer.
+    fn apply_neuron_mask(&self, rows: &mut [R]) {
+        let Some(mask) = self.neurons else {
+            return;
+        };
+        let factors: Vec<R> = mask
+            .layer(self.layer)
+            .iter()
+            .map(|of| R::from_f64(*of))
+            .collect();
+        for row in rows.chunks_exact_mut(factors.len().max(1)) {
+            row.iter_mut()
+                .zip(&factors)
+                .for_each(|(value, factor)| *value *= *factor);
+        }
     }
 
     /// `scratch.inner` arrives as the gradient of what [`activate`] gives and leaves as that of `pre`, its input.

@@ -62,7 +62,7 @@ pub use contacts::Contacts;
 pub use error::Error;
 pub use gradients::Gradients;
 pub use intervention::{Intervention, Place, Replaced, Replacements};
-pub use mask::{HeadId, HeadMask, Masking};
+pub use mask::{HeadId, HeadMask, Masking, NeuronMask};
 pub use model::Model;
 pub use objective::Target;
 pub use parameters::{Layout, ParameterPlace};

@@ -1,4 +1,4 @@
-//! Naming heads and weighing them.
+//! Naming heads and weighing them, and neurons.
 
 use std::fmt;
 
@@ -165,6 +165,97 @@ impl HeadMask {
             Some(head) => Err(Error::HeadPruned { head }),
             None => Ok(()),
         }
+    }
+}
+
+/// A factor per neuron of the feed-forward blocks, `[layers, neurons]`: 1 keeps a neuron, 0 masks it, anything between
+/// weakens it.
+///
+/// The factor multiplies what the activation gives (of a gated block, what activation and gate give together), so that a
+/// neuron with factor 0 is one whose row of the second map's input is gone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NeuronMask {
+    layers: usize,
+    neurons: usize,
+    values: Vec<f64>,
+}
+
+impl NeuronMask {
+    /// Keeps every neuron of `model`.
+    #[must_use]
+    pub fn ones<R: Real>(model: &Model<R>) -> Self {
+        let arch = model.architecture();
+        let (layers, neurons) = (arch.num_layers, arch.intermediate_size);
+        Self {
+            layers,
+            neurons,
+            values: vec![1.0; layers * neurons],
+        }
+    }
+
+    /// From row-major values `[layers, neurons]`.
+    ///
+    /// # Errors
+    /// [`Error::NeuronMaskShape`] if the number of values is another; [`Error::NeuronMaskValue`] if one is not finite.
+    pub fn from_values(layers: usize, neurons: usize, values: Vec<f64>) -> Result<Self, Error> {
+        if values.len() != layers * neurons {
+            return Err(Error::NeuronMaskShape {
+                found_layers: 1,
+                found_neurons: values.len(),
+                layers,
+                neurons,
+            });
+        }
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NeuronMaskValue {
+                layer: at / neurons,
+                neuron: at % neurons,
+                value: values[at],
+            });
+        }
+        Ok(Self {
+            layers,
+            neurons,
+            values,
+        })
+    }
+
+    /// The factors of a layer, `[neurons]`.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    #[track_caller]
+    #[must_use]
+    pub fn layer(&self, layer: usize) -> &[f64] {
+        &self.values[layer * self.neurons..][..self.neurons]
+    }
+
+    /// Sets the factor of a neuron.
+    ///
+    /// # Panics
+    /// If there is no such neuron.
+    #[track_caller]
+    pub fn set(&mut self, layer: usize, neuron: usize, value: f64) {
+        assert!(
+            layer < self.layers && neuron < self.neurons,
+            "neuron {neuron} of layer {layer} of a mask [{}, {}]",
+            self.layers,
+            self.neurons
+        );
+        self.values[layer * self.neurons + neuron] = value;
+    }
+
+    pub(crate) fn check<R: Real>(&self, model: &Model<R>) -> Result<(), Error> {
+        let arch = model.architecture();
+        if (self.layers, self.neurons) == (arch.num_layers, arch.intermediate_size) {
+            return Ok(());
+        }
+        Err(Error::NeuronMaskShape {
+            found_layers: self.layers,
+            found_neurons: self.neurons,
+            layers: arch.num_layers,
+            neurons: arch.intermediate_size,
+        })
     }
 }
 

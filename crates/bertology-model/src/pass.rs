@@ -14,13 +14,15 @@ use crate::rows::Rows;
 use crate::taps::{ATTENTION_SITES, LayerSite, ModelSite, Observer, Pass, Site, Tap, Taps};
 use crate::task_head::{TaskHead, positions_read};
 use crate::workspace::{FinalTrace, LayerTrace, Scratch, Workspace, sized};
-use crate::{Error, Interests, Intervention, Masking, Model, PackedBatch};
+use crate::{Error, Interests, Intervention, Masking, Model, NeuronMask, PackedBatch};
 
 /// What a pass should do besides the forward computation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PassOptions<'a> {
     /// The head mask.
     pub masking: Masking<'a>,
+    /// The mask of the neurons of all feed-forward blocks, one for every sequence.
+    pub neurons: Option<&'a NeuronMask>,
     /// One target per sequence: losses are computed.
     pub targets: Option<&'a [Target]>,
     /// Compute the gradient of each sequence's loss with respect to each head's mask factor.
@@ -163,6 +165,7 @@ impl<R: Real> Model<R> {
             }
         }
         options.masking.check(self, batch.len())?;
+        options.neurons.map_or(Ok(()), |mask| mask.check(self))?;
         let targets = self.check_targets(batch, options)?;
         let backward = options.mask_gradients || taps.interests().any_gradient();
         if backward && targets.is_none() {
@@ -379,6 +382,7 @@ impl<R: Real> Model<R> {
             layer,
             batch,
             masking: options.masking,
+            neurons: options.neurons,
             threads: options.threads,
             bias: self.shell.relative_bias.as_deref(),
             rotary: self.shell.rotary.as_ref(),
@@ -470,6 +474,7 @@ impl<R: Real> Model<R> {
                 LayerSite::HeadContribution,
                 LayerSite::AttentionOutput,
                 LayerSite::MlpInner,
+                LayerSite::NeuronMask,
                 LayerSite::MlpOutput,
                 LayerSite::HiddenState,
             ]

@@ -153,6 +153,7 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         let gradients = forward
             .iter()
             .chain(&attention)
+            .chain(&[Site::Layer(LayerSite::NeuronMask)])
             .any(|site| self.wants(Pass::Backward, *site));
         values || gradients || self.changes()
     }

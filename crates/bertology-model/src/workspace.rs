@@ -52,6 +52,8 @@ pub(crate) struct LayerTrace<R> {
     pub(crate) attention_rstd: Vec<R>,
     /// `[tokens, intermediate]`: input of the activation; `[tokens, 2 · intermediate]`, the gate behind it, where there is one.
     pub(crate) mlp_pre: Vec<R>,
+    /// `[tokens, intermediate]`: the neurons before their mask, only where its gradient is looked at.
+    pub(crate) neurons: Vec<R>,
     /// `[tokens, hidden]`: normalised input of the feed-forward norm.
     pub(crate) mlp_hat: Vec<R>,
     /// `[tokens]`

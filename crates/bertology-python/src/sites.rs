@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use crate::errors;
 
 /// Every site of a layer.
-const OF_LAYERS: [(&str, LayerSite); 14] = [
+const OF_LAYERS: [(&str, LayerSite); 15] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
@@ -21,6 +21,7 @@ const OF_LAYERS: [(&str, LayerSite); 14] = [
     ("mlp_output", LayerSite::MlpOutput),
     ("hidden_state", LayerSite::HiddenState),
     ("head_mask", LayerSite::HeadMask),
+    ("neuron_mask", LayerSite::NeuronMask),
 ];
 
 /// Every site outside of them.

@@ -27,8 +27,8 @@ pub enum LayerSite {
     HeadContribution,
     /// `[n, hidden]`: after the output projection and its bias, before the residual is added.
     AttentionOutput,
-    /// `[n, intermediate]`: the neurons of the feed-forward block, after the activation: what its second map
-    /// reads.
+    /// `[n, intermediate]`: the neurons of the feed-forward block, after the activation, before any neuron mask: without one
+    /// what its second map reads.
     MlpInner,
     /// `[n, hidden]`: after the feed-forward block, before the residual is added.
     MlpOutput,
@@ -39,6 +39,9 @@ pub enum LayerSite {
     /// Backward only, per head, `[n, 1]`: what each position adds to the gradient of the loss with
     /// respect to the head's mask factor, `head_output · ∂loss/∂(factor · head_output)`.
     HeadMask,
+    /// Backward only, `[n, intermediate]`: what each position adds to the gradient of the loss with respect to the neuron's
+    /// mask factor, `neuron · ∂loss/∂(factor · neuron)`.
+    NeuronMask,
 }
 
 /// The sites that make up attention itself, below a head's output.
@@ -193,12 +196,14 @@ impl Interests {
                 reason,
             })
         };
-        if self.contains(Pass::Forward, LayerSite::HeadMask) {
-            return refuse(
-                "HeadMask",
-                "forward",
-                "the mask is your input; only its gradient is one",
-            );
+        for (site, name) in [
+            (LayerSite::HeadMask, "HeadMask"),
+            (LayerSite::NeuronMask, "NeuronMask"),
+        ] {
+            if self.contains(Pass::Forward, site) {
+                let reason = "the mask is your input; only its gradient is one";
+                return refuse(name, "forward", reason);
+            }
         }
         if self.contains(Pass::Backward, ModelSite::Loss) {
             return refuse("Loss", "backward", "the gradient of the loss is 1");

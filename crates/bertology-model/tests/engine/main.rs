@@ -7,6 +7,7 @@ mod fixture;
 mod golden;
 mod interventions;
 mod laws;
+mod neurons;
 mod precision;
 mod shared;
 mod shortcuts;

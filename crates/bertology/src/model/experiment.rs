@@ -33,8 +33,9 @@
 
 use bertology_model::taps::Captured;
 use bertology_model::{
-    Capture, HeadId, HeadMask, Interests, Intervention, LayerSite, Masking, Observer, PackedBatch,
-    Pass, PassOptions, Place, Replacements, Sequence, SequenceOutput, Tap, Target, Workspace,
+    Capture, HeadId, HeadMask, Interests, Intervention, LayerSite, Masking, NeuronMask, Observer,
+    PackedBatch, Pass, PassOptions, Place, Replacements, Sequence, SequenceOutput, Tap, Target,
+    Workspace,
 };
 
 use crate::model::loaded::Input;
@@ -47,6 +48,7 @@ pub struct Experiment<'m> {
     sequence: Sequence,
     target: Option<Target>,
     mask: Option<HeadMask>,
+    neurons: Option<NeuronMask>,
     interests: Interests,
     replacements: Replacements<f32>,
     replaced: bool,
@@ -72,6 +74,7 @@ impl LoadedModel {
             sequence: input.sequence(self)?,
             target: None,
             mask: None,
+            neurons: None,
             interests: Interests::none(),
             replacements: Replacements::new(),
             replaced: false,
@@ -142,6 +145,13 @@ impl Experiment<'_> {
         self
     }
 
+    /// A factor for every neuron of the feed-forward blocks; their gradient is at [`LayerSite::NeuronMask`].
+    #[must_use]
+    pub fn neurons(mut self, mask: NeuronMask) -> Self {
+        self.neurons = Some(mask);
+        self
+    }
+
     /// The head's output becomes zero.
     #[must_use]
     pub fn zero(mut self, id: HeadId) -> Self {
@@ -200,6 +210,7 @@ impl Experiment<'_> {
         let targets = self.target.as_ref().map(std::slice::from_ref);
         let options = PassOptions {
             masking: self.mask.as_ref().map_or(Masking::None, Masking::Shared),
+            neurons: self.neurons.as_ref(),
             targets,
             mask_gradients: targets.is_some(),
             token_logits: self.token_logits,

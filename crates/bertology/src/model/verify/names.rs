@@ -92,7 +92,7 @@ impl Quantity {
                     LayerSite::HeadOutput | LayerSite::HeadMask => 8,
                     LayerSite::HeadContribution => 9,
                     LayerSite::AttentionOutput => 10,
-                    LayerSite::MlpInner => 11,
+                    LayerSite::MlpInner | LayerSite::NeuronMask => 11,
                     LayerSite::MlpOutput => 12,
                     LayerSite::HiddenState => 14,
                 };
