@@ -13,7 +13,7 @@ use bertology::objective::DEFAULT_SEED;
 use bertology::{Corpus, Objective, OpenAs, Source, Split, Task, TokenMasking, TooLong};
 
 use crate::args::{
-    DataArgs, DocumentsArg, HeaderArg, InputArg, ObjectiveArg, PackingArg, PassageArgs, RowModeArg,
+    DataArgs, DocumentsArg, HeaderArg, InputArg, ObjectiveArg, PackingArg, PassageArgs,
     SequenceArgs, SourceArgs, TooLongArg, TreebankArgs,
 };
 use crate::assumptions;
@@ -431,10 +431,5 @@ fn sentence_options(
 
 /// What the attention from a word of several tokens is.
 pub(crate) fn row_mode(args: &TreebankArgs) -> RowMode {
-    match args.row_mode {
-        RowModeArg::Mean => RowMode::Mean,
-        RowModeArg::First => RowMode::First,
-        RowModeArg::Last => RowMode::Last,
-        RowModeArg::Max => RowMode::Max,
-    }
+    args.row_mode.mode()
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bertology::attention::RowMode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -51,6 +52,17 @@ pub(crate) enum RowModeArg {
     Last,
     /// The greatest of its tokens, divided by the sum of the row.
     Max,
+}
+
+impl RowModeArg {
+    pub(crate) fn mode(self) -> RowMode {
+        match self {
+            Self::Mean => RowMode::Mean,
+            Self::First => RowMode::First,
+            Self::Last => RowMode::Last,
+            Self::Max => RowMode::Max,
+        }
+    }
 }
 
 /// `bertology syntax`

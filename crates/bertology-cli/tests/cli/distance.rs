@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{HEADS, LAYERS, command, run};
+use crate::harness::{HEADS, LAYERS, run};
 use crate::treebanks::{arguments, toy};
 
 #[test]
@@ -52,19 +52,9 @@ fn distance_writes_a_row_a_head_and_an_array_a_measure() {
     assert!(table.to_string().contains("distance_words"), "{table}");
 }
 
-/// What the page shows is what the command says.
 #[test]
 fn the_pages_example_is_what_the_command_prints() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let page = fs::read_to_string(root.join("docs/commands/distance.md")).unwrap();
-    let (_, shown) = page.split_once("$ bertology ").unwrap();
-    let (line, shown) = shown.split_once('\n').unwrap();
-    let words: Vec<&str> = line.split(' ').collect();
-    let printed = command().args(words).current_dir(&root).output().unwrap();
-    let printed = String::from_utf8(printed.stdout).unwrap();
-    // All but the time, the last line.
-    let (printed, _) = printed.trim_end().rsplit_once('\n').unwrap();
-    assert!(shown.starts_with(printed), "{printed}");
+    crate::harness::example("distance");
 }
 
 #[test]

@@ -72,6 +72,21 @@ impl Ran {
     }
 }
 
+/// The first example of a command's page is what the command prints, but for the time in the last line.
+#[track_caller]
+pub(crate) fn example(name: &str) {
+    let root = bertology_testkit::workspace();
+    let page = root.join(format!("docs/commands/{name}.md"));
+    let page = fs::read_to_string(page).unwrap();
+    let (_, shown) = page.split_once("$ bertology ").unwrap();
+    let (line, shown) = shown.split_once('\n').unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    let printed = command().args(words).current_dir(root).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let (printed, _) = printed.trim_end().rsplit_once('\n').unwrap();
+    assert!(shown.starts_with(printed), "{printed}");
+}
+
 /// The binary without the surroundings of whoever runs the tests, and never on a network.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bertology"));

@@ -6,9 +6,8 @@ use bertology_testkit::golden;
 
 use crate::harness::{Toy, run};
 
-#[test]
-fn sequences_are_read_from_fasta() {
-    let toy = Toy::new();
+/// A protein model of the golden files, with its tokenizer.
+pub(crate) fn model(toy: &Toy) -> String {
     let model = toy.path("proteins");
     fs::create_dir(&model).unwrap();
     for (folder, names) in [
@@ -19,8 +18,14 @@ fn sequences_are_read_from_fasta() {
             fs::copy(golden(folder).join(name), model.join(name)).unwrap();
         }
     }
+    toy.text("proteins")
+}
+
+#[test]
+fn sequences_are_read_from_fasta() {
+    let toy = Toy::new();
     toy.write("two.faa", ">a\nMKTA\nYIAK*\n>b of two\nGGS\n");
-    let (model, file) = (toy.text("proteins"), toy.text("two.faa"));
+    let (model, file) = (model(&toy), toy.text("two.faa"));
     let told = |command: &str, more: &[&str]| {
         let out = toy.text(&format!("{command}-{}", more.len()));
         let words = [&[command, &model, "--text", &file, "--output", &out], more].concat();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bertology_testkit::golden;
 
-use crate::harness::{HEADS, LAYERS, Toy, command, run};
+use crate::harness::{HEADS, LAYERS, Toy, run};
 use crate::parts::asset;
 
 /// Of the embedded model.
@@ -128,16 +128,7 @@ fn parts_of_relations_merge_to_the_whole() {
 
 /// A protein model of the golden files, with its contact head.
 fn proteins(toy: &Toy) -> String {
-    let model = toy.path("proteins");
-    fs::create_dir(&model).unwrap();
-    for (folder, names) in [
-        ("engine/esm-mlm", ["config.json", "model.safetensors"]),
-        ("tokenizer/esm", ["vocab.txt", "tokenizer_config.json"]),
-    ] {
-        for name in names {
-            fs::copy(golden(folder).join(name), model.join(name)).unwrap();
-        }
-    }
+    let model = crate::proteins::model(toy);
     toy.write(
         "test.fasta",
         ">a\nMKTAYIAKQRQISFVKSHFSRQLE\n>b of two\nGGSGGSGGSGGS\n",
@@ -146,7 +137,7 @@ fn proteins(toy: &Toy) -> String {
         "test.jsonl",
         "{\"id\": \"b\", \"contacts\": [[0, 7]]}\n{\"id\": \"a\", \"contacts\": [[0, 6], [6, 0], [2, 15], [3, 23]]}\n",
     );
-    toy.text("proteins")
+    model
 }
 
 #[test]
@@ -332,17 +323,7 @@ fn what_cannot_be_asked_is_refused_with_what_to_do() {
     );
 }
 
-/// What the page shows is what the command says.
 #[test]
 fn the_pages_example_is_what_the_command_prints() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let page = fs::read_to_string(root.join("docs/commands/relations.md")).unwrap();
-    let (_, shown) = page.split_once("$ bertology ").unwrap();
-    let (line, shown) = shown.split_once('\n').unwrap();
-    let words: Vec<&str> = line.split(' ').collect();
-    let printed = command().args(words).current_dir(&root).output().unwrap();
-    let printed = String::from_utf8(printed.stdout).unwrap();
-    // All but the time, the last line.
-    let (printed, _) = printed.trim_end().rsplit_once('\n').unwrap();
-    assert!(shown.starts_with(printed), "{printed}");
+    crate::harness::example("relations");
 }

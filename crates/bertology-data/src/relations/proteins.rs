@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::RelationFault;
 use super::reader::{RelationCounts, RelationInfo};
-use super::record::{RelatedPair, RelationRecord, RelationText};
+use super::record::{RelatedPair, RelationRecord, RelationText, there};
 use crate::content::Content;
 use crate::error::DataError;
 use crate::line::LineReader;
@@ -254,17 +254,7 @@ fn ordered(
     let mut ordered = BTreeSet::new();
     for (at, (a, b)) in contacts.iter().enumerate() {
         let (number, from, to) = (at + 1, *a.min(b) as usize, *a.max(b) as usize);
-        if to >= units {
-            return Err(RelationFault::Beyond {
-                number,
-                from,
-                to,
-                units,
-            });
-        }
-        if from == to {
-            return Err(RelationFault::Itself { number, unit: from });
-        }
+        there(number, from, to, units)?;
         ordered.insert((from, to));
     }
     Ok(ordered)

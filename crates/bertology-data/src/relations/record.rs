@@ -155,17 +155,7 @@ fn related(pairs: &[Value], units: usize) -> Result<Vec<RelatedPair>, RelationFa
         let RelatedPair {
             from, to, weight, ..
         } = pair;
-        if from >= units || to >= units {
-            return Err(RelationFault::Beyond {
-                number,
-                from,
-                to,
-                units,
-            });
-        }
-        if from == to {
-            return Err(RelationFault::Itself { number, unit: from });
-        }
+        there(number, from, to, units)?;
         if !(weight > 0.0 && weight.is_finite()) {
             return Err(RelationFault::Weight { number, weight });
         }
@@ -181,6 +171,27 @@ fn related(pairs: &[Value], units: usize) -> Result<Vec<RelatedPair>, RelationFa
         related.push(pair);
     }
     Ok(related)
+}
+
+/// Refuses a pair of units that are not there, or not two.
+pub(super) fn there(
+    number: usize,
+    from: usize,
+    to: usize,
+    units: usize,
+) -> Result<(), RelationFault> {
+    if from >= units || to >= units {
+        return Err(RelationFault::Beyond {
+            number,
+            from,
+            to,
+            units,
+        });
+    }
+    match from == to {
+        true => Err(RelationFault::Itself { number, unit: from }),
+        false => Ok(()),
+    }
 }
 
 fn pair(value: &Value) -> Option<RelatedPair> {

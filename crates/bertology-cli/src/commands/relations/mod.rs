@@ -10,7 +10,6 @@ use bertology::attention::relations::{
     Distances, HeadRegression, LabelWeights, RelationOptions, RelationPassages, RelationSettings,
     RelationSource, Relations,
 };
-use bertology::attention::RowMode;
 use bertology::data::ReadOptions;
 use bertology::data::relations::{CONTACT, RelationFile};
 use bertology::input::windows::TooLong;
@@ -18,7 +17,7 @@ use bertology::LoadedModel;
 use serde_json::json;
 
 use crate::args::relations::{AskedArgs, RelationsArgs};
-use crate::args::{RowModeArg, SequenceArgs, WorkArgs};
+use crate::args::{SequenceArgs, WorkArgs};
 use crate::command::{Ended, Shown, Stage, StudyCommand};
 use crate::failure::Failure;
 use crate::record::Run;
@@ -56,7 +55,7 @@ impl Asked<'_> {
     ) -> Result<Input, Failure> {
         let Self { sequence, asked, work, mut settings } = self;
         sequence.refuse_stride()?;
-        settings.rows = row_mode(asked.row_mode);
+        settings.rows = asked.row_mode.mode();
         settings.least_attention = asked.min_attention;
         if !asked.distances.is_empty() {
             settings.distances = asked.distances.iter().map(|of| of.0.clone()).collect();
@@ -208,15 +207,6 @@ impl StudyCommand for RelationsArgs {
         studies: Vec<Relations>,
     ) -> Result<Shown, Failure> {
         input.results(ended, studies)
-    }
-}
-
-fn row_mode(arg: RowModeArg) -> RowMode {
-    match arg {
-        RowModeArg::Mean => RowMode::Mean,
-        RowModeArg::First => RowMode::First,
-        RowModeArg::Last => RowMode::Last,
-        RowModeArg::Max => RowMode::Max,
     }
 }
 
