@@ -238,6 +238,8 @@ def seeds():
     record = {"text": "do n't", "targets": [target], "info": {"raw": {"text": "don't", "words": [[0, 2], [2, 5]]}}}
     yield "records", "\n".join(json.dumps(record | more) for more in [{}, {"preds": [1.5, float("nan")]}]).encode()
     yield "records", b'{"text":"a b","targets":[{"span1":[0,2],"label":"x"},{"span1":[1,2],"label":[]}]}\n\n{"text":""}'
+    yield "records", b'{"text":"a b","pairs":[[0,1,"x"],[1,0,"y",0.5]]}\n{"tokens":["a"],"pairs":[{"from":0,"to":0,"label":"x"}]}'
+    yield "records", b'{"id":"a","contacts":[[0,7],[7,0]]}\n{"id":"b","coordinates":[[0,0,0],null,[1e9,2,3]]}'
     for kind in range(3):
         yield "corpora", bytes([kind]) + read("assets/grammar/dev.conllu")[:1500]
     semeval = b'1\t"The <e1>fire</e1> was caused by a <e2>wire</e2>."\nCause-Effect(e2,e1)\nComment: x\n\n'
@@ -289,14 +291,14 @@ def states():
     """Saved states, as the tests of a run with `--checkpoint-every` leave them; see `states/`."""
     for path in sorted((ROOT / "fuzz/states").glob("*.json")):
         document = json.loads(path.read_bytes())
-        yield "states", bytes([7]) + path.read_bytes()
+        yield "states", bytes([8]) + path.read_bytes()
         parts = [document]
         # Which study a part is of is not said, so each is tried as each.
         while parts:
             part = parts.pop()
             if isinstance(part, (dict, list)) and len(json.dumps(part)) < 14000:
                 if isinstance(part, dict) and len(part) > 3:
-                    for which in range(7):
+                    for which in range(8):
                         yield "states", bytes([which]) + json.dumps(part).encode()
                 parts.extend(part.values() if isinstance(part, dict) else part)
 

@@ -10,6 +10,7 @@ use bertology::studies::attention::cluster::DistanceState;
 use bertology::studies::attention::coref::CorefCounts;
 use bertology::studies::attention::distance::DistanceSums;
 use bertology::studies::attention::patterns::PatternsState;
+use bertology::studies::attention::relations::Relations;
 use bertology::studies::attention::syntax::SyntaxCounts;
 use bertology::verify::{Reference, VerifyOptions, verify};
 use bertology::{AblationState, ImportanceState, LoadedModel, MaskingState};
@@ -17,6 +18,7 @@ use bertology_checkpoint::{Checkpoint, OpenAs, OpenOptions};
 use bertology_data::conllu::Treebank;
 use bertology_data::edge::Records;
 use bertology_data::edge::convert::{Conversion, SemEvalPart, Singletons, UdTask};
+use bertology_data::relations::{Proteins, RelationFile};
 use bertology_data::{Columns, Documents, Source, Split, TableFormat, Task};
 use bertology_hub::{HubOptions, resolve};
 use bertology_report::{Document, compare, join, report};
@@ -375,7 +377,37 @@ pub fn records(data: &[u8]) {
                 }
             }
         }
+        related(path);
     });
+}
+
+/// The same file as related units, and as contacts of a sequence.
+fn related(path: &Path) {
+    let file = RelationFile::new(path);
+    for record in file.open().into_iter().flatten() {
+        match record {
+            Ok(record) => {
+                let units = record.units();
+                assert!(
+                    record
+                        .pairs
+                        .iter()
+                        .all(|pair| pair.from < units && pair.to < units)
+                );
+            }
+            Err(error) => {
+                black_box(error.to_string());
+            }
+        }
+    }
+    let fasta = path.with_extension("fasta");
+    fs::write(&fasta, ">a\nMKTAYIAK\n").expect("a file can be written");
+    match Proteins::new(&fasta, path, None).and_then(|proteins| proteins.info()) {
+        Ok(info) => assert!(info.counts.pairs() > 0),
+        Err(error) => {
+            black_box(error.to_string());
+        }
+    }
 }
 
 /// Corpora that become records, by the first byte.
@@ -441,7 +473,7 @@ pub fn states(data: &[u8]) {
     }
 
     static FOLDER: LazyLock<Scratch> = LazyLock::new(|| Scratch::with(&[]));
-    let (which, data) = choose(data, 8);
+    let (which, data) = choose(data, 9);
     match which {
         0 => bounded(data.len(), || study::<ImportanceState>(data)),
         1 => bounded(data.len(), || study::<AblationState>(data)),
@@ -450,6 +482,7 @@ pub fn states(data: &[u8]) {
         4 => bounded(data.len(), || study::<CorefCounts>(data)),
         5 => bounded(data.len(), || study::<DistanceState>(data)),
         6 => bounded(data.len(), || study::<DistanceSums>(data)),
+        7 => bounded(data.len(), || study::<Relations>(data)),
         _ => FOLDER.read("state.json", &sealed(data), |path| {
             let _ = black_box(serde_json::from_slice::<MaskingState>(data).is_ok());
             let saved = serde_json::from_slice::<Value>(data).ok();

@@ -182,6 +182,26 @@ fn a_state_of_distance() {
 }
 
 #[test]
+fn a_state_of_relations() {
+    let toy = Toy::new();
+    let (model, pairs) = (toy.text("model"), toy.text("pairs.jsonl"));
+    let record = "{\"text\": \"the cat sees a dog\", \"pairs\": [[1, 2, \"subject\"], [4, 2, \"object\"]]}\n";
+    toy.write("pairs.jsonl", &record.repeat(40));
+    let words = ["relations", &model, "--data", &pairs, "--chunk", "8"];
+    let saved = Saved::new(&toy, words.map(str::to_owned).to_vec());
+    let mean = &["in sums", "as many texts"][..];
+    saved.refuses(&[
+        ("/counts/sequences", json!(7), mean),
+        ("/counts/empty", json!(3), &["in counts", "as are done"]),
+        ("/tally/pairs", json!(u64::MAX), &["in tally"]),
+        ("/pairs/0", json!(1_u64 << 50), &["in tally"]),
+        ("/sums/0/scored/precision/0/texts", json!(99), mean),
+        ("/sums/0/scored/precision/0/sum", json!(-1.0), mean),
+        ("/sums/3/scored/accuracy/0/part", json!(99), mean),
+    ]);
+}
+
+#[test]
 fn a_state_of_extract() {
     let toy = Toy::new();
     let mut arguments = toy.arguments("extract", &["--hidden-states", "--shard-size", "8"]);

@@ -265,7 +265,7 @@ impl Study for Gathered {
             )
         };
         if of(self) != of(fresh) {
-            let say = |study: &Self| format!("{:?}", study.gather);
+            let say = |study: &Self| study.gather.settings.describe();
             return Error::state_mismatch("the pairs that are gathered", say(self), say(fresh));
         }
         Ok(())

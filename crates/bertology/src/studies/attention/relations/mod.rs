@@ -147,6 +147,22 @@ impl RelationSettings {
         Ok(())
     }
 
+    /// In words.
+    pub(crate) fn describe(&self) -> String {
+        let ranges = self.distances.iter().map(|range| {
+            let most = range.most.map_or(String::new(), |most| most.to_string());
+            format!("{} {}-{most}", range.name, range.least)
+        });
+        format!(
+            "{} direction{}, rows by {:?}, attention from {}, distances {}",
+            if self.symmetric { "without" } else { "with" },
+            if self.apc { ", corrected" } else { "" },
+            self.rows,
+            self.least_attention,
+            ranges.collect::<Vec<_>>().join(" ")
+        )
+    }
+
     /// Whether a pair takes part in any range.
     pub(crate) fn hold(&self, from: usize, to: usize) -> bool {
         self.distances.iter().any(|range| range.holds(from, to))

@@ -12,7 +12,7 @@ use super::regression::HeadRegression;
 use super::sums::{HeadSums, Scored, Share};
 use super::{RelationPassages, RelationSettings};
 use crate::drive::{Contribution, Lens, Study, Wants};
-use crate::input::account::SequenceCounts;
+use crate::input::account::{MOST, SequenceCounts};
 use crate::input::relations::RelationItem;
 use crate::input::supply::Fate;
 use crate::table::check_finite;
@@ -464,8 +464,12 @@ impl Study for Relations {
             return Error::state_mismatch("the set of heads that the model has", was, is);
         }
         let asked = |study: &Self| {
-            let (labels, regressions) = (study.labels.join(", "), study.names.join(", "));
-            format!("{labels} by {:?} with {regressions}", study.settings)
+            let names = match study.names.is_empty() {
+                true => "no regression".to_owned(),
+                false => study.names.join(", "),
+            };
+            let labels = study.labels.join(", ");
+            format!("{labels}, {}, {names}", study.settings.describe())
         };
         let sizes = |study: &Self| {
             let (sums, scored) = (study.sums.len(), study.scored.len());
@@ -475,6 +479,23 @@ impl Study for Relations {
             return Error::state_mismatch("what is asked of relations", asked(self), asked(fresh));
         }
         self.counts.check()?;
+        let tally = self.tally;
+        let counted = [
+            tally.units,
+            tally.beyond,
+            tally.without_tokens,
+            tally.straddling,
+            tally.pairs,
+            tally.lost,
+        ];
+        Error::unless_possible(
+            self.pairs
+                .iter()
+                .chain(&counted)
+                .all(|count| *count <= MOST),
+            "tally",
+            "a number is larger than any corpus",
+        )?;
         let texts = self.counts.sequences;
         Error::unless_possible(
             self.sums.iter().all(|sums| sums.scored.possible(texts))
@@ -485,7 +506,11 @@ impl Study for Relations {
     }
 
     fn covers(&self, units: Range<u64>) -> Result<(), Error> {
-        self.counts.covers(&units)
+        Error::unless_possible(
+            self.counts.units() == units.end.saturating_sub(units.start),
+            "counts",
+            "there are not as many texts as are done",
+        )
     }
 
     fn adopt(&mut self, fresh: &Self) -> bool {

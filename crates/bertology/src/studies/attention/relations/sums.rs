@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::judge::{CUTS, Judged};
+use crate::input::account::MOST;
 use crate::studies::proportion::{NORMAL_975, Proportion};
 use crate::studies::ratio::RatioSums;
 
@@ -148,7 +149,10 @@ impl Scored {
 
     pub(super) fn possible(&self, texts: u64) -> bool {
         self.means().all(|mean| mean.possible(texts))
-            && self.accuracy.iter().all(|of| of.part <= of.whole)
+            && self
+                .accuracy
+                .iter()
+                .all(|of| of.part <= of.whole && of.whole <= MOST)
     }
 }
 
