@@ -151,7 +151,7 @@ pub fn config(data: &[u8]) {
 
 /// One file of a tokenizer's folder, and texts through it.
 pub fn tokenizer(data: &[u8]) {
-    const FILES: [&str; 7] = [
+    const FILES: [&str; 8] = [
         "tokenizer.json",
         "tokenizer_config.json",
         "special_tokens_map.json",
@@ -159,6 +159,7 @@ pub fn tokenizer(data: &[u8]) {
         "vocab.json",
         "merges.txt",
         "added_tokens.json",
+        "spm.model",
     ];
     static FOLDERS: LazyLock<Vec<Scratch>> = LazyLock::new(|| {
         let folder = |model: &str, names: &[&str]| {

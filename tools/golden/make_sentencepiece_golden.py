@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Write golden/sentencepiece: a tokenizer with a map of characters as SentencePiece compiles it.
+"""Write golden/sentencepiece: tokenizers whose models SentencePiece trained.
 
 A Unigram model is trained on make_tokenizer_golden's corpus with SentencePiece's own normalisation, nmt_nfkc, which the models
 of XLM-RoBERTa and CamemBERT carry, and converted by transformers, as AutoTokenizer does for a folder that has only
 sentencepiece.bpe.model. tokenizer.json then holds the compiled map (`Precompiled`). `cases.json` is that of
-make_tokenizer_golden.py.
+make_tokenizer_golden.py. The folders of DeBERTa hold SentencePiece's own file alone, `spm.model`, and the cases of transformers'
+conversion of it, on 200 texts.
 
-    make_sentencepiece_golden.py                  write the folder
-    make_sentencepiece_golden.py --check          make it again in a temporary directory and compare byte by byte
+    make_sentencepiece_golden.py                  write the folders
+    make_sentencepiece_golden.py --check          make them again in a temporary directory and compare byte by byte
 """
 
 import argparse
@@ -18,9 +19,11 @@ import tempfile
 from pathlib import Path
 
 import make_tokenizer_golden as tokenizers
+import numpy as np
 import sentencepiece
 import transformers
-from transformers import AutoTokenizer, XLMRobertaTokenizer, XLMRobertaTokenizerFast
+from transformers import AutoTokenizer, DebertaV2TokenizerFast, XLMRobertaTokenizer, XLMRobertaTokenizerFast
+from transformers.convert_slow_tokenizer import import_protobuf
 
 OUT = Path(__file__).resolve().parents[2] / "golden/sentencepiece"
 NAME = "xlm-roberta"
@@ -40,21 +43,68 @@ MAPPED = [
 ]
 
 
-def train(folder):
+def train(folder, name="sentencepiece.bpe", rule="nmt_nfkc", **more):
     corpus = folder / "corpus.txt"
     corpus.write_text("\n".join(tokenizers.CORPUS + tokenizers.TEXTS[9:20]) + "\n", encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus), model_prefix=str(folder / "sentencepiece.bpe"), vocab_size=300, model_type="unigram",
-        normalization_rule_name="nmt_nfkc", character_coverage=1.0, num_threads=1, hard_vocab_limit=False,
-        minloglevel=2,
+        input=str(corpus), model_prefix=str(folder / name), vocab_size=300, model_type="unigram",
+        normalization_rule_name=rule, character_coverage=1.0, num_threads=1, hard_vocab_limit=False, minloglevel=2, **more,
     )  # fmt: skip
     corpus.unlink()
-    return folder / "sentencepiece.bpe.model"
+    return folder / f"{name}.model"
 
 
-def cases(tokenizer):
+# DeBERTa's marks, and a piece that nobody trains.
+MARKS = dict(
+    pad_id=0, pad_piece="[PAD]", bos_id=1, bos_piece="[CLS]", eos_id=2, eos_piece="[SEP]", unk_id=3, unk_piece="[UNK]",
+    user_defined_symbols=["<sep>"],
+)  # fmt: skip
+
+
+def drawn():
+    """Words of the corpus, other letters, spaces and marks, thrown together: as many texts as make 200 with the others."""
+    draw = np.random.default_rng(20240607)
+    words = " ".join(tokenizers.CORPUS).split()[:400]
+    others = ["[UNK]", "[MASK]", "<sep>", "[SEP]", "▁", "  ", "\t", "\n", "日本", "é", "É", "x", "!", "...", "'s", "😀", "ǅ", "\u00a0", "２"]
+    texts = []
+    for _ in range(200 - len(MAPPED) - len(tokenizers.TEXTS)):
+        parts = [str(draw.choice(words if draw.random() < 0.7 else others)) for _ in range(draw.integers(1, 12))]
+        texts.append("".join(part + (" " if draw.random() < 0.7 else "") for part in parts))
+    return texts
+
+
+def deberta(out, name, settings, **training):
+    """What AutoTokenizer makes of a folder that has `spm.model` alone."""
+    folder = out / name
+    folder.mkdir(parents=True)
+    model = import_protobuf().ModelProto.FromString(train(folder, "spm", **MARKS, **training).read_bytes())
+    (folder / "spm.vocab").unlink()
+    # Where the file was made has no place in it.
+    del model.trainer_spec.input[:]
+    model.trainer_spec.model_prefix = "spm"
+    (folder / "spm.model").write_bytes(model.SerializeToString(deterministic=True))
+    tokenizers.write_json(folder / "tokenizer_config.json", {"model_max_length": 512, **settings})
+    tokenizers.write_json(folder / "config.json", {"model_type": "deberta-v2"})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(tokenizer) is DebertaV2TokenizerFast
+    tokenizers.write_cases(folder, tokenizer, lambda tokenizer: cases(tokenizer, MAPPED + drawn()))
+    return tokenizer
+
+
+def deberta_json(out, tokenizer):
+    """The same tokenizer as transformers saves it, without SentencePiece's file."""
+    folder = out / "deberta-json"
+    tokenizer.save_pretrained(folder)
+    (folder / "spm.model").unlink()
+    tokenizers.write_json(folder / "config.json", {"model_type": "deberta-v2"})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(tokenizer) is DebertaV2TokenizerFast
+    tokenizers.write_cases(folder, tokenizer, lambda tokenizer: cases(tokenizer, drawn()[:30]))
+
+
+def cases(tokenizer, texts=MAPPED):
     made = tokenizers.cases(tokenizer)
-    for text in MAPPED:
+    for text in texts:
         encoded = tokenizer(
             text, return_offsets_mapping=True, return_token_type_ids=True, return_attention_mask=True
         )
@@ -85,6 +135,9 @@ def generate(out):
     assert type(tokenizer) is XLMRobertaTokenizerFast
     assert "Precompiled" in str(tokenizer.backend_tokenizer.normalizer)
     tokenizers.write_cases(folder, tokenizer, cases)
+    deberta(out, "deberta", {})
+    tokenizer = deberta(out, "deberta-lower", {"do_lower_case": True, "split_by_punct": True}, rule="identity")
+    deberta_json(out, tokenizer)
 
 
 def main():

@@ -200,8 +200,9 @@ pub(crate) fn write_json(path: &Path, object: &Map<String, Value>) -> Result<(),
 /// Small files that a user of the model needs beside the weights.
 fn travels(name: &str) -> bool {
     const PREFIXES: [&str; 4] = ["tokenizer", "vocab", "LICENSE", "NOTICE"];
-    const NAMES: [&str; 4] = [
+    const NAMES: [&str; 5] = [
         "merges.txt",
+        "spm.model",
         "special_tokens_map.json",
         "added_tokens.json",
         "generation_config.json",

@@ -87,6 +87,7 @@ fn is_small(name: &str) -> bool {
         CONFIG,
         "generation_config.json",
         "merges.txt",
+        "spm.model",
         "special_tokens_map.json",
         "added_tokens.json",
     ];
@@ -177,6 +178,7 @@ mod tests {
             "model.safetensors",
             "onnx/config.json",
             "pytorch_model.bin",
+            "spm.model",
             "tokenizer.json",
             "tokenizer_config.json",
             "training_args.bin",
@@ -187,6 +189,7 @@ mod tests {
         let small = [
             "config.json",
             "merges.txt",
+            "spm.model",
             "tokenizer.json",
             "tokenizer_config.json",
             "vocab.json",

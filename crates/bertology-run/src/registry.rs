@@ -234,10 +234,11 @@ pub(crate) fn is_on_the_way(folder: &str) -> bool {
 
 /// What a model's folder holds, as this program writes it.
 pub(crate) fn of_checkpoint(name: &str) -> bool {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 7] = [
         "config.json",
         "model.safetensors",
         "merges.txt",
+        "spm.model",
         "special_tokens_map.json",
         "added_tokens.json",
         "generation_config.json",

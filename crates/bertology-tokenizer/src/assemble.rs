@@ -18,6 +18,7 @@ use tokenizers::{
 use crate::growth::Growth;
 use crate::guard::contained;
 use crate::residues::residues;
+use crate::sentencepiece;
 use crate::settings::{Class, Settings};
 use crate::{TokenizerError, check, files};
 
@@ -38,6 +39,8 @@ const JSON: &str = "tokenizer.json";
 const VOCAB_TXT: &str = "vocab.txt";
 const VOCAB_JSON: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
+/// SentencePiece's own file, under DeBERTa's name for it.
+const SPM: &str = "spm.model";
 /// Merges of BERTweet and PhoBERT.
 const CODES: &str = "bpe.codes";
 /// Classes for which transformers has neither a fast tokenizer nor a converter.
@@ -83,15 +86,36 @@ pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
 
 fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
     let bytes = files::bytes(&path)?;
-    check::tokenizer_json(&path, &bytes)?;
-    let mut core = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
-        match error.downcast_ref::<serde_json::Error>() {
-            Some(json) => files::json_error(&path, json),
-            None => TokenizerError::Build {
-                path: path.clone(),
-                reason: error.to_string(),
-            },
+    from_bytes(path, &bytes, settings)
+}
+
+/// `DebertaV2Converter`: what the file says, between the class's marks.
+fn pieces(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
+    let lower = settings.flag("do_lower_case")?.unwrap_or(false);
+    let punctuation = settings.flag("split_by_punct")?.unwrap_or(false);
+    let bytes = files::bytes(&path)?;
+    let bytes = sentencepiece::tokenizer_json(&bytes, lower, punctuation).map_err(|reason| {
+        TokenizerError::Build {
+            path: path.clone(),
+            reason,
         }
+    })?;
+    let mut parts = from_bytes(path.clone(), &bytes, settings)?;
+    add_tokens(&mut parts.core, &parts.settings)?;
+    framed(parts.core, path, parts.settings, "sep_token", 1)
+}
+
+/// What a `tokenizer.json` says, with the class's overrides.
+fn from_bytes(path: PathBuf, bytes: &[u8], settings: Settings) -> Result<Parts, TokenizerError> {
+    check::tokenizer_json(&path, bytes)?;
+    let mut core = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| match error
+        .downcast_ref::<serde_json::Error>(
+    ) {
+        Some(json) => files::json_error(&path, json),
+        None => TokenizerError::Build {
+            path: path.clone(),
+            reason: error.to_string(),
+        },
     })?;
     // transformers takes the side from here, though not the length; padding never applies.
     let direction = core
@@ -247,6 +271,8 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
     if settings.class == Class::Unknown {
         if there(VOCAB_TXT) {
             settings.assume(Class::Bert { segments: true });
+        } else if there(SPM) {
+            settings.assume(Class::DebertaV2);
         } else if there(VOCAB_JSON) && there(MERGES) {
             settings.assume(bpe_class(&folder.join(VOCAB_JSON))?);
         }
@@ -273,6 +299,12 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
             }
         }
         Class::Esm if there(VOCAB_TXT) => residues(folder.join(VOCAB_TXT), settings),
+        Class::DebertaV2 if there(SPM) => pieces(folder.join(SPM), settings),
+        Class::DebertaV2 => Err(no_files(
+            folder,
+            &format!("{JSON} or {SPM}"),
+            " (its configuration names a DeBERTa tokenizer)",
+        )),
         Class::Esm => Err(no_files(
             folder,
             &format!("{JSON} or {VOCAB_TXT}"),
@@ -291,11 +323,11 @@ fn from_older(folder: &Path, mut settings: Settings) -> Result<Parts, TokenizerE
         Class::XlmRoberta | Class::Camembert | Class::Albert => Err(no_files(
             folder,
             JSON,
-            " (SentencePiece's own files are not read)",
+            " (SentencePiece's own file is read for DeBERTa alone)",
         )),
         Class::Other(_) | Class::Unknown => Err(no_files(
             folder,
-            &format!("{JSON}; {VOCAB_TXT}; {VOCAB_JSON} and {MERGES}"),
+            &format!("{JSON}; {VOCAB_TXT}; {SPM}; {VOCAB_JSON} and {MERGES}"),
             "",
         )),
     }

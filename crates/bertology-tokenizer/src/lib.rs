@@ -31,6 +31,7 @@ mod growth;
 mod guard;
 mod patterns;
 mod residues;
+mod sentencepiece;
 mod settings;
 mod tokenizer;
 

@@ -23,6 +23,8 @@ pub(crate) enum Class {
     MpNet,
     /// `AlbertTokenizerFast`: SentencePiece between BERT's marks.
     Albert,
+    /// `DebertaV2TokenizerFast`: SentencePiece between BERT's marks.
+    DebertaV2,
     /// `EsmTokenizer`: residues, each a token, with or without spaces between them.
     Esm,
     /// `OpenAIGPTTokenizerFast`.
@@ -49,6 +51,7 @@ impl Class {
             "RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer" => Self::Roberta,
             "MPNetTokenizer" => Self::MpNet,
             "AlbertTokenizer" => Self::Albert,
+            "DebertaV2Tokenizer" => Self::DebertaV2,
             "EsmTokenizer" => Self::Esm,
             "OpenAIGPTTokenizer" => Self::OpenAiGpt,
             "GPT2Tokenizer" => Self::Gpt2,
@@ -72,6 +75,7 @@ impl Class {
             | "bart" => Self::Roberta,
             "mpnet" => Self::MpNet,
             "albert" => Self::Albert,
+            "deberta-v2" => Self::DebertaV2,
             "esm" => Self::Esm,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
@@ -92,7 +96,7 @@ impl Class {
             | Self::Gpt2
             | Self::XlmRoberta
             | Self::Camembert => false,
-            Self::Albert | Self::Other(_) | Self::Unknown => true,
+            Self::Albert | Self::DebertaV2 | Self::Other(_) | Self::Unknown => true,
         }
     }
 }
@@ -381,6 +385,23 @@ impl Settings {
                     ..TokenSpec::plain("[MASK]")
                 };
                 roles.insert("mask_token", mask);
+                roles
+            }
+            Class::DebertaV2 => {
+                let mut roles: BTreeMap<_, _> = plain(&[
+                    ("bos_token", "[CLS]"),
+                    ("eos_token", "[SEP]"),
+                    ("sep_token", "[SEP]"),
+                    ("pad_token", "[PAD]"),
+                    ("cls_token", "[CLS]"),
+                    ("mask_token", "[MASK]"),
+                ]);
+                // Looked for as a word is, unlike its other marks.
+                let unknown = TokenSpec {
+                    normalized: Some(true),
+                    ..TokenSpec::plain("[UNK]")
+                };
+                roles.insert("unk_token", unknown);
                 roles
             }
             Class::Esm => plain(&[
