@@ -48,6 +48,19 @@ KEPT_IN_SHORT_VARIANTS = (
 )
 
 
+# What `layer_sites` hands on by head, or nobody does.
+LAYER_SITES = (
+    "fused",
+    "query",
+    "key",
+    "value",
+    "distance_query",
+    "distance_key",
+    "masked_context",
+    "attention_scores",
+)
+
+
 @dataclass
 class Layer:
     """Where one layer's sites are: modules, the number of its heads, the factor of its scores."""
@@ -66,6 +79,8 @@ class Layer:
     scaled: bool = False  # queries are scaled before they are turned
     causal: bool | None = None  # else those with a fused projection are
     reach: int | None = None  # a query sees so many tokens to either side
+    blind: bool = False  # padding sees nothing, as its class has it
+    again: bool = False  # the maps of queries and keys are called once more, for distances
     # What the product of query and key lacks before it is scaled, [B,N,S,S] of both by head: relative positions.
     positions: Callable | None = None
 
@@ -179,6 +194,8 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None, states=True):
         for site in ("fused", "query", "key", "value"):
             if getattr(layer, site) is not None:
                 watch(getattr(layer, site), f"{site}.{i}")
+                if layer.again and site in ("query", "key"):
+                    watch(getattr(layer, site), f"distance_{site}.{i}")
         if layer.masked:
             multiply(layer.out, leaf[i])
         watch_input(layer.out, f"masked_context.{i}")
@@ -228,7 +245,7 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None, states=True):
             result[f"grad.{site}"] = g
 
     for site, tensor in seen.items():
-        if site.split(".")[0] not in ("fused", "query", "key", "value", "masked_context", "attention_scores"):
+        if site.split(".")[0] not in LAYER_SITES:
             keep(site, tensor, gradient.get(site))
     for i, layer in enumerate(layers):
         layer_sites(i, layer, seen, gradient, head_mask[i], inputs.get("attention_mask"), keep)
@@ -273,7 +290,7 @@ def layer_sites(i, layer, seen, gradient, mask, attention_mask, keep):
     used = (used.tril() if causal else used).expand_as(plain)
     if attention_mask is not None:
         used = used & attention_mask[:, None, None, :].bool()
-        if causal:  # padding on the left sees nothing at all
+        if causal or layer.blind:  # padding on the left sees nothing at all
             used = used & attention_mask[:, None, :, None].bool()
     if layer.reach is not None:
         place = torch.arange(plain.shape[-1])

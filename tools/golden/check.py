@@ -16,6 +16,7 @@ import transformers
 import capture
 import make_albert_golden
 import make_causal_golden
+import make_deberta_golden
 import make_distilbert_golden
 import make_esm_golden
 import make_eurobert_golden
@@ -29,6 +30,7 @@ SCRIPTS = (
     make_golden,
     make_albert_golden,
     make_causal_golden,
+    make_deberta_golden,
     make_distilbert_golden,
     make_esm_golden,
     make_family_golden,

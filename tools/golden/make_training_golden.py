@@ -32,7 +32,7 @@ ENGINE = GOLDEN / "engine"
 NAMES = """
 albert albert-answers albert-groups-tokens albert-mlm
 bert-absolute bert-absolute-pruned bert-answers bert-mlm bert-nsp bert-pretraining bert-regression bert-relative-key
-bert-relative-key-query bert-tokens distilbert distilbert-answers distilbert-mlm electra
+bert-relative-key-query bert-tokens deberta deberta-answers deberta-mlm deberta-renamed-mlm deberta-tokens distilbert distilbert-answers distilbert-mlm electra
 electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types modernbert modernbert-biases
 modernbert-mlm mpnet mpnet-mlm
 roberta roberta-mlm

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::distances::Disentangled;
+
 /// The family that `model_type` in `config.json` names. Only the tables of tensor names and
 /// printed text read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Family {
     EuroBert,
     /// `model_type: "nomic_bert"`.
     NomicBert,
+    /// `model_type: "deberta-v2"`: DeBERTa of versions 2 and 3, mDeBERTa.
+    DebertaV2,
     /// `model_type: "openai-gpt"`, the first GPT.
     OpenAiGpt,
     /// `model_type: "gpt2"`: GPT-2 of every size, DistilGPT-2.
@@ -76,6 +80,8 @@ pub struct ScoreScale {
     pub by_head_dim: bool,
     /// `1 / (layer + 1)`, the layer zero-based (`scale_attn_by_inverse_layer_idx`).
     pub by_layer: bool,
+    /// So many products are summed: `1 / √terms` besides (DeBERTa; 1 in all other families).
+    pub terms: usize,
 }
 
 impl ScoreScale {
@@ -83,7 +89,7 @@ impl ScoreScale {
     #[must_use]
     pub fn factor(self, head_dim: usize, layer: usize) -> f64 {
         let by_head_dim = if self.by_head_dim {
-            1.0 / (head_dim as f64).sqrt()
+            1.0 / (head_dim.saturating_mul(self.terms) as f64).sqrt()
         } else {
             1.0
         };
@@ -157,6 +163,8 @@ pub enum Positions {
     RelativeKeyQuery,
     /// Queries and keys are turned by angles that grow with the position.
     Rotary(Rotary),
+    /// Not at all, but for what [`Architecture::disentangled`] says.
+    Nowhere,
 }
 
 impl Positions {
@@ -164,6 +172,12 @@ impl Positions {
     #[must_use]
     pub fn is_relative(self) -> bool {
         matches!(self, Self::RelativeKey | Self::RelativeKeyQuery)
+    }
+
+    /// Whether it is all the same which position a token is said to have.
+    #[must_use]
+    pub fn ignores_ids(self) -> bool {
+        self.is_relative() || self == Self::Nowhere
     }
 }
 
@@ -355,6 +369,8 @@ pub struct DropoutRates {
     pub embeddings: f64,
     /// Of the attention probabilities.
     pub attention_probs: f64,
+    /// Of the rows of distances, in every layer anew ([`Architecture::disentangled`]).
+    pub distances: f64,
     /// Of what attention adds to the residual stream.
     pub attention_output: f64,
     /// Of what the feed-forward block adds to it.
@@ -407,6 +423,8 @@ pub struct Architecture {
     pub pooling: Pooling,
     /// How positions enter.
     pub positions: Positions,
+    /// What distances have for queries and keys; nothing: none.
+    pub disentangled: Option<Disentangled>,
     /// In which layers how much is seen; nothing: everything in all.
     pub windows: Option<Windows>,
     /// Which position a token has.
@@ -425,6 +443,9 @@ pub struct Architecture {
     pub first_attention_norm: bool,
     /// The feed-forward activation.
     pub activation: Activation,
+    /// Whether a masked-LM head has other names in the files than its family's had at first; its function is the same (DeBERTa,
+    /// `legacy`).
+    pub renamed_lm: bool,
     /// Whether a masked-LM head has a dense layer and a norm before its output layer; EuroBERT's is that layer alone.
     pub lm_transform: bool,
     /// The activation after the dense layer of a masked-LM head: BERT takes `hidden_act` there,

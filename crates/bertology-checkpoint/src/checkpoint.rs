@@ -344,7 +344,7 @@ impl Checkpoint {
             folder,
             &set,
             &names,
-            config.ties_embeddings(names.architecture.family)?,
+            config.ties_embeddings(names.architecture)?,
             options,
         );
         matching.verify(folder, &set, &names);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bertology_file::shown;
 use serde_json::{Map, Value};
 
-use crate::arch::{Family, Positions, Problem};
+use crate::arch::{Architecture, Family, Positions, Problem};
 use crate::{Error, json};
 
 /// The name of the config file in a model folder.
@@ -99,8 +99,11 @@ impl Config {
     }
 
     /// Whether the language model's output layer shares the word embeddings.
-    pub(crate) fn ties_embeddings(&self, family: Family) -> Result<bool, Error> {
-        self.flag("tie_word_embeddings", family != Family::EuroBert)
+    pub(crate) fn ties_embeddings(&self, architecture: &Architecture) -> Result<bool, Error> {
+        let family = architecture.family;
+        let tied = self.flag("tie_word_embeddings", family != Family::EuroBert)?;
+        // DeBERTa's other masked-LM head has no output layer, whatever the config says.
+        Ok(tied || architecture.renamed_lm)
     }
 
     pub(crate) fn problem(&self, num_labels: usize) -> Result<Problem, Error> {

@@ -11,6 +11,7 @@ use crate::config::{Config, OpenAs};
 
 mod albert;
 mod classes;
+mod deberta;
 mod esm;
 mod eurobert;
 mod foreign;
@@ -118,6 +119,10 @@ impl Config {
                 self.check_own_heads(num_heads, hidden_size / num_heads)?;
                 Positions::Rotary(self.nomic_rotary(hidden_size / num_heads)?)
             }
+            Family::DebertaV2 => {
+                self.refuse_other_deberta(hidden_size, hidden_size / num_heads)?;
+                self.deberta_positions()?
+            }
             Family::Albert => self.albert_positions()?,
             Family::Esm => self.esm_positions(hidden_size / num_heads)?,
             _ => self.positions()?,
@@ -175,6 +180,7 @@ impl Config {
                 | Family::EuroBert => Segments::None,
                 _ if causal => Segments::Words,
                 Family::NomicBert => self.segments_or_none(2)?,
+                Family::DebertaV2 => self.segments_or_none(0)?,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
             token_dropout: match family {
@@ -205,6 +211,10 @@ impl Config {
                 _ => Pooling::First,
             },
             positions,
+            disentangled: match family {
+                Family::DebertaV2 => self.disentangled(max_positions)?,
+                _ => None,
+            },
             windows: modern.then(|| self.windows(num_layers)).transpose()?,
             feed_forward: match family {
                 Family::ModernBert | Family::EuroBert | Family::NomicBert => FeedForward::Gated,
@@ -223,6 +233,7 @@ impl Config {
             contact_head: false,
             position_ids,
             activation,
+            renamed_lm: family == Family::DebertaV2 && self.deberta_renamed(names)?,
             lm_transform: !causal && family != Family::EuroBert,
             lm_transform_bias: match family {
                 Family::NomicBert if self.nomic_is_older() => biased("mlp_bias")?,
@@ -266,6 +277,9 @@ impl Config {
                 Family::DistilBert => Activation::Relu,
                 Family::Electra | Family::EuroBert => Activation::Gelu,
                 Family::ModernBert => of_heads,
+                Family::DebertaV2 => {
+                    self.named_activation("pooler_hidden_act", Activation::Gelu)?
+                }
                 _ => Activation::Tanh,
             },
             dropout: self.dropout(family, &head)?,
@@ -458,9 +472,14 @@ impl Config {
 
     fn score_scale(&self, family: Family) -> Result<ScoreScale, Error> {
         if family != Family::Gpt2 {
+            let met = match family {
+                Family::DebertaV2 => self.distances_meet()?,
+                _ => [false, false],
+            };
             return Ok(ScoreScale {
                 by_head_dim: true,
                 by_layer: false,
+                terms: 1 + met.into_iter().filter(|met| *met).count(),
             });
         }
         // The order and the precision of the same product; in f32 it is the same function.
@@ -468,6 +487,7 @@ impl Config {
         Ok(ScoreScale {
             by_head_dim: self.flag("scale_attn_weights", true)?,
             by_layer: self.flag("scale_attn_by_inverse_layer_idx", false)?,
+            terms: 1,
         })
     }
 

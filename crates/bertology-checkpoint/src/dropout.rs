@@ -16,6 +16,7 @@ impl Config {
                 return Ok(DropoutRates {
                     embeddings: self.rate("embd_pdrop", 0.1)?,
                     attention_probs: self.rate("attn_pdrop", 0.1)?,
+                    distances: 0.0,
                     attention_output: residual,
                     mlp_output: residual,
                     // Only token classifiers have one; it has no key of its own in older files.
@@ -34,11 +35,33 @@ impl Config {
                 return Ok(DropoutRates {
                     embeddings: self.rate("embedding_dropout", 0.0)?,
                     attention_probs: attention,
+                    distances: 0.0,
                     attention_output: attention,
                     mlp_output: 0.0,
                     head_input: 0.0,
                     classifier: if sequence {
                         self.rate("classifier_dropout", 0.0)?
+                    } else {
+                        0.0
+                    },
+                });
+            }
+            Family::DebertaV2 => {
+                let rate = self.rate("hidden_dropout_prob", 0.1)?;
+                let pooler = self.rate("pooler_dropout", 0.0)?;
+                return Ok(DropoutRates {
+                    embeddings: rate,
+                    attention_probs: self.rate("attention_probs_dropout_prob", 0.1)?,
+                    distances: rate,
+                    attention_output: rate,
+                    mlp_output: rate,
+                    head_input: match (sequence, tokens) {
+                        (true, _) => pooler,
+                        (_, true) => rate,
+                        _ => 0.0,
+                    },
+                    classifier: if sequence {
+                        self.rate("cls_dropout", rate)?
                     } else {
                         0.0
                     },
@@ -63,6 +86,7 @@ impl Config {
                         true => self.rate("attn_pdrop", 0.1)?,
                         false => self.rate("attention_probs_dropout_prob", 0.0)?,
                     },
+                    distances: 0.0,
                     attention_output: rate,
                     mlp_output: rate,
                     head_input: if tokens { of_head } else { 0.0 },
@@ -82,6 +106,7 @@ impl Config {
                 return Ok(DropoutRates {
                     embeddings: rate,
                     attention_probs: self.rate("attention_dropout", 0.1)?,
+                    distances: 0.0,
                     attention_output: 0.0,
                     mlp_output: rate,
                     head_input: match head {
@@ -109,6 +134,7 @@ impl Config {
                 return Ok(DropoutRates {
                     embeddings: rate,
                     attention_probs: self.rate("attention_probs_dropout_prob", 0.0)?,
+                    distances: 0.0,
                     attention_output: rate,
                     // Its class makes a layer for that and never runs it.
                     mlp_output: 0.0,
@@ -121,6 +147,7 @@ impl Config {
                 DropoutRates {
                     embeddings: rate,
                     attention_probs: self.rate("attention_probs_dropout_prob", 0.1)?,
+                    distances: 0.0,
                     attention_output: rate,
                     mlp_output: rate,
                     head_input: 0.0,

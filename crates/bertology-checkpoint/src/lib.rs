@@ -8,8 +8,10 @@ pub mod arch;
 mod checkpoint;
 mod config;
 mod describe;
+mod distances;
 mod dropout;
 mod error;
+mod expected;
 mod heads;
 mod json;
 mod names;
@@ -23,9 +25,9 @@ mod trained;
 mod write;
 
 pub use arch::{
-    Activation, Architecture, DropoutRates, Family, FeedForward, NormKind, NormPlacement, Pooling,
-    PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale, Segments, SharedLayers,
-    TaskHead, TokenDropout, Windows,
+    Activation, Architecture, Disentangled, DropoutRates, Family, FeedForward, NormKind,
+    NormPlacement, Pooling, PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale,
+    Segments, SharedLayers, TaskHead, TokenDropout, Windows,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

@@ -25,6 +25,12 @@ pub enum LayerParameter {
     QueryKeyValue(Affine),
     /// `[2P - 1, head_dim]`, shared by the heads of the layer; relative positions only.
     DistanceEmbedding,
+    /// `[W, D]`, `[W]`: to queries of distances, where these have maps of their own (DeBERTa); head-major rows.
+    DistanceQuery(Affine),
+    /// `[W, D]`, `[W]`: to keys of distances.
+    DistanceKey(Affine),
+    /// `[kW, D]`, `[kW]`: both, or the one of them that there is, in one tensor.
+    DistanceMaps(Affine),
     /// `[D, W]`, `[D]`; head-major columns.
     AttentionOutput(Affine),
     /// `[D]`, `[D]`.
@@ -58,6 +64,10 @@ pub enum Parameter {
     /// `[32, heads]`, of the unpruned model's heads: what the distance from query to key adds to a head's scores, in every
     /// layer (MPNet).
     RelativeAttentionBias,
+    /// `[rows, D]`: what distances are, in every layer (DeBERTa; [`Disentangled::row`](crate::Disentangled::row)).
+    RelativeEmbeddings,
+    /// `[D]`, `[D]`: of the rows of that table.
+    RelativeNorm(Affine),
     /// A block's parameter; the layer is zero-based. Of layers that have their weights in common it is that of the first.
     Layer(usize, LayerParameter),
     /// `[D]`, `[D]`: after the last block (pre-norm families).
@@ -91,6 +101,7 @@ impl Parameter {
         match self {
             Self::EmbeddingNorm(affine)
             | Self::EmbeddingProjection(affine)
+            | Self::RelativeNorm(affine)
             | Self::FinalNorm(affine)
             | Self::ContactHead(affine)
             | Self::Pooler(affine)
@@ -106,6 +117,7 @@ impl Parameter {
             | Self::PositionEmbeddings
             | Self::SegmentEmbeddings
             | Self::RelativeAttentionBias
+            | Self::RelativeEmbeddings
             | Self::Layer(..) => None,
         }
     }
@@ -135,6 +147,9 @@ impl Parameter {
                 LayerParameter::Query(Affine::Weight)
                     | LayerParameter::Key(Affine::Weight)
                     | LayerParameter::Value(Affine::Weight)
+                    | LayerParameter::DistanceQuery(Affine::Weight)
+                    | LayerParameter::DistanceKey(Affine::Weight)
+                    | LayerParameter::DistanceMaps(Affine::Weight)
                     | LayerParameter::QueryKeyValue(Affine::Weight)
                     | LayerParameter::AttentionOutput(Affine::Weight)
                     | LayerParameter::MlpIn(Affine::Weight)

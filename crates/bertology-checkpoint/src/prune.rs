@@ -11,8 +11,8 @@ use crate::tensors::Tensor;
 /// The form in which a checkpoint without some heads is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
-    /// Rows and columns removed, `pruned_heads` in the config. Loads in transformers up to 4.57 (MPNet and ModernBERT do not,
-    /// in any version) and in this library.
+    /// Rows and columns removed, `pruned_heads` in the config. Loads in transformers up to 4.57 (MPNet, ModernBERT and DeBERTa do
+    /// not, in any version) and in this library.
     Pruned,
     /// Full shapes, the heads' weights and biases zero. Loads anywhere and computes the same, but
     /// is neither smaller nor faster.
@@ -170,7 +170,12 @@ impl Held {
     /// Nothing where the parameter belongs to no head; `transposed`: the file holds linear maps as `[in, out]`.
     fn of(layer: usize, parameter: LayerParameter, transposed: bool) -> Option<Self> {
         let (axis, parts) = match parameter {
-            LayerParameter::Query(_) | LayerParameter::Key(_) | LayerParameter::Value(_) => (0, 1),
+            LayerParameter::Query(_)
+            | LayerParameter::Key(_)
+            | LayerParameter::Value(_)
+            | LayerParameter::DistanceQuery(_)
+            | LayerParameter::DistanceKey(_)
+            | LayerParameter::DistanceMaps(_) => (0, 1),
             LayerParameter::QueryKeyValue(_) => (0, 3),
             LayerParameter::AttentionOutput(Affine::Weight) => (1, 1),
             LayerParameter::AttentionOutput(Affine::Bias)

@@ -89,7 +89,8 @@ pub struct Size {
 pub struct Parts {
     /// Token, position and segment tables, and what leads from them to the hidden size.
     pub embeddings: Size,
-    /// Query, key, value and output projections, tables of relative distances and of what they add to scores.
+    /// Query, key, value and output projections, tables of relative distances and of what they add to scores, and their
+    /// maps.
     pub attention: Size,
     /// Both maps of the feed-forward blocks.
     pub feed_forward: Size,
@@ -127,14 +128,19 @@ impl Parts {
             | Parameter::PositionEmbeddings
             | Parameter::SegmentEmbeddings
             | Parameter::EmbeddingProjection(_) => &mut self.embeddings,
-            Parameter::RelativeAttentionBias => &mut self.attention,
-            Parameter::EmbeddingNorm(_) | Parameter::FinalNorm(_) => &mut self.norms,
+            Parameter::RelativeAttentionBias | Parameter::RelativeEmbeddings => &mut self.attention,
+            Parameter::EmbeddingNorm(_) | Parameter::RelativeNorm(_) | Parameter::FinalNorm(_) => {
+                &mut self.norms
+            }
             Parameter::Layer(_, parameter) => match parameter {
                 LayerParameter::Query(_)
                 | LayerParameter::Key(_)
                 | LayerParameter::Value(_)
                 | LayerParameter::QueryKeyValue(_)
                 | LayerParameter::DistanceEmbedding
+                | LayerParameter::DistanceQuery(_)
+                | LayerParameter::DistanceKey(_)
+                | LayerParameter::DistanceMaps(_)
                 | LayerParameter::AttentionOutput(_) => &mut self.attention,
                 LayerParameter::MlpIn(_)
                 | LayerParameter::MlpActivated(_)

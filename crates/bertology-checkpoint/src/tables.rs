@@ -11,6 +11,8 @@ type Stem<P> = (fn(Affine) -> P, &'static str);
 pub(crate) struct Table {
     /// What the names of the base model start with in the file of a model with a task head.
     pub(crate) prefix: &'static str,
+    /// The names of files whose masked-LM head is called otherwise.
+    pub(crate) renamed: Option<&'static Table>,
     /// What they start with in files of another code for the same model.
     pub(crate) other_prefix: Option<&'static str>,
     /// Start of a block's names; its number and a dot follow.
@@ -54,6 +56,7 @@ impl Family {
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
             Self::NomicBert => &NOMIC_BERT,
+            Self::DebertaV2 => &DEBERTA_V2,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }
@@ -117,6 +120,7 @@ pub(crate) const DISTANCE: &str = "attention.self.distance_embedding.";
 
 const BERT: Table = Table {
     prefix: "bert.",
+    renamed: None,
     other_prefix: None,
     layers: "encoder.layer.",
     inner: None,
@@ -415,8 +419,81 @@ const NOMIC_BERT: Table = Table {
     ..BERT
 };
 
+/// As the published files have it, which transformers reads where `legacy` is false.
+const DEBERTA_V2_RENAMED: Table = Table {
+    prefix: "deberta.",
+    layer_stems: &[
+        (LayerParameter::Query, "attention.self.query_proj."),
+        (LayerParameter::Key, "attention.self.key_proj."),
+        (LayerParameter::Value, "attention.self.value_proj."),
+        (
+            LayerParameter::DistanceQuery,
+            "attention.self.pos_query_proj.",
+        ),
+        (LayerParameter::DistanceKey, "attention.self.pos_key_proj."),
+        (LayerParameter::AttentionOutput, "attention.output.dense."),
+        (LayerParameter::AttentionNorm, "attention.output.LayerNorm."),
+        (LayerParameter::MlpIn, "intermediate.dense."),
+        (LayerParameter::MlpOut, "output.dense."),
+        (LayerParameter::MlpNorm, "output.LayerNorm."),
+    ],
+    tables: &[
+        (
+            Parameter::WordEmbeddings,
+            "embeddings.word_embeddings.weight",
+        ),
+        (
+            Parameter::PositionEmbeddings,
+            "embeddings.position_embeddings.weight",
+        ),
+        (
+            Parameter::SegmentEmbeddings,
+            "embeddings.token_type_embeddings.weight",
+        ),
+        (
+            Parameter::RelativeEmbeddings,
+            "encoder.rel_embeddings.weight",
+        ),
+    ],
+    base_stems: &[
+        (Parameter::EmbeddingNorm, "embeddings.LayerNorm."),
+        (Parameter::RelativeNorm, "encoder.LayerNorm."),
+    ],
+    head_stems: &[
+        (Parameter::Pooler, "pooler.dense."),
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "lm_predictions.lm_head.dense."),
+        (Parameter::LmNorm, "lm_predictions.lm_head.LayerNorm."),
+    ],
+    // There is no such layer: the words themselves are.
+    decoder: "lm_predictions.lm_head.decoder.",
+    decoder_bias: Some("lm_predictions.lm_head.bias"),
+    other_heads: &["qa_outputs.", "classifier.", "cls.", "mask_predictions."],
+    ..BERT
+};
+
+const DEBERTA_V2: Table = Table {
+    renamed: Some(&DEBERTA_V2_RENAMED),
+    head_stems: &[
+        (Parameter::Pooler, "pooler.dense."),
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "cls.predictions.transform.dense."),
+        (Parameter::LmNorm, "cls.predictions.transform.LayerNorm."),
+    ],
+    decoder: BERT.decoder,
+    decoder_bias: BERT.decoder_bias,
+    other_heads: &[
+        "qa_outputs.",
+        "classifier.",
+        "lm_predictions.",
+        "mask_predictions.",
+    ],
+    ..DEBERTA_V2_RENAMED
+};
+
 const GPT2: Table = Table {
     prefix: "transformer.",
+    renamed: None,
     other_prefix: None,
     layers: "h.",
     inner: None,

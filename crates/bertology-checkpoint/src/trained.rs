@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use crate::Error;
-use crate::arch::{Family, TaskHead};
+use crate::arch::{Disentangled, Family, TaskHead};
 use crate::checkpoint::{Checkpoint, transpose};
 use crate::config::CONFIG_FILE;
-use crate::names::{Names, expected};
+use crate::expected::expected;
+use crate::names::Names;
 use crate::parameter::{Affine, LayerParameter, Parameter};
 use crate::tensors::Tensor;
 use crate::write::{WEIGHTS, copy_companions, publish, staging_folder, write_json, write_tensors};
@@ -24,7 +25,7 @@ struct Written<'v> {
 /// Writes a model that was trained from `checkpoint` into `folder`: `model.safetensors` (f32, names of transformers' class
 /// with prefix), `config.json` with [`Checkpoint::config`], and the tokenizer's files. `values` gives every parameter in
 /// the canonical layout but [`Parameter::ContactHead`], which no loss trains and which is written as it was; both halves of a
-/// gated block's first map are asked for as [`LayerParameter::MlpIn`], queries, keys and values as
+/// gated block's first map are asked for as [`LayerParameter::MlpIn`], both maps of distances as [`LayerParameter::DistanceMaps`], queries, keys and values as
 /// [`LayerParameter::QueryKeyValue`], with the heads that do something ([`Architecture::heads`](crate::Architecture::heads)
 /// without the zeroed ones). Other files of the folder stay; each of these is there whole or not at all: they are made in a
 /// folder of their own within `scratch`, which lies on the same file system.
@@ -130,7 +131,23 @@ fn tensors<'v>(
                     let own = all.get(part * size..(part + 1) * size);
                     Ok::<_, Error>(Cow::Borrowed(own.unwrap_or_default()))
                 };
+                let distances = |affine, part: usize| {
+                    let name = Parameter::Layer(layer, LayerParameter::DistanceMaps(affine));
+                    let width = match affine {
+                        Affine::Weight => architecture.hidden_size,
+                        Affine::Bias => 1,
+                    };
+                    let all = given(name)?;
+                    let maps = architecture.disentangled.map_or(1, Disentangled::own_maps);
+                    let size = all.len() / maps.max(1);
+                    // Where there is one map alone it is the first.
+                    let start = part.min(maps.saturating_sub(1)) * size;
+                    let own = all.get(start..start + size).unwrap_or_default();
+                    Ok::<_, Error>(spread(own, 1, dim * width, &slots))
+                };
                 match of {
+                    LayerParameter::DistanceQuery(affine) => distances(affine, 0)?,
+                    LayerParameter::DistanceKey(affine) => distances(affine, 1)?,
                     LayerParameter::MlpActivated(affine) => half(affine, 0)?,
                     LayerParameter::MlpGate(affine) => half(affine, 1)?,
                     LayerParameter::Query(affine) => third(affine, 0)?,

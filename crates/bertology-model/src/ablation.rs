@@ -202,7 +202,9 @@ impl<R: Real> Model<R> {
             } = &mut *workspace;
             let trace = &mut layers[0];
             block.attention_output(&x, &mut shared.output, trace, scratch, &mut taps)?;
-            let context = block.attention().masked(&trace.context, &mut scratch.heads);
+            let context = block
+                .attention(&[])
+                .masked(&trace.context, &mut scratch.heads);
             shared.context.clear();
             shared.context.extend_from_slice(context);
             // 4. For each head of this layer a stream `y` of its own: the attention output less what the

@@ -7,6 +7,7 @@ use bertology_kernels::elementwise::dot;
 use bertology_kernels::softmax::{softmax_rows_backward, softmax_seen};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
+use crate::distances::Distances;
 use crate::dropout::{DropSite, Drops};
 use crate::intervention::Place;
 use crate::mask::HeadId;
@@ -89,6 +90,8 @@ pub(crate) struct AttentionPass<'a, R> {
     pub(crate) drops: Option<Drops>,
     /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
     pub(crate) bias: Option<&'a [R]>,
+    /// Queries and keys of distances, where they have such.
+    pub(crate) distances: Option<Distances<'a, R>>,
     /// What turns queries and keys, where something does.
     pub(crate) rotary: Option<&'a Rotary<R>>,
 }

@@ -16,7 +16,7 @@ impl<R: Real> AttentionPass<'_, R> {
     pub(crate) fn is_whole(&self, pass: Pass, taps: &Taps<'_, '_, '_, R>) -> bool {
         let sites = [LayerSite::AttentionScores, LayerSite::AttentionProbs];
         let watched = sites.into_iter().any(|site| taps.wants(pass, site));
-        watched || taps.changes() || self.weights.distance.is_some()
+        watched || taps.changes() || self.weights.distance.is_some() || self.distances.is_some()
     }
 
     /// `context [queries, head_dim]` of one head and sequence.

@@ -121,7 +121,7 @@ impl PackedBatch {
         let first = self.positions.len();
         if item.positions.is_empty() {
             push_positions(&mut self.positions, arch.position_ids, &item.ids);
-        } else if arch.positions.is_relative() {
+        } else if arch.positions.ignores_ids() {
             return Err(Error::PositionsUnused { sequence: index });
         } else if item.positions.len() == item.len() {
             self.positions.extend_from_slice(&item.positions);
@@ -132,7 +132,7 @@ impl PackedBatch {
                 positions: item.positions.len(),
             });
         }
-        if !arch.positions.is_relative() {
+        if !arch.positions.ignores_ids() {
             check("position", &self.positions[first..], arch.max_positions)?;
         }
         self.offsets.push(self.ids.len());

@@ -10,7 +10,7 @@ use bertology_kernels::{Activation, Matrix, MatrixMut, Real};
 use crate::attention::AttentionPass;
 use crate::dropout::{DropSite, Drops};
 use crate::mask::HeadId;
-use crate::model::{Layer, Norm};
+use crate::model::{Layer, Norm, RelativeTable};
 use crate::positions::PositionGradients;
 use crate::record::BlockRecord;
 use crate::rotary::Rotary;
@@ -50,12 +50,14 @@ pub(crate) struct BlockPass<'a, R> {
     pub(crate) threads: usize,
     /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
     pub(crate) bias: Option<&'a [R]>,
+    /// What distances are, where they have queries and keys.
+    pub(crate) relative: Option<&'a RelativeTable<R>>,
     pub(crate) rotary: Option<&'a Rotary<R>>,
     pub(crate) training: Option<Training>,
 }
 
 impl<R: Real> BlockPass<'_, R> {
-    fn drops(&self) -> Option<Drops> {
+    pub(crate) fn drops(&self) -> Option<Drops> {
         self.training.and_then(|training| training.drops)
     }
 
@@ -67,7 +69,8 @@ impl<R: Real> BlockPass<'_, R> {
         }
     }
 
-    pub(crate) fn attention(&self) -> AttentionPass<'_, R> {
+    /// This block's attention; `distances` are the queries and keys that distances have in it, or empty.
+    pub(crate) fn attention<'d>(&'d self, distances: &'d [R]) -> AttentionPass<'d, R> {
         AttentionPass {
             arch: self.arch,
             weights: &self.weights.attention,
@@ -77,6 +80,7 @@ impl<R: Real> BlockPass<'_, R> {
             masking: self.masking,
             drops: self.drops(),
             bias: self.bias,
+            distances: self.distances(distances),
             rotary: self.rotary,
         }
     }
@@ -152,7 +156,10 @@ impl<R: Real> BlockPass<'_, R> {
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
-        let attention = self.attention();
+        // Taken out of its place while the rest of the trace is in use.
+        let mut distances = std::mem::take(&mut trace.distances);
+        self.meet_distances(&mut distances, &mut scratch.distances);
+        let attention = self.attention(&distances);
         let weights = &attention.weights;
         let qkv = sized(&mut trace.qkv, tokens * weights.qkv.outputs);
         let input = Matrix::new(input, tokens, hidden);
@@ -169,6 +176,7 @@ impl<R: Real> BlockPass<'_, R> {
         attention.emit_contributions(masked, &mut scratch.tap, taps)?;
         let masked = Matrix::new(masked, self.rows.count(self.batch), weights.output.inputs);
         weights.output.forward(out, masked, self.threads);
+        trace.distances = distances;
         self.drop_rows(DropSite::AttentionOutput, out);
         self.pass_by(taps, LayerSite::AttentionOutput, out)
     }
@@ -275,7 +283,7 @@ impl<R: Real> BlockPass<'_, R> {
     ) -> Result<(), Error> {
         let (tokens, hidden) = (self.batch.tokens(), self.arch.hidden_size);
         let rows = self.rows.count(self.batch);
-        let attention = self.attention();
+        let attention = self.attention(&trace.distances);
         let weights = &attention.weights;
         self.emit_contribution_gradients(dy, taps)?;
         let width = weights.output.inputs;
@@ -326,7 +334,7 @@ impl<R: Real> BlockPass<'_, R> {
         let above = &rest.mlp_norm;
         self.pass_back(taps, LayerSite::HiddenState, dy)?;
         if let Some(record) = record.as_deref_mut() {
-            record.begin(self);
+            record.begin(self, trace);
         }
         let post = self.arch.norm == NormPlacement::Post;
         if post {

@@ -14,6 +14,8 @@ pub(crate) enum DropSite {
     Embeddings,
     /// Of one head, zero-based in the unpruned model.
     AttentionProbs(usize),
+    /// Rows of the table of distances, the same for all sequences of a step.
+    Distances,
     AttentionOutput,
     MlpOutput,
     HeadInput,
@@ -48,6 +50,7 @@ impl Drops {
         match site {
             DropSite::Embeddings => self.rates.embeddings,
             DropSite::AttentionProbs(_) => self.rates.attention_probs,
+            DropSite::Distances => self.rates.distances,
             DropSite::AttentionOutput => self.rates.attention_output,
             DropSite::MlpOutput => self.rates.mlp_output,
             DropSite::HeadInput => self.rates.head_input,
@@ -67,9 +70,13 @@ impl Drops {
             DropSite::MlpOutput => 2,
             DropSite::HeadInput => 3,
             DropSite::Classifier => 4,
+            DropSite::Distances => u64::MAX,
             DropSite::AttentionProbs(head) => 5 + head as u64,
         };
-        let sequence = (self.first + sequence) as u64;
+        let sequence = match site {
+            DropSite::Distances => 0,
+            _ => (self.first + sequence) as u64,
+        };
         mixed(mixed(mixed(self.key ^ code) ^ layer as u64) ^ sequence)
     }
 

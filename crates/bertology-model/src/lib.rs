@@ -38,6 +38,7 @@ mod attention_tiles;
 mod block;
 mod compiled;
 mod contacts;
+mod distances;
 mod dropout;
 mod embedding;
 mod feed_forward;

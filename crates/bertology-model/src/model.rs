@@ -109,6 +109,9 @@ pub(crate) struct Attention<R> {
     pub(crate) output: Linear<R>,
     /// `[2P - 1, head_dim]`, relative positions only; shared by the heads.
     pub(crate) distance: Option<Vec<R>>,
+    /// `[kW, hidden]`: queries of distances, then their keys, or the one of them that there is, where these have maps of their
+    /// own.
+    pub(crate) distance_maps: Option<Linear<R>>,
 }
 
 /// One block.
@@ -149,6 +152,8 @@ pub(crate) struct Shell<R> {
     pub(crate) projection: Option<Linear<R>>,
     /// `[buckets, heads]` of the unpruned model: what distance adds to the scores of a head, in every layer.
     pub(crate) relative_bias: Option<Vec<R>>,
+    /// What distances are, in every layer, where they have queries and keys.
+    pub(crate) relative: Option<RelativeTable<R>>,
     /// What turns queries and keys.
     pub(crate) rotary: Option<Rotary<R>>,
     /// After the last block.
@@ -161,6 +166,14 @@ pub(crate) struct Shell<R> {
     pub(crate) classifier: Option<Linear<R>>,
     pub(crate) lm: Option<LmHead<R>>,
     pub(crate) scores: Option<TokenScores<R>>,
+}
+
+/// What distances are before any layer's maps.
+#[derive(Debug, Clone)]
+pub(crate) struct RelativeTable<R> {
+    /// `[rows, hidden]`
+    pub(crate) rows: Vec<R>,
+    pub(crate) norm: Option<Norm<R>>,
 }
 
 /// A few logits of every token by itself.
@@ -413,6 +426,9 @@ impl<R: Real> Model<R> {
             let attention = Arc::make_mut(&mut layer.attention);
             attention.qkv.set_precision(precision);
             attention.output.set_precision(precision);
+            if let Some(maps) = &mut attention.distance_maps {
+                maps.set_precision(precision);
+            }
             let rest = Arc::make_mut(&mut layer.rest);
             rest.mlp_in.set_precision(precision);
             rest.mlp_out.set_precision(precision);
@@ -446,16 +462,24 @@ impl<R: Real> Attention<R> {
     fn select(&self, slots: &[usize], head_dim: usize) -> Self {
         let width = self.heads.len() * head_dim;
         let hidden = self.qkv.inputs;
-        let (mut stacked, mut bias) = (Vec::new(), Vec::new());
-        for part in 0..3 {
-            for slot in slots {
-                let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
-                if !self.qkv.bias.is_empty() {
-                    bias.extend_from_slice(&self.qkv.bias[rows.clone()]);
+        // Of a map that has the rows of all heads so many times.
+        let some = |map: &Linear<R>| {
+            let (mut weight, mut bias) = (Vec::new(), Vec::new());
+            let parts = map.outputs / width.max(1);
+            for part in 0..parts {
+                for slot in slots {
+                    let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
+                    if !map.bias.is_empty() {
+                        bias.extend_from_slice(&map.bias[rows.clone()]);
+                    }
+                    weight.extend_from_slice(&map.weight[rows.start * hidden..rows.end * hidden]);
                 }
-                stacked.extend_from_slice(&self.qkv.weight[rows.start * hidden..rows.end * hidden]);
             }
-        }
+            let outputs = parts * slots.len() * head_dim;
+            let mut kept = Linear::new(weight.into(), bias, hidden, outputs);
+            kept.set_precision(map.precision());
+            kept
+        };
         let mut weight = Vec::with_capacity(hidden * slots.len() * head_dim);
         if width > 0 {
             for row in self.output.weight.chunks_exact(width) {
@@ -465,15 +489,14 @@ impl<R: Real> Attention<R> {
             }
         }
         let (kept, out_bias) = (slots.len() * head_dim, self.output.bias.clone());
-        let mut qkv = Linear::new(stacked.into(), bias, hidden, 3 * kept);
         let mut output = Linear::new(weight.into(), out_bias, kept, hidden);
-        qkv.set_precision(self.qkv.precision());
         output.set_precision(self.output.precision());
         Self {
             heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
-            qkv,
+            qkv: some(&self.qkv),
             output,
             distance: self.distance.clone(),
+            distance_maps: self.distance_maps.as_ref().map(some),
         }
     }
 }

@@ -121,6 +121,13 @@ macro_rules! walk {
             let shape = [table.len() / arch.num_heads, arch.num_heads];
             visit(Parameter::RelativeAttentionBias, &shape, &$($mutable)? table[..]);
         }
+        if let Some(table) = &$($mutable)? shell.relative {
+            let shape = [table.rows.len() / hidden, hidden];
+            visit(Parameter::RelativeEmbeddings, &shape, &$($mutable)? table.rows[..]);
+            if let Some(norm) = &$($mutable)? table.norm {
+                norm!(Parameter::RelativeNorm, norm);
+            }
+        }
         for (index, layer) in $layers {
             use LayerParameter as P;
             macro_rules! of {
@@ -159,6 +166,9 @@ macro_rules! walk {
                     &[table.len() / dim, dim],
                     &$($mutable)? table[..],
                 );
+            }
+            if let Some(maps) = &$($mutable)? attention.distance_maps {
+                layer_linear!(P::DistanceMaps, maps, arch.attention_bias);
             }
             layer_linear!(P::AttentionOutput, &$($mutable)? attention.output, arch.attention_bias);
             let rest = $rest(&$($mutable)? layer.rest);

@@ -319,7 +319,9 @@ impl<R: Real> Model<R> {
     }
 
     fn rows_may_be_left_out(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
-        !taps.looks_at_rows() && self.architecture().positions == Positions::Absolute
+        let arch = self.architecture();
+        let anywhere = arch.positions == Positions::Absolute && arch.disentangled.is_none();
+        !taps.looks_at_rows() && anywhere
     }
 
     /// The norm after the last block, where there is one.
@@ -385,6 +387,7 @@ impl<R: Real> Model<R> {
             neurons: options.neurons,
             threads: options.threads,
             bias: self.shell.relative_bias.as_deref(),
+            relative: self.shell.relative.as_ref(),
             rotary: self.shell.rotary.as_ref(),
             training: None,
         }

@@ -8,17 +8,17 @@ use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 use crate::attention::{AttentionPass, Slice};
 use crate::workspace::sized;
 
-/// Relative position embeddings as one sequence sees them.
-#[derive(Clone, Copy)]
+/// What distances have for queries and keys, as one head and sequence see it.
 struct Relative<'a, R> {
-    /// `[2n - 1, head_dim]`: row `query - key + n - 1`.
-    table: Matrix<'a, R>,
-    keys_too: bool,
+    /// `[rows, head_dim]`: what queries are multiplied by, then what keys are, where they are.
+    met: [Option<Matrix<'a, R>>; 2],
+    /// The row for each `query - key + n - 1`.
+    rows: Vec<usize>,
 }
 
 /// Gradients of the weights that positions have, to be added to; empty where a model has none.
 pub(crate) struct PositionGradients<'a, R> {
-    /// `[2P - 1, head_dim]` of one layer.
+    /// `[2P - 1, head_dim]` of one layer; or queries and keys of the distances of a batch in one layer, `[rows, kW]`.
     pub(crate) distances: &'a mut [R],
     /// `[buckets, heads]` of the whole model.
     pub(crate) bias: &'a mut [R],
@@ -34,14 +34,38 @@ impl<R> PositionGradients<'_, R> {
 }
 
 impl<R: Real> AttentionPass<'_, R> {
-    fn relative(&self, n: usize) -> Option<Relative<'_, R>> {
+    fn relative(&self, slice: &Slice) -> Option<Relative<'_, R>> {
+        let n = slice.len();
+        if let Some(distances) = &self.distances {
+            return Some(Relative {
+                met: distances.met(slice),
+                rows: distances.row_of_offset(n),
+            });
+        }
         let table = self.weights.distance.as_ref()?;
         let dim = self.arch.head_dim();
         let rows = &table[(self.arch.max_positions - n) * dim..][..(2 * n - 1) * dim];
+        let table = Matrix::new(rows, 2 * n - 1, dim);
+        let keys_too = self.arch.positions == Positions::RelativeKeyQuery;
         Some(Relative {
-            table: Matrix::new(rows, 2 * n - 1, dim),
-            keys_too: self.arch.positions == Positions::RelativeKeyQuery,
+            met: [Some(table), keys_too.then_some(table)],
+            rows: (0..2 * n - 1).collect(),
         })
+    }
+
+    /// Where the gradient of what queries, or keys, are multiplied by is added to.
+    fn met_mut<'g>(
+        &self,
+        slice: &Slice,
+        gradient: &'g mut [R],
+        by_key: bool,
+    ) -> Option<MatrixMut<'g, R>> {
+        if let Some(distances) = &self.distances {
+            return distances.met_mut(slice, gradient, by_key);
+        }
+        let (n, dim) = (slice.len(), slice.head_dim);
+        let rows = &mut gradient[(self.arch.max_positions - n) * dim..][..(2 * n - 1) * dim];
+        Some(MatrixMut::new(rows, 2 * n - 1, dim))
     }
 
     /// `scratch [2n - 1]` ← what a head's scores gain at each offset `key - query`, from `-(n - 1)` on.
@@ -113,23 +137,25 @@ impl<R: Real> AttentionPass<'_, R> {
     ) {
         let n = slice.len();
         self.add_bias(slice, scores, (0..n, 0), scratch);
-        let Some(rel) = self.relative(n) else { return };
-        let (query, key) = (slice.read(qkv, 0), slice.read(qkv, 1));
+        let Some(rel) = self.relative(slice) else {
+            return;
+        };
         let product = self.scaled();
-        let width = 2 * n - 1;
         // query · E, then, where the variant says so, key · E; read along diagonals.
-        for (side, by_key) in [(Some(query), false), (rel.keys_too.then_some(key), true)] {
-            let Some(side) = side else { continue };
+        for (part, met) in rel.met.into_iter().enumerate() {
+            let Some(met) = met else { continue };
+            let width = met.rows();
             let products = sized(scratch, n * width);
             product.run(
                 MatrixMut::new(products, n, width),
-                side,
-                rel.table.transposed(),
+                slice.read(qkv, part),
+                met.transposed(),
             );
             for (l, row) in scores.chunks_exact_mut(n).enumerate() {
-                for (r, score) in row.iter_mut().enumerate() {
-                    let reader = if by_key { r } else { l };
-                    *score += products[reader * width + l + n - 1 - r];
+                let rows = rel.rows[l..l + n].iter().rev();
+                for ((r, score), distance) in row.iter_mut().enumerate().zip(rows) {
+                    let reader = if part == 0 { l } else { r };
+                    *score += products[reader * width + distance];
                 }
             }
         }
@@ -150,33 +176,32 @@ impl<R: Real> AttentionPass<'_, R> {
         if let Some(gradients) = gradients.as_mut() {
             self.bias_backward(slice, d_scores, (0..n, 0), scratch, gradients.bias);
         }
-        let Some(rel) = self.relative(n) else { return };
+        let Some(rel) = self.relative(slice) else {
+            return;
+        };
         // The scores of each distance are gathered, then multiplied by the table.
         let add = Product {
             accumulate: true,
             ..self.scaled()
         };
-        let width = 2 * n - 1;
-        for (part, by_key) in [(0, false), (1, true)] {
-            if by_key && !rel.keys_too {
-                continue;
-            }
+        for (part, met) in rel.met.into_iter().enumerate() {
+            let Some(met) = met else { continue };
+            let width = met.rows();
             let spread = sized(scratch, n * width);
             spread.fill(R::ZERO);
-            for l in 0..n {
-                for r in 0..n {
-                    let reader = if by_key { r } else { l };
-                    spread[reader * width + l + n - 1 - r] = d_scores[l * n + r];
+            for (l, row) in d_scores.chunks_exact(n).enumerate() {
+                let rows = rel.rows[l..l + n].iter().rev();
+                for ((r, d), distance) in row.iter().enumerate().zip(rows) {
+                    let reader = if part == 0 { l } else { r };
+                    spread[reader * width + distance] += *d;
                 }
             }
             let spread = Matrix::new(spread, n, width);
-            add.run(slice.write(d_qkv, part), spread, rel.table);
-            if let Some(gradients) = gradients.as_mut() {
-                let dim = slice.head_dim;
-                let first = (self.arch.max_positions - n) * dim;
-                let rows = &mut gradients.distances[first..][..width * dim];
-                let read = slice.read(qkv, part);
-                add.run(MatrixMut::new(rows, width, dim), spread.transposed(), read);
+            add.run(slice.write(d_qkv, part), spread, met);
+            if let Some(gradients) = gradients.as_mut()
+                && let Some(sum) = self.met_mut(slice, gradients.distances, part == 1)
+            {
+                add.run(sum, spread.transposed(), slice.read(qkv, part));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the gradients of a block's weights are made of: for every linear map the gradient of its output and its input.
 
+use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::{Matrix, Real};
 
 use crate::block::BlockPass;
@@ -30,8 +31,14 @@ pub(crate) struct BlockRecord<R> {
     normed: Vec<R>,
     /// Weight and bias of both norms, `[hidden]` each, attention's first: gradients.
     norms: Vec<R>,
-    /// Gradient of the table of relative positions, or empty.
+    /// Gradient of the table of relative positions, or of queries and keys of distances, or empty.
     pub(crate) distances: Vec<R>,
+    /// `[rows, hidden]`: what those distances are.
+    distance_rows: Vec<R>,
+    /// `[rows, hidden]`: their gradient, of one block.
+    d_distance_rows: Vec<R>,
+    /// The same of all blocks so far.
+    pub(crate) distance_sum: Vec<R>,
     /// Gradient of the table of what distances add to scores, `[buckets, heads]`, or empty.
     pub(crate) bias: Vec<R>,
     /// Whether queries lie apart from keys and values.
@@ -51,12 +58,13 @@ pub(crate) struct Term<'a, R> {
 
 impl<R: Real> BlockRecord<R> {
     /// Clears what is summed.
-    pub(crate) fn begin(&mut self, block: &BlockPass<'_, R>) {
+    pub(crate) fn begin(&mut self, block: &BlockPass<'_, R>, trace: &LayerTrace<R>) {
         self.rows = block.rows.count(block.batch);
         self.tokens = block.batch.tokens();
         sized(&mut self.norms, 4 * block.arch.hidden_size).fill(R::ZERO);
         let distance = block.weights.attention.distance.as_ref();
-        sized(&mut self.distances, distance.map_or(0, Vec::len)).fill(R::ZERO);
+        let distances = distance.map_or(trace.distances.len(), Vec::len);
+        sized(&mut self.distances, distances).fill(R::ZERO);
         sized(&mut self.bias, block.bias.map_or(0, <[R]>::len)).fill(R::ZERO);
     }
 
@@ -115,6 +123,17 @@ impl<R: Real> BlockRecord<R> {
         if let Some(norm) = block.norm_before_attention() {
             affine(&mut self.normed, &trace.attention_hat, norm);
         }
+        self.d_distance_rows.clear();
+        if !trace.distances.is_empty() {
+            block.distance_rows(&mut self.distance_rows);
+            let d = &mut self.d_distance_rows;
+            block.distances_backward(&self.distances, d);
+            if self.distance_sum.is_empty() {
+                self.distance_sum.extend_from_slice(d);
+            } else {
+                add_assign(&mut self.distance_sum, d);
+            }
+        }
         self.apart = block.rows.tokens(0).is_some();
         if self.apart {
             std::mem::swap(&mut self.query, &mut scratch.query);
@@ -144,7 +163,11 @@ impl<R: Real> BlockRecord<R> {
         let x = Matrix::new(input, self.tokens, hidden);
         if !self.apart {
             let dy = Matrix::new(&self.qkv, self.tokens, 3 * width);
-            return vec![Term { first: 0, dy, x }];
+            let mut terms = vec![Term { first: 0, dy, x }];
+            if block.weights.attention.distance_maps.is_none() {
+                terms.extend(self.distance_term(block));
+            }
+            return terms;
         }
         vec![
             Term {
@@ -158,6 +181,20 @@ impl<R: Real> BlockRecord<R> {
                 x,
             },
         ]
+    }
+
+    /// Of the maps that give distances their queries and keys.
+    pub(crate) fn distance_term(&self, block: &BlockPass<'_, R>) -> Option<Term<'_, R>> {
+        if self.d_distance_rows.is_empty() {
+            return None;
+        }
+        let hidden = block.arch.hidden_size;
+        let rows = self.d_distance_rows.len() / hidden;
+        Some(Term {
+            first: 0,
+            dy: Matrix::new(&self.distances, rows, self.distances.len() / rows),
+            x: Matrix::new(&self.distance_rows, rows, hidden),
+        })
     }
 
     /// Attention's output map.

@@ -6,7 +6,7 @@ use bertology_kernels::Real;
 
 use crate::Model;
 use crate::linear::Linear;
-use crate::model::{Attention, Layer, LayerRest, Norm, Shell, Weights};
+use crate::model::{Attention, Layer, LayerRest, Norm, RelativeTable, Shell, Weights};
 
 /// Standard deviation of first values: `initializer_range` of the configs of BERT, GPT and GPT-2.
 pub(crate) const SCALE: f64 = 0.02;
@@ -34,6 +34,10 @@ impl<R: Real> Model<R> {
             norm: shell.norm.as_ref().map(unit),
             projection: shell.projection.as_ref().map(|map| linear(map, &mut draw)),
             relative_bias: shell.relative_bias.as_ref().map(|table| draw(table.len())),
+            relative: shell.relative.as_ref().map(|table| RelativeTable {
+                rows: draw(table.rows.len()),
+                norm: table.norm.as_ref().map(unit),
+            }),
             rotary: shell.rotary.clone(),
             final_norm: shell.final_norm.as_ref().map(unit),
             pooler: None,
@@ -51,6 +55,10 @@ impl<R: Real> Model<R> {
                     qkv: linear(&attention.qkv, &mut draw),
                     output: linear(&attention.output, &mut draw),
                     distance: attention.distance.as_ref().map(|table| draw(table.len())),
+                    distance_maps: attention
+                        .distance_maps
+                        .as_ref()
+                        .map(|maps| linear(maps, &mut draw)),
                 }),
                 rest: Arc::new(LayerRest {
                     attention_norm: rest.attention_norm.as_ref().map(unit),

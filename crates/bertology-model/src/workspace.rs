@@ -44,6 +44,8 @@ pub(crate) struct LayerTrace<R> {
     pub(crate) input: Vec<R>,
     /// `[tokens, 3W]`: queries, keys, values.
     pub(crate) qkv: Vec<R>,
+    /// `[rows, kW]`: queries and keys of the distances that a batch has, or empty.
+    pub(crate) distances: Vec<R>,
     /// `[tokens, W]`: head outputs before the head mask.
     pub(crate) context: Vec<R>,
     /// `[tokens, hidden]`: normalised input of the attention norm.
@@ -83,8 +85,10 @@ pub(crate) struct Scratch<R> {
     pub(crate) score_gradient: Vec<R>,
     /// `[query, key]` of one head, where some are dropped
     pub(crate) dropped: Vec<R>,
-    /// `[n, 2n - 1]` of one head, relative positions only
+    /// `[n, 2n - 1]` of one head, relative positions only; of distances that share rows less
     pub(crate) relative: Vec<R>,
+    /// `[rows, hidden]`: what the distances of a batch are
+    pub(crate) distances: Vec<R>,
     /// `[n, hidden]` or `[n, 1]` of one head, where an observer asks
     pub(crate) tap: Vec<R>,
 }

@@ -152,6 +152,18 @@ const EUROBERT: ConfigClass = ConfigClass {
     ..BERT
 };
 
+const DEBERTA_V2: ConfigClass = ConfigClass {
+    model_type: "deberta-v2",
+    class_prefix: "DebertaV2",
+    default_hidden_size: 1536,
+    default_heads: 24,
+    default_layers: 24,
+    intermediate_size: (&["intermediate_size"], Some(6144)),
+    norm_epsilon: (Some("layer_norm_eps"), 1e-7),
+    vocab_size: 128_100,
+    ..BERT
+};
+
 /// The code that came with the first files has GPT-2's names for the sizes.
 const NOMIC_BERT: ConfigClass = ConfigClass {
     model_type: "nomic_bert",
@@ -195,7 +207,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-pub(super) const FAMILIES: [Family; 14] = [
+pub(super) const FAMILIES: [Family; 15] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -208,6 +220,7 @@ pub(super) const FAMILIES: [Family; 14] = [
     Family::Esm,
     Family::EuroBert,
     Family::NomicBert,
+    Family::DebertaV2,
     Family::OpenAiGpt,
     Family::Gpt2,
 ];
@@ -227,6 +240,7 @@ impl Family {
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
             Self::NomicBert => &NOMIC_BERT,
+            Self::DebertaV2 => &DEBERTA_V2,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
         }

@@ -15,7 +15,7 @@ pub(super) fn lacking(model_type: &str) -> Option<&'static str> {
         // Their blocks are EuroBERT's; what their files call the tensors, and in which order queries, keys and values lie in
         // one of them, is code of their own.
         "neobert" | "ultrabert" => "the layout of its weights",
-        "deberta" | "deberta-v2" => "scores of content against position",
+        "deberta" => "one map that gives queries, keys and values of each head by turns",
         "bloom" | "mpt" => "a slope of scores by distance (ALiBi)",
         "gpt_neox" | "gptj" | "phi" => {
             "rotation of a part of each head, and attention beside the feed-forward block"

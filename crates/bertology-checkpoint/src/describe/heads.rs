@@ -37,7 +37,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT and NomicBERT are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT, NomicBERT and DeBERTa are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -177,6 +177,12 @@ impl Config {
             Family::Albert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::Albert if any("predictions.") => Ok(OpenAs::MaskedLm),
             Family::Albert => Ok(OpenAs::Encoder),
+            Family::DebertaV2 if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
+            Family::DebertaV2 if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::DebertaV2 if any("cls.predictions.") || any("lm_predictions.") => {
+                Ok(OpenAs::MaskedLm)
+            }
+            Family::DebertaV2 => Ok(OpenAs::Encoder),
             Family::NomicBert if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
             Family::NomicBert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::NomicBert if any("cls.predictions.") => Ok(OpenAs::MaskedLm),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bertology_checkpoint::{
-    Activation, Affine, Architecture, Checkpoint, Export, Family, FeedForward, HeadSet,
-    LayerParameter, NormKind, NormPlacement, OpenAs, OpenOptions, Parameter, Pooling, Positions,
-    Segments, TaskHead, WriteOptions, write_pruned, write_trained,
+    Activation, Affine, Architecture, Checkpoint, Disentangled, Export, Family, FeedForward,
+    HeadSet, LayerParameter, NormKind, NormPlacement, OpenAs, OpenOptions, Parameter, Pooling,
+    Positions, Segments, TaskHead, WriteOptions, write_pruned, write_trained,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,11 @@ fn canonical(source: &Checkpoint) -> BTreeMap<Parameter, Vec<f32>> {
         .collect();
     for layer in 0..source.architecture().num_layers {
         for affine in [Affine::Weight, Affine::Bias] {
-            let fused: [(P, &[P]); 2] = [
+            let fused: [(P, &[P]); 3] = [
+                (
+                    P::DistanceMaps(affine),
+                    &[P::DistanceQuery(affine), P::DistanceKey(affine)],
+                ),
                 (
                     P::QueryKeyValue(affine),
                     &[P::Query(affine), P::Key(affine), P::Value(affine)],
@@ -90,6 +94,11 @@ fn loses_heads(name: &str) {
 #[test]
 fn files_come_back_whole() {
     for name in [
+        "deberta",
+        "deberta-answers",
+        "deberta-mlm",
+        "deberta-renamed-mlm",
+        "deberta-tokens",
         "eurobert",
         "eurobert-mean",
         "eurobert-mlm",
@@ -101,7 +110,15 @@ fn files_come_back_whole() {
     ] {
         comes_back(name);
     }
-    for name in ["eurobert", "eurobert-mean", "nomic", "nomic-mlm"] {
+    for name in [
+        "deberta",
+        "deberta-mlm",
+        "deberta-tokens",
+        "eurobert",
+        "eurobert-mean",
+        "nomic",
+        "nomic-mlm",
+    ] {
         loses_heads(name);
     }
 }
@@ -368,5 +385,181 @@ fn nomicbert_is_what_either_of_its_configs_says() {
             .unwrap()
             .name(),
         "bert.emb_ln.bias"
+    );
+}
+
+/// Every way in which a config says what distances have for queries and keys.
+#[test]
+fn deberta_is_what_its_config_says() {
+    let arch = changed("deberta", &json!({})).unwrap();
+    let third = Disentangled {
+        buckets: Some(6),
+        farthest: 24,
+        keys: true,
+        queries: true,
+        shared: true,
+        normed: true,
+    };
+    assert_eq!(arch.family, Family::DebertaV2);
+    assert_eq!(
+        (arch.disentangled, arch.positions),
+        (Some(third), Positions::Nowhere)
+    );
+    assert_eq!((arch.score_scale.terms, arch.segments), (3, Segments::None));
+    assert_eq!(
+        (arch.norm_epsilon, arch.pooler_activation),
+        (1e-7, Activation::Gelu)
+    );
+    assert_eq!((arch.pooling, arch.max_tokens()), (Pooling::First, 24));
+    // As the published files of DeBERTa-v3 write it, and as transformers does.
+    let written = changed(
+        "deberta",
+        &json!({"pos_att_type": "p2c|c2p", "architectures": null}),
+    );
+    assert_eq!(written.unwrap().disentangled, Some(third));
+    let of = |changes: Value| changed("deberta", &changes).unwrap().disentangled.unwrap();
+    let longer = of(json!({"max_relative_positions": 40}));
+    assert_eq!((longer.farthest, longer.rows()), (40, 12));
+    let one = changed("deberta", &json!({"pos_att_type": ["c2p"]})).unwrap();
+    assert_eq!(one.score_scale.terms, 2);
+    let one = one.disentangled.unwrap();
+    assert!(one.keys && !one.queries);
+    let rates = json!({"hidden_dropout_prob": 0.2, "pooler_dropout": 0.3, "cls_dropout": 0.4});
+    let rates = changed("deberta", &rates).unwrap().dropout;
+    assert_eq!(
+        (rates.distances, rates.head_input, rates.classifier),
+        (0.2, 0.3, 0.4)
+    );
+
+    let own = changed("deberta-tokens", &json!({})).unwrap();
+    let distances = own.disentangled.unwrap();
+    assert_eq!(
+        (distances.buckets, distances.farthest, distances.rows()),
+        (None, 3, 6)
+    );
+    assert!(!distances.shared && !distances.normed && distances.own_maps() == 2);
+    assert_eq!(
+        (own.positions, own.segments),
+        (Positions::Absolute, Segments::Table(2))
+    );
+    let none = changed("deberta-answers", &json!({})).unwrap();
+    // transformers scales the scores by the terms that are named, though there are none.
+    assert_eq!((none.disentangled, none.score_scale.terms), (None, 2));
+
+    for (name, changes, says) in [
+        (
+            "deberta",
+            json!({"conv_kernel_size": 3}),
+            "a convolution beside the first layer",
+        ),
+        (
+            "deberta",
+            json!({"attention_head_size": 16}),
+            "`attention_head_size`",
+        ),
+        (
+            "deberta",
+            json!({"pooler_hidden_size": 16}),
+            "`pooler_hidden_size`",
+        ),
+        (
+            "deberta",
+            json!({"pos_att_type": ["p2p"]}),
+            "`pos_att_type`",
+        ),
+        ("deberta", json!({"pos_att_type": 3}), "`pos_att_type`"),
+        ("deberta", json!({"norm_rel_ebd": 1}), "`norm_rel_ebd`"),
+        (
+            "deberta",
+            json!({"position_buckets": 1}),
+            "`position_buckets`",
+        ),
+        (
+            "deberta",
+            json!({"position_buckets": 46}),
+            "`position_buckets`",
+        ),
+        ("deberta", json!({"position_buckets": 8}), "[16, 32]"),
+        ("deberta", json!({"position_buckets": -1}), "[48, 32]"),
+        ("deberta", json!({"share_att_key": false}), "pos_key_proj"),
+        (
+            "deberta",
+            json!({"norm_rel_ebd": "none"}),
+            "encoder.LayerNorm",
+        ),
+        (
+            "deberta",
+            json!({"relative_attention": false}),
+            "rel_embeddings",
+        ),
+        (
+            "deberta",
+            json!({"position_biased_input": true}),
+            "position_embeddings",
+        ),
+        (
+            "deberta",
+            json!({"type_vocab_size": 2}),
+            "token_type_embeddings",
+        ),
+        (
+            "deberta-tokens",
+            json!({"pos_att_type": ["c2p"]}),
+            "pos_query_proj",
+        ),
+        (
+            "deberta-tokens",
+            json!({"share_att_key": true}),
+            "pos_key_proj",
+        ),
+        (
+            "deberta-tokens",
+            json!({"embedding_size": 16}),
+            "`embedding_size`",
+        ),
+        (
+            "deberta-renamed-mlm",
+            json!({"legacy": true}),
+            "cls.predictions.transform.dense.weight",
+        ),
+        (
+            "deberta",
+            json!({"architectures": ["DebertaV2ForMultipleChoice"]}),
+            "DebertaV2ForMultipleChoice",
+        ),
+    ] {
+        assert_says(&changed(name, &changes).unwrap_err(), says);
+    }
+    // A table of positions that nobody reads is left aside, as transformers leaves it.
+    let unread = json!({"position_biased_input": false});
+    assert_eq!(
+        changed("deberta-tokens", &unread).unwrap().positions,
+        Positions::Nowhere
+    );
+
+    let head = |name, changes| changed(name, &changes).unwrap().head;
+    let undeclared = || json!({"architectures": null, "legacy": null});
+    assert!(matches!(
+        head("deberta", undeclared()),
+        TaskHead::SequenceClassification { .. }
+    ));
+    assert!(matches!(
+        head("deberta-tokens", undeclared()),
+        TaskHead::TokenClassification { .. }
+    ));
+    assert_eq!(head("deberta-mlm", undeclared()), TaskHead::MaskedLm);
+    assert_eq!(head("deberta-bare", undeclared()), TaskHead::None);
+    // The published files have a masked-LM head under other names, and no word of it in their config. It has no output layer.
+    let published = json!({"architectures": null, "legacy": null, "tie_word_embeddings": null});
+    let published = changed("deberta-renamed-mlm", &published).unwrap();
+    assert!(published.renamed_lm && published.head == TaskHead::MaskedLm);
+    let encoder = OpenOptions::new().open_as(OpenAs::Encoder);
+    let encoder = Checkpoint::open(&engine("deberta-renamed-mlm"), &encoder).unwrap();
+    assert!(
+        encoder
+            .report()
+            .ignored
+            .iter()
+            .any(|i| i.tensor.name.starts_with("lm_predictions."))
     );
 }

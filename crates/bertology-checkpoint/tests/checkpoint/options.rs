@@ -109,7 +109,7 @@ fn what_would_change_the_model_is_refused_by_name() {
             "llama",
             "key and value heads that several query heads share",
         ),
-        ("deberta-v2", "scores of content against position"),
+        ("deberta", "queries, keys and values of each head by turns"),
         ("neobert", "the layout of its weights"),
     ] {
         let error = refusal("model_type", json!(family));
@@ -119,7 +119,7 @@ fn what_would_change_the_model_is_refused_by_name() {
     assert_says(
         &refusal("model_type", json!(7)),
         "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \"mpnet\", \"modernbert\", \
-         \"albert\", \"esm\", \"eurobert\", \"nomic_bert\", \"openai-gpt\", \"gpt2\" are",
+         \"albert\", \"esm\", \"eurobert\", \"nomic_bert\", \"deberta-v2\", \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));

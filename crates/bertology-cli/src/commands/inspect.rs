@@ -130,6 +130,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::Esm => "ESM",
         Family::EuroBert => "EuroBERT",
         Family::NomicBert => "NomicBERT",
+        Family::DebertaV2 => "DeBERTa",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",
     }
@@ -165,12 +166,19 @@ fn task(architecture: &Architecture) -> String {
     }
 }
 
-fn positions(architecture: &Architecture) -> &'static str {
-    match architecture.positions {
+fn positions(architecture: &Architecture) -> String {
+    let own = match architecture.positions {
         Positions::Absolute => "absolute",
         Positions::RelativeKey => "relative (key)",
         Positions::RelativeKeyQuery => "relative (key and query)",
         Positions::Rotary(_) => "rotary",
+        Positions::Nowhere => "",
+    };
+    match (architecture.disentangled, own) {
+        (None, "") => "none".into(),
+        (None, own) => own.into(),
+        (Some(_), "") => "distances with queries and keys of their own".into(),
+        (Some(_), own) => format!("{own}, and distances with queries and keys of their own"),
     }
 }
 

@@ -10,7 +10,9 @@ use bertology_checkpoint::{
 };
 use bertology_kernels::Real;
 
-use super::{Attention, Layer, LayerRest, LmHead, Norm, Normal, Shell, TokenScores, Weights};
+use super::{
+    Attention, Layer, LayerRest, LmHead, Norm, Normal, RelativeTable, Shell, TokenScores, Weights,
+};
 use crate::Error;
 use crate::linear::Linear;
 use crate::rotary::Rotary;
@@ -169,18 +171,36 @@ impl Reader<'_, '_> {
             FeedForward::Gated => halves.as_slice(),
         };
         let distance = match arch.positions {
-            Positions::Absolute | Positions::Rotary(_) => None,
+            Positions::Absolute | Positions::Rotary(_) | Positions::Nowhere => None,
             Positions::RelativeKey | Positions::RelativeKeyQuery => {
                 let len = (2 * arch.max_positions - 1) * arch.head_dim();
                 Some(self.vector(Parameter::Layer(index, P::DistanceEmbedding), len)?)
             }
         };
+        let mut distance_maps: Vec<fn(Affine) -> LayerParameter> = Vec::new();
+        if let Some(distances) = arch.disentangled.filter(|distances| !distances.shared) {
+            if distances.queries {
+                distance_maps.push(P::DistanceQuery);
+            }
+            if distances.keys {
+                distance_maps.push(P::DistanceKey);
+            }
+        }
         Ok(Layer {
             attention: Arc::new(Attention {
                 heads,
                 qkv,
                 output: self.linear_if(maps, name(P::AttentionOutput), hidden, width)?,
                 distance,
+                distance_maps: match distance_maps.len() {
+                    0 => None,
+                    count => Some(stacked(
+                        P::DistanceMaps,
+                        &distance_maps,
+                        maps,
+                        count * width,
+                    )?),
+                },
             }),
             rest: Arc::new(LayerRest {
                 attention_norm: self.norm_if(
@@ -201,7 +221,10 @@ impl Reader<'_, '_> {
             Positions::Absolute => {
                 Some(self.needed(Parameter::PositionEmbeddings, arch.max_positions * rows)?)
             }
-            Positions::RelativeKey | Positions::RelativeKeyQuery | Positions::Rotary(_) => None,
+            Positions::RelativeKey
+            | Positions::RelativeKeyQuery
+            | Positions::Rotary(_)
+            | Positions::Nowhere => None,
         };
         let classifier = match arch.head {
             TaskHead::SequenceClassification { num_labels, .. } if arch.classifier_bias => {
@@ -236,6 +259,13 @@ impl Reader<'_, '_> {
                     let len = ScoreBias::BUCKETS * arch.num_heads;
                     Some(self.vector(Parameter::RelativeAttentionBias, len)?)
                 }
+            },
+            relative: match arch.disentangled {
+                None => None,
+                Some(distances) => Some(RelativeTable {
+                    rows: self.vector(Parameter::RelativeEmbeddings, distances.rows() * hidden)?,
+                    norm: self.norm_if(distances.normed, Parameter::RelativeNorm, hidden)?,
+                }),
             },
             rotary: Rotary::new(arch),
             final_norm: self.norm_if(

@@ -37,6 +37,7 @@ impl<R: Real> Model<R> {
         for part in [
             Part::Map(Map::Qkv),
             Part::Distances,
+            Part::Map(Map::Distances),
             Part::Map(Map::Output),
             Part::Norm(others.attention_norm.as_ref()),
             Part::Map(Map::MlpIn),
@@ -46,6 +47,10 @@ impl<R: Real> Model<R> {
             match part {
                 Part::Map(map) => {
                     let linear = match map {
+                        Map::Distances => match &attention.distance_maps {
+                            Some(maps) => maps,
+                            None => continue,
+                        },
                         Map::Qkv => &attention.qkv,
                         Map::Output => &attention.output,
                         Map::MlpIn => &others.mlp_in,
@@ -97,6 +102,7 @@ impl<R: Real> Model<R> {
                 let (record, trace) = (&group.record, &group.work.layers[layer]);
                 let terms = match task.map {
                     Map::Qkv => record.qkv(&block, trace),
+                    Map::Distances => record.distance_term(&block).into_iter().collect(),
                     Map::Output => record.output(&block, trace),
                     Map::MlpIn => record.mlp_in(&block),
                     Map::MlpOut => record.mlp_out(&block),
@@ -128,6 +134,7 @@ impl<R: Real> Model<R> {
 #[derive(Debug, Clone, Copy)]
 enum Map {
     Qkv,
+    Distances,
     Output,
     MlpIn,
     MlpOut,

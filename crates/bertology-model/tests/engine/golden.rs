@@ -1,6 +1,6 @@
 //! Parity with transformers 4.57.6 (eager, f32) on small random checkpoints.
 
-use bertology_checkpoint::{NormPlacement, Positions, ScoreBias, TaskHead};
+use bertology_checkpoint::{Disentangled, NormPlacement, Positions, ScoreBias, TaskHead};
 use bertology_model::{
     Capture, HeadId, Interests, LayerSite, Masking, ModelSite, PackedBatch, Pass, PassOptions,
     Real, Tap, Workspace,
@@ -303,6 +303,7 @@ fn classifiers_agree_under_every_mask() {
         "esm",
         "eurobert",
         "nomic",
+        "deberta",
     ] {
         let fixture = Fixture::open(name);
         let sequences = fixture.sequences().len();
@@ -323,6 +324,33 @@ fn distances_fall_into_the_same_buckets() {
         assert_eq!(ScoreBias::bucket(offset) as f64, *bucket, "{offset}");
     }
     assert_eq!(buckets.len(), 601);
+}
+
+/// Which row of DeBERTa's table a distance reads, with the numbers of DeBERTa-v3 and with smaller ones.
+#[test]
+fn distances_read_the_same_rows() {
+    let file = Fixture::open("deberta").folder.join("buckets.safetensors");
+    let file = Tensors::read(&file);
+    for (name, buckets, farthest) in [
+        ("256.512", 256, 512),
+        ("32.128", 32, 128),
+        ("6.24", 6, 24),
+        ("7.24", 7, 24),
+    ] {
+        let rule = Disentangled {
+            buckets: Some(buckets),
+            farthest,
+            keys: true,
+            queries: true,
+            shared: true,
+            normed: true,
+        };
+        let rows = file.f64(name);
+        assert_eq!(rows.len(), 2201);
+        for (offset, row) in (-1100..).zip(&rows) {
+            assert_eq!(rule.row(offset) as f64, *row, "{name} {offset}");
+        }
+    }
 }
 
 /// Behind the activation of every feed-forward block, values and gradients.
@@ -365,6 +393,9 @@ fn other_heads_agree() {
         "esm-mlm",
         "eurobert-bos",
         "eurobert-mean",
+        "deberta-answers",
+        "deberta-mlm",
+        "deberta-renamed-mlm",
     ] {
         assert!(compare(&Fixture::open(name), "ones") > 100, "{name}");
     }
@@ -381,6 +412,7 @@ fn scores_of_single_tokens_agree() {
         "esm-tokens",
         "eurobert-tokens",
         "nomic-tokens",
+        "deberta-tokens",
     ] {
         let fixture = Fixture::open(name);
         assert!(compare(&fixture, "ones") > 100, "{name}");
@@ -408,6 +440,7 @@ fn bare_encoders_agree() {
         "esm-bare",
         "eurobert-bare",
         "nomic-bare",
+        "deberta-bare",
         "gpt2-bare",
         "gpt-bare",
     ] {

@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 14] = [
+const MODELS: [&str; 16] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
@@ -22,6 +22,8 @@ const MODELS: [&str; 14] = [
     "esm-mlm",
     "eurobert-mlm",
     "nomic-mlm",
+    "deberta-mlm",
+    "deberta-renamed-mlm",
     "gpt2",
     "gpt2-lm",
     "gpt2-all-options",

@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 14] = [
+pub(crate) const CLASSIFIERS: [&str; 15] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -21,6 +21,7 @@ pub(crate) const CLASSIFIERS: [&str; 14] = [
     "esm",
     "eurobert",
     "nomic",
+    "deberta",
     "gpt2",
     "gpt",
 ];

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contacts;
+mod distances;
 mod finite;
 mod fixture;
 mod golden;

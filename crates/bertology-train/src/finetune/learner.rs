@@ -208,7 +208,9 @@ fn height(parameter: Parameter, layers: usize) -> usize {
         | Parameter::PositionEmbeddings
         | Parameter::SegmentEmbeddings
         | Parameter::EmbeddingNorm(_)
-        | Parameter::EmbeddingProjection(_) => 0,
+        | Parameter::EmbeddingProjection(_)
+        | Parameter::RelativeEmbeddings
+        | Parameter::RelativeNorm(_) => 0,
         Parameter::Layer(layer, _) => layer + 1,
         _ => layers + 1,
     }

@@ -212,7 +212,10 @@ impl Work<'_> {
                     .into(),
             );
         }
-        if arch.positions.is_relative() || arch.score_bias != ScoreBias::None {
+        if arch.positions.is_relative()
+            || arch.score_bias != ScoreBias::None
+            || arch.disentangled.is_some()
+        {
             text.notes.push(
                 "This model adds a term for the distance of two tokens to each score, which the products of queries \
                  and keys do not show."

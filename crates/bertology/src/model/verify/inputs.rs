@@ -68,7 +68,7 @@ impl Inputs {
         let rows = Rows { batch, width };
         let ids = rows.ids(ids)?;
         let kept = rows.kept(account.input("attention_mask"))?;
-        if arch.positions.is_relative() {
+        if arch.positions.ignores_ids() {
             let reason = "the model has relative positions only";
             account.drop_input("position_ids", reason);
         }
@@ -82,7 +82,10 @@ impl Inputs {
             })
             .collect();
         // Distances are counted in the text as it is taken.
-        if arch.positions != Positions::Absolute || arch.score_bias != ScoreBias::None {
+        if arch.positions != Positions::Absolute
+            || arch.score_bias != ScoreBias::None
+            || arch.disentangled.is_some()
+        {
             rows.refuse_holes(&kept)?;
         }
         rows.check_pooling(account, &ids, &kept, arch)?;
@@ -401,7 +404,7 @@ impl Rows {
         if let Some(given) = given {
             return self.ids(given);
         }
-        if arch.positions.is_relative() {
+        if arch.positions.ignores_ids() {
             return Ok(Vec::new());
         }
         let row = |row: &[u32]| -> Vec<u32> {
