@@ -181,6 +181,9 @@ def seeds():
     ]):
         for file, name in names.items():
             yield "tokenizer", bytes([which, file]) + (assets / model / name).read_bytes()
+    pieces = ROOT / "golden/sentencepiece/deberta-lower"
+    for file, name in {7: "spm.model", 1: "tokenizer_config.json"}.items():
+        yield "tokenizer", bytes([3, file]) + (pieces / name).read_bytes()
     yield "tokenizer", bytes([0, 0]) + json.dumps({
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [{"id": 1, "content": "[MASK]", "single_word": False, "lstrip": True, "rstrip": False,

@@ -171,7 +171,12 @@ pub fn tokenizer(data: &[u8]) {
             }
             scratch
         };
-        vec![
+        let pieces = Scratch::with(&[]);
+        let from = root().join("golden/sentencepiece/deberta-lower");
+        for name in ["spm.model", "tokenizer_config.json", "config.json"] {
+            pieces.write(name, &fs::read(from.join(name)).expect("a golden file"));
+        }
+        let mut folders = vec![
             folder(
                 "tiny-bert",
                 &[
@@ -194,7 +199,9 @@ pub fn tokenizer(data: &[u8]) {
                     "config.json",
                 ],
             ),
-        ]
+        ];
+        folders.push(pieces);
+        folders
     });
     let (which, data) = choose(data, FOLDERS.len());
     let (file, data) = choose(data, FILES.len());

@@ -315,6 +315,7 @@ impl<R: Real> Model<R> {
         let all = [
             rates.embeddings,
             rates.attention_probs,
+            rates.distances,
             rates.attention_output,
             rates.mlp_output,
             rates.head_input,
