@@ -17,7 +17,19 @@ from typing import Any
 
 from . import compat, studies
 from ._native import Error, InputError, Interrupted, WorkError, __version__
-from .attention import AttentionProbe, Cat, Clusters, Coref, Distance, Dynamics, EdgeProbe, Patterns, Syntax
+from .attention import (
+    AttentionProbe,
+    Cat,
+    Clusters,
+    Contacts,
+    Coref,
+    Distance,
+    Dynamics,
+    EdgeProbe,
+    Patterns,
+    Relations,
+    Syntax,
+)
 from .compat import find_pruneable_heads_and_indices, get_head_mask, prune_conv1d_layer, prune_linear_layer
 from .experiment import Experiment
 from .extraction import Extraction
@@ -57,6 +69,7 @@ __all__ = [
     "Bench",
     "Cat",
     "Clusters",
+    "Contacts",
     "Coref",
     "Distance",
     "Document",
@@ -77,6 +90,7 @@ __all__ = [
     "Patterns",
     "Predictions",
     "Pruning",
+    "Relations",
     "Run",
     "Syntax",
     "Table",
