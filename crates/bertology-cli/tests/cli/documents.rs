@@ -207,6 +207,30 @@ impl Place {
         gpt2(&at("gpt2"));
         fs::create_dir_all(at("golden/engine")).unwrap();
         symlink(golden("gpt2-lm"), at("golden/engine/gpt2-lm")).unwrap();
+        fs::create_dir_all(at("golden/studies")).unwrap();
+        symlink(
+            golden("../studies/relations"),
+            at("golden/studies/relations"),
+        )
+        .unwrap();
+        for (name, of) in [("pairs", "test"), ("more-pairs", "train")] {
+            let pairs = golden(&format!("../studies/relations/{of}.jsonl"));
+            fs::copy(pairs, at(&format!("{name}.jsonl"))).unwrap();
+        }
+        fs::create_dir(at("facebook")).unwrap();
+        crate::proteins::model_in(&at("facebook/esm2_t12_35M_UR50D"));
+        for name in ["test", "train"] {
+            fs::write(
+                at(&format!("{name}.fasta")),
+                ">1abcA\nMKTAYIAKQRQISFVKSHFSRQLE\n",
+            )
+            .unwrap();
+            fs::write(
+                at(&format!("{name}-contacts.jsonl")),
+                "{\"id\": \"1abcA\", \"contacts\": [[0, 7], [3, 18]]}\n",
+            )
+            .unwrap();
+        }
 
         for (name, of) in [("bert-ner", "tags"), ("bert-squad", "answers")] {
             symlink(golden(&format!("../studies/{of}")), at(name)).unwrap();
@@ -354,6 +378,9 @@ impl Place {
             ));
         }
         place.run("bertology patterns MODEL --text lines.txt --output patterns-run");
+        place.run(
+            "bertology relations MODEL --data pairs.jsonl --train more-pairs.jsonl --output relations-run",
+        );
         place.run("bertology prune MODEL --heads 0.1 --quiet --output smaller");
         place
     }

@@ -1,6 +1,7 @@
 //! Sequences of residues, and a model of proteins.
 
 use std::fs;
+use std::path::Path;
 
 use bertology_testkit::golden;
 
@@ -8,8 +9,12 @@ use crate::harness::{Toy, run};
 
 /// A protein model of the golden files, with its tokenizer.
 pub(crate) fn model(toy: &Toy) -> String {
-    let model = toy.path("proteins");
-    fs::create_dir(&model).unwrap();
+    model_in(&toy.path("proteins"));
+    toy.text("proteins")
+}
+
+pub(crate) fn model_in(model: &Path) {
+    fs::create_dir(model).unwrap();
     for (folder, names) in [
         ("engine/esm-mlm", ["config.json", "model.safetensors"]),
         ("tokenizer/esm", ["vocab.txt", "tokenizer_config.json"]),
@@ -18,7 +23,6 @@ pub(crate) fn model(toy: &Toy) -> String {
             fs::copy(golden(folder).join(name), model.join(name)).unwrap();
         }
     }
-    toy.text("proteins")
 }
 
 #[test]
