@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
-use bertology_checkpoint::Disentangled;
+use bertology_checkpoint::{Affine, Disentangled, Parameter};
+use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::norm::layer_norm_backward_affine;
 use bertology_kernels::{Matrix, MatrixMut, Real};
 
-use crate::PackedBatch;
 use crate::attention::Slice;
 use crate::block::BlockPass;
 use crate::dropout::DropSite;
+use crate::gradients::Gradients;
 use crate::model::RelativeTable;
 use crate::workspace::sized;
+use crate::{Model, PackedBatch};
 
 /// Rows of the table that the distances within `n` tokens read.
 fn rows_within(rule: Disentangled, n: usize) -> Range<usize> {
@@ -20,7 +22,7 @@ fn rows_within(rule: Disentangled, n: usize) -> Range<usize> {
 }
 
 /// Rows that the sequences of a batch read.
-pub(crate) fn rows_read(rule: Disentangled, batch: &PackedBatch) -> Range<usize> {
+fn rows_read(rule: Disentangled, batch: &PackedBatch) -> Range<usize> {
     let longest = batch.ranges().map(|range| range.len()).max();
     rows_within(rule, longest.unwrap_or(0))
 }
@@ -101,7 +103,7 @@ impl<R: Real> RelativeTable<R> {
 
     /// From the gradient of all rows behind their norm, `d [rows, width]`, to that of the table; to `affine`, weight and bias of
     /// the norm, are added their gradients.
-    pub(crate) fn backward(&self, d: &mut [R], epsilon: f64, affine: [&mut [R]; 2]) {
+    fn backward(&self, d: &mut [R], epsilon: f64, affine: [&mut [R]; 2]) {
         let Some(norm) = &self.norm else { return };
         let [weight, bias] = affine;
         let (mut hat, mut rstd) = (self.rows.clone(), vec![R::ZERO; d.len() / weight.len()]);
@@ -189,6 +191,38 @@ impl<R: Real> BlockPass<'_, R> {
         let upper = Matrix::new(gradient, count, outputs);
         map.backward_of(rows, upper, 0..outputs, self.threads);
         self.drop_distances(rows);
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// Adds the gradients of the table of distances, which every block reads, and of its norm: from batches, and the sums over
+    /// all blocks of the gradients of the rows that each of them reads.
+    pub(crate) fn relative_table<'s>(
+        &self,
+        sums: impl Iterator<Item = (&'s PackedBatch, &'s [R])>,
+        gradients: &mut Gradients<R>,
+    ) where
+        R: 's,
+    {
+        let arch = self.architecture();
+        let (Some(table), Some(rule)) = (&self.shell.relative, arch.disentangled) else {
+            return;
+        };
+        let width = arch.hidden_size;
+        let mut d = vec![R::ZERO; table.rows.len()];
+        for (batch, sum) in sums {
+            let first = rows_read(rule, batch).start * width;
+            add_assign(&mut d[first..][..sum.len()], sum);
+        }
+        let mut affine = [vec![R::ZERO; width], vec![R::ZERO; width]];
+        let [weight, bias] = &mut affine;
+        table.backward(&mut d, arch.norm_epsilon, [weight, bias]);
+        add_assign(gradients.of_mut(Parameter::RelativeEmbeddings), &d);
+        if table.norm.is_some() {
+            for (name, sum) in [Affine::Weight, Affine::Bias].into_iter().zip(&affine) {
+                add_assign(gradients.of_mut(Parameter::RelativeNorm(name)), sum);
+            }
+        }
     }
 }
 

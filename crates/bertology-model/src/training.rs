@@ -17,7 +17,6 @@ use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 use rayon::prelude::*;
 
 use crate::block::{BlockPass, Training};
-use crate::distances::rows_read;
 use crate::dropout::{DropSite, Drops};
 use crate::embedding::{drop_masks, embed};
 use crate::gradients::Gradients;
@@ -305,7 +304,10 @@ impl<R: Real> Model<R> {
         TrainingWorkspace::each(pool, scratch, groups, |group| {
             self.below_blocks(group, drops)
         })?;
-        self.relative_table(groups, gradients);
+        let sums = groups
+            .iter()
+            .map(|g| (&g.batch, g.record.distance_sum.as_slice()));
+        self.relative_table(sums, gradients);
         self.tables(groups, gradients);
         Ok(outputs)
     }
@@ -563,30 +565,6 @@ impl<R: Real> Model<R> {
             of.backward(d, &work.embedding.hat, &work.embedding.rstd);
         }
         Ok(())
-    }
-
-    /// Adds the gradients of the table of distances, which every block reads, and of its norm.
-    fn relative_table(&self, groups: &[Group<R>], gradients: &mut Gradients<R>) {
-        let arch = self.architecture();
-        let (Some(table), Some(rule)) = (&self.shell.relative, arch.disentangled) else {
-            return;
-        };
-        let width = arch.hidden_size;
-        let mut d = vec![R::ZERO; table.rows.len()];
-        for group in groups {
-            let sum = &group.record.distance_sum;
-            let first = rows_read(rule, &group.batch).start * width;
-            add_assign(&mut d[first..][..sum.len()], sum);
-        }
-        let mut affine = [vec![R::ZERO; width], vec![R::ZERO; width]];
-        let [weight, bias] = &mut affine;
-        table.backward(&mut d, arch.norm_epsilon, [weight, bias]);
-        add_assign(gradients.of_mut(Parameter::RelativeEmbeddings), &d);
-        if table.norm.is_some() {
-            for (name, sum) in [Affine::Weight, Affine::Bias].into_iter().zip(&affine) {
-                add_assign(gradients.of_mut(Parameter::RelativeNorm(name)), sum);
-            }
-        }
     }
 
     /// Adds the gradients of everything below the first block.

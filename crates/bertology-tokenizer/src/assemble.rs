@@ -1,15 +1,13 @@
 //! From files to the tokenizer library's parts: `tokenizer.json` with the class's overrides, or
 //! the older files put together as transformers' `convert_slow_tokenizer` does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::bpe::Vocab;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
     ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TruncationDirection,
@@ -17,6 +15,7 @@ use tokenizers::{
 
 use crate::growth::Growth;
 use crate::guard::contained;
+use crate::merges::{bpe_class, byte_level, word_end};
 use crate::residues::residues;
 use crate::sentencepiece;
 use crate::settings::{Class, Settings};
@@ -37,7 +36,7 @@ pub(crate) struct Parts {
 
 const JSON: &str = "tokenizer.json";
 const VOCAB_TXT: &str = "vocab.txt";
-const VOCAB_JSON: &str = "vocab.json";
+pub(crate) const VOCAB_JSON: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 /// SentencePiece's own file, under DeBERTa's name for it.
 const SPM: &str = "spm.model";
@@ -45,11 +44,6 @@ const SPM: &str = "spm.model";
 const CODES: &str = "bpe.codes";
 /// Classes for which transformers has neither a fast tokenizer nor a converter.
 const PYTHON_ONLY: [&str; 2] = ["BertweetTokenizer", "PhobertTokenizer"];
-
-/// What GPT's last token of a word ends with.
-const WORD_END: &str = "</w>";
-/// How byte-level vocabularies spell a space.
-const SPACE: char = 'Ġ';
 
 pub(crate) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     if !bertology_file::is_folder(folder) {
@@ -341,22 +335,6 @@ fn no_files(folder: &Path, looked_for: &str, reason: &str) -> TokenizerError {
     }
 }
 
-/// Of three classes with the same files, GPT is the one that marks the ends of words and not the
-/// spaces before them (either may occur by chance, as part of HTML for example), and RoBERTa the
-/// one of the others whose vocabulary has `<s>`.
-fn bpe_class(path: &Path) -> Result<Class, TokenizerError> {
-    let vocab: HashMap<String, u32> = files::json(path)?;
-    let ends = vocab.keys().filter(|token| token.ends_with(WORD_END));
-    let spaces = vocab.keys().filter(|token| token.starts_with(SPACE));
-    Ok(if ends.count() > spaces.count() {
-        Class::OpenAiGpt
-    } else if vocab.contains_key("<s>") {
-        Class::Roberta
-    } else {
-        Class::Gpt2
-    })
-}
-
 /// `BertTokenizer` and `BertConverter`, `MPNetTokenizer` and `MPNetConverter`.
 fn bert(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
     let text = files::text(&path)?;
@@ -424,138 +402,6 @@ pub(crate) fn framed(
         pad: None,
         files: vec![path],
     })
-}
-
-/// `OpenAIGPTTokenizer` and `OpenAIGPTConverter`. The class lower-cases whatever its settings say
-/// and adds no special tokens, so that there is no post-processor.
-fn word_end(
-    vocab_path: PathBuf,
-    merges_path: PathBuf,
-    settings: Settings,
-) -> Result<Parts, TokenizerError> {
-    let vocab: HashMap<String, u32> = files::json(&vocab_path)?;
-    require(&vocab_path, &settings, &["unk_token"], |token| {
-        vocab.contains_key(token)
-    })?;
-    let merges = merges(&merges_path, &vocab)?;
-    let model = BPE::builder()
-        .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), merges)
-        .unk_token(content(&settings, "unk_token"))
-        .end_of_word_suffix(WORD_END.to_owned())
-        .build()
-        .map_err(|error| build(&merges_path, &error))?;
-
-    let mut core = tokenizers::Tokenizer::new(model);
-    core.with_normalizer(Some(BertNormalizer::new(true, true, None, true)));
-    core.with_pre_tokenizer(Some(BertPreTokenizer));
-    add_tokens(&mut core, &settings)?;
-    Ok(Parts {
-        core,
-        settings,
-        direction: TruncationDirection::Right,
-        pad: None,
-        files: vec![vocab_path, merges_path],
-    })
-}
-
-/// `RobertaTokenizer` and `RobertaConverter`, `GPT2Tokenizer` and `GPT2Converter`.
-fn byte_level(
-    vocab_path: PathBuf,
-    merges_path: PathBuf,
-    settings: Settings,
-) -> Result<Parts, TokenizerError> {
-    let vocab: HashMap<String, u32> = files::json(&vocab_path)?;
-    let bos = settings.class == Class::Gpt2 && settings.flag("add_bos_token")?.unwrap_or(false);
-    let needed: &[&'static str] = match settings.class {
-        Class::Roberta => &["cls_token", "sep_token"],
-        _ if bos => &["bos_token"],
-        _ => &[],
-    };
-    require(&vocab_path, &settings, needed, |token| {
-        vocab.contains_key(token)
-    })?;
-    let merges = merges(&merges_path, &vocab)?;
-    let model = BPE::builder()
-        .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), merges)
-        .continuing_subword_prefix(String::new())
-        .end_of_word_suffix(String::new())
-        .build()
-        .map_err(|error| build(&merges_path, &error))?;
-
-    let prefix = settings.flag("add_prefix_space")?.unwrap_or(false);
-    let mut core = tokenizers::Tokenizer::new(model);
-    core.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(prefix)));
-    add_tokens(&mut core, &settings)?;
-
-    let processor = if settings.class == Class::Roberta {
-        let sep = special(&core, &vocab_path, &settings, "sep_token")?;
-        let cls = special(&core, &vocab_path, &settings, "cls_token")?;
-        let trim = settings.flag("trim_offsets")?.unwrap_or(true);
-        let processing = RobertaProcessing::new(sep, cls);
-        processing
-            .add_prefix_space(prefix)
-            .trim_offsets(trim)
-            .into()
-    } else if bos {
-        let (bos, id) = special(&core, &vocab_path, &settings, "bos_token")?;
-        template(
-            &vocab_path,
-            vec![format!("{bos}:0"), "$A:0".into()],
-            vec![format!("{bos}:0"), "$A:0".into(), "$B:1".into()],
-            vec![(bos, id)],
-        )?
-        .into()
-    } else {
-        PostProcessorWrapper::ByteLevel(ByteLevel::default().trim_offsets(false))
-    };
-    core.with_post_processor(Some(processor));
-    let files = vec![vocab_path, merges_path];
-    Ok(Parts {
-        core,
-        settings,
-        direction: TruncationDirection::Right,
-        pad: None,
-        files,
-    })
-}
-
-/// The merges in order of rank. transformers drops the first line unread (it is `#version`) and
-/// whatever follows the last line end.
-fn merges(
-    path: &Path,
-    vocab: &HashMap<String, u32>,
-) -> Result<Vec<(String, String)>, TokenizerError> {
-    let text = files::text(path)?;
-    let lines: Vec<&str> = text.split('\n').collect();
-    let mut seen = HashSet::new();
-    let mut merges = Vec::with_capacity(lines.len());
-    let last = lines.len().saturating_sub(1);
-    for (index, line) in lines.iter().enumerate().take(last).skip(1) {
-        let fault = |reason| TokenizerError::Merges {
-            path: path.to_owned(),
-            line: index + 1,
-            reason,
-        };
-        let mut words = line.split_whitespace();
-        let (Some(left), Some(right), None) = (words.next(), words.next(), words.next()) else {
-            let found = line.split_whitespace().count();
-            return Err(fault(format!(
-                "expected two tokens to merge, found {found}"
-            )));
-        };
-        let merged = format!("{left}{right}");
-        for token in [left, right, &merged] {
-            if !vocab.contains_key(token) {
-                return Err(fault(format!(
-                    "{token:?} is not in {VOCAB_JSON}: the two files do not belong together"
-                )));
-            }
-        }
-        if seen.insert((left, right)) {
-            merges.push((left.to_owned(), right.to_owned()));
-        }
-    }
-    Ok(merges)
 }
 
 /// Adds the tokens that the configuration names, after a look at each.
@@ -632,7 +478,7 @@ pub(crate) fn content(settings: &Settings, role: &str) -> String {
         .unwrap_or_default()
 }
 
-fn special(
+pub(crate) fn special(
     core: &tokenizers::Tokenizer,
     path: &Path,
     settings: &Settings,
@@ -648,7 +494,7 @@ fn special(
     Ok((token, id))
 }
 
-fn template(
+pub(crate) fn template(
     path: &Path,
     single: Vec<String>,
     pair: Vec<String>,

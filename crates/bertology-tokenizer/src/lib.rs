@@ -29,6 +29,7 @@ mod error;
 mod files;
 mod growth;
 mod guard;
+mod merges;
 mod patterns;
 mod residues;
 mod sentencepiece;

@@ -1,9 +1,11 @@
 //! Distances with queries and keys of their own: heads take theirs along, and distances beyond the buckets have a row.
 
+use bertology_checkpoint::Disentangled;
 use bertology_model::{
     Capture, HeadId, HeadMask, Interests, LayerSite, Masking, Model, Observer, PackedBatch, Pass,
     PassOptions, Sequence, Tap, Workspace,
 };
+use bertology_testkit::Tensors;
 
 use crate::fixture::{Fixture, distance};
 
@@ -71,5 +73,32 @@ fn rows_of_distances_do_not_depend_on_the_batch() {
         });
         let alone: Vec<f64> = alone.collect();
         assert!(distance(&together, &alone) < 1e-12, "{name}");
+    }
+}
+
+/// Which row of DeBERTa's table a distance reads, with the numbers of DeBERTa-v3 and with smaller ones.
+#[test]
+fn distances_read_the_same_rows() {
+    let file = Fixture::open("deberta").folder.join("buckets.safetensors");
+    let file = Tensors::read(&file);
+    for (name, buckets, farthest) in [
+        ("256.512", 256, 512),
+        ("32.128", 32, 128),
+        ("6.24", 6, 24),
+        ("7.24", 7, 24),
+    ] {
+        let rule = Disentangled {
+            buckets: Some(buckets),
+            farthest,
+            keys: true,
+            queries: true,
+            shared: true,
+            normed: true,
+        };
+        let rows = file.f64(name);
+        assert_eq!(rows.len(), 2201);
+        for (offset, row) in (-1100..).zip(&rows) {
+            assert_eq!(rule.row(offset) as f64, *row, "{name} {offset}");
+        }
     }
 }

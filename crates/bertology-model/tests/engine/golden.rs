@@ -1,6 +1,6 @@
 //! Parity with transformers 4.57.6 (eager, f32) on small random checkpoints.
 
-use bertology_checkpoint::{Disentangled, NormPlacement, Positions, ScoreBias, TaskHead};
+use bertology_checkpoint::{NormPlacement, Positions, ScoreBias, TaskHead};
 use bertology_model::{
     Capture, HeadId, Interests, LayerSite, Masking, ModelSite, PackedBatch, Pass, PassOptions,
     Real, Tap, Workspace,
@@ -324,33 +324,6 @@ fn distances_fall_into_the_same_buckets() {
         assert_eq!(ScoreBias::bucket(offset) as f64, *bucket, "{offset}");
     }
     assert_eq!(buckets.len(), 601);
-}
-
-/// Which row of DeBERTa's table a distance reads, with the numbers of DeBERTa-v3 and with smaller ones.
-#[test]
-fn distances_read_the_same_rows() {
-    let file = Fixture::open("deberta").folder.join("buckets.safetensors");
-    let file = Tensors::read(&file);
-    for (name, buckets, farthest) in [
-        ("256.512", 256, 512),
-        ("32.128", 32, 128),
-        ("6.24", 6, 24),
-        ("7.24", 7, 24),
-    ] {
-        let rule = Disentangled {
-            buckets: Some(buckets),
-            farthest,
-            keys: true,
-            queries: true,
-            shared: true,
-            normed: true,
-        };
-        let rows = file.f64(name);
-        assert_eq!(rows.len(), 2201);
-        for (offset, row) in (-1100..).zip(&rows) {
-            assert_eq!(rule.row(offset) as f64, *row, "{name} {offset}");
-        }
-    }
 }
 
 /// Behind the activation of every feed-forward block, values and gradients.
