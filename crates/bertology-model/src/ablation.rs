@@ -168,8 +168,7 @@ impl<R: Real> Model<R> {
         heads.dedup();
         let mut taps = Taps::new(&mut [], &mut [])?;
         taps.allow_nonfinite(options.allow_nonfinite);
-        options.masking.check(self, batch.len())?;
-        options.neurons.map_or(Ok(()), |mask| mask.check(self))?;
+        options.check_masks(self, batch.len())?;
         let targets = self.check_targets(batch, options)?;
         if batch.is_empty() {
             each(None, Vec::new());

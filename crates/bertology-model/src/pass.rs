@@ -54,6 +54,16 @@ pub struct PassOptions<'a> {
 }
 
 impl PassOptions<'_> {
+    /// Refuses masks of heads or neurons that do not fit.
+    pub(crate) fn check_masks<R: Real>(
+        &self,
+        model: &Model<R>,
+        sequences: usize,
+    ) -> Result<(), Error> {
+        self.masking.check(model, sequences)?;
+        self.neurons.map_or(Ok(()), |mask| mask.check(model))
+    }
+
     pub(crate) fn go_on(&self) -> Result<(), Error> {
         match self.stop {
             Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped),
@@ -164,8 +174,7 @@ impl<R: Real> Model<R> {
                 taps.refuse(site, "positions turn no queries and keys in this model")?;
             }
         }
-        options.masking.check(self, batch.len())?;
-        options.neurons.map_or(Ok(()), |mask| mask.check(self))?;
+        options.check_masks(self, batch.len())?;
         let targets = self.check_targets(batch, options)?;
         let backward = options.mask_gradients || taps.interests().any_gradient();
         if backward && targets.is_none() {

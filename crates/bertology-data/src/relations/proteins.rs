@@ -12,6 +12,7 @@ use super::reader::{RelationCounts, RelationInfo};
 use super::record::{RelatedPair, RelationRecord, RelationText, there};
 use crate::content::Content;
 use crate::error::DataError;
+use crate::example::Example;
 use crate::line::LineReader;
 use crate::source::{ReadOptions, Source};
 use crate::text::Documents;
@@ -161,13 +162,8 @@ impl Proteins {
     ) -> Result<impl Iterator<Item = Result<RelationRecord, DataError>> + Send + use<>, DataError>
     {
         let (path, contacts) = (self.path().to_owned(), Arc::clone(&self.contacts));
-        let records = self.fasta.open()?.map(move |example| {
-            let example = example?;
-            let line = example.line;
-            record(example.text, line, example.name, &contacts)
-                .map_err(|fault| wrong(&path, line, fault))
-        });
-        Ok(records)
+        let records = self.fasta.open()?;
+        Ok(records.map(move |example| record(example?, &path, &contacts)))
     }
 
     /// Reads all once: the account.
@@ -177,8 +173,9 @@ impl Proteins {
     pub fn info(&self) -> Result<RelationInfo, DataError> {
         let mut counts = RelationCounts::default();
         let mut names = BTreeSet::new();
-        for record in self.open()? {
-            let record = record?;
+        let mut reader = self.fasta.open()?;
+        for example in reader.by_ref() {
+            let record = record(example?, self.path(), &self.contacts)?;
             counts.add(&record);
             let name = record.name.unwrap_or_default();
             if !names.insert(name.clone()) {
@@ -194,7 +191,6 @@ impl Proteins {
             });
         }
         counts.unused = (self.contacts.known.len() - names.len()) as u64;
-        let reader = self.fasta.open()?;
         let of_fasta = reader.finish()?.sha256;
         let both = Sha256::digest(format!("{of_fasta}{}", self.contacts.sha256));
         Ok(RelationInfo {
@@ -207,6 +203,17 @@ impl Proteins {
 }
 
 fn record(
+    example: Example,
+    path: &Path,
+    contacts: &ContactFile,
+) -> Result<RelationRecord, DataError> {
+    let line = example.line;
+    let record = known(example.text, line, example.name, contacts);
+    record.map_err(|fault| wrong(path, line, fault))
+}
+
+/// What is known of a sequence.
+fn known(
     residues: String,
     line: u64,
     name: Option<String>,

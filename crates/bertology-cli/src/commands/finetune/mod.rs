@@ -15,7 +15,6 @@ use bertology_run::table::More;
 use bertology_train::Adam;
 use bertology_train::finetune::{self, Data, Distillation, Options, Outcome};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::args::DataArgs;
 use crate::command;
@@ -167,8 +166,7 @@ fn note_begun(opened: &Opened, screen: &Screen) {
 fn key(run: &Run) -> Result<String, Failure> {
     let identity = serde_json::to_vec(&run.identity)
         .map_err(|error| Failure::work(format!("cannot record the options: {error}")))?;
-    let digest = Sha256::digest(identity);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bertology_run::sha256(&identity))
 }
 
 /// The teacher and the examples as it sees them.

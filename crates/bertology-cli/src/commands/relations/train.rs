@@ -9,7 +9,6 @@ use bertology::Error;
 use bertology::drive::{Progress, drive};
 use bertology_train::relations::{Fit, FitOptions, fit};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::args::WorkArgs;
 use crate::args::relations::AskedArgs;
@@ -61,8 +60,7 @@ impl Trained {
 
     pub(super) fn sha256(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
-        let digest = Sha256::digest(text);
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        bertology_run::sha256(text.as_bytes())
     }
 
     /// In a sentence.

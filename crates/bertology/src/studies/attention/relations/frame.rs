@@ -11,6 +11,8 @@ pub(super) struct Frame {
     pub(super) units: usize,
     /// By range: the places `from · units + to` of the pairs in it, ascending; without direction the smaller unit first.
     pub(super) pairs: Vec<Vec<u32>>,
+    /// By range: the most pairs that any cut of a view asks for; none where no label occurs.
+    pub(super) most: Vec<Option<usize>>,
     /// Labels that occur, each in every range where it does.
     pub(super) views: Vec<View>,
     /// Numbers of the labels that occur, ascending, and where each relates, `[units, units]`.
@@ -47,13 +49,7 @@ impl Frame {
         let units = item.takes_part.len();
         let part = &item.takes_part;
         let of_range = |range: &Distances| {
-            let mut pairs = Vec::new();
-            for from in (0..units).filter(|unit| part[*unit]) {
-                let first = if settings.symmetric { from + 1 } else { 0 };
-                let to = (first..units).filter(|to| part[*to] && range.holds(from, *to));
-                pairs.extend(to.map(|to| (from * units + to) as u32));
-            }
-            pairs
+            places(part, settings.symmetric, |from, to| range.holds(from, to)).collect()
         };
         let related = ordered(&item.related, settings.symmetric);
         let mut labels: Vec<(usize, Vec<bool>)> = Vec::new();
@@ -76,17 +72,38 @@ impl Frame {
             }
             labels.push((label, relates));
         }
+        let most = |range| {
+            let views = views.iter().filter(|view: &&View| view.range == range);
+            let related = views.map(|view| view.related.len()).max()?;
+            Some(related.max(units))
+        };
         Self {
             units,
             pairs: settings.distances.iter().map(of_range).collect(),
+            most: (0..settings.distances.len()).map(most).collect(),
             views,
             labels,
         }
     }
 }
 
+/// The places of all pairs of units that take part and are held, ascending; without direction the smaller unit first.
+pub(super) fn places(
+    part: &[bool],
+    symmetric: bool,
+    holds: impl Fn(usize, usize) -> bool,
+) -> impl Iterator<Item = u32> {
+    let units = part.len();
+    let all = (0..units).flat_map(move |from| {
+        let first = if symmetric { from + 1 } else { 0 };
+        (first..units).map(move |to| (from, to))
+    });
+    all.filter(move |(from, to)| part[*from] && part[*to] && holds(*from, *to))
+        .map(move |(from, to)| (from * units + to) as u32)
+}
+
 /// By label; without direction the smaller unit first, and each pair once.
-fn ordered(related: &[Related], symmetric: bool) -> Vec<Related> {
+pub(super) fn ordered(related: &[Related], symmetric: bool) -> Vec<Related> {
     let mut all: Vec<Related> = related.to_vec();
     if symmetric {
         for pair in &mut all {
@@ -155,45 +172,59 @@ impl View {
 /// A head's map between units, `[units, units]`, and what is made of it.
 #[derive(Debug, Default)]
 pub(super) struct UnitMap {
-    /// Attention; without direction, both ways added.
-    pub(super) plain: Vec<f64>,
-    /// What pairs are judged by: [`Self::plain`], corrected where that is asked for.
+    /// What pairs are judged by: attention; without direction both ways added, corrected where that is asked for.
     pub(super) judged: Vec<f64>,
-    /// What shares are of: attention, or 1 where it is enough.
+    /// What shares are of: attention, or 1 where it is enough; without direction both ways added.
     pub(super) shared: Vec<f64>,
-    row: Vec<f64>,
 }
 
 impl UnitMap {
+    /// Both.
     pub(super) fn set(
         &mut self,
         map: Matrix<'_, f32>,
         item: &RelationItem,
         settings: &RelationSettings,
     ) {
-        let units = item.takes_part.len();
-        self.plain.resize(units * units, 0.0);
-        self.row.resize(units, 0.0);
-        for unit in 0..units {
-            item.words
-                .attention_from(map, unit, settings.rows, &mut self.row);
-            self.plain[unit * units..][..units].copy_from_slice(&self.row);
-        }
+        self.read(map, item, settings);
         let least = settings.least_attention;
-        let shared = self.plain.iter().map(|weight| {
-            if least > 0.0 {
-                f64::from(u8::from(*weight >= least))
-            } else {
-                *weight
+        self.shared.clone_from(&self.judged);
+        if least > 0.0 {
+            for weight in &mut self.shared {
+                *weight = f64::from(u8::from(*weight >= least));
             }
-        });
-        self.shared.clear();
-        self.shared.extend(shared);
+        }
+        let units = item.takes_part.len();
         if settings.symmetric {
-            both_ways(&mut self.plain, units);
             both_ways(&mut self.shared, units);
         }
-        self.judged.clone_from(&self.plain);
+        self.finish(units, settings);
+    }
+
+    /// [`Self::judged`] alone.
+    pub(super) fn set_judged(
+        &mut self,
+        map: Matrix<'_, f32>,
+        item: &RelationItem,
+        settings: &RelationSettings,
+    ) {
+        self.read(map, item, settings);
+        self.finish(item.takes_part.len(), settings);
+    }
+
+    /// Attention as it is.
+    fn read(&mut self, map: Matrix<'_, f32>, item: &RelationItem, settings: &RelationSettings) {
+        let units = item.takes_part.len();
+        self.judged.resize(units * units, 0.0);
+        for (unit, row) in self.judged.chunks_exact_mut(units.max(1)).enumerate() {
+            item.words.attention_from(map, unit, settings.rows, row);
+        }
+    }
+
+    fn finish(&mut self, units: usize, settings: &RelationSettings) {
+        if settings.symmetric {
+            both_ways(&mut self.judged, units);
+        }
         if settings.apc {
             corrected(&mut self.judged, units);
         }

@@ -3,7 +3,7 @@
 use bertology_model::{Event, Interests, LayerSite, Sequence};
 use serde::{Deserialize, Serialize};
 
-use super::frame::UnitMap;
+use super::frame::{UnitMap, ordered, places};
 use super::regression::HeadRegression;
 use super::{RelationPassages, RelationSettings};
 use crate::drive::{Contribution, Lens, Study, Wants};
@@ -92,34 +92,22 @@ impl Lens for GatherLens {
             seed,
         } = &self.gather;
         let units = item.takes_part.len();
-        let place = |from: usize, to: usize| match settings.symmetric {
-            true => (from.min(to) * units + from.max(to)) as u32,
-            false => (from * units + to) as u32,
-        };
-        let held = item
-            .related
-            .iter()
-            .filter(|pair| settings.hold(pair.from, pair.to));
+        let held = ordered(&item.related, settings.symmetric).into_iter();
         let mut related: Vec<(u32, u32, f64)> = held
-            .map(|pair| (place(pair.from, pair.to), pair.label as u32, pair.weight))
+            .filter(|pair| settings.hold(pair.from, pair.to))
+            .map(|pair| {
+                let place = (pair.from * units + pair.to) as u32;
+                (place, pair.label as u32, pair.weight)
+            })
             .collect();
         related.sort_by_key(|(place, label, _)| (*place, *label));
-        related.dedup_by_key(|(place, label, _)| (*place, *label));
-        let mut places = Vec::new();
-        for from in (0..units).filter(|unit| item.takes_part[*unit]) {
-            let first = if settings.symmetric { from + 1 } else { 0 };
-            for to in (first..units).filter(|to| item.takes_part[*to] && settings.hold(from, *to)) {
-                let place = place(from, to);
-                let taken = *keep >= 1.0
-                    || related
-                        .binary_search_by_key(&place, |(place, ..)| *place)
-                        .is_ok()
-                    || Draws::of([*seed, item.line, u64::from(place)]).unit() < *keep;
-                if taken {
-                    places.push(place);
-                }
-            }
-        }
+        let all = places(&item.takes_part, settings.symmetric, |from, to| {
+            settings.hold(from, to)
+        });
+        let is_related = |place: &u32| related.binary_search_by_key(place, |(of, ..)| *of).is_ok();
+        let drawn = |place: &u32| Draws::of([*seed, item.line, u64::from(*place)]).unit() < *keep;
+        let taken = all.filter(|place| *keep >= 1.0 || is_related(place) || drawn(place));
+        let places: Vec<u32> = taken.collect();
         for (place, ..) in &mut related {
             // All related pairs are among them.
             *place = places.partition_point(|of| of < place) as u32;
@@ -136,7 +124,8 @@ impl Lens for GatherLens {
         let Some(head) = event.head_id() else {
             return;
         };
-        part.map.set(event.value, item, &self.gather.settings);
+        part.map
+            .set_judged(event.value, item, &self.gather.settings);
         let (units, features) = (item.takes_part.len(), self.features());
         let cell = head.layer * self.heads.heads() + head.head;
         let cells = self.heads.values().len();
@@ -152,10 +141,10 @@ impl Lens for GatherLens {
 
     fn close(&self, _: &RelationItem, part: &mut GatheredPart) -> Result<(), Error> {
         part.map = UnitMap::default();
-        let worst = part.features.iter().find(|value| !value.is_finite());
+        let wrong = part.features.iter().find(|value| !value.is_finite());
         check_finite(
             "attention",
-            &worst.map_or(vec![], |value| vec![f64::from(*value)]),
+            wrong.map(|value| f64::from(*value)).as_slice(),
             1,
         )
     }

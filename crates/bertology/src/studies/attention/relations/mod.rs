@@ -17,6 +17,7 @@
 mod frame;
 mod gather;
 mod judge;
+mod lens;
 mod regression;
 mod study;
 mod sums;
@@ -30,8 +31,9 @@ pub use crate::input::relations::{
 use crate::input::words::RowMode;
 pub use gather::{Gather, GatherLens, Gathered, GatheredPart};
 pub use judge::{CUTS, Cut};
+pub use lens::{RelationLens, RelationPart};
 pub use regression::{HeadRegression, LabelWeights};
-pub use study::{HeadFound, RelationExample, RelationLens, RelationPart, RelationTally, Relations};
+pub use study::{HeadFound, RelationExample, RelationTally, Relations};
 pub use sums::{Mean, Scored, Share};
 
 /// Distances between units, both ends included.
