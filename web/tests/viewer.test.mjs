@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { bertology, npy, root, safetensors } from "./lib/bertology.mjs";
-import { NARROW, WIDE, laidOut, longest, open, shows, shutdown } from "./lib/browser.mjs";
+import { NARROW, WIDE, laidOut, longest, open, shows, shutdown, slower } from "./lib/browser.mjs";
 import { make } from "./lib/made.mjs";
 import { allOn, cellAt, chooseView, hovering, labelOf, layerSelect, near, tile, token } from "./lib/viewer.mjs";
 
@@ -475,7 +475,7 @@ test("512 tokens stay usable", async () => {
   const pointing = await hovering(page, async () => {
     for (let i = 0; i < 10; i++) await token(page, i % 2 ? "key" : "query", i).hover();
   });
-  assert.ok(pointing <= 100, `a task of ${pointing} ms`);
+  assert.ok(pointing <= 100 * slower, `a task of ${pointing} ms`);
   await layerSelect(page).selectOption("5");
   await chooseView(page, "matrix");
   await tile(page, 3).click();
@@ -491,7 +491,7 @@ test("512 tokens stay usable", async () => {
   await chooseView(page, "model");
   await page.waitForSelector(".thumbs[data-drawn=yes]");
   console.log(`# 512 tokens, ${(made.bytes / 1e6).toFixed(2)} MB; longest task hovering ${pointing} ms, rollout ${rolling} ms`);
-  assert.ok(rolling <= 400, `a task of ${rolling} ms`);
+  assert.ok(rolling <= 400 * slower, `a task of ${rolling} ms`);
   await close();
 });
 

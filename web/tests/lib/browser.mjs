@@ -1,11 +1,16 @@
 // Opens pages from disk in Chromium, with the network off. Whatever a page says on the console, and whatever it
 // asks for besides itself, is collected, and `close` fails on it.
+//
+// SLOWER=6 slows every page six times: what a test reads before the page has got there fails then, and not once
+// in a hundred runs elsewhere.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 
+/** How many times slower than it could every page is to run. */
+export const slower = Number(process.env.SLOWER ?? 1);
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 export const WIDE = { width: 1280, height: 800 };
@@ -53,14 +58,19 @@ export async function open(file, { viewport = WIDE, theme = "light", touch = fal
       for (const entry of list.getEntries()) window.longTasks.push({ at: entry.startTime, ms: entry.duration });
     }).observe({ type: "longtask", buffered: true });
   });
+  if (slower > 1) {
+    const session = await context.newCDPSession(page);
+    await session.send("Emulation.setCPUThrottlingRate", { rate: slower });
+  }
   await page.goto(url);
   await page.waitForFunction(() => performance.getEntriesByName("drawn").length > 0);
   return {
     page,
     wrong,
-    async close() {
+    /** `expected` says of a line whether the test has brought it about. */
+    async close(expected = () => false) {
       await context.close();
-      assert.deepEqual(wrong, []);
+      assert.deepEqual(wrong.filter((line) => !expected(line)), []);
     },
   };
 }
