@@ -401,8 +401,11 @@ pub struct Architecture {
     pub shared_layers: Option<SharedLayers>,
     /// Heads per layer of the *unpruned* model; `head_dim = hidden_size / num_heads` always.
     pub num_heads: usize,
-    /// Width of the feed-forward block.
+    /// Width of the feed-forward block: neurons per layer of the *unpruned* model.
     pub intermediate_size: usize,
+    /// Neurons that a layer still has, where it has lost some (`intermediate_sizes`, a key of this library). Neurons, unlike
+    /// heads, are numbered anew from 0. Layers that have all are absent.
+    pub narrowed: BTreeMap<usize, usize>,
     /// Rows of the position table (`max_position_embeddings`).
     pub max_positions: usize,
     /// What segment ids add.
@@ -534,6 +537,13 @@ impl Architecture {
         (0..self.num_heads)
             .filter(|head| pruned.is_none_or(|set| !set.contains(head)))
             .collect()
+    }
+
+    /// Neurons of the feed-forward block of a layer (zero-based).
+    #[must_use]
+    pub fn neurons(&self, layer: usize) -> usize {
+        let narrowed = self.narrowed.get(&layer);
+        narrowed.copied().unwrap_or(self.intermediate_size)
     }
 
     /// Original numbers of the heads that the file has room for, ascending: those of [`Architecture::heads`] and

@@ -12,6 +12,9 @@ use crate::{Error, json};
 
 /// The name of the config file in a model folder.
 pub(crate) const CONFIG_FILE: &str = "config.json";
+
+/// Neurons of the feed-forward block of each layer, in models that have lost some. No other program knows it.
+pub(crate) const WIDTHS_KEY: &str = "intermediate_sizes";
 /// What PEFT writes beside the weights of an adapter.
 const ADAPTER_FILE: &str = "adapter_config.json";
 
@@ -280,6 +283,55 @@ impl Config {
             }
         }
         Ok(pruned)
+    }
+
+    /// Layers that have lost neurons, by [`WIDTHS_KEY`]: one number for every layer.
+    pub(crate) fn narrowed(
+        &self,
+        layers: usize,
+        neurons: usize,
+    ) -> Result<BTreeMap<usize, usize>, Error> {
+        let Some(value) = self.value(WIDTHS_KEY) else {
+            return Ok(BTreeMap::new());
+        };
+        let list = value.as_array().filter(|list| list.len() == layers);
+        let Some(list) = list else {
+            return Err(self.wrong(
+                WIDTHS_KEY,
+                format!("is not a list of {layers} numbers, one for each layer"),
+            ));
+        };
+        let mut narrowed = BTreeMap::new();
+        for (layer, width) in list.iter().enumerate() {
+            let known = width
+                .as_u64()
+                .and_then(|width| usize::try_from(width).ok())
+                .filter(|width| (1..=neurons).contains(width));
+            let Some(width) = known else {
+                return Err(self.wrong(
+                    WIDTHS_KEY,
+                    format!(
+                        "has {} for layer {layer}; it may be 1 to {neurons}",
+                        shown(width)
+                    ),
+                ));
+            };
+            if width < neurons {
+                narrowed.insert(layer, width);
+            }
+        }
+        Ok(narrowed)
+    }
+
+    /// [`Self::narrowed`] where layers share their weights.
+    pub(crate) fn no_narrowed(&self) -> Result<BTreeMap<usize, usize>, Error> {
+        match self.value(WIDTHS_KEY) {
+            None => Ok(BTreeMap::new()),
+            Some(_) => Err(self.wrong(
+                WIDTHS_KEY,
+                "is given, but the layers of this model have their weights in common".into(),
+            )),
+        }
     }
 
     /// A key that is present and not null.

@@ -161,6 +161,7 @@ impl Config {
         let causal = family.config().causal;
         let (inner, default_inner) = class.intermediate_size;
         let default_inner = default_inner.unwrap_or_else(|| hidden_size.saturating_mul(4));
+        let intermediate_size = self.one_of(inner, default_inner)?;
         let mut architecture = Architecture {
             family,
             vocab_size,
@@ -170,7 +171,11 @@ impl Config {
             num_layers,
             shared_layers,
             num_heads,
-            intermediate_size: self.one_of(inner, default_inner)?,
+            intermediate_size,
+            narrowed: match shared_layers {
+                None => self.narrowed(num_layers, intermediate_size)?,
+                Some(_) => self.no_narrowed()?,
+            },
             max_positions,
             segments: match family {
                 Family::DistilBert

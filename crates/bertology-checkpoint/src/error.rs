@@ -358,6 +358,38 @@ pub enum Error {
         /// The first that has the same weights in the files.
         first: usize,
     },
+    /// A factor that is not a finite number.
+    #[error(
+        "a factor of a head or neuron is {value}; give 0 for what is to go, 1 for what is to stay as it is"
+    )]
+    Factor {
+        /// What.
+        value: f64,
+    },
+    /// Not a factor for every neuron of a layer.
+    #[error(
+        "there are {found} factors for the neurons of layer {layer}; the model has layers 0 to {}, this one with {neurons} neurons",
+        layers - 1
+    )]
+    NeuronFactors {
+        /// The layer.
+        layer: usize,
+        /// Factors given.
+        found: usize,
+        /// Layers of the model.
+        layers: usize,
+        /// Neurons that the layer has.
+        neurons: usize,
+    },
+    /// Neurons or factors of a layer, where layers have their weights in common.
+    #[error(
+        "neurons of layer {layer} cannot leave, nor anything in it be weighed: the layers of this model share their weights; take \
+         out heads, of all layers alike"
+    )]
+    SharedFactors {
+        /// The layer.
+        layer: usize,
+    },
     /// A mask whose size does not fit the model.
     #[error("the head mask has {found} entries; the model has {layers} layers of {heads} heads, so {} are needed", layers * heads)]
     MaskSize {
@@ -420,6 +452,9 @@ impl Error {
             | Self::NoSuchHead { .. }
             | Self::SharedHead { .. }
             | Self::PartedLayer { .. }
+            | Self::Factor { .. }
+            | Self::NeuronFactors { .. }
+            | Self::SharedFactors { .. }
             | Self::MaskSize { .. }
             | Self::OutputExists { .. }
             | Self::OutputIsSource { .. } => Kind::Input,

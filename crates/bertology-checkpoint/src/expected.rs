@@ -120,7 +120,7 @@ fn layer_expected(
     index: usize,
     list: &mut Vec<(Parameter, Vec<usize>)>,
 ) {
-    let (width, inner) = (architecture.hidden_size, architecture.intermediate_size);
+    let (width, inner) = (architecture.hidden_size, architecture.neurons(index));
     let pruned = architecture
         .pruned_heads
         .get(&index)

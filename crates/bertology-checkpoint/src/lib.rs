@@ -7,6 +7,7 @@
 pub mod arch;
 mod checkpoint;
 mod config;
+mod cut;
 mod describe;
 mod distances;
 mod dropout;
@@ -31,6 +32,7 @@ pub use arch::{
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};
+pub use cut::Cut;
 pub use error::Error;
 pub use heads::HeadSet;
 pub use names::IgnoreReason;
@@ -41,4 +43,4 @@ pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
 pub use safetensors::Dtype;
 pub use tensors::Tensor;
 pub use trained::write_trained;
-pub use write::{WriteOptions, WriteReport, pruned_file_bytes, write_pruned};
+pub use write::{WriteOptions, WriteReport, cut_file_bytes, write_cut, write_pruned};

@@ -1,9 +1,10 @@
-//! Which rows and columns of a tensor remain when heads leave, on raw bytes of any type.
+//! Which rows and columns of a tensor remain when heads and neurons leave, on raw bytes of any type.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::arch::Architecture;
+use crate::arch::{Architecture, FeedForward};
+use crate::cut::Cut;
 use crate::heads::HeadSet;
 use crate::parameter::{Affine, LayerParameter, Parameter};
 use crate::tensors::Tensor;
@@ -12,59 +13,76 @@ use crate::tensors::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
     /// Rows and columns removed, `pruned_heads` in the config. Loads in transformers up to 4.57 (MPNet, ModernBERT and DeBERTa do
-    /// not, in any version) and in this library.
+    /// not, in any version) and in this library. Where neurons leave: as many in every layer, and the config's own key for the
+    /// width of feed-forward blocks says how many are left; otherwise `intermediate_sizes` does, which only this library reads.
     Pruned,
-    /// Full shapes, the heads' weights and biases zero. Loads anywhere and computes the same, but
+    /// Full shapes, weights and biases of what leaves zero. Loads anywhere and computes the same, but
     /// is neither smaller nor faster.
     Zeroed,
 }
 
-/// One layer of the checkpoint to be written.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct LayerPlan {
-    /// For each head written, its place among the heads of the source, or nothing for zeros.
+/// What becomes of the units (heads, neurons) of one layer.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Units {
+    /// For each unit written, its place among those of the source, or nothing for zeros.
     slots: Vec<Option<usize>>,
-    /// Heads of the source.
+    /// What the map that reads a unit written is multiplied by.
+    factors: Vec<f64>,
+    /// Units of the source.
     source: usize,
+    /// Rows or columns of a unit.
+    block: usize,
 }
 
-impl LayerPlan {
-    fn changes_nothing(&self) -> bool {
+impl Units {
+    fn changes_nothing(&self, scaled: bool) -> bool {
+        let all = self.slots.iter().enumerate();
         self.slots.len() == self.source
-            && self
-                .slots
-                .iter()
-                .enumerate()
-                .all(|(at, slot)| *slot == Some(at))
+            && all.clone().all(|(at, slot)| *slot == Some(at))
+            && !(scaled && self.factors.iter().any(|factor| *factor != 1.0))
     }
+}
+
+/// One layer of the checkpoint to be written.
+#[derive(Debug)]
+pub(crate) struct LayerPlan {
+    heads: Units,
+    neurons: Units,
 }
 
 /// What becomes of every layer.
 #[derive(Debug)]
 pub(crate) struct Plan {
     layers: Vec<LayerPlan>,
-    head_dim: usize,
     /// The file holds the blocks' linear maps as `[in, out]`.
     transposed: bool,
+    gated: bool,
     /// `pruned_heads` of the new config; layers without are absent.
     pub(crate) pruned: BTreeMap<usize, BTreeSet<usize>>,
     /// Every head that no longer contributes, whether its rows are gone or zero.
     pub(crate) silent: HeadSet,
     /// Heads written as zeros so that their layer has one: `(layer, head)`.
     pub(crate) survivors: Vec<(usize, usize)>,
+    /// Layers that keep one neuron of zeros so that they have one.
+    pub(crate) hollow: Vec<usize>,
+    /// Whether neurons leave or have left.
+    pub(crate) narrower: bool,
 }
 
 impl Plan {
-    /// `heads` must be within the architecture; heads that the source lacks already are no
+    /// The cut must be within the architecture; heads that the source lacks already are no
     /// obstacle.
-    pub(crate) fn new(architecture: &Architecture, heads: &HeadSet, export: Export) -> Self {
+    pub(crate) fn new(architecture: &Architecture, cut: &Cut, export: Export) -> Self {
+        let heads = cut.heads();
         let mut plan = Self {
             layers: Vec::with_capacity(architecture.num_layers),
-            head_dim: architecture.head_dim(),
             transposed: architecture.family.table().transposed,
+            gated: architecture.feed_forward == FeedForward::Gated,
             pruned: BTreeMap::new(),
             silent: architecture.pruned_heads.clone().into(),
             survivors: Vec::new(),
+            hollow: Vec::new(),
+            narrower: false,
         };
         plan.silent
             .extend(HeadSet::from(architecture.zeroed_heads.clone()).iter());
@@ -97,22 +115,67 @@ impl Plan {
             if !gone.is_empty() {
                 plan.pruned.insert(layer, gone);
             }
-            let slots = written.into_iter().map(place).collect();
-            plan.layers.push(LayerPlan {
-                slots,
+            let heads = Units {
+                slots: written.iter().map(|head| place(*head)).collect(),
+                factors: written
+                    .iter()
+                    .map(|head| cut.head_factor(layer, *head))
+                    .collect(),
                 source: live.len(),
-            });
+                block: architecture.head_dim(),
+            };
+            let neurons = plan.neurons(architecture, cut, export, layer);
+            plan.narrower |= neurons.slots.len() < architecture.intermediate_size;
+            plan.layers.push(LayerPlan { heads, neurons });
         }
         plan
+    }
+
+    fn neurons(
+        &mut self,
+        architecture: &Architecture,
+        cut: &Cut,
+        export: Export,
+        layer: usize,
+    ) -> Units {
+        let source = architecture.neurons(layer);
+        let factor = |at: usize| cut.of_neurons(layer).map_or(1.0, |factors| factors[at]);
+        let stays = |at: usize| (factor(at) != 0.0).then_some(at);
+        let mut slots: Vec<Option<usize>> = match export {
+            // Those that have left have no places of their own any longer; zeros stand behind the others.
+            Export::Zeroed => (0..source)
+                .map(stays)
+                .chain(std::iter::repeat_n(
+                    None,
+                    architecture.intermediate_size - source,
+                ))
+                .collect(),
+            Export::Pruned => (0..source).filter_map(stays).map(Some).collect(),
+        };
+        if slots.is_empty() {
+            slots.push(None);
+            self.hollow.push(layer);
+        }
+        Units {
+            factors: slots.iter().map(|slot| slot.map_or(1.0, factor)).collect(),
+            slots,
+            source,
+            block: 1,
+        }
+    }
+
+    /// Neurons of each layer as written.
+    pub(crate) fn widths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.layers.iter().map(|layer| layer.neurons.slots.len())
     }
 
     /// The shape that the parameter's tensor will have.
     pub(crate) fn shape(&self, parameter: Option<Parameter>, tensor: &Tensor) -> Vec<usize> {
         let mut shape = tensor.shape().to_vec();
-        if let Some(affected) = self.affected(parameter)
-            && let Some(size) = shape.get_mut(affected.axis)
+        if let Some(Affected { units, held }) = self.affected(parameter)
+            && let Some(size) = shape.get_mut(held.axis)
         {
-            *size = affected.parts * affected.layer.slots.len() * self.head_dim;
+            *size = held.parts * units.slots.len() * units.block;
         }
         shape
     }
@@ -123,22 +186,25 @@ impl Plan {
         parameter: Option<Parameter>,
         tensor: &'t Tensor,
     ) -> Cow<'t, [u8]> {
-        let Some(Affected { layer, axis, parts }) = self.affected(parameter) else {
+        let Some(Affected { units, held }) = self.affected(parameter) else {
             return tensor.bytes().into();
         };
         // Bytes that one step along the axis spans, and how often the axis repeats.
-        let inner: usize = tensor.shape().iter().skip(axis + 1).product();
-        let outer: usize = parts * tensor.shape().iter().take(axis).product::<usize>();
-        let block = self.head_dim * inner * (tensor.dtype().bitsize() / 8);
-        let mut bytes = Vec::with_capacity(outer * layer.slots.len() * block);
+        let inner: usize = tensor.shape().iter().skip(held.axis + 1).product();
+        let outer: usize = held.parts * tensor.shape().iter().take(held.axis).product::<usize>();
+        let block = units.block * inner * (tensor.dtype().bitsize() / 8);
+        let mut bytes = Vec::with_capacity(outer * units.slots.len() * block);
         for repeat in 0..outer {
-            let row = repeat * layer.source * block;
-            for slot in &layer.slots {
+            let row = repeat * units.source * block;
+            for (slot, factor) in units.slots.iter().zip(&units.factors) {
                 let source = slot.and_then(|place| {
                     let start = row + place * block;
                     tensor.bytes().get(start..start + block)
                 });
                 match source {
+                    Some(source) if held.scaled && *factor != 1.0 => {
+                        tensor.dtype_scaled(source, *factor, &mut bytes);
+                    }
                     Some(source) => bytes.extend_from_slice(source),
                     None => bytes.resize(bytes.len() + block, 0),
                 }
@@ -152,45 +218,63 @@ impl Plan {
         let Some(Parameter::Layer(layer, parameter)) = parameter else {
             return None;
         };
-        let Held { axis, parts } = Held::of(layer, parameter, self.transposed)?;
-        self.layers
-            .get(layer)
-            .filter(|plan| !plan.changes_nothing())
-            .map(|layer| Affected { layer, axis, parts })
+        let held = Held::of(layer, parameter, self.transposed, self.gated)?;
+        let plan = self.layers.get(layer)?;
+        let units = match held.of {
+            Unit::Head => &plan.heads,
+            Unit::Neuron => &plan.neurons,
+        };
+        (!units.changes_nothing(held.scaled)).then_some(Affected { units, held })
     }
 }
 
-/// How a tensor holds heads: head-major along `axis`, `parts` times over (queries, keys, values).
+/// What a tensor holds along one of its axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Head,
+    Neuron,
+}
+
+/// How a tensor holds heads or neurons: one after the other along `axis`, `parts` times over (queries, keys, values; the
+/// halves of a gated block).
 struct Held {
+    of: Unit,
     axis: usize,
     parts: usize,
+    /// The tensor reads what the units give, and so takes their factors.
+    scaled: bool,
 }
 
 impl Held {
-    /// Nothing where the parameter belongs to no head; `transposed`: the file holds linear maps as `[in, out]`.
-    fn of(layer: usize, parameter: LayerParameter, transposed: bool) -> Option<Self> {
-        let (axis, parts) = match parameter {
+    /// Nothing where the parameter belongs to no unit; `transposed`: the file holds linear maps as `[in, out]`.
+    fn of(layer: usize, parameter: LayerParameter, transposed: bool, gated: bool) -> Option<Self> {
+        let (of, axis, parts) = match parameter {
             LayerParameter::Query(_)
             | LayerParameter::Key(_)
             | LayerParameter::Value(_)
             | LayerParameter::DistanceQuery(_)
             | LayerParameter::DistanceKey(_)
-            | LayerParameter::DistanceMaps(_) => (0, 1),
-            LayerParameter::QueryKeyValue(_) => (0, 3),
-            LayerParameter::AttentionOutput(Affine::Weight) => (1, 1),
+            | LayerParameter::DistanceMaps(_) => (Unit::Head, 0, 1),
+            LayerParameter::QueryKeyValue(_) => (Unit::Head, 0, 3),
+            LayerParameter::AttentionOutput(Affine::Weight) => (Unit::Head, 1, 1),
+            LayerParameter::MlpIn(_) => (Unit::Neuron, 0, if gated { 2 } else { 1 }),
+            LayerParameter::MlpActivated(_) | LayerParameter::MlpGate(_) => (Unit::Neuron, 0, 1),
+            LayerParameter::MlpOut(Affine::Weight) => (Unit::Neuron, 1, 1),
             LayerParameter::AttentionOutput(Affine::Bias)
             | LayerParameter::DistanceEmbedding
             | LayerParameter::AttentionNorm(_)
-            | LayerParameter::MlpIn(_)
-            | LayerParameter::MlpActivated(_)
-            | LayerParameter::MlpGate(_)
-            | LayerParameter::MlpOut(_)
+            | LayerParameter::MlpOut(Affine::Bias)
             | LayerParameter::MlpNorm(_) => return None,
         };
         let turned = transposed && Parameter::Layer(layer, parameter).is_block_map();
         Some(Self {
+            of,
             axis: if turned { 1 - axis } else { axis },
             parts,
+            scaled: matches!(
+                parameter,
+                LayerParameter::AttentionOutput(_) | LayerParameter::MlpOut(_)
+            ),
         })
     }
 
@@ -231,7 +315,7 @@ pub(crate) fn zeroed_heads<'t>(
         let heads = architecture.heads(layer);
         for (slot, head) in heads.iter().enumerate() {
             let zero = parameters.iter().all(|&parameter| {
-                let held = Held::of(layer, parameter, transposed);
+                let held = Held::of(layer, parameter, transposed, false);
                 match (held, tensor(Parameter::Layer(layer, parameter))) {
                     (Some(held), Some(tensor)) => {
                         held.zero(tensor, slot, heads.len(), architecture.head_dim())
@@ -248,9 +332,8 @@ pub(crate) fn zeroed_heads<'t>(
     zeroed
 }
 
-/// [`Held`] of a tensor that changes.
+/// A tensor that changes.
 struct Affected<'a> {
-    layer: &'a LayerPlan,
-    axis: usize,
-    parts: usize,
+    units: &'a Units,
+    held: Held,
 }

@@ -1,4 +1,4 @@
-//! Writes a checkpoint without some of its heads: a new folder that appears whole or not at all.
+//! Writes a checkpoint without some of its heads and neurons: a new folder that appears whole or not at all.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::config::CONFIG_FILE;
+use crate::config::{CONFIG_FILE, WIDTHS_KEY};
+use crate::cut::Cut;
 use crate::heads::HeadSet;
 use crate::names::IgnoreReason;
 use crate::parameter::Parameter;
@@ -65,6 +66,10 @@ pub struct WriteReport {
     pub silent_heads: BTreeMap<usize, BTreeSet<usize>>,
     /// `(layer, head)` written as zeros because transformers cannot run a layer without heads.
     pub zeroed_survivors: Vec<(usize, usize)>,
+    /// Neurons of the feed-forward block of each layer.
+    pub widths: Vec<usize>,
+    /// Layers that kept one neuron, of zeros, because no layer can be without any.
+    pub hollow_layers: Vec<usize>,
     /// Tensors of the source that were left out because they repeat another one.
     pub left_out: Vec<String>,
 }
@@ -72,27 +77,40 @@ pub struct WriteReport {
 /// The weights file of the folder written.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 
-/// Writes `checkpoint` without `heads` as a folder of its own: `model.safetensors` with the source's
-/// tensor names and types, the source's `config.json` with the union of all removed heads in
-/// `pruned_heads`, and the tokenizer's files. Heads that the source lacks already may be named
-/// again. [`Export::Zeroed`] of an already pruned source restores full shapes with zeros.
-///
-/// A layer that loses all heads keeps one whose weights are zero: the same function, and
-/// transformers can load it.
+/// [`write_cut`] of heads alone.
 ///
 /// # Errors
-/// If a head does not exist or would go from one of several layers that share their weights, the folder has content (see
-/// [`WriteOptions::overwrite`]) or is the source itself, or the system refuses.
+/// As [`write_cut`].
 pub fn write_pruned(
     checkpoint: &Checkpoint,
     heads: &HeadSet,
     folder: &Path,
     options: &WriteOptions,
 ) -> Result<WriteReport, Error> {
-    heads.check(checkpoint.architecture())?;
-    heads.check_shared(checkpoint.architecture())?;
+    write_cut(checkpoint, &heads.clone().into(), folder, options)
+}
+
+/// Writes `checkpoint` without the heads and neurons of `cut`, and with its factors in the maps that read the others, as a folder
+/// of its own: `model.safetensors` with the source's tensor names and types, the source's `config.json` with the union of all
+/// removed heads in `pruned_heads` and the width of what is left of its feed-forward blocks, and the tokenizer's files. Heads
+/// that the source lacks already may be named again. [`Export::Zeroed`] of an already pruned source restores full shapes with
+/// zeros.
+///
+/// A layer that loses all heads, or all neurons, keeps one whose weights are zero: the same function, and
+/// transformers can load it.
+///
+/// # Errors
+/// If a head or neuron does not exist or would go from one of several layers that share their weights, the folder has content
+/// (see [`WriteOptions::overwrite`]) or is the source itself, or the system refuses.
+pub fn write_cut(
+    checkpoint: &Checkpoint,
+    cut: &Cut,
+    folder: &Path,
+    options: &WriteOptions,
+) -> Result<WriteReport, Error> {
+    cut.check(checkpoint.architecture())?;
     check_target(checkpoint, folder, options)?;
-    let plan = Plan::new(checkpoint.architecture(), heads, options.export);
+    let plan = Plan::new(checkpoint.architecture(), cut, options.export);
 
     let parent = match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -113,6 +131,8 @@ pub fn write_pruned(
         files,
         silent_heads: plan.silent.by_layer().clone(),
         zeroed_survivors: plan.survivors.clone(),
+        widths: plan.widths().collect(),
+        hollow_layers: plan.hollow.clone(),
         left_out: Vec::new(),
     };
     for file in checkpoint.files() {
@@ -185,6 +205,28 @@ fn new_config(checkpoint: &Checkpoint, plan: &Plan) -> Map<String, Value> {
     if !pruned.is_empty() || config.contains_key(KEY) {
         config.insert(KEY.into(), Value::Object(pruned));
     }
+    if plan.narrower || config.contains_key(WIDTHS_KEY) {
+        let widths: Vec<usize> = plan.widths().collect();
+        config.remove(WIDTHS_KEY);
+        let keys = architecture.family.width_keys();
+        let stands = |key: &&str| config.contains_key(*key);
+        let there: Vec<&str> = keys.iter().copied().filter(stands).collect();
+        let keys = if there.is_empty() {
+            keys.get(..1)
+        } else {
+            Some(&*there)
+        };
+        match (widths.split_first(), keys) {
+            (Some((width, others)), Some(keys)) if others.iter().all(|other| other == width) => {
+                for key in keys {
+                    config.insert((*key).into(), json!(width));
+                }
+            }
+            _ => {
+                config.insert(WIDTHS_KEY.into(), json!(widths));
+            }
+        }
+    }
     config
 }
 
@@ -225,20 +267,15 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Err
     Ok(copied)
 }
 
-/// Bytes of the weights file that [`write_pruned`] writes for the same checkpoint, heads and form. Nothing is written, and
+/// Bytes of the weights file that [`write_cut`] writes for the same checkpoint, cut and form. Nothing is written, and
 /// no weights are read beyond the hash that the file names.
 ///
 /// # Errors
-/// A head that does not exist, or would go from one of several layers that share their weights; source files that cannot be
-/// read.
-pub fn pruned_file_bytes(
-    checkpoint: &Checkpoint,
-    heads: &HeadSet,
-    export: Export,
-) -> Result<u64, Error> {
-    heads.check(checkpoint.architecture())?;
-    heads.check_shared(checkpoint.architecture())?;
-    let plan = Plan::new(checkpoint.architecture(), heads, export);
+/// A head or neuron that does not exist, or would go from one of several layers that share their weights; source files that
+/// cannot be read.
+pub fn cut_file_bytes(checkpoint: &Checkpoint, cut: &Cut, export: Export) -> Result<u64, Error> {
+    cut.check(checkpoint.architecture())?;
+    let plan = Plan::new(checkpoint.architecture(), cut, export);
     let file = WeightsFile::new(checkpoint, &plan, export)?;
     let header = encoded(&file.header, checkpoint.folder())?;
     Ok(8 + header.len() as u64 + file.bytes)

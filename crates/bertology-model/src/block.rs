@@ -46,7 +46,7 @@ pub(crate) struct BlockPass<'a, R> {
     /// The positions that are carried on; where they are not all, nobody looks at this block's rows.
     pub(crate) rows: &'a Rows,
     pub(crate) masking: Masking<'a>,
-    pub(crate) neurons: Option<&'a NeuronMask>,
+    pub(crate) neuron_mask: Option<&'a NeuronMask>,
     pub(crate) threads: usize,
     /// `[buckets, heads]`: what distance adds to scores, where the model has such a table.
     pub(crate) bias: Option<&'a [R]>,

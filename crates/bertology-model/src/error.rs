@@ -194,6 +194,19 @@ pub enum Error {
         /// What.
         value: f64,
     },
+    /// A factor other than 0 for a neuron that is gone.
+    #[error(
+        "the neuron mask keeps neuron {neuron} of layer {layer}, which has {there} neurons left, numbered from 0; give 0 for \
+         what is beyond"
+    )]
+    NeuronPruned {
+        /// Where, zero-based.
+        layer: usize,
+        /// Where, zero-based.
+        neuron: usize,
+        /// Neurons that the layer has.
+        there: usize,
+    },
     /// Not one mask per sequence.
     #[error("{masks} head masks for {sequences} sequences; give one per sequence")]
     MaskCount {
@@ -355,6 +368,7 @@ impl Error {
             | Self::MaskValue { .. }
             | Self::NeuronMaskShape { .. }
             | Self::NeuronMaskValue { .. }
+            | Self::NeuronPruned { .. }
             | Self::MaskCount { .. }
             | Self::HeadPruned { .. }
             | Self::NoSuchHead { .. }

@@ -9,10 +9,13 @@ use crate::dropout::DropSite;
 use crate::taps::{LayerSite, Pass, Taps};
 use crate::workspace::{LayerTrace, Scratch, sized};
 
-/// What the second map reads, `activated [rows, intermediate]`, from what the first map gave.
-pub(crate) fn activate<R: Real>(arch: &Architecture, activated: &mut [R], pre: &[R]) {
+/// What the second map reads, `activated [rows, inner]`, from what the first map gave.
+pub(crate) fn activate<R: Real>(arch: &Architecture, activated: &mut [R], pre: &[R], inner: usize) {
+    // A layer that has lost all its neurons.
+    if inner == 0 {
+        return;
+    }
     let activation = kernel_of(arch.activation);
-    let inner = arch.intermediate_size;
     match arch.feed_forward {
         FeedForward::Plain => activation.forward(activated, pre),
         FeedForward::Gated => {
@@ -27,6 +30,11 @@ pub(crate) fn activate<R: Real>(arch: &Architecture, activated: &mut [R], pre: &
 }
 
 impl<R: Real> BlockPass<'_, R> {
+    /// Neurons of this block.
+    pub(crate) fn neurons(&self) -> usize {
+        self.weights.rest.mlp_out.inputs
+    }
+
     /// `out [rows, hidden] = mlp(input)`.
     pub(crate) fn feed_forward(
         &self,
@@ -36,13 +44,13 @@ impl<R: Real> BlockPass<'_, R> {
         scratch: &mut Scratch<R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
-        let (rows, inner) = (self.rows.count(self.batch), self.arch.intermediate_size);
+        let (rows, inner) = (self.rows.count(self.batch), self.neurons());
         let rest = &self.weights.rest;
         let pre = sized(&mut trace.mlp_pre, rows * rest.mlp_in.outputs);
         let input = Matrix::new(input, rows, self.arch.hidden_size);
         rest.mlp_in.forward(pre, input, self.threads);
         let activated = sized(&mut scratch.inner, rows * inner);
-        activate(self.arch, activated, pre);
+        activate(self.arch, activated, pre, inner);
         let tap = self.tap(LayerSite::MlpInner);
         taps.edit_rows(tap, self.batch, activated, inner)?;
         taps.emit_rows(Pass::Forward, tap, self.batch, activated, inner)?;
@@ -68,7 +76,7 @@ impl<R: Real> BlockPass<'_, R> {
         let (rows, hidden, inner) = (
             self.rows.count(self.batch),
             self.arch.hidden_size,
-            self.arch.intermediate_size,
+            self.neurons(),
         );
         let rest = &self.weights.rest;
         let d_inner = sized(&mut scratch.inner, rows * inner);
@@ -95,11 +103,10 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// Multiplies rows of neurons, or of their gradients, by the factors of the layer.
     fn apply_neuron_mask(&self, rows: &mut [R]) {
-        let Some(mask) = self.neurons else {
+        let Some(mask) = self.neuron_mask else {
             return;
         };
-        let factors: Vec<R> = mask
-            .layer(self.layer)
+        let factors: Vec<R> = mask.layer(self.layer)[..self.neurons()]
             .iter()
             .map(|of| R::from_f64(*of))
             .collect();
@@ -113,7 +120,10 @@ impl<R: Real> BlockPass<'_, R> {
     /// `scratch.inner` arrives as the gradient of what [`activate`] gives and leaves as that of `pre`, its input.
     fn activation_backward(&self, pre: &[R], scratch: &mut Scratch<R>) {
         let activation = kernel_of(self.arch.activation);
-        let inner = self.arch.intermediate_size;
+        let inner = self.neurons();
+        if inner == 0 {
+            return;
+        }
         match self.arch.feed_forward {
             FeedForward::Plain => activation.backward(&mut scratch.inner, pre),
             FeedForward::Gated => {

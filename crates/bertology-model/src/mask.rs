@@ -181,16 +181,20 @@ pub struct NeuronMask {
 }
 
 impl NeuronMask {
-    /// Keeps every neuron of `model`.
+    /// Keeps every neuron that `model` has; what a layer has fewer than others gets 0.
     #[must_use]
     pub fn ones<R: Real>(model: &Model<R>) -> Self {
         let arch = model.architecture();
         let (layers, neurons) = (arch.num_layers, arch.intermediate_size);
-        Self {
+        let mut mask = Self {
             layers,
             neurons,
-            values: vec![1.0; layers * neurons],
+            values: vec![0.0; layers * neurons],
+        };
+        for layer in 0..layers {
+            mask.values[layer * neurons..][..arch.neurons(layer)].fill(1.0);
         }
+        mask
     }
 
     /// From row-major values `[layers, neurons]`.
@@ -220,6 +224,12 @@ impl NeuronMask {
         })
     }
 
+    /// All factors, row-major `[layers, neurons]`.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
     /// The factors of a layer, `[neurons]`.
     ///
     /// # Panics
@@ -245,9 +255,24 @@ impl NeuronMask {
         self.values[layer * self.neurons + neuron] = value;
     }
 
-    pub(crate) fn check<R: Real>(&self, model: &Model<R>) -> Result<(), Error> {
+    /// Whether this mask fits `model`.
+    ///
+    /// # Errors
+    /// [`Error::NeuronMaskShape`], or [`Error::NeuronPruned`] if it keeps a neuron that the model no longer has.
+    pub fn check<R: Real>(&self, model: &Model<R>) -> Result<(), Error> {
         let arch = model.architecture();
         if (self.layers, self.neurons) == (arch.num_layers, arch.intermediate_size) {
+            for layer in 0..self.layers {
+                let there = arch.neurons(layer);
+                let beyond = self.layer(layer).iter().skip(there);
+                if let Some(at) = beyond.into_iter().position(|value| *value != 0.0) {
+                    return Err(Error::NeuronPruned {
+                        layer,
+                        neuron: there + at,
+                        there,
+                    });
+                }
+            }
             return Ok(());
         }
         Err(Error::NeuronMaskShape {

@@ -2,7 +2,6 @@
 
 use std::any::TypeId;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -13,9 +12,10 @@ use bertology_kernels::{Matrix, Precision, Real};
 
 use crate::linear::Linear;
 use crate::rotary::Rotary;
-use crate::{Error, HeadId, HeadMask};
+use crate::{Error, HeadId};
 
 mod reader;
+mod surgery;
 
 use reader::Reader;
 
@@ -323,61 +323,6 @@ impl<R: Real> Model<R> {
                 .is_ok()
     }
 
-    /// A model that lacks these heads and shares all other weights: the same function as masking
-    /// them, without computing them. Heads that are already gone are accepted; a layer without heads
-    /// keeps only its output bias. Layers that have their weights in common (ALBERT) go on having them as far as they lose the
-    /// same heads; any other has weights of its own from then on.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchHead`] for a head that the unpruned model does not have.
-    pub fn without_heads(&self, heads: impl IntoIterator<Item = HeadId>) -> Result<Self, Error> {
-        let mut remove: BTreeSet<HeadId> = BTreeSet::new();
-        for head in heads {
-            if head.layer >= self.arch.num_layers || head.head >= self.arch.num_heads {
-                return Err(Error::NoSuchHead {
-                    head,
-                    layers: self.arch.num_layers,
-                    heads: self.arch.num_heads,
-                });
-            }
-            remove.insert(head);
-        }
-        let mut pruned = self.clone();
-        let mut arch = (*self.arch).clone();
-        pruned.blocks.clear();
-        // What becomes of a block without some of its heads, once for all layers that are to have it so.
-        let mut made: BTreeMap<(usize, Vec<usize>), usize> = BTreeMap::new();
-        for (index, block) in self.block_of.iter().enumerate() {
-            let layer = &self.blocks[*block];
-            let gone = |head: &usize| {
-                remove.contains(&HeadId {
-                    layer: index,
-                    head: *head,
-                })
-            };
-            let heads = &layer.attention.heads;
-            let keep: Vec<usize> = (0..heads.len())
-                .filter(|slot| !gone(&heads[*slot]))
-                .collect();
-            if keep.len() < heads.len() {
-                let kept: Vec<usize> = keep.iter().map(|slot| heads[*slot]).collect();
-                let set = arch.pruned_heads.entry(index).or_default();
-                set.extend((0..arch.num_heads).filter(|head| !kept.contains(head)));
-            }
-            let place = made.entry((*block, keep)).or_insert_with_key(|(_, keep)| {
-                let mut own = layer.clone();
-                if keep.len() < heads.len() {
-                    own.attention = Arc::new(layer.attention.select(keep, arch.head_dim()));
-                }
-                pruned.blocks.push(own);
-                pruned.blocks.len() - 1
-            });
-            pruned.block_of[index] = *place;
-        }
-        pruned.arch = Arc::new(arch);
-        Ok(pruned)
-    }
-
     /// These weights as an encoder of this architecture, without a task.
     pub(crate) fn with_encoder(&self, shell: Shell<R>, blocks: Vec<Layer<R>>) -> Self {
         let mut arch = (*self.arch).clone();
@@ -444,59 +389,6 @@ impl<R: Real> Model<R> {
             }
             let decoder = lm.decoder.as_ref().unwrap_or(&shell.words);
             lm.parts = Parts::new(Matrix::new(decoder, vocab, width), precision);
-        }
-    }
-
-    /// [`Model::without_heads`] for the heads that `mask` sets to 0.
-    ///
-    /// # Errors
-    /// A mask that does not fit the model.
-    pub fn without_masked(&self, mask: &HeadMask) -> Result<Self, Error> {
-        mask.check(self)?;
-        self.without_heads(mask.masked())
-    }
-}
-
-impl<R: Real> Attention<R> {
-    /// The heads at these slots, in this order.
-    fn select(&self, slots: &[usize], head_dim: usize) -> Self {
-        let width = self.heads.len() * head_dim;
-        let hidden = self.qkv.inputs;
-        // Of a map that has the rows of all heads so many times.
-        let some = |map: &Linear<R>| {
-            let (mut weight, mut bias) = (Vec::new(), Vec::new());
-            let parts = map.outputs / width.max(1);
-            for part in 0..parts {
-                for slot in slots {
-                    let rows = part * width + slot * head_dim..part * width + (slot + 1) * head_dim;
-                    if !map.bias.is_empty() {
-                        bias.extend_from_slice(&map.bias[rows.clone()]);
-                    }
-                    weight.extend_from_slice(&map.weight[rows.start * hidden..rows.end * hidden]);
-                }
-            }
-            let outputs = parts * slots.len() * head_dim;
-            let mut kept = Linear::new(weight.into(), bias, hidden, outputs);
-            kept.set_precision(map.precision());
-            kept
-        };
-        let mut weight = Vec::with_capacity(hidden * slots.len() * head_dim);
-        if width > 0 {
-            for row in self.output.weight.chunks_exact(width) {
-                for slot in slots {
-                    weight.extend_from_slice(&row[slot * head_dim..(slot + 1) * head_dim]);
-                }
-            }
-        }
-        let (kept, out_bias) = (slots.len() * head_dim, self.output.bias.clone());
-        let mut output = Linear::new(weight.into(), out_bias, kept, hidden);
-        output.set_precision(self.output.precision());
-        Self {
-            heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
-            qkv: some(&self.qkv),
-            output,
-            distance: self.distance.clone(),
-            distance_maps: self.distance_maps.as_ref().map(some),
         }
     }
 }

@@ -393,7 +393,7 @@ impl<R: Real> Model<R> {
             layer,
             batch,
             masking: options.masking,
-            neurons: options.neurons,
+            neuron_mask: options.neurons,
             threads: options.threads,
             bias: self.shell.relative_bias.as_deref(),
             relative: self.shell.relative.as_ref(),

@@ -96,11 +96,9 @@ impl<R: Real> BlockRecord<R> {
     ) {
         std::mem::swap(&mut self.mlp_out, &mut scratch.update);
         std::mem::swap(&mut self.mlp_in, &mut scratch.inner);
-        let activated = sized(
-            &mut self.activated,
-            self.rows * block.arch.intermediate_size,
-        );
-        activate(block.arch, activated, &trace.mlp_pre);
+        let inner = block.neurons();
+        let activated = sized(&mut self.activated, self.rows * inner);
+        activate(block.arch, activated, &trace.mlp_pre, inner);
         match block.norm_behind_attention() {
             Some(norm) => affine(&mut self.middle, &trace.attention_hat, norm),
             None => affine(
@@ -216,7 +214,7 @@ impl<R: Real> BlockRecord<R> {
 
     /// Its second map.
     pub(crate) fn mlp_out(&self, block: &BlockPass<'_, R>) -> Vec<Term<'_, R>> {
-        let x = Matrix::new(&self.activated, self.rows, block.arch.intermediate_size);
+        let x = Matrix::new(&self.activated, self.rows, block.neurons());
         self.single(&self.mlp_out, block.arch.hidden_size, x)
     }
 

@@ -226,6 +226,11 @@ pub(super) const FAMILIES: [Family; 15] = [
 ];
 
 impl Family {
+    /// What the config class calls the width of feed-forward blocks; nothing where it has no such key (GPT).
+    pub(crate) fn width_keys(self) -> &'static [&'static str] {
+        self.config().intermediate_size.0
+    }
+
     pub(super) fn config(self) -> &'static ConfigClass {
         match self {
             Self::Bert => &BERT,

@@ -159,6 +159,30 @@ impl Tensor {
         bytemuck::try_cast_slice(self.bytes()).ok()
     }
 
+    /// Appends elements of this tensor, given as bytes, multiplied by a factor and rounded to the tensor's type; of other types
+    /// than floating-point ones the bytes as they are.
+    pub(crate) fn dtype_scaled(&self, bytes: &[u8], factor: f64, to: &mut Vec<u8>) {
+        fn each<const N: usize>(bytes: &[u8], to: &mut Vec<u8>, f: impl Fn([u8; N]) -> [u8; N]) {
+            let (whole, _) = bytes.as_chunks::<N>();
+            to.extend(whole.iter().flat_map(|one| f(*one)));
+        }
+        match self.dtype() {
+            Dtype::F32 => each(bytes, to, |b| {
+                ((f64::from(f32::from_le_bytes(b)) * factor) as f32).to_le_bytes()
+            }),
+            Dtype::F64 => each(bytes, to, |b| {
+                (f64::from_le_bytes(b) * factor).to_le_bytes()
+            }),
+            Dtype::F16 => each(bytes, to, |b| {
+                f16::from_f64(f16::from_le_bytes(b).to_f64() * factor).to_le_bytes()
+            }),
+            Dtype::BF16 => each(bytes, to, |b| {
+                bf16::from_f64(bf16::from_le_bytes(b).to_f64() * factor).to_le_bytes()
+            }),
+            _ => to.extend_from_slice(bytes),
+        }
+    }
+
     /// The elements as f32, row-major. f16 and bf16 convert exactly, f64 is rounded.
     ///
     /// # Errors

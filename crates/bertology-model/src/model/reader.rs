@@ -135,7 +135,7 @@ impl Reader<'_, '_> {
         index: usize,
     ) -> Result<Layer<R>, Error> {
         use LayerParameter as P;
-        let (hidden, inner) = (arch.hidden_size, arch.intermediate_size);
+        let (hidden, inner) = (arch.hidden_size, arch.neurons(index));
         let first = match arch.feed_forward {
             FeedForward::Plain => inner,
             FeedForward::Gated => 2 * inner,

@@ -5,6 +5,7 @@ mod contacts;
 mod distances;
 mod finite;
 mod fixture;
+mod folding;
 mod golden;
 mod interventions;
 mod laws;

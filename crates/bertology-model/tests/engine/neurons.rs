@@ -8,7 +8,7 @@ use bertology_model::{
 use crate::fixture::{Fixture, distance};
 
 /// Plain and gated blocks, norms before and after, shared layers, classifiers and language models.
-const MODELS: [&str; 9] = [
+pub(crate) const MODELS: [&str; 9] = [
     "bert-absolute",
     "roberta",
     "mpnet",
@@ -21,7 +21,7 @@ const MODELS: [&str; 9] = [
 ];
 
 /// Some neurons gone, some weaker, most as they are.
-fn mask(model: &Model<f64>) -> NeuronMask {
+pub(crate) fn mask(model: &Model<f64>) -> NeuronMask {
     let mut mask = NeuronMask::ones(model);
     let arch = model.architecture();
     for layer in 0..arch.num_layers {
@@ -36,7 +36,7 @@ fn mask(model: &Model<f64>) -> NeuronMask {
     mask
 }
 
-fn outputs(
+pub(crate) fn outputs(
     fixture: &Fixture,
     model: &Model<f64>,
     neurons: Option<&NeuronMask>,
@@ -66,7 +66,7 @@ fn outputs(
     found.expect("pass").sequences
 }
 
-fn loss(outputs: &[SequenceOutput<f64>]) -> f64 {
+pub(crate) fn loss(outputs: &[SequenceOutput<f64>]) -> f64 {
     outputs
         .iter()
         .map(|output| output.loss.expect("loss"))

@@ -454,9 +454,7 @@ impl Expected<'_> {
                 LayerSite::HiddenState | LayerSite::AttentionOutput | LayerSite::MlpOutput => {
                     fits(&[batch, width, arch.hidden_size], Layout::Rows, "")
                 }
-                LayerSite::MlpInner => {
-                    fits(&[batch, width, arch.intermediate_size], Layout::Rows, "")
-                }
+                LayerSite::MlpInner => fits(&[batch, width, arch.neurons(layer)], Layout::Rows, ""),
                 LayerSite::AttentionScores | LayerSite::AttentionProbs => {
                     self.heads(named, layer, width)
                 }

@@ -478,7 +478,7 @@ fn neurons(layers: &Layers, arch: &Architecture) -> Result<Vec<Slot>, ExtractErr
         head: None,
         what: "mlp_inner",
         rows: Rows::Token,
-        width: arch.intermediate_size,
+        width: arch.neurons(layer),
     };
     Ok(chosen.into_iter().map(slot).collect())
 }
