@@ -7,8 +7,8 @@ use bertology_checkpoint::Checkpoint;
 
 use crate::model::Normal;
 use crate::{
-    Error, Gradients, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions, PassOutput,
-    Removal, Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace, Workspace,
+    Error, Gradients, Half, HeadId, Intervention, Model, Observer, PackedBatch, PassOptions,
+    PassOutput, Removal, Sequence, SequenceOutput, TrainingOptions, TrainingWorkspace, Workspace,
 };
 
 /// A floating-point type that the engine computes in: `f32` or `f64`.
@@ -39,6 +39,31 @@ pub trait Passes: bertology_kernels::Real {
         workspace: &mut TrainingWorkspace<Self>,
         gradients: &mut Gradients<Self>,
     ) -> Result<Vec<SequenceOutput<Self>>, Error>;
+
+    /// [`Model::stream`].
+    fn begin(
+        model: &Model<Self>,
+        batch: &PackedBatch,
+        workspace: &mut Workspace<Self>,
+    ) -> Result<Vec<Self>, Error>;
+
+    /// [`Model::attention_half`].
+    fn attend(
+        model: &Model<Self>,
+        layer: usize,
+        batch: &PackedBatch,
+        stream: &[Self],
+        workspace: &mut Workspace<Self>,
+    ) -> Result<Half<Self>, Error>;
+
+    /// [`Model::mlp_half`].
+    fn feed_forward(
+        model: &Model<Self>,
+        layer: usize,
+        batch: &PackedBatch,
+        attention: Half<Self>,
+        workspace: &mut Workspace<Self>,
+    ) -> Result<(Half<Self>, Vec<Self>), Error>;
 
     /// [`Model::run_without_each`] and [`Model::run_with_each_alone`].
     fn in_turn(
@@ -84,6 +109,37 @@ macro_rules! passes {
                 gradients: &mut Gradients<Self>,
             ) -> Result<Vec<SequenceOutput<Self>>, Error> {
                 model.learn(sequences, options, workspace, gradients)
+            }
+
+            $(#[$attribute])?
+            fn begin(
+                model: &Model<Self>,
+                batch: &PackedBatch,
+                workspace: &mut Workspace<Self>,
+            ) -> Result<Vec<Self>, Error> {
+                model.begin(batch, workspace)
+            }
+
+            $(#[$attribute])?
+            fn attend(
+                model: &Model<Self>,
+                layer: usize,
+                batch: &PackedBatch,
+                stream: &[Self],
+                workspace: &mut Workspace<Self>,
+            ) -> Result<Half<Self>, Error> {
+                model.attend(layer, batch, stream, workspace)
+            }
+
+            $(#[$attribute])?
+            fn feed_forward(
+                model: &Model<Self>,
+                layer: usize,
+                batch: &PackedBatch,
+                attention: Half<Self>,
+                workspace: &mut Workspace<Self>,
+            ) -> Result<(Half<Self>, Vec<Self>), Error> {
+                model.feed_forward(layer, batch, attention, workspace)
             }
 
             $(#[$attribute])?

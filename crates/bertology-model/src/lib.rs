@@ -11,6 +11,7 @@
 //! | [`pass`] | one forward and, where asked, one backward pass |
 //! | `ablation` | and without each head in turn, or with it alone? [`Model::run_without_each`], [`Model::run_with_each_alone`] |
 //! | `training` | what would lower the loss, weight by weight? [`Model::add_gradients`] |
+//! | `steps` | half a block at a time? [`Model::attention_half`], [`Model::mlp_half`] |
 //! | `contacts` | which residues touch? [`Model::contacts`] |
 //! | [`parameters`] | which weights are there, under which names? |
 //! | `untrained` | and before any training? [`Model::untrained`] |
@@ -49,6 +50,7 @@ mod record;
 mod rotary;
 mod rows;
 mod seen;
+mod steps;
 mod task_head;
 mod training;
 mod untrained;
@@ -68,6 +70,7 @@ pub use model::Model;
 pub use objective::Target;
 pub use parameters::{Layout, ParameterPlace};
 pub use pass::{PassOptions, PassOutput, SequenceOutput};
+pub use steps::{Half, OutputMap};
 pub use taps::{
     Capture, Captured, Event, Interests, LayerSite, ModelSite, Observer, Pass, Site, Tap,
 };

@@ -13,4 +13,5 @@ mod neurons;
 mod precision;
 mod shared;
 mod shortcuts;
+mod steps;
 mod training;
