@@ -142,6 +142,7 @@ impl Watch for Watcher<'_> {
             Purpose::Extraction => "extraction".into(),
             Purpose::Attention => "attention".into(),
             Purpose::Training | Purpose::FineTuning => "training".into(),
+            Purpose::Tuning => "tuning".into(),
             _ => "pass".into(),
         };
         let unit = match purpose {
@@ -149,6 +150,7 @@ impl Watch for Watcher<'_> {
             Purpose::Counting => "bytes",
             Purpose::Training => "validations",
             Purpose::FineTuning => "steps",
+            Purpose::Tuning => "halves of blocks",
             _ => self.unit,
         };
         self.done = done;

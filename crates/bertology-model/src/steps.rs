@@ -194,6 +194,26 @@ impl<R: Real> Model<R> {
 }
 
 impl<R: Real> Half<R> {
+    /// Some of the tokens, by their places in the batch.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    #[must_use]
+    pub fn rows(&self, places: &[usize], tokens: usize) -> Self {
+        let some = |values: &[R]| {
+            let width = values.len() / tokens.max(1);
+            let rows = places
+                .iter()
+                .map(|at| &values[at * width..(at + 1) * width]);
+            rows.flatten().copied().collect()
+        };
+        Self {
+            reads: some(&self.reads),
+            to: some(&self.to),
+            adds: some(&self.adds),
+        }
+    }
+
     /// `to + adds`, `[tokens, hidden]`.
     #[must_use]
     pub fn sum(&self) -> Vec<R> {

@@ -396,7 +396,7 @@ const FILES: &[File] = &[
     file(
         MASK,
         per_head("<f4"),
-        &["mask", "prune", "evaluate", "predict"],
+        &["mask", "prune", "compress", "evaluate", "predict"],
         "1 keeps a head, 0 masks or removes it",
     ),
     file(
@@ -424,8 +424,8 @@ const FILES: &[File] = &[
         name: Name::Within(MODEL, ""),
         written: "model/",
         kind: Kind::Checkpoint,
-        means: "the model without the heads, as a folder of its own",
-        commands: &["prune"],
+        means: "the model without what was taken out, as a folder of its own",
+        commands: &["prune", "compress"],
     },
     file(
         PatternRow::FILE,

@@ -22,6 +22,7 @@
 //! | [`dynamics`] | and at every checkpoint of a training? |
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
+//! | [`compress`] | and with neurons of the feed-forward blocks, under a cost, without training? |
 //! | [`random`] | which numbers does chance give, the same everywhere? |
 //! | [`verify`] | does the model compute what it computes in transformers? |
 //! | [`watch`] | who looks on while a study runs, and stops it? |
@@ -50,8 +51,8 @@ mod table;
 pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
-    ablation, attention, attribution, chance, curve, dynamics, evaluate, extract, importance,
-    left_out, masking, normalize, paired, predict, pruning, timing,
+    ablation, attention, attribution, chance, compress, curve, dynamics, evaluate, extract,
+    importance, left_out, masking, normalize, paired, predict, pruning, timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

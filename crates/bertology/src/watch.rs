@@ -99,6 +99,8 @@ pub enum Purpose {
     Training,
     /// A model is trained; the unit is steps of the optimiser.
     FineTuning,
+    /// Factors of what stays are fitted; the unit is halves of blocks.
+    Tuning,
 }
 
 /// A label and what the model took the example for.

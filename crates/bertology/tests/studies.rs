@@ -9,6 +9,7 @@
 mod studies {
     mod ablation;
     mod cluster;
+    mod compress;
     mod coref;
     mod corpus;
     mod distance;

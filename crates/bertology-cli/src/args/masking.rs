@@ -165,7 +165,7 @@ impl Serialize for DropArg {
     }
 }
 
-fn loss_of_score(text: &str) -> Result<DropArg, String> {
+pub(crate) fn loss_of_score(text: &str) -> Result<DropArg, String> {
     let wanted =
         "write a number from 0 up with its unit: 1pt (one point) or 1% (of the first score)";
     let number = |text: &str| match text.trim().parse::<f64>() {
@@ -180,7 +180,7 @@ fn loss_of_score(text: &str) -> Result<DropArg, String> {
 }
 
 /// `50%` or `0.5`.
-pub(super) fn part(text: &str) -> Option<f64> {
+pub(crate) fn part(text: &str) -> Option<f64> {
     let (number, scale) = match text.strip_suffix('%') {
         Some(number) => (number, 100.0),
         None => (text, 1.0),
@@ -197,7 +197,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Bytes: `30MB`, `28.5MiB`; of a fraction of a byte what is whole.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, f64); 8] = [
         ("kib", 1024.0),
         ("mib", 1_048_576.0),

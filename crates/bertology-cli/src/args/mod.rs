@@ -11,7 +11,7 @@ mod data;
 mod edge_data;
 mod extract;
 mod legacy;
-mod masking;
+pub(crate) mod masking;
 mod model;
 mod pages;
 mod parts;
@@ -113,6 +113,9 @@ pub(crate) enum Command {
     /// Remove heads for good: compare score, size and speed, write the smaller checkpoint.
     #[command(long_about = PRUNE_ABOUT)]
     Prune(Box<PruneArgs>),
+    /// Smaller and faster without training: heads and neurons go under a cost, what stays is weighed anew.
+    #[command(long_about = crate::commands::compress::ABOUT)]
+    Compress(Box<crate::commands::compress::CompressArgs>),
     /// The task's metrics or a text's perplexity, with or without a head mask.
     Evaluate(Box<EvaluateArgs>),
     /// What a classifier says of texts without labels: classes with their probabilities, a number, a label of every word.

@@ -68,6 +68,7 @@ commands! {
         Command::Dynamics(args) => dynamics::run(*args, screen),
         Command::Bench(args) => bench::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
+        Command::Compress(args) => compress::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::EdgeData(args) => edge_data::run(&args, screen),
         Command::Survey(args) => survey::run(*args, screen),
@@ -94,6 +95,7 @@ pub(crate) mod cat_tree;
 pub(crate) mod compare;
 mod compare_cat;
 mod compare_edge;
+pub(crate) mod compress;
 pub(crate) mod demo;
 pub(crate) mod dynamics;
 pub(crate) mod edge_data;

@@ -216,7 +216,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     Ok(document.into())
 }
 
-fn sizes(sizes: &Sizes) -> results::Sizes {
+pub(super) fn sizes(sizes: &Sizes) -> results::Sizes {
     results::Sizes {
         heads_before: sizes.heads_before as u64,
         heads_after: sizes.heads_after as u64,
@@ -225,7 +225,7 @@ fn sizes(sizes: &Sizes) -> results::Sizes {
     }
 }
 
-fn checkpoint(written: &Written) -> CheckpointWritten {
+pub(super) fn checkpoint(written: &Written) -> CheckpointWritten {
     let report = &written.report;
     let size = |parameters: u64, bytes: u64| WeightsSize { parameters, bytes };
     let silent = report.silent_heads.iter();
@@ -247,7 +247,7 @@ fn checkpoint(written: &Written) -> CheckpointWritten {
     }
 }
 
-fn timing(timing: &Timing) -> results::Timing {
+pub(super) fn timing(timing: &Timing) -> results::Timing {
     results::Timing {
         sequences: timing.sequences as u64,
         tokens: timing.tokens as u64,

@@ -17,6 +17,7 @@ studies! {
     bench,
     cat,
     cluster,
+    compress,
     distance,
     dynamics,
     edge,

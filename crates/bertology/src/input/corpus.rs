@@ -15,7 +15,7 @@ use bertology_model::{PackedBatch, Sequence};
 
 use crate::input::marks::Marks;
 use crate::input::prepare::{Piece, PrepareOptions, Preparer};
-use crate::input::supply::{Fate, Passage, Supply, Units, after};
+use crate::input::supply::{Fate, Passage, Supply, Units, after, first_sequences};
 use crate::input::target::{Targets, label_map, scored, source_holds};
 use crate::input::windows::TooLong;
 use crate::objective::{LOSS, Objective};
@@ -467,13 +467,7 @@ impl Corpus {
     /// # Errors
     /// What reading and encoding refuse.
     pub fn sequences(&self, count: usize) -> Result<Vec<Sequence>, Error> {
-        let mut sequences = Vec::new();
-        for raw in self.open(0)?.take(count) {
-            if let Fate::Studied(passages) = self.prepare(raw?)? {
-                sequences.extend(passages.into_iter().map(|passage| passage.sequence));
-            }
-        }
-        Ok(sequences)
+        first_sequences(self, count)
     }
 
     /// What the model is scored with in the place of a task's metrics, the one that decides by default first.

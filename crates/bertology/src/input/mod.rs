@@ -34,6 +34,7 @@ pub mod mentions;
 pub mod passages;
 pub mod prepare;
 pub mod relations;
+pub mod sample;
 pub mod snippet;
 pub mod spans;
 pub mod supply;

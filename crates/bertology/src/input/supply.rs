@@ -100,6 +100,20 @@ pub trait Supply: Sync {
     fn prepare(&self, raw: Self::Raw) -> Result<Fate<Vec<Passage<Self::Item>>>, Error>;
 }
 
+/// The sequences of the first units, for timing and comparison.
+///
+/// # Errors
+/// What reading and encoding refuse.
+pub fn first_sequences<S: Supply>(supply: &S, units: usize) -> Result<Vec<Sequence>, Error> {
+    let mut sequences = Vec::new();
+    for raw in supply.open(0)?.take(units) {
+        if let Fate::Studied(passages) = supply.prepare(raw?)? {
+            sequences.extend(passages.into_iter().map(|passage| passage.sequence));
+        }
+    }
+    Ok(sequences)
+}
+
 /// The units behind the first ones, which are read and dropped: those from the place sought to the unit wanted.
 pub(crate) fn after<'a, R: 'a>(
     first: u64,

@@ -245,6 +245,12 @@ impl LoadedModel {
         self.outline.tokenizer()
     }
 
+    /// With other weights of the same inputs and outputs. [`LoadedModel::checkpoint`] stays that which was opened.
+    #[must_use]
+    pub fn changed(&self, model: Model<f32>) -> Self {
+        self.with_model(model)
+    }
+
     /// The same model without these heads, in memory: the same function as masking them.
     ///
     /// # Errors

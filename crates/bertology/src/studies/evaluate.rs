@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::{ExampleItem, Truncation};
-use crate::input::supply::Fate;
+use crate::input::supply::{Fate, Supply};
 use crate::studies::metric::Metric;
 use crate::watch::Purpose;
 use crate::{Corpus, Error, LoadedModel, Watch};
@@ -238,8 +238,23 @@ pub fn evaluate(
     work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Evaluation, Error> {
+    evaluate_some(model, corpus, corpus, mask, work, watch)
+}
+
+/// [`evaluate`] on `some` of a corpus, a [`Sample`](crate::input::sample::Sample) of it for example.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_some<S: Supply<Item = ExampleItem>>(
+    model: &LoadedModel,
+    corpus: &Corpus,
+    some: &S,
+    mask: Option<&HeadMask>,
+    work: &Work,
+    watch: &mut dyn Watch,
+) -> Result<Evaluation, Error> {
     let masked = MaskedModel::new(model, mask, false)?;
     let mut progress = Progress::new(EvaluationState::new(&masked, corpus));
-    drive(masked.model(), corpus, &mut progress, work, watch)?;
+    drive(masked.model(), some, &mut progress, work, watch)?;
     progress.study().finish()
 }

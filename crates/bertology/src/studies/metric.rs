@@ -96,7 +96,9 @@ impl Metric {
         }
     }
 
-    pub(crate) fn passes(&self, score: f64, bound: f64) -> bool {
+    /// Whether a score is no worse than a bound.
+    #[must_use]
+    pub fn passes(&self, score: f64, bound: f64) -> bool {
         match self.direction {
             Direction::Higher => score >= bound,
             Direction::Lower => score <= bound,

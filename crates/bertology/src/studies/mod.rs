@@ -4,6 +4,7 @@ pub mod ablation;
 pub mod attention;
 pub mod attribution;
 pub mod chance;
+pub mod compress;
 pub mod curve;
 pub mod dynamics;
 pub mod evaluate;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bertology_checkpoint::{
-    Architecture, Export, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions, WriteReport,
-    pruned_file_bytes, write_pruned,
+    Architecture, Cut, Export, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions, WriteReport,
+    cut_file_bytes, write_cut,
 };
 use bertology_model::{
     Capture, HeadId, HeadMask, Interests, LayerSite, ModelSite, Observer, PackedBatch, PassOptions,
@@ -206,7 +206,7 @@ fn with_those_gone(model: &LoadedModel, heads: &HeadSet) -> HeadSet {
 /// A head that the unpruned model does not have; files that cannot be read.
 pub fn file_bytes(model: &LoadedModel, heads: &HeadSet, export: Export) -> Result<u64, Error> {
     let all = with_those_gone(model, heads);
-    Ok(pruned_file_bytes(model.checkpoint(), &all, export)?)
+    Ok(cut_file_bytes(model.checkpoint(), &all.into(), export)?)
 }
 
 /// Writes the checkpoint without `heads` into `folder`, opens it again, and compares what it
@@ -216,7 +216,7 @@ pub fn file_bytes(model: &LoadedModel, heads: &HeadSet, export: Export) -> Resul
 /// only in memory are removed too.
 ///
 /// # Errors
-/// What [`write_pruned`] refuses; [`Error::Verification`] if the two differ.
+/// What [`write_cut`] refuses; [`Error::Verification`] if the two differ.
 pub fn write(
     model: &LoadedModel,
     heads: &HeadSet,
@@ -226,8 +226,23 @@ pub fn write(
 ) -> Result<Written, Error> {
     let all = with_those_gone(model, heads);
     let pruned = prune(model, &all)?;
-    let report = write_pruned(model.checkpoint(), &all, folder, options)?;
-    let open_as = match model.architecture().head {
+    write_compared(&pruned.model, &all.into(), folder, options, sequences)
+}
+
+/// Writes the checkpoint of `smaller` as `cut` says into `folder`, opens it again, and compares what it computes for
+/// `sequences` with `smaller`, which is the model in memory after the same cut.
+///
+/// # Errors
+/// What [`write_cut`] refuses; [`Error::Verification`] if the two differ.
+pub fn write_compared(
+    smaller: &LoadedModel,
+    cut: &Cut,
+    folder: &Path,
+    options: &WriteOptions,
+    sequences: &[Sequence],
+) -> Result<Written, Error> {
+    let report = write_cut(smaller.checkpoint(), cut, folder, options)?;
+    let open_as = match smaller.architecture().head {
         TaskHead::None => OpenAs::Encoder,
         TaskHead::SequenceClassification { .. } => OpenAs::SequenceClassification,
         TaskHead::MaskedLm => OpenAs::MaskedLm,
@@ -241,10 +256,7 @@ pub fn write(
     let reopened = LoadedModel::open_with(folder, &reopened)?;
     let mut largest_difference = 0.0_f64;
     for sequence in sequences {
-        let (expected, found) = (
-            outputs(&pruned.model, sequence)?,
-            outputs(&reopened, sequence)?,
-        );
+        let (expected, found) = (outputs(smaller, sequence)?, outputs(&reopened, sequence)?);
         for (what, expected) in &expected {
             let found = found.get(what).map_or(&[][..], Vec::as_slice);
             let scale = expected

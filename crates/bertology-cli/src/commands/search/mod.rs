@@ -26,7 +26,7 @@ use crate::watcher::Watcher;
 mod options;
 mod results;
 
-pub(crate) use options::{check, choosing, options, say_choosing, set_choosing};
+pub(crate) use options::{check, choosing, drop_of, options, say_choosing, set_choosing};
 pub(crate) use results::{results, summary, write};
 
 /// `state.json` of a search for heads.

@@ -102,40 +102,44 @@ fn threshold(
     point: Option<f64>,
     screen: &Screen,
 ) -> Result<Threshold, Failure> {
-    let better = metric.direction;
-    match masking.max_drop {
-        Some(given @ DropArg::Points(points)) => match point {
-            Some(point) => return Ok(Threshold::Drop(points * point)),
-            None => {
-                return Err(Failure::input(format!(
-                    "--max-drop {given}: {} has no greatest value that a point could be a hundredth of; say how many per \
-                     cent of its first value it may get worse by, as in --max-drop {points}%",
-                    metric.name
-                )));
-            }
-        },
-        Some(DropArg::Percent(percent)) if better == Direction::Lower => {
-            return Ok(Threshold::Relative((100.0 + percent) / 100.0));
-        }
-        Some(given @ DropArg::Percent(percent)) if percent >= 100.0 => {
-            return Err(Failure::input(format!(
-                "--max-drop {given} lets {} fall to nothing; give less than 100%, or --heads-left N for a search that no \
-                 score ends",
-                metric.name
-            )));
-        }
-        Some(DropArg::Percent(percent)) => {
-            return Ok(Threshold::Relative((100.0 - percent) / 100.0));
-        }
-        None if masking.has_goal() && !masking.has_bound() => return Ok(Threshold::Unbounded),
-        None => {}
+    if let Some(given) = masking.max_drop {
+        return drop_of(given, metric, point);
     }
-    let value = value(masking, better, screen);
+    if masking.has_goal() && !masking.has_bound() {
+        return Ok(Threshold::Unbounded);
+    }
+    let value = value(masking, metric.direction, screen);
     Ok(match masking.threshold_mode {
         ThresholdModeArg::Relative => Threshold::Relative(value),
         ThresholdModeArg::Absolute => Threshold::Absolute(value),
         ThresholdModeArg::Drop => Threshold::Drop(value),
     })
+}
+
+/// How far a metric may fall, whose `point` is a hundredth of its greatest value.
+pub(crate) fn drop_of(
+    given: DropArg,
+    metric: &Metric,
+    point: Option<f64>,
+) -> Result<Threshold, Failure> {
+    match given {
+        DropArg::Points(points) => match point {
+            Some(point) => Ok(Threshold::Drop(points * point)),
+            None => Err(Failure::input(format!(
+                "--max-drop {given}: {} has no greatest value that a point could be a hundredth of; say how many per cent of its \
+                 first value it may get worse by, as in --max-drop {points}%",
+                metric.name
+            ))),
+        },
+        DropArg::Percent(percent) if metric.direction == Direction::Lower => {
+            Ok(Threshold::Relative((100.0 + percent) / 100.0))
+        }
+        DropArg::Percent(percent) if percent >= 100.0 => Err(Failure::input(format!(
+            "--max-drop {given} lets {} fall to nothing; give less than 100%, or --heads-left N for a search that no score ends",
+            metric.name
+        ))),
+        DropArg::Percent(percent) => Ok(Threshold::Relative((100.0 - percent) / 100.0)),
+    }
 }
 
 /// What the search is to reach, of a model of so many heads.

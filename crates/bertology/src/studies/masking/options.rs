@@ -109,8 +109,11 @@ impl MaskingOptions {
 }
 
 impl Metric {
-    /// The value that the score must not cross, if there is one.
-    pub(super) fn bound(&self, threshold: Threshold, base: f64) -> Result<Option<f64>, Error> {
+    /// The value that the score must not cross, if there is one; `base` is the first score.
+    ///
+    /// # Errors
+    /// A first score that the threshold cannot be compared with.
+    pub fn bound(&self, threshold: Threshold, base: f64) -> Result<Option<f64>, Error> {
         if threshold == Threshold::Unbounded {
             return Ok(None);
         }

@@ -1,0 +1,251 @@
+//! The gradient of every example's loss with respect to the mask factor of every head and neuron.
+
+use bertology_model::{
+    Event, HeadId, Interests, LayerSite, Matrix, Model, Sequence, SequenceOutput, Tap,
+};
+use serde::{Deserialize, Serialize};
+
+use super::groups::Groups;
+use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
+use crate::input::corpus::ExampleItem;
+use crate::input::supply::{Fate, Supply};
+use crate::watch::Purpose;
+use crate::{Error, LoadedModel, Watch};
+
+/// `[examples, units]`: the units group by group, as in [`Groups`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gradients {
+    counts: Vec<usize>,
+    rows: Vec<f32>,
+    examples: usize,
+    /// Tokens of all examples, and the sum of their squares.
+    tokens: [f64; 2],
+}
+
+impl Gradients {
+    /// From rows `[examples, units]` of so many units a group, of examples of so many tokens each.
+    ///
+    /// # Panics
+    /// If the rows are not as long as the groups are together.
+    #[must_use]
+    pub fn new(counts: Vec<usize>, rows: Vec<f32>, tokens: &[usize]) -> Self {
+        let units: usize = counts.iter().sum();
+        assert_eq!(rows.len(), units * tokens.len());
+        let sum = |power: i32| tokens.iter().map(|n| (*n as f64).powi(power)).sum();
+        Self {
+            counts,
+            rows,
+            examples: tokens.len(),
+            tokens: [sum(1), sum(2)],
+        }
+    }
+
+    /// Number of examples.
+    #[must_use]
+    pub fn examples(&self) -> usize {
+        self.examples
+    }
+
+    /// Mean tokens of an example, and the length at which attention costs per token what it costs on average here,
+    /// `Σ n² / Σ n`.
+    #[must_use]
+    pub fn lengths(&self) -> [f64; 2] {
+        [
+            self.tokens[0] / self.examples.max(1) as f64,
+            self.tokens[1] / self.tokens[0].max(1.0),
+        ]
+    }
+
+    /// Units of each group.
+    #[must_use]
+    pub fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+
+    /// Those of a group, `[examples, units of the group]`.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    #[must_use]
+    pub fn group(&self, group: usize) -> Matrix<'_, f32> {
+        let units: usize = self.counts.iter().sum();
+        let first: usize = self.counts[..group].iter().sum();
+        let data = self.rows.get(first..).unwrap_or_default();
+        Matrix::strided(data, self.examples, self.counts[group], units)
+    }
+}
+
+/// Takes the gradients of every unit of `supply`.
+///
+/// # Errors
+/// Units without a target or that the model cannot take; an interruption.
+pub fn gradients<S: Supply<Item = ExampleItem>>(
+    model: &LoadedModel,
+    supply: &S,
+    work: &Work,
+    watch: &mut dyn Watch,
+) -> Result<Gradients, Error> {
+    let mut progress = Progress::new(GradientsState::new(model.model()));
+    drive(model, supply, &mut progress, work, watch)?;
+    let state = progress.into_study();
+    Ok(Gradients::new(state.counts, state.rows, &state.tokens))
+}
+
+/// Rows that come in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct GradientsState {
+    layers: usize,
+    /// Original numbers of the heads of each layer.
+    heads: Vec<Vec<usize>>,
+    /// Heads of a layer of the unpruned model.
+    all_heads: usize,
+    counts: Vec<usize>,
+    rows: Vec<f32>,
+    tokens: Vec<usize>,
+}
+
+impl GradientsState {
+    fn new(model: &Model<f32>) -> Self {
+        let groups = Groups::of(model);
+        let layers = groups.layers();
+        Self {
+            layers,
+            heads: (0..layers)
+                .map(|layer| groups.heads(layer).to_vec())
+                .collect(),
+            all_heads: model.architecture().num_heads,
+            counts: groups.counts(),
+            rows: Vec::new(),
+            tokens: Vec::new(),
+        }
+    }
+}
+
+/// Sees the gradients of neurons, hears those of heads.
+#[derive(Debug)]
+struct GradientLens {
+    heads: Vec<Vec<usize>>,
+    all_heads: usize,
+    counts: Vec<usize>,
+    /// Where each group begins.
+    starts: Vec<usize>,
+}
+
+impl Lens for GradientLens {
+    type Item = ExampleItem;
+    /// One row.
+    type Part = Vec<f32>;
+
+    fn wants(&self) -> Wants<'_> {
+        Wants {
+            interests: Interests::none().gradient(LayerSite::NeuronMask),
+            outputs: true,
+            mask_gradients: true,
+            ..Wants::default()
+        }
+    }
+
+    fn begin(&self, _: &ExampleItem, _: &Sequence) -> Result<Vec<f32>, Error> {
+        Ok(vec![0.0; self.counts.iter().sum()])
+    }
+
+    fn see(&self, _: &ExampleItem, part: &mut Vec<f32>, event: &Event<'_, f32>) {
+        let Tap::Layer(layer, _) = event.tap else {
+            return;
+        };
+        let group = 2 * layer + 1;
+        let into = &mut part[self.starts[group]..][..self.counts[group]];
+        let mut sums = vec![0.0_f64; into.len()];
+        for row in event.value.iter_rows() {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(*value);
+            }
+        }
+        for (into, sum) in into.iter_mut().zip(sums) {
+            *into = sum as f32;
+        }
+    }
+
+    fn output(
+        &self,
+        _: &ExampleItem,
+        part: &mut Vec<f32>,
+        _: Option<HeadId>,
+        output: &SequenceOutput<f32>,
+    ) -> Result<(), Error> {
+        let all = output.mask_gradient.as_deref().unwrap_or_default();
+        for (layer, heads) in self.heads.iter().enumerate() {
+            let into = &mut part[self.starts[2 * layer]..][..heads.len()];
+            for (into, head) in into.iter_mut().zip(heads) {
+                *into = all[layer * self.all_heads + head] as f32;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self, _: &ExampleItem, part: &mut Vec<f32>) -> Result<(), Error> {
+        match part.iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(value) => Err(Error::NotFinite {
+                what: "the gradient of the factor of a head or neuron".to_owned(),
+                value: f64::from(*value),
+            }),
+        }
+    }
+
+    fn bytes(&self, _: u64) -> u64 {
+        4 * self.counts.iter().sum::<usize>() as u64
+    }
+}
+
+impl Study for GradientsState {
+    type Lens = GradientLens;
+    type Found = ();
+
+    const PURPOSE: Purpose = Purpose::Importance;
+
+    fn lens(&self) -> GradientLens {
+        let mut starts = Vec::with_capacity(self.counts.len());
+        let mut sum = 0;
+        for count in &self.counts {
+            starts.push(sum);
+            sum += count;
+        }
+        GradientLens {
+            heads: self.heads.clone(),
+            all_heads: self.all_heads,
+            counts: self.counts.clone(),
+            starts,
+        }
+    }
+
+    fn empty(&self) -> Self {
+        Self {
+            rows: Vec::new(),
+            tokens: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    fn agrees(&self, _: &Self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
+        if let Fate::Studied(found) = fate {
+            self.rows.extend(found.part);
+            self.tokens.push(found.tokens);
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, mut next: Self) -> Result<(), Error> {
+        self.rows.append(&mut next.rows);
+        self.tokens.append(&mut next.tokens);
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
