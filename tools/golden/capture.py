@@ -320,6 +320,89 @@ def token_losses(logits, labels):
     return each.sum(1) / (labels != IGNORED).sum(1)
 
 
+def norms_around_one(model):
+    """Norms whose names `randomise` does not know, of classes that call them `*_layernorm` or `*norm`, around 1 as well."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.split(".")[-2].endswith("norm") and name.endswith("weight"):
+                noise = torch.from_numpy(rng("weight", name).standard_normal(tuple(parameter.shape))).float()
+                parameter.copy_(1.0 + 0.3 * noise)
+    return model
+
+
+def encoder_inputs(stream, pad=0, segments=True):
+    """Texts of 12, 5 and 8 tokens: single, single, pair. [CLS] 2, [SEP] 3."""
+    draw = rng(stream)
+    ids, types = np.full((3, 12), pad, np.int64), np.zeros((3, 12), np.int64)
+    for row, (first, second) in enumerate([(10, 0), (3, 0), (2, 3)]):
+        text = [2, *draw.integers(5, 60, first), 3]
+        pair = [*draw.integers(5, 60, second), 3] if second else []
+        ids[row, : len(text) + len(pair)] = [*text, *pair]
+        types[row, len(text) : len(text) + len(pair)] = 1
+    arrays = dict(input_ids=ids, attention_mask=(ids != pad).astype(np.int64))
+    if segments:
+        arrays["token_type_ids"] = types
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def studied_alike(model, layers, inputs, labels, loss_of, full, watched, last=None):
+    """All tensors of a folder whose class takes no head mask, the class's own loss held against ours; with `last` the norm
+    behind the last block, and hidden states as the engine counts them: the last is behind that norm."""
+    watched = dict(watched, **({} if last is None else dict(final=(last, "output"), final_input=(last, "input"))))
+    tensors = {**inputs, **labels}
+    masks = head_masks(len(layers), layers[0].heads)
+    for variant, mask in masks.items() if full else [("ones", masks["ones"])]:
+        result = run(model, inputs, mask, loss_of, layers, watched)
+        for prefix in ("", "grad.") if last is not None else ():
+            if f"{prefix}final" in result:
+                result[f"{prefix}last_residual"] = result.pop(f"{prefix}final_input")
+                result[f"{prefix}hidden_states.{len(layers)}"] = result.pop(f"{prefix}final")
+        if labels and variant == "ones":
+            with torch.no_grad():
+                own = model(**inputs, **labels).loss
+            counts = (labels["labels"] != IGNORED).reshape(len(result["loss"]), -1).sum(1).float()
+            torch.testing.assert_close(own, (result["loss"] * counts).sum() / counts.sum(), rtol=1e-5, atol=1e-5)
+        for site, tensor in result.items():
+            if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):
+                continue
+            if not full and site.startswith("grad."):
+                continue
+            tensors[f"{variant}.{site}"] = tensor
+    return tensors
+
+
+def under_names_of_files(tensors, renames, fused):
+    """Tensors of a class's parameters under the names of files. `fused` says which stems are one there: (parts, whole)."""
+    found = {}
+    for name, tensor in tensors.items():
+        for parts, whole in fused:
+            if any(part in name for part in parts[1:]):
+                name = None
+                break
+            if parts[0] in name:
+                tensor = torch.cat([tensors[name.replace(parts[0], part)] for part in parts])
+                name = name.replace(parts[0], whole)
+        if name is None:
+            continue
+        for ours, theirs in renames:
+            name = name.replace(ours, theirs)
+        found[name] = tensor
+    return found
+
+
+def rewrite(folder, config, rename):
+    """Gives a folder another config, and its tensors other names; those without one are left out."""
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    tensors = {rename(name): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file({name: t for name, t in tensors.items() if name}, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def answer_losses(logits, starts, ends):
+    """Of each example, half the sum of what its answer's start and end cost; `logits` [B,S,2]."""
+    start, end = logits.unbind(-1)
+    return (class_loss(start, starts) + class_loss(end, ends)) / 2
+
+
 def own_loss_agrees(model, inputs, golden, labels, weights):
     """The model's own loss, and its gradient to an ordinary [L,N] mask, against ours weighted per example."""
     shared = golden["head_mask"].clone().requires_grad_()

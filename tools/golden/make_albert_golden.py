@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write the golden files of ALBERT: classifiers of texts and of tokens, masked words, answers, and the bare encoder.
+"""Write the golden files of ALBERT: classifiers of texts and of tokens, masked words, both of its first tasks, answers, and
+the bare encoder.
 
 The format is that of make_golden.py; README.md beside this file lists the folders and the tensor names. Its layers share their
 weights, and the head mask of its class is that of the first layer of a group in all of them; so what the output projection
@@ -16,13 +17,14 @@ import torch
 from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
+    AlbertForPreTraining,
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
     AlbertForTokenClassification,
     AlbertModel,
 )
 
-from capture import IGNORED, Layer, command, head_masks, randomise, run, token_losses, write_golden
+from capture import IGNORED, Layer, answer_losses, command, head_masks, randomise, run, token_losses, write_golden
 from make_family_golden import token_labels
 from make_golden import KEPT_IN_SHORT_VARIANTS, MAIN, SMALL, bert_inputs, class_loss, masked_lm_labels, plain_run
 
@@ -103,18 +105,38 @@ def write_spans(out, name, model):
     inputs["input_ids"] = (inputs["input_ids"] + torch.tensor([[0], [7], [19]])) % 55 + 5
     starts, ends = torch.tensor([1, 2, 0]), torch.tensor([4, 2, 7])
 
-    def loss_of(seen):
-        start, end = seen["answers"].unbind(-1)
-        return (class_loss(start, starts) + class_loss(end, ends)) / 2
-
     model.save_pretrained(out / name)
     labels = dict(start_positions=starts, end_positions=ends)
     watched = dict(answers=(model.qa_outputs, "output"))
-    tensors = studied(model, inputs, labels, loss_of, False, watched)
+    tensors = studied(
+        model, inputs, labels, lambda seen: answer_losses(seen["answers"], starts, ends), False, watched
+    )  # fmt: skip
     tensors["ones.logits"] = tensors.pop("ones.answers")
     with torch.no_grad():
         own = model(**inputs, **labels).loss
     torch.testing.assert_close(own, tensors["ones.loss"].mean(), rtol=1e-5, atol=1e-5)
+    write_golden(out / name, tensors, __file__)
+
+
+def write_pretraining(out, name, model):
+    """Words and whether two texts stand in their order; the labels of the latter have the name that BERT's have."""
+    inputs, order = bert_inputs(), torch.tensor([1, 0, 0, 1])
+    words = masked_lm_labels(inputs)
+
+    def loss_of(seen):
+        return token_losses(seen["logits"], words) + class_loss(seen["order"], order)
+
+    model.save_pretrained(out / name)
+    watched = dict(order=(model.sop_classifier, "output"), pooled=(model.sop_classifier, "input"))
+    tensors = studied(model, inputs, {}, loss_of, False, watched)
+    tensors["ones.seq_relationship_logits"] = tensors.pop("ones.order")
+    tensors.update(labels=words, next_sentence_label=order)
+    with torch.no_grad():
+        own = model(**inputs, labels=words, sentence_order_label=order).loss
+    counts = (words != IGNORED).sum(1).float()
+    mine = (token_losses(tensors["ones.logits"], words) * counts).sum() / counts.sum()
+    both = mine + class_loss(tensors["ones.seq_relationship_logits"], order).mean()
+    torch.testing.assert_close(own, both, rtol=1e-5, atol=1e-5)
     write_golden(out / name, tensors, __file__)
 
 
@@ -135,6 +157,7 @@ def generate(out):
         out, "albert-mlm", build(AlbertForMaskedLM, SMALL, 16, hidden_act="silu"), words,
         lambda seen: token_losses(seen["logits"], words),
     )  # fmt: skip
+    write_pretraining(out, "albert-pretraining", build(AlbertForPreTraining, SMALL, 16))
     # Two groups of two blocks each, which are run twice: eight layers, through which tokens are to stay apart.
     tags = token_labels(inputs, 5)
     groups = dict(SMALL, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the golden files of ModernBERT: classifiers, masked words, and the bare encoder.
+"""Write the golden files of ModernBERT: classifiers of texts and of tokens, masked words, answers, and the bare encoder.
 
 The format is that of make_golden.py; README.md beside this file lists the folders and the tensor names. Texts are longer
 than the windows.
@@ -16,11 +16,14 @@ import torch
 from transformers import (
     ModernBertConfig,
     ModernBertForMaskedLM,
+    ModernBertForQuestionAnswering,
     ModernBertForSequenceClassification,
+    ModernBertForTokenClassification,
     ModernBertModel,
 )
 
-from capture import Layer, command, head_masks, randomise, rng, run, token_losses, write_golden
+from capture import Layer, answer_losses, command, head_masks, randomise, rng, run, token_losses, write_golden
+from make_family_golden import token_labels
 from make_golden import KEPT_IN_SHORT_VARIANTS, class_loss, masked_lm_labels
 
 # Layers 0 and 3 see everything, layers 1 and 2 three tokens to either side.
@@ -81,7 +84,10 @@ def studied(model, inputs, labels, loss_of, full):
     """As in make_golden.py, but that the last of transformers' hidden states is before the final norm here."""
     layers = layers_of(model)
     watched = dict(final=(model.base_model.final_norm, "output"))
-    if hasattr(model, "classifier"):
+    spans = "start_positions" in labels
+    if spans:
+        watched["logits"] = (model.classifier, "output")
+    elif hasattr(model, "classifier") and loss_of is not None and labels["labels"].dim() == 1:
         watched["pooled"] = (model.classifier, "input")
     tensors = {**inputs, **labels}
     masks = head_masks(len(layers), layers[0].heads)
@@ -95,6 +101,9 @@ def studied(model, inputs, labels, loss_of, full):
         if labels and variant == "ones":
             with torch.no_grad():
                 own = model(**inputs, **labels).loss
+            if spans:
+                torch.testing.assert_close(own, result["loss"].mean(), rtol=1e-5, atol=1e-5)
+        if labels and variant == "ones" and not spans:
             counts = (labels["labels"] != -100).reshape(len(result["loss"]), -1).sum(1).float()
             torch.testing.assert_close(own, (result["loss"] * counts).sum() / counts.sum(), rtol=1e-5, atol=1e-5)
         for site, tensor in result.items():
@@ -110,6 +119,17 @@ def write(out, name, model, labels=None, loss_of=None, full=False):
     model.save_pretrained(out / name)
     given = {} if labels is None else dict(labels=labels)
     write_golden(out / name, studied(model, inputs_of(), given, loss_of, full), __file__)
+
+
+def write_spans(out, name, model):
+    """Texts without padding, which would take part in the softmax over positions."""
+    inputs = {site: tensor[:1].repeat(3, 1) for site, tensor in inputs_of().items()}
+    inputs["input_ids"] = (inputs["input_ids"] + torch.tensor([[0], [7], [19]])) % 55 + 5
+    starts, ends = torch.tensor([1, 2, 0]), torch.tensor([4, 2, 11])
+    model.save_pretrained(out / name)
+    labels = dict(start_positions=starts, end_positions=ends)
+    tensors = studied(model, inputs, labels, lambda seen: answer_losses(seen["logits"], starts, ends), False)
+    write_golden(out / name, tensors, __file__)
 
 
 def generate(out):
@@ -130,6 +150,13 @@ def generate(out):
         out, "modernbert-mlm", build(ModernBertForMaskedLM, SMALL), words,
         lambda seen: token_losses(seen["logits"], words),
     )  # fmt: skip
+    tags = token_labels(inputs_of(), 5)
+    write(
+        out, "modernbert-tokens", build(ModernBertForTokenClassification, SMALL, num_labels=5, classifier_dropout=0.1), tags,
+        lambda seen: token_losses(seen["logits"], tags), True,
+    )  # fmt: skip
+    biased = dict(classifier_bias=True, norm_bias=True, classifier_activation="relu")
+    write_spans(out, "modernbert-answers", build(ModernBertForQuestionAnswering, SMALL, **biased))
     write(out, "modernbert-bare", build(ModernBertModel, SMALL, hidden_activation="relu"))
 
 

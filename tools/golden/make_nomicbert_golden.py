@@ -15,22 +15,21 @@ import math
 import sys
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from capture import (
-    KEPT_IN_SHORT_VARIANTS,
     Layer,
     class_loss,
     command,
-    head_masks,
+    encoder_inputs,
     masked_lm_labels,
+    norms_around_one,
     of_version_5,
     randomise,
-    rng,
-    run,
+    rewrite,
+    studied_alike,
     token_losses,
+    under_names_of_files,
     write_golden,
 )
 
@@ -54,14 +53,7 @@ def build(kind, shape, base=300.0, **more):
     config = NomicBertConfig(
         **shape, max_position_embeddings=24, pad_token_id=0, rope_parameters={"rope_type": "default", "rope_theta": base}, **more
     )
-    model = kind._from_config(config, attn_implementation="eager")
-    model = randomise(model, spread)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "layernorm." in name and name.endswith("weight"):
-                noise = torch.from_numpy(rng("weight", name).standard_normal(tuple(parameter.shape))).float()
-                parameter.copy_(1.0 + 0.3 * noise)
-    return model
+    return norms_around_one(randomise(kind._from_config(config, attn_implementation="eager"), spread))
 
 
 def without_biases():
@@ -82,17 +74,7 @@ def in_files(tensors, prefix):
         ("up_proj", "fc11"), ("gate_proj", "fc12"), ("down_proj", "fc2"), ("post_attention_layernorm", "norm1"),
         ("post_mlp_layernorm", "norm2"), ("nomic_bert.", prefix),
     ]  # fmt: skip
-    found = {}
-    for name, tensor in tensors.items():
-        if "self_attn.q_proj" in name:
-            parts = [tensors[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
-            name, tensor = name.replace("self_attn.q_proj", "attn.Wqkv"), torch.cat(parts)
-        elif "self_attn.k_proj" in name or "self_attn.v_proj" in name:
-            continue
-        for ours, theirs in renames:
-            name = name.replace(ours, theirs)
-        found[name] = tensor
-    return found
+    return under_names_of_files(tensors, renames, [(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "attn.Wqkv")])
 
 
 def layers_of(model):
@@ -106,38 +88,9 @@ def layers_of(model):
     ]  # fmt: skip
 
 
-def inputs_of():
-    """Texts of 12, 5 and 8 tokens: single, single, pair. [CLS] 2, [SEP] 3, [PAD] 0."""
-    draw = rng("nomicbert inputs")
-    ids, types = np.zeros((3, 12), np.int64), np.zeros((3, 12), np.int64)
-    for row, (first, second) in enumerate([(10, 0), (3, 0), (2, 3)]):
-        text = [2, *draw.integers(5, 60, first), 3]
-        pair = [*draw.integers(5, 60, second), 3] if second else []
-        ids[row, : len(text) + len(pair)] = [*text, *pair]
-        types[row, len(text) : len(text) + len(pair)] = 1
-    arrays = dict(input_ids=ids, attention_mask=(ids != 0).astype(np.int64), token_type_ids=types)
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
 def studied(model, inputs, labels, loss_of, full):
-    layers = layers_of(model)
     watched = dict(pooled=(model.dropout, "input")) if getattr(model.base_model, "pooler", None) is not None else {}
-    tensors = {**inputs, **labels}
-    masks = head_masks(len(layers), layers[0].heads)
-    for variant, mask in masks.items() if full else [("ones", masks["ones"])]:
-        result = run(model, inputs, mask, loss_of, layers, watched)
-        if labels and variant == "ones":
-            with torch.no_grad():
-                own = model(**inputs, **labels).loss
-            counts = (labels["labels"] != -100).reshape(len(result["loss"]), -1).sum(1).float()
-            torch.testing.assert_close(own, (result["loss"] * counts).sum() / counts.sum(), rtol=1e-5, atol=1e-5)
-        for site, tensor in result.items():
-            if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):
-                continue
-            if not full and site.startswith("grad."):
-                continue
-            tensors[f"{variant}.{site}"] = tensor
-    return tensors
+    return studied_alike(model, layers_of(model), inputs, labels, loss_of, full, watched)
 
 
 @contextmanager
@@ -172,9 +125,11 @@ def as_first_files(folder, config, fraction, rename):
         rotary_emb_interleaved=False, rotary_emb_scale_base=None, rotary_scaling_factor=None, type_vocab_size=config.type_vocab_size,
         use_rms_norm=False, vocab_size=config.vocab_size,
     )  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(older, indent=2, sort_keys=True) + "\n")
-    tensors = {rename(name): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
-    save_file({name: t for name, t in tensors.items() if name}, folder / "model.safetensors", metadata={"format": "pt"})
+    rewrite(folder, older, rename)
+
+
+def inputs_of():
+    return encoder_inputs("nomicbert inputs")
 
 
 def write(out, name, model, labels=None, loss_of=None, full=False):

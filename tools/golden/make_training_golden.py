@@ -30,11 +30,11 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 ENGINE = GOLDEN / "engine"
 
 NAMES = """
-albert albert-answers albert-groups-tokens albert-mlm
+albert albert-answers albert-groups-tokens albert-mlm albert-pretraining
 bert-absolute bert-absolute-pruned bert-answers bert-mlm bert-nsp bert-pretraining bert-regression bert-relative-key
 bert-relative-key-query bert-tokens deberta deberta-answers deberta-mlm deberta-renamed-mlm deberta-tokens distilbert distilbert-answers distilbert-mlm electra
-electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types modernbert modernbert-biases
-modernbert-mlm mpnet mpnet-mlm
+electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types modernbert modernbert-answers modernbert-biases
+modernbert-mlm modernbert-tokens mpnet mpnet-mlm
 roberta roberta-mlm
 """.split()
 # Whose classes are those of transformers 5 (requirements-5.txt); with it these alone are made.
@@ -78,6 +78,8 @@ def inputs_of(golden, b, classes):
 def loss_of(model, given, labels):
     if type(model).__name__ == "BertForNextSentencePrediction":
         labels = {"labels": labels["labels"]}
+    if type(model).__name__ == "AlbertForPreTraining":
+        labels = {"labels": labels["labels"], "sentence_order_label": labels["next_sentence_label"]}
     if type(model).__name__ == "ElectraForPreTraining":
         # The class averages over every token; positions that do not count are left out.
         logits = model(**given).logits

@@ -134,6 +134,18 @@ impl ScoreBias {
     }
 }
 
+/// What the hidden state of each token goes through before its scores: a dense layer, an activation, and in some families a
+/// norm (ELECTRA's discriminator, ModernBERT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenTransform {
+    /// Behind the dense layer.
+    pub activation: Activation,
+    /// Whether the dense layer adds a bias.
+    pub bias: bool,
+    /// Whether a norm follows the activation.
+    pub norm: bool,
+}
+
 /// The position that a sequence classifier reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
@@ -303,7 +315,8 @@ pub enum TaskHead {
     /// Two logits per sequence: is the second segment the continuation of the first
     /// (`BertForNextSentencePrediction`).
     NextSentence,
-    /// Both of the above (`BertForPreTraining`).
+    /// Both of the above (`BertForPreTraining`). ALBERT's two logits say whether the segments stand in their order: 0 they do,
+    /// 1 they change places (`AlbertForPreTraining`).
     PreTraining,
     /// One vector of logits per token (`*ForTokenClassification`).
     TokenClassification {
@@ -475,6 +488,8 @@ pub struct Architecture {
     pub head_bias: bool,
     /// Whether a norm follows the pooler (ModernBERT's classifiers).
     pub pooler_norm: bool,
+    /// What tokens go through before they are scored one by one; nothing: only the map that gives the scores.
+    pub token_transform: Option<TokenTransform>,
     /// Whether the file has a regression over the attention of all heads that says which residues touch (ESM).
     pub contact_head: bool,
     /// Label names by id, for classifiers of sequences and of tokens (`id2label`); `LABEL_0`… where the file has none.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::arch::{
     Activation, Architecture, Family, FeedForward, NormKind, NormPlacement, Pooling, PositionIds,
-    Positions, ScoreBias, ScoreScale, Segments, TaskHead,
+    Positions, ScoreBias, ScoreScale, Segments, TaskHead, TokenTransform,
 };
 use crate::config::{Config, OpenAs};
 
@@ -235,6 +235,19 @@ impl Config {
             first_attention_norm: !modern,
             head_bias: biased("classifier_bias")?,
             pooler_norm: modern,
+            token_transform: match family {
+                Family::ModernBert if head.token_scores().is_some() => Some(TokenTransform {
+                    activation: of_heads,
+                    bias: biased("classifier_bias")?,
+                    norm: true,
+                }),
+                _ if head == TaskHead::ReplacedTokens => Some(TokenTransform {
+                    activation,
+                    bias: true,
+                    norm: false,
+                }),
+                _ => None,
+            },
             contact_head: false,
             position_ids,
             activation,

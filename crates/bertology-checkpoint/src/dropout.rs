@@ -10,6 +10,7 @@ impl Config {
     pub(crate) fn dropout(&self, family: Family, head: &TaskHead) -> Result<DropoutRates, Error> {
         let sequence = matches!(head, TaskHead::SequenceClassification { .. });
         let tokens = matches!(head, TaskHead::TokenClassification { .. });
+        let answers = *head == TaskHead::QuestionAnswering;
         let mut rates = match family {
             Family::OpenAiGpt | Family::Gpt2 => {
                 let residual = self.rate("resid_pdrop", 0.1)?;
@@ -39,7 +40,7 @@ impl Config {
                     attention_output: attention,
                     mlp_output: 0.0,
                     head_input: 0.0,
-                    classifier: if sequence {
+                    classifier: if sequence || tokens || answers {
                         self.rate("classifier_dropout", 0.0)?
                     } else {
                         0.0
@@ -119,6 +120,7 @@ impl Config {
             }
             Family::Albert => {
                 let rate = self.rate("hidden_dropout_prob", 0.0)?;
+                let pooled = sequence || *head == TaskHead::PreTraining;
                 let of_head = match self.rate("classifier_dropout_prob", 0.1)? {
                     // Token classifiers take the other rate where this one is null.
                     _ if tokens
@@ -139,7 +141,7 @@ impl Config {
                     // Its class makes a layer for that and never runs it.
                     mlp_output: 0.0,
                     head_input: if tokens { of_head } else { 0.0 },
-                    classifier: if sequence { of_head } else { 0.0 },
+                    classifier: if pooled { of_head } else { 0.0 },
                 });
             }
             _ => {
@@ -229,6 +231,15 @@ mod tests {
         let albert = rates(Family::Albert, &tokens, config).unwrap();
         assert_eq!((albert.attention_output, albert.mlp_output), (0.2, 0.0));
         assert_eq!((albert.head_input, albert.classifier), (0.2, 0.0));
+        let both = rates(Family::Albert, &TaskHead::PreTraining, "{}").unwrap();
+        assert_eq!((both.head_input, both.classifier), (0.0, 0.1));
+        let config = r#"{"classifier_dropout": 0.3}"#;
+        for head in [&SEQUENCE, &tokens, &TaskHead::QuestionAnswering] {
+            let modern = rates(Family::ModernBert, head, config).unwrap();
+            assert_eq!((modern.head_input, modern.classifier), (0.0, 0.3));
+        }
+        let masked = rates(Family::ModernBert, &TaskHead::MaskedLm, config).unwrap();
+        assert_eq!((masked.head_input, masked.classifier), (0.0, 0.0));
         let wrong = rates(Family::Gpt2, &SEQUENCE, r#"{"attn_pdrop": 1.5}"#).unwrap_err();
         assert!(wrong.to_string().contains("attn_pdrop"), "{wrong}");
     }

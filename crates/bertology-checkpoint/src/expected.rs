@@ -100,9 +100,12 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
     ) {
         affine_map(&mut list, Parameter::NextSentence, vec![2, width], 2);
     }
-    if architecture.head == TaskHead::ReplacedTokens {
-        let map = vec![width, width];
-        affine_map(&mut list, Parameter::TokenTransform, map, width);
+    if let Some(transform) = architecture.token_transform {
+        let (map, biased) = (vec![width, width], transform.bias);
+        with_bias(&mut list, Parameter::TokenTransform, map, width, biased);
+        if transform.norm {
+            with_bias(&mut list, Parameter::TokenNorm, vec![width], width, norms);
+        }
     }
     if let Some(scores) = architecture.head.token_scores() {
         affine_map(

@@ -28,7 +28,7 @@ mod write;
 pub use arch::{
     Activation, Architecture, Disentangled, DropoutRates, Family, FeedForward, NormKind,
     NormPlacement, Pooling, PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale,
-    Segments, SharedLayers, TaskHead, TokenDropout, Windows,
+    Segments, SharedLayers, TaskHead, TokenDropout, TokenTransform, Windows,
 };
 pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
 pub use config::{Config, OpenAs};

@@ -203,7 +203,10 @@ impl Names<'_> {
                     classifier
                 }
                 Parameter::NextSentence(_) => next_sentence,
-                Parameter::TokenTransform(_) => *head == TaskHead::ReplacedTokens,
+                Parameter::TokenTransform(_) => self.architecture.token_transform.is_some(),
+                Parameter::TokenNorm(_) => {
+                    (self.architecture.token_transform).is_some_and(|transform| transform.norm)
+                }
                 _ => masked_lm,
             };
             if used {

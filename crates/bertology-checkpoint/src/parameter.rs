@@ -89,8 +89,10 @@ pub enum Parameter {
     LmDecoder(Affine),
     /// `[2, D]`, `[2]`.
     NextSentence(Affine),
-    /// `[D, D]`, `[D]`: the dense layer before ELECTRA's scores of tokens.
+    /// `[D, D]`, `[D]`: the dense layer before the scores of tokens (ELECTRA's discriminator, ModernBERT).
     TokenTransform(Affine),
+    /// `[D]`, `[D]`: behind that layer's activation (ModernBERT).
+    TokenNorm(Affine),
     /// `[k, D]`, `[k]`: the k logits of each token ([`TaskHead::token_scores`](crate::TaskHead::token_scores)).
     TokenScores(Affine),
 }
@@ -112,6 +114,7 @@ impl Parameter {
             | Self::LmDecoder(affine)
             | Self::NextSentence(affine)
             | Self::TokenTransform(affine)
+            | Self::TokenNorm(affine)
             | Self::TokenScores(affine) => Some(affine),
             Self::WordEmbeddings
             | Self::PositionEmbeddings
@@ -134,6 +137,7 @@ impl Parameter {
                 | Self::LmDecoder(_)
                 | Self::NextSentence(_)
                 | Self::TokenTransform(_)
+                | Self::TokenNorm(_)
                 | Self::TokenScores(_)
         )
     }

@@ -158,6 +158,7 @@ impl Parts {
             | Parameter::LmDecoder(_)
             | Parameter::NextSentence(_)
             | Parameter::TokenTransform(_)
+            | Parameter::TokenNorm(_)
             | Parameter::TokenScores(_) => &mut self.task_head,
         };
         part.parameters += tensor.len() as u64;

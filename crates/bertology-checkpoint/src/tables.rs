@@ -36,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) decoder: &'static str,
     /// The output layer's bias, stored under its own name.
     pub(crate) decoder_bias: Option<&'static str>,
+    /// What gives each token the scores of an answer's start and end.
+    pub(crate) answers: &'static str,
     /// Beginnings of the names of other task heads.
     pub(crate) other_heads: &'static [&'static str],
     /// Whether the linear maps inside the blocks are stored as `[in, out]` (`Conv1D`).
@@ -75,7 +77,7 @@ impl Table {
     pub(crate) fn token_stem(&self, head: &TaskHead) -> Option<&'static str> {
         match head {
             TaskHead::TokenClassification { .. } => Some("classifier."),
-            TaskHead::QuestionAnswering => Some("qa_outputs."),
+            TaskHead::QuestionAnswering => Some(self.answers),
             TaskHead::ReplacedTokens => Some("discriminator_predictions.dense_prediction."),
             _ => None,
         }
@@ -162,6 +164,7 @@ const BERT: Table = Table {
     ],
     decoder: "cls.predictions.decoder.",
     decoder_bias: Some("cls.predictions.bias"),
+    answers: "qa_outputs.",
     other_heads: &["qa_outputs."],
     transposed: false,
 };
@@ -281,10 +284,13 @@ const MODERNBERT: Table = Table {
         (Parameter::PoolerNorm, "head.norm."),
         (Parameter::LmTransform, "head.dense."),
         (Parameter::LmNorm, "head.norm."),
+        (Parameter::TokenTransform, "head.dense."),
+        (Parameter::TokenNorm, "head.norm."),
         (Parameter::Classifier, "classifier."),
     ],
     decoder: "decoder.",
     decoder_bias: Some("decoder.bias"),
+    answers: "classifier.",
     other_heads: &[],
     ..BERT
 };
@@ -315,10 +321,10 @@ const ALBERT: Table = Table {
         (Parameter::Classifier, "classifier."),
         (Parameter::LmTransform, "predictions.dense."),
         (Parameter::LmNorm, "predictions.LayerNorm."),
+        (Parameter::NextSentence, "sop_classifier.classifier."),
     ],
     decoder: "predictions.decoder.",
     decoder_bias: Some("predictions.bias"),
-    other_heads: &["qa_outputs.", "sop_classifier."],
     ..BERT
 };
 
@@ -515,6 +521,7 @@ const GPT2: Table = Table {
     head_stems: &[(Parameter::Classifier, "score.")],
     decoder: "lm_head.",
     decoder_bias: None,
+    answers: "qa_outputs.",
     other_heads: &["multiple_choice_head.", "qa_outputs.", "classifier."],
     transposed: true,
 };

@@ -179,8 +179,8 @@ pub(crate) struct RelativeTable<R> {
 /// A few logits of every token by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenScores<R> {
-    /// A dense layer before them, with the blocks' activation.
-    pub(crate) dense: Option<Linear<R>>,
+    /// A dense layer before them, and what follows its activation.
+    pub(crate) dense: Option<(Linear<R>, Option<Norm<R>>)>,
     /// `[logits, hidden]`
     pub(crate) output: Linear<R>,
 }

@@ -209,8 +209,11 @@ macro_rules! walk {
             }
         }
         if let Some(scores) = &$($mutable)? shell.scores {
-            if let Some(dense) = &$($mutable)? scores.dense {
+            if let Some((dense, after)) = &$($mutable)? scores.dense {
                 linear!(Parameter::TokenTransform, dense);
+                if let Some(norm) = after {
+                    norm!(Parameter::TokenNorm, norm);
+                }
             }
             linear!(Parameter::TokenScores, &$($mutable)? scores.output);
         }

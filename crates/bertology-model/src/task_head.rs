@@ -271,7 +271,8 @@ impl<R: Real> TaskHead<'_, R> {
         loss: &mut f64,
     ) -> Result<(), Error> {
         let arch = self.model.architecture();
-        let activation = kernel_of(arch.activation);
+        let transform = arch.token_transform.map(|transform| transform.activation);
+        let activation = kernel_of(transform.unwrap_or(arch.activation));
         let (width, outputs) = (arch.hidden_size, scores.output.outputs);
         let rows = hidden.len() / width;
         let mut dropped = Vec::new();
@@ -282,15 +283,21 @@ impl<R: Real> TaskHead<'_, R> {
         } else {
             hidden
         };
-        let dense = scores.dense.as_ref().map(|dense| {
+        let dense = scores.dense.as_ref().map(|(dense, after)| {
             let mut pre = vec![R::ZERO; hidden.len()];
             let input = Matrix::new(hidden, rows, width);
             linear(&mut pre, input, dense.matrix(), &dense.bias, self.threads);
             let mut read = vec![R::ZERO; pre.len()];
             activation.forward(&mut read, &pre);
-            (dense, pre, read)
+            let normed = after.as_ref().map(|norm| {
+                let (mut hat, mut rstd) = (read.clone(), vec![R::ZERO; rows]);
+                norm.forward(&mut read, &mut hat, &mut rstd, arch.norm_epsilon);
+                (norm, hat, rstd)
+            });
+            self.drop(DropSite::Classifier, 0..rows, &mut read, width);
+            (dense, pre, normed, read)
         });
-        let read = dense.as_ref().map_or(hidden, |(_, _, read)| read);
+        let read = dense.as_ref().map_or(hidden, |(_, _, _, read)| read);
         let mut logits = vec![R::ZERO; rows * outputs];
         let input = Matrix::new(read, rows, width);
         let map = &scores.output;
@@ -309,8 +316,15 @@ impl<R: Real> TaskHead<'_, R> {
                 self.emit(taps, Pass::Backward, site, &d_logits, outputs)?;
                 let upper = Matrix::new(&d_logits, rows, outputs);
                 linear_backward_input(gradient, upper, map.matrix(), self.threads);
-                if let Some((dense, pre, _)) = &dense {
+                if let Some((dense, pre, normed, _)) = &dense {
                     let mut d = gradient.to_vec();
+                    self.drop(DropSite::Classifier, 0..rows, &mut d, width);
+                    if let Some((norm, hat, rstd)) = normed {
+                        if let Some(weights) = weights.as_deref_mut() {
+                            weights.add_norm(Parameter::TokenNorm, &d, hat);
+                        }
+                        norm.backward(&mut d, hat, rstd);
+                    }
                     activation.backward(&mut d, pre);
                     let upper = Matrix::new(&d, rows, width);
                     if let Some(weights) = weights {

@@ -45,12 +45,15 @@ impl Config {
                 return no_such("causal language modelling", "GPT and GPT-2 are");
             }
             (OpenAs::NextSentence, Family::Bert) => TaskHead::NextSentence,
-            (OpenAs::PreTraining, Family::Bert) => TaskHead::PreTraining,
+            (OpenAs::PreTraining, Family::Albert) if num_labels != 2 => {
+                return Err(self.wrong(
+                    "id2label",
+                    format!("gives {num_labels} labels, but two segments stand in their order or do not: two"),
+                ));
+            }
+            (OpenAs::PreTraining, Family::Bert | Family::Albert) => TaskHead::PreTraining,
             (OpenAs::PreTraining, Family::Electra) => TaskHead::ReplacedTokens,
-            (
-                OpenAs::TokenClassification | OpenAs::QuestionAnswering,
-                Family::OpenAiGpt | Family::ModernBert,
-            ) => {
+            (OpenAs::TokenClassification | OpenAs::QuestionAnswering, Family::OpenAiGpt) => {
                 return no_such("a score per token", "the other families are");
             }
             (OpenAs::QuestionAnswering, Family::Esm | Family::EuroBert | Family::NomicBert) => {
@@ -83,8 +86,7 @@ impl Config {
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForTokenClassification" | "ForQuestionAnswering", Family::ModernBert)
-            | ("ForQuestionAnswering", Family::Esm | Family::EuroBert | Family::NomicBert) => {
+            ("ForQuestionAnswering", Family::Esm | Family::EuroBert | Family::NomicBert) => {
                 Err(unsupported())
             }
             ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
@@ -98,7 +100,9 @@ impl Config {
             // So the code that came with the first files calls it.
             ("ForPreTraining", Family::NomicBert) => Ok(OpenAs::MaskedLm),
             ("ForNextSentencePrediction", Family::Bert) => Ok(OpenAs::NextSentence),
-            ("ForPreTraining", Family::Bert | Family::Electra) => Ok(OpenAs::PreTraining),
+            ("ForPreTraining", Family::Bert | Family::Electra | Family::Albert) => {
+                Ok(OpenAs::PreTraining)
+            }
             _ => Err(unsupported()),
         }
     }
@@ -175,6 +179,9 @@ impl Config {
             | Family::Esm => Ok(OpenAs::Encoder),
             Family::Albert if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
             Family::Albert if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::Albert if any("predictions.") && any("sop_classifier.") => {
+                Ok(OpenAs::PreTraining)
+            }
             Family::Albert if any("predictions.") => Ok(OpenAs::MaskedLm),
             Family::Albert => Ok(OpenAs::Encoder),
             Family::DebertaV2 if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bertology_checkpoint::{
     Activation, Affine, Architecture, Checkpoint, Disentangled, Export, Family, FeedForward,
-    HeadSet, LayerParameter, NormKind, NormPlacement, OpenAs, OpenOptions, Parameter, Pooling,
-    Positions, Segments, TaskHead, WriteOptions, write_pruned, write_trained,
+    HeadSet, LayerParameter, NewHead, NormKind, NormPlacement, OpenAs, OpenOptions, Parameter,
+    Pooling, Positions, Segments, TaskHead, TokenTransform, WriteOptions, write_pruned,
+    write_trained,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +95,9 @@ fn loses_heads(name: &str) {
 #[test]
 fn files_come_back_whole() {
     for name in [
+        "albert-pretraining",
+        "modernbert-answers",
+        "modernbert-tokens",
         "deberta",
         "deberta-answers",
         "deberta-mlm",
@@ -118,6 +122,8 @@ fn files_come_back_whole() {
         "eurobert-mean",
         "nomic",
         "nomic-mlm",
+        "modernbert-answers",
+        "modernbert-tokens",
     ] {
         loses_heads(name);
     }
@@ -228,6 +234,88 @@ fn eurobert_is_what_its_config_says() {
         &OpenOptions::new().open_as(OpenAs::QuestionAnswering),
     );
     assert_says(&refused.unwrap_err().to_string(), "with question answering");
+}
+
+/// Its heads for tokens and for answers have a dense layer and a norm, which a masked language model has under the same names.
+#[test]
+fn modernbert_scores_tokens_behind_a_transform() {
+    let arch = changed("modernbert-tokens", &json!({})).unwrap();
+    let transform = |activation, bias| {
+        Some(TokenTransform {
+            activation,
+            bias,
+            norm: true,
+        })
+    };
+    assert_eq!(arch.head, TaskHead::TokenClassification { num_labels: 5 });
+    assert_eq!(arch.token_transform, transform(Activation::Gelu, false));
+    assert_eq!((arch.pooler, arch.lm_bias), (false, true));
+    let answers = changed("modernbert-answers", &json!({})).unwrap();
+    assert_eq!(answers.head, TaskHead::QuestionAnswering);
+    assert_eq!(answers.token_transform, transform(Activation::Relu, true));
+    let whole = changed("modernbert-tokens", &json!({"classifier_bias": true}));
+    assert_says(&whole.unwrap_err(), "head.dense.bias");
+    let which = changed("modernbert-tokens", &json!({"architectures": null}));
+    assert_says(&which.unwrap_err(), "texts, tokens and answers");
+    let three = changed(
+        "modernbert-tokens",
+        &json!({"architectures": ["ModernBertForQuestionAnswering"]}),
+    );
+    assert_says(&three.unwrap_err(), "gives 5 labels");
+    let words = open(&engine("modernbert-mlm"));
+    for (open_as, labels) in [
+        (OpenAs::TokenClassification, 3),
+        (OpenAs::QuestionAnswering, 2),
+    ] {
+        let names = (0..labels).map(|label| label.to_string()).collect();
+        let head = NewHead::new(names, None, None);
+        let begun = Checkpoint::open_to_train(
+            &engine("modernbert-mlm"),
+            &OpenOptions::new().open_as(open_as),
+            &head,
+        )
+        .unwrap();
+        let names: Vec<&str> = (begun.report().begun.iter())
+            .map(|of| of.name.as_str())
+            .collect();
+        assert_eq!(names, ["classifier.weight", "classifier.bias"]);
+        let kept = |checkpoint: &Checkpoint, of: Parameter| checkpoint.values(of).unwrap().unwrap();
+        assert_eq!(
+            kept(&begun, Parameter::TokenNorm(Affine::Weight)),
+            kept(&words, Parameter::LmNorm(Affine::Weight))
+        );
+        let anew = Checkpoint::open_to_train(
+            &engine("modernbert-mlm"),
+            &OpenOptions::new().open_as(open_as),
+            &head.anew(true),
+        )
+        .unwrap();
+        assert_eq!(anew.report().begun.len(), 4);
+        assert_eq!(
+            anew.begins(Parameter::TokenNorm(Affine::Weight)),
+            Some(Affine::Weight)
+        );
+    }
+}
+
+/// Both tasks with which it was trained at first.
+#[test]
+fn albert_keeps_both_of_its_first_heads() {
+    let arch = changed("albert-pretraining", &json!({})).unwrap();
+    assert_eq!((arch.head, arch.pooler), (TaskHead::PreTraining, true));
+    let told = changed("albert-pretraining", &json!({"architectures": null}));
+    assert_eq!(told.unwrap().head, TaskHead::PreTraining);
+    // A masked language model of such files leaves the other head aside.
+    let words = changed(
+        "albert-pretraining",
+        &json!({"architectures": ["AlbertForMaskedLM"]}),
+    );
+    assert_eq!(words.unwrap().head, TaskHead::MaskedLm);
+    let lacks = changed(
+        "albert-mlm",
+        &json!({"architectures": ["AlbertForPreTraining"]}),
+    );
+    assert_says(&lacks.unwrap_err(), "sop_classifier.classifier.weight");
 }
 
 /// As transformers 5 writes it, and as the code that came with the first files does.

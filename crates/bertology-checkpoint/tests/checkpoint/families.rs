@@ -226,7 +226,7 @@ fn albert_says_which_layers_share_their_weights() {
         (
             "albert",
             json!({"architectures": ["AlbertForPreTraining"]}),
-            "AlbertForPreTraining",
+            "`id2label` gives 3 labels",
         ),
         (
             "albert",

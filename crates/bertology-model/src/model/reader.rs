@@ -46,7 +46,10 @@ impl Reader<'_, '_> {
     fn begun<R: Real>(&self, parameter: Parameter, len: usize) -> Option<Vec<R>> {
         let normal = self.normal.as_ref()?;
         let name = self.checkpoint.begins(parameter)?;
-        let norm = matches!(parameter, Parameter::LmNorm(_) | Parameter::PoolerNorm(_));
+        let norm = matches!(
+            parameter,
+            Parameter::LmNorm(_) | Parameter::PoolerNorm(_) | Parameter::TokenNorm(_)
+        );
         Some(match (name, norm) {
             (Affine::Bias, _) => vec![R::ZERO; len],
             (Affine::Weight, true) => vec![R::ONE; len],
@@ -298,11 +301,14 @@ impl Reader<'_, '_> {
         let Some(scores) = arch.head.token_scores() else {
             return Ok(None);
         };
-        let dense = arch.head == TaskHead::ReplacedTokens;
         Ok(Some(TokenScores {
-            dense: dense
-                .then(|| self.linear(Parameter::TokenTransform, hidden, hidden))
-                .transpose()?,
+            dense: match arch.token_transform {
+                None => None,
+                Some(transform) => Some((
+                    self.linear_if(transform.bias, Parameter::TokenTransform, hidden, hidden)?,
+                    self.norm_if(transform.norm, Parameter::TokenNorm, hidden)?,
+                )),
+            },
             output: self.linear(Parameter::TokenScores, scores, hidden)?,
         }))
     }

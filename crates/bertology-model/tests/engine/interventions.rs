@@ -11,13 +11,14 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 16] = [
+const MODELS: [&str; 17] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
     "mpnet",
     "modernbert",
     "modernbert-mlm",
+    "modernbert-tokens",
     "albert-mlm",
     "esm-mlm",
     "eurobert-mlm",

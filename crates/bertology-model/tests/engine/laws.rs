@@ -67,7 +67,8 @@ fn mask_gradient_is_the_central_difference() {
         .chain(["bert-regression", "bert-mlm", "bert-pretraining"])
         .chain(["electra-generator", "electra-discriminator"])
         .chain(["bert-tokens", "bert-answers", "esm-tokens"])
-        .chain(["albert-groups-tokens"])
+        .chain(["albert-groups-tokens", "albert-pretraining"])
+        .chain(["modernbert-tokens", "modernbert-answers"])
         .chain(["gpt2-lm", "gpt-lm", "gpt2-all-options", "gpt2-untied"])
     {
         let fixture = Fixture::open(name);

@@ -21,6 +21,7 @@ fn looking_at_unread_positions_changes_nothing() {
         "gpt2-lm",
         "gpt-lm",
         "bert-pretraining",
+        "albert-pretraining",
         "bert-bare",
         "gpt2-bare",
     ];

@@ -12,11 +12,12 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 50] = [
+const ALL: [&str; 53] = [
     "albert",
     "albert-answers",
     "albert-groups-tokens",
     "albert-mlm",
+    "albert-pretraining",
     "bert-absolute",
     "bert-absolute-pruned",
     "bert-answers",
@@ -54,8 +55,10 @@ const ALL: [&str; 50] = [
     "gpt2-lm",
     "gpt2-token-types",
     "modernbert",
+    "modernbert-answers",
     "modernbert-biases",
     "modernbert-mlm",
+    "modernbert-tokens",
     "mpnet",
     "mpnet-mlm",
     "nomic",
@@ -263,6 +266,7 @@ fn without_some_heads_they_are_central_differences() {
 #[test]
 fn with_dropout_they_are_central_differences_of_what_is_left() {
     for name in [
+        "albert-pretraining",
         "bert-relative-key-query",
         "bert-tokens",
         "deberta",
@@ -270,6 +274,7 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
         "distilbert",
         "electra",
         "gpt2-lm",
+        "modernbert-tokens",
         "roberta",
     ] {
         are_central_differences(name, Some((7, 3)));
