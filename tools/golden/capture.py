@@ -345,18 +345,12 @@ def encoder_inputs(stream, pad=0, segments=True):
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def studied_alike(model, layers, inputs, labels, loss_of, full, watched, last=None):
-    """All tensors of a folder whose class takes no head mask, the class's own loss held against ours; with `last` the norm
-    behind the last block, and hidden states as the engine counts them: the last is behind that norm."""
-    watched = dict(watched, **({} if last is None else dict(final=(last, "output"), final_input=(last, "input"))))
+def studied_alike(model, layers, inputs, labels, loss_of, full, watched):
+    """All tensors of a folder whose class takes no head mask, the class's own loss held against ours."""
     tensors = {**inputs, **labels}
     masks = head_masks(len(layers), layers[0].heads)
     for variant, mask in masks.items() if full else [("ones", masks["ones"])]:
         result = run(model, inputs, mask, loss_of, layers, watched)
-        for prefix in ("", "grad.") if last is not None else ():
-            if f"{prefix}final" in result:
-                result[f"{prefix}last_residual"] = result.pop(f"{prefix}final_input")
-                result[f"{prefix}hidden_states.{len(layers)}"] = result.pop(f"{prefix}final")
         if labels and variant == "ones":
             with torch.no_grad():
                 own = model(**inputs, **labels).loss

@@ -22,6 +22,7 @@ import make_esm_golden
 import make_eurobert_golden
 import make_family_golden
 import make_golden
+import make_gte_golden
 import make_modernbert_golden
 import make_mpnet_golden
 import make_nomicbert_golden
@@ -43,7 +44,7 @@ def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    failures, known = 0, set(make_eurobert_golden.FOLDERS + make_nomicbert_golden.FOLDERS)
+    failures, known = 0, set(make_eurobert_golden.FOLDERS + make_gte_golden.FOLDERS + make_nomicbert_golden.FOLDERS)
     for script in SCRIPTS:
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch)

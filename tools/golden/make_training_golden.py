@@ -2,9 +2,9 @@
 """Write golden/training: what PyTorch's autograd says of every weight of the engine's golden models.
 
 For each model one file with `loss`, the weighted sum of the sequences' own losses (weights 0.5, 0.75, 1.0, ...), and its
-gradient for every tensor of the checkpoint under the tensor's name, linear maps as [out, in]. Computed in float64, dropout
-off, every sequence by itself and without padding. `finetune-bert` holds what fifty steps of AdamW make of the embedded
-BERT.
+gradient for every tensor of the checkpoint under the tensor's name, linear maps as [out, in], halves of a gated block's first map
+with what is activated before what multiplies. Computed in float64, dropout off, every sequence by itself and without padding.
+`finetune-bert` holds what fifty steps of AdamW make of the embedded BERT.
 
     make_training_golden.py            write all files whose classes the installed transformers has
     make_training_golden.py --check    make them again in a temporary directory and compare
@@ -21,6 +21,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
+import make_gte_golden
 import make_nomicbert_golden
 import shared
 from capture import compare
@@ -40,6 +41,7 @@ roberta roberta-mlm
 # Whose classes are those of transformers 5 (requirements-5.txt); with it these alone are made.
 NAMES_5 = """
 eurobert eurobert-bos eurobert-mean eurobert-mlm eurobert-tokens
+gte gte-mlm gte-tokens
 nomic nomic-mlm nomic-tokens
 """.split()
 VERSION_5 = transformers.__version__.startswith("5.")
@@ -90,6 +92,9 @@ def loss_of(model, given, labels):
 
 
 def make(folder, out):
+    if folder.name == "gte-mlm":
+        # With angles that no class of transformers has.
+        return gradients_of(make_gte_golden.slowed().double(), folder, out)
     if folder.name == "nomic-mlm":
         # Written as no class of transformers reads it.
         model = make_nomicbert_golden.without_biases().double()
@@ -112,6 +117,8 @@ def gradients_of(model, folder, out):
         tensors[name] = (gradient.T if name in turned else gradient).float().contiguous()
     if folder.name.startswith("nomic"):
         tensors = make_nomicbert_golden.in_files(tensors, "bert." if folder.name == "nomic-mlm" else "nomic_bert.")
+    if folder.name.startswith("gte"):
+        tensors = make_gte_golden.in_files(tensors, "new." if folder.name == "gte-mlm" else "gte.")
     save_file(tensors, out)
 
 

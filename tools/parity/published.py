@@ -114,6 +114,18 @@ if hasattr(transformers, "EuroBertConfig"):
         transformers.NomicBertForSequenceClassification,
         lambda model: [layer.self_attn.o_proj for layer in model.nomic_bert.layers],
     )
+    # The base is that of its own config times the factor there; what else the factor does is done to the model (`SLOWED`).
+    PUBLISHED["gte-base-en-v1.5"] = (
+        transformers.GteConfig,
+        dict(
+            vocab_size=30528,
+            type_vocab_size=0,
+            pad_token_id=0,
+            rope_parameters=dict(rope_type="default", rope_theta=1_000_000.0),
+        ),
+        transformers.GteForSequenceClassification,
+        lambda model: [layer.self_attn.o_proj for layer in model.gte.layers],
+    )
 
 # What config.json says in files that the class of transformers does not write: it is put in the place of its own.
 OWN_CONFIG = {
@@ -145,8 +157,36 @@ OWN_CONFIG = {
         type_vocab_size=2,
         use_rms_norm=False,
         vocab_size=30528,
-    )
+    ),
+    "gte-base-en-v1.5": dict(
+        architectures=["NewForSequenceClassification"],
+        attention_probs_dropout_prob=0.0,
+        classifier_dropout=None,
+        hidden_act="gelu",
+        hidden_dropout_prob=0.1,
+        hidden_size=768,
+        intermediate_size=3072,
+        layer_norm_eps=1e-12,
+        layer_norm_type="layer_norm",
+        logn_attention_clip1=False,
+        logn_attention_scale=False,
+        max_position_embeddings=8192,
+        model_type="new",
+        num_attention_heads=12,
+        num_hidden_layers=12,
+        pack_qkv=True,
+        pad_token_id=0,
+        position_embedding_type="rope",
+        rope_scaling=dict(factor=2.0, type="ntk"),
+        rope_theta=500_000,
+        type_vocab_size=0,
+        unpad_inputs=False,
+        use_memory_efficient_attention=False,
+        vocab_size=30528,
+    ),
 }
+# What all angles are divided by besides, where the class of transformers does not know of it.
+SLOWED = {"gte-base-en-v1.5": 2.0 ** (2 / 64)}
 
 
 def write(folder, name, draw):
@@ -161,6 +201,9 @@ def write(folder, name, draw):
             if parameter.dim() > 1:
                 parameter.normal_(std=SPREAD)
     model.save_pretrained(folder)
+    if name in SLOWED:
+        rotary = model.base_model.rotary_emb
+        rotary.inv_freq = rotary.inv_freq / SLOWED[name]
     if name in OWN_CONFIG:
         (folder / "config.json").write_text(json.dumps(OWN_CONFIG[name], indent=2))
     # Ids that no class gives a meaning of its own.

@@ -35,6 +35,10 @@ pub enum Family {
     EuroBert,
     /// `model_type: "nomic_bert"`.
     NomicBert,
+    /// `model_type: "gte"`.
+    Gte,
+    /// `model_type: "new"`: GTE as the code that came with its first files calls it.
+    GteNew,
     /// `model_type: "deberta-v2"`: DeBERTa of versions 2 and 3, mDeBERTa.
     DebertaV2,
     /// `model_type: "openai-gpt"`, the first GPT.
@@ -203,6 +207,8 @@ pub struct Rotary {
     pub base: f64,
     /// The base in layers that see a window.
     pub window_base: f64,
+    /// What all angles are divided by besides; 1 in most families (GTE's `ntk`, a part of what brings it to longer texts).
+    pub slowdown: f64,
 }
 
 /// A mask is a row of zeros among the embeddings of a text, and the other rows are brought to the scale that they had in
@@ -386,6 +392,8 @@ pub struct DropoutRates {
     pub distances: f64,
     /// Of what attention adds to the residual stream.
     pub attention_output: f64,
+    /// Of what the second map of the feed-forward block reads.
+    pub mlp_inner: f64,
     /// Of what the feed-forward block adds to it.
     pub mlp_output: f64,
     /// Of the hidden state that a task head reads.
@@ -453,8 +461,10 @@ pub struct Architecture {
     pub norm_bias: bool,
     /// Whether the maps of attention add a bias.
     pub attention_bias: bool,
-    /// Whether the maps of the feed-forward block add a bias.
+    /// Whether the first map of the feed-forward block, or both halves of it, adds a bias.
     pub mlp_bias: bool,
+    /// Whether its second map does.
+    pub mlp_out_bias: bool,
     /// Whether the first block has a norm before its attention; ModernBERT's embeddings have had theirs.
     pub first_attention_norm: bool,
     /// The feed-forward activation.

@@ -185,7 +185,14 @@ impl Checkpoint {
         };
         let values = tensor.to_f32()?;
         tensor.release();
-        let transposed = self.architecture.family.table().transposed && parameter.is_block_map();
+        let table = self.architecture.family.table();
+        let transposed = table.transposed && parameter.is_block_map();
+        if table.gate_first && parameter.is_first_map() {
+            let mut values = values;
+            let half = values.len() / 2;
+            values.rotate_left(half);
+            return Ok(Some(values));
+        }
         let &[inputs, outputs] = tensor.shape() else {
             return Ok(Some(values));
         };
@@ -205,7 +212,9 @@ impl Checkpoint {
     /// the canonical layout. [`Tensor::as_f32_slice`] then gives them without a copy.
     #[must_use]
     pub fn in_place(&self, parameter: Parameter) -> Option<&Tensor> {
-        let turned = self.architecture.family.table().transposed && parameter.is_block_map();
+        let table = self.architecture.family.table();
+        let turned = table.transposed && parameter.is_block_map()
+            || table.gate_first && parameter.is_first_map();
         self.parameter(parameter)
             .filter(|tensor| !turned && tensor.as_f32_slice().is_some())
     }

@@ -15,6 +15,7 @@ mod deberta;
 mod esm;
 mod eurobert;
 mod foreign;
+mod gte;
 mod heads;
 mod modernbert;
 mod nomicbert;
@@ -119,6 +120,14 @@ impl Config {
                 self.check_own_heads(num_heads, hidden_size / num_heads)?;
                 Positions::Rotary(self.nomic_rotary(hidden_size / num_heads)?)
             }
+            Family::Gte => {
+                self.check_own_heads(num_heads, hidden_size / num_heads)?;
+                Positions::Rotary(self.one_rotary(hidden_size / num_heads, 160_000.0)?)
+            }
+            Family::GteNew => {
+                self.refuse_other_gte()?;
+                Positions::Rotary(self.gte_rotary(hidden_size / num_heads)?)
+            }
             Family::DebertaV2 => {
                 self.refuse_other_deberta(hidden_size, hidden_size / num_heads)?;
                 self.deberta_positions()?
@@ -153,7 +162,9 @@ impl Config {
             (Family::ModernBert, _) | (Family::EuroBert, "attention_bias" | "mlp_bias") => {
                 self.flag(key, false)
             }
-            (Family::EuroBert, "norm_bias") => Ok(false),
+            (Family::EuroBert, "norm_bias") | (Family::Gte | Family::GteNew, "mlp_bias") => {
+                Ok(false)
+            }
             _ => Ok(true),
         };
         let labels = self.labels()?;
@@ -185,6 +196,7 @@ impl Config {
                 | Family::EuroBert => Segments::None,
                 _ if causal => Segments::Words,
                 Family::NomicBert => self.segments_or_none(2)?,
+                Family::Gte | Family::GteNew => self.segments_or_none(1)?,
                 Family::DebertaV2 => self.segments_or_none(0)?,
                 _ => Segments::Table(self.size("type_vocab_size", 2)?),
             },
@@ -222,7 +234,11 @@ impl Config {
             },
             windows: modern.then(|| self.windows(num_layers)).transpose()?,
             feed_forward: match family {
-                Family::ModernBert | Family::EuroBert | Family::NomicBert => FeedForward::Gated,
+                Family::ModernBert
+                | Family::EuroBert
+                | Family::NomicBert
+                | Family::Gte
+                | Family::GteNew => FeedForward::Gated,
                 _ => FeedForward::Plain,
             },
             norm_kind: match family {
@@ -232,6 +248,10 @@ impl Config {
             norm_bias: biased("norm_bias")?,
             attention_bias: biased("attention_bias")?,
             mlp_bias: biased("mlp_bias")?,
+            mlp_out_bias: match family {
+                Family::Gte | Family::GteNew => true,
+                _ => biased("mlp_bias")?,
+            },
             first_attention_norm: !modern,
             head_bias: biased("classifier_bias")?,
             pooler_norm: modern,
@@ -267,7 +287,8 @@ impl Config {
                 | Family::XlmRoberta
                 | Family::Camembert
                 | Family::Electra
-                | Family::MpNet => Activation::Gelu,
+                | Family::MpNet
+                | Family::Gte => Activation::Gelu,
                 _ => of_heads,
             },
             norm_epsilon: match family {

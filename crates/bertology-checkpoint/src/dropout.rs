@@ -19,6 +19,7 @@ impl Config {
                     attention_probs: self.rate("attn_pdrop", 0.1)?,
                     distances: 0.0,
                     attention_output: residual,
+                    mlp_inner: 0.0,
                     mlp_output: residual,
                     // Only token classifiers have one; it has no key of its own in older files.
                     head_input: 0.0,
@@ -27,17 +28,12 @@ impl Config {
             }
             Family::ModernBert => {
                 let attention = self.rate("attention_dropout", 0.0)?;
-                if self.rate("mlp_dropout", 0.0)? > 0.0 {
-                    // Between the two maps, where no other family drops anything.
-                    return Err(
-                        self.wrong("mlp_dropout", "is above 0, which is not supported".into())
-                    );
-                }
                 return Ok(DropoutRates {
                     embeddings: self.rate("embedding_dropout", 0.0)?,
                     attention_probs: attention,
                     distances: 0.0,
                     attention_output: attention,
+                    mlp_inner: self.rate("mlp_dropout", 0.0)?,
                     mlp_output: 0.0,
                     head_input: 0.0,
                     classifier: if sequence || tokens || answers {
@@ -55,6 +51,7 @@ impl Config {
                     attention_probs: self.rate("attention_probs_dropout_prob", 0.1)?,
                     distances: rate,
                     attention_output: rate,
+                    mlp_inner: 0.0,
                     mlp_output: rate,
                     head_input: match (sequence, tokens) {
                         (true, _) => pooler,
@@ -89,6 +86,21 @@ impl Config {
                     },
                     distances: 0.0,
                     attention_output: rate,
+                    mlp_inner: 0.0,
+                    mlp_output: rate,
+                    head_input: if tokens { of_head } else { 0.0 },
+                    classifier: if sequence { of_head } else { 0.0 },
+                });
+            }
+            Family::Gte | Family::GteNew => {
+                let rate = self.rate("hidden_dropout_prob", 0.1)?;
+                let of_head = self.rate("classifier_dropout", rate)?;
+                return Ok(DropoutRates {
+                    embeddings: rate,
+                    attention_probs: self.rate("attention_probs_dropout_prob", 0.0)?,
+                    distances: 0.0,
+                    attention_output: rate,
+                    mlp_inner: rate,
                     mlp_output: rate,
                     head_input: if tokens { of_head } else { 0.0 },
                     classifier: if sequence { of_head } else { 0.0 },
@@ -109,6 +121,7 @@ impl Config {
                     attention_probs: self.rate("attention_dropout", 0.1)?,
                     distances: 0.0,
                     attention_output: 0.0,
+                    mlp_inner: 0.0,
                     mlp_output: rate,
                     head_input: match head {
                         TaskHead::TokenClassification { .. } => rate,
@@ -139,6 +152,7 @@ impl Config {
                     distances: 0.0,
                     attention_output: rate,
                     // Its class makes a layer for that and never runs it.
+                    mlp_inner: 0.0,
                     mlp_output: 0.0,
                     head_input: if tokens { of_head } else { 0.0 },
                     classifier: if pooled { of_head } else { 0.0 },
@@ -151,6 +165,7 @@ impl Config {
                     attention_probs: self.rate("attention_probs_dropout_prob", 0.1)?,
                     distances: 0.0,
                     attention_output: rate,
+                    mlp_inner: 0.0,
                     mlp_output: rate,
                     head_input: 0.0,
                     classifier: 0.0,

@@ -181,6 +181,7 @@ fn layer_expected(
     } else {
         add(LayerParameter::MlpIn, vec![first, width], first, maps);
     }
+    let maps = architecture.mlp_out_bias;
     add(LayerParameter::MlpOut, vec![width, inner], width, maps);
     add(LayerParameter::MlpNorm, vec![width], width, norms);
     if architecture.positions.is_relative() {

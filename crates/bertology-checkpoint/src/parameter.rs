@@ -142,6 +142,11 @@ impl Parameter {
         )
     }
 
+    /// Whether it is a part of the first map of a feed-forward block, both halves in one where that is gated.
+    pub(crate) fn is_first_map(self) -> bool {
+        matches!(self, Self::Layer(_, LayerParameter::MlpIn(_)))
+    }
+
     /// Whether it is the weight of a linear map inside a block, which GPT files hold as `[in, out]`.
     pub(crate) fn is_block_map(self) -> bool {
         matches!(

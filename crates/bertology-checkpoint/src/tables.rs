@@ -40,6 +40,8 @@ pub(crate) struct Table {
     pub(crate) answers: &'static str,
     /// Beginnings of the names of other task heads.
     pub(crate) other_heads: &'static [&'static str],
+    /// Whether the first map of a gated feed-forward block, in one tensor, has what multiplies before what is activated.
+    pub(crate) gate_first: bool,
     /// Whether the linear maps inside the blocks are stored as `[in, out]` (`Conv1D`).
     pub(crate) transposed: bool,
 }
@@ -58,6 +60,8 @@ impl Family {
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
             Self::NomicBert => &NOMIC_BERT,
+            Self::Gte => &GTE,
+            Self::GteNew => &GTE_NEW,
             Self::DebertaV2 => &DEBERTA_V2,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,
@@ -166,6 +170,7 @@ const BERT: Table = Table {
     decoder_bias: Some("cls.predictions.bias"),
     answers: "qa_outputs.",
     other_heads: &["qa_outputs."],
+    gate_first: false,
     transposed: false,
 };
 
@@ -425,6 +430,37 @@ const NOMIC_BERT: Table = Table {
     ..BERT
 };
 
+/// transformers writes the names of the first files.
+const GTE: Table = Table {
+    prefix: "gte.",
+    other_prefix: Some("new."),
+    layer_stems: &[
+        (LayerParameter::QueryKeyValue, "attention.qkv_proj."),
+        (LayerParameter::AttentionOutput, "attention.o_proj."),
+        (LayerParameter::AttentionNorm, "attn_ln."),
+        (LayerParameter::MlpIn, "mlp.up_gate_proj."),
+        (LayerParameter::MlpOut, "mlp.down_proj."),
+        (LayerParameter::MlpNorm, "mlp_ln."),
+    ],
+    tables: NOMIC_BERT.tables,
+    base_buffers: &["rotary_emb.inv_freq", "embeddings.rotary_emb.inv_freq"],
+    head_stems: &[
+        (Parameter::Classifier, "classifier."),
+        (Parameter::LmTransform, "lm_head.dense."),
+        (Parameter::LmNorm, "lm_head.norm."),
+    ],
+    decoder: "lm_head.decoder.",
+    decoder_bias: None,
+    gate_first: true,
+    ..BERT
+};
+
+const GTE_NEW: Table = Table {
+    prefix: "new.",
+    other_prefix: Some("gte."),
+    ..GTE
+};
+
 /// As the published files have it, which transformers reads where `legacy` is false.
 const DEBERTA_V2_RENAMED: Table = Table {
     prefix: "deberta.",
@@ -523,6 +559,7 @@ const GPT2: Table = Table {
     decoder_bias: None,
     answers: "qa_outputs.",
     other_heads: &["multiple_choice_head.", "qa_outputs.", "classifier."],
+    gate_first: false,
     transposed: true,
 };
 

@@ -160,6 +160,12 @@ fn tensors<'v>(
                     LayerParameter::AttentionOutput(Affine::Weight) => {
                         spread(given(parameter)?, architecture.hidden_size, dim, &slots)
                     }
+                    LayerParameter::MlpIn(_) if table.gate_first => {
+                        let mut values = given(parameter)?.to_vec();
+                        let half = values.len() / 2;
+                        values.rotate_left(half);
+                        Cow::Owned(values)
+                    }
                     _ => Cow::Borrowed(given(parameter)?),
                 }
             }

@@ -63,8 +63,12 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// Drops from rows that go to the residual stream, or from their gradient.
     pub(crate) fn drop_rows(&self, site: DropSite, data: &mut [R]) {
+        self.drop_wide(site, data, self.arch.hidden_size);
+    }
+
+    /// Drops from rows of this width, or from their gradient.
+    pub(crate) fn drop_wide(&self, site: DropSite, data: &mut [R], width: usize) {
         if let Some(drops) = self.drops() {
-            let width = self.arch.hidden_size;
             drops.rows(site, self.layer, self.batch, self.rows, data, width);
         }
     }

@@ -17,6 +17,7 @@ pub(crate) enum DropSite {
     /// Rows of the table of distances, the same for all sequences of a step.
     Distances,
     AttentionOutput,
+    MlpInner,
     MlpOutput,
     HeadInput,
     Classifier,
@@ -52,6 +53,7 @@ impl Drops {
             DropSite::AttentionProbs(_) => self.rates.attention_probs,
             DropSite::Distances => self.rates.distances,
             DropSite::AttentionOutput => self.rates.attention_output,
+            DropSite::MlpInner => self.rates.mlp_inner,
             DropSite::MlpOutput => self.rates.mlp_output,
             DropSite::HeadInput => self.rates.head_input,
             DropSite::Classifier => self.rates.classifier,
@@ -71,6 +73,7 @@ impl Drops {
             DropSite::HeadInput => 3,
             DropSite::Classifier => 4,
             DropSite::Distances => u64::MAX,
+            DropSite::MlpInner => u64::MAX - 1,
             DropSite::AttentionProbs(head) => 5 + head as u64,
         };
         let sequence = match site {

@@ -58,6 +58,7 @@ impl<R: Real> BlockPass<'_, R> {
             sized(&mut trace.neurons, rows * inner).copy_from_slice(activated);
         }
         self.apply_neuron_mask(activated);
+        self.drop_wide(DropSite::MlpInner, activated, inner);
         let input = Matrix::new(activated, rows, inner);
         rest.mlp_out.forward(out, input, self.threads);
         self.drop_rows(DropSite::MlpOutput, out);
@@ -82,6 +83,7 @@ impl<R: Real> BlockPass<'_, R> {
         let d_inner = sized(&mut scratch.inner, rows * inner);
         let upper = Matrix::new(dy, rows, hidden);
         rest.mlp_out.backward(d_inner, upper, self.threads);
+        self.drop_wide(DropSite::MlpInner, d_inner, inner);
         if taps.wants(Pass::Backward, LayerSite::NeuronMask) {
             let each = sized(&mut scratch.gated, rows * inner);
             for (each, (d, neuron)) in each.iter_mut().zip(d_inner.iter().zip(&trace.neurons)) {

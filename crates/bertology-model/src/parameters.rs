@@ -176,7 +176,7 @@ macro_rules! walk {
                 layer_norm!(P::AttentionNorm, norm);
             }
             layer_linear!(P::MlpIn, &$($mutable)? rest.mlp_in, arch.mlp_bias);
-            layer_linear!(P::MlpOut, &$($mutable)? rest.mlp_out, arch.mlp_bias);
+            layer_linear!(P::MlpOut, &$($mutable)? rest.mlp_out, arch.mlp_out_bias);
             layer_norm!(P::MlpNorm, &$($mutable)? rest.mlp_norm);
         }
         if let Some(norm) = &$($mutable)? shell.final_norm {

@@ -4,6 +4,7 @@ use bertology_kernels::elementwise::add_assign;
 use bertology_kernels::{Matrix, Real};
 
 use crate::block::BlockPass;
+use crate::dropout::DropSite;
 use crate::feed_forward::activate;
 use crate::model::Norm;
 use crate::workspace::{LayerTrace, Scratch, sized};
@@ -99,6 +100,7 @@ impl<R: Real> BlockRecord<R> {
         let inner = block.neurons();
         let activated = sized(&mut self.activated, self.rows * inner);
         activate(block.arch, activated, &trace.mlp_pre, inner);
+        block.drop_wide(DropSite::MlpInner, activated, inner);
         match block.norm_behind_attention() {
             Some(norm) => affine(&mut self.middle, &trace.attention_hat, norm),
             None => affine(

@@ -24,7 +24,8 @@ impl<R: Real> Rotary<R> {
         let Positions::Rotary(rotary) = arch.positions else {
             return None;
         };
-        let angles = |base| Angles::new(arch.max_positions, rotary.width / 2, base);
+        let half = rotary.width / 2;
+        let angles = |base| Angles::new(arch.max_positions, half, base, rotary.slowdown);
         Some(Self {
             everywhere: angles(rotary.base),
             in_windows: arch.windows.map(|_| angles(rotary.window_base)),
@@ -42,10 +43,12 @@ impl<R: Real> Rotary<R> {
 
 impl<R: Real> Angles<R> {
     /// In f32 whatever `R` is, as transformers computes them for models of every precision.
-    fn new(positions: usize, half: usize, base: f64) -> Self {
+    fn new(positions: usize, half: usize, base: f64, slowdown: f64) -> Self {
         let width = 2 * half;
         let frequencies: Vec<f32> = (0..half)
-            .map(|i| 1.0 / base.powf(f64::from((2 * i) as f32 / width as f32)) as f32)
+            .map(|i| {
+                1.0 / base.powf(f64::from((2 * i) as f32 / width as f32)) as f32 / slowdown as f32
+            })
             .collect();
         let angles = (0..positions).flat_map(|at| frequencies.iter().map(move |f| at as f32 * f));
         let angles: Vec<f64> = angles.map(f64::from).collect();

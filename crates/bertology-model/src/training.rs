@@ -319,6 +319,7 @@ impl<R: Real> Model<R> {
             rates.attention_probs,
             rates.distances,
             rates.attention_output,
+            rates.mlp_inner,
             rates.mlp_output,
             rates.head_input,
             rates.classifier,

@@ -79,7 +79,7 @@ impl Class {
             "esm" => Self::Esm,
             "openai-gpt" => Self::OpenAiGpt,
             "gpt2" => Self::Gpt2,
-            "xlm-roberta" => Self::XlmRoberta,
+            "xlm-roberta" | "gte" => Self::XlmRoberta,
             "camembert" => Self::Camembert,
             _ => Self::Other(model_type.to_owned()),
         }

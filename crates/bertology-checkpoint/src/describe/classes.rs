@@ -178,6 +178,24 @@ const NOMIC_BERT: ConfigClass = ConfigClass {
     ..BERT
 };
 
+const GTE: ConfigClass = ConfigClass {
+    model_type: "gte",
+    class_prefix: "Gte",
+    vocab_size: 250_048,
+    default_max_positions: 8192,
+    pad_id: Some(1),
+    ..BERT
+};
+
+const GTE_NEW: ConfigClass = ConfigClass {
+    model_type: "new",
+    class_prefix: "New",
+    vocab_size: 30_528,
+    default_max_positions: 2048,
+    pad_id: None,
+    ..BERT
+};
+
 /// The generic names are aliases of the old ones (`attribute_map`).
 const GPT2: ConfigClass = ConfigClass {
     model_type: "gpt2",
@@ -207,7 +225,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-pub(super) const FAMILIES: [Family; 15] = [
+pub(super) const FAMILIES: [Family; 17] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -220,6 +238,8 @@ pub(super) const FAMILIES: [Family; 15] = [
     Family::Esm,
     Family::EuroBert,
     Family::NomicBert,
+    Family::Gte,
+    Family::GteNew,
     Family::DebertaV2,
     Family::OpenAiGpt,
     Family::Gpt2,
@@ -245,6 +265,8 @@ impl Family {
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
             Self::NomicBert => &NOMIC_BERT,
+            Self::Gte => &GTE,
+            Self::GteNew => &GTE_NEW,
             Self::DebertaV2 => &DEBERTA_V2,
             Self::OpenAiGpt => &OPENAI_GPT,
             Self::Gpt2 => &GPT2,

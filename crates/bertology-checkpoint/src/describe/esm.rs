@@ -22,6 +22,7 @@ impl Config {
                     width: head_dim,
                     base: BASE,
                     window_base: BASE,
+                    slowdown: 1.0,
                 }))
             }
             // Its relative positions scale the terms of queries and of keys differently than BERT's do.

@@ -30,6 +30,7 @@ impl Config {
             width: head_dim,
             base,
             window_base: base,
+            slowdown: 1.0,
         })
     }
 

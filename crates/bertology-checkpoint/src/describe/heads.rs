@@ -6,6 +6,16 @@ use crate::Error;
 use crate::arch::{Family, TaskHead};
 use crate::config::{Config, OpenAs};
 
+impl Family {
+    /// Whether transformers has a class of the family that answers questions, with a head that is known here.
+    fn answers(self) -> bool {
+        !matches!(
+            self,
+            Self::Esm | Self::EuroBert | Self::NomicBert | Self::Gte | Self::GteNew
+        )
+    }
+}
+
 impl Config {
     pub(crate) fn head(
         &self,
@@ -37,7 +47,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT, NomicBERT and DeBERTa are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT, NomicBERT, GTE and DeBERTa are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -56,7 +66,7 @@ impl Config {
             (OpenAs::TokenClassification | OpenAs::QuestionAnswering, Family::OpenAiGpt) => {
                 return no_such("a score per token", "the other families are");
             }
-            (OpenAs::QuestionAnswering, Family::Esm | Family::EuroBert | Family::NomicBert) => {
+            (OpenAs::QuestionAnswering, family) if !family.answers() => {
                 return no_such("question answering", "the other families of text are");
             }
             (OpenAs::TokenClassification, _) => TaskHead::TokenClassification { num_labels },
@@ -86,9 +96,7 @@ impl Config {
         match (task, family) {
             ("Model", _) => Ok(OpenAs::Encoder),
             ("ForSequenceClassification", _) => Ok(OpenAs::SequenceClassification),
-            ("ForQuestionAnswering", Family::Esm | Family::EuroBert | Family::NomicBert) => {
-                Err(unsupported())
-            }
+            ("ForQuestionAnswering", family) if !family.answers() => Err(unsupported()),
             ("ForTokenClassification", family) if family != Family::OpenAiGpt => {
                 Ok(OpenAs::TokenClassification)
             }
@@ -190,8 +198,14 @@ impl Config {
                 Ok(OpenAs::MaskedLm)
             }
             Family::DebertaV2 => Ok(OpenAs::Encoder),
-            Family::NomicBert if any("classifier.") && pooled => Ok(OpenAs::SequenceClassification),
-            Family::NomicBert if any("classifier.") => Ok(OpenAs::TokenClassification),
+            Family::NomicBert | Family::Gte | Family::GteNew if any("classifier.") && pooled => {
+                Ok(OpenAs::SequenceClassification)
+            }
+            Family::NomicBert | Family::Gte | Family::GteNew if any("classifier.") => {
+                Ok(OpenAs::TokenClassification)
+            }
+            Family::Gte | Family::GteNew if any("lm_head.") => Ok(OpenAs::MaskedLm),
+            Family::Gte | Family::GteNew => Ok(OpenAs::Encoder),
             Family::NomicBert if any("cls.predictions.") => Ok(OpenAs::MaskedLm),
             Family::NomicBert => Ok(OpenAs::Encoder),
             Family::EuroBert if any("dense.") => Ok(OpenAs::SequenceClassification),

@@ -45,6 +45,7 @@ impl Config {
             width: head_dim,
             base: bases[0],
             window_base: bases[1],
+            slowdown: 1.0,
         })
     }
 

@@ -87,6 +87,7 @@ impl Config {
             width,
             base,
             window_base: base,
+            slowdown: 1.0,
         })
     }
 

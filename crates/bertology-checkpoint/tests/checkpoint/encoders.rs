@@ -107,6 +107,10 @@ fn files_come_back_whole() {
         "eurobert-mean",
         "eurobert-mlm",
         "eurobert-tokens",
+        "gte",
+        "gte-bare",
+        "gte-mlm",
+        "gte-tokens",
         "nomic",
         "nomic-bare",
         "nomic-mlm",
@@ -124,6 +128,8 @@ fn files_come_back_whole() {
         "nomic-mlm",
         "modernbert-answers",
         "modernbert-tokens",
+        "gte",
+        "gte-mlm",
     ] {
         loses_heads(name);
     }
@@ -474,6 +480,145 @@ fn nomicbert_is_what_either_of_its_configs_says() {
             .name(),
         "bert.emb_ln.bias"
     );
+}
+
+/// As transformers 5 writes it, and as the code that came with the first files does.
+#[test]
+fn gte_is_what_either_of_its_configs_says() {
+    let turned = |arch: &Architecture| match arch.positions {
+        Positions::Rotary(rotary) => rotary,
+        _ => panic!("not rotary"),
+    };
+    let arch = changed("gte", &json!({})).unwrap();
+    assert_eq!((arch.family, arch.norm), (Family::Gte, NormPlacement::Post));
+    assert_eq!(
+        (arch.attention_bias, arch.mlp_bias, arch.mlp_out_bias),
+        (true, false, true)
+    );
+    assert_eq!(
+        (arch.feed_forward, arch.segments),
+        (FeedForward::Gated, Segments::Table(2))
+    );
+    assert_eq!(
+        (arch.dropout.mlp_inner, arch.dropout.classifier),
+        (0.1, 0.1)
+    );
+    let rotary = turned(&arch);
+    assert_eq!(
+        (rotary.width, rotary.base, rotary.slowdown),
+        (8, 300.0, 1.0)
+    );
+    let default = changed("gte", &json!({"rope_parameters": null})).unwrap();
+    assert_eq!(turned(&default).base, 160_000.0);
+
+    let older = changed("gte-mlm", &json!({})).unwrap();
+    assert_eq!(
+        (older.family, older.segments),
+        (Family::GteNew, Segments::None)
+    );
+    let rotary = turned(&older);
+    assert_eq!((rotary.base, rotary.slowdown), (600.0, 2.0_f64.powf(0.25)));
+    let plain = changed(
+        "gte-mlm",
+        &json!({"rope_scaling": null, "rope_theta": null}),
+    )
+    .unwrap();
+    let rotary = turned(&plain);
+    assert_eq!((rotary.base, rotary.slowdown), (10_000.0, 1.0));
+    // The activation of its masked-LM head is that of the blocks there, and fixed in transformers.
+    let relu = |name| {
+        changed(name, &json!({"hidden_act": "relu"}))
+            .unwrap()
+            .lm_activation
+    };
+    assert_eq!(
+        (relu("gte-mlm"), relu("gte")),
+        (Activation::Relu, Activation::Gelu)
+    );
+    for (name, changes, says) in [
+        (
+            "gte-mlm",
+            json!({"layer_norm_type": "rms_norm"}),
+            "`layer_norm_type`",
+        ),
+        (
+            "gte-mlm",
+            json!({"position_embedding_type": "absolute"}),
+            "\"rope\"",
+        ),
+        (
+            "gte-mlm",
+            json!({"logn_attention_scale": true}),
+            "`logn_attention_scale`",
+        ),
+        (
+            "gte-mlm",
+            json!({"logn_attention_clip1": true}),
+            "`logn_attention_clip1`",
+        ),
+        ("gte-mlm", json!({"pack_qkv": false}), "`pack_qkv`"),
+        (
+            "gte-mlm",
+            json!({"rope_scaling": {"type": "linear", "factor": 2.0}}),
+            "\"ntk\"",
+        ),
+        (
+            "gte-mlm",
+            json!({"rope_scaling": {"type": "ntk", "factor": 0.5}}),
+            "from 1 up",
+        ),
+        (
+            "gte-mlm",
+            json!({"rope_scaling": {"type": "ntk"}}),
+            "from 1 up",
+        ),
+        (
+            "gte-mlm",
+            json!({"rope_scaling": {"type": "ntk", "factor": 2.0, "mixed_b": 0.6}}),
+            "without \"mixed_b\"",
+        ),
+        (
+            "gte-mlm",
+            json!({"type_vocab_size": 2}),
+            "token_type_embeddings",
+        ),
+        (
+            "gte",
+            json!({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}),
+            "`rope_parameters`",
+        ),
+        (
+            "gte",
+            json!({"architectures": ["GteForQuestionAnswering"]}),
+            "GteForQuestionAnswering",
+        ),
+    ] {
+        assert_says(&changed(name, &changes).unwrap_err(), says);
+    }
+    let head = |name| changed(name, &json!({"architectures": null})).unwrap().head;
+    assert!(matches!(
+        head("gte"),
+        TaskHead::SequenceClassification { .. }
+    ));
+    assert!(matches!(
+        head("gte-tokens"),
+        TaskHead::TokenClassification { .. }
+    ));
+    assert_eq!(
+        (head("gte-mlm"), head("gte-bare")),
+        (TaskHead::MaskedLm, TaskHead::None)
+    );
+    // What is activated comes first here, and last in the files.
+    let source = open(&engine("gte"));
+    let first = Parameter::Layer(0, LayerParameter::MlpIn(Affine::Weight));
+    let stored = source.parameter(first).unwrap().to_f32().unwrap();
+    let values = source.values(first).unwrap().unwrap();
+    let half = stored.len() / 2;
+    assert_eq!(
+        (&values[..half], &values[half..]),
+        (&stored[half..], &stored[..half])
+    );
+    assert!(source.in_place(first).is_none());
 }
 
 /// Every way in which a config says what distances have for queries and keys.

@@ -93,7 +93,7 @@ fn modernbert_says_in_either_way_what_its_layers_see() {
         ("local_rope_theta", json!(0)),
         ("classifier_pooling", json!("max")),
         ("decoder_bias", json!(false)),
-        ("mlp_dropout", json!(0.1)),
+        ("mlp_dropout", json!(1.5)),
         ("norm_bias", json!("no")),
     ] {
         let error = open(json!({ key: value })).unwrap_err();
@@ -119,7 +119,7 @@ fn what_would_change_the_model_is_refused_by_name() {
     assert_says(
         &refusal("model_type", json!(7)),
         "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \"mpnet\", \"modernbert\", \
-         \"albert\", \"esm\", \"eurobert\", \"nomic_bert\", \"deberta-v2\", \"openai-gpt\", \"gpt2\" are",
+         \"albert\", \"esm\", \"eurobert\", \"nomic_bert\", \"gte\", \"new\", \"deberta-v2\", \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));

@@ -130,6 +130,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::Esm => "ESM",
         Family::EuroBert => "EuroBERT",
         Family::NomicBert => "NomicBERT",
+        Family::Gte | Family::GteNew => "GTE",
         Family::DebertaV2 => "DeBERTa",
         Family::OpenAiGpt => "GPT",
         Family::Gpt2 => "GPT-2",

@@ -212,7 +212,7 @@ impl Reader<'_, '_> {
                     hidden,
                 )?,
                 mlp_in: stacked(P::MlpIn, halves, mlp, first)?,
-                mlp_out: self.linear_if(mlp, name(P::MlpOut), hidden, inner)?,
+                mlp_out: self.linear_if(arch.mlp_out_bias, name(P::MlpOut), hidden, inner)?,
                 mlp_norm: self.norm(name(P::MlpNorm), hidden)?,
             }),
         })

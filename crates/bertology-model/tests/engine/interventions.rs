@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 17] = [
+const MODELS: [&str; 18] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
@@ -23,6 +23,7 @@ const MODELS: [&str; 17] = [
     "esm-mlm",
     "eurobert-mlm",
     "nomic-mlm",
+    "gte-mlm",
     "deberta-mlm",
     "deberta-renamed-mlm",
     "gpt2",

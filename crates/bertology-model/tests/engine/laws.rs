@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 15] = [
+pub(crate) const CLASSIFIERS: [&str; 16] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -21,6 +21,7 @@ pub(crate) const CLASSIFIERS: [&str; 15] = [
     "esm",
     "eurobert",
     "nomic",
+    "gte",
     "deberta",
     "gpt2",
     "gpt",

@@ -8,7 +8,7 @@ use bertology_model::{
 use crate::fixture::{Fixture, distance};
 
 /// Plain and gated blocks, norms before and after, shared layers, classifiers and language models.
-pub(crate) const MODELS: [&str; 9] = [
+pub(crate) const MODELS: [&str; 10] = [
     "bert-absolute",
     "roberta",
     "mpnet",
@@ -16,6 +16,7 @@ pub(crate) const MODELS: [&str; 9] = [
     "eurobert-mlm",
     "albert-mlm",
     "esm-mlm",
+    "gte-mlm",
     "gpt2-lm",
     "gpt2",
 ];

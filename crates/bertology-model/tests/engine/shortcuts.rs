@@ -233,6 +233,7 @@ fn tiles_of_queries_change_nothing() {
     for name in [
         "bert-mlm",
         "eurobert-mlm",
+        "gte-mlm",
         "gpt-lm",
         "gpt2-lm",
         "modernbert-mlm",

@@ -12,7 +12,7 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 53] = [
+const ALL: [&str; 56] = [
     "albert",
     "albert-answers",
     "albert-groups-tokens",
@@ -54,6 +54,9 @@ const ALL: [&str; 53] = [
     "gpt2-inverse-layer",
     "gpt2-lm",
     "gpt2-token-types",
+    "gte",
+    "gte-mlm",
+    "gte-tokens",
     "modernbert",
     "modernbert-answers",
     "modernbert-biases",
@@ -274,6 +277,7 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
         "distilbert",
         "electra",
         "gpt2-lm",
+        "gte",
         "modernbert-tokens",
         "roberta",
     ] {

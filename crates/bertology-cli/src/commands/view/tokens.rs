@@ -60,6 +60,8 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
         | Family::XlmRoberta
         | Family::Camembert
         | Family::Albert
+        | Family::Gte
+        | Family::GteNew
         | Family::DebertaV2
         | Family::ModernBert
         | Family::EuroBert => {
@@ -83,9 +85,12 @@ pub(super) fn text_of(piece: &str, family: Family) -> String {
         | Family::NomicBert
         | Family::Esm => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
-        Family::XlmRoberta | Family::Camembert | Family::Albert | Family::DebertaV2 => {
-            piece.replace('▁', " ")
-        }
+        Family::XlmRoberta
+        | Family::Camembert
+        | Family::Albert
+        | Family::Gte
+        | Family::GteNew
+        | Family::DebertaV2 => piece.replace('▁', " "),
         Family::Roberta | Family::Gpt2 | Family::ModernBert | Family::EuroBert => {
             let bytes: Option<Vec<u8>> = piece.chars().map(byte_of).collect();
             match bytes {
