@@ -81,6 +81,7 @@ class Layer:
     reach: int | None = None  # a query sees so many tokens to either side
     blind: bool = False  # padding sees nothing, as its class has it
     again: bool = False  # the maps of queries and keys are called once more, for distances
+    branch: float = 1.0  # what both projections give is multiplied by it before it is added
     # What the product of query and key lacks before it is scaled, [B,N,S,S] of both by head: relative positions.
     positions: Callable | None = None
 
@@ -231,6 +232,10 @@ def run(model, inputs, head_mask, loss_of, layers, watched=None, states=True):
         for site, g in zip(wanted, found):
             gradient[site] = torch.zeros_like(seen[site]) if g is None else g
     for i, layer in enumerate(layers):
+        for site in (f"attention_output.{i}", f"mlp_output.{i}") if layer.branch != 1.0 else ():
+            seen[site] = seen[site] * layer.branch
+            if site in gradient:
+                gradient[site] = gradient[site] / layer.branch
         if layer.scaled and layer.rotated:
             site = f"rotated_query.{i}"
             seen[site] = seen[site] / layer.scale

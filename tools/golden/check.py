@@ -19,6 +19,7 @@ import make_causal_golden
 import make_deberta_golden
 import make_distilbert_golden
 import make_esm_golden
+import make_esmc_golden
 import make_eurobert_golden
 import make_family_golden
 import make_golden
@@ -44,7 +45,7 @@ def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    failures, known = 0, set(make_eurobert_golden.FOLDERS + make_gte_golden.FOLDERS + make_nomicbert_golden.FOLDERS)
+    failures, known = 0, set(make_esmc_golden.FOLDERS + make_eurobert_golden.FOLDERS + make_gte_golden.FOLDERS + make_nomicbert_golden.FOLDERS)
     for script in SCRIPTS:
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch)

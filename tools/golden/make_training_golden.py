@@ -41,7 +41,7 @@ roberta roberta-mlm
 # Whose classes are those of transformers 5 (requirements-5.txt); with it these alone are made.
 NAMES_5 = """
 eurobert eurobert-bos eurobert-mean eurobert-mlm eurobert-tokens
-gte gte-mlm gte-tokens
+esmc esmc-mlm esmc-tokens gte gte-mlm gte-tokens
 nomic nomic-mlm nomic-tokens
 """.split()
 VERSION_5 = transformers.__version__.startswith("5.")

@@ -31,6 +31,8 @@ pub enum Family {
     Albert,
     /// `model_type: "esm"`: ESM-2 and ESM-1b, of proteins.
     Esm,
+    /// `model_type: "esmc"`: ESM Cambrian, of proteins.
+    Esmc,
     /// `model_type: "eurobert"`.
     EuroBert,
     /// `model_type: "nomic_bert"`.
@@ -447,6 +449,9 @@ pub struct Architecture {
     pub pooling: Pooling,
     /// How positions enter.
     pub positions: Positions,
+    /// Whether queries and keys go through a norm each, without bias, over all heads of a layer together (ESM-C). A head's are then
+    /// brought to scale by what all others have: one that is taken away is still computed as far as its queries and keys go.
+    pub query_key_norm: bool,
     /// What distances have for queries and keys; nothing: none.
     pub disentangled: Option<Disentangled>,
     /// In which layers how much is seen; nothing: everything in all.
@@ -459,6 +464,11 @@ pub struct Architecture {
     pub norm_kind: NormKind,
     /// Whether norms add a bias.
     pub norm_bias: bool,
+    /// Whether the norm behind the last block does.
+    pub final_norm_bias: bool,
+    /// What both halves of a block give is multiplied by it before it is added to the residual stream: `√(36 / layers)` in
+    /// ESM-C, 1 in all other families.
+    pub branch_scale: f64,
     /// Whether the maps of attention add a bias.
     pub attention_bias: bool,
     /// Whether the first map of the feed-forward block, or both halves of it, adds a bias.

@@ -104,7 +104,10 @@ impl Config {
     /// Whether the language model's output layer shares the word embeddings.
     pub(crate) fn ties_embeddings(&self, architecture: &Architecture) -> Result<bool, Error> {
         let family = architecture.family;
-        let tied = self.flag("tie_word_embeddings", family != Family::EuroBert)?;
+        let tied = self.flag(
+            "tie_word_embeddings",
+            !matches!(family, Family::EuroBert | Family::Esmc),
+        )?;
         // DeBERTa's other masked-LM head has no output layer, whatever the config says.
         Ok(tied || architecture.renamed_lm)
     }

@@ -112,7 +112,7 @@ impl Config {
                 Positions::Absolute
             }
             Family::ModernBert => Positions::Rotary(self.rotary(hidden_size / num_heads)?),
-            Family::EuroBert => {
+            Family::EuroBert | Family::Esmc => {
                 self.check_own_heads(num_heads, hidden_size / num_heads)?;
                 Positions::Rotary(self.one_rotary(hidden_size / num_heads, 10_000.0)?)
             }
@@ -159,7 +159,8 @@ impl Config {
         let biased = |key: &str| match (family, key) {
             (Family::NomicBert, "attention_bias") => self.nomic_biases(true),
             (Family::NomicBert, "mlp_bias") => self.nomic_biases(false),
-            (Family::ModernBert, _) | (Family::EuroBert, "attention_bias" | "mlp_bias") => {
+            (Family::ModernBert, _)
+            | (Family::EuroBert | Family::Esmc, "attention_bias" | "mlp_bias") => {
                 self.flag(key, false)
             }
             (Family::EuroBert, "norm_bias") | (Family::Gte | Family::GteNew, "mlp_bias") => {
@@ -193,6 +194,7 @@ impl Config {
                 | Family::MpNet
                 | Family::ModernBert
                 | Family::Esm
+                | Family::Esmc
                 | Family::EuroBert => Segments::None,
                 _ if causal => Segments::Words,
                 Family::NomicBert => self.segments_or_none(2)?,
@@ -206,13 +208,15 @@ impl Config {
             },
             embedding_norm: match family {
                 Family::Esm => self.flag("emb_layer_norm_before", false)?,
-                Family::EuroBert => false,
+                Family::EuroBert | Family::Esmc => false,
                 _ => !causal,
             },
             norm: match family {
-                Family::Gpt2 | Family::ModernBert | Family::Esm | Family::EuroBert => {
-                    NormPlacement::Pre
-                }
+                Family::Gpt2
+                | Family::ModernBert
+                | Family::Esm
+                | Family::Esmc
+                | Family::EuroBert => NormPlacement::Pre,
                 _ => NormPlacement::Post,
             },
             causal,
@@ -228,6 +232,7 @@ impl Config {
                 _ => Pooling::First,
             },
             positions,
+            query_key_norm: family == Family::Esmc,
             disentangled: match family {
                 Family::DebertaV2 => self.disentangled(max_positions)?,
                 _ => None,
@@ -236,6 +241,7 @@ impl Config {
             feed_forward: match family {
                 Family::ModernBert
                 | Family::EuroBert
+                | Family::Esmc
                 | Family::NomicBert
                 | Family::Gte
                 | Family::GteNew => FeedForward::Gated,
@@ -246,6 +252,11 @@ impl Config {
                 _ => NormKind::Layer,
             },
             norm_bias: biased("norm_bias")?,
+            final_norm_bias: family != Family::Esmc && biased("norm_bias")?,
+            branch_scale: match family {
+                Family::Esmc => (36.0 / num_layers as f64).sqrt(),
+                _ => 1.0,
+            },
             attention_bias: biased("attention_bias")?,
             mlp_bias: biased("mlp_bias")?,
             mlp_out_bias: match family {
@@ -288,6 +299,7 @@ impl Config {
                 | Family::Camembert
                 | Family::Electra
                 | Family::MpNet
+                | Family::Esmc
                 | Family::Gte => Activation::Gelu,
                 _ => of_heads,
             },
@@ -337,6 +349,10 @@ impl Config {
                 Some((layer, heads.clone()))
             });
             architecture.pruned_heads = of_layers.collect();
+        }
+        if architecture.query_key_norm && !architecture.pruned_heads.is_empty() {
+            let problem = "names heads, but queries and keys of all heads are brought to one scale together, so that none can be missing";
+            return Err(self.wrong("pruned_heads", problem.into()));
         }
         if architecture.max_tokens() == 0 {
             return Err(self.wrong(

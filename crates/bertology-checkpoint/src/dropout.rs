@@ -106,6 +106,15 @@ impl Config {
                     classifier: if sequence { of_head } else { 0.0 },
                 });
             }
+            Family::Esmc => {
+                let of_head = self.rate("classifier_dropout", 0.1)?;
+                return Ok(DropoutRates {
+                    attention_probs: self.rate("attention_dropout", 0.0)?,
+                    head_input: if sequence || tokens { of_head } else { 0.0 },
+                    classifier: if sequence { of_head } else { 0.0 },
+                    ..DropoutRates::default()
+                });
+            }
             Family::EuroBert => {
                 return Ok(DropoutRates {
                     attention_probs: self.rate("attention_dropout", 0.0)?,

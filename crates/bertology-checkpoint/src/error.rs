@@ -347,6 +347,12 @@ pub enum Error {
         /// The head in all layers of these weights, as people write them.
         all: String,
     },
+    /// Heads that are to leave files whose queries and keys are brought to scale over all heads.
+    #[error(
+        "heads cannot leave the files of this model: the queries of all heads of a layer go through one norm, and so do the keys; \
+         write it in full shape, with zeros for what these heads give"
+    )]
+    TogetherNormed,
     /// A layer with weights of its own, where the file has one place for those of several.
     #[error(
         "layer {layer} has lost heads that layer {first} has kept, and the files have one place for the weights of both; write \
@@ -452,6 +458,7 @@ impl Error {
             | Self::NoSuchHead { .. }
             | Self::SharedHead { .. }
             | Self::PartedLayer { .. }
+            | Self::TogetherNormed
             | Self::Factor { .. }
             | Self::NeuronFactors { .. }
             | Self::SharedFactors { .. }

@@ -52,7 +52,8 @@ pub(crate) fn expected(architecture: &Architecture) -> Vec<(Parameter, Vec<usize
         layer_expected(architecture, index, &mut list);
     }
     if architecture.norm == NormPlacement::Pre {
-        with_bias(&mut list, Parameter::FinalNorm, vec![width], width, norms);
+        let biased = architecture.final_norm_bias;
+        with_bias(&mut list, Parameter::FinalNorm, vec![width], width, biased);
     }
     if architecture.contact_head {
         let heads = architecture
@@ -147,6 +148,10 @@ fn layer_expected(
         add(LayerParameter::Query, vec![heads, width], heads, maps);
         add(LayerParameter::Key, vec![heads, width], heads, maps);
         add(LayerParameter::Value, vec![heads, width], heads, maps);
+    }
+    if architecture.query_key_norm {
+        add(LayerParameter::QueryNorm, vec![width], width, false);
+        add(LayerParameter::KeyNorm, vec![width], width, false);
     }
     if let Some(distances) = architecture.disentangled.filter(|of| !of.shared) {
         if distances.queries {

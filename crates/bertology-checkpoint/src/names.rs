@@ -162,6 +162,9 @@ impl Names<'_> {
         let absent = match parameter {
             LayerParameter::DistanceQuery(_) => !distances.is_some_and(|of| of.queries),
             LayerParameter::DistanceKey(_) => !distances.is_some_and(|of| of.keys),
+            LayerParameter::QueryNorm(affine) | LayerParameter::KeyNorm(affine) => {
+                affine == Affine::Bias || !self.architecture.query_key_norm
+            }
             _ => false,
         };
         if absent {

@@ -23,6 +23,10 @@ pub enum LayerParameter {
     Value(Affine),
     /// `[3W, D]`, `[3W]`: queries, keys and values in one tensor, each head-major (GPT, GPT-2).
     QueryKeyValue(Affine),
+    /// `[D]`: the norm of the queries of all heads together (ESM-C); it has no bias.
+    QueryNorm(Affine),
+    /// `[D]`: that of the keys.
+    KeyNorm(Affine),
     /// `[2P - 1, head_dim]`, shared by the heads of the layer; relative positions only.
     DistanceEmbedding,
     /// `[W, D]`, `[W]`: to queries of distances, where these have maps of their own (DeBERTa); head-major rows.
@@ -45,6 +49,13 @@ pub enum LayerParameter {
     MlpOut(Affine),
     /// `[D]`, `[D]`.
     MlpNorm(Affine),
+}
+
+impl LayerParameter {
+    /// Whether it makes queries, or keys, and nothing else.
+    pub(crate) fn is_query_or_key(self) -> bool {
+        matches!(self, Self::Query(_) | Self::Key(_))
+    }
 }
 
 /// One parameter tensor of the canonical layout: linear maps are `[out, in]`, norms are named by

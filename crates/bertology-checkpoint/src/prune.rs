@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     /// The file holds the blocks' linear maps as `[in, out]`.
     transposed: bool,
     gated: bool,
+    /// Queries and keys are brought to scale over all heads: those of a head that gives nothing stay as they are.
+    together: bool,
     /// `pruned_heads` of the new config; layers without are absent.
     pub(crate) pruned: BTreeMap<usize, BTreeSet<usize>>,
     /// Every head that no longer contributes, whether its rows are gone or zero.
@@ -78,6 +80,7 @@ impl Plan {
             layers: Vec::with_capacity(architecture.num_layers),
             transposed: architecture.family.table().transposed,
             gated: architecture.feed_forward == FeedForward::Gated,
+            together: architecture.query_key_norm,
             pruned: BTreeMap::new(),
             silent: architecture.pruned_heads.clone().into(),
             survivors: Vec::new(),
@@ -218,6 +221,9 @@ impl Plan {
         let Some(Parameter::Layer(layer, parameter)) = parameter else {
             return None;
         };
+        if self.together && parameter.is_query_or_key() {
+            return None;
+        }
         let held = Held::of(layer, parameter, self.transposed, self.gated)?;
         let plan = self.layers.get(layer)?;
         let units = match held.of {
@@ -262,6 +268,8 @@ impl Held {
             LayerParameter::MlpOut(Affine::Weight) => (Unit::Neuron, 1, 1),
             LayerParameter::AttentionOutput(Affine::Bias)
             | LayerParameter::DistanceEmbedding
+            | LayerParameter::QueryNorm(_)
+            | LayerParameter::KeyNorm(_)
             | LayerParameter::AttentionNorm(_)
             | LayerParameter::MlpOut(Affine::Bias)
             | LayerParameter::MlpNorm(_) => return None,
@@ -307,7 +315,8 @@ pub(crate) fn zeroed_heads<'t>(
         P::QueryKeyValue,
     ]
     .into_iter()
-    .flat_map(|make: fn(Affine) -> P| [make(Affine::Weight), make(Affine::Bias)]);
+    .flat_map(|make: fn(Affine) -> P| [make(Affine::Weight), make(Affine::Bias)])
+    .filter(|parameter| !(architecture.query_key_norm && parameter.is_query_or_key()));
     let parameters: Vec<P> = parameters.collect();
     let transposed = architecture.family.table().transposed;
     let mut zeroed: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();

@@ -146,7 +146,10 @@ impl Parts {
                 | LayerParameter::MlpActivated(_)
                 | LayerParameter::MlpGate(_)
                 | LayerParameter::MlpOut(_) => &mut self.feed_forward,
-                LayerParameter::AttentionNorm(_) | LayerParameter::MlpNorm(_) => &mut self.norms,
+                LayerParameter::QueryNorm(_)
+                | LayerParameter::KeyNorm(_)
+                | LayerParameter::AttentionNorm(_)
+                | LayerParameter::MlpNorm(_) => &mut self.norms,
             },
             Parameter::Pooler(_) if !dense_is_head => &mut self.pooler,
             Parameter::Pooler(_)

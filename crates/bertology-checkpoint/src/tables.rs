@@ -36,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) decoder: &'static str,
     /// The output layer's bias, stored under its own name.
     pub(crate) decoder_bias: Option<&'static str>,
+    /// What gives each token the scores of its classes.
+    pub(crate) tags: &'static str,
     /// What gives each token the scores of an answer's start and end.
     pub(crate) answers: &'static str,
     /// Beginnings of the names of other task heads.
@@ -59,6 +61,7 @@ impl Family {
             Self::Albert => &ALBERT,
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
+            Self::Esmc => &ESMC,
             Self::NomicBert => &NOMIC_BERT,
             Self::Gte => &GTE,
             Self::GteNew => &GTE_NEW,
@@ -80,7 +83,7 @@ impl Table {
     /// The stem of what gives each token its scores under this head.
     pub(crate) fn token_stem(&self, head: &TaskHead) -> Option<&'static str> {
         match head {
-            TaskHead::TokenClassification { .. } => Some("classifier."),
+            TaskHead::TokenClassification { .. } => Some(self.tags),
             TaskHead::QuestionAnswering => Some(self.answers),
             TaskHead::ReplacedTokens => Some("discriminator_predictions.dense_prediction."),
             _ => None,
@@ -168,6 +171,7 @@ const BERT: Table = Table {
     ],
     decoder: "cls.predictions.decoder.",
     decoder_bias: Some("cls.predictions.bias"),
+    tags: "classifier.",
     answers: "qa_outputs.",
     other_heads: &["qa_outputs."],
     gate_first: false,
@@ -371,6 +375,8 @@ const EUROBERT: Table = Table {
     layer_stems: &[
         (LayerParameter::Query, "self_attn.q_proj."),
         (LayerParameter::Key, "self_attn.k_proj."),
+        (LayerParameter::QueryNorm, "self_attn.q_norm."),
+        (LayerParameter::KeyNorm, "self_attn.k_norm."),
         (LayerParameter::Value, "self_attn.v_proj."),
         (LayerParameter::AttentionOutput, "self_attn.o_proj."),
         (LayerParameter::AttentionNorm, "input_layernorm."),
@@ -391,6 +397,20 @@ const EUROBERT: Table = Table {
     decoder_bias: None,
     other_heads: &["classifier.", "qa_outputs."],
     ..BERT
+};
+
+const ESMC: Table = Table {
+    prefix: "esmc.",
+    head_stems: &[
+        (Parameter::Pooler, "classifier.dense."),
+        (Parameter::Classifier, "classifier.out_proj."),
+        (Parameter::LmTransform, "lm_head.dense."),
+        (Parameter::LmNorm, "lm_head.layer_norm."),
+    ],
+    decoder: "lm_head.decoder.",
+    tags: "score.",
+    other_heads: &["classifier.", "score."],
+    ..EUROBERT
 };
 
 /// The code that came with the first files has another prefix.
@@ -557,6 +577,7 @@ const GPT2: Table = Table {
     head_stems: &[(Parameter::Classifier, "score.")],
     decoder: "lm_head.",
     decoder_bias: None,
+    tags: "classifier.",
     answers: "qa_outputs.",
     other_heads: &["multiple_choice_head.", "qa_outputs.", "classifier."],
     gate_first: false,

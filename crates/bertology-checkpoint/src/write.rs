@@ -100,7 +100,7 @@ pub fn write_pruned(
 /// transformers can load it.
 ///
 /// # Errors
-/// If a head or neuron does not exist or would go from one of several layers that share their weights, the folder has content
+/// If a head cannot leave ([`Error::TogetherNormed`]), a head or neuron does not exist or would go from one of several layers that share their weights, the folder has content
 /// (see [`WriteOptions::overwrite`]) or is the source itself, or the system refuses.
 pub fn write_cut(
     checkpoint: &Checkpoint,
@@ -109,6 +109,10 @@ pub fn write_cut(
     options: &WriteOptions,
 ) -> Result<WriteReport, Error> {
     cut.check(checkpoint.architecture())?;
+    let together = checkpoint.architecture().query_key_norm;
+    if together && options.export == Export::Pruned && !cut.heads().is_empty() {
+        return Err(Error::TogetherNormed);
+    }
     check_target(checkpoint, folder, options)?;
     let plan = Plan::new(checkpoint.architecture(), cut, options.export);
 
@@ -268,13 +272,16 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Err
 }
 
 /// Bytes of the weights file that [`write_cut`] writes for the same checkpoint, cut and form. Nothing is written, and
-/// no weights are read beyond the hash that the file names.
+/// no weights are read beyond the hash that the file names. A model whose heads cannot leave its files
+/// ([`Error::TogetherNormed`]) keeps what it has of them.
 ///
 /// # Errors
 /// A head or neuron that does not exist, or would go from one of several layers that share their weights; source files that
 /// cannot be read.
 pub fn cut_file_bytes(checkpoint: &Checkpoint, cut: &Cut, export: Export) -> Result<u64, Error> {
     cut.check(checkpoint.architecture())?;
+    let kept = checkpoint.architecture().query_key_norm && !cut.heads().is_empty();
+    let export = if kept { Export::Zeroed } else { export };
     let plan = Plan::new(checkpoint.architecture(), cut, export);
     let file = WeightsFile::new(checkpoint, &plan, export)?;
     let header = encoded(&file.header, checkpoint.folder())?;

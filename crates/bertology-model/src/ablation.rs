@@ -294,9 +294,10 @@ impl<R: Real> Shared<R> {
         let (hidden, dim) = (arch.hidden_size, arch.head_dim());
         let attention = &model.layer(id.layer).attention;
         let mut output = self.output.clone();
-        let Ok(slot) = attention.heads.binary_search(&id.head) else {
+        let Ok(place) = attention.heads.binary_search(&id.head) else {
             return output;
         };
+        let slot = attention.slot(place);
         let last = id.layer + 1 == arch.num_layers;
         let rows = if last {
             rows.count(batch)
@@ -313,7 +314,7 @@ impl<R: Real> Shared<R> {
             Removal::Others(_) => [0..start, end..width],
         };
         let subtract = Product {
-            scale: -R::ONE,
+            scale: R::from_f64(-arch.branch_scale),
             accumulate: true,
             threads: 1,
         };

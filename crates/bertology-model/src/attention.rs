@@ -32,9 +32,9 @@ pub(crate) struct Slice {
     pub(crate) tokens: Range<usize>,
     /// Where the rows that are carried on lie in compact arrays.
     pub(crate) rows: Range<usize>,
-    /// Place of the head among those present.
+    /// Place of the head among those that have room.
     pub(crate) slot: usize,
-    /// Heads present times head size.
+    /// Heads that have room times head size.
     pub(crate) width: usize,
     pub(crate) head_dim: usize,
 }
@@ -138,7 +138,14 @@ impl<R: Real> AttentionPass<'_, R> {
     }
 
     pub(crate) fn width(&self) -> usize {
-        self.weights.heads.len() * self.arch.head_dim()
+        self.weights.output.inputs
+    }
+
+    /// Heads that are gone and still have room give nothing, and have no gradient.
+    pub(crate) fn nothing_of_the_gone(&self, of_heads: &mut [R]) {
+        if self.weights.heads.len() * self.arch.head_dim() < self.width() {
+            of_heads.fill(R::ZERO);
+        }
     }
 
     /// `1 / √head_dim`, or what the architecture has in its place.
@@ -175,7 +182,7 @@ impl<R: Real> AttentionPass<'_, R> {
                     .heads
                     .iter()
                     .enumerate()
-                    .map(move |(slot, head)| {
+                    .map(move |(place, head)| {
                         let id = HeadId {
                             layer: self.layer,
                             head: *head,
@@ -186,7 +193,7 @@ impl<R: Real> AttentionPass<'_, R> {
                             Slice {
                                 tokens: tokens.clone(),
                                 rows: self.rows.range(self.batch, sequence),
-                                slot,
+                                slot: self.weights.slot(place),
                                 width,
                                 head_dim,
                             },
@@ -235,6 +242,7 @@ impl<R: Real> AttentionPass<'_, R> {
         }
         let LayerTrace { qkv, context, .. } = trace;
         let context = sized(context, self.batch.tokens() * self.width());
+        self.nothing_of_the_gone(context);
         let whole = self.is_whole(Pass::Forward, taps);
         for (sequence, id, slice) in self.slices() {
             let at = (sequence, id);
@@ -385,7 +393,8 @@ impl<R: Real> AttentionPass<'_, R> {
         let pass = Pass::Backward;
         let width = self.width();
         if deeper {
-            sized(&mut scratch.qkv, self.batch.tokens() * 3 * width);
+            let d_qkv = sized(&mut scratch.qkv, self.batch.tokens() * 3 * width);
+            self.nothing_of_the_gone(d_qkv);
         }
         for (sequence, id, slice) in self.slices() {
             let each = self.row_gradients(&slice, trace, scratch);
@@ -550,7 +559,11 @@ impl<R: Real> AttentionPass<'_, R> {
                 slice.head_dim,
                 slice.width,
             );
-            Product::replace(1).run(
+            let product = Product {
+                scale: R::from_f64(self.arch.branch_scale),
+                ..Product::replace(1)
+            };
+            product.run(
                 MatrixMut::new(buffer, n, hidden),
                 slice.context(masked),
                 weight.transposed(),

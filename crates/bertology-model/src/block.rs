@@ -61,6 +61,14 @@ impl<R: Real> BlockPass<'_, R> {
         self.training.and_then(|training| training.drops)
     }
 
+    /// What a half of the block gives, or its gradient, as it is added to the residual stream.
+    pub(crate) fn scale_branch(&self, data: &mut [R]) {
+        if self.arch.branch_scale != 1.0 {
+            let scale = R::from_f64(self.arch.branch_scale);
+            data.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+
     /// Drops from rows that go to the residual stream, or from their gradient.
     pub(crate) fn drop_rows(&self, site: DropSite, data: &mut [R]) {
         self.drop_wide(site, data, self.arch.hidden_size);
@@ -175,12 +183,14 @@ impl<R: Real> BlockPass<'_, R> {
         } else {
             weights.qkv.forward(qkv, input, self.threads);
         }
+        self.norm_queries_and_keys(trace, &mut scratch.tap);
         attention.forward(trace, scratch, taps)?;
         let masked = attention.masked(&trace.context, &mut scratch.heads);
         attention.emit_contributions(masked, &mut scratch.tap, taps)?;
         let masked = Matrix::new(masked, self.rows.count(self.batch), weights.output.inputs);
         weights.output.forward(out, masked, self.threads);
         trace.distances = distances;
+        self.scale_branch(out);
         self.drop_rows(DropSite::AttentionOutput, out);
         self.pass_by(taps, LayerSite::AttentionOutput, out)
     }
@@ -277,11 +287,11 @@ impl<R: Real> BlockPass<'_, R> {
     #[allow(clippy::too_many_arguments, reason = "one call site, all of one pass")]
     fn attend_backward(
         &self,
-        dy: &[R],
+        dy: &mut [R],
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
         deeper: bool,
-        record: Option<&mut BlockRecord<R>>,
+        mut record: Option<&mut BlockRecord<R>>,
         taps: &mut Taps<'_, '_, '_, R>,
         mask_gradient: impl FnMut(usize, HeadId, f64),
     ) -> Result<(), Error> {
@@ -290,16 +300,20 @@ impl<R: Real> BlockPass<'_, R> {
         let attention = self.attention(&trace.distances);
         let weights = &attention.weights;
         self.emit_contribution_gradients(dy, taps)?;
+        self.scale_branch(dy);
         let width = weights.output.inputs;
         let d_heads = sized(&mut scratch.heads, rows * width);
         let upper = Matrix::new(dy, rows, hidden);
         weights.output.backward(d_heads, upper, self.threads);
         let below = deeper || record.is_some();
-        let positions = record.map(|record| PositionGradients {
+        let positions = record.as_deref_mut().map(|record| PositionGradients {
             distances: &mut record.distances,
             bias: &mut record.bias,
         });
         attention.backward(trace, scratch, below, positions, taps, mask_gradient)?;
+        if below {
+            self.norm_queries_and_keys_backward(trace, scratch, record);
+        }
         if !deeper {
             return Ok(());
         }
@@ -350,6 +364,7 @@ impl<R: Real> BlockPass<'_, R> {
         }
         let mut branch = self.branch(dy, scratch, LayerSite::MlpOutput, taps)?;
         self.drop_rows(DropSite::MlpOutput, &mut branch);
+        self.scale_branch(&mut branch);
         self.feed_forward_backward(&branch, trace, scratch, taps)?;
         scratch.update = branch;
         if let Some(record) = record.as_deref_mut() {
@@ -376,7 +391,7 @@ impl<R: Real> BlockPass<'_, R> {
         let mut branch = self.branch(dy, scratch, LayerSite::AttentionOutput, taps)?;
         self.drop_rows(DropSite::AttentionOutput, &mut branch);
         let result = self.attend_backward(
-            &branch,
+            &mut branch,
             trace,
             scratch,
             // A pre-norm block's first norm lies below its projections.

@@ -61,6 +61,7 @@ impl<R: Real> BlockPass<'_, R> {
         self.drop_wide(DropSite::MlpInner, activated, inner);
         let input = Matrix::new(activated, rows, inner);
         rest.mlp_out.forward(out, input, self.threads);
+        self.scale_branch(out);
         self.drop_rows(DropSite::MlpOutput, out);
         self.pass_by(taps, LayerSite::MlpOutput, out)
     }

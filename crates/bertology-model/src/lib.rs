@@ -46,6 +46,7 @@ mod feed_forward;
 mod gradients;
 mod linear;
 mod lm_head;
+mod query_key;
 mod record;
 mod rotary;
 mod rows;

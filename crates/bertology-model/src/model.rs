@@ -105,6 +105,9 @@ pub(crate) struct Attention<R> {
     pub(crate) heads: Vec<usize>,
     /// `[3W, hidden]`: queries, keys, values, each head-major.
     pub(crate) qkv: Linear<R>,
+    /// Of queries and of keys, `[W]` each, where these go through norms: `W` is that of all heads then, also of those that are
+    /// gone, which have no other place than their queries and keys.
+    pub(crate) norms: Option<[Norm<R>; 2]>,
     /// `[hidden, W]`.
     pub(crate) output: Linear<R>,
     /// `[2P - 1, head_dim]`, relative positions only; shared by the heads.
@@ -112,6 +115,16 @@ pub(crate) struct Attention<R> {
     /// `[kW, hidden]`: queries of distances, then their keys, or the one of them that there is, where these have maps of their
     /// own.
     pub(crate) distance_maps: Option<Linear<R>>,
+}
+
+impl<R> Attention<R> {
+    /// Where the numbers of a head lie, by its place among those present.
+    pub(crate) fn slot(&self, place: usize) -> usize {
+        match self.norms {
+            Some(_) => self.heads[place],
+            None => place,
+        }
+    }
 }
 
 /// One block.

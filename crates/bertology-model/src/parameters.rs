@@ -158,6 +158,10 @@ macro_rules! walk {
             }
             let attention = $attention(&$($mutable)? layer.attention);
             layer_linear!(P::QueryKeyValue, &$($mutable)? attention.qkv, arch.attention_bias);
+            if let Some([queries, keys]) = &$($mutable)? attention.norms {
+                layer_norm!(P::QueryNorm, queries);
+                layer_norm!(P::KeyNorm, keys);
+            }
             if let Some(table) = &$($mutable)? attention.distance {
                 let dim = arch.head_dim();
                 let table: &$($mutable)? Vec<R> = table;

@@ -28,6 +28,8 @@ pub(crate) struct BlockRecord<R> {
     query: Vec<R>,
     /// `[rows, hidden]`: what those queries are of.
     query_input: Vec<R>,
+    /// Gradients of the norms of queries and of keys, `[W]` each, or empty.
+    pub(crate) query_key: Vec<R>,
     /// `[tokens, hidden]`: what attention read; pre-norm only.
     normed: Vec<R>,
     /// Weight and bias of both norms, `[hidden]` each, attention's first: gradients.
@@ -63,6 +65,12 @@ impl<R: Real> BlockRecord<R> {
         self.rows = block.rows.count(block.batch);
         self.tokens = block.batch.tokens();
         sized(&mut self.norms, 4 * block.arch.hidden_size).fill(R::ZERO);
+        let attention = &block.weights.attention;
+        let normed = attention
+            .norms
+            .as_ref()
+            .map_or(0, |_| 2 * attention.output.inputs);
+        sized(&mut self.query_key, normed).fill(R::ZERO);
         let distance = block.weights.attention.distance.as_ref();
         let distances = distance.map_or(trace.distances.len(), Vec::len);
         sized(&mut self.distances, distances).fill(R::ZERO);

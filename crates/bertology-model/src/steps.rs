@@ -14,7 +14,7 @@ use crate::workspace::LayerTrace;
 use crate::{Error, Model, PackedBatch, PassOptions, Workspace};
 
 /// What one half of a block reads through its output map, and what it does to the residual stream:
-/// `to + adds`, where `adds = reads · weightᵀ + bias`.
+/// `to + adds`, where `adds = scale · (reads · weightᵀ + bias)`.
 #[derive(Debug, Clone)]
 pub struct Half<R> {
     /// `[tokens, W]`: head outputs, head-major; or `[tokens, neurons]`.
@@ -32,13 +32,16 @@ pub struct OutputMap<'a, R> {
     pub weight: Matrix<'a, R>,
     /// `[hidden]`, or empty where there is none.
     pub bias: &'a [R],
+    /// 1 in most families ([`Architecture::branch_scale`](bertology_checkpoint::Architecture::branch_scale)).
+    pub scale: f64,
 }
 
-impl<'a, R: Real> From<&'a Linear<R>> for OutputMap<'a, R> {
-    fn from(map: &'a Linear<R>) -> Self {
+impl<'a, R: Real> OutputMap<'a, R> {
+    fn new(map: &'a Linear<R>, scale: f64) -> Self {
         Self {
             weight: map.matrix(),
             bias: &map.bias,
+            scale,
         }
     }
 }
@@ -113,7 +116,7 @@ impl<R: crate::Real> Model<R> {
     /// If there is no such layer.
     #[must_use]
     pub fn attention_output_map(&self, layer: usize) -> OutputMap<'_, R> {
-        (&self.layer(layer).attention.output).into()
+        OutputMap::new(&self.layer(layer).attention.output, self.arch.branch_scale)
     }
 
     /// What turns neurons of a layer into what its feed-forward block adds.
@@ -122,7 +125,7 @@ impl<R: crate::Real> Model<R> {
     /// If there is no such layer.
     #[must_use]
     pub fn mlp_output_map(&self, layer: usize) -> OutputMap<'_, R> {
-        (&self.layer(layer).rest.mlp_out).into()
+        OutputMap::new(&self.layer(layer).rest.mlp_out, self.arch.branch_scale)
     }
 }
 

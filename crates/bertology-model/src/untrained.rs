@@ -53,6 +53,10 @@ impl<R: Real> Model<R> {
                 attention: Arc::new(Attention {
                     heads: attention.heads.clone(),
                     qkv: linear(&attention.qkv, &mut draw),
+                    norms: attention
+                        .norms
+                        .as_ref()
+                        .map(|norms| norms.each_ref().map(unit)),
                     output: linear(&attention.output, &mut draw),
                     distance: attention.distance.as_ref().map(|table| draw(table.len())),
                     distance_maps: attention

@@ -37,6 +37,15 @@ pub(crate) struct FinalTrace<R> {
     pub(crate) rstd: Vec<R>,
 }
 
+/// What the backward pass of a norm of queries or keys needs.
+#[derive(Debug, Default)]
+pub(crate) struct NormTrace<R> {
+    /// `[tokens, W]`: normalised input.
+    pub(crate) hat: Vec<R>,
+    /// `[tokens]`
+    pub(crate) rstd: Vec<R>,
+}
+
 /// What the backward pass of one block needs from its forward pass.
 #[derive(Debug, Default)]
 pub(crate) struct LayerTrace<R> {
@@ -44,6 +53,8 @@ pub(crate) struct LayerTrace<R> {
     pub(crate) input: Vec<R>,
     /// `[tokens, 3W]`: queries, keys, values.
     pub(crate) qkv: Vec<R>,
+    /// What the norms of queries and of keys have made, where there are such.
+    pub(crate) normed: [NormTrace<R>; 2],
     /// `[rows, kW]`: queries and keys of the distances that a batch has, or empty.
     pub(crate) distances: Vec<R>,
     /// `[tokens, W]`: head outputs before the head mask.

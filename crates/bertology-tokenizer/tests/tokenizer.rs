@@ -343,6 +343,19 @@ fn a_protein_has_an_end_and_no_separator() {
     assert_eq!(encoding.words, [None, Some(0), Some(1), Some(2), None]);
 }
 
+/// Its file says all: letters, marks, and what ends a chain.
+#[test]
+fn a_newer_proteins_letters_are_those_of_its_file() {
+    let tokenizer = Tokenizer::from_folder(golden("esmc")).unwrap();
+    let ids = (tokenizer.cls_id(), tokenizer.sep_id(), tokenizer.eos_id());
+    assert_eq!(ids, (Some(0), Some(2), Some(2)));
+    let ids = (tokenizer.pad_id(), tokenizer.unk_id(), tokenizer.mask_id());
+    assert_eq!(ids, (Some(1), Some(3), Some(32)));
+    let encoding = tokenizer.encode("MK|T", None, None).unwrap();
+    assert_eq!(encoding.ids, [0, 20, 15, 31, 11, 2]);
+    assert!(encoding.special[0] && !encoding.special[3] && encoding.special[5]);
+}
+
 #[test]
 fn special_ids_and_lengths() {
     let tokenizer = Tokenizer::from_folder(golden("bert-uncased")).unwrap();

@@ -152,6 +152,22 @@ const EUROBERT: ConfigClass = ConfigClass {
     ..BERT
 };
 
+/// Its norms have the epsilon of PyTorch.
+const ESMC: ConfigClass = ConfigClass {
+    model_type: "esmc",
+    class_prefix: "Esmc",
+    default_hidden_size: 2560,
+    default_heads: 40,
+    default_layers: 80,
+    intermediate_size: (&["intermediate_size"], Some(6912)),
+    activation: ("hidden_act", Activation::Silu),
+    norm_epsilon: (None, 1e-5),
+    vocab_size: 64,
+    default_max_positions: 2048,
+    pad_id: Some(1),
+    ..BERT
+};
+
 const DEBERTA_V2: ConfigClass = ConfigClass {
     model_type: "deberta-v2",
     class_prefix: "DebertaV2",
@@ -225,7 +241,7 @@ const OPENAI_GPT: ConfigClass = ConfigClass {
     ..GPT2
 };
 
-pub(super) const FAMILIES: [Family; 17] = [
+pub(super) const FAMILIES: [Family; 18] = [
     Family::Bert,
     Family::Roberta,
     Family::XlmRoberta,
@@ -236,6 +252,7 @@ pub(super) const FAMILIES: [Family; 17] = [
     Family::ModernBert,
     Family::Albert,
     Family::Esm,
+    Family::Esmc,
     Family::EuroBert,
     Family::NomicBert,
     Family::Gte,
@@ -264,6 +281,7 @@ impl Family {
             Self::Albert => &ALBERT,
             Self::Esm => &ESM,
             Self::EuroBert => &EUROBERT,
+            Self::Esmc => &ESMC,
             Self::NomicBert => &NOMIC_BERT,
             Self::Gte => &GTE,
             Self::GteNew => &GTE_NEW,

@@ -24,7 +24,7 @@ pub(super) fn lacking(model_type: &str) -> Option<&'static str> {
         "xlnet" => "attention in two streams",
         "longformer" | "big_bird" | "reformer" | "led" => "sparse attention",
         "funnel" => "layers of fewer positions",
-        "esmc" | "esm3" => "norms on queries and keys",
+        "esm3" => "tracks of structure and function beside the sequence",
         _ => return None,
     })
 }

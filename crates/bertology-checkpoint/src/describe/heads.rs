@@ -11,7 +11,7 @@ impl Family {
     fn answers(self) -> bool {
         !matches!(
             self,
-            Self::Esm | Self::EuroBert | Self::NomicBert | Self::Gte | Self::GteNew
+            Self::Esm | Self::Esmc | Self::EuroBert | Self::NomicBert | Self::Gte | Self::GteNew
         )
     }
 }
@@ -47,7 +47,7 @@ impl Config {
             (OpenAs::MaskedLm, _) => {
                 return no_such(
                     "masked language modelling",
-                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT, NomicBERT, GTE and DeBERTa are",
+                    "BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, ESM-C, EuroBERT, NomicBERT, GTE and DeBERTa are",
                 );
             }
             (OpenAs::CausalLm, Family::OpenAiGpt | Family::Gpt2) => TaskHead::CausalLm,
@@ -208,6 +208,10 @@ impl Config {
             Family::Gte | Family::GteNew => Ok(OpenAs::Encoder),
             Family::NomicBert if any("cls.predictions.") => Ok(OpenAs::MaskedLm),
             Family::NomicBert => Ok(OpenAs::Encoder),
+            Family::Esmc if any("classifier.") => Ok(OpenAs::SequenceClassification),
+            Family::Esmc if any("score.") => Ok(OpenAs::TokenClassification),
+            Family::Esmc if any("lm_head.") => Ok(OpenAs::MaskedLm),
+            Family::Esmc => Ok(OpenAs::Encoder),
             Family::EuroBert if any("dense.") => Ok(OpenAs::SequenceClassification),
             Family::EuroBert if any("classifier.") => Ok(OpenAs::TokenClassification),
             Family::EuroBert if any("lm_head.") => Ok(OpenAs::MaskedLm),

@@ -263,7 +263,7 @@ fn causal_models_open_as_what_they_hold() {
     says(
         "gpt2-lm",
         OpenAs::MaskedLm,
-        "only BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, EuroBERT, NomicBERT, GTE and DeBERTa are",
+        "only BERT, RoBERTa, DistilBERT, ELECTRA, MPNet, ModernBERT, ALBERT, ESM-2, ESM-C, EuroBERT, NomicBERT, GTE and DeBERTa are",
     );
     says("bert-mlm", OpenAs::CausalLm, "only GPT and GPT-2 are");
     says("distilbert", OpenAs::NextSentence, "only BERT is");

@@ -8,6 +8,7 @@ mod families;
 mod folder;
 mod golden;
 mod hostile;
+mod newest;
 mod options;
 mod prune;
 mod tensors;

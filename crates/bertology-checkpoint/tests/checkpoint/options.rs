@@ -119,7 +119,7 @@ fn what_would_change_the_model_is_refused_by_name() {
     assert_says(
         &refusal("model_type", json!(7)),
         "only \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"electra\", \"distilbert\", \"mpnet\", \"modernbert\", \
-         \"albert\", \"esm\", \"eurobert\", \"nomic_bert\", \"gte\", \"new\", \"deberta-v2\", \"openai-gpt\", \"gpt2\" are",
+         \"albert\", \"esm\", \"esmc\", \"eurobert\", \"nomic_bert\", \"gte\", \"new\", \"deberta-v2\", \"openai-gpt\", \"gpt2\" are",
     );
     assert_says(&refusal("is_decoder", json!(true)), "only encoders");
     refusal("add_cross_attention", json!(true));

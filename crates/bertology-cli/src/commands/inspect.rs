@@ -128,6 +128,7 @@ pub(crate) fn family(architecture: &Architecture) -> &'static str {
         Family::ModernBert => "ModernBERT",
         Family::Albert => "ALBERT",
         Family::Esm => "ESM",
+        Family::Esmc => "ESM-C",
         Family::EuroBert => "EuroBERT",
         Family::NomicBert => "NomicBERT",
         Family::Gte | Family::GteNew => "GTE",

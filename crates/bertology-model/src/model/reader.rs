@@ -118,8 +118,16 @@ impl Reader<'_, '_> {
         name: impl Fn(Affine) -> Parameter,
         width: usize,
     ) -> Result<Norm<R>, Error> {
+        self.norm_of(self.checkpoint.architecture().norm_bias, name, width)
+    }
+
+    fn norm_of<R: Real>(
+        &self,
+        biased: bool,
+        name: impl Fn(Affine) -> Parameter,
+        width: usize,
+    ) -> Result<Norm<R>, Error> {
         let arch = self.checkpoint.architecture();
-        let biased = arch.norm_bias;
         Ok(Norm {
             centred: arch.norm_kind == NormKind::Layer,
             weight: self.vector(name(Affine::Weight), width)?,
@@ -193,6 +201,14 @@ impl Reader<'_, '_> {
             attention: Arc::new(Attention {
                 heads,
                 qkv,
+                norms: if arch.query_key_norm {
+                    Some([
+                        self.norm_of(false, name(P::QueryNorm), width)?,
+                        self.norm_of(false, name(P::KeyNorm), width)?,
+                    ])
+                } else {
+                    None
+                },
                 output: self.linear_if(maps, name(P::AttentionOutput), hidden, width)?,
                 distance,
                 distance_maps: match distance_maps.len() {
@@ -271,11 +287,12 @@ impl Reader<'_, '_> {
                 }),
             },
             rotary: Rotary::new(arch),
-            final_norm: self.norm_if(
-                arch.norm == NormPlacement::Pre,
-                Parameter::FinalNorm,
-                hidden,
-            )?,
+            final_norm: match arch.norm {
+                NormPlacement::Pre => {
+                    Some(self.norm_of(arch.final_norm_bias, Parameter::FinalNorm, hidden)?)
+                }
+                NormPlacement::Post => None,
+            },
             pooler: if arch.pooler {
                 Some(self.linear_if(arch.head_bias, Parameter::Pooler, hidden, hidden)?)
             } else {

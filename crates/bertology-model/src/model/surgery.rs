@@ -12,7 +12,7 @@ use crate::{Error, HeadId, HeadMask, NeuronMask};
 
 impl<R: Real> Model<R> {
     /// A model that lacks these heads and shares all other weights: the same function as masking
-    /// them, without computing them. Heads that are already gone are accepted; a layer without heads
+    /// them, without computing them, but for queries and keys that go through one norm together (ESM-C). Heads that are already gone are accepted; a layer without heads
     /// keeps only its output bias. Layers that have their weights in common (ALBERT) go on having them as far as they lose the
     /// same heads; any other has weights of its own from then on.
     ///
@@ -98,10 +98,12 @@ impl<R: Real> Model<R> {
             if factors.iter().any(|factor| *factor != 1.0) {
                 let attention = Arc::make_mut(&mut own.attention);
                 let dim = arch.head_dim();
-                let columns: Vec<R> = factors
-                    .iter()
-                    .flat_map(|factor| std::iter::repeat_n(R::from_f64(*factor), dim))
-                    .collect();
+                // Columns of heads that are gone, where there are such, read zeros.
+                let mut columns = vec![R::ONE; attention.output.inputs];
+                for (place, factor) in factors.iter().enumerate() {
+                    let first = attention.slot(place) * dim;
+                    columns[first..first + dim].fill(R::from_f64(*factor));
+                }
                 attention.output = columns_of(&attention.output, &every(&columns), &columns);
             }
             let width = own.rest.mlp_out.inputs;
@@ -200,6 +202,13 @@ impl<R: Real> LayerRest<R> {
 impl<R: Real> Attention<R> {
     /// The heads at these slots, in this order.
     fn select(&self, slots: &[usize], head_dim: usize) -> Self {
+        if self.norms.is_some() {
+            // The norms are of the queries and keys of all.
+            return Self {
+                heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
+                ..self.clone()
+            };
+        }
         let width = self.heads.len() * head_dim;
         let hidden = self.qkv.inputs;
         // Of a map that has the rows of all heads so many times.
@@ -234,6 +243,7 @@ impl<R: Real> Attention<R> {
         Self {
             heads: slots.iter().map(|slot| self.heads[*slot]).collect(),
             qkv: some(&self.qkv),
+            norms: None,
             output,
             distance: self.distance.clone(),
             distance_maps: self.distance_maps.as_ref().map(some),

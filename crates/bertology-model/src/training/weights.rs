@@ -33,9 +33,11 @@ impl<R: Real> Model<R> {
         let mut tasks = Vec::new();
         let mut norms = Vec::new();
         let mut distances = None;
+        let mut query_key = None;
         // In the order of the layout.
         for part in [
             Part::Map(Map::Qkv),
+            Part::QueryKeyNorms,
             Part::Distances,
             Part::Map(Map::Distances),
             Part::Map(Map::Output),
@@ -90,6 +92,11 @@ impl<R: Real> Model<R> {
                     norms.push(norm.map(|_| take(hidden)));
                     norms.push(norm.filter(|norm| norm.biased).map(|_| take(hidden)));
                 }
+                Part::QueryKeyNorms => {
+                    let norms = attention.norms.as_ref();
+                    query_key =
+                        norms.map(|norms| take(norms.iter().map(|norm| norm.weight.len()).sum()));
+                }
                 Part::Distances => {
                     distances = attention.distance.as_ref().map(|table| take(table.len()));
                 }
@@ -120,6 +127,9 @@ impl<R: Real> Model<R> {
             if let Some(sum) = &mut distances {
                 add_assign(sum, &group.record.distances);
             }
+            if let Some(sum) = &mut query_key {
+                add_assign(sum, &group.record.query_key);
+            }
         }
         // One table for all layers, so that every layer adds to it.
         let bias = gradients.of_mut(Parameter::RelativeAttentionBias);
@@ -143,6 +153,7 @@ enum Map {
 /// What lies in a block's part of the layout.
 enum Part<'a, R> {
     Map(Map),
+    QueryKeyNorms,
     Distances,
     Norm(Option<&'a Norm<R>>),
 }

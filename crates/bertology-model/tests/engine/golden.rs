@@ -301,6 +301,7 @@ fn classifiers_agree_under_every_mask() {
         "modernbert",
         "albert",
         "esm",
+        "esmc",
         "eurobert",
         "nomic",
         "gte",
@@ -387,6 +388,7 @@ fn scores_of_single_tokens_agree() {
         "albert-groups-tokens",
         "modernbert-tokens",
         "esm-tokens",
+        "esmc-tokens",
         "eurobert-tokens",
         "nomic-tokens",
         "gte-tokens",
@@ -416,6 +418,7 @@ fn bare_encoders_agree() {
         "modernbert-bare",
         "albert-bare",
         "esm-bare",
+        "esmc-bare",
         "eurobert-bare",
         "nomic-bare",
         "gte-bare",
@@ -436,6 +439,7 @@ fn masked_language_models_agree_under_every_mask() {
         assert!(compare(&fixture, "layer_off") > 40, "{name}");
     };
     each("eurobert-mlm");
+    each("esmc-mlm");
     // Of each head a half is turned.
     each("nomic-mlm");
     // A factor slows the angles down.

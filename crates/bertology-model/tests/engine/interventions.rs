@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 18] = [
+const MODELS: [&str; 19] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
@@ -21,6 +21,7 @@ const MODELS: [&str; 18] = [
     "modernbert-tokens",
     "albert-mlm",
     "esm-mlm",
+    "esmc-mlm",
     "eurobert-mlm",
     "nomic-mlm",
     "gte-mlm",

@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 16] = [
+pub(crate) const CLASSIFIERS: [&str; 17] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -19,6 +19,7 @@ pub(crate) const CLASSIFIERS: [&str; 16] = [
     "modernbert",
     "albert",
     "esm",
+    "esmc",
     "eurobert",
     "nomic",
     "gte",

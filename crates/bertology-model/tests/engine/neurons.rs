@@ -8,7 +8,7 @@ use bertology_model::{
 use crate::fixture::{Fixture, distance};
 
 /// Plain and gated blocks, norms before and after, shared layers, classifiers and language models.
-pub(crate) const MODELS: [&str; 10] = [
+pub(crate) const MODELS: [&str; 11] = [
     "bert-absolute",
     "roberta",
     "mpnet",
@@ -16,6 +16,7 @@ pub(crate) const MODELS: [&str; 10] = [
     "eurobert-mlm",
     "albert-mlm",
     "esm-mlm",
+    "esmc-mlm",
     "gte-mlm",
     "gpt2-lm",
     "gpt2",

@@ -232,6 +232,7 @@ fn heads_alone_share_what_is_common() {
 fn tiles_of_queries_change_nothing() {
     for name in [
         "bert-mlm",
+        "esmc-mlm",
         "eurobert-mlm",
         "gte-mlm",
         "gpt-lm",

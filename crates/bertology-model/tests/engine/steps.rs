@@ -95,7 +95,7 @@ fn half_blocks_one_after_the_other_are_a_pass() {
                     let weights = map.weight.row(at);
                     let sum: f64 = row.iter().zip(weights).map(|(a, b)| a * b).sum();
                     let bias = map.bias.get(at).copied().unwrap_or_default();
-                    assert!((sum + bias - adds).abs() < 1e-10, "{name}");
+                    assert!((map.scale * (sum + bias) - adds).abs() < 1e-10, "{name}");
                 }
             }
         }

@@ -12,7 +12,7 @@ use bertology_testkit::{Tensors, golden};
 use crate::fixture::{Fixture, distance, scale};
 
 /// Every family, every task head, every mechanism with weights of its own.
-const ALL: [&str; 56] = [
+const ALL: [&str; 59] = [
     "albert",
     "albert-answers",
     "albert-groups-tokens",
@@ -43,6 +43,9 @@ const ALL: [&str; 56] = [
     "esm",
     "esm-mlm",
     "esm-tokens",
+    "esmc",
+    "esmc-mlm",
+    "esmc-tokens",
     "eurobert",
     "eurobert-bos",
     "eurobert-mean",
@@ -253,10 +256,11 @@ fn layers_parted_by_pruning_have_gradients_of_their_own() {
     check_differences("albert", &case, None);
 }
 
-/// Maps of distances lose the rows of heads that are gone; a layer without heads has none.
+/// Maps of distances lose the rows of heads that are gone; a layer without heads has none. Queries and keys that go through one
+/// norm stay, and have gradients.
 #[test]
 fn without_some_heads_they_are_central_differences() {
-    for name in ["deberta", "deberta-tokens"] {
+    for name in ["deberta", "deberta-tokens", "esmc", "esmc-tokens"] {
         let mut case = Case::<f64>::open(name);
         let heads = (0..case.model.architecture().num_heads).map(|head| (1, head));
         let gone = heads.chain([(0, 1)]);
@@ -276,6 +280,7 @@ fn with_dropout_they_are_central_differences_of_what_is_left() {
         "deberta-tokens",
         "distilbert",
         "electra",
+        "esmc",
         "gpt2-lm",
         "gte",
         "modernbert-tokens",

@@ -159,9 +159,14 @@ impl RelationPassages {
     fn aligned(&self, text: &RelationText) -> Result<Fate<Aligned>, Error> {
         // A protein's letters are tokens of ESM whether or not spaces stand between them; other vocabularies of residues are
         // read with spaces, as words.
-        let together = self.model().architecture().family == Family::Esm;
+        let family = self.model().architecture().family;
+        let together = matches!(family, Family::Esm | Family::Esmc);
         let (text, spans) = match text {
             RelationText::Tokens(tokens) => return self.of_tokens(tokens),
+            // ESM-C has no space among its letters: one would be an unknown residue.
+            RelationText::Words(words) if family == Family::Esmc => {
+                joined(words.iter().map(String::as_str), "")
+            }
             RelationText::Words(words) => spaced(words.iter().map(String::as_str)),
             RelationText::Residues(letters) if together => {
                 let spans = (0..letters.chars().count()).map(|at| at..at + 1);
@@ -250,11 +255,16 @@ impl RelationPassages {
 
 /// Words with single spaces between them, and the place of each in characters.
 fn spaced<'a>(words: impl Iterator<Item = &'a str>) -> (String, Vec<Range<usize>>) {
+    joined(words, " ")
+}
+
+/// Words with this between them, and where each stands.
+fn joined<'a>(words: impl Iterator<Item = &'a str>, gap: &str) -> (String, Vec<Range<usize>>) {
     let (mut text, mut spans, mut at) = (String::new(), Vec::new(), 0);
     for word in words {
         if !text.is_empty() {
-            text.push(' ');
-            at += 1;
+            text.push_str(gap);
+            at += gap.chars().count();
         }
         let end = at + word.chars().count();
         text.push_str(word);

@@ -35,7 +35,7 @@ pub enum InputMode {
 
 impl InputMode {
     /// Words for models whose tokenizer splits at spaces and forgets them (BERT, DistilBERT, ELECTRA, MPNet, NomicBERT, ESM), text for
-    /// those for which a space is a part of the word behind it (RoBERTa, XLM-RoBERTa, CamemBERT, ModernBERT, EuroBERT, GTE, DeBERTa, ALBERT, GPT-2) and for GPT, whose words were pieces of
+    /// those for which a space is a part of the word behind it (RoBERTa, XLM-RoBERTa, CamemBERT, ModernBERT, EuroBERT, GTE, ESM-C, DeBERTa, ALBERT, GPT-2) and for GPT, whose words were pieces of
     /// running text too.
     #[must_use]
     pub fn of(model: &LoadedModel) -> Self {
@@ -54,6 +54,7 @@ impl InputMode {
             | Family::Albert
             | Family::Gte
             | Family::GteNew
+            | Family::Esmc
             | Family::DebertaV2
             | Family::OpenAiGpt
             | Family::Gpt2 => Self::Text,

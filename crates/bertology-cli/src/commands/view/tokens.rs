@@ -53,7 +53,8 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
         | Family::Electra
         | Family::MpNet
         | Family::NomicBert
-        | Family::Esm => piece.to_owned(),
+        | Family::Esm
+        | Family::Esmc => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
         Family::Roberta
         | Family::Gpt2
@@ -83,7 +84,8 @@ pub(super) fn text_of(piece: &str, family: Family) -> String {
         | Family::Electra
         | Family::MpNet
         | Family::NomicBert
-        | Family::Esm => piece.to_owned(),
+        | Family::Esm
+        | Family::Esmc => piece.to_owned(),
         Family::OpenAiGpt => piece.trim_end_matches("</w>").to_owned(),
         Family::XlmRoberta
         | Family::Camembert
