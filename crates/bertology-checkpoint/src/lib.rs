@@ -41,6 +41,6 @@ pub use parameter::{Affine, LayerParameter, Parameter};
 pub use prune::Export;
 pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
 pub use safetensors::Dtype;
-pub use tensors::Tensor;
+pub use tensors::{Tensor, rounded};
 pub use trained::write_trained;
 pub use write::{WriteOptions, WriteReport, cut_file_bytes, write_cut, write_pruned};

@@ -206,7 +206,7 @@ impl Plan {
                 });
                 match source {
                     Some(source) if held.scaled && *factor != 1.0 => {
-                        tensor.dtype_scaled(source, *factor, &mut bytes);
+                        tensor.extend_scaled(source, *factor, &mut bytes);
                     }
                     Some(source) => bytes.extend_from_slice(source),
                     None => bytes.resize(bytes.len() + block, 0),

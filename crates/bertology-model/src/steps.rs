@@ -119,6 +119,18 @@ impl<R: crate::Real> Model<R> {
         OutputMap::new(&self.layer(layer).attention.output, self.arch.branch_scale)
     }
 
+    /// Where among the heads that [`Half::reads`] has room for those of a layer stand, in order: one after the other, unless queries
+    /// and keys of all heads go through one norm, where room is left for heads that are gone.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    #[must_use]
+    pub fn head_places(&self, layer: usize) -> Vec<usize> {
+        let attention = &self.layer(layer).attention;
+        let places = 0..attention.heads.len();
+        places.map(|place| attention.slot(place)).collect()
+    }
+
     /// What turns neurons of a layer into what its feed-forward block adds.
     ///
     /// # Panics

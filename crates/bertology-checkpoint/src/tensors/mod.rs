@@ -58,6 +58,17 @@ impl Bytes {
     }
 }
 
+/// The nearest value that a floating-point type of a file has; of other types the value itself.
+#[must_use]
+pub fn rounded(dtype: Dtype, value: f64) -> f64 {
+    match dtype {
+        Dtype::F32 => f64::from(value as f32),
+        Dtype::F16 => f16::from_f64(value).to_f64(),
+        Dtype::BF16 => bf16::from_f64(value).to_f64(),
+        _ => value,
+    }
+}
+
 impl Tensor {
     /// Checks that the bytes are as many as shape and type ask for.
     fn new(
@@ -159,25 +170,25 @@ impl Tensor {
         bytemuck::try_cast_slice(self.bytes()).ok()
     }
 
-    /// Appends elements of this tensor, given as bytes, multiplied by a factor and rounded to the tensor's type; of other types
-    /// than floating-point ones the bytes as they are.
-    pub(crate) fn dtype_scaled(&self, bytes: &[u8], factor: f64, to: &mut Vec<u8>) {
+    /// Appends elements of this tensor, given as bytes, multiplied by a factor and [rounded](rounded) to the tensor's type; of
+    /// other types than floating-point ones the bytes as they are.
+    pub(crate) fn extend_scaled(&self, bytes: &[u8], factor: f64, to: &mut Vec<u8>) {
         fn each<const N: usize>(bytes: &[u8], to: &mut Vec<u8>, f: impl Fn([u8; N]) -> [u8; N]) {
             let (whole, _) = bytes.as_chunks::<N>();
             to.extend(whole.iter().flat_map(|one| f(*one)));
         }
-        match self.dtype() {
+        let dtype = self.dtype();
+        let scaled = |value: f64| rounded(dtype, value * factor);
+        match dtype {
             Dtype::F32 => each(bytes, to, |b| {
-                ((f64::from(f32::from_le_bytes(b)) * factor) as f32).to_le_bytes()
+                (scaled(f32::from_le_bytes(b).into()) as f32).to_le_bytes()
             }),
-            Dtype::F64 => each(bytes, to, |b| {
-                (f64::from_le_bytes(b) * factor).to_le_bytes()
-            }),
+            Dtype::F64 => each(bytes, to, |b| scaled(f64::from_le_bytes(b)).to_le_bytes()),
             Dtype::F16 => each(bytes, to, |b| {
-                f16::from_f64(f16::from_le_bytes(b).to_f64() * factor).to_le_bytes()
+                f16::from_f64(scaled(f16::from_le_bytes(b).to_f64())).to_le_bytes()
             }),
             Dtype::BF16 => each(bytes, to, |b| {
-                bf16::from_f64(bf16::from_le_bytes(b).to_f64() * factor).to_le_bytes()
+                bf16::from_f64(scaled(bf16::from_le_bytes(b).to_f64())).to_le_bytes()
             }),
             _ => to.extend_from_slice(bytes),
         }

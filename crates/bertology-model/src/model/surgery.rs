@@ -83,6 +83,21 @@ impl<R: Real> Model<R> {
     /// # Errors
     /// A mask that does not fit the model.
     pub fn folded(&self, heads: &HeadMask, neurons: &NeuronMask) -> Result<Self, Error> {
+        self.folded_and_rounded(heads, neurons, |value| value)
+    }
+
+    /// [`Model::folded`] with every weight that a factor other than 1 changes given to `round`, which a file may ask for whose
+    /// numbers have fewer digits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn folded_and_rounded(
+        &self,
+        heads: &HeadMask,
+        neurons: &NeuronMask,
+        round: impl Fn(f64) -> f64,
+    ) -> Result<Self, Error> {
+        let round = &round;
         heads.check(self)?;
         neurons.check(self)?;
         let mut folded = self.without_heads(heads.masked())?;
@@ -99,17 +114,18 @@ impl<R: Real> Model<R> {
                 let attention = Arc::make_mut(&mut own.attention);
                 let dim = arch.head_dim();
                 // Columns of heads that are gone, where there are such, read zeros.
-                let mut columns = vec![R::ONE; attention.output.inputs];
+                let mut columns = vec![1.0; attention.output.inputs];
                 for (place, factor) in factors.iter().enumerate() {
                     let first = attention.slot(place) * dim;
-                    columns[first..first + dim].fill(R::from_f64(*factor));
+                    columns[first..first + dim].fill(*factor);
                 }
-                attention.output = columns_of(&attention.output, &every(&columns), &columns);
+                let all: Vec<usize> = (0..columns.len()).collect();
+                attention.output = columns_of(&attention.output, &all, &columns, round);
             }
             let width = own.rest.mlp_out.inputs;
             let factors = &neurons.layer(layer)[..width];
             if factors.iter().any(|factor| *factor != 1.0) {
-                own.rest = Arc::new(own.rest.folded(factors, arch.feed_forward));
+                own.rest = Arc::new(own.rest.folded(factors, arch.feed_forward, round));
                 let left = own.rest.mlp_out.inputs;
                 if left < arch.intermediate_size {
                     arch.narrowed.insert(layer, left);
@@ -141,16 +157,25 @@ impl<R: Real> Model<R> {
     }
 }
 
-/// The places of all of them.
-fn every<T>(values: &[T]) -> Vec<usize> {
-    (0..values.len()).collect()
-}
-
 /// The map of some of its inputs, each column multiplied by its factor.
-fn columns_of<R: Real>(map: &Linear<R>, columns: &[usize], factors: &[R]) -> Linear<R> {
+fn columns_of<R: Real>(
+    map: &Linear<R>,
+    columns: &[usize],
+    factors: &[f64],
+    round: impl Fn(f64) -> f64,
+) -> Linear<R> {
+    let scaled = |value: R, by: f64| match by {
+        1.0 => value,
+        by => R::from_f64(round(value.to_f64() * by)),
+    };
     let mut weight = Vec::with_capacity(map.outputs * columns.len());
     for row in map.weight.chunks_exact(map.inputs.max(1)) {
-        weight.extend(columns.iter().zip(factors).map(|(at, by)| row[*at] * *by));
+        weight.extend(
+            columns
+                .iter()
+                .zip(factors)
+                .map(|(at, by)| scaled(row[*at], *by)),
+        );
     }
     let mut kept = Linear::new(weight.into(), map.bias.clone(), columns.len(), map.outputs);
     kept.set_precision(map.precision());
@@ -173,11 +198,11 @@ fn rows_of<R: Real>(map: &Linear<R>, rows: impl Iterator<Item = usize> + Clone) 
 
 impl<R: Real> LayerRest<R> {
     /// With a factor for each neuron; those with 0 are gone.
-    fn folded(&self, factors: &[f64], kind: FeedForward) -> Self {
+    fn folded(&self, factors: &[f64], kind: FeedForward, round: impl Fn(f64) -> f64) -> Self {
         let keep: Vec<usize> = (0..factors.len())
             .filter(|at| factors[*at] != 0.0)
             .collect();
-        let kept: Vec<R> = keep.iter().map(|at| R::from_f64(factors[*at])).collect();
+        let kept: Vec<f64> = keep.iter().map(|at| factors[*at]).collect();
         let mlp_in = if keep.len() == factors.len() {
             self.mlp_in.clone()
         } else {
@@ -193,7 +218,7 @@ impl<R: Real> LayerRest<R> {
         Self {
             attention_norm: self.attention_norm.clone(),
             mlp_in,
-            mlp_out: columns_of(&self.mlp_out, &keep, &kept),
+            mlp_out: columns_of(&self.mlp_out, &keep, &kept, round),
             mlp_norm: self.mlp_norm.clone(),
         }
     }

@@ -52,6 +52,9 @@ pub(crate) struct CompressArgs {
     /// Take out heads only.
     #[arg(long, help_heading = "Compression")]
     pub(crate) heads_only: bool,
+    /// Take out neurons only.
+    #[arg(long, help_heading = "Compression", conflicts_with = "heads_only")]
+    pub(crate) neurons_only: bool,
     /// Leave as many neurons in every layer, so that transformers 4.57 loads the checkpoint as it is.
     #[arg(long, help_heading = "Compression", conflicts_with_all = ["heads_only", "keep_shape"])]
     pub(crate) uniform: bool,

@@ -64,7 +64,7 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     }
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
     session::refuse_within(&args.output, [&opened.located])?;
-    refuse_shared(&opened)?;
+    refuse_what_cannot_leave(&args, &opened)?;
     let seed = args.data.seed.unwrap_or(SEED);
     settle_seed(&mut args, &opened);
     let corpus = data::corpus(&opened, &args.data, screen)?;
@@ -135,16 +135,23 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     Ok(document.into())
 }
 
-/// What goes from one of several layers of the same weights goes from all of them, which no search here knows.
-fn refuse_shared(opened: &Opened) -> Result<(), Failure> {
-    match opened.model.architecture().shared_layers {
-        None => Ok(()),
-        Some(_) => Err(Failure::input(format!(
-            "the layers of {} share their weights, and what is chosen layer by layer cannot leave them; take heads out of all \
-             alike with `bertology prune --heads`",
-            opened.located.name
-        ))),
+/// What goes from one of several layers of the same weights goes from all of them, and a head whose queries and keys go through one
+/// norm with all others' takes little with it: no search here knows that.
+fn refuse_what_cannot_leave(args: &CompressArgs, opened: &Opened) -> Result<(), Failure> {
+    let (arch, name) = (opened.model.architecture(), &opened.located.name);
+    if arch.shared_layers.is_some() {
+        return Err(Failure::input(format!(
+            "the layers of {name} share their weights, and what is chosen layer by layer cannot leave them; take heads out of all \
+             alike with `bertology prune --heads`"
+        )));
     }
+    if arch.query_key_norm && !args.neurons_only {
+        return Err(Failure::input(format!(
+            "queries and keys of all heads of {name} go through one norm, so that a head that goes takes little with it; take out \
+             neurons alone with --neurons-only"
+        )));
+    }
+    Ok(())
 }
 
 /// `--seed` is of the draws of examples; of hidden words only where there are some.
@@ -342,9 +349,10 @@ impl Study<'_> {
     /// A cost that cannot be had, and the nearest that can.
     fn out_of_reach(&self, costs: &Costs, refused: OutOfReach) -> Failure {
         let whole = costs.whole();
-        let kept = match self.args.heads_only {
-            true => "all neurons and a head in every layer stay",
-            false => "a head and a neuron in every layer stay",
+        let kept = match (self.args.heads_only, self.args.neurons_only) {
+            (true, _) => "all neurons and a head in every layer stay",
+            (_, true) => "all heads and a neuron in every layer stay",
+            _ => "a head and a neuron in every layer stay",
         };
         Failure::input(match self.args {
             CompressArgs {
@@ -385,6 +393,7 @@ impl Search<'_> {
         let Study { args, groups, .. } = self.study;
         let rules = Rules {
             heads_only: args.heads_only,
+            neurons_only: args.neurons_only,
             uniform: args.uniform,
         };
         let exchange = !args.no_exchange && args.measure != MeasureArg::Random;

@@ -12,6 +12,24 @@ pub struct Normal {
 }
 
 impl Normal {
+    /// Of some of the units, in this order: the others' factors are 0.
+    ///
+    /// # Panics
+    /// If there is no such unit.
+    #[must_use]
+    pub fn of(&self, units: &[usize]) -> Self {
+        let all = self.right.len();
+        let mut square = Vec::with_capacity(units.len() * units.len());
+        for i in units {
+            square.extend(units.iter().map(|j| self.square[i * all + j]));
+        }
+        Self {
+            square,
+            right: units.iter().map(|i| self.right[*i]).collect(),
+            target: self.target,
+        }
+    }
+
     /// `‖A m - b‖²`.
     #[must_use]
     pub fn residual(&self, m: &[f64]) -> f64 {

@@ -20,6 +20,8 @@ const WIDTHS: usize = 128;
 pub struct Rules {
     /// Neurons all stay.
     pub heads_only: bool,
+    /// Heads all stay.
+    pub neurons_only: bool,
     /// Every layer keeps as many neurons.
     pub uniform: bool,
 }
@@ -66,7 +68,10 @@ pub fn search(
         .iter()
         .enumerate()
         .map(|(group, (_, kind))| {
-            let fixed = rules.heads_only && kind == Kind::Neurons;
+            let fixed = match kind {
+                Kind::Heads => rules.neurons_only,
+                Kind::Neurons => rules.heads_only,
+            };
             choices(&orders[group], &scores[group], costs.group(group), fixed)
         })
         .collect();
@@ -90,7 +95,7 @@ pub fn search(
             keep
         })
         .collect();
-    if !rules.uniform && !rules.heads_only {
+    if !rules.uniform {
         fill(&mut keep, &orders, scores, costs, budget + costs.fixed());
     }
     Ok(keep)
@@ -302,6 +307,7 @@ mod tests {
             if empty
                 || costs.of(&keep) > budget
                 || rules.heads_only && !neurons().all(all)
+                || rules.neurons_only && !keep.iter().step_by(2).all(all)
                 || rules.uniform && uneven
             {
                 continue;
@@ -348,6 +354,7 @@ mod tests {
             let rules = Rules {
                 heads_only: trial % 4 == 1,
                 uniform: trial % 4 == 2,
+                neurons_only: trial % 8 == 3,
             };
             let forced = by_force(&groups, &scores, &costs, budget, rules);
             match search(&groups, &scores, &costs, budget, rules) {

@@ -289,7 +289,10 @@ impl Fitted {
                 Ok(())
             },
         )?;
-        let normal = sums.finish(map.weight);
+        let mut normal = sums.finish(map.weight);
+        if kind == Kind::Heads {
+            normal = normal.of(&model.head_places(layer));
+        }
         let ones = vec![1.0; normal.right.len()];
         let found = normal.solve(RIDGE);
         let refused = !found.iter().all(|factor| factor.abs() <= LARGEST);
@@ -331,17 +334,22 @@ struct Terms {
 
 impl Terms {
     fn of(map: OutputMap<'_, f32>, whole: &Half<f32>, smaller: &Half<f32>) -> Self {
-        let OutputMap { weight, bias } = map;
+        let OutputMap {
+            weight,
+            bias,
+            scale,
+        } = map;
         let (hidden, width) = (weight.rows(), weight.cols());
         let tokens = smaller.to.len() / hidden.max(1);
-        // B: what the whole model's stream is behind the half, less what the smaller one's is before it, less the bias.
+        // B: what the map has to give, besides its bias, so that the smaller model's stream becomes that of the whole model.
+        let scale = scale as f32;
         let mut target = whole.sum();
         for (row, to) in target
             .chunks_exact_mut(hidden)
             .zip(smaller.to.chunks_exact(hidden))
         {
             for (value, to) in row.iter_mut().zip(to) {
-                *value -= *to;
+                *value = (*value - *to) / scale;
             }
             for (value, bias) in row.iter_mut().zip(bias) {
                 *value -= *bias;
