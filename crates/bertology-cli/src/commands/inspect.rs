@@ -308,6 +308,12 @@ fn report(folder: &Path, inspection: &Inspection, problems: &[String], all: bool
             activation(arch)
         ),
     );
+    for (layer, left) in &arch.narrowed {
+        fact(
+            "",
+            format!("layer {layer}: {} neurons left", count(*left as u64)),
+        );
+    }
     fact("vocabulary", count(arch.vocab_size as u64));
     fact(
         "positions",
@@ -412,6 +418,7 @@ fn document(folder: &Path, inspection: &Inspection, problems: &[String]) -> Valu
         "zeroed_heads": arch.zeroed_heads,
         "hidden_size": arch.hidden_size,
         "intermediate_size": arch.intermediate_size,
+        "neurons": (0..arch.num_layers).map(|layer| arch.neurons(layer)).collect::<Vec<_>>(),
         "activation": activation(arch),
         "vocab_size": arch.vocab_size,
         "max_tokens": arch.max_tokens(),

@@ -10,6 +10,7 @@ mod bench;
 mod cat;
 mod cat_tree;
 mod cluster;
+mod compress;
 mod damaged;
 mod demo_edge;
 mod distance;

@@ -178,14 +178,14 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
 }
 
 /// What differs from example to example.
-fn one_by_one(parts: &mut Parts<'_>, paired: Option<&PairedChange>) {
+pub(super) fn one_by_one(parts: &mut Parts<'_>, paired: Option<&PairedChange>) {
     if let Some(numbers) = paired.and_then(pairs) {
         parts.add("Example by example", vec![Block::Numbers(numbers)]);
     }
 }
 
 /// Metrics and loss with their values before and after.
-fn scores(
+pub(super) fn scores(
     before: Option<&Evaluation>,
     after: Option<&Evaluation>,
 ) -> Vec<(String, f64, f64)> {
@@ -207,7 +207,7 @@ fn scores(
 }
 
 /// What is left of each size, and of the time.
-fn left(
+pub(super) fn left(
     sizes: &[(&str, f64, f64)],
     speed: Option<f64>,
     range: Option<(f64, f64)>,
@@ -250,7 +250,7 @@ fn left(
     )
 }
 
-fn before_and_after(sizes: &[(&str, f64, f64)], scores: &[(String, f64, f64)]) -> Table {
+pub(super) fn before_and_after(sizes: &[(&str, f64, f64)], scores: &[(String, f64, f64)]) -> Table {
     let columns = [
         Column::text("what"),
         Column::number("before"),

@@ -44,6 +44,7 @@ pages! {
     edge,
     finetune,
     bench,
+    compress,
     dynamics,
     predict,
     relations,

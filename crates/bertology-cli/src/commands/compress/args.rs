@@ -18,7 +18,7 @@ training data of a task, or as --choose-on says, and the smaller model is scored
 
 /// `bertology compress`
 #[derive(Debug, Args, Serialize)]
-#[command(group = ArgGroup::new("goal").required(true))]
+#[command(group = ArgGroup::new("goal"))]
 pub(crate) struct CompressArgs {
     #[command(flatten)]
     #[serde(flatten)]
@@ -108,6 +108,17 @@ pub(crate) struct CompressArgs {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) parts: NoParts,
+}
+
+impl CompressArgs {
+    /// What is to be reached, as the record has it.
+    pub(super) fn goal(&self) -> Option<String> {
+        let flops = self.flops.map(|share| format!("operations:{share}"));
+        flops
+            .or(self.speedup.map(|times| format!("speedup:{times}")))
+            .or(self.max_size.map(|size| format!("file_bytes:{size}")))
+            .or(self.max_drop.map(|drop| format!("max_drop:{drop}")))
+    }
 }
 
 /// A formula for how much a head or neuron matters.

@@ -51,6 +51,11 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     let mut clock = Clock::start();
     args.parts
         .refuse("which units go is known when all examples have been seen")?;
+    if args.goal().is_none() {
+        return Err(Failure::input(
+            "what is to be reached? Give --flops 60%, --speedup 1.5, --max-size 30MB or --max-drop 1pt",
+        ));
+    }
     if args.output.output.is_none() {
         return Err(Failure::input(
             "compress writes a checkpoint; say where with --output DIR (it goes to DIR/model)",
@@ -74,7 +79,6 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     run.set_seed(Some(seed));
     run.set_corpus(&corpus, args.data.seed);
     search::set_choosing(&mut run, choosing.as_ref());
-    let (folder, _) = command::open_output(&args.output, false, &run)?;
     screen.say(&study::headline(&opened, &corpus));
     study::note_skipped(&corpus, screen);
     match &choosing {
@@ -103,7 +107,8 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         true => Failure::Interrupted("interrupted; nothing is written".into()),
         false => error,
     })?;
-    // From here on the folder is written.
+    // Only now: what is refused or interrupted leaves nothing behind.
+    let (folder, _) = command::open_output(&args.output, false, &run)?;
     let Some(folder) = folder else {
         return Err(Failure::input("no --output folder given"));
     };

@@ -96,27 +96,6 @@ pub(super) fn write_tables(folder: &RunFolder, found: &Found) -> Result<(), Fail
     Ok(())
 }
 
-fn goal(args: &CompressArgs) -> String {
-    match args {
-        CompressArgs {
-            flops: Some(share), ..
-        } => format!("operations:{share}"),
-        CompressArgs {
-            speedup: Some(times),
-            ..
-        } => format!("speedup:{times}"),
-        CompressArgs {
-            max_size: Some(size),
-            ..
-        } => format!("file_bytes:{size}"),
-        CompressArgs {
-            max_drop: Some(drop),
-            ..
-        } => format!("max_drop:{drop}"),
-        _ => String::new(),
-    }
-}
-
 pub(super) fn results(
     args: &CompressArgs,
     whole: &bertology::LoadedModel,
@@ -129,7 +108,7 @@ pub(super) fn results(
     let even = widths.windows(2).all(|pair| pair[0] == pair[1]);
     let Pair { found: scores, .. } = &found.scores;
     CompressResults {
-        goal: goal(args),
+        goal: args.goal().unwrap_or_default(),
         measure: record::name_of(&args.measure),
         examples: found.examples,
         tuned_on: found.tuned_on,

@@ -17,7 +17,7 @@
 //! about 128 widths a layer and then takes back what the budget has room for, where its first one fixes heads globally; the ridge
 //! of the least squares pulls towards 1.
 
-use bertology_checkpoint::Cut;
+use bertology_checkpoint::{Affine, Cut, LayerParameter, Parameter, Tensor, rounded};
 use bertology_model::Sequence;
 
 use crate::{Error, LoadedModel, Watch};
@@ -114,8 +114,14 @@ pub fn compress(
         Some(sequences) => tune(model.model(), keep, sequences, threads, watch)?,
         None => Tuned::untuned(keep),
     };
+    let (heads, neurons) = Groups::of(model.model()).masks(&tuned.factors)?;
+    // As the file will have them: scores and speed are those of the model that is written.
+    let map = Parameter::Layer(0, LayerParameter::MlpOut(Affine::Weight));
+    let dtype = model.checkpoint().parameter(map).map(Tensor::dtype);
+    let round = |value: f64| dtype.map_or(value, |dtype| rounded(dtype, value));
+    let smaller = model.model().folded_and_rounded(&heads, &neurons, round)?;
     Ok(Compressed {
-        model: model.changed(tuned.apply(model.model())?),
+        model: model.changed(smaller),
         tuned,
     })
 }

@@ -65,16 +65,6 @@ impl Tuned {
             gains: Vec::new(),
         }
     }
-
-    /// The model of which that was found, with all of it in its weights.
-    ///
-    /// # Errors
-    /// Another model's factors.
-    pub fn apply(&self, whole: &Model<f32>) -> Result<Model<f32>, Error> {
-        let groups = Groups::of(whole);
-        let (heads, neurons) = groups.masks(&self.factors)?;
-        Ok(whole.folded(&heads, &neurons)?)
-    }
 }
 
 /// A batch in both models.

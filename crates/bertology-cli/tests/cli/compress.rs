@@ -1,0 +1,301 @@
+//! Heads and neurons taken out under a cost.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Toy, run};
+
+fn config(toy: &Toy, folder: &str) -> Value {
+    serde_json::from_slice(&toy.bytes(&format!("{folder}/model/config.json"))).unwrap()
+}
+
+#[test]
+fn a_share_of_the_operations_is_kept_and_the_checkpoint_reads_back() {
+    let toy = Toy::new();
+    let ran = toy
+        .run("compress", &["--flops", "60%", "--output", "OUT/out"])
+        .ok();
+    assert!(ran.out.contains("Opened again and compared"), "{}", ran.out);
+    assert!(ran.err.contains("which flatters"), "{}", ran.err);
+    assert_eq!(
+        toy.names("out"),
+        [
+            "head_mask.npy",
+            "layers.csv",
+            "model",
+            "neuron_mask.npy",
+            "report.html",
+            "run.json"
+        ]
+    );
+    let results = toy.record("out")["results"].clone();
+    let [before, after] = [0, 1].map(|at| results["operations"][at].as_f64().unwrap());
+    assert!(
+        after <= 0.6 * before && after > 0.5 * before,
+        "{before} {after}"
+    );
+    let (_, shape, mask) = toy.array("out/neuron_mask.npy");
+    assert_eq!(shape, [3, 48]);
+    let kept = mask.iter().filter(|value| **value == 1.0).count();
+    assert_eq!(results["neurons"], json!([144, kept]));
+    let widths = mask
+        .chunks(48)
+        .map(|layer| layer.iter().filter(|v| **v == 1.0).count());
+    assert_eq!(results["widths"], json!(widths.collect::<Vec<_>>()));
+    // What is written is what was scored.
+    let model = toy.text("out/model");
+    let data = toy.text("data.tsv");
+    let columns = [
+        "--data",
+        &data,
+        "--text-column",
+        "text",
+        "--label-column",
+        "label",
+    ];
+    let scored = run(&[&["evaluate", &model, "--json"], &columns[..]].concat())
+        .ok()
+        .json();
+    let close = |a: &Value, b: &Value| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-5;
+    let evaluation = &results["evaluation_after"];
+    assert!(
+        close(
+            &scored["results"]["evaluation"]["loss"],
+            &evaluation["loss"]
+        ),
+        "{scored}"
+    );
+    // Whatever a smaller model may be used for: other commands take it, pruning and this one among them.
+    let inspected = run(&["inspect", &model]).ok();
+    assert!(inspected.out.contains("neurons left"), "{}", inspected.out);
+    run(&[&["importance", &model], &columns[..]].concat()).ok();
+    let (again, pruned) = (toy.text("again"), toy.text("pruned"));
+    run(&[
+        &["compress", &model, "--flops", "80%", "--output", &again],
+        &columns[..],
+    ]
+    .concat())
+    .ok();
+    run(&["prune", &model, "--heads", "0:0", "--output", &pruned]).ok();
+    let extracted = toy.text("extracted");
+    let extract = [
+        "extract",
+        &model,
+        "--data",
+        &data,
+        "--text-column",
+        "text",
+        "--mlp-inner",
+        "all",
+    ];
+    run(&[&extract[..], &["--output", &extracted]].concat()).ok();
+}
+
+#[test]
+fn uniform_and_full_shapes_are_what_other_programs_read() {
+    let toy = Toy::new();
+    toy.run(
+        "compress",
+        &["--flops", "60%", "--uniform", "--output", "OUT/even"],
+    )
+    .ok();
+    let even = config(&toy, "even");
+    assert!(even["intermediate_size"].as_u64().unwrap() < 48);
+    assert!(even.get("intermediate_sizes").is_none());
+    assert_eq!(toy.record("even")["results"]["export"], "uniform");
+    toy.run(
+        "compress",
+        &["--flops", "60%", "--keep-shape", "--output", "OUT/full"],
+    )
+    .ok();
+    let full = config(&toy, "full");
+    assert_eq!(full["intermediate_size"], 48);
+    assert!(full.get("intermediate_sizes").is_none());
+    toy.run("compress", &["--flops", "60%", "--output", "OUT/own"])
+        .ok();
+    let own = config(&toy, "own");
+    assert_eq!(own["intermediate_size"], 48);
+    assert_eq!(own["intermediate_sizes"].as_array().unwrap().len(), 3);
+    // The same choice, in two forms.
+    let of = |folder: &str| toy.record(folder)["results"]["evaluation_after"]["metrics"].clone();
+    assert_eq!(of("full"), of("own"));
+    // A file that says another width than its tensors have is refused with the layer.
+    let text = own.to_string();
+    let sizes = own["intermediate_sizes"].to_string();
+    toy.write("own/model/config.json", &text.replace(&sizes, "[48,48,47]"));
+    run(&["inspect", &toy.text("own/model")])
+        .code
+        .filter(|code| *code == 1)
+        .unwrap();
+    for (wrong, why) in [
+        ("[48,48]", "3 numbers"),
+        ("[48,48,49]", "1 to 48"),
+        ("[48,48,0]", "layer 2"),
+        ("[48,48,\"x\"]", "layer 2"),
+        ("7", "3 numbers"),
+    ] {
+        toy.write("own/model/config.json", &text.replace(&sizes, wrong));
+        run(&["inspect", &toy.text("own/model")]).failed(1, &["intermediate_sizes", why]);
+    }
+}
+
+#[test]
+fn sizes_speeds_and_scores_are_goals_too() {
+    let toy = Toy::new();
+    let whole = std::fs::metadata(toy.path("model/model.safetensors"))
+        .unwrap()
+        .len();
+    let goal = whole * 9 / 10;
+    let size = format!("{goal}B");
+    toy.run("compress", &["--max-size", &size, "--output", "OUT/size"])
+        .ok();
+    let written = std::fs::metadata(toy.path("size/model/model.safetensors"))
+        .unwrap()
+        .len();
+    assert!(
+        written <= goal && written > goal * 9 / 10,
+        "{written} {goal}"
+    );
+    let choose = ["--choose-on", "OUT/data.tsv:30", "--examples", "20"];
+    let drop = [
+        &[
+            "--max-drop",
+            "50%",
+            "--metric",
+            "acc",
+            "--output",
+            "OUT/drop",
+        ],
+        &choose[..],
+    ]
+    .concat();
+    toy.run("compress", &drop).ok();
+    let results = &toy.record("drop")["results"];
+    assert_eq!(results["metric"], "acc");
+    let points = toy.table("drop/compression.csv");
+    assert_eq!(points[1][1], "1");
+    let bound = results["bound"].as_f64().unwrap();
+    for row in &points[1..] {
+        let score: f64 = row[4].parse().unwrap();
+        assert_eq!(row[5] == "1", score >= bound, "{row:?}");
+    }
+    // What is taken is the smallest that passed.
+    let share = |row: &Vec<String>| row[1].parse::<f64>().unwrap();
+    let least = points[1..]
+        .iter()
+        .filter(|row| row[5] == "1")
+        .map(share)
+        .fold(1.0, f64::min);
+    let taken: Vec<f64> = [0, 1]
+        .map(|at| results["operations"][at].as_f64().unwrap())
+        .to_vec();
+    assert!((taken[1] / taken[0] - least).abs() < 1e-9);
+    for measure in ["michel", "taylor", "taylor2", "random"] {
+        let more = [
+            "--flops",
+            "70%",
+            "--measure",
+            measure,
+            "--no-exchange",
+            "--no-tune",
+        ];
+        let more = [&more[..], &["--output", "OUT/measure", "--overwrite"]].concat();
+        toy.run("compress", &more).ok();
+    }
+    toy.run(
+        "compress",
+        &["--flops", "80%", "--heads-only", "--output", "OUT/heads"],
+    )
+    .ok();
+    assert_eq!(toy.record("heads")["results"]["neurons"], json!([144, 144]));
+    toy.run(
+        "compress",
+        &[
+            "--flops",
+            "80%",
+            "--neurons-only",
+            "--output",
+            "OUT/neurons",
+        ],
+    )
+    .ok();
+    assert_eq!(toy.record("neurons")["results"]["sizes"]["heads_after"], 12);
+    // The same draws, the same weights, whatever the number of threads.
+    for (folder, threads) in [("OUT/one", "1"), ("OUT/two", "2")] {
+        toy.run(
+            "compress",
+            &["--flops", "70%", "--threads", threads, "--output", folder],
+        )
+        .ok();
+    }
+    let weights = |folder: &str| toy.bytes(&format!("{folder}/model/model.safetensors"));
+    assert!(weights("one") == weights("two"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_can() {
+    let toy = Toy::new();
+    let refused = |more: &[&str], code: i32, parts: &[&str]| {
+        let more = [more, &["--output", "OUT/no"]].concat();
+        toy.run("compress", &more).failed(code, parts);
+        assert!(!toy.path("no").exists());
+    };
+    refused(&["--flops", "1%"], 2, &["no less than", "%"]);
+    refused(&["--flops", "30%", "--heads-only"], 2, &["all neurons"]);
+    refused(
+        &["--max-size", "1kB"],
+        2,
+        &["cannot have less than", "give at least"],
+    );
+    refused(&["--speedup", "1000"], 2, &["times as fast", "give less"]);
+    refused(&["--max-drop", "1pt", "--metric", "f1"], 2, &["f1"]);
+    // The advice, tried once.
+    let said = toy.run("compress", &["--flops", "1%", "--output", "OUT/no"]);
+    let least = said
+        .err
+        .split("no less than ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+    let least = least.split('%').next().unwrap();
+    toy.run(
+        "compress",
+        &["--flops", &format!("{least}%"), "--output", "OUT/least"],
+    )
+    .ok();
+    let said = toy.run("compress", &["--max-size", "1kB", "--output", "OUT/no"]);
+    let least = said.err.trim_end().rsplit(' ').next().unwrap().to_owned();
+    toy.run("compress", &["--max-size", &least, "--output", "OUT/small"])
+        .ok();
+    let written = std::fs::metadata(toy.path("small/model/model.safetensors"))
+        .unwrap()
+        .len();
+    assert!(
+        written <= least.trim_end_matches('B').parse().unwrap(),
+        "{written} {least}"
+    );
+    // Without a goal, an output, data; two goals.
+    let model = toy.text("model");
+    run(&["compress", &model]).failed(2, &["--flops"]);
+    run(&["compress", &model, "--flops", "60%"]).failed(2, &["--output"]);
+    run(&[
+        "compress",
+        &model,
+        "--flops",
+        "60%",
+        "--output",
+        &toy.text("no"),
+    ])
+    .failed(2, &["--task"]);
+    for more in [
+        &["--flops", "60%", "--speedup", "2"][..],
+        &["--flops", "100%"],
+    ] {
+        let more = [more, &["--output", "OUT/no"]].concat();
+        assert_eq!(toy.run("compress", &more).code, Some(2));
+    }
+    let within = [&["compress", &model, "--flops", "60%", "--output", &model][..]].concat();
+    assert_ne!(run(&within).code, Some(0));
+}
