@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bertology_checkpoint::{
     Activation, Affine, Architecture, Checkpoint, Export, Family, HeadSet, IgnoreReason,
     LayerParameter, OpenAs, OpenOptions, Parameter, PositionIds, Positions, SharedLayers,
-    WriteOptions, pruned_file_bytes, write_pruned, write_trained,
+    WriteOptions, cut_file_bytes, write_pruned, write_trained,
 };
 use serde_json::{Value, json};
 
@@ -309,7 +309,7 @@ fn heads_go_from_all_layers_that_share_their_weights_or_from_none() {
             "head 3 of layer 0 cannot go from the file while layer 1 keeps it",
         );
         assert_says(&refused.to_string(), "(0:3 1:3 2:3)");
-        let refused = pruned_file_bytes(&source, &one, export).unwrap_err();
+        let refused = cut_file_bytes(&source, &one.clone().into(), export).unwrap_err();
         assert_says(&refused.to_string(), "share their weights");
     }
     assert!(!to("one").exists());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bertology_checkpoint::{
     Affine, Checkpoint, Dtype, Error, Export, HeadSet, LayerParameter, OpenOptions, Parameter,
-    WriteOptions, WriteReport, pruned_file_bytes, write_pruned,
+    WriteOptions, WriteReport, cut_file_bytes, write_pruned,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn write(
     let report = write_pruned(source, &heads, to, &WriteOptions::new(export))?;
     // Whatever is written, its size was known before.
     let size = fs::metadata(to.join("model.safetensors")).unwrap().len();
-    assert_eq!(pruned_file_bytes(source, &heads, export)?, size);
+    assert_eq!(cut_file_bytes(source, &heads.into(), export)?, size);
     Ok(report)
 }
 
