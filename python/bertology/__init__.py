@@ -38,6 +38,7 @@ from .output import Output, Padded, Text
 from .results import (
     Ablation,
     Bench,
+    Compression,
     Evaluation,
     FineTuning,
     HeadImportance,
@@ -69,6 +70,7 @@ __all__ = [
     "Bench",
     "Cat",
     "Clusters",
+    "Compression",
     "Contacts",
     "Coref",
     "Distance",

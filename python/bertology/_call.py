@@ -16,7 +16,7 @@ from . import _native
 from ._data import Columns, Prepared, more, place_of, prepare
 from ._options import Command, commands, in_python, is_model, text_of, unknown, words
 from ._progress import Listener, Progress
-from .results import FineTuning, Pruning
+from .results import Compression, FineTuning, Pruning
 from .run import Run
 
 # Of further data that may lie in memory, too.
@@ -56,7 +56,7 @@ def model_word(model: Any) -> str:
     >>> model_word("bert-base-uncased")
     'bert-base-uncased'
     """
-    if isinstance(model, (Pruning, FineTuning)):
+    if isinstance(model, (Pruning, Compression, FineTuning)):
         return str(model.model_path)
     if isinstance(model, (str, os.PathLike)) or is_model(model):
         return text_of(model, "model")

@@ -343,6 +343,10 @@ class Model:
         found: results.Pruning | Document = studies.prune(self, data, **options)
         return found
 
+    def compress(self, data: Any = None, **options: Any) -> results.Compression:
+        """Fewer heads and neurons under a cost, without training."""
+        return studies.compress(self, data, **options)
+
     def evaluate(self, data: Any = None, **options: Any) -> results.Evaluation:
         """The task's metrics, or the loss and perplexity of a text."""
         return studies.evaluate(self, data, **options)

@@ -255,22 +255,8 @@ class Masking(Run):
         )
 
 
-class Pruning(Masking):
-    """`bertology.prune`: heads removed for good, and the smaller checkpoint."""
-
-    command: ClassVar[str | None] = "prune"
-
-    def _search(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.results.get("masking") or {}
-        return found
-
-    @property
-    def heads_removed(self) -> list[tuple[int, int]]:
-        """The heads that were removed, as (layer, head).
-
-        >>> len(run.heads_removed)                                             # doctest: +SKIP
-        """
-        return heads_of(self.results.get("removed_heads") or [])
+class _Smaller(Run):
+    """A run that wrote a smaller checkpoint."""
 
     @property
     def model_path(self) -> Path:
@@ -296,12 +282,77 @@ class Pruning(Masking):
         """
         return _metrics(self.results.get("evaluation_after"))
 
+
+class Pruning(_Smaller, Masking):
+    """`bertology.prune`: heads removed for good, and the smaller checkpoint."""
+
+    command: ClassVar[str | None] = "prune"
+
+    def _search(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.results.get("masking") or {}
+        return found
+
+    @property
+    def heads_removed(self) -> list[tuple[int, int]]:
+        """The heads that were removed, as (layer, head).
+
+        >>> len(run.heads_removed)                                             # doctest: +SKIP
+        """
+        return heads_of(self.results.get("removed_heads") or [])
+
     def _numbers(self) -> str:
         sizes = self.results.get("sizes") or {}
         said = f"{sizes.get('heads_after')} of {sizes.get('heads_before')} heads left"
         before, after = self.before, self.after
         changed = [f"{name} {_number(before[name])} -> {_number(after.get(name))}" for name in before if name in after]
         return ", ".join([said, *changed[:2]])
+
+
+class Compression(_Smaller):
+    """`bertology.compress`: fewer heads and neurons under a cost, and the smaller checkpoint."""
+
+    command: ClassVar[str | None] = "compress"
+
+    @property
+    def mask(self) -> NDArray[np.float32]:
+        """1 for a head that is left, 0 for one that is gone, `[layer, head]`.
+
+        >>> run.mask.sum(axis=1)                                               # doctest: +SKIP
+        """
+        return self._array("head_mask")
+
+    @property
+    def neuron_mask(self) -> NDArray[np.float32]:
+        """1 for a neuron that is left, 0 for one that is gone, `[layer, neuron]`.
+
+        >>> run.neuron_mask.sum(axis=1)                                        # doctest: +SKIP
+        """
+        return self._array("neuron_mask")
+
+    @property
+    def layers(self) -> Table:
+        """What each layer has lost, what it costs now, and what its tuning did.
+
+        >>> run.layers.to_pandas()[["heads_after", "neurons_after"]]           # doctest: +SKIP
+        """
+        return self.table("layer_costs")
+
+    @property
+    def points(self) -> Table:
+        """Every smaller model that was tried on the way to a score; raises `KeyError` without `max_drop=`.
+
+        >>> run.points.to_pandas().plot("operations", "score")                 # doctest: +SKIP
+        """
+        return self.table("compression")
+
+    def _numbers(self) -> str:
+        before, after = self.results.get("operations") or (1.0, 1.0)
+        changed = [
+            f"{name} {_number(value)} -> {_number(self.after.get(name))}"
+            for name, value in self.before.items()
+            if name in self.after
+        ]
+        return ", ".join([f"{after / before:.1%} of the operations left", *changed[:2]])
 
 
 class Evaluation(_Scored):

@@ -41,6 +41,7 @@ from .extraction import Extraction
 from .results import (
     Ablation,
     Bench,
+    Compression,
     Evaluation,
     FineTuning,
     HeadImportance,
@@ -129,6 +130,16 @@ def prune(
     if options.get("dry_run"):
         return _dry(Pruning, model, data, output, progress, options)
     return _study(Pruning, model, data, output, progress, options)
+
+
+def compress(
+    model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
+) -> Compression:
+    """Fewer heads and neurons, without training: until `flops=`, `speedup=`, `max_size=` or `max_drop=` is reached.
+
+    >>> compress("bert-mrpc", "GLUE", task="mrpc", flops=0.6, output="small").after       # doctest: +SKIP
+    """
+    return _study(Compression, model, data, output, progress, options)
 
 
 def evaluate(

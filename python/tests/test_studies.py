@@ -103,6 +103,19 @@ def test_a_pruned_model_is_a_model(tiny: str, labelled: Any, tmp_path: Path) -> 
     assert pruned.before["mcc"] >= -1 and "14 of 16 heads left" in repr(pruned)
 
 
+def test_a_compressed_model_is_a_model(tiny: str, labelled: Any, tmp_path: Path) -> None:
+    small = studies.compress(tiny, labelled, flops="60%", output=tmp_path / "small")
+    assert small.mask.shape == (4, 4) and small.neuron_mask.shape[0] == 4
+    assert small.layers["heads_after"].tolist() == small.mask.sum(axis=1).tolist()
+    assert "of the operations left" in repr(small)
+    scored = studies.evaluate(small, labelled)
+    assert scored.metrics["loss"] == pytest.approx(small.after["loss"], abs=1e-5)
+    with pytest.raises(KeyError):
+        _ = small.points
+    dropped = studies.compress(tiny, labelled, max_drop="50%", examples=20, metric="mcc")
+    assert dropped.points["operations"][0] == 1
+
+
 def test_a_dry_run_prunes_nothing(tiny: str, tmp_path: Path) -> None:
     found = studies.prune(tiny, heads=[(0, 1)], dry_run=True)
     assert isinstance(found, Document) and found["results"]["removed_heads"] == ["L0H1"]

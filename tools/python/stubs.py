@@ -57,6 +57,7 @@ from .extraction import Extraction
 from .results import (
     Ablation,
     Bench,
+    Compression,
     Evaluation,
     FineTuning,
     HeadImportance,

@@ -20,7 +20,7 @@ fn a_share_of_the_operations_is_kept_and_the_checkpoint_reads_back() {
         toy.names("out"),
         [
             "head_mask.npy",
-            "layers.csv",
+            "layer_costs.csv",
             "model",
             "neuron_mask.npy",
             "report.html",

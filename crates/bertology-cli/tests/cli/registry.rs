@@ -179,6 +179,20 @@ const RUNS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "compress",
+        &[
+            "A/tiny-bert",
+            "--task",
+            "cola",
+            "--data",
+            "A/grammar/CoLA",
+            "--max-drop",
+            "50%",
+            "--examples",
+            "30",
+        ],
+    ),
+    (
         "bench",
         &[
             "A/tiny-bert",

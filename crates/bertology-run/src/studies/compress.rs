@@ -36,7 +36,7 @@ pub(crate) const FILES: &[File] = &[
 
 row! {
     /// A layer before and after.
-    struct LayerRow in "layers.csv" {
+    struct LayerRow in "layer_costs.csv" {
         /// From 0.
         layer: usize,
         /// Heads before.

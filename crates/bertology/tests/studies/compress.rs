@@ -12,6 +12,7 @@ use bertology::input::sample::Sample;
 use bertology::input::supply::{Supply, first_sequences};
 use bertology::pruning::write_compared;
 use bertology::{Error, LoadedModel};
+use bertology_model::Sequence;
 use bertology_testkit::golden;
 use serde_json::Value;
 
@@ -261,6 +262,32 @@ fn a_twin_takes_over_what_its_twin_did() {
             written.largest_difference
         );
     }
+}
+
+/// What a block adds is its half times a factor there, and a head that goes keeps its place.
+#[test]
+fn blocks_that_add_by_a_factor_are_tuned_behind_it() {
+    let folder = golden("engine/esmc");
+    let model = LoadedModel::open(&folder).unwrap();
+    let text = |n: u32| Sequence::new((0..n).map(|at| 4 + at * 7 % 20).collect());
+    let texts: Vec<Sequence> = (8..20).map(text).collect();
+    let groups = Groups::of(model.model());
+    let all: Vec<Vec<bool>> = groups.counts().iter().map(|n| vec![true; *n]).collect();
+    let whole = compress(&model, &all, Some(&texts), 2, &mut ()).unwrap();
+    for gain in &whole.tuned.gains {
+        // Sums of squares in f32, taken from one another.
+        assert!(gain.before < 1e-6 && !gain.refused, "{gain:?}");
+    }
+    let mut keep = all;
+    keep[0][1] = false;
+    keep[3][5] = false;
+    let smaller = compress(&model, &keep, Some(&texts), 2, &mut ()).unwrap();
+    let missed = smaller.tuned.gains.iter().filter(|gain| gain.before > 1e-4);
+    assert!(missed.clone().count() > 1);
+    for gain in missed {
+        assert!(gain.after < gain.before && !gain.refused, "{gain:?}");
+    }
+    assert_eq!(smaller.tuned.factors[0][1], 0.0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bertology::compress::{
 use bertology::drive::Work;
 use bertology::evaluate::evaluate_some;
 use bertology::input::sample::Sample;
-use bertology::input::supply::first_sequences;
+use bertology::input::supply::{Supply as _, first_sequences};
 use bertology::masking::Metric;
 use bertology::pruning::{Timing, compare_speed, write_compared};
 use bertology::timing::TimingOptions;
@@ -226,12 +226,21 @@ impl Study<'_> {
     fn run(self, run: &mut Run) -> Result<Found, Failure> {
         let args = self.args;
         let (model, chosen_on) = (&self.opened.model, self.chosen_on);
+        let total = chosen_on.total();
         let held_out = match args.max_drop {
-            Some(_) => HELD_OUT,
+            Some(_) => HELD_OUT.min(total / 3),
             None => 0,
         };
-        let drawn = Sample::disjoint(chosen_on, &[args.examples.get(), held_out], self.seed);
-        let [sample, apart] = &drawn[..] else {
+        if args.max_drop.is_some() && held_out == 0 {
+            return Err(Failure::input(format!(
+                "{}: --max-drop scores on examples of which no gradient is taken, and there are {} in all; give at least 3",
+                chosen_on.source().path().display(),
+                total
+            )));
+        }
+        let sizes = [held_out, args.examples.get().min(total - held_out)];
+        let drawn = Sample::disjoint(chosen_on, &sizes, self.seed);
+        let [apart, sample] = &drawn[..] else {
             return Err(Failure::input("no examples to choose units on"));
         };
         let unit = study::unit(chosen_on);
