@@ -246,6 +246,7 @@ fn what_cannot_be_is_refused_with_what_can() {
         2,
         &["cannot have less than", "give at least"],
     );
+    refused(&["--max-size", "1GB"], 2, &["nothing need go"]);
     refused(&["--speedup", "1000"], 2, &["times as fast", "give less"]);
     refused(&["--max-drop", "1pt", "--metric", "f1"], 2, &["f1"]);
     // The advice, tried once.

@@ -6,7 +6,7 @@ mod outcome;
 use bertology::checkpoint::{Cut, Export, WriteOptions, cut_file_bytes};
 use bertology::compress::{
     Chosen, Compressed, Costs, Gradients, Groups, Measure, OutOfReach, PerUnit, Rules, choose,
-    compress, cut, gradients, layer_times,
+    compress, cut, factors, gradients, layer_times,
 };
 use bertology::drive::Work;
 use bertology::evaluate::evaluate_some;
@@ -271,7 +271,10 @@ impl Study<'_> {
             search.by_score(&operations, apart, &mut points, &mut bound)?
         } else {
             let (costs, budget) = self.goal(&operations)?;
-            let chosen = search.within(&costs, budget)?;
+            let chosen = match args.max_size {
+                Some(_) => search.within_bytes(&costs, budget)?,
+                None => search.within(&costs, budget)?,
+            };
             let smaller = search.finish(&chosen)?;
             (chosen, smaller)
         };
@@ -321,6 +324,14 @@ impl Study<'_> {
             let whole = whole.map_err(|e| failure(&e.into()))?;
             let report = checkpoint.report().parts.total();
             let each = report.bytes as f64 / report.parameters.max(1) as f64;
+            if whole <= goal {
+                return Err(Failure::input(format!(
+                    "--max-size: the weights file has {} with all heads and neurons already, and {} are allowed: nothing need go; \
+                     give a smaller size",
+                    bytes(whole),
+                    bytes(goal)
+                )));
+            }
             let costs = Costs::bytes(model.architecture(), &self.groups, whole, each);
             return Ok((costs, goal as f64));
         }
@@ -421,6 +432,22 @@ impl Search<'_> {
             exchange,
         );
         chosen.map_err(|refused| self.study.out_of_reach(costs, refused))
+    }
+
+    /// [`Self::within`], the file's header counted as well, whose length depends on what it says.
+    fn within_bytes(&self, costs: &Costs, goal: f64) -> Result<Chosen, Failure> {
+        let checkpoint = self.study.opened.model.checkpoint();
+        let mut budget = goal;
+        loop {
+            let chosen = self.within(costs, budget)?;
+            let gone = cut(&self.study.groups, &factors(&chosen.keep));
+            let written = cut_file_bytes(checkpoint, &gone, Export::Pruned);
+            let over = written.map_err(|e| failure(&e.into()))? as f64 - goal;
+            if over <= 0.0 {
+                return Ok(chosen);
+            }
+            budget -= over;
+        }
     }
 
     fn finish(&self, chosen: &Chosen) -> Result<Compressed, Failure> {
