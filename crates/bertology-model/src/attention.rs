@@ -142,7 +142,7 @@ impl<R: Real> AttentionPass<'_, R> {
     }
 
     /// Heads that are gone and still have room give nothing, and have no gradient.
-    pub(crate) fn nothing_of_the_gone(&self, of_heads: &mut [R]) {
+    fn nothing_of_the_gone(&self, of_heads: &mut [R]) {
         if self.weights.heads.len() * self.arch.head_dim() < self.width() {
             of_heads.fill(R::ZERO);
         }

@@ -34,7 +34,6 @@ impl<R: Real> AttentionPass<'_, R> {
         let watched = self.watched(taps);
         let LayerTrace { qkv, context, .. } = trace;
         let context = sized(context, self.rows.count(self.batch) * self.width());
-        self.nothing_of_the_gone(context);
         for (sequence, id, slice) in self.slices() {
             let Scratch {
                 scores,
@@ -139,10 +138,8 @@ impl<R: Real> AttentionPass<'_, R> {
             return Ok(());
         }
         self.apply_mask(&mut scratch.heads);
-        let d_query = sized(&mut scratch.query, self.rows.count(self.batch) * width);
-        self.nothing_of_the_gone(d_query);
         let d_key_value = sized(&mut scratch.qkv, self.batch.tokens() * 2 * width);
-        self.nothing_of_the_gone(d_key_value);
+        sized(&mut scratch.query, self.rows.count(self.batch) * width);
         for (sequence, tokens) in self.batch.ranges().enumerate() {
             // Nothing of a sequence of which nothing is read has a gradient.
             if self.rows.range(self.batch, sequence).is_empty() {

@@ -329,7 +329,9 @@ impl<R: Real> Model<R> {
 
     fn rows_may_be_left_out(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
         let arch = self.architecture();
-        let anywhere = arch.positions == Positions::Absolute && arch.disentangled.is_none();
+        let anywhere = arch.positions == Positions::Absolute
+            && arch.disentangled.is_none()
+            && !arch.query_key_norm;
         !taps.looks_at_rows() && anywhere
     }
 

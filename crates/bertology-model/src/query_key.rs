@@ -5,7 +5,6 @@ use bertology_kernels::norm::layer_norm_backward_affine;
 
 use crate::block::BlockPass;
 use crate::record::BlockRecord;
-use crate::rows::Rows;
 use crate::workspace::{LayerTrace, Scratch, sized};
 
 /// Copies `width` numbers of every row from column `first` on.
@@ -43,43 +42,28 @@ impl<R: Real> BlockPass<'_, R> {
         }
     }
 
-    /// From the gradients of queries and keys to those of what went into their norms, where `scratch` has them: all in
-    /// `qkv [tokens, 3W]`, or keys in `qkv [tokens, 2W]` and the queries of the rows that are read in `query [rows, W]`.
+    /// From the gradients of queries and keys in `scratch.qkv [tokens, 3W]` to those of what went into their norms. Where there are
+    /// norms positions are rotary, so that all rows are computed.
     pub(crate) fn norm_queries_and_keys_backward(
         &self,
         trace: &LayerTrace<R>,
         scratch: &mut Scratch<R>,
-        record: Option<&mut BlockRecord<R>>,
+        mut record: Option<&mut BlockRecord<R>>,
     ) {
         let attention = &self.weights.attention;
         let Some(norms) = &attention.norms else {
             return;
         };
-        let width = attention.output.inputs;
-        let mut affine = record.map(|record| &mut record.query_key[..]);
-        let apart = *self.rows != Rows::All;
-        let stride = if apart { 2 * width } else { 3 * width };
+        let (width, stride) = (attention.output.inputs, attention.qkv.outputs);
         let (mut d, mut none) = (Vec::new(), vec![R::ZERO; width]);
         for (part, (norm, kept)) in norms.iter().zip(&trace.normed).enumerate() {
-            let mut weight = affine.as_mut().map(|all| &mut all[part * width..][..width]);
-            let mut backward = |d: &mut [R], hat: &[R], rstd: &[R]| {
-                if let Some(weight) = &mut weight {
-                    layer_norm_backward_affine(weight, &mut none, d, hat);
-                }
-                norm.backward(d, hat, rstd);
-            };
-            if apart && part == 0 {
-                let rows = self.rows.count(self.batch);
-                let (mut hat, mut rstd) = (vec![R::ZERO; rows * width], vec![R::ZERO; rows]);
-                self.rows.add_from(&mut hat, &kept.hat, width);
-                self.rows.add_from(&mut rstd, &kept.rstd, 1);
-                backward(&mut scratch.query, &hat, &rstd);
-                continue;
+            columns(&mut d, &scratch.qkv, stride, part * width, width);
+            if let Some(record) = record.as_deref_mut() {
+                let weight = &mut record.query_key[part * width..][..width];
+                layer_norm_backward_affine(weight, &mut none, &d, &kept.hat);
             }
-            let first = if apart { 0 } else { part * width };
-            columns(&mut d, &scratch.qkv, stride, first, width);
-            backward(&mut d, &kept.hat, &kept.rstd);
-            put_columns(&mut scratch.qkv, &d, stride, first, width);
+            norm.backward(&mut d, &kept.hat, &kept.rstd);
+            put_columns(&mut scratch.qkv, &d, stride, part * width, width);
         }
     }
 }
