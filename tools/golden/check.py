@@ -24,6 +24,7 @@ import make_eurobert_golden
 import make_family_golden
 import make_golden
 import make_gte_golden
+import make_jinabert_golden
 import make_modernbert_golden
 import make_mpnet_golden
 import make_nomicbert_golden
@@ -36,6 +37,7 @@ SCRIPTS = (
     make_distilbert_golden,
     make_esm_golden,
     make_family_golden,
+    make_jinabert_golden,
     make_modernbert_golden,
     make_mpnet_golden,
 )

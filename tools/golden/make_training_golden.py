@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
 import make_gte_golden
+import make_jinabert_golden
 import make_nomicbert_golden
 import shared
 from capture import compare
@@ -34,7 +35,7 @@ NAMES = """
 albert albert-answers albert-groups-tokens albert-mlm albert-pretraining
 bert-absolute bert-absolute-pruned bert-answers bert-mlm bert-nsp bert-pretraining bert-regression bert-relative-key
 bert-relative-key-query bert-tokens deberta deberta-answers deberta-mlm deberta-renamed-mlm deberta-tokens distilbert distilbert-answers distilbert-mlm electra
-electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types modernbert modernbert-answers modernbert-biases
+electra-discriminator electra-generator electra-tokens esm esm-mlm esm-tokens gpt gpt-lm gpt2 gpt2-inverse-layer gpt2-lm gpt2-token-types jinabert jinabert-mlm modernbert modernbert-answers modernbert-biases
 modernbert-mlm modernbert-tokens mpnet mpnet-mlm
 roberta roberta-mlm
 """.split()
@@ -92,6 +93,8 @@ def loss_of(model, given, labels):
 
 
 def make(folder, out):
+    if folder.name.startswith("jinabert"):
+        return gradients_of(make_jinabert_golden.model_of(folder.name).double(), folder, out)
     if folder.name == "gte-mlm":
         # With angles that no class of transformers has.
         return gradients_of(make_gte_golden.slowed().double(), folder, out)
@@ -117,6 +120,8 @@ def gradients_of(model, folder, out):
         tensors[name] = (gradient.T if name in turned else gradient).float().contiguous()
     if folder.name.startswith("nomic"):
         tensors = make_nomicbert_golden.in_files(tensors, "bert." if folder.name == "nomic-mlm" else "nomic_bert.")
+    if folder.name.startswith("jinabert"):
+        tensors = make_jinabert_golden.in_files(tensors)
     if folder.name.startswith("gte"):
         tensors = make_gte_golden.in_files(tensors, "new." if folder.name == "gte-mlm" else "gte.")
     save_file(tensors, out)

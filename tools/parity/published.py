@@ -24,6 +24,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools/golden"))
 SPREAD = 0.05
 # Where rounding grows so much from block to block that PyTorch itself is 1e-3 from its f64 with that.
 NARROWER = {"gte-base-en-v1.5": 0.03}
@@ -102,6 +103,16 @@ PUBLISHED = {
         lambda model: [layer.attention.attn.o for layer in model.mpnet.encoder.layer],
     ),
 }
+# Written in the script of its golden files, from BERT's class of version 4: it has none of its own in transformers.
+if transformers.__version__.startswith("4."):
+    import make_jinabert_golden as jinabert
+
+    PUBLISHED["jina-embeddings-v2-base-en"] = (
+        transformers.BertConfig,
+        dict(vocab_size=30528, max_position_embeddings=8192),
+        lambda config: jinabert.refitted(transformers.BertForSequenceClassification(config)),
+        lambda model: [layer.attention.output.dense for layer in model.bert.encoder.layer],
+    )
 # Families that only transformers 5 has (tools/golden/requirements-5.txt).
 if hasattr(transformers, "EuroBertConfig"):
     PUBLISHED["EuroBERT-210m"] = (
@@ -206,12 +217,14 @@ def write(folder, name, draw):
     model = model_class(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.dim() > 1:
+            if parameter.dim() > 1 and parameter.requires_grad:
                 parameter.normal_(std=NARROWER.get(name, SPREAD))
     model.save_pretrained(folder)
     if name in SLOWED:
         rotary = model.base_model.rotary_emb
         rotary.inv_freq = rotary.inv_freq / SLOWED[name]
+    if name.startswith("jina"):
+        jinabert.as_published(folder, model)
     if name in OWN_CONFIG:
         (folder / "config.json").write_text(json.dumps(OWN_CONFIG[name], indent=2))
     # Ids that no class gives a meaning of its own.

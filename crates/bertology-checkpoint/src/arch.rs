@@ -13,6 +13,8 @@ pub use crate::distances::Disentangled;
 pub enum Family {
     /// `model_type: "bert"`.
     Bert,
+    /// `model_type: "bert"` with code of its own: JinaBERT, of the jina-embeddings-v2.
+    JinaBert,
     /// `model_type: "roberta"`.
     Roberta,
     /// `model_type: "xlm-roberta"`: RoBERTa with another vocabulary.
@@ -115,9 +117,27 @@ pub enum ScoreBias {
     /// A number of a table `[32, heads]` that all layers share (`relative_attention_bias`), by [`ScoreBias::bucket`] of
     /// the distance (MPNet; Raffel et al. 2020).
     Buckets,
+    /// [`ScoreBias::slope`] of the head times the distance is taken off, on both sides alike (ALiBi; Press et al. 2022).
+    Slopes,
 }
 
 impl ScoreBias {
+    /// What the scores of a head, one of `heads`, lose for each token of distance: `2^(-8 (head + 1) / heads)`. Where `heads` is
+    /// no power of two the first have the slopes of the power below it, and the others every second one of the power above.
+    ///
+    /// # Panics
+    /// If there are no heads.
+    #[must_use]
+    pub fn slope(head: usize, heads: usize) -> f64 {
+        let power = 1 << heads.ilog2();
+        let of = |at: usize, heads: usize| (-8.0 * (at + 1) as f64 / heads as f64).exp2();
+        if head < power {
+            of(head, power)
+        } else {
+            of(2 * (head - power), 2 * power)
+        }
+    }
+
     /// Rows of the table: half for keys before the query and at it, half for keys behind.
     pub const BUCKETS: usize = 32;
 
@@ -181,7 +201,7 @@ pub enum Positions {
     RelativeKeyQuery,
     /// Queries and keys are turned by angles that grow with the position.
     Rotary(Rotary),
-    /// Not at all, but for what [`Architecture::disentangled`] says.
+    /// Not at all, but for what [`Architecture::disentangled`] and [`Architecture::score_bias`] say.
     Nowhere,
 }
 

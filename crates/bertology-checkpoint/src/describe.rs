@@ -17,6 +17,7 @@ mod eurobert;
 mod foreign;
 mod gte;
 mod heads;
+mod jinabert;
 mod modernbert;
 mod nomicbert;
 
@@ -133,6 +134,7 @@ impl Config {
                 self.deberta_positions()?
             }
             Family::Albert => self.albert_positions()?,
+            Family::JinaBert => self.jina_positions()?,
             Family::Esm => self.esm_positions(hidden_size / num_heads)?,
             _ => self.positions()?,
         };
@@ -154,6 +156,7 @@ impl Config {
             Family::ModernBert => {
                 self.named_activation("classifier_activation", Activation::Gelu)?
             }
+            Family::JinaBert => self.named_activation("hidden_act", Activation::Gelu)?,
             _ => activation,
         };
         let biased = |key: &str| match (family, key) {
@@ -163,9 +166,8 @@ impl Config {
             | (Family::EuroBert | Family::Esmc, "attention_bias" | "mlp_bias") => {
                 self.flag(key, false)
             }
-            (Family::EuroBert, "norm_bias") | (Family::Gte | Family::GteNew, "mlp_bias") => {
-                Ok(false)
-            }
+            (Family::EuroBert, "norm_bias")
+            | (Family::Gte | Family::GteNew | Family::JinaBert, "mlp_bias") => Ok(false),
             _ => Ok(true),
         };
         let labels = self.labels()?;
@@ -223,6 +225,7 @@ impl Config {
             score_scale: self.score_scale(family)?,
             score_bias: match family {
                 Family::MpNet => ScoreBias::Buckets,
+                Family::JinaBert => ScoreBias::Slopes,
                 _ => ScoreBias::None,
             },
             pooling: match family {
@@ -244,7 +247,8 @@ impl Config {
                 | Family::Esmc
                 | Family::NomicBert
                 | Family::Gte
-                | Family::GteNew => FeedForward::Gated,
+                | Family::GteNew
+                | Family::JinaBert => FeedForward::Gated,
                 _ => FeedForward::Plain,
             },
             norm_kind: match family {
@@ -260,7 +264,7 @@ impl Config {
             attention_bias: biased("attention_bias")?,
             mlp_bias: biased("mlp_bias")?,
             mlp_out_bias: match family {
-                Family::Gte | Family::GteNew => true,
+                Family::Gte | Family::GteNew | Family::JinaBert => true,
                 _ => biased("mlp_bias")?,
             },
             first_attention_norm: !modern,
@@ -408,6 +412,9 @@ impl Config {
             {
                 return Err(self.wrong("model_type", problem.into()));
             }
+            if name == "bert" && foreign::is_jina(names) {
+                return Ok(Family::JinaBert);
+            }
             return find(&|class| class.model_type == name).ok_or_else(|| {
                 let lacking = foreign::lacking(name)
                     .map(|what| format!("not computed of it: {what}; "))
@@ -547,8 +554,10 @@ impl Config {
     }
 
     fn activation(&self, family: Family) -> Result<Activation, Error> {
-        if family == Family::NomicBert {
-            return self.nomic_activation();
+        match family {
+            Family::NomicBert => return self.nomic_activation(),
+            Family::JinaBert => return self.jina_activation(),
+            _ => {}
         }
         let (key, default) = family.config().activation;
         // ESM's class has its activation in its code; `hidden_act` in its files says nothing.

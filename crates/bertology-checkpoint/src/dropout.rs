@@ -181,6 +181,10 @@ impl Config {
                 }
             }
         };
+        if family == Family::JinaBert {
+            // Before the second map of the feed-forward block, not behind it.
+            rates.mlp_inner = std::mem::take(&mut rates.mlp_output);
+        }
         let of_head = match family {
             // Their heads have no rate of their own.
             Family::MpNet | Family::Esm => rates.embeddings,
@@ -194,7 +198,7 @@ impl Config {
             rates.classifier = of_head;
         }
         // RoBERTa, ELECTRA and ESM drop before the dense layer of their classifiers too.
-        if tokens || (sequence && family != Family::Bert) {
+        if tokens || (sequence && !matches!(family, Family::Bert | Family::JinaBert)) {
             rates.head_input = of_head;
         }
         Ok(rates)

@@ -53,6 +53,7 @@ impl Family {
     pub(crate) fn table(self) -> &'static Table {
         match self {
             Self::Bert => &BERT,
+            Self::JinaBert => &JINA_BERT,
             Self::Roberta | Self::XlmRoberta | Self::Camembert => &ROBERTA,
             Self::Electra => &ELECTRA,
             Self::DistilBert => &DISTILBERT,
@@ -176,6 +177,20 @@ const BERT: Table = Table {
     other_heads: &["qa_outputs."],
     gate_first: false,
     transposed: false,
+};
+
+const JINA_BERT: Table = Table {
+    layer_stems: &[
+        (LayerParameter::Query, "attention.self.query."),
+        (LayerParameter::Key, "attention.self.key."),
+        (LayerParameter::Value, "attention.self.value."),
+        (LayerParameter::AttentionOutput, "attention.output.dense."),
+        (LayerParameter::AttentionNorm, "attention.output.LayerNorm."),
+        (LayerParameter::MlpIn, "mlp.gated_layers."),
+        (LayerParameter::MlpOut, "mlp.wo."),
+        (LayerParameter::MlpNorm, "mlp.layernorm."),
+    ],
+    ..BERT
 };
 
 const ROBERTA: Table = Table {

@@ -83,6 +83,16 @@ impl<R: Real> AttentionPass<'_, R> {
         by_offset
     }
 
+    /// The same for a head whose scores fall with the distance.
+    fn slope_by_offset<'s>(&self, head: usize, n: usize, scratch: &'s mut Vec<R>) -> &'s [R] {
+        let slope = ScoreBias::slope(head, self.arch.num_heads);
+        let by_offset = sized(scratch, 2 * n - 1);
+        for (at, bias) in by_offset.iter_mut().enumerate() {
+            *bias = R::from_f64(-slope * at.abs_diff(n - 1) as f64);
+        }
+        by_offset
+    }
+
     /// Adds to `scores [queries, keys]`, already scaled, what depends on distance alone; the queries stand at these positions,
     /// the keys from `first_key` on.
     pub(crate) fn add_bias(
@@ -92,11 +102,13 @@ impl<R: Real> AttentionPass<'_, R> {
         (queries, first_key): (impl ExactSizeIterator<Item = usize>, usize),
         scratch: &mut Vec<R>,
     ) {
-        let (Some(table), n) = (self.bias, slice.len()) else {
-            return;
+        let n = slice.len();
+        let head = || self.weights.heads[slice.slot];
+        let by_offset = match (self.arch.score_bias, self.bias) {
+            (ScoreBias::Slopes, _) => self.slope_by_offset(head(), n, scratch),
+            (_, Some(table)) => self.bias_by_offset(table, head(), n, scratch),
+            _ => return,
         };
-        let head = self.weights.heads[slice.slot];
-        let by_offset = self.bias_by_offset(table, head, n, scratch);
         let width = scores.len() / queries.len().max(1);
         for (row, query) in scores.chunks_exact_mut(width.max(1)).zip(queries) {
             add_assign(row, &by_offset[n - 1 - query + first_key..][..width]);
@@ -112,7 +124,7 @@ impl<R: Real> AttentionPass<'_, R> {
         scratch: &mut Vec<R>,
         gradient: &mut [R],
     ) {
-        if self.arch.score_bias == ScoreBias::None {
+        if self.arch.score_bias != ScoreBias::Buckets {
             return;
         }
         let (head, n) = (self.weights.heads[slice.slot], slice.len());

@@ -52,6 +52,12 @@ const BERT: ConfigClass = ConfigClass {
     counts_from_padding: false,
 };
 
+/// Not among [`FAMILIES`]: only its tensors tell it from BERT.
+const JINA_BERT: ConfigClass = ConfigClass {
+    class_prefix: "JinaBert",
+    ..BERT
+};
+
 const ROBERTA: ConfigClass = ConfigClass {
     model_type: "roberta",
     class_prefix: "Roberta",
@@ -271,6 +277,7 @@ impl Family {
     pub(super) fn config(self) -> &'static ConfigClass {
         match self {
             Self::Bert => &BERT,
+            Self::JinaBert => &JINA_BERT,
             Self::Roberta => &ROBERTA,
             Self::XlmRoberta => &XLM_ROBERTA,
             Self::Camembert => &CAMEMBERT,

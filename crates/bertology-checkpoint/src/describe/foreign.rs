@@ -16,7 +16,7 @@ pub(super) fn lacking(model_type: &str) -> Option<&'static str> {
         // one of them, is code of their own.
         "neobert" | "ultrabert" => "the layout of its weights",
         "deberta" => "one map that gives queries, keys and values of each head by turns",
-        "bloom" | "mpt" => "a slope of scores by distance (ALiBi)",
+        "bloom" | "mpt" => "causal attention with a slope of scores by distance (ALiBi)",
         "gpt_neox" | "gptj" | "phi" => {
             "rotation of a part of each head, and attention beside the feed-forward block"
         }
@@ -29,12 +29,17 @@ pub(super) fn lacking(model_type: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a checkpoint that calls itself BERT has the feed-forward block of JinaBERT.
+pub(super) fn is_jina(names: &[&str]) -> bool {
+    names.iter().any(|name| name.contains(".mlp.gated_layers."))
+}
+
 /// What a checkpoint that calls itself BERT has in the place of BERT's tensors, as told by one of its names; `None` for BERT.
 pub(super) fn disguised(names: &[&str]) -> Option<&'static str> {
     let any = |part: &str| names.iter().any(|name| name.contains(part));
     any(".attention.self.Wqkv.").then_some(
         "is \"bert\", but the tensors (`attention.self.Wqkv`, `mlp.gated_layers`) are those of a model with code of its own, as \
-         DNABERT-2 and MosaicBERT: a slope of scores by distance (ALiBi) in the place of positions is not computed; take a \
+         DNABERT-2 and MosaicBERT: of those with slopes of scores by distance (ALiBi) JinaBERT's layout alone is read; take a \
          checkpoint with BERT's own layers, as that of DNABERT 1",
     )
 }

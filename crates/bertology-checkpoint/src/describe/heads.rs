@@ -198,12 +198,18 @@ impl Config {
                 Ok(OpenAs::MaskedLm)
             }
             Family::DebertaV2 => Ok(OpenAs::Encoder),
-            Family::NomicBert | Family::Gte | Family::GteNew if any("classifier.") && pooled => {
+            Family::NomicBert | Family::Gte | Family::GteNew | Family::JinaBert
+                if any("classifier.") && pooled =>
+            {
                 Ok(OpenAs::SequenceClassification)
             }
-            Family::NomicBert | Family::Gte | Family::GteNew if any("classifier.") => {
+            Family::NomicBert | Family::Gte | Family::GteNew | Family::JinaBert
+                if any("classifier.") =>
+            {
                 Ok(OpenAs::TokenClassification)
             }
+            Family::JinaBert if any("cls.predictions.") => Ok(OpenAs::MaskedLm),
+            Family::JinaBert => Ok(OpenAs::Encoder),
             Family::Gte | Family::GteNew if any("lm_head.") => Ok(OpenAs::MaskedLm),
             Family::Gte | Family::GteNew => Ok(OpenAs::Encoder),
             Family::NomicBert if any("cls.predictions.") => Ok(OpenAs::MaskedLm),

@@ -95,6 +95,9 @@ fn loses_heads(name: &str) {
 fn files_come_back_whole() {
     for name in [
         "albert-pretraining",
+        "jinabert",
+        "jinabert-bare",
+        "jinabert-mlm",
         "modernbert-answers",
         "modernbert-tokens",
         "deberta",
@@ -133,6 +136,8 @@ fn files_come_back_whole() {
         "modernbert-tokens",
         "gte",
         "gte-mlm",
+        "jinabert",
+        "jinabert-mlm",
     ] {
         loses_heads(name);
     }

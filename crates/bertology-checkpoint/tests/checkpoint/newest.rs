@@ -2,8 +2,8 @@
 
 use bertology_checkpoint::{
     Activation, Affine, Architecture, Checkpoint, Cut, Export, Family, FeedForward, HeadSet,
-    LayerParameter, NewHead, NormPlacement, OpenAs, OpenOptions, Parameter, Positions, Segments,
-    TaskHead, TokenTransform, WriteOptions, cut_file_bytes, write_cut, write_pruned,
+    LayerParameter, NewHead, NormPlacement, OpenAs, OpenOptions, Parameter, Positions, ScoreBias,
+    Segments, TaskHead, TokenTransform, WriteOptions, cut_file_bytes, write_cut, write_pruned,
 };
 use serde_json::json;
 
@@ -342,4 +342,75 @@ fn gte_is_what_either_of_its_configs_says() {
         (&stored[half..], &stored[..half])
     );
     assert!(source.in_place(first).is_none());
+}
+
+/// BERT's config with code of its own behind it, which its tensors tell.
+#[test]
+fn jinabert_is_told_by_its_tensors() {
+    let arch = changed("jinabert", &json!({})).unwrap();
+    assert_eq!(
+        (arch.family, arch.positions),
+        (Family::JinaBert, Positions::Nowhere)
+    );
+    assert_eq!(
+        (arch.score_bias, arch.feed_forward),
+        (ScoreBias::Slopes, FeedForward::Gated)
+    );
+    assert_eq!((arch.mlp_bias, arch.mlp_out_bias), (false, true));
+    assert_eq!(
+        (arch.activation, arch.segments),
+        (Activation::Gelu, Segments::Table(2))
+    );
+    let dropped = &arch.dropout;
+    assert_eq!(
+        (dropped.mlp_inner, dropped.mlp_output, dropped.head_input),
+        (0.1, 0.0, 0.0)
+    );
+    let other = changed("jinabert-mlm", &json!({"feed_forward_type": "reglu"})).unwrap();
+    assert_eq!(
+        (other.activation, other.lm_activation),
+        (Activation::Relu, Activation::Gelu)
+    );
+    for (changes, says) in [
+        (
+            json!({"position_embedding_type": "absolute"}),
+            "only \"alibi\"",
+        ),
+        (
+            json!({"position_embedding_type": null}),
+            "`position_embedding_type` is missing",
+        ),
+        (json!({"feed_forward_type": "original"}), "\"reglu\""),
+        (
+            json!({"feed_forward_type": null}),
+            "`feed_forward_type` is missing",
+        ),
+        (
+            json!({"architectures": ["BertForSequenceClassification"]}),
+            "BertForSequenceClassification",
+        ),
+    ] {
+        assert_says(&changed("jinabert", &changes).unwrap_err(), says);
+    }
+    let head = |name| changed(name, &json!({"architectures": null})).unwrap().head;
+    assert!(matches!(
+        head("jinabert"),
+        TaskHead::SequenceClassification { .. }
+    ));
+    assert_eq!(
+        (head("jinabert-mlm"), head("jinabert-bare")),
+        (TaskHead::MaskedLm, TaskHead::None)
+    );
+    // Eight heads halve from one to the next; twelve have four between the first of sixteen besides.
+    let slopes = |heads| (0..heads).map(move |head| ScoreBias::slope(head, heads));
+    assert!(slopes(8).eq((1..=8).map(|power| 0.5_f64.powi(power))));
+    let twelve: Vec<f64> = slopes(12).collect();
+    assert!(twelve[..8].iter().copied().eq(slopes(8)));
+    let between = [0.5, 1.5, 2.5, 3.5].map(|power: f64| (-power).exp2());
+    assert!(
+        twelve[8..]
+            .iter()
+            .zip(between)
+            .all(|(a, b)| (a - b).abs() < 1e-15)
+    );
 }

@@ -119,6 +119,7 @@ fn files(folder: &Path) -> Result<Vec<(String, u64)>, Failure> {
 pub(crate) fn family(architecture: &Architecture) -> &'static str {
     match architecture.family {
         Family::Bert => "BERT",
+        Family::JinaBert => "JinaBERT",
         Family::Roberta => "RoBERTa",
         Family::XlmRoberta => "XLM-RoBERTa",
         Family::Camembert => "CamemBERT",

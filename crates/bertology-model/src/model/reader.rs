@@ -273,7 +273,7 @@ impl Reader<'_, '_> {
                 .then(|| self.linear(Parameter::EmbeddingProjection, hidden, rows))
                 .transpose()?,
             relative_bias: match arch.score_bias {
-                ScoreBias::None => None,
+                ScoreBias::None | ScoreBias::Slopes => None,
                 ScoreBias::Buckets => {
                     let len = ScoreBias::BUCKETS * arch.num_heads;
                     Some(self.vector(Parameter::RelativeAttentionBias, len)?)

@@ -304,6 +304,7 @@ fn classifiers_agree_under_every_mask() {
         "esmc",
         "eurobert",
         "nomic",
+        "jinabert",
         "gte",
         "deberta",
     ] {
@@ -421,6 +422,7 @@ fn bare_encoders_agree() {
         "esmc-bare",
         "eurobert-bare",
         "nomic-bare",
+        "jinabert-bare",
         "gte-bare",
         "deberta-bare",
         "gpt2-bare",
@@ -440,6 +442,7 @@ fn masked_language_models_agree_under_every_mask() {
     };
     each("eurobert-mlm");
     each("esmc-mlm");
+    each("jinabert-mlm");
     // Of each head a half is turned.
     each("nomic-mlm");
     // A factor slows the angles down.

@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, distance};
 
 /// One of each kind: post-norm with pooler, relative positions, a bias by distance, pre-norm, causal without final norm,
 /// language models.
-const MODELS: [&str; 19] = [
+const MODELS: [&str; 20] = [
     "bert-absolute",
     "bert-relative-key-query",
     "bert-mlm",
@@ -25,6 +25,7 @@ const MODELS: [&str; 19] = [
     "eurobert-mlm",
     "nomic-mlm",
     "gte-mlm",
+    "jinabert-mlm",
     "deberta-mlm",
     "deberta-renamed-mlm",
     "gpt2",

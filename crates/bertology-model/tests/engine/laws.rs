@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::fixture::{Fixture, distance};
 
-pub(crate) const CLASSIFIERS: [&str; 17] = [
+pub(crate) const CLASSIFIERS: [&str; 18] = [
     "bert-absolute",
     "bert-relative-key",
     "bert-relative-key-query",
@@ -22,6 +22,7 @@ pub(crate) const CLASSIFIERS: [&str; 17] = [
     "esmc",
     "eurobert",
     "nomic",
+    "jinabert",
     "gte",
     "deberta",
     "gpt2",

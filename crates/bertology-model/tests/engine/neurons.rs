@@ -8,7 +8,7 @@ use bertology_model::{
 use crate::fixture::{Fixture, distance};
 
 /// Plain and gated blocks, norms before and after, shared layers, classifiers and language models.
-pub(crate) const MODELS: [&str; 11] = [
+pub(crate) const MODELS: [&str; 12] = [
     "bert-absolute",
     "roberta",
     "mpnet",
@@ -18,6 +18,7 @@ pub(crate) const MODELS: [&str; 11] = [
     "esm-mlm",
     "esmc-mlm",
     "gte-mlm",
+    "jinabert-mlm",
     "gpt2-lm",
     "gpt2",
 ];

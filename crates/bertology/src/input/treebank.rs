@@ -34,13 +34,14 @@ pub enum InputMode {
 }
 
 impl InputMode {
-    /// Words for models whose tokenizer splits at spaces and forgets them (BERT, DistilBERT, ELECTRA, MPNet, NomicBERT, ESM), text for
+    /// Words for models whose tokenizer splits at spaces and forgets them (BERT, DistilBERT, ELECTRA, MPNet, NomicBERT, JinaBERT, ESM), text for
     /// those for which a space is a part of the word behind it (RoBERTa, XLM-RoBERTa, CamemBERT, ModernBERT, EuroBERT, GTE, ESM-C, DeBERTa, ALBERT, GPT-2) and for GPT, whose words were pieces of
     /// running text too.
     #[must_use]
     pub fn of(model: &LoadedModel) -> Self {
         match model.architecture().family {
             Family::Bert
+            | Family::JinaBert
             | Family::DistilBert
             | Family::Electra
             | Family::MpNet

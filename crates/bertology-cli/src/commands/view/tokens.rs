@@ -49,6 +49,7 @@ pub(super) fn tokens(
 fn shown(piece: &str, written: &str, family: Family) -> String {
     match family {
         Family::Bert
+        | Family::JinaBert
         | Family::DistilBert
         | Family::Electra
         | Family::MpNet
@@ -80,6 +81,7 @@ fn shown(piece: &str, written: &str, family: Family) -> String {
 pub(super) fn text_of(piece: &str, family: Family) -> String {
     match family {
         Family::Bert
+        | Family::JinaBert
         | Family::DistilBert
         | Family::Electra
         | Family::MpNet
