@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use crate::distances::Disentangled;
+pub use crate::distances::{Disentangled, ScoreBias};
 
 /// The family that `model_type` in `config.json` names. Only the tables of tensor names and
 /// printed text read it.
@@ -106,57 +106,6 @@ impl ScoreScale {
         } else {
             by_head_dim
         }
-    }
-}
-
-/// What is added to the scaled scores of a head for how far apart query and key are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScoreBias {
-    /// Nothing.
-    None,
-    /// A number of a table `[32, heads]` that all layers share (`relative_attention_bias`), by [`ScoreBias::bucket`] of
-    /// the distance (MPNet; Raffel et al. 2020).
-    Buckets,
-    /// [`ScoreBias::slope`] of the head times the distance is taken off, on both sides alike (ALiBi; Press et al. 2022).
-    Slopes,
-}
-
-impl ScoreBias {
-    /// What the scores of a head, one of `heads`, lose for each token of distance: `2^(-8 (head + 1) / heads)`. Where `heads` is
-    /// no power of two the first have the slopes of the power below it, and the others every second one of the power above.
-    ///
-    /// # Panics
-    /// If there are no heads.
-    #[must_use]
-    pub fn slope(head: usize, heads: usize) -> f64 {
-        let power = 1 << heads.ilog2();
-        let of = |at: usize, heads: usize| (-8.0 * (at + 1) as f64 / heads as f64).exp2();
-        if head < power {
-            of(head, power)
-        } else {
-            of(2 * (head - power), 2 * power)
-        }
-    }
-
-    /// Rows of the table: half for keys before the query and at it, half for keys behind.
-    pub const BUCKETS: usize = 32;
-
-    /// The row for a key that stands `offset` tokens behind its query, before it where negative: a row a distance below 8,
-    /// beyond that two rows each time that the distance doubles, from 91 on the last of its side
-    /// (`MPNetEncoder.relative_position_bucket`, whose logarithms are rounded nowhere across a limit).
-    #[must_use]
-    pub fn bucket(offset: isize) -> usize {
-        const SIDE: usize = ScoreBias::BUCKETS / 2;
-        const EXACT: usize = SIDE / 2;
-        let distance = offset.unsigned_abs();
-        let row = if distance < EXACT {
-            distance
-        } else {
-            // ⌊2 log₂(distance / 8)⌋, in whole numbers.
-            let steps = (distance.saturating_mul(distance) / (EXACT * EXACT)).ilog2() as usize;
-            (EXACT + steps).min(SIDE - 1)
-        };
-        if offset > 0 { SIDE + row } else { row }
     }
 }
 
