@@ -26,8 +26,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/golden"))
 SPREAD = 0.05
-# Where rounding grows so much from block to block that PyTorch itself is 1e-3 from its f64 with that.
-NARROWER = {"gte-base-en-v1.5": 0.03}
+# Where rounding grows so much from block to block that PyTorch itself is 1e-4 to 1e-3 from its f64 with that.
+NARROWER = {"gte-base-en-v1.5": 0.03, "jina-embeddings-v2-base-en": 0.03}
 
 # Class of the config, what the published file says besides the class's defaults, the classifier, and the module whose input
 # is what the heads of a layer put out, side by side.
