@@ -6,6 +6,7 @@
 Only the standard library is used: a seed needs the form of what PyTorch writes, not its values.
 """
 
+import argparse
 import io
 import json
 import pathlib
@@ -335,7 +336,9 @@ def programs():
 
 
 def main():
-    folder = pathlib.Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    folder = parser.parse_args().folder
     counts = {}
     for target, data in seeds():
         at = counts[target] = counts.get(target, 0) + 1
