@@ -296,7 +296,7 @@ fn budgets_that_cannot_be_kept_are_told_with_the_least() {
     let groups = Groups::of(model.model());
     let found = taken(&model, &corpus);
     let scores = Measure::Fisher.scores(&found);
-    let costs = Costs::operations(model.architecture(), &groups, found.lengths()[1]);
+    let costs = Costs::operations(model.architecture(), &groups, found.length());
     let search =
         |budget: f64, rules: Rules| choose(&groups, &found, &scores, &costs, budget, rules, false);
     let refused = search(1.0, Rules::default()).unwrap_err();

@@ -256,7 +256,7 @@ impl Study<'_> {
                 first_sequences(sample, units).map_err(|e| failure(&e))?
             }
         };
-        let [_, length] = taken.lengths();
+        let length = taken.length();
         let operations = Costs::operations(model.architecture(), &self.groups, length);
         let scores = self.measure().scores(&taken);
         let search = Search {

@@ -1,8 +1,6 @@
 //! The gradient of every example's loss with respect to the mask factor of every head and neuron.
 
-use bertology_model::{
-    Event, HeadId, Interests, LayerSite, Matrix, Model, Sequence, SequenceOutput, Tap,
-};
+use bertology_model::{Event, HeadId, Interests, LayerSite, Model, Sequence, SequenceOutput, Tap};
 use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
@@ -16,26 +14,25 @@ use crate::{Error, LoadedModel, Watch};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
     counts: Vec<usize>,
-    rows: Vec<f32>,
-    examples: usize,
+    /// A row for each example; by themselves, since all of them end to end would be twice as much while they grow.
+    rows: Vec<Vec<f32>>,
     /// Tokens of all examples, and the sum of their squares.
     tokens: [f64; 2],
 }
 
 impl Gradients {
-    /// From rows `[examples, units]` of so many units a group, of examples of so many tokens each.
+    /// From a row of all units for each example, of so many units a group, and the tokens of each example.
     ///
     /// # Panics
-    /// If the rows are not as long as the groups are together.
+    /// If a row is not as long as the groups are together.
     #[must_use]
-    pub fn new(counts: Vec<usize>, rows: Vec<f32>, tokens: &[usize]) -> Self {
+    pub fn new(counts: Vec<usize>, rows: Vec<Vec<f32>>, tokens: &[usize]) -> Self {
         let units: usize = counts.iter().sum();
-        assert_eq!(rows.len(), units * tokens.len());
+        assert!(rows.iter().all(|row| row.len() == units));
         let sum = |power: i32| tokens.iter().map(|n| (*n as f64).powi(power)).sum();
         Self {
             counts,
             rows,
-            examples: tokens.len(),
             tokens: [sum(1), sum(2)],
         }
     }
@@ -43,17 +40,13 @@ impl Gradients {
     /// Number of examples.
     #[must_use]
     pub fn examples(&self) -> usize {
-        self.examples
+        self.rows.len()
     }
 
-    /// Mean tokens of an example, and the length at which attention costs per token what it costs on average here,
-    /// `Σ n² / Σ n`.
+    /// The length at which attention costs per token what it costs on average here, `Σ n² / Σ n` over examples of `n` tokens.
     #[must_use]
-    pub fn lengths(&self) -> [f64; 2] {
-        [
-            self.tokens[0] / self.examples.max(1) as f64,
-            self.tokens[1] / self.tokens[0].max(1.0),
-        ]
+    pub fn length(&self) -> f64 {
+        self.tokens[1] / self.tokens[0].max(1.0)
     }
 
     /// Units of each group.
@@ -62,16 +55,14 @@ impl Gradients {
         &self.counts
     }
 
-    /// Those of a group, `[examples, units of the group]`.
+    /// Those of a group, example by example.
     ///
     /// # Panics
     /// If there is no such group.
-    #[must_use]
-    pub fn group(&self, group: usize) -> Matrix<'_, f32> {
-        let units: usize = self.counts.iter().sum();
+    pub fn group(&self, group: usize) -> impl ExactSizeIterator<Item = &[f32]> {
         let first: usize = self.counts[..group].iter().sum();
-        let data = self.rows.get(first..).unwrap_or_default();
-        Matrix::strided(data, self.examples, self.counts[group], units)
+        let units = first..first + self.counts[group];
+        self.rows.iter().map(move |row| &row[units.clone()])
     }
 }
 
@@ -100,7 +91,7 @@ struct GradientsState {
     /// Heads of a layer of the unpruned model.
     all_heads: usize,
     counts: Vec<usize>,
-    rows: Vec<f32>,
+    rows: Vec<Vec<f32>>,
     tokens: Vec<usize>,
 }
 
@@ -233,7 +224,7 @@ impl Study for GradientsState {
 
     fn add(&mut self, fate: Fate<Contribution<'_, Self>>) -> Result<(), Error> {
         if let Fate::Studied(found) = fate {
-            self.rows.extend(found.part);
+            self.rows.push(found.part);
             self.tokens.push(found.tokens);
         }
         Ok(())

@@ -39,9 +39,8 @@ impl Measure {
         }
         (0..gradients.counts().len())
             .map(|group| {
-                let rows = gradients.group(group);
-                let mut sums = vec![[0.0_f64; 3]; rows.cols()];
-                for row in rows.iter_rows() {
+                let mut sums = vec![[0.0_f64; 3]; gradients.counts()[group]];
+                for row in gradients.group(group) {
                     for (sum, g) in sums.iter_mut().zip(row) {
                         let g = f64::from(*g);
                         sum[0] += g;

@@ -18,7 +18,7 @@
 //! of the least squares pulls towards 1.
 
 use bertology_checkpoint::{Affine, Cut, LayerParameter, Parameter, Tensor, rounded};
-use bertology_model::Sequence;
+use bertology_model::{Matrix, Sequence};
 
 use crate::{Error, LoadedModel, Watch};
 
@@ -77,7 +77,9 @@ pub fn choose(
     let mut objective = [0.0; 2];
     if exchange {
         for (group, keep) in keep.iter_mut().enumerate() {
-            let [before, after] = rearrange(gradients.group(group), keep);
+            let rows: Vec<f32> = gradients.group(group).flatten().copied().collect();
+            let rows = Matrix::new(&rows, gradients.examples(), keep.len());
+            let [before, after] = rearrange(rows, keep);
             objective[0] += before;
             objective[1] += after;
         }
