@@ -259,10 +259,11 @@ impl Study<'_> {
         let length = taken.length();
         let operations = Costs::operations(model.architecture(), &self.groups, length);
         let scores = self.measure().scores(&taken);
+        let examples = taken.examples() as u64;
         let search = Search {
             study: &self,
-            taken: &taken,
-            scores: &scores,
+            taken,
+            scores,
             tune_on: &tune_on,
         };
         let mut points = Vec::new();
@@ -275,7 +276,9 @@ impl Study<'_> {
                 Some(_) => search.within_bytes(&costs, budget)?,
                 None => search.within(&costs, budget)?,
             };
-            let smaller = search.finish(&chosen)?;
+            // The gradients are not needed any more, and are the most of what is held.
+            drop(search);
+            let smaller = self.finish(&chosen, &tune_on)?;
             (chosen, smaller)
         };
         run.clock.lap("search");
@@ -293,7 +296,7 @@ impl Study<'_> {
             smaller,
             operations,
             length,
-            examples: taken.examples() as u64,
+            examples,
             tuned_on: tune_on.len() as u64,
             points,
             bound,
@@ -349,6 +352,21 @@ impl Study<'_> {
         let costs = measured.map_err(|e| failure(&e))?.costs(&self.groups);
         let budget = costs.whole() / times;
         Ok((costs, budget))
+    }
+
+    /// Takes out what does not stay, and tunes the rest on these texts, if there are any.
+    fn finish(&self, chosen: &Chosen, tune_on: &[Sequence]) -> Result<Compressed, Failure> {
+        let mut watcher = Watcher::new(self.screen);
+        let tune_on = (!tune_on.is_empty()).then_some(tune_on);
+        let found = compress(
+            &self.opened.model,
+            &chosen.keep,
+            tune_on,
+            self.work.all(),
+            &mut watcher,
+        );
+        self.screen.stop();
+        found.map_err(|e| failure(&e))
     }
 
     fn timing(&self, smaller: &Compressed) -> Result<Vec<Timing>, Failure> {
@@ -408,8 +426,8 @@ impl Study<'_> {
 /// A search, as often as a goal needs it.
 struct Search<'a> {
     study: &'a Study<'a>,
-    taken: &'a Gradients,
-    scores: &'a PerUnit<f64>,
+    taken: Gradients,
+    scores: PerUnit<f64>,
     tune_on: &'a [Sequence],
 }
 
@@ -424,8 +442,8 @@ impl Search<'_> {
         let exchange = !args.no_exchange && args.measure != MeasureArg::Random;
         let chosen = choose(
             groups,
-            self.taken,
-            self.scores,
+            &self.taken,
+            &self.scores,
             costs,
             budget,
             rules,
@@ -448,26 +466,6 @@ impl Search<'_> {
             }
             budget -= over;
         }
-    }
-
-    fn finish(&self, chosen: &Chosen) -> Result<Compressed, Failure> {
-        let Study {
-            opened,
-            work,
-            screen,
-            ..
-        } = self.study;
-        let mut watcher = Watcher::new(screen);
-        let tune_on = (!self.tune_on.is_empty()).then_some(self.tune_on);
-        let found = compress(
-            &opened.model,
-            &chosen.keep,
-            tune_on,
-            work.all(),
-            &mut watcher,
-        );
-        screen.stop();
-        found.map_err(|e| failure(&e))
     }
 
     /// The smallest model whose score keeps to the bound: the share of the operations is halved between what passed and what
@@ -536,7 +534,7 @@ impl Search<'_> {
                 low = share;
                 continue;
             };
-            let smaller = self.finish(&chosen)?;
+            let smaller = study.finish(&chosen, self.tune_on)?;
             let found = score(&smaller.model)?;
             let passed = metric.passes(found, least);
             point(chosen.cost / whole, Some(&chosen.keep), found, passed);

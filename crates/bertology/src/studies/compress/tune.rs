@@ -30,7 +30,7 @@ pub const RIDGE: f64 = 1e-2;
 const LARGEST: f64 = 10.0;
 
 /// Tokens of a batch.
-const BATCH_TOKENS: usize = 2048;
+const BATCH_TOKENS: usize = 1024;
 
 /// What tuning did to a half of a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
