@@ -66,6 +66,10 @@ impl Gradients {
     }
 }
 
+/// Tokens put through the model at once unless told otherwise: less than elsewhere, since neurons are kept of all layers
+/// besides, and rows of gradients grow meanwhile.
+const BATCH_TOKENS: usize = 512;
+
 /// Takes the gradients of every unit of `supply`.
 ///
 /// # Errors
@@ -76,8 +80,12 @@ pub fn gradients<S: Supply<Item = ExampleItem>>(
     work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Gradients, Error> {
+    let work = Work {
+        batch_tokens: work.batch_tokens.or(Some(BATCH_TOKENS)),
+        ..*work
+    };
     let mut progress = Progress::new(GradientsState::new(model.model()));
-    drive(model, supply, &mut progress, work, watch)?;
+    drive(model, supply, &mut progress, &work, watch)?;
     let state = progress.into_study();
     Ok(Gradients::new(state.counts, state.rows, &state.tokens))
 }
