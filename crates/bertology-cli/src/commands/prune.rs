@@ -70,6 +70,12 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         OpenAs::DeclaredOrEncoder
     };
     let opened = Opened::new(&args.model, open_as, screen)?;
+    // Before anything is searched or written.
+    if opened.model.architecture().query_key_norm && !args.keep_shape {
+        return Err(failure(
+            &bertology::checkpoint::Error::TogetherNormed.into(),
+        ));
+    }
     let corpus = if scored {
         Some(data::corpus(&opened, &args.data, screen)?)
     } else {

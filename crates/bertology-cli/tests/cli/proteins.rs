@@ -55,6 +55,7 @@ fn a_newer_model_reads_the_same_sequences() {
         run(&[&["prune", &model, "--heads", "0:1", "--output", out], more].concat())
     };
     prune(&toy.text("smaller"), &[]).failed(2, &["cannot leave the files", "full shape"]);
+    assert!(!toy.path("smaller").exists());
     let out = toy.text("zeros");
     prune(&out, &["--keep-shape"]).ok();
     let ran = run(&["inspect", &format!("{out}/model")]).ok();

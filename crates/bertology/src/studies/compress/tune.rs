@@ -47,12 +47,12 @@ pub struct Gain {
     pub refused: bool,
 }
 
-/// What what stays is weighed by.
+/// Factors of what stays, and what they did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuned {
     /// A factor for every unit of the whole model; 0 is gone.
     pub factors: PerUnit<f64>,
-    /// What that did, half by half.
+    /// Half by half.
     pub gains: Vec<Gain>,
 }
 
