@@ -350,16 +350,18 @@ def encoder_inputs(stream, pad=0, segments=True):
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def studied_alike(model, layers, inputs, labels, loss_of, full, watched):
-    """All tensors of a folder whose class takes no head mask, the class's own loss held against ours."""
+def studied_alike(model, layers, inputs, labels, loss_of, full, watched, states=True):
+    """All tensors of a folder, for every mask where it is full, the class's own loss held against ours."""
     tensors = {**inputs, **labels}
     masks = head_masks(len(layers), layers[0].heads)
     for variant, mask in masks.items() if full else [("ones", masks["ones"])]:
-        result = run(model, inputs, mask, loss_of, layers, watched)
+        result = run(model, inputs, mask, loss_of, layers, watched, states=states)
         if labels and variant == "ones":
             with torch.no_grad():
                 own = model(**inputs, **labels).loss
-            counts = (labels["labels"] != IGNORED).reshape(len(result["loss"]), -1).sum(1).float()
+            counts = torch.ones(len(result["loss"]))
+            if "labels" in labels:
+                counts = (labels["labels"] != IGNORED).reshape(len(result["loss"]), -1).sum(1).float()
             torch.testing.assert_close(own, (result["loss"] * counts).sum() / counts.sum(), rtol=1e-5, atol=1e-5)
         for site, tensor in result.items():
             if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):

@@ -14,6 +14,9 @@ import math
 import sys
 
 import torch
+from capture import IGNORED, Layer, answer_losses, command, randomise, studied_alike, token_losses, write_golden
+from make_family_golden import token_labels
+from make_golden import MAIN, SMALL, bert_inputs, class_loss, masked_lm_labels, plain_run
 from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
@@ -23,10 +26,6 @@ from transformers import (
     AlbertForTokenClassification,
     AlbertModel,
 )
-
-from capture import IGNORED, Layer, answer_losses, command, head_masks, randomise, run, token_losses, write_golden
-from make_family_golden import token_labels
-from make_golden import KEPT_IN_SHORT_VARIANTS, MAIN, SMALL, bert_inputs, class_loss, masked_lm_labels, plain_run
 
 
 def build(kind, shape, embedding_size, wide=0.3, **more):
@@ -62,23 +61,8 @@ def layers_of(model):
 def studied(model, inputs, labels, loss_of, full, watched):
     """As in make_golden.py. Hidden states are those behind every block, not every group of blocks alone."""
     layers = layers_of(model)
-    tensors = {**inputs, **labels}
     states = {f"hidden_states.{i + 1}": (b.full_layer_layer_norm, "output") for i, b in enumerate(blocks_of(model))}
-    masks = head_masks(len(layers), layers[0].heads)
-    for variant, mask in masks.items() if full else [("ones", masks["ones"])]:
-        result = run(model, inputs, mask, loss_of, layers, {**states, **watched}, states=False)
-        if "labels" in labels and variant == "ones":
-            with torch.no_grad():
-                own = model(**inputs, **labels).loss
-            counts = (labels["labels"] != IGNORED).reshape(len(result["loss"]), -1).sum(1).float()
-            torch.testing.assert_close(own, (result["loss"] * counts).sum() / counts.sum(), rtol=1e-5, atol=1e-5)
-        for site, tensor in result.items():
-            if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):
-                continue
-            if not full and site.startswith("grad."):
-                continue
-            tensors[f"{variant}.{site}"] = tensor
-    return tensors
+    return studied_alike(model, layers, inputs, labels, loss_of, full, {**states, **watched}, states=False)
 
 
 def write(out, name, model, labels=None, loss_of=None, full=False, watched=None):

@@ -12,6 +12,17 @@ import sys
 
 import numpy as np
 import torch
+from capture import (
+    Layer,
+    class_loss,
+    command,
+    masked_lm_labels,
+    randomise,
+    rng,
+    studied_alike,
+    token_losses,
+    write_golden,
+)
 from safetensors.torch import save_file
 from transformers import (
     DebertaV2Config,
@@ -22,20 +33,6 @@ from transformers import (
     DebertaV2Model,
 )
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
-
-from capture import (
-    KEPT_IN_SHORT_VARIANTS,
-    Layer,
-    class_loss,
-    command,
-    head_masks,
-    masked_lm_labels,
-    randomise,
-    rng,
-    run,
-    token_losses,
-    write_golden,
-)
 
 MAIN = dict(vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=28)
 SMALL = dict(vocab_size=60, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20)
@@ -137,24 +134,7 @@ def studied(model, inputs, labels, loss_of, full):
     watched = dict(pooled=(model.dropout, "input")) if hasattr(model, "pooler") else {}
     if "start_positions" in labels:
         watched["logits"] = (model.qa_outputs, "output")
-    tensors = {**inputs, **labels}
-    masks = head_masks(len(layers), layers[0].heads)
-    for variant, mask in masks.items() if full else [("ones", masks["ones"])]:
-        result = run(model, inputs, mask, loss_of, layers, watched)
-        if labels and variant == "ones":
-            with torch.no_grad():
-                own = model(**inputs, **labels).loss
-            counts = torch.ones(len(result["loss"]))
-            if "labels" in labels:
-                counts = (labels["labels"] != -100).reshape(len(result["loss"]), -1).sum(1).float()
-            torch.testing.assert_close(own, (result["loss"] * counts).sum() / counts.sum(), rtol=1e-5, atol=1e-5)
-        for site, tensor in result.items():
-            if variant != "ones" and not site.startswith(KEPT_IN_SHORT_VARIANTS):
-                continue
-            if not full and site.startswith("grad."):
-                continue
-            tensors[f"{variant}.{site}"] = tensor
-    return tensors
+    return studied_alike(model, layers, inputs, labels, loss_of, full, watched)
 
 
 def write(out, name, model, inputs, labels=None, loss_of=None, full=False):

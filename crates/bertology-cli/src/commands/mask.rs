@@ -32,7 +32,13 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?
         .computing(args.precision, screen)?;
     let corpus = data::corpus(&opened, &args.data, screen)?;
-    let choosing = search::choosing(&opened, &args.data, &args.masking, &corpus, screen)?;
+    let choosing = search::choosing(
+        &opened,
+        &args.data,
+        args.masking.choose_on.as_deref(),
+        &corpus,
+        screen,
+    )?;
     let mut run = Run::new("mask", &args, clock, &opened)?;
     run.set_corpus(&corpus, args.data.seed);
     search::set_choosing(&mut run, choosing.as_ref());

@@ -82,7 +82,13 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
         None
     };
     let choosing = match &corpus {
-        Some(corpus) => search::choosing(&opened, &args.data, &args.masking, corpus, screen)?,
+        Some(corpus) => search::choosing(
+            &opened,
+            &args.data,
+            args.masking.choose_on.as_deref(),
+            corpus,
+            screen,
+        )?,
         None => None,
     };
     let chosen_on = choosing.as_ref().or(corpus.as_ref());

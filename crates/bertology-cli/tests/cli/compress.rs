@@ -249,6 +249,11 @@ fn what_cannot_be_is_refused_with_what_can() {
     refused(&["--max-size", "1GB"], 2, &["nothing need go"]);
     refused(&["--speedup", "1000"], 2, &["times as fast", "give less"]);
     refused(&["--max-drop", "1pt", "--metric", "f1"], 2, &["f1"]);
+    refused(
+        &["--max-drop", "100%", "--metric", "acc"],
+        2,
+        &["--flops 60%"],
+    );
     // The advice, tried once.
     let said = toy.run("compress", &["--flops", "1%", "--output", "OUT/no"]);
     let least = said

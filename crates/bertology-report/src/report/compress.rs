@@ -5,10 +5,10 @@ use bertology_run::studies::compress::{CompressResults, LayerRow, PointRow};
 use bertology_run::table::Row as _;
 use bertology_run::{Rows, RunError};
 
-use super::masking::{before_and_after, left, one_by_one, scores};
+use super::masking::{before_and_after, left, one_by_one, scores, with_bound};
 use super::{Page, Parts, both};
 use crate::document::{Block, Cell, Column, Row, Table};
-use crate::figure::{Axis, Bar, Bars, Chosen, Figure, Lines, Point, Series, Shape};
+use crate::figure::{Axis, Bar, Bars, Chosen, Figure, Lines, Point, Shape};
 use crate::number::{bytes, count, percent, plural, short, significant};
 use crate::quantities::metric;
 use crate::speed::times_as_fast;
@@ -174,20 +174,10 @@ fn curve(rows: &[PointRow], found: &CompressResults) -> Option<Figure> {
     let y = Axis::of(&name, values).padded().rounded(5);
     let x = Axis::of("share of the operations", points.iter().map(|point| point.x)).padded().rounded(5);
     let (low, high) = (x.low, first.max(x.high));
-    let mut series = vec![Series {
-        name: name.clone(),
-        points,
-        reference: false,
-    }];
-    series.extend(found.bound.map(|bound| Series {
-        name: "bound".into(),
-        points: vec![Point::new(high, bound), Point::new(low, bound)],
-        reference: true,
-    }));
     let lines = Lines {
         x,
         y,
-        series,
+        series: with_bound(&name, points, found.bound, low, high),
         chosen: chosen.map(|point| Chosen {
             x: point.x,
             y: point.y,

@@ -359,6 +359,27 @@ fn chosen(parts: &Parts<'_>, kept: &HeadColumn) -> Figure {
     )
 }
 
+/// A score with the bound that it must keep to, if there is one, from `low` to `high` of the other axis.
+pub(super) fn with_bound(
+    name: &str,
+    points: Vec<Point>,
+    bound: Option<f64>,
+    low: f64,
+    high: f64,
+) -> Vec<Series> {
+    let mut series = vec![Series {
+        name: name.to_owned(),
+        points,
+        reference: false,
+    }];
+    series.extend(bound.map(|bound| Series {
+        name: "bound".into(),
+        points: vec![Point::new(high, bound), Point::new(low, bound)],
+        reference: true,
+    }));
+    series
+}
+
 fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
     let metric = metric(found.and_then(|found| found.metric.clone()));
     let points = steps.iter().filter_map(|step| {
@@ -383,20 +404,11 @@ fn curve(steps: &[StepRow], found: Option<&MaskResults>) -> Option<Figure> {
     let (low, high) = (x.low, first.max(x.high));
     // A refined search goes back to a mask of more heads.
     points.sort_by(|(one, _), (other, _)| other.x.total_cmp(&one.x));
-    let mut series = vec![Series {
-        name: metric.clone(),
-        points: points.into_iter().map(|(point, _)| point).collect(),
-        reference: false,
-    }];
-    series.extend(bound.map(|bound| Series {
-        name: "bound".into(),
-        points: vec![Point::new(high, bound), Point::new(low, bound)],
-        reference: true,
-    }));
+    let points = points.into_iter().map(|(point, _)| point).collect();
     let lines = Lines {
         x,
         y,
-        series,
+        series: with_bound(&metric, points, bound, low, high),
         chosen: chosen.map(|point| Chosen {
             x: point.x,
             y: point.y,

@@ -43,6 +43,20 @@ pub struct Sizes {
     pub parameters_after: usize,
 }
 
+impl Sizes {
+    /// Of a model and what became of it.
+    #[must_use]
+    pub fn of(before: &LoadedModel, after: &LoadedModel) -> Self {
+        let (before, after) = (before.model(), after.model());
+        Self {
+            heads_before: before.heads().count(),
+            heads_after: after.heads().count(),
+            parameters_before: before.parameters(),
+            parameters_after: after.parameters(),
+        }
+    }
+}
+
 /// A model without some of its heads.
 #[derive(Debug, Clone)]
 pub struct Pruned {
@@ -77,12 +91,7 @@ pub fn prune(model: &LoadedModel, heads: &HeadSet) -> Result<Pruned, Error> {
         })
         .collect();
     Ok(Pruned {
-        sizes: Sizes {
-            heads_before: model.model().heads().count(),
-            heads_after: pruned.model().heads().count(),
-            parameters_before: model.model().parameters(),
-            parameters_after: pruned.model().parameters(),
-        },
+        sizes: Sizes::of(model, &pruned),
         model: pruned,
         removed,
     })

@@ -73,7 +73,7 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     let seed = args.data.seed.unwrap_or(SEED);
     settle_seed(&mut args, &opened);
     let corpus = data::corpus(&opened, &args.data, screen)?;
-    let choosing = choosing(&opened, &args, &corpus, screen)?;
+    let choosing = search::choosing(&opened, &args.data, choose_on(&args), &corpus, screen)?;
     clock.lap("load");
     let mut run = Run::new("compress", &args, clock, &opened)?;
     run.set_seed(Some(seed));
@@ -172,24 +172,11 @@ fn settle_seed(args: &mut CompressArgs, opened: &Opened) {
     }
 }
 
-fn choosing(
-    opened: &Opened,
-    args: &CompressArgs,
-    scored: &Corpus,
-    screen: &Screen,
-) -> Result<Option<Corpus>, Failure> {
-    let what = match (&args.choose_on, &args.data.source.task) {
-        (Some(what), _) => what.as_str(),
-        (None, Some(_)) if args.data.source.split.as_deref() != Some("train") => "train",
-        _ => return Ok(None),
-    };
-    let chosen = data::corpus(opened, &data::elsewhere(&args.data, what)?, screen)?;
-    if chosen.info().sha256 == scored.info().sha256 && chosen.examples() == scored.examples() {
-        return Err(Failure::input(format!(
-            "--choose-on {what}: these are the examples that are scored; name others, or leave it out"
-        )));
-    }
-    Ok(Some(chosen))
+/// The data that units are chosen on, where they are not those that are scored.
+fn choose_on(args: &CompressArgs) -> Option<&str> {
+    let source = &args.data.source;
+    let other = source.task.is_some() && source.split.as_deref() != Some("train");
+    args.choose_on.as_deref().or(other.then_some("train"))
 }
 
 /// What was found.
@@ -483,7 +470,12 @@ impl Search<'_> {
         let Some(given) = study.args.max_drop else {
             return Err(Failure::input("--max-drop is not given"));
         };
-        let threshold = search::drop_of(given, &metric, metric.point(study.chosen_on))?;
+        let threshold = search::drop_of(
+            given,
+            &metric,
+            metric.point(study.chosen_on),
+            "--flops 60% for a model that no score chooses",
+        )?;
         let score = |model: &bertology::LoadedModel| {
             let mut watcher = Watcher::new(study.screen).of(study::unit(study.chosen_on));
             let found = evaluate_some(

@@ -5,7 +5,6 @@ use std::path::Path;
 use bertology::compress::{Gain, Kind, PerUnit};
 use bertology::pruning::{Sizes, Written};
 use bertology_report::times_as_fast;
-use bertology_run::registry::MASK;
 use bertology_run::results::finite;
 use bertology_run::studies::compress::{CompressResults, LayerRow, NEURON_MASK, PointRow};
 
@@ -18,6 +17,7 @@ use crate::record;
 use crate::run_folder::RunFolder;
 use crate::session::failure;
 use crate::show::text::{bytes, count, percent, plural};
+use crate::tables::write_mask;
 
 /// How many of a group stay.
 fn left(keep: &[bool]) -> usize {
@@ -25,16 +25,6 @@ fn left(keep: &[bool]) -> usize {
 }
 
 impl Found {
-    fn sizes(&self, before: &bertology::LoadedModel) -> Sizes {
-        let after = &self.smaller.model;
-        Sizes {
-            heads_before: before.model().heads().count(),
-            heads_after: after.model().heads().count(),
-            parameters_before: before.model().parameters(),
-            parameters_after: after.model().parameters(),
-        }
-    }
-
     fn neurons(&self) -> (u64, u64) {
         let of_layers = self.chosen.keep.iter().skip(1).step_by(2);
         of_layers.fold((0, 0), |(before, after), keep| {
@@ -52,10 +42,11 @@ impl Found {
         };
         (0..self.groups.layers())
             .map(|layer| {
-                let (heads, neurons) = (&keep[2 * layer], &keep[2 * layer + 1]);
+                let [first, second] = [Kind::Heads, Kind::Neurons].map(|kind| kind.group(layer));
+                let (heads, neurons) = (&keep[first], &keep[second]);
                 let cost = |of: fn(&[bool]) -> usize| {
-                    self.operations.of_group(2 * layer, of(heads))
-                        + self.operations.of_group(2 * layer + 1, of(neurons))
+                    self.operations.of_group(first, of(heads))
+                        + self.operations.of_group(second, of(neurons))
                 };
                 let attention = gain(layer, Kind::Heads);
                 let mlp = gain(layer, Kind::Neurons);
@@ -79,16 +70,11 @@ impl Found {
 
 pub(super) fn write_tables(folder: &RunFolder, found: &Found) -> Result<(), Failure> {
     let kept: PerUnit<f64> = bertology::compress::factors(&found.chosen.keep);
-    let masks = found.groups.masks(&kept).map_err(|e| failure(&e))?;
-    let array = |shape: [usize; 2], values: &[f64]| {
-        let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-        npy::encode(&shape, &values)
-    };
-    let (heads, neurons) = masks;
-    let layers = heads.layers();
-    folder.write(MASK, &array([layers, heads.heads()], heads.values()))?;
-    let width = neurons.values().len() / layers.max(1);
-    folder.write(NEURON_MASK, &array([layers, width], neurons.values()))?;
+    let (heads, neurons) = found.groups.masks(&kept).map_err(|e| failure(&e))?;
+    write_mask(folder, &heads)?;
+    let values: Vec<f32> = neurons.values().iter().map(|value| *value as f32).collect();
+    let shape = [heads.layers(), values.len() / heads.layers().max(1)];
+    folder.write(NEURON_MASK, &npy::encode(&shape, &values))?;
     folder.write_table::<LayerRow, _>(&[], &found.layers())?;
     if !found.points.is_empty() {
         folder.write_table::<PointRow, _>(&[], &found.points)?;
@@ -119,7 +105,7 @@ pub(super) fn results(
             found.operations.of(&found.chosen.keep),
         )),
         neurons: Some(found.neurons()),
-        sizes: Some(prune::sizes(&found.sizes(whole))),
+        sizes: Some(prune::sizes(&Sizes::of(whole, &found.smaller.model))),
         objective: (!args.no_exchange).then_some(found.chosen.objective.into()),
         metric: found.bound.as_ref().map(|(metric, _)| metric.name.clone()),
         bound: found.bound.as_ref().and_then(|(_, bound)| finite(*bound)),

@@ -34,11 +34,11 @@ pub(crate) fn check(masking: &MaskingArgs) -> Result<(), Failure> {
 pub(crate) fn choosing(
     opened: &Opened,
     data: &DataArgs,
-    masking: &MaskingArgs,
+    choose_on: Option<&str>,
     scored: &Corpus,
     screen: &Screen,
 ) -> Result<Option<Corpus>, Failure> {
-    let Some(what) = &masking.choose_on else {
+    let Some(what) = choose_on else {
         return Ok(None);
     };
     let chosen = data::corpus(opened, &data::elsewhere(data, what)?, screen)?;
@@ -103,7 +103,8 @@ fn threshold(
     screen: &Screen,
 ) -> Result<Threshold, Failure> {
     if let Some(given) = masking.max_drop {
-        return drop_of(given, metric, point);
+        let instead = "--heads-left N for a search that no score ends";
+        return drop_of(given, metric, point, instead);
     }
     if masking.has_goal() && !masking.has_bound() {
         return Ok(Threshold::Unbounded);
@@ -116,11 +117,12 @@ fn threshold(
     })
 }
 
-/// How far a metric may fall, whose `point` is a hundredth of its greatest value.
+/// How far a metric may fall, whose `point` is a hundredth of its greatest value; `instead` is for whom any score will do.
 pub(crate) fn drop_of(
     given: DropArg,
     metric: &Metric,
     point: Option<f64>,
+    instead: &str,
 ) -> Result<Threshold, Failure> {
     match given {
         DropArg::Points(points) => match point {
@@ -135,7 +137,7 @@ pub(crate) fn drop_of(
             Ok(Threshold::Relative((100.0 + percent) / 100.0))
         }
         DropArg::Percent(percent) if percent >= 100.0 => Err(Failure::input(format!(
-            "--max-drop {given} lets {} fall to nothing; give less than 100%, or --heads-left N for a search that no score ends",
+            "--max-drop {given} lets {} fall to nothing; give less than 100%, or {instead}",
             metric.name
         ))),
         DropArg::Percent(percent) => Ok(Threshold::Relative((100.0 - percent) / 100.0)),

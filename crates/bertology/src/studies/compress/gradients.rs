@@ -3,7 +3,7 @@
 use bertology_model::{Event, HeadId, Interests, LayerSite, Model, Sequence, SequenceOutput, Tap};
 use serde::{Deserialize, Serialize};
 
-use super::groups::Groups;
+use super::groups::{Groups, Kind};
 use crate::drive::{Contribution, Lens, Progress, Study, Wants, Work, drive};
 use crate::input::corpus::ExampleItem;
 use crate::input::supply::{Fate, Supply};
@@ -93,7 +93,6 @@ pub fn gradients<S: Supply<Item = ExampleItem>>(
 /// Rows that come in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct GradientsState {
-    layers: usize,
     /// Original numbers of the heads of each layer.
     heads: Vec<Vec<usize>>,
     /// Heads of a layer of the unpruned model.
@@ -106,10 +105,8 @@ struct GradientsState {
 impl GradientsState {
     fn new(model: &Model<f32>) -> Self {
         let groups = Groups::of(model);
-        let layers = groups.layers();
         Self {
-            layers,
-            heads: (0..layers)
+            heads: (0..groups.layers())
                 .map(|layer| groups.heads(layer).to_vec())
                 .collect(),
             all_heads: model.architecture().num_heads,
@@ -152,7 +149,7 @@ impl Lens for GradientLens {
         let Tap::Layer(layer, _) = event.tap else {
             return;
         };
-        let group = 2 * layer + 1;
+        let group = Kind::Neurons.group(layer);
         let into = &mut part[self.starts[group]..][..self.counts[group]];
         let mut sums = vec![0.0_f64; into.len()];
         for row in event.value.iter_rows() {
@@ -174,7 +171,7 @@ impl Lens for GradientLens {
     ) -> Result<(), Error> {
         let all = output.mask_gradient.as_deref().unwrap_or_default();
         for (layer, heads) in self.heads.iter().enumerate() {
-            let into = &mut part[self.starts[2 * layer]..][..heads.len()];
+            let into = &mut part[self.starts[Kind::Heads.group(layer)]..][..heads.len()];
             for (into, head) in into.iter_mut().zip(heads) {
                 *into = all[layer * self.all_heads + head] as f32;
             }

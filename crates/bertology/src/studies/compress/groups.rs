@@ -13,6 +13,17 @@ pub enum Kind {
     Neurons,
 }
 
+impl Kind {
+    /// The place of a layer's group of this kind among all groups.
+    #[must_use]
+    pub fn group(self, layer: usize) -> usize {
+        match self {
+            Self::Heads => 2 * layer,
+            Self::Neurons => 2 * layer + 1,
+        }
+    }
+}
+
 /// Something of every unit: a vector for the heads of layer 0, one for its neurons, one for the heads of layer 1, and so on.
 pub type PerUnit<T> = Vec<Vec<T>>;
 
@@ -87,11 +98,14 @@ impl Groups {
         let mut of_heads = vec![0.0; layers * heads];
         let mut of_neurons = vec![0.0; layers * neurons];
         for layer in 0..layers {
-            for (head, factor) in self.heads[layer].iter().zip(&factors[2 * layer]) {
+            for (head, factor) in self.heads[layer]
+                .iter()
+                .zip(&factors[Kind::Heads.group(layer)])
+            {
                 of_heads[layer * heads + head] = *factor;
             }
             of_neurons[layer * neurons..][..self.widths[layer]]
-                .copy_from_slice(&factors[2 * layer + 1]);
+                .copy_from_slice(&factors[Kind::Neurons.group(layer)]);
         }
         Ok((
             HeadMask::from_values(layers, heads, of_heads)?,

@@ -135,7 +135,7 @@ pub fn cut(groups: &Groups, factors: &PerUnit<f64>) -> Cut {
     let mut weighed = Vec::new();
     let mut neurons = Vec::new();
     for (layer, kind) in groups.iter() {
-        let factors = &factors[2 * layer + usize::from(kind == Kind::Neurons)];
+        let factors = &factors[kind.group(layer)];
         if kind == Kind::Neurons {
             if factors.iter().any(|factor| *factor != 1.0) {
                 neurons.push((layer, factors.clone()));

@@ -249,12 +249,13 @@ impl Fitted {
         halves: impl Fn(&Model<f32>, &Walk, &mut Workspace<f32>) -> Result<[Half<f32>; 2], Error> + Sync,
     ) -> Result<(), Error> {
         let model = &self.model;
-        let (group, map, block) = match kind {
+        let group = kind.group(layer);
+        let (map, block) = match kind {
             Kind::Heads => {
                 let map = model.attention_output_map(layer);
-                (2 * layer, map, model.architecture().head_dim())
+                (map, model.architecture().head_dim())
             }
-            Kind::Neurons => (2 * layer + 1, model.mlp_output_map(layer), 1),
+            Kind::Neurons => (model.mlp_output_map(layer), 1),
         };
         let mut sums = Summed::new(map.weight, block);
         let last = model.architecture().num_layers - 1;
