@@ -7,8 +7,9 @@
 //! never leaves the cache, and what the result starts from (a bias) is part of the sum.
 //!
 //! An element is one sum in ascending order of `k`, in parts of at most [`DEPTH`] terms: it depends neither on the
-//! other rows and columns nor on the number of threads.
+//! other rows and columns nor on the number of threads, nor on the slices that suit the processor ([`slices`]).
 
+mod slices;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::ops::Range;
 use pulp::x86::{V3, V4};
 use pulp::{NullaryFnOnce, Simd};
 
+use self::slices::{ROWS_ASIDE, SLICES, Slices};
 use crate::matrix::Matrix;
 use crate::product::{Start, Sum};
 
@@ -61,7 +63,7 @@ pub(crate) fn compute(sum: Sum<'_, f32>, threads: usize) -> Option<Sum<'_, f32>>
     let Some(level) = level else {
         return Some(sum);
     };
-    split(sum, level, threads);
+    split(sum, level, &SLICES, threads);
     None
 }
 
@@ -103,14 +105,14 @@ pub(crate) fn arrange(
 }
 
 /// Rows may go to other threads: none of them depends on the others.
-fn split(sum: Sum<'_, f32>, level: Level, threads: usize) {
+fn split(sum: Sum<'_, f32>, level: Level, slices: &Slices, threads: usize) {
     let Sum { dst, a, .. } = sum;
     let threads = threads.min(a.rows / THREAD_ROWS);
     if threads <= 1 {
         let sum = Sum { dst, ..sum };
         match level {
-            Level::Avx512(simd) => simd.vectorize(OneThread { simd, sum }),
-            Level::Avx2(simd) => simd.vectorize(OneThread { simd, sum }),
+            Level::Avx512(simd) => simd.vectorize(OneThread { simd, sum, slices }),
+            Level::Avx2(simd) => simd.vectorize(OneThread { simd, sum, slices }),
         }
         return;
     }
@@ -123,8 +125,8 @@ fn split(sum: Sum<'_, f32>, level: Level, threads: usize) {
     };
     let (upper, lower) = (part(upper, 0..at), part(lower, at..a.rows));
     rayon::join(
-        || split(upper, level, threads / 2),
-        || split(lower, level, threads - threads / 2),
+        || split(upper, level, slices, threads / 2),
+        || split(lower, level, slices, threads - threads / 2),
     );
 }
 
@@ -259,6 +261,7 @@ fn vector_mut<S: Simd>(slice: &mut [f32]) -> &mut S::f32s {
 struct OneThread<'a, S> {
     simd: S,
     sum: Sum<'a, f32>,
+    slices: &'a Slices,
 }
 
 impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
@@ -266,18 +269,25 @@ impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { simd, mut sum } = self;
+        let Self {
+            simd,
+            mut sum,
+            slices,
+        } = self;
         let (k, n) = (sum.b.rows, sum.b.cols);
         let width = S::VECTORS * S::F32_LANES;
         // Parts of about the same depth, in whole squares.
         let depth = k.div_ceil(k.div_ceil(DEPTH)).next_multiple_of(LINE);
         let vectors = n.div_ceil(S::F32_LANES).min(S::VECTORS);
-        let mut buffer = vec![0.0; depth.min(k) * vectors * S::F32_LANES + LINE];
+        let lines = depth.min(k) + ROWS_ASIDE.min(sum.a.rows);
+        let mut buffer = vec![0.0; lines * vectors * S::F32_LANES + LINE];
         let aligned = buffer.as_ptr().align_offset(4 * LINE);
         let buffer = &mut buffer[aligned.min(LINE)..];
         for column in (0..n).step_by(width) {
             let columns = width.min(n - column);
             for row in (0..k).step_by(depth) {
+                let rows = depth.min(k - row);
+                let trial = slices.trial([sum.a.rows, rows, columns]);
                 let strip = Strip {
                     simd,
                     sum: &mut sum,
@@ -285,7 +295,8 @@ impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
                     column,
                     columns,
                     row,
-                    rows: depth.min(k - row),
+                    rows,
+                    slice: trial.slice,
                 };
                 match columns.div_ceil(S::F32_LANES) {
                     1 => strip.run::<1>(),
@@ -293,6 +304,7 @@ impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
                     3 => strip.run::<3>(),
                     _ => strip.run::<4>(),
                 }
+                slices.done(&trial);
             }
         }
     }
@@ -302,11 +314,14 @@ impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
 struct Strip<'s, 'a, S> {
     simd: S,
     sum: &'s mut Sum<'a, f32>,
+    /// Place for the panel, and for sums behind it.
     buffer: &'s mut [f32],
     column: usize,
     columns: usize,
     row: usize,
     rows: usize,
+    /// Rows of the panel that tiles go through at once.
+    slice: usize,
 }
 
 impl<S: Lanes> Strip<'_, '_, S> {
@@ -320,8 +335,9 @@ impl<S: Lanes> Strip<'_, '_, S> {
             columns,
             row,
             rows,
+            slice,
         } = self;
-        let panel = &mut buffer[..rows * V * S::F32_LANES];
+        let (panel, aside) = buffer.split_at_mut(rows * V * S::F32_LANES);
         simd.vectorize(Arrange {
             simd,
             panel,
@@ -347,31 +363,48 @@ impl<S: Lanes> Strip<'_, '_, S> {
             }
         };
         let (m, stride, dst_stride) = (sum.a.rows, sum.a.row_stride, sum.dst.row_stride);
-        for first in (0..m).step_by(ROWS) {
-            let a = &sum.a.data[first * stride + row..];
-            let dst = &mut sum.dst.data[first * dst_stride + column..];
-            macro_rules! tile {
-                ($rows:literal) => {
-                    simd.vectorize(Tile::<S, V, $rows> {
-                        simd,
-                        panel,
-                        a,
-                        stride,
-                        dst,
-                        dst_stride,
-                        columns,
-                        start: (!held).then_some(&start),
-                        scale: sum.scale,
-                    })
-                };
-            }
-            match m - first {
-                1 => tile!(1),
-                2 => tile!(2),
-                3 => tile!(3),
-                4 => tile!(4),
-                5 => tile!(5),
-                _ => tile!(6),
+        let (aside, _) = S::as_mut_simd_f32s(aside);
+        let (aside, _) = aside.as_chunks_mut::<V>();
+        let sliced = slice < rows;
+        let block = if sliced { ROWS_ASIDE } else { m };
+        for top in (0..m).step_by(block) {
+            let bottom = m.min(top + block);
+            for from in (0..rows).step_by(slice) {
+                let until = rows.min(from + slice);
+                for first in (top..bottom).step_by(ROWS) {
+                    let a = &sum.a.data[first * stride + row + from..];
+                    let dst = &mut sum.dst.data[first * dst_stride + column..];
+                    macro_rules! tile {
+                        ($rows:literal) => {
+                            simd.vectorize(Tile::<S, V, $rows> {
+                                simd,
+                                panel: &panel[from..until],
+                                a,
+                                stride,
+                                aside: if sliced {
+                                    &mut aside[first - top..][..$rows]
+                                } else {
+                                    &mut []
+                                },
+                                goes_on: from > 0,
+                                ends: until == rows,
+                                dst,
+                                dst_stride,
+                                columns,
+                                start: (!held).then_some(&start),
+                                scale: sum.scale,
+                            })
+                        };
+                    }
+                    match bottom - first {
+                        1 => tile!(1),
+                        2 => tile!(2),
+                        3 => tile!(3),
+                        4 => tile!(4),
+                        5 => tile!(5),
+                        _ => tile!(6),
+                    }
+                }
             }
         }
     }
@@ -441,6 +474,12 @@ struct Tile<'a, S: Simd, const V: usize, const R: usize> {
     /// Rows of the left factor from the first of the tile on, at the panel's first row.
     a: &'a [f32],
     stride: usize,
+    /// Sums of the slice before, by row, and of this one.
+    aside: &'a mut [[S::f32s; V]],
+    /// There was a slice before.
+    goes_on: bool,
+    /// No slice comes behind.
+    ends: bool,
     /// Rows of the destination from the first of the tile on, at the panel's first column.
     dst: &'a mut [f32],
     dst_stride: usize,
@@ -460,6 +499,9 @@ impl<S: Simd, const V: usize, const R: usize> NullaryFnOnce for Tile<'_, S, V, R
             panel,
             a,
             stride,
+            aside,
+            goes_on,
+            ends,
             dst,
             dst_stride,
             columns,
@@ -468,6 +510,13 @@ impl<S: Simd, const V: usize, const R: usize> NullaryFnOnce for Tile<'_, S, V, R
         } = self;
         let rows: [&[f32]; R] = std::array::from_fn(|r| &a[r * stride..][..panel.len()]);
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        if goes_on {
+            for r in 0..R {
+                for v in 0..V {
+                    sums[r][v] = aside[r][v];
+                }
+            }
+        }
         for (k, line) in panel.iter().enumerate() {
             if k % LINE == 0 {
                 for row in rows {
@@ -480,6 +529,14 @@ impl<S: Simd, const V: usize, const R: usize> NullaryFnOnce for Tile<'_, S, V, R
                     sums[r][v] = simd.mul_add_f32s(value, line[v], sums[r][v]);
                 }
             }
+        }
+        if !ends {
+            for r in 0..R {
+                for v in 0..V {
+                    aside[r][v] = sums[r][v];
+                }
+            }
+            return;
         }
         let scale = simd.splat_f32s(scale);
         if columns == V * S::F32_LANES {

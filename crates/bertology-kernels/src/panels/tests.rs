@@ -1,3 +1,4 @@
+use super::slices::CHOICES;
 use super::*;
 use crate::MatrixMut;
 
@@ -33,10 +34,10 @@ fn products_follow_the_definition() {
             let (a_stride, b_stride, stride) = (k + 3, k + 1, n + 2);
             let (a, b) = (whole(m * a_stride, 1), whole(n * b_stride, 5));
             let (bias, before) = (whole(n, 3), whole(m * stride, 2));
-            for (start, threads) in [
-                (Start::Nothing, 1),
-                (Start::Held, 1),
-                (Start::Row(&bias[..]), 2),
+            for (start, threads, slice) in [
+                (Start::Nothing, 1, CHOICES[0]),
+                (Start::Held, 1, CHOICES[1]),
+                (Start::Row(&bias[..]), 2, CHOICES[2]),
             ] {
                 let mut got = before.clone();
                 let sum = Sum {
@@ -46,7 +47,7 @@ fn products_follow_the_definition() {
                     a: Matrix::strided(&a, m, k, a_stride),
                     b: Matrix::strided(&b, n, k, b_stride).transposed(),
                 };
-                split(sum, level, threads);
+                split(sum, level, &Slices::of(slice), threads);
                 for (place, got) in got.iter().enumerate() {
                     let (i, j) = (place / stride, place % stride);
                     if j >= n {
@@ -67,14 +68,16 @@ fn products_follow_the_definition() {
     }
 }
 
-/// A row of the result is the same to the bit whatever rows are computed with it, on however many threads.
+/// A row of the result is the same to the bit whatever rows are computed with it, on however many threads, in whatever
+/// slices.
 #[test]
 fn rows_do_not_depend_on_their_neighbours() {
-    let (m, k, n) = (197, 700, 90);
+    let (m, k, n) = (397, 700, 90);
     let a: Vec<f32> = whole(m * k, 4).iter().map(|x| x / 7.0).collect();
     let b: Vec<f32> = whole(n * k, 9).iter().map(|x| x / 3.0).collect();
     for level in levels() {
-        let product = |rows: std::ops::Range<usize>, threads| {
+        let product = |rows: std::ops::Range<usize>, slice, threads| {
+            let slices = &Slices::of(slice);
             let mut out = vec![0.0; rows.len() * n];
             let sum = Sum {
                 dst: MatrixMut::new(&mut out, rows.len(), n),
@@ -83,14 +86,16 @@ fn rows_do_not_depend_on_their_neighbours() {
                 a: Matrix::new(&a, m, k).slice_rows(rows),
                 b: Matrix::new(&b, n, k).transposed(),
             };
-            split(sum, level, threads);
+            split(sum, level, slices, threads);
             out
         };
-        let all = product(0..m, 1);
-        assert_eq!(product(0..m, 4), all);
-        for rows in [0..1, 3..8, 100..197] {
+        let all = product(0..m, CHOICES[0], 1);
+        for slice in CHOICES {
+            assert_eq!(product(0..m, slice, 4), all);
+        }
+        for rows in [0..1, 3..8, 100..397] {
             let part = &all[rows.start * n..rows.end * n];
-            assert_eq!(product(rows, 1), part);
+            assert_eq!(product(rows, CHOICES[2], 1), part);
         }
     }
 }
