@@ -18,6 +18,7 @@
 //! | `handover` | what did the model give, a batch at a time? |
 //! | [`edge`] | what can be told from spans of hidden states, layer by layer |
 //! | [`finetune`] | and by the model itself, all of it, for a task |
+//! | [`gates`] | which heads can be closed while the weights stay as they are |
 //! | [`relations`] | which units are related, told from the attention of all heads together |
 //! | [`score`] | how often is the head right, and how sure is that? |
 //!
@@ -27,6 +28,7 @@
 pub mod edge;
 pub mod experiment;
 pub mod finetune;
+pub mod gates;
 pub mod optim;
 pub mod probe;
 pub mod relations;

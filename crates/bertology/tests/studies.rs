@@ -33,6 +33,7 @@ mod studies {
     #[cfg(feature = "code")]
     mod legacy_cat;
     mod masking;
+    mod measures;
     mod paired;
     mod parts;
     mod passes;

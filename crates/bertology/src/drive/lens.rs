@@ -28,6 +28,13 @@ pub trait Lens: Sync {
         let _ = (item, part, event);
     }
 
+    /// The masks under each of which the sequence is put through the model instead of once, with [`Wants::own_masks`];
+    /// [`Lens::output`] hears of each in order. Nothing inside such passes can be seen.
+    fn masks(&self, item: &Self::Item) -> Vec<HeadMask> {
+        let _ = item;
+        Vec::new()
+    }
+
     /// What came out for the sequence; with [`Wants::without`] also for each of those heads, in the order of
     /// (layer, head) behind the whole.
     ///
@@ -91,6 +98,8 @@ pub struct Wants<'a> {
     pub without: Option<&'a [HeadId]>,
     /// What is left out for each of [`Self::without`]: the head, or all others of its layer.
     pub ablated: Ablated,
+    /// Every sequence is put through under masks of its own ([`Lens::masks`]).
+    pub own_masks: bool,
     /// One sequence at a time, for studies that keep maps until a sequence is closed.
     pub one_at_a_time: bool,
     /// Values that are NaN or infinite, which otherwise end the pass.
@@ -115,7 +124,7 @@ impl<'a> Wants<'a> {
     pub fn and(self, other: Self) -> Self {
         let reason = if self.without.or(other.without).is_some() {
             Some("one of them leaves heads out, which is not one pass but many")
-        } else if self.masking.or(other.masking).is_some() {
+        } else if self.masking.or(other.masking).is_some() || self.own_masks || other.own_masks {
             Some("one of them weighs heads by a mask")
         } else {
             None

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology_model::{
-    Error as EngineError, Event, HeadId, Interests, Masking, Observer, PassOptions, SequenceOutput,
-    Target, Workspace, parallel,
+    Error as EngineError, Event, HeadId, Interests, Masking, Observer, PassOptions, Sequence,
+    SequenceOutput, Target, Workspace, parallel,
 };
 
 use super::lens::{Ablated, Lens, Wants};
@@ -371,6 +371,15 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             _ => error.into(),
         };
         let mut outputs: Vec<(Option<HeadId>, Vec<SequenceOutput<f32>>)> = Vec::new();
+        if self.wants.own_masks {
+            return self.under_own_masks::<S>(
+                workspace,
+                (&sequences, &targets),
+                viewed,
+                found,
+                give_up,
+            );
+        }
         if let Some(heads) = self.wants.without {
             let each = |head, output| outputs.push((head, output));
             match self.wants.ablated {
@@ -405,6 +414,49 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             self.lens
                 .close(&view.item, &mut view.part)
                 .map_err(blamed)?;
+            found[view.place] = Some(Fate::Studied((view.item, view.part, sequence.len())));
+        }
+        Ok(())
+    }
+
+    /// Runs each sequence under its own masks, as many at once as a batch has tokens for.
+    fn under_own_masks<S: Study<Lens = L>>(
+        &self,
+        workspace: &mut Workspace<f32>,
+        (sequences, targets): (&[Sequence], &[Target]),
+        viewed: Vec<Viewed<L::Item, L::Part>>,
+        found: &mut [Option<Found<S>>],
+        give_up: &AtomicBool,
+    ) -> Result<(), Error> {
+        for (at, (mut view, sequence)) in viewed.into_iter().zip(sequences).enumerate() {
+            let blamed = |error| self.blame(view.line, error);
+            let masks = self.lens.masks(&view.item);
+            let together = (self.batch_tokens / sequence.len()).max(1);
+            for masks in masks.chunks(together) {
+                let copies = vec![sequence.clone(); masks.len()];
+                let packed = packed(self.model.architecture(), &copies, |_, error| blamed(error))?;
+                let targets = targets
+                    .get(at)
+                    .map(|target| vec![target.clone(); masks.len()]);
+                let options = PassOptions {
+                    masking: Masking::PerSequence(masks),
+                    targets: targets.as_deref(),
+                    mask_gradients: self.wants.mask_gradients,
+                    allow_nonfinite: self.wants.allow_nonfinite,
+                    stop: Some(give_up),
+                    ..PassOptions::default()
+                };
+                let run = self
+                    .model
+                    .model()
+                    .run(&packed, &options, workspace, &mut []);
+                for output in run.map_err(|error| blamed(error.into()))?.sequences {
+                    let heard = self.lens.output(&view.item, &mut view.part, None, &output);
+                    heard.map_err(blamed)?;
+                }
+            }
+            let closed = self.lens.close(&view.item, &mut view.part);
+            closed.map_err(blamed)?;
             found[view.place] = Some(Fate::Studied((view.item, view.part, sequence.len())));
         }
         Ok(())

@@ -12,6 +12,7 @@ pub mod extract;
 pub mod importance;
 pub mod left_out;
 pub mod masking;
+pub mod measures;
 pub mod metric;
 pub mod normalize;
 pub mod paired;

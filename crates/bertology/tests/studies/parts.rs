@@ -17,6 +17,7 @@ use bertology::data::conllu::Treebank;
 use bertology::drive::{DEFAULT_CHUNK, Lens, Part, PartState, Progress, Study, Work, drive};
 use bertology::evaluate::{EvaluationState, MaskedModel};
 use bertology::extract::{ExtractOptions, Extraction, GradientOf, Heads, Layers, Request, Texts};
+use bertology::measures::{NormsState, ShapleyState};
 use bertology::watch::Savable;
 use bertology::{
     Corpus, CorpusOptions, Error, Granularity, HeadId, HeadMask, ImportanceState, LoadedModel,
@@ -164,6 +165,16 @@ fn importance_of_a_language_model_in_parts() {
     assert!(corpus.documents().unwrap().windowed > 0);
     parts_are_the_whole(&model, &corpus, || {
         importance(&model, &corpus, Granularity::Example)
+    });
+}
+
+#[test]
+fn measures_of_heads_in_parts() {
+    let model = model("tiny-bert");
+    let corpus = corpus(&model);
+    parts_are_the_whole(&model, &corpus, || NormsState::new(model.model()));
+    parts_are_the_whole(&model, &corpus, || {
+        ShapleyState::new(model.model(), 1, 3).unwrap()
     });
 }
 

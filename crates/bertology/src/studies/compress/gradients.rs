@@ -49,6 +49,49 @@ impl Gradients {
         self.tokens[1] / self.tokens[0].max(1.0)
     }
 
+    /// Those with respect to a factor of whole layers, one a group: of a layer's heads and neurons together, which is the sum of
+    /// theirs.
+    #[must_use]
+    pub fn layers(&self) -> Self {
+        let widths: Vec<usize> = self.counts.chunks(2).map(|of| of.iter().sum()).collect();
+        let of_layers = |row: &Vec<f32>| {
+            let mut rest = &row[..];
+            let mut sum = |width: &usize| {
+                let (layer, behind) = rest.split_at(*width);
+                rest = behind;
+                layer.iter().map(|g| f64::from(*g)).sum::<f64>() as f32
+            };
+            widths.iter().map(&mut sum).collect()
+        };
+        Self {
+            counts: vec![1; widths.len()],
+            rows: self.rows.iter().map(of_layers).collect(),
+            tokens: self.tokens,
+        }
+    }
+
+    /// Adds `share` times another's rows, of the same examples.
+    pub(crate) fn add(&mut self, share: f64, other: &Self) {
+        for (row, other) in self.rows.iter_mut().zip(&other.rows) {
+            for (sum, g) in row.iter_mut().zip(other) {
+                *sum += (share * f64::from(*g)) as f32;
+            }
+        }
+    }
+
+    /// Forgets the gradients of groups of other kinds.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(usize) -> bool) {
+        let mut first = 0;
+        for (group, count) in self.counts.iter().enumerate() {
+            if !wanted(group) {
+                for row in &mut self.rows {
+                    row[first..first + count].fill(0.0);
+                }
+            }
+            first += count;
+        }
+    }
+
     /// Units of each group.
     #[must_use]
     pub fn counts(&self) -> &[usize] {
