@@ -347,6 +347,10 @@ class Model:
         """Fewer heads and neurons under a cost, without training."""
         return studies.compress(self, data, **options)
 
+    def judge(self, data: Any = None, **options: Any) -> results.Judgement:
+        """Which measure of heads, neurons or layers deserves trust."""
+        return studies.judge(self, data, **options)
+
     def evaluate(self, data: Any = None, **options: Any) -> results.Evaluation:
         """The task's metrics, or the loss and perplexity of a text."""
         return studies.evaluate(self, data, **options)

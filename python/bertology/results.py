@@ -355,6 +355,48 @@ class Compression(_Smaller):
         return ", ".join([f"{after / before:.1%} of the operations left", *changed[:2]])
 
 
+class Judgement(Run):
+    """`bertology.judge`: which measure of heads, neurons or layers deserves trust."""
+
+    command: ClassVar[str | None] = "judge"
+
+    @property
+    def measures(self) -> Table:
+        """The mean score along the way of each measure, with its interval, the best first.
+
+        >>> run.measures.to_pandas()[["measure", "area"]]                      # doctest: +SKIP
+        """
+        return self.table("judged_measures")
+
+    @property
+    def curves(self) -> Table:
+        """The score as units go, by measure and seed.
+
+        >>> run.curves.to_pandas().groupby(["measure", "left"])["score"].mean()   # doctest: +SKIP
+        """
+        return self.table("judged_curves")
+
+    @property
+    def differences(self) -> Table:
+        """Which measures differ, pair by pair; `real` is 1 where that is no accident.
+
+        >>> run.differences.to_pandas().query("real == 1")                     # doctest: +SKIP
+        """
+        return self.table("judged_differences")
+
+    @property
+    def units(self) -> Table:
+        """What each measure gives to each unit, with standard errors where they are known.
+
+        >>> run.units.to_pandas()                                              # doctest: +SKIP
+        """
+        return self.table("judged_units")
+
+    def _numbers(self) -> str:
+        pairs, real = self.results["pairs"]
+        return f"{real} of {pairs} differences are real, best: {self.results['measures'][0]}"
+
+
 class Evaluation(_Scored):
     """`bertology.evaluate`: the task's metrics, or a text's perplexity."""
 

@@ -45,6 +45,7 @@ from .results import (
     Evaluation,
     FineTuning,
     HeadImportance,
+    Judgement,
     Masking,
     Predictions,
     Pruning,
@@ -140,6 +141,16 @@ def compress(
     >>> compress("bert-mrpc", "GLUE", task="mrpc", flops=0.6, output="small").after       # doctest: +SKIP
     """
     return _study(Compression, model, data, output, progress, options)
+
+
+def judge(
+    model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
+) -> Judgement:
+    """Which measure of heads, neurons or layers deserves trust: curves of the score as units go, beside chance.
+
+    >>> judge("bert-sst2", "GLUE", task="sst-2", measures="michel,fisher", seeds=5).differences   # doctest: +SKIP
+    """
+    return _study(Judgement, model, data, output, progress, options)
 
 
 def evaluate(

@@ -116,6 +116,13 @@ def test_a_compressed_model_is_a_model(tiny: str, labelled: Any, tmp_path: Path)
     assert dropped.points["operations"][0] == 1
 
 
+def test_measures_are_judged(tiny: str, labelled: Any) -> None:
+    run = studies.judge(tiny, labelled, measures=["fisher", "leave-one-out"], seeds=2, left=["50%"], examples=10)
+    assert set(run.measures["measure"].tolist()) == {"fisher", "leave-one-out", "random"}
+    assert len(run.curves) == 2 * 3 * 2 and len(run.differences) == 3 and len(run.units) == 2 * 3 * 16
+    assert "of 3 differences are real" in repr(run)
+
+
 def test_a_dry_run_prunes_nothing(tiny: str, tmp_path: Path) -> None:
     found = studies.prune(tiny, heads=[(0, 1)], dry_run=True)
     assert isinstance(found, Document) and found["results"]["removed_heads"] == ["L0H1"]

@@ -61,6 +61,7 @@ from .results import (
     Evaluation,
     FineTuning,
     HeadImportance,
+    Judgement,
     Masking,
     Predictions,
     Pruning,

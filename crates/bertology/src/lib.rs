@@ -52,7 +52,7 @@ pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, compress, curve, dynamics, evaluate, extract,
-    importance, left_out, masking, measures, normalize, paired, predict, pruning, timing,
+    importance, judge, left_out, masking, measures, normalize, paired, predict, pruning, timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

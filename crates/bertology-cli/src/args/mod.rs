@@ -116,6 +116,9 @@ pub(crate) enum Command {
     /// Smaller and faster without training: heads and neurons go under a cost, what stays is weighed anew.
     #[command(long_about = crate::commands::compress::ABOUT)]
     Compress(Box<crate::commands::compress::CompressArgs>),
+    /// Which measure of heads, neurons or layers deserves trust: curves of the score as units go, with chance beside them.
+    #[command(long_about = crate::commands::judge::ABOUT)]
+    Judge(Box<crate::commands::judge::JudgeArgs>),
     /// The task's metrics or a text's perplexity, with or without a head mask.
     Evaluate(Box<EvaluateArgs>),
     /// What a classifier says of texts without labels: classes with their probabilities, a number, a label of every word.

@@ -69,6 +69,7 @@ commands! {
         Command::Bench(args) => bench::run(*args, screen),
         Command::Prune(args) => prune::run(*args, screen),
         Command::Compress(args) => compress::run(*args, screen),
+        Command::Judge(args) => judge::run(*args, screen),
         Command::AttentionProbe(args) => attention_probe::run(*args, screen),
         Command::EdgeData(args) => edge_data::run(&args, screen),
         Command::Survey(args) => survey::run(*args, screen),
@@ -103,6 +104,7 @@ pub(crate) mod edge_probe;
 pub(crate) mod finetune;
 pub(crate) mod heads;
 pub(crate) mod inspect;
+pub(crate) mod judge;
 pub(crate) mod mask;
 pub(crate) mod merge;
 mod pair;

@@ -30,6 +30,7 @@ mod hub;
 mod inputs;
 #[cfg(unix)]
 mod interrupted;
+mod judge;
 mod keep_one;
 mod language;
 mod legacy;

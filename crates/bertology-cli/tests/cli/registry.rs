@@ -193,6 +193,24 @@ const RUNS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "judge",
+        &[
+            "A/tiny-bert",
+            "--task",
+            "cola",
+            "--data",
+            "A/grammar/CoLA",
+            "--limit",
+            "20",
+            "--examples",
+            "20",
+            "--seeds",
+            "1",
+            "--left",
+            "50%",
+        ],
+    ),
+    (
         "bench",
         &[
             "A/tiny-bert",

@@ -45,6 +45,7 @@ pages! {
     finetune,
     bench,
     compress,
+    judge,
     dynamics,
     predict,
     relations,

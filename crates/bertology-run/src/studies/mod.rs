@@ -22,6 +22,7 @@ studies! {
     dynamics,
     edge,
     finetune,
+    judge,
     predict,
     relations,
     removals,

@@ -138,6 +138,14 @@ pub struct EvaluationState {
 }
 
 impl EvaluationState {
+    /// The same, nothing scored yet, with no intervals.
+    pub(crate) fn without_intervals(&self) -> Self {
+        Self {
+            factors: self.factors.clone(),
+            tally: self.tally.without_intervals(),
+        }
+    }
+
     /// Nothing scored yet.
     #[must_use]
     pub fn new(model: &MaskedModel, corpus: &Corpus) -> Self {

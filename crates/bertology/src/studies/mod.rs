@@ -10,6 +10,7 @@ pub mod dynamics;
 pub mod evaluate;
 pub mod extract;
 pub mod importance;
+pub mod judge;
 pub mod left_out;
 pub mod masking;
 pub mod measures;
@@ -19,6 +20,7 @@ pub mod paired;
 pub mod predict;
 pub mod proportion;
 pub mod pruning;
+pub mod student;
 pub mod timing;
 
 mod ratio;

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::pair::Pair;
 use super::{Done, search};
+use crate::args::DataArgs;
 use crate::command;
 use crate::data;
 use crate::failure::Failure;
@@ -36,7 +37,7 @@ use crate::watcher::Watcher;
 pub(crate) use args::{ABOUT, CompressArgs, MeasureArg};
 
 /// Of the draws, unless it is given.
-const SEED: u64 = 42;
+pub(super) const SEED: u64 = 42;
 /// Examples on which `--max-drop` looks at the score; none of those whose gradients are taken.
 const HELD_OUT: u64 = 1000;
 /// Tokens of the batch by which layers are timed.
@@ -69,11 +70,17 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     }
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
     session::refuse_within(&args.output, [&opened.located])?;
-    refuse_what_cannot_leave(&args, &opened)?;
+    refuse_what_cannot_leave(&opened, args.neurons_only, "--neurons-only")?;
     let seed = args.data.seed.unwrap_or(SEED);
-    settle_seed(&mut args, &opened);
+    settle_seed(&mut args.data, &opened);
     let corpus = data::corpus(&opened, &args.data, screen)?;
-    let choosing = search::choosing(&opened, &args.data, choose_on(&args), &corpus, screen)?;
+    let choosing = search::choosing(
+        &opened,
+        &args.data,
+        choose_on(args.choose_on.as_deref(), &args.data),
+        &corpus,
+        screen,
+    )?;
     clock.lap("load");
     let mut run = Run::new("compress", &args, clock, &opened)?;
     run.set_seed(Some(seed));
@@ -142,7 +149,11 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
 
 /// What goes from one of several layers of the same weights goes from all of them, and a head whose queries and keys go through one
 /// norm with all others' takes little with it: no search here knows that.
-fn refuse_what_cannot_leave(args: &CompressArgs, opened: &Opened) -> Result<(), Failure> {
+pub(super) fn refuse_what_cannot_leave(
+    opened: &Opened,
+    neurons_only: bool,
+    option: &str,
+) -> Result<(), Failure> {
     let (arch, name) = (opened.model.architecture(), &opened.located.name);
     if arch.shared_layers.is_some() {
         return Err(Failure::input(format!(
@@ -150,33 +161,33 @@ fn refuse_what_cannot_leave(args: &CompressArgs, opened: &Opened) -> Result<(), 
              alike with `bertology prune --heads`"
         )));
     }
-    if arch.query_key_norm && !args.neurons_only {
+    if arch.query_key_norm && !neurons_only {
         return Err(Failure::input(format!(
             "queries and keys of all heads of {name} go through one norm, so that a head that goes takes little with it; take out \
-             neurons alone with --neurons-only"
+             neurons alone with {option}"
         )));
     }
     Ok(())
 }
 
 /// `--seed` is of the draws of examples; of hidden words only where there are some.
-fn settle_seed(args: &mut CompressArgs, opened: &Opened) {
+pub(super) fn settle_seed(data: &mut DataArgs, opened: &Opened) {
     let own = Objective::of(&opened.model.architecture().head);
-    let hides = match args.data.objective {
+    let hides = match data.objective {
         Some(crate::args::ObjectiveArg::Mlm) => true,
         Some(_) => false,
         None => matches!(own, Some(Objective::MaskedLm { .. })),
     };
-    if !hides || args.data.unmasked {
-        args.data.seed = None;
+    if !hides || data.unmasked {
+        data.seed = None;
     }
 }
 
 /// The data that units are chosen on, where they are not those that are scored.
-fn choose_on(args: &CompressArgs) -> Option<&str> {
-    let source = &args.data.source;
+pub(super) fn choose_on<'a>(given: Option<&'a str>, data: &DataArgs) -> Option<&'a str> {
+    let source = &data.source;
     let other = source.task.is_some() && source.split.as_deref() != Some("train");
-    args.choose_on.as_deref().or(other.then_some("train"))
+    given.or(other.then_some("train"))
 }
 
 /// What was found.
