@@ -464,7 +464,11 @@ fn check_heads(config: &Config, architecture: &Architecture, set: &TensorSet) ->
 }
 
 /// `[rows, cols]` to `[cols, rows]`, in tiles that stay in the cache.
-pub(crate) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+///
+/// # Panics
+/// If there are fewer than `rows · cols` values.
+#[must_use]
+pub fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut turned = vec![0.0; values.len()];
     for row in (0..rows).step_by(TILE) {

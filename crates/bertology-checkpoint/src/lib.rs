@@ -30,7 +30,7 @@ pub use arch::{
     NormPlacement, Pooling, PositionIds, Positions, Problem, Rotary, ScoreBias, ScoreScale,
     Segments, SharedLayers, TaskHead, TokenDropout, TokenTransform, Windows,
 };
-pub use checkpoint::{Checkpoint, Inspection, OpenOptions};
+pub use checkpoint::{Checkpoint, Inspection, OpenOptions, transpose};
 pub use config::{Config, OpenAs};
 pub use cut::Cut;
 pub use error::Error;

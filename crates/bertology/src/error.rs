@@ -44,6 +44,9 @@ pub enum Error {
     /// The engine refused.
     #[error(transparent)]
     Model(#[from] bertology_model::Error),
+    /// The checkpoint cannot be written as ONNX.
+    #[error(transparent)]
+    Onnx(#[from] bertology_onnx::Error),
     /// A reference file cannot be compared with the model.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -571,6 +574,7 @@ impl Error {
             Self::Code(error) => error.kind(),
             Self::Metric(error) => error.kind(),
             Self::Model(error) => error.kind(),
+            Self::Onnx(error) => error.kind(),
             Self::Reference(error) => error.kind(),
             Self::Extract(error) => error.kind(),
             Self::Search(error) => error.kind(),

@@ -34,6 +34,7 @@
 pub use bertology_checkpoint as checkpoint;
 pub use bertology_data as data;
 pub use bertology_hub as hub;
+pub use bertology_onnx as onnx;
 pub use bertology_store as store;
 pub use bertology_tokenizer as tokenizer;
 

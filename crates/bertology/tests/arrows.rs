@@ -11,6 +11,7 @@ const CRATES: &[&str] = &[
     "bertology-file",
     "bertology-kernels",
     "bertology-checkpoint",
+    "bertology-onnx",
     "bertology-store",
     "bertology-tokenizer",
     "bertology-hub",
