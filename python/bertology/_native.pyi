@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy import float32, float64
@@ -73,6 +74,15 @@ class Model:
     ) -> list[NDArray[float64]]: ...
     def without_heads(self, heads: Sequence[tuple[int, int]]) -> Model: ...
     def save(self, folder: str | PathLike[str], *, keep_shape: bool = False, overwrite: bool = False) -> list[str]: ...
+    def export_onnx(
+        self,
+        path: str | PathLike[str],
+        *,
+        source: str,
+        hidden_states: bool = False,
+        attentions: bool = False,
+        overwrite: bool = False,
+    ) -> list[Path]: ...
 
 __version__: str
 

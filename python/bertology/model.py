@@ -307,6 +307,28 @@ class Model:
         """
         return self._native.save(os.fspath(folder), keep_shape=keep_shape, overwrite=overwrite)
 
+    def export_onnx(
+        self,
+        path: str | os.PathLike[str],
+        hidden_states: bool = False,
+        attentions: bool = False,
+        *,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Writes the model as it is now as one ONNX file, for other runtimes; gives the paths of what was written.
+
+        ``hidden_states`` adds the outputs ``hidden_states.0`` (the embeddings) to ``hidden_states.L``, ``attentions``
+        ``attentions.0`` to ``attentions.L-1``, ``[batch, heads, query, key]`` of the heads that are left. Weights are
+        float32 whatever the precision that the model was opened in. Those of a model beyond 2 GiB lie in a second file.
+        """
+        return self._native.export_onnx(
+            os.fspath(path),
+            source=self.name if self._native.commit else Path(self.name).name,
+            hidden_states=hidden_states,
+            attentions=attentions,
+            overwrite=overwrite,
+        )
+
     def _opened_with(self) -> dict[str, Any]:
         """Options with which a command opens :meth:`_argument`."""
         if self._facts["removed"]:

@@ -427,6 +427,15 @@ def inspect(model: Any, **options: Any) -> Document:
     return Document(call(["inspect", *words("inspect", options), "--", model_word(model)], False))
 
 
+def export(model: Any, *, output: str | os.PathLike[str], **options: Any) -> Document:
+    """Writes the model as one ONNX file, for other runtimes; `hidden_states=True` and `attentions=True` add outputs.
+
+    >>> export("bert-base-uncased", output="model.onnx")["bytes"]                        # doctest: +SKIP
+    """
+    known = words("export", {"onnx": True, **options, "output": output})
+    return Document(call(["export", *known, "--", model_word(model)], False))
+
+
 def verify(model: Any, *, progress: Progress = None, **options: Any) -> Verification:
     """Compares hidden states, attention, logits and gradients with a file written by transformers.
 

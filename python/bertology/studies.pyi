@@ -1219,6 +1219,21 @@ def inspect(
 ) -> Document:
     """Family, sizes, heads, parameters by part, tensors used, ignored and missing."""
 
+def export(
+    model: Any,
+    *,
+    output: str | os.PathLike[str] = ...,
+    revision: str | None = ...,
+    offline: bool | None = ...,
+    cache_dir: PathLike | None = ...,
+    allow_unexpected: bool | None = ...,
+    onnx: bool | None = ...,
+    hidden_states: bool | None = ...,
+    attentions: bool | None = ...,
+    overwrite: bool | None = ...,
+) -> Document:
+    """Writes the model as one ONNX file, for other runtimes; `hidden_states=True` and `attentions=True` add outputs."""
+
 def verify(
     model: Any,
     *,

@@ -22,7 +22,7 @@ STUB = PACKAGE / "studies.pyi"
 
 # What the functions take themselves, or never.
 NOT_OFFERED = {"json", "quiet", "color", "help", "version", "part"}
-PATHS = {"FILE", "PATH", "DIR", "FILE.html", "OTHER", "TEACHER", "RUN", "FILES"}
+PATHS = {"FILE", "PATH", "DIR", "FILE.html", "FILE.onnx", "OTHER", "TEACHER", "RUN", "FILES"}
 WHOLE = {"N", "SEED"}
 # Numbers, some of which may be given as texts such as 50% or 1pt.
 NUMBERS = {

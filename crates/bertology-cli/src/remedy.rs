@@ -25,6 +25,8 @@ pub(crate) fn remedy(error: &Error) -> Option<&'static str> {
         Error::Checkpoint(error) | Error::Model(model::Error::Checkpoint(error)) => {
             of_checkpoint(error)
         }
+        Error::Onnx(bertology::onnx::Error::Checkpoint(error)) => of_checkpoint(error),
+        Error::Onnx(bertology::onnx::Error::Exists { .. }) => Some("--overwrite replaces it"),
         Error::Hub(error) => of_hub(error),
         #[cfg(feature = "code")]
         Error::Code(error) => of_code(error),

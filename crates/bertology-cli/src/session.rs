@@ -174,6 +174,16 @@ fn precision_note(precision: Precision) -> Option<&'static str> {
     }
 }
 
+/// Says how many tensors nothing explains, where they may be left out.
+pub(crate) fn say_unexpected(tensors: usize, screen: &Screen) {
+    if tensors > 0 {
+        screen.note(&format!(
+            "{} left out that config.json does not explain; `bertology inspect` lists them",
+            text::plural(tensors as u64, "tensor")
+        ));
+    }
+}
+
 /// A model, opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -236,13 +246,7 @@ impl Opened {
                 report.wrapper
             ));
         }
-        let unexpected = &report.unexpected;
-        if !unexpected.is_empty() {
-            screen.note(&format!(
-                "{} left out that config.json does not explain; `bertology inspect` lists them",
-                text::plural(unexpected.len() as u64, "tensor")
-            ));
-        }
+        say_unexpected(report.unexpected.len(), screen);
         if let Some(class) = model.checkpoint().left_aside() {
             screen.note(&format!(
                 "{} is opened without its head, which this command does not read",

@@ -9,7 +9,7 @@ use bertology::checkpoint::{Export, HeadSet, WriteOptions, write_pruned};
 use bertology::hub::{self, HubOptions};
 use bertology::model::taps::Captured;
 use bertology::model::{HeadMask, Interests, Place, Replacements, Target};
-use bertology::{Error, HeadId, LoadedModel, OpenAs, OpenOptions, Precision};
+use bertology::{Error, HeadId, LoadedModel, OpenAs, OpenOptions, Precision, onnx};
 use bertology_file::MemoryFolder;
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -399,6 +399,29 @@ impl Model {
         let options = WriteOptions::new(export).overwrite(overwrite);
         let written =
             py.detach(|| write_pruned(self.loaded.checkpoint(), &heads, &folder, &options));
+        let report = written.map_err(|error| errors::library(py, &error.into()))?;
+        Ok(report.files)
+    }
+
+    /// Writes the model as an ONNX file; gives the paths of all files that were written.
+    #[pyo3(signature = (path, *, source, hidden_states=false, attentions=false, overwrite=false))]
+    fn export_onnx(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        source: String,
+        hidden_states: bool,
+        attentions: bool,
+        overwrite: bool,
+    ) -> PyResult<Vec<PathBuf>> {
+        let gone = self.removed.iter().map(|id| (id.layer, id.head));
+        let options = onnx::Options::new()
+            .source(source)
+            .hidden_states(hidden_states)
+            .attentions(attentions)
+            .without(gone.collect())
+            .overwrite(overwrite);
+        let written = py.detach(|| onnx::write(self.loaded.checkpoint(), &path, &options));
         let report = written.map_err(|error| errors::library(py, &error.into()))?;
         Ok(report.files)
     }

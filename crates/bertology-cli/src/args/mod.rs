@@ -119,6 +119,9 @@ pub(crate) enum Command {
     /// Which measure of heads, neurons or layers deserves trust: curves of the score as units go, with chance beside them.
     #[command(long_about = crate::commands::judge::ABOUT)]
     Judge(Box<crate::commands::judge::JudgeArgs>),
+    /// The model as one ONNX file, for other runtimes: all families and heads, pruned shapes too.
+    #[command(long_about = crate::commands::export::ABOUT)]
+    Export(Box<crate::commands::export::ExportArgs>),
     /// The task's metrics or a text's perplexity, with or without a head mask.
     Evaluate(Box<EvaluateArgs>),
     /// What a classifier says of texts without labels: classes with their probabilities, a number, a label of every word.

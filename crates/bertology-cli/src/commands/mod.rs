@@ -75,6 +75,7 @@ commands! {
         Command::Survey(args) => survey::run(*args, screen),
         Command::Merge(args) => merge::run(&args, screen),
         Command::Status(args) => status::run(&args, screen),
+        Command::Export(args) => export::run(*args, screen),
         Command::Inspect(args) => inspect::run(args, screen),
         Command::Verify(args) => verify::run(args, screen),
         Command::View(args) => view::run(*args, screen),
@@ -101,6 +102,7 @@ pub(crate) mod demo;
 pub(crate) mod dynamics;
 pub(crate) mod edge_data;
 pub(crate) mod edge_probe;
+pub(crate) mod export;
 pub(crate) mod finetune;
 pub(crate) mod heads;
 pub(crate) mod inspect;

@@ -21,6 +21,7 @@ mod edge_controls;
 mod edge_data;
 mod edge_options;
 mod edge_probe;
+mod export;
 mod extract;
 mod finetune;
 mod goals;
