@@ -130,3 +130,21 @@ fn a_contact_head_is_left_out_aloud() {
         ran.err
     );
 }
+
+/// Where the system takes no more bytes, it says so, and nothing is left.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_finished_is_none() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.onnx");
+    let tiny = bertology_testkit::workspace().join("assets/tiny-bert");
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_bertology"))
+        .args(["export", tiny.to_str().unwrap(), "--onnx", "--output"])
+        .arg(&path);
+    let said = ["cannot write", path.to_str().unwrap()];
+    Ran::of(shell.output().unwrap()).failed(1, &said);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
