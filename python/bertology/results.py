@@ -345,6 +345,14 @@ class Compression(_Smaller):
         """
         return self.table("compression")
 
+    @property
+    def finetuned(self) -> FineTuning:
+        """The training of the smaller model; raises `FileNotFoundError` without `then="finetune"`.
+
+        >>> run.finetuned.model_path                                           # doctest: +SKIP
+        """
+        return FineTuning(self.path / "finetuned")
+
     def _numbers(self) -> str:
         before, after = self.results.get("operations") or (1.0, 1.0)
         changed = [

@@ -15,7 +15,7 @@ use crate::args::ModelArgs;
 use crate::failure::Failure;
 use crate::session::{self, failure};
 use crate::show::Screen;
-use crate::show::text::{bytes, count};
+use crate::show::text::{bytes, count, shell_word};
 
 pub(crate) const ABOUT: &str = "\
 Write the model as one ONNX file, which onnxruntime and other runtimes compute without this program: every family \
@@ -154,12 +154,7 @@ fn add_ports(title: &str, ports: &[Port], text: &mut String) {
 
 /// A line for a shell that puts a text of eight tokens through the file.
 fn program(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let plain = |c: char| c.is_alphanumeric() || "._-/\\:".contains(c);
-    let path = match path.chars().all(plain) {
-        true => path.into_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    };
+    let path = shell_word(&path.to_string_lossy());
     format!(
         "  python -c \"import sys, numpy as np, onnxruntime as ort; s = ort.InferenceSession(sys.argv[1]); \
          print(s.run(None, {{i.name: np.ones((1, 8), np.int64) for i in s.get_inputs()}})[0])\" {path}"

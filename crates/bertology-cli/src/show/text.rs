@@ -29,6 +29,15 @@ pub(crate) fn wrapped(sentence: &str, columns: usize) -> String {
     text
 }
 
+/// A word as a shell has to be given it.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-/\\:=,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// A ratio of two sizes in per cent.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {

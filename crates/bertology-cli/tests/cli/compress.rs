@@ -305,3 +305,51 @@ fn what_cannot_be_is_refused_with_what_can() {
     let within = [&["compress", &model, "--flops", "60%", "--output", &model][..]].concat();
     assert_ne!(run(&within).code, Some(0));
 }
+
+#[test]
+fn the_smaller_model_recovers_at_once() {
+    let toy = Toy::new();
+    let refused = toy.run(
+        "compress",
+        &[
+            "--flops", "60%", "--then", "finetune", "--output", "OUT/out",
+        ],
+    );
+    refused.failed(2, &["--then finetune trains on", "--choose-on"]);
+    std::fs::copy(toy.path("data.tsv"), toy.path("more data.tsv")).unwrap();
+    let more = toy.text("more data.tsv");
+    let options = [
+        "--flops",
+        "60%",
+        "--then",
+        "finetune",
+        "--choose-on",
+        &format!("{more}:20"),
+        "--output",
+        "OUT/out",
+    ];
+    let ran = toy.run("compress", &options).ok();
+    // The command that is shown is the one that was run: it finds its work done.
+    let said = ran
+        .out
+        .lines()
+        .find(|line| line.starts_with("  bertology finetune"))
+        .unwrap();
+    assert!(
+        said.contains("--distill") && said.contains("--dev") && said.contains("'"),
+        "{said}"
+    );
+    let words = format!("{} --resume", said.trim().trim_start_matches("bertology "));
+    let mut parts = words.split('\'');
+    let mut all: Vec<String> = Vec::new();
+    while let Some(plain) = parts.next() {
+        all.extend(plain.split_whitespace().map(str::to_owned));
+        all.extend(parts.next().map(str::to_owned));
+    }
+    let again = run(&all).ok();
+    assert!(again.err.contains("complete already"), "{}", again.err);
+    let trained = toy.record("out/finetuned");
+    assert_eq!(trained["command"], "finetune");
+    let pruned = trained["model"]["heads_present"].clone();
+    assert_eq!(toy.record("out")["results"]["sizes"]["heads_after"], pruned);
+}

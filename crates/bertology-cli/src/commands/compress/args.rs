@@ -96,6 +96,11 @@ pub(crate) struct CompressArgs {
         help_heading = "Compression"
     )]
     pub(crate) tune_examples: NonZeroU64,
+    /// Train the smaller checkpoint on the data that units are chosen on, as `finetune` does by default, with the whole model
+    /// as teacher; it goes to OUTPUT/finetuned.
+    #[arg(long, value_name = "WHAT", help_heading = "Compression")]
+    #[serde(skip)]
+    pub(crate) then: Option<ThenArg>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,
@@ -119,6 +124,13 @@ impl CompressArgs {
             .or(self.max_size.map(|size| format!("file_bytes:{size}")))
             .or(self.max_drop.map(|drop| format!("max_drop:{drop}")))
     }
+}
+
+/// What is done with the smaller checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThenArg {
+    /// It is trained.
+    Finetune,
 }
 
 /// A formula for how much a head or neuron matters.

@@ -2,6 +2,7 @@
 
 mod args;
 mod outcome;
+mod then;
 
 use bertology::checkpoint::{Cut, Export, WriteOptions, cut_file_bytes};
 use bertology::compress::{
@@ -19,6 +20,7 @@ use bertology::{Corpus, Objective, Sequence};
 use bertology_run::studies::compress::PointRow;
 use serde_json::json;
 
+use self::then::Recovery;
 use super::pair::Pair;
 use super::{Done, search};
 use crate::args::DataArgs;
@@ -81,6 +83,8 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         &corpus,
         screen,
     )?;
+    let out = args.output.output.clone().unwrap_or_default();
+    let recovery = Recovery::of(&args, &opened, &corpus, &out.join(MODEL), &out)?;
     clock.lap("load");
     let mut run = Run::new("compress", &args, clock, &opened)?;
     run.set_seed(Some(seed));
@@ -144,6 +148,13 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         target.display(),
         folder.path().display()
     ));
+    let Some(recovery) = recovery else {
+        return Ok(document.into());
+    };
+    // The record is written; what follows is a run of its own.
+    drop(folder);
+    let mut document = document;
+    document["then"] = recovery.run(screen)?;
     Ok(document.into())
 }
 
