@@ -10,8 +10,8 @@ mod tests;
 
 use bertology::corpus::ExampleItem;
 use bertology::drive::Work;
-use bertology::input::supply::{Fate, Supply};
-use bertology::model::{Masking, PackedBatch, PassOptions};
+use bertology::input::supply::{Supply, sequences_with_targets};
+use bertology::measures::slopes;
 use bertology::random::Draws;
 use bertology::watch::Purpose;
 use bertology::{Error, HeadId, HeadMask, LoadedModel, Sequence, Target, Watch};
@@ -97,7 +97,7 @@ pub fn learn_gates<S: Supply<Item = ExampleItem>>(
     work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Gates, Error> {
-    let examples = examples(supply)?;
+    let examples = sequences_with_targets(supply)?;
     let none = [options.steps, options.batch, examples.len()].contains(&0);
     if none || !(options.rate > 0.0 && options.weight >= 0.0) {
         return Err(Error::Option {
@@ -173,19 +173,6 @@ pub fn learn_gates<S: Supply<Item = ExampleItem>>(
         penalty: options.weight * share,
         heads,
     })
-}
-
-/// The examples that are studied.
-fn examples<S: Supply<Item = ExampleItem>>(supply: &S) -> Result<Vec<(Sequence, Target)>, Error> {
-    let mut found = Vec::new();
-    for raw in supply.open(0)? {
-        if let Fate::Studied(passages) = supply.prepare(raw?)? {
-            let with_target =
-                |p: bertology::input::supply::Passage<_>| Some((p.sequence, p.target?));
-            found.extend(passages.into_iter().filter_map(with_target));
-        }
-    }
-    Ok(found)
 }
 
 /// Factors of a step, and how each changes with what is learnt.
@@ -282,37 +269,9 @@ impl Learner<'_> {
         for (head, factor) in self.heads.iter().zip(factors) {
             mask.set(*head, *factor);
         }
-        let share = 1.0 / batch.len().max(1) as f64;
-        let (mut loss, mut gradient) = (0.0, vec![0.0; self.heads.len()]);
-        // A job is a few examples whatever the threads, so that nothing depends on them.
-        bertology::drive::each(
-            self.threads,
-            batch.chunks(8),
-            |workspace, examples| {
-                let (sequences, targets): (Vec<Sequence>, Vec<Target>) =
-                    examples.iter().map(|example| (*example).clone()).unzip();
-                let packed = PackedBatch::new(arch, &sequences)?;
-                let options = PassOptions {
-                    masking: Masking::Shared(&mask),
-                    targets: Some(&targets),
-                    mask_gradients: true,
-                    ..PassOptions::default()
-                };
-                let model = self.model.model();
-                Ok(model.run(&packed, &options, workspace, &mut [])?.sequences)
-            },
-            |outputs| {
-                for output in outputs {
-                    loss += share * output.loss.unwrap_or(f64::NAN);
-                    let all = output.mask_gradient.unwrap_or_default();
-                    for (sum, id) in gradient.iter_mut().zip(self.heads) {
-                        *sum += share * all[id.layer * heads + id.head];
-                    }
-                }
-                Ok(())
-            },
-        )?;
-        Ok((loss, gradient))
+        let (loss, all) = slopes(self.model, batch, &mask, self.threads)?;
+        let of = |id: &HeadId| all[id.layer * heads + id.head];
+        Ok((loss, self.heads.iter().map(of).collect()))
     }
 }
 

@@ -353,3 +353,44 @@ fn the_smaller_model_recovers_at_once() {
     let pruned = trained["model"]["heads_present"].clone();
     assert_eq!(toy.record("out")["results"]["sizes"]["heads_after"], pruned);
 }
+
+#[test]
+fn times_of_layers_are_measured_once() {
+    let toy = Toy::new();
+    let cache = toy.path("cache");
+    let compress = |more: &[&str]| {
+        let output = ["--speedup", "1.01", "--overwrite", "--output", "OUT/out"];
+        let base = toy.text("");
+        let words = toy.arguments("compress", &[&output[..], more].concat());
+        let words = words.iter().map(|word| word.replace("OUT/", &base));
+        let ran = crate::harness::command()
+            .args(words)
+            .env("XDG_CACHE_HOME", &cache)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        // What cannot be had by the times of a busy machine is refused, and measured all the same.
+        assert!(
+            ran.status.success() || said.contains("times as fast"),
+            "{said}"
+        );
+        said.contains("times of layers as measured")
+    };
+    assert!(!compress(&[]));
+    let folder = cache.join("bertology/layer-times");
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+    assert_eq!(files.len(), 1);
+    assert!(compress(&[]));
+    assert!(!compress(&["--time-again"]));
+    // Of other texts the times are others.
+    assert!(!compress(&["--max-length", "4"]));
+    // What no measurement gives is measured anew.
+    let path = files[0].as_ref().unwrap().path();
+    std::fs::write(
+        &path,
+        r#"{"measured": 0, "times": {"heads": [1.0, 0.5], "neurons": [], "fixed": 0.0}}"#,
+    )
+    .unwrap();
+    assert!(!compress(&[]));
+    assert!(compress(&[]));
+}

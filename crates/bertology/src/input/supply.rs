@@ -114,6 +114,21 @@ pub fn first_sequences<S: Supply>(supply: &S, units: usize) -> Result<Vec<Sequen
     Ok(sequences)
 }
 
+/// All sequences that have a target, with it: for studies that go through them many times.
+///
+/// # Errors
+/// What reading and encoding refuse.
+pub fn sequences_with_targets<S: Supply>(supply: &S) -> Result<Vec<(Sequence, Target)>, Error> {
+    let mut found = Vec::new();
+    for raw in supply.open(0)? {
+        if let Fate::Studied(passages) = supply.prepare(raw?)? {
+            let with_target = |passage: Passage<_>| Some((passage.sequence, passage.target?));
+            found.extend(passages.into_iter().filter_map(with_target));
+        }
+    }
+    Ok(found)
+}
+
 /// The units behind the first ones, which are read and dropped: those from the place sought to the unit wanted.
 pub(crate) fn after<'a, R: 'a>(
     first: u64,

@@ -31,6 +31,10 @@ pub(crate) struct CompressArgs {
     #[arg(long, value_name = "TIMES", value_parser = times, help_heading = "Goals", group = "goal")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) speedup: Option<f64>,
+    /// With --speedup: measure the times of layers, although they are known of this machine.
+    #[arg(long, help_heading = "Goals", requires = "speedup")]
+    #[serde(skip)]
+    pub(crate) time_again: bool,
     /// The largest weights file that may be written: 30MB, 28.5MiB, 500kB, 1GB.
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Goals", group = "goal")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,11 +3,12 @@
 mod args;
 mod outcome;
 mod then;
+mod times;
 
 use bertology::checkpoint::{Cut, Export, WriteOptions, cut_file_bytes};
 use bertology::compress::{
     Chosen, Compressed, Costs, Gradients, Groups, Measure, OutOfReach, PerUnit, Rules, choose,
-    compress, cut, factors, gradients, layer_times,
+    compress, cut, factors, gradients,
 };
 use bertology::drive::Work;
 use bertology::evaluate::evaluate_some;
@@ -355,9 +356,8 @@ impl Study<'_> {
             tokens += sequence.len();
             tokens <= TIMED_TOKENS || tokens == sequence.len()
         });
-        let mut watcher = Watcher::new(self.screen);
-        let measured = layer_times(model.model(), &sequences, self.work.all(), &mut watcher);
-        self.screen.stop();
+        let again = args.time_again;
+        let measured = times::times(model, &sequences, self.work.all(), again, self.screen);
         let costs = measured.map_err(|e| failure(&e))?.costs(&self.groups);
         let budget = costs.whole() / times;
         Ok((costs, budget))

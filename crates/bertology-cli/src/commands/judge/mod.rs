@@ -8,7 +8,7 @@ use bertology::compress::{Costs, Groups, Score};
 use bertology::drive::Work;
 use bertology::input::sample::Sample;
 use bertology::input::supply::{Supply as _, first_sequences};
-use bertology::judge::{Curve, Folded, curve, whole};
+use bertology::judge::{Curve, Folded, curve, folded};
 use bertology::masking::Metric;
 use bertology::{Corpus, Error};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ pub(crate) fn run(mut args: JudgeArgs, screen: &Screen) -> Result<Done, Failure>
     };
     let done = judging.finish();
     screen.stop();
-    let folded = done.map_err(|error| match (&error, interrupt::requested()) {
+    let whole = done.map_err(|error| match (&error, interrupt::requested()) {
         (Error::Interrupted { .. }, true) => {
             let curves = plural(judging.state.finished.len() as u64, "finished curve");
             command::interrupted(&curves, folder.as_ref())
@@ -115,7 +115,7 @@ pub(crate) fn run(mut args: JudgeArgs, screen: &Screen) -> Result<Done, Failure>
         _ => failure(&error),
     })?;
     let found = Found {
-        folded,
+        whole,
         finished: judging.state.finished,
         seeds: judging.seeds,
         groups: Groups::of(opened.model.model()),
@@ -188,7 +188,7 @@ struct Finished {
 
 /// What was found.
 struct Found {
-    folded: Folded,
+    whole: Folded,
     finished: Vec<Finished>,
     seeds: Vec<u64>,
     groups: Groups,
@@ -215,14 +215,14 @@ impl Judging<'_> {
         let model = &self.opened.model;
         let unit = study::unit(self.corpus);
         let screen = self.screen;
-        let folded = match &self.state.whole {
-            Some(folded) => folded.clone(),
+        let whole = match &self.state.whole {
+            Some(whole) => whole.clone(),
             None => {
                 let mut watcher = Watcher::new(screen).of(unit);
                 let folds = usize::try_from(self.args.folds).unwrap_or(usize::MAX);
                 let examples = usize::try_from(self.corpus.total()).unwrap_or(usize::MAX);
                 let folds = folds.min(examples.max(2));
-                whole(
+                folded(
                     model,
                     self.corpus,
                     self.metric,
@@ -232,7 +232,7 @@ impl Judging<'_> {
                 )?
             }
         };
-        self.state.whole = Some(folded.clone());
+        self.state.whole = Some(whole.clone());
         if !self.state.finished.is_empty() {
             let done = plural(self.state.finished.len() as u64, "finished curve");
             screen.note(&format!("resuming after {done}"));
@@ -271,7 +271,7 @@ impl Judging<'_> {
                     (&name, seed),
                     &values,
                     &self.args.left,
-                    &folded,
+                    &whole,
                     &self.work,
                     &mut watcher,
                 )?;
@@ -284,7 +284,7 @@ impl Judging<'_> {
                 self.save();
             }
         }
-        Ok(folded)
+        Ok(whole)
     }
 
     fn save(&self) {

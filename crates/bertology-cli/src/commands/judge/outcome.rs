@@ -49,10 +49,10 @@ pub(super) fn judged(args: &JudgeArgs, found: &Found, metric: &Metric) -> Judged
         count: args.units.units().count(&found.groups) as u64,
         metric: metric.name.clone(),
         falling: metric.direction == Direction::Lower,
-        whole: finite(found.folded.score),
+        whole: finite(found.whole.score),
         examples: args.examples.get(),
         seeds: found.seeds.clone(),
-        folds: found.folded.without.len() as u64,
+        folds: found.whole.without.len() as u64,
         measures: areas.iter().map(|area| area.measure.clone()).collect(),
         pairs: (differences.len() as u64, real as u64),
     };

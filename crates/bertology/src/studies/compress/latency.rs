@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use bertology_model::{Model, PassOptions, Sequence, Workspace};
 
+use serde::{Deserialize, Serialize};
+
 use super::cost::Costs;
 use super::groups::{Groups, Kind, PerUnit};
 use crate::input::corpus::packed;
@@ -18,7 +20,7 @@ const WIDTHS: usize = 8;
 const ROUNDS: usize = 5;
 
 /// Seconds of one forward pass over some texts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerTimes {
     /// Of the attention of one layer with 0, 1, ... heads.
     pub heads: Vec<f64>,
@@ -116,6 +118,21 @@ fn rising(seconds: &[f64], layers: f64) -> Vec<f64> {
 }
 
 impl LayerTimes {
+    /// Whether a measurement can have given this: of a file nobody knows.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        let known = |seconds: &f64| seconds.is_finite() && *seconds >= 0.0;
+        let neurons = self.neurons.windows(2);
+        self.heads.is_sorted()
+            && neurons
+                .clone()
+                .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1)
+            && self.heads.iter().chain([&self.fixed]).all(known)
+            && self.neurons.iter().all(|(_, seconds)| known(seconds))
+            && !self.heads.is_empty()
+            && !self.neurons.is_empty()
+    }
+
     /// Seconds as costs.
     #[must_use]
     pub fn costs(&self, groups: &Groups) -> Costs {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::folds::{Folded, score};
+use super::folds::{Folded, folded};
 use super::units::Units;
 use crate::compress::{Groups, compress};
 use crate::drive::Work;
@@ -78,7 +78,7 @@ pub fn curve(
         }
         let keep = units.keep(&groups, scores, left);
         let smaller = compress(model, &keep, None, work.all(), &mut ())?.model;
-        let scored = score(&smaller, corpus, metric, whole.without.len(), work, watch)?;
+        let scored = folded(&smaller, corpus, metric, whole.without.len(), work, watch)?;
         points.push(Point {
             left,
             share: left as f64 / all as f64,
@@ -90,21 +90,6 @@ pub fn curve(
         seed,
         points,
     })
-}
-
-/// Scores the model as it is; of a curve's beginning.
-///
-/// # Errors
-/// As [`curve`].
-pub fn whole(
-    model: &LoadedModel,
-    corpus: &Corpus,
-    metric: &Metric,
-    folds: usize,
-    work: &Work,
-    watch: &mut dyn Watch,
-) -> Result<Folded, Error> {
-    score(model, corpus, metric, folds, work, watch)
 }
 
 /// The mean score between the first and the last share of a curve, between neighbours in a straight line: the area under it

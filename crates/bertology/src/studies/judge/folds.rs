@@ -21,7 +21,10 @@ pub struct Folded {
 }
 
 /// Scores a model. Example `i` is in fold `i mod folds`.
-pub(super) fn score(
+///
+/// # Errors
+/// Data that the model cannot take; fewer than two folds; an interruption.
+pub fn folded(
     model: &LoadedModel,
     corpus: &Corpus,
     metric: &Metric,

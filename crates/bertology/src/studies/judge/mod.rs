@@ -21,7 +21,7 @@ mod difference;
 mod folds;
 mod units;
 
-pub use curve::{Curve, Point, area, curve, whole};
+pub use curve::{Curve, Point, area, curve};
 pub use difference::{Difference, MeanArea, areas, compare};
-pub use folds::Folded;
+pub use folds::{Folded, folded};
 pub use units::Units;

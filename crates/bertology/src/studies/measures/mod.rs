@@ -7,12 +7,14 @@
 //! - [`shapley`](fn@shapley): what a head adds to those that are there already, over all orders.
 //!
 //! What the loss loses without a head is [ablation](crate::ablation); factors of heads by gradient descent are `bertology-train`'s
-//! (`gates`).
+//! (`gates`), which follow [`slopes`](fn@slopes).
 
 mod integrated;
 mod norms;
 mod shapley;
+mod slopes;
 
 pub use integrated::integrated;
 pub use norms::{Norms, NormsState, norms};
 pub use shapley::{Shapley, ShapleyState, shapley};
+pub use slopes::slopes;
