@@ -53,7 +53,8 @@ pub use input::{corpus, windows};
 pub use model::{experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, compress, curve, dynamics, evaluate, extract,
-    importance, judge, left_out, masking, measures, normalize, paired, predict, pruning, timing,
+    importance, judge, left_out, masking, measures, normalize, paired, predict, pruning, student,
+    timing,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};

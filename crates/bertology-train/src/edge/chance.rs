@@ -1,7 +1,7 @@
 //! How sure a number is: over seeds, over sentences, and whether two tasks can be ordered.
 
 use bertology::random::{Draws, middle};
-use bertology::studies::student;
+use bertology::student;
 use serde::{Deserialize, Serialize};
 
 use super::tally::{Counts, f1};

@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::{Curve, area};
 use super::folds::Folded;
-use crate::masking::Metric;
-use crate::studies::metric::Direction;
-use crate::studies::student;
+use crate::masking::{Direction, Metric};
+use crate::student;
 
 /// Chance of one wrong difference among all that are called real.
 const LEVEL: f64 = 0.05;
