@@ -44,6 +44,9 @@ pub enum Error {
         /// Bytes that are free.
         free: u64,
     },
+    /// Whoever looks on asked to stop.
+    #[error("stopped before the file was whole; nothing is kept of it")]
+    Stopped,
     /// A parameter that the architecture asks for is not in the checkpoint.
     #[error("the checkpoint was opened without its parameter {parameter}; please report this")]
     Missing {
@@ -72,6 +75,7 @@ impl Error {
             Self::Checkpoint(error) => error.kind(),
             Self::Io { .. } | Self::NoRoom { .. } => Kind::Environment,
             Self::Exists { .. } | Self::IsFolder { .. } => Kind::Input,
+            Self::Stopped => Kind::Interrupted,
             Self::Missing { .. } | Self::Shape { .. } => Kind::Internal,
         }
     }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology_checkpoint::{Architecture, Checkpoint, HeadSet};
 use serde_json::{Map, Value, json};
@@ -27,16 +28,17 @@ const PAGE: u64 = 4096;
 
 /// What to write besides the outputs of the model's heads, and how.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Options<'s> {
     hidden_states: bool,
     attentions: bool,
     without: HeadSet,
     source: Option<String>,
     overwrite: bool,
     longest: u64,
+    stop: Option<&'s AtomicBool>,
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             hidden_states: false,
@@ -45,11 +47,12 @@ impl Default for Options {
             source: None,
             overwrite: false,
             longest: LONGEST,
+            stop: None,
         }
     }
 }
 
-impl Options {
+impl<'s> Options<'s> {
     /// The outputs of the heads alone, into a file that is not there yet.
     #[must_use]
     pub fn new() -> Self {
@@ -100,6 +103,13 @@ impl Options {
         self.longest = bytes.min(LONGEST);
         self
     }
+
+    /// Raised from elsewhere, it ends the writing with [`Error::Stopped`].
+    #[must_use]
+    pub fn stop(mut self, stop: &'s AtomicBool) -> Self {
+        self.stop = Some(stop);
+        self
+    }
 }
 
 /// What was written.
@@ -136,7 +146,7 @@ struct Layout {
 /// # Errors
 /// Something lies at the path already, the disk is too small or the system refuses; a head to be left out that the model never
 /// had; weights that cannot be read. Nothing is left behind then.
-pub fn write(checkpoint: &Checkpoint, path: &Path, options: &Options) -> Result<Report, Error> {
+pub fn write(checkpoint: &Checkpoint, path: &Path, options: &Options<'_>) -> Result<Report, Error> {
     let architecture = checkpoint.architecture();
     options.without.check(architecture)?;
     check_target(path, options)?;
@@ -149,6 +159,7 @@ pub fn write(checkpoint: &Checkpoint, path: &Path, options: &Options) -> Result<
         graph: &graph,
         beside: &beside_name,
         ends: ends(&metadata),
+        stop: options.stop,
     };
     let mut layout = plan.layout(false);
     if layout.model > options.longest {
@@ -207,7 +218,7 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn check_target(path: &Path, options: &Options) -> Result<(), Error> {
+fn check_target(path: &Path, options: &Options<'_>) -> Result<(), Error> {
     if path.is_dir() || path.file_name().is_none() {
         return Err(Error::IsFolder { path: path.into() });
     }
@@ -232,7 +243,7 @@ fn temporary(folder: &Path) -> Result<NamedTempFile, Error> {
         .map_err(Error::io("create a file in", folder))
 }
 
-fn put(file: NamedTempFile, path: &Path, options: &Options) -> Result<(), Error> {
+fn put(file: NamedTempFile, path: &Path, options: &Options<'_>) -> Result<(), Error> {
     let kept = if options.overwrite {
         file.persist(path)
     } else {
@@ -248,7 +259,7 @@ fn put(file: NamedTempFile, path: &Path, options: &Options) -> Result<(), Error>
 }
 
 /// What the file says of its model.
-fn metadata(architecture: &Architecture, options: &Options) -> Vec<(&'static str, String)> {
+fn metadata(architecture: &Architecture, options: &Options<'_>) -> Vec<(&'static str, String)> {
     let mut entries = vec![("max_length", architecture.max_tokens().to_string())];
     if let Some(source) = &options.source {
         entries.push(("source", source.clone()));
@@ -290,6 +301,7 @@ struct Plan<'g> {
     /// The name of the file of weights.
     beside: &'g str,
     ends: [Message; 2],
+    stop: Option<&'g AtomicBool>,
 }
 
 impl Plan<'_> {
@@ -361,8 +373,8 @@ impl Plan<'_> {
         beside: Option<(&NamedTempFile, &Path)>,
     ) -> Result<(), Error> {
         let mut reader = Reader::new(checkpoint);
-        let mut model = Sink::new(model, path);
-        let mut beside = beside.map(|(file, path)| Sink::new(file, path));
+        let mut model = Sink::new(model, path, self.stop);
+        let mut beside = beside.map(|(file, path)| Sink::new(file, path, self.stop));
         let [start, end] = &self.ends;
         let [before, behind] = self.frame();
         let graph = self.graph_bytes(&layout.offsets);
@@ -395,18 +407,23 @@ struct Sink<'f> {
     file: BufWriter<&'f File>,
     path: &'f Path,
     written: u64,
+    stop: Option<&'f AtomicBool>,
 }
 
 impl<'f> Sink<'f> {
-    fn new(file: &'f NamedTempFile, path: &'f Path) -> Self {
+    fn new(file: &'f NamedTempFile, path: &'f Path, stop: Option<&'f AtomicBool>) -> Self {
         Self {
             file: BufWriter::with_capacity(1 << 20, file.as_file()),
             path,
             written: 0,
+            stop,
         }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(Error::Stopped);
+        }
         self.written += bytes.len() as u64;
         let written = self.file.write_all(bytes);
         written.map_err(Error::io("write", self.path))

@@ -421,8 +421,10 @@ impl Model {
             .attentions(attentions)
             .without(gone.collect())
             .overwrite(overwrite);
-        let written = py.detach(|| onnx::write(self.loaded.checkpoint(), &path, &options));
-        let report = written.map_err(|error| errors::library(py, &error.into()))?;
+        let report = stoppable(py, |stop| {
+            let options = options.clone().stop(stop);
+            Ok(onnx::write(self.loaded.checkpoint(), &path, &options)?)
+        })?;
         Ok(report.files)
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::args::ModelArgs;
 use crate::failure::Failure;
+use crate::interrupt::{self, Graceful};
 use crate::session::{self, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, count, shell_word};
@@ -69,12 +70,16 @@ pub(crate) fn run(args: ExportArgs, screen: &Screen) -> Result<Done, Failure> {
             "the head of {class} is none of those that are known here; the file gives the encoder's outputs"
         ));
     }
+    let graceful = Graceful::begin();
+    let stop = interrupt::signal();
     let options = Options::new()
+        .stop(&stop)
         .source(located.brief())
         .hidden_states(args.hidden_states)
         .attentions(args.attentions)
         .overwrite(args.overwrite);
     let report = onnx::write(&checkpoint, path, &options);
+    drop(graceful);
     let report = report.map_err(|error| failure(&Error::from(error)))?;
     if report.contact_head {
         let asked = if args.attentions {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bertology_checkpoint::HeadSet;
 use bertology_onnx::{Error, Options, write};
@@ -114,6 +115,20 @@ fn a_folder_that_takes_no_files() {
         "{refused}"
     );
     assert!(refused.to_string().contains("/proc"), "{refused}");
+}
+
+/// Whoever asks to stop is heard, and nothing is left.
+#[test]
+fn writing_can_be_stopped() {
+    let folder = TempDir::new().unwrap();
+    let stop = AtomicBool::new(true);
+    let options = Options::new().stop(&stop);
+    let path = folder.path().join("a.onnx");
+    let stopped = write(&opened("bert-bare"), &path, &options).unwrap_err();
+    assert!(matches!(stopped, Error::Stopped), "{stopped}");
+    assert!(names(folder.path()).is_empty());
+    stop.store(false, Ordering::Relaxed);
+    write(&opened("bert-bare"), &path, &options).unwrap();
 }
 
 #[test]
