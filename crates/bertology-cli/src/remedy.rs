@@ -129,12 +129,12 @@ fn of_code(error: &bertology_code::CodeError) -> Option<&'static str> {
 /// How data are named that a head is scored on.
 fn of_other_data(needs: Objective) -> Option<&'static str> {
     match needs {
-        Objective::Tags => {
-            Some("importance, ablate, evaluate, mask and prune take them as --ner FILE")
-        }
-        Objective::Answers => {
-            Some("importance, ablate, evaluate, mask and prune take them as --squad FILE")
-        }
+        Objective::Tags => Some(
+            "importance, ablate, evaluate, mask, prune, compress and judge take them as --ner FILE",
+        ),
+        Objective::Answers => Some(
+            "importance, ablate, evaluate, mask, prune, compress and judge take them as --squad FILE",
+        ),
         Objective::Labels => Some(
             "name them with --task NAME --data FOLDER, or --data FILE --text-column COLUMN --label-column COLUMN",
         ),

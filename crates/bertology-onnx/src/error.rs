@@ -34,6 +34,22 @@ pub enum Error {
         /// The path given.
         path: PathBuf,
     },
+    /// The file to be written is one of the model that is read.
+    #[error("{} is a file of the model itself; name another, such as {}", path.display(), path.with_file_name("model.onnx").display())]
+    OwnFile {
+        /// The path given, or that of the weights beside it.
+        path: PathBuf,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "a number of {parameter} is {value}, and a file of it would compute nothing else; the checkpoint is damaged"
+    )]
+    NotFinite {
+        /// The parameter.
+        parameter: String,
+        /// The number.
+        value: f32,
+    },
     /// The disk is too small.
     #[error("{} has room for {free} bytes, and the file takes {needed}; free some, or name a file on another disk", path.display())]
     NoRoom {
@@ -74,7 +90,10 @@ impl Error {
         match self {
             Self::Checkpoint(error) => error.kind(),
             Self::Io { .. } | Self::NoRoom { .. } => Kind::Environment,
-            Self::Exists { .. } | Self::IsFolder { .. } => Kind::Input,
+            Self::Exists { .. }
+            | Self::IsFolder { .. }
+            | Self::OwnFile { .. }
+            | Self::NotFinite { .. } => Kind::Input,
             Self::Stopped => Kind::Interrupted,
             Self::Missing { .. } | Self::Shape { .. } => Kind::Internal,
         }

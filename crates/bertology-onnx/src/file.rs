@@ -149,7 +149,7 @@ struct Layout {
 pub fn write(checkpoint: &Checkpoint, path: &Path, options: &Options<'_>) -> Result<Report, Error> {
     let architecture = checkpoint.architecture();
     options.without.check(architecture)?;
-    check_target(path, options)?;
+    check_target(checkpoint, path, options)?;
     let builder = Builder::new(checkpoint, &options.without);
     let graph = builder.build(options.hidden_states, options.attentions);
     let beside = beside(path);
@@ -164,7 +164,7 @@ pub fn write(checkpoint: &Checkpoint, path: &Path, options: &Options<'_>) -> Res
     let mut layout = plan.layout(false);
     if layout.model > options.longest {
         layout = plan.layout(true);
-        check_target(&beside, options)?;
+        check_target(checkpoint, &beside, options)?;
     }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -218,9 +218,20 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn check_target(path: &Path, options: &Options<'_>) -> Result<(), Error> {
+fn check_target(checkpoint: &Checkpoint, path: &Path, options: &Options<'_>) -> Result<(), Error> {
     if path.is_dir() || path.file_name().is_none() {
         return Err(Error::IsFolder { path: path.into() });
+    }
+    // Files of a model may be links into a cache, and an earlier export may lie among them.
+    let exported = path
+        .extension()
+        .is_some_and(|of| of == "onnx" || of == "onnx_data");
+    let folder = path
+        .parent()
+        .and_then(|folder| fs::canonicalize(folder).ok());
+    let own = folder.is_some() && folder == fs::canonicalize(checkpoint.folder()).ok();
+    if own && !exported && path.symlink_metadata().is_ok() {
+        return Err(Error::OwnFile { path: path.into() });
     }
     if !options.overwrite && path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.into() });

@@ -129,7 +129,14 @@ impl<'c> Reader<'c> {
             Data::Ints(values) => encode(values, i64::to_le_bytes, &mut sink),
             Data::Floats(values) => encode(values, f32::to_le_bytes, &mut sink),
             Data::Piece(piece) => {
-                encode(&self.piece(piece)?, f32::to_le_bytes, &mut sink)?;
+                let values = self.piece(piece)?;
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    return Err(Error::NotFinite {
+                        parameter: piece.parameter.to_string(),
+                        value: *value,
+                    });
+                }
+                encode(&values, f32::to_le_bytes, &mut sink)?;
                 if let Some(tensor) = self.checkpoint.parameter(piece.parameter) {
                     tensor.release();
                 }

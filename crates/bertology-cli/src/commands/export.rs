@@ -59,6 +59,11 @@ pub(crate) fn run(args: ExportArgs, screen: &Screen) -> Result<Done, Failure> {
             "export writes a file; say where with --output model.onnx",
         ));
     };
+    if path.as_os_str() == "-" {
+        return Err(Failure::input(
+            "--output -: a file is written, whose length is known before its first byte; name one, such as model.onnx",
+        ));
+    }
     let located = session::locate(&args.model, screen)?;
     let options = session::options(&args.model, OpenAs::DeclaredOrEncoder);
     let checkpoint = Checkpoint::open(&located.folder, &options);

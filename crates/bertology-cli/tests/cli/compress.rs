@@ -350,8 +350,39 @@ fn the_smaller_model_recovers_at_once() {
     assert!(again.err.contains("complete already"), "{}", again.err);
     let trained = toy.record("out/finetuned");
     assert_eq!(trained["command"], "finetune");
+    // The next run in the folder takes it away, as it does what it has written itself.
     let pruned = trained["model"]["heads_present"].clone();
     assert_eq!(toy.record("out")["results"]["sizes"]["heads_after"], pruned);
+    let again = ["--flops", "70%", "--overwrite", "--output", "OUT/out"];
+    toy.run("compress", &again).ok();
+    assert!(!toy.path("out/finetuned").exists());
+}
+
+#[test]
+fn options_of_the_goal_and_of_the_training_are_obeyed_or_refused() {
+    let toy = Toy::new();
+    let of = |more: &[&str]| toy.run("compress", &[&["--output", "OUT/out"], more].concat());
+    of(&["--flops", "60%", "--time-again"]).failed(2, &["--time-again", "--speedup"]);
+    of(&["--speedup", "1.1", "--keep-shape"]).failed(2, &["nothing gets faster"]);
+    let then = [
+        "--flops",
+        "60%",
+        "--then",
+        "finetune",
+        "--choose-on",
+        &toy.text("data.tsv:20"),
+    ];
+    let ran = of(&[&then[..], &["--seed", "5", "--tokens-per-batch", "64"]].concat()).ok();
+    let said = ran
+        .out
+        .lines()
+        .find(|line| line.starts_with("  bertology finetune"))
+        .unwrap();
+    assert!(
+        said.contains("--seed 5") && said.contains("--tokens-per-batch 64"),
+        "{said}"
+    );
+    assert_eq!(toy.record("out/finetuned")["options"]["seed"], 5);
 }
 
 #[test]

@@ -148,3 +148,34 @@ fn a_file_that_cannot_be_finished_is_none() {
     Ran::of(shell.output().unwrap()).failed(1, &said);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// The model that is read is never written over, and damaged weights are no file.
+#[test]
+fn the_model_itself_is_left_alone() {
+    let toy = crate::harness::Toy::new();
+    let export = |output: &str| {
+        let (model, output) = (toy.text("model"), toy.text(output));
+        run(&[
+            "export",
+            &model,
+            "--onnx",
+            "--overwrite",
+            "--output",
+            &output,
+        ])
+    };
+    let before = toy.bytes("model/model.safetensors");
+    for file in ["model.safetensors", "config.json", "vocab.txt"] {
+        export(&format!("model/{file}")).failed(2, &["a file of the model itself", "model.onnx"]);
+    }
+    assert!(toy.bytes("model/model.safetensors") == before);
+    // What the message says can be done, twice.
+    export("model/model.onnx").ok();
+    export("model/model.onnx").ok();
+    run(&["export", &toy.text("model"), "--onnx", "--output", "-"]).failed(2, &["name one"]);
+    let mut damaged = before;
+    let end = damaged.len() - 4;
+    damaged[end..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(toy.path("model/model.safetensors"), damaged).unwrap();
+    export("model/model.onnx").failed(2, &["is NaN", "damaged"]);
+}

@@ -98,6 +98,27 @@ fn seeds_and_threads() {
     };
     assert_eq!(of(&["--threads", "1"]), of(&["--threads", "2"]));
     assert_eq!(of(&["--seed", "7"])["seeds"], json!([7, 8]));
+    // The document holds what is found, without a folder too.
+    let found = of(&[]);
+    assert_eq!(found["left"], json!([12, 9, 3]));
+    assert_eq!(found["curves"].as_array().unwrap().len(), 3);
+    assert!(found["areas"][0][0].is_number() && found["areas"][0][1].is_array());
+    let one = [
+        "--seeds",
+        "1",
+        "--measures",
+        "fisher",
+        "--examples",
+        "16",
+        "--json",
+    ];
+    let one = toy.run("judge", &one).ok();
+    assert!(one.err.contains("--seeds 2 or more"), "{}", one.err);
+    let one = one.json()["results"].clone();
+    assert_eq!(
+        (&one["pairs"], &one["areas"][0][1]),
+        (&json!([1, 0]), &Value::Null)
+    );
 }
 
 #[test]
@@ -114,6 +135,13 @@ fn what_is_no_measure_of_the_units_is_refused() {
         assert!(ran.code == Some(2) && ran.err.contains(said), "{}", ran.err);
     }
     judge(&toy, &["--part", "1/2"]).failed(2, &["all examples have been seen"]);
+    judge(&toy, &["--points", "3", "--measures", "fisher"])
+        .failed(2, &["--points is of", "integrated"]);
+    judge(&toy, &["--points", "3", "--measures", "integrated"]).ok();
+    // What would judge nothing.
+    judge(&toy, &["--left", "99.9%"]).failed(2, &["none of 12 heads goes", "25.0%"]);
+    judge(&toy, &["--left", "25.0%"]).ok();
+    judge(&toy, &["--limit", "1"]).failed(2, &["at least two"]);
 }
 
 #[cfg(unix)]
@@ -138,6 +166,7 @@ fn finished_curves_are_kept() {
     };
     interrupt(&args("run", &[]), "  seed 42  fisher").failed(130, &["finished curve", "--resume"]);
     assert_eq!(toy.names("run"), ["state.json"]);
+    crate::harness::run(&args("run", &["--resume", "--seed", "7"])).failed(2, &["seed"]);
     let ran = crate::harness::run(&args("run", &["--resume"])).ok();
     assert!(ran.err.contains("resuming after"), "{}", ran.err);
     crate::harness::run(&args("whole", &[])).ok();

@@ -125,7 +125,27 @@ document! {
         folds: u64,
         /// Measures, the best first.
         measures: Vec<String>,
+        /// The area of each of them, with its interval where it is known.
+        areas: Vec<(Option<f64>, Option<(f64, f64)>)>,
+        /// Units that are left at the points of the curves.
+        left: Vec<u64>,
+        /// For each of the measures the mean score over seeds at these points.
+        curves: Vec<Vec<Option<f64>>>,
         /// Pairs of measures, and how many of them differ.
         pairs: (u64, u64),
+        /// Those that do.
+        real: Vec<RealDifference>,
+    }
+
+    /// Two measures that differ.
+    struct RealDifference {
+        /// The one with the better area.
+        better: String,
+        /// The other.
+        worse: String,
+        /// Of their areas.
+        difference: f64,
+        /// Its 95 % interval.
+        interval: Option<(f64, f64)>,
     }
 }

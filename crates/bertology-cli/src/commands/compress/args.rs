@@ -32,7 +32,7 @@ pub(crate) struct CompressArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) speedup: Option<f64>,
     /// With --speedup: measure the times of layers, although they are known of this machine.
-    #[arg(long, help_heading = "Goals", requires = "speedup")]
+    #[arg(long, help_heading = "Goals")]
     #[serde(skip)]
     pub(crate) time_again: bool,
     /// The largest weights file that may be written: 30MB, 28.5MiB, 500kB, 1GB.

@@ -65,6 +65,17 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
             "compress writes a checkpoint; say where with --output DIR (it goes to DIR/model)",
         ));
     }
+    if args.time_again && args.speedup.is_none() {
+        return Err(Failure::input(
+            "--time-again measures the times that --speedup goes by, and there is none; leave it out, or give --speedup",
+        ));
+    }
+    if args.keep_shape && args.speedup.is_some() {
+        return Err(Failure::input(
+            "--speedup with --keep-shape: zeros in place of what is taken out are computed like any other numbers, so that nothing \
+             gets faster; leave one out",
+        ));
+    }
     command::check_output(&args.output, false)?;
     if !data::named(&args.data) {
         return Err(Failure::input(
@@ -74,7 +85,8 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
     session::refuse_within(&args.output, [&opened.located])?;
     refuse_what_cannot_leave(&opened, args.neurons_only, "--neurons-only")?;
-    let seed = args.data.seed.unwrap_or(SEED);
+    let given = args.data.seed;
+    let seed = given.unwrap_or(SEED);
     settle_seed(&mut args.data, &opened);
     let corpus = data::corpus(&opened, &args.data, screen)?;
     let choosing = search::choosing(
@@ -85,7 +97,7 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         screen,
     )?;
     let out = args.output.output.clone().unwrap_or_default();
-    let recovery = Recovery::of(&args, &opened, &corpus, &out.join(MODEL), &out)?;
+    let recovery = Recovery::of(&args, (&opened, &corpus), given, &out.join(MODEL), &out)?;
     clock.lap("load");
     let mut run = Run::new("compress", &args, clock, &opened)?;
     run.set_seed(Some(seed));
@@ -125,6 +137,7 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         return Err(Failure::input("no --output folder given"));
     };
     folder.begin(&run.identity, json!({}), run.model_folder())?;
+    then::clear(folder.path())?;
     let target = folder.path().join(MODEL);
     let export = match args.keep_shape {
         true => Export::Zeroed,

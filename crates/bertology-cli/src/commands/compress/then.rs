@@ -12,12 +12,26 @@ use crate::args::{self, Cli, Command, DataArgs};
 use crate::commands::finetune::{self, FinetuneArgs};
 use crate::data;
 use crate::failure::Failure;
+use crate::run_folder;
 use crate::session::Opened;
 use crate::show::Screen;
 use crate::show::text::shell_word;
 
 /// Where the trained model goes, in the run's folder.
 const FINETUNED: &str = "finetuned";
+
+/// Takes away what an earlier run in this folder has trained, of a checkpoint that is there no more.
+pub(super) fn clear(folder: &Path) -> Result<(), Failure> {
+    let place = folder.join(FINETUNED);
+    if place.join(run_folder::RUN).exists() {
+        let earlier = run_folder::open(&place, true, false)?;
+        earlier.clear(None)?;
+        drop(earlier);
+        // What the run did not write stays, and the folder with it.
+        let _ = std::fs::remove_dir(&place);
+    }
+    Ok(())
+}
 
 /// The training as a command of its own: its words, and what they mean.
 pub(super) struct Recovery {
@@ -32,8 +46,8 @@ impl Recovery {
     /// Data that give nothing to train on but what is scored.
     pub(super) fn of(
         args: &CompressArgs,
-        opened: &Opened,
-        corpus: &Corpus,
+        (opened, corpus): (&Opened, &Corpus),
+        seed: Option<u64>,
         model: &Path,
         folder: &Path,
     ) -> Result<Option<Self>, Failure> {
@@ -48,7 +62,13 @@ impl Recovery {
         };
         let mut words = vec!["bertology".to_owned(), "finetune".to_owned()];
         words.push(model.to_string_lossy().into_owned());
-        words.extend(words_of(&data::elsewhere(&args.data, what)?));
+        let data = data::elsewhere(&args.data, what)?;
+        if data.source.task.is_some() && data.source.split.as_deref() == Some("dev") {
+            return Err(Failure::input(format!(
+                "--then finetune scores on the dev split on its way, and --choose-on {what} would train on it; choose on train, or                  leave --then out"
+            )));
+        }
+        words.extend(words_of(&data));
         // A teacher is asked for classes or numbers of whole texts.
         if corpus.labels().is_some() {
             words.push("--distill".into());
@@ -65,10 +85,31 @@ impl Recovery {
             words.push("--dev".into());
             words.push(dev.to_string_lossy().into_owned());
         }
-        if let Some(threads) = args.work.threads {
-            words.push("--threads".into());
-            words.push(threads.to_string());
+        let numbers = [
+            ("--threads", args.work.threads.map(|n| n.to_string())),
+            (
+                "--tokens-per-batch",
+                args.work.tokens_per_batch.map(|n| n.to_string()),
+            ),
+            ("--seed", seed.map(|n| n.to_string())),
+        ];
+        for (option, number) in numbers {
+            words.extend(
+                number
+                    .into_iter()
+                    .flat_map(|number| [option.to_owned(), number]),
+            );
         }
+        let flags = [
+            ("--offline", args.model.offline),
+            ("--allow-unexpected", args.model.allow_unexpected),
+        ];
+        words.extend(
+            flags
+                .iter()
+                .filter(|(_, given)| *given)
+                .map(|(name, _)| (*name).to_owned()),
+        );
         if args.output.overwrite {
             words.push("--overwrite".into());
         }
@@ -78,7 +119,15 @@ impl Recovery {
         match parsed.map(|cli| cli.command) {
             Ok(Command::Finetune(args)) => Ok(Some(Self { words, args })),
             Ok(_) => Err(Failure::input("--then knows finetune alone")),
-            Err(error) => Err(Failure::command_line(&error)),
+            // Its first line names the option; finetune's usage says nothing to who compresses.
+            Err(error) => {
+                let said = error.render().to_string();
+                let said = said.lines().next().unwrap_or_default();
+                let said = said.trim_start_matches("error: ");
+                Err(Failure::input(format!(
+                    "--then finetune: {said} by finetune; leave --then out, and run `bertology finetune` on the result by itself"
+                )))
+            }
         }
     }
 
@@ -90,7 +139,7 @@ impl Recovery {
         match finetune::run(*self.args, screen) {
             Ok(done) => Ok(done.document),
             Err(Failure::Interrupted(_)) => Err(Failure::Interrupted(format!(
-                "interrupted while the smaller model was trained; it is written, and the training goes on with\n  {words} --resume"
+                "interrupted while the smaller model was trained; it is written, and the training goes on with {words} --resume"
             ))),
             Err(error) => Err(error),
         }

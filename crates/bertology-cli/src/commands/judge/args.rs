@@ -73,23 +73,22 @@ pub(crate) struct JudgeArgs {
         help_heading = "Judging"
     )]
     pub(crate) examples: NonZeroU64,
-    /// Points of integrated gradients.
-    #[arg(long, value_name = "N", default_value = "8", help_heading = "Measures")]
-    pub(crate) points: NonZeroUsize,
-    /// Orders of heads for each example, each taken both ways, of Shapley values.
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Measures")]
-    pub(crate) orders: NonZeroUsize,
-    /// Steps of learning gates, of 32 examples each.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "200",
-        help_heading = "Measures"
-    )]
-    pub(crate) gate_steps: NonZeroUsize,
-    /// What all heads cost together while gates are learnt, in nats.
-    #[arg(long, value_name = "NATS", default_value = "1", value_parser = nats, help_heading = "Measures")]
-    pub(crate) gate_weight: f64,
+    /// Points of integrated gradients [default: 8].
+    #[arg(long, value_name = "N", help_heading = "Measures")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) points: Option<NonZeroUsize>,
+    /// Orders of heads for each example, each taken both ways, of Shapley values [default: 1].
+    #[arg(long, value_name = "N", help_heading = "Measures")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) orders: Option<NonZeroUsize>,
+    /// Steps of learning gates, of 32 examples each [default: 200].
+    #[arg(long, value_name = "N", help_heading = "Measures")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gate_steps: Option<NonZeroUsize>,
+    /// What all heads cost together while gates are learnt, in nats [default: 1].
+    #[arg(long, value_name = "NATS", value_parser = nats, help_heading = "Measures")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gate_weight: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,

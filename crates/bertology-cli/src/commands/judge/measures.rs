@@ -12,6 +12,10 @@ use bertology_train::gates::{GateOptions, Penalty, learn_gates};
 
 use super::args::{JudgeArgs, JudgedMeasure};
 
+/// Points of integrated gradients, and orders of Shapley values, unless told otherwise.
+const POINTS: usize = 8;
+const ORDERS: usize = 1;
+
 /// Units are scored on a draw of examples; the gradients at the model as it is are taken once.
 pub(super) struct Scoring<'a> {
     pub(super) args: &'a JudgeArgs,
@@ -43,14 +47,14 @@ impl Scoring<'_> {
                     Units::Neurons => &[Kind::Neurons],
                     Units::Layers => &[Kind::Heads, Kind::Neurons],
                 };
-                let points = self.args.points.get();
+                let points = self.args.points.map_or(POINTS, usize::from);
                 let found = integrated(self.model, self.sample, kinds, points, &self.work, watch)?;
                 Ok(of_units(units, Measure::Signed, &found))
             }
             JudgedMeasure::LeaveOneOut if units == Units::Layers => self.without_layers(watch),
             JudgedMeasure::LeaveOneOut => self.without_heads(watch),
             JudgedMeasure::Shapley => {
-                let orders = self.args.orders.get();
+                let orders = self.args.orders.map_or(ORDERS, usize::from);
                 let found = shapley(
                     self.model,
                     self.sample,
@@ -149,10 +153,11 @@ impl Scoring<'_> {
     }
 
     fn gates(&self, penalty: Penalty, watch: &mut dyn Watch) -> Result<Vec<Score>, Error> {
+        let default = GateOptions::new(penalty, self.seed);
         let options = GateOptions {
-            steps: self.args.gate_steps.get(),
-            weight: self.args.gate_weight,
-            ..GateOptions::new(penalty, self.seed)
+            steps: self.args.gate_steps.map_or(default.steps, usize::from),
+            weight: self.args.gate_weight.unwrap_or(default.weight),
+            ..default
         };
         let found = learn_gates(self.model, self.sample, &options, &self.work, watch)?;
         let score = |value| Score { value, error: None };

@@ -56,9 +56,11 @@ pub(crate) fn run(mut args: JudgeArgs, screen: &Screen) -> Result<Done, Failure>
     let choose_on = compress::choose_on(args.choose_on.as_deref(), &args.data);
     let choosing = search::choosing(&opened, &args.data, choose_on, &corpus, screen)?;
     let metric = Metric::of(&corpus, args.metric.as_deref()).map_err(|e| failure(&e))?;
+    refuse_nothing_to_judge(&args, &opened, &corpus)?;
     let mut run = Run::new("judge", &args, clock, &opened)?;
-    run.set_seed(Some(first));
     run.set_corpus(&corpus, args.data.seed);
+    run.set_seed(Some(first));
+    run.identity.set("seed", json!(first));
     search::set_choosing(&mut run, choosing.as_ref());
     let (folder, earlier) = command::open_output(&args.output, args.resume.resume, &run)?;
     let state = match earlier {
@@ -88,6 +90,7 @@ pub(crate) fn run(mut args: JudgeArgs, screen: &Screen) -> Result<Done, Failure>
             "units are scored on the data that judge, which flatters every measure but random; --choose-on takes others for that",
         ),
     }
+    note_draws(&args, choosing.as_ref().unwrap_or(&corpus), screen);
     run.clock.lap("load");
     let graceful = Graceful::begin();
     let mut judging = Judging {
@@ -149,10 +152,86 @@ fn settle_measures(args: &mut JudgeArgs) -> Result<(), Failure> {
             measures.push(*measure);
         }
     }
+    let has = |these: &[JudgedMeasure]| measures.iter().any(|measure| these.contains(measure));
+    let gates = has(&[JudgedMeasure::GatesL1, JudgedMeasure::GatesL0]);
+    for (option, given, measure, taken) in [
+        (
+            "--points",
+            args.points.is_some(),
+            "integrated",
+            has(&[JudgedMeasure::Integrated]),
+        ),
+        (
+            "--orders",
+            args.orders.is_some(),
+            "shapley",
+            has(&[JudgedMeasure::Shapley]),
+        ),
+        ("--gate-steps", args.gate_steps.is_some(), "gates-l0", gates),
+        (
+            "--gate-weight",
+            args.gate_weight.is_some(),
+            "gates-l0",
+            gates,
+        ),
+    ] {
+        if given && !taken {
+            return Err(Failure::input(format!(
+                "{option} is of the measure {measure}, which is not judged; leave it out, or add it to --measures"
+            )));
+        }
+    }
     args.measures = measures;
     args.left.sort_by(|a, b| b.total_cmp(a));
     args.left.dedup();
     Ok(())
+}
+
+/// Two examples at least, and shares at which something goes.
+fn refuse_nothing_to_judge(
+    args: &JudgeArgs,
+    opened: &Opened,
+    corpus: &Corpus,
+) -> Result<(), Failure> {
+    if corpus.total() < 2 {
+        return Err(Failure::input(format!(
+            "{}: how sure a difference is comes from parts of the examples that judge, and there is one; give at least two",
+            corpus.source().path().display()
+        )));
+    }
+    let groups = Groups::of(opened.model.model());
+    let units = args.units.units();
+    let (all, least) = (units.count(&groups), units.least(&groups));
+    let goes = |share: &f64| ((share * all as f64).round() as usize).max(least) < all;
+    if !args.left.iter().any(goes) {
+        let name = record::name_of(&args.units);
+        return Err(Failure::input(match least < all {
+            true => format!(
+                "--left: at these shares none of {} goes; give smaller ones, down to {:.1}%",
+                plural(all as u64, name.trim_end_matches('s')),
+                100.0 * least as f64 / all as f64
+            ),
+            false => format!(
+                "--units {name}: the model has {all} and as many stay at least, so that none can go; take other --units"
+            ),
+        }));
+    }
+    Ok(())
+}
+
+/// Where draws cannot differ, or there is one, that is said.
+fn note_draws(args: &JudgeArgs, chosen_on: &Corpus, screen: &Screen) {
+    let (examples, all) = (args.examples.get(), chosen_on.total());
+    if args.seeds.get() == 1 {
+        screen.note(
+            "with one draw nothing is known of how much draws matter, so that no difference has an interval; give --seeds 2 or more",
+        );
+    } else if examples >= all {
+        screen.note(&format!(
+            "every draw has all {} to score units on; fewer --examples make them differ",
+            plural(all, study::unit(chosen_on))
+        ));
+    }
 }
 
 /// Of the model's blocks, at the length of the texts that judge.
@@ -232,6 +311,15 @@ impl Judging<'_> {
                 )?
             }
         };
+        if !whole.score.is_finite() {
+            return Err(Error::NotFinite {
+                what: format!(
+                    "{} of the model as it is (give another --metric)",
+                    self.metric.name
+                ),
+                value: whole.score,
+            });
+        }
         self.state.whole = Some(whole.clone());
         if !self.state.finished.is_empty() {
             let done = plural(self.state.finished.len() as u64, "finished curve");

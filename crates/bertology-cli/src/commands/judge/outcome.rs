@@ -4,7 +4,9 @@ use bertology::compress::PerUnit;
 use bertology::judge::{Curve, Difference, MeanArea, Units, area, areas, compare};
 use bertology::masking::{Direction, Metric};
 use bertology_run::results::finite;
-use bertology_run::studies::judge::{CurveRow, DifferenceRow, JudgeResults, MeasureRow, UnitRow};
+use bertology_run::studies::judge::{
+    CurveRow, DifferenceRow, JudgeResults, MeasureRow, RealDifference, UnitRow,
+};
 
 use super::{Found, JudgeArgs};
 use crate::failure::Failure;
@@ -35,7 +37,7 @@ pub(super) fn judged(args: &JudgeArgs, found: &Found, metric: &Metric) -> Judged
             .collect();
         scores.iter().sum::<f64>() / scores.len() as f64
     };
-    let table = shares
+    let table: Vec<(f64, Vec<f64>)> = shares
         .iter()
         .enumerate()
         .map(|(point, share)| {
@@ -43,7 +45,18 @@ pub(super) fn judged(args: &JudgeArgs, found: &Found, metric: &Metric) -> Judged
             (*share, scores.collect())
         })
         .collect();
-    let real = differences.iter().filter(|pair| pair.real).count();
+    let real: Vec<RealDifference> = differences
+        .iter()
+        .filter(|pair| pair.real)
+        .map(|pair| RealDifference {
+            better: pair.better.clone(),
+            worse: pair.worse.clone(),
+            difference: pair.difference,
+            interval: pair.interval.map(Into::into),
+        })
+        .collect();
+    let left = curves.first().map_or(&[][..], |curve| &curve.points[..]);
+    let of_measure = |at: usize| table.iter().map(|(_, scores)| finite(scores[at])).collect();
     let results = JudgeResults {
         units: record::name_of(&args.units),
         count: args.units.units().count(&found.groups) as u64,
@@ -54,7 +67,14 @@ pub(super) fn judged(args: &JudgeArgs, found: &Found, metric: &Metric) -> Judged
         seeds: found.seeds.clone(),
         folds: found.whole.without.len() as u64,
         measures: areas.iter().map(|area| area.measure.clone()).collect(),
-        pairs: (differences.len() as u64, real as u64),
+        areas: areas
+            .iter()
+            .map(|area| (finite(area.area), area.interval.map(Into::into)))
+            .collect(),
+        left: left.iter().map(|point| point.left as u64).collect(),
+        curves: (0..areas.len()).map(of_measure).collect(),
+        pairs: (differences.len() as u64, real.len() as u64),
+        real,
     };
     Judged {
         areas,

@@ -155,7 +155,6 @@ impl Mean {
         let variance: f64 = known.clone().map(|(variance, _)| variance).sum();
         // Welch and Satterthwaite.
         let rest: f64 = known
-            .clone()
             .map(|(variance, values)| variance * variance / (values as f64 - 1.0))
             .sum();
         let degrees = match rest > 0.0 {
@@ -164,7 +163,8 @@ impl Mean {
         };
         Self {
             value: mean_of(&values),
-            spread: known.count().gt(&0).then(|| (variance.sqrt(), degrees)),
+            // Of one draw nothing is known of how much draws matter.
+            spread: (values.len() > 1).then(|| (variance.sqrt(), degrees)),
         }
     }
 
