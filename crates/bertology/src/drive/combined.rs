@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bertology_model::{Event, HeadId, Interests, Sequence, SequenceOutput};
+use bertology_model::{Event, HeadId, HeadMask, Interests, Sequence, SequenceOutput};
 
 use super::lens::{Lens, Wants};
 use super::study::{Contribution, Study};
@@ -163,6 +163,10 @@ impl<L: Lens> Lens for Option<L> {
         if let (Some(lens), Some(part)) = (self, part) {
             lens.see(item, part, event);
         }
+    }
+
+    fn masks(&self, item: &L::Item) -> Vec<HeadMask> {
+        self.as_ref().map_or_else(Vec::new, |lens| lens.masks(item))
     }
 
     fn output(

@@ -186,6 +186,11 @@ fn shapley_values_of_parts_and_threads_are_those_of_the_whole() {
     let mut straight = fresh(1);
     drive(&model, &corpus, &mut straight, &Work::threads(1), &mut ()).unwrap();
     assert_eq!(read.study(), straight.study());
+    // A study that may not be there is put under its masks where it is.
+    let state = ShapleyState::new(model.model(), 1, 7).unwrap();
+    let mut maybe = Progress::new(Some(state)).chunks_of(2).unwrap();
+    drive(&model, &corpus, &mut maybe, &Work::threads(1), &mut ()).unwrap();
+    assert_eq!(maybe.study().as_ref(), Some(straight.study()));
     assert!(ShapleyState::new(model.model(), 0, 7).is_err());
     // A state of other orders is another study's.
     let refused = fresh(2).resume(saved).map(|_| ());
