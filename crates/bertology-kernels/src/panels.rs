@@ -279,7 +279,7 @@ impl<S: Lanes> NullaryFnOnce for OneThread<'_, S> {
         // Parts of about the same depth, in whole squares.
         let depth = k.div_ceil(k.div_ceil(DEPTH)).next_multiple_of(LINE);
         let vectors = n.div_ceil(S::F32_LANES).min(S::VECTORS);
-        let lines = depth.min(k) + ROWS_ASIDE.min(sum.a.rows);
+        let lines = depth.min(k) + slices.rows_aside(sum.a.rows, depth);
         let mut buffer = vec![0.0; lines * vectors * S::F32_LANES + LINE];
         let aligned = buffer.as_ptr().align_offset(4 * LINE);
         let buffer = &mut buffer[aligned.min(LINE)..];

@@ -135,6 +135,8 @@ pub struct Report {
 struct Layout {
     /// Bytes of the model's file.
     model: u64,
+    /// Bytes of the graph in it.
+    graph: u64,
     /// Bytes of the file of weights beside it; 0 where there is none.
     data: u64,
     /// For each initializer its place in that file, if it lies there.
@@ -371,6 +373,7 @@ impl Plan<'_> {
         let [start, rest] = &self.ends;
         Layout {
             model: start.len() + Message::new().announce(7, graph).len() + graph + rest.len(),
+            graph,
             data: end,
             offsets,
         }
@@ -388,9 +391,8 @@ impl Plan<'_> {
         let mut beside = beside.map(|(file, path)| Sink::new(file, path, self.stop));
         let [start, end] = &self.ends;
         let [before, behind] = self.frame();
-        let graph = self.graph_bytes(&layout.offsets);
         model.put(start.as_bytes())?;
-        model.put(Message::new().announce(7, graph).as_bytes())?;
+        model.put(Message::new().announce(7, layout.graph).as_bytes())?;
         model.put(before.as_bytes())?;
         for (initializer, offset) in self.graph.initializers.iter().zip(&layout.offsets) {
             let (message, bytes) = self.tensor(initializer, *offset);

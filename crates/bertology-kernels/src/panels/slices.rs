@@ -67,6 +67,15 @@ impl Slices {
         }
     }
 
+    /// Of so many rows those whose sums may have to be put aside, where a panel has `depth` terms.
+    pub(super) fn rows_aside(&self, rows: usize, depth: usize) -> usize {
+        match self.settled.get() {
+            Some(slice) if *slice >= depth => 0,
+            // As long as nothing is settled, another thread may settle on slices before the product is done.
+            _ => ROWS_ASIDE.min(rows),
+        }
+    }
+
     /// For a strip of `rows` rows, `terms` terms and so many columns, about to be computed.
     ///
     /// Strips that are too small to tell one choice from another are not measured.

@@ -105,13 +105,8 @@ pub trait Supply: Sync {
 /// # Errors
 /// What reading and encoding refuse.
 pub fn first_sequences<S: Supply>(supply: &S, units: usize) -> Result<Vec<Sequence>, Error> {
-    let mut sequences = Vec::new();
-    for raw in supply.open(0)?.take(units) {
-        if let Fate::Studied(passages) = supply.prepare(raw?)? {
-            sequences.extend(passages.into_iter().map(|passage| passage.sequence));
-        }
-    }
-    Ok(sequences)
+    let passages = first_passages(supply, units)?.into_iter();
+    Ok(passages.map(|passage| passage.sequence).collect())
 }
 
 /// All sequences that have a target, with it: for studies that go through them many times.
@@ -119,11 +114,17 @@ pub fn first_sequences<S: Supply>(supply: &S, units: usize) -> Result<Vec<Sequen
 /// # Errors
 /// What reading and encoding refuse.
 pub fn sequences_with_targets<S: Supply>(supply: &S) -> Result<Vec<(Sequence, Target)>, Error> {
+    let passages = first_passages(supply, usize::MAX)?.into_iter();
+    let with_target = |passage: Passage<_>| Some((passage.sequence, passage.target?));
+    Ok(passages.filter_map(with_target).collect())
+}
+
+/// What is studied of the first units.
+fn first_passages<S: Supply>(supply: &S, units: usize) -> Result<Vec<Passage<S::Item>>, Error> {
     let mut found = Vec::new();
-    for raw in supply.open(0)? {
+    for raw in supply.open(0)?.take(units) {
         if let Fate::Studied(passages) = supply.prepare(raw?)? {
-            let with_target = |passage: Passage<_>| Some((passage.sequence, passage.target?));
-            found.extend(passages.into_iter().filter_map(with_target));
+            found.extend(passages);
         }
     }
     Ok(found)

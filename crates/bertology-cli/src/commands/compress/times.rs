@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use bertology::compress::{Groups, LayerTimes, layer_times};
 use bertology::{Error, LoadedModel, Sequence};
+use bertology_run::sha256;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::show::Screen;
 use crate::show::text::timestamp;
@@ -76,12 +76,7 @@ fn key(model: &LoadedModel, sequences: &[Sequence], threads: usize) -> String {
         (arch.feed_forward, arch.activation, &arch.head),
         Groups::of(model.model()).counts(),
     );
-    let digest = Sha256::digest(facts.as_bytes());
-    digest
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha256(facts.as_bytes())[..24].to_owned()
 }
 
 /// The name that the processor gives itself, where it can be read.

@@ -194,6 +194,12 @@ pub(super) fn line(curve: &Curve, metric: &Metric) -> String {
     )
 }
 
+/// An interval, where there is one, behind what it is of.
+fn written(interval: Option<[f64; 2]>) -> String {
+    let text = |[low, high]: [f64; 2]| format!(" ({low:.4} to {high:.4})");
+    interval.map(text).unwrap_or_default()
+}
+
 pub(super) fn text(judged: &Judged) -> String {
     let results = &judged.results;
     let name = &results.metric;
@@ -216,10 +222,7 @@ pub(super) fn text(judged: &Judged) -> String {
     }
     lines.push(format!("Mean {name} along the way (95 % interval):"));
     for area in &judged.areas {
-        let interval = match area.interval {
-            Some([low, high]) => format!("  ({low:.4} to {high:.4})"),
-            None => String::new(),
-        };
+        let interval = written(area.interval);
         lines.push(format!("  {:<14} {:.4}{interval}", area.measure, area.area));
     }
     let (pairs, real) = results.pairs;
@@ -227,10 +230,7 @@ pub(super) fn text(judged: &Judged) -> String {
         "{real} of {pairs} differences between measures are real, all pairs considered (Holm, 5 %):"
     ));
     for pair in judged.differences.iter().filter(|pair| pair.real) {
-        let interval = match pair.interval {
-            Some([low, high]) => format!(" ({low:.4} to {high:.4})"),
-            None => String::new(),
-        };
+        let interval = written(pair.interval);
         lines.push(format!(
             "  {} is better than {} by {:.4}{interval}",
             pair.better, pair.worse, pair.difference

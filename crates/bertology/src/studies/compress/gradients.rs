@@ -70,11 +70,17 @@ impl Gradients {
         }
     }
 
-    /// Adds `share` times another's rows, of the same examples.
-    pub(crate) fn add(&mut self, share: f64, other: &Self) {
+    pub(crate) fn scale(&mut self, factor: f64) {
+        for g in self.rows.iter_mut().flatten() {
+            *g = (factor * f64::from(*g)) as f32;
+        }
+    }
+
+    /// Adds another's rows, of the same examples.
+    pub(crate) fn add(&mut self, other: &Self) {
         for (row, other) in self.rows.iter_mut().zip(&other.rows) {
             for (sum, g) in row.iter_mut().zip(other) {
-                *sum += (share * f64::from(*g)) as f32;
+                *sum += g;
             }
         }
     }

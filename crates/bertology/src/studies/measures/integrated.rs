@@ -25,12 +25,13 @@ pub fn integrated<S: Supply<Item = ExampleItem>>(
     work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Gradients, Error> {
-    if points == 0 || kinds.is_empty() {
-        return Err(Error::Option {
-            option: "the points of integrated gradients",
-            value: points.to_string(),
-            reason: "give at least one, and one kind of units",
-        });
+    let nothing = || Error::Option {
+        option: "the points of integrated gradients",
+        value: points.to_string(),
+        reason: "give at least one, and one kind of units",
+    };
+    if kinds.is_empty() {
+        return Err(nothing());
     }
     let groups = Groups::of(model.model());
     let kind_of: Vec<Kind> = groups.iter().map(|(_, kind)| kind).collect();
@@ -49,21 +50,13 @@ pub fn integrated<S: Supply<Item = ExampleItem>>(
         let weakened = model.changed(model.model().folded(&heads, &neurons)?);
         let mut found = gradients(&weakened, supply, work, watch)?;
         found.keep(|group| kinds.contains(&kind_of[group]));
-        let share = 1.0 / (points as f64 * factor);
+        found.scale(1.0 / (points as f64 * factor));
         match &mut sum {
-            Some(sum) => sum.add(share, &found),
-            None => {
-                let mut first = found.clone();
-                first.add(share - 1.0, &found);
-                sum = Some(first);
-            }
+            Some(sum) => sum.add(&found),
+            None => sum = Some(found),
         }
     }
-    sum.ok_or(Error::Option {
-        option: "the points of integrated gradients",
-        value: points.to_string(),
-        reason: "give at least one",
-    })
+    sum.ok_or_else(nothing)
 }
 
 fn scaled(mask: &HeadMask, factor: f64) -> Result<HeadMask, Error> {
