@@ -29,7 +29,12 @@ pub struct Info {
     pub through: String,
     /// Bytes that one buffer may have.
     pub largest_buffer: u64,
+    /// Bytes of attention maps that are computed together, at most [`Info::largest_buffer`].
+    pub map_bytes: u64,
 }
+
+/// [`Info::map_bytes`] of devices that hold so much: more would make nothing faster.
+pub const MAP_BYTES: u64 = 256 << 20;
 
 /// Some columns of the rows of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::softmax::{softmax_rows_backward, softmax_seen};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
-use crate::device::{Activate, Columns, Device, Info, Kind, Spread};
+use crate::device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
 use crate::{Error, Factor, HeadMatrix, Shape, Sight};
 
 /// The processor. Not a way to run fast, for it computes a batch operation by operation where the engine's own pass goes by what
@@ -30,16 +30,18 @@ impl Host {
                 kind: Kind::Host,
                 through: "bertology-kernels".to_owned(),
                 largest_buffer: u64::MAX,
+                map_bytes: MAP_BYTES,
             },
             carried: AtomicU64::new(0),
         }
     }
 
-    /// The processor with the limit that another device may have.
+    /// The processor with the limits that another device may have: bytes of a buffer, and of maps that are computed together.
     #[must_use]
-    pub fn with_largest_buffer(bytes: u64) -> Self {
+    pub fn with_limits(largest_buffer: u64, map_bytes: u64) -> Self {
         let mut host = Self::new();
-        host.info.largest_buffer = bytes;
+        host.info.largest_buffer = largest_buffer;
+        host.info.map_bytes = map_bytes;
         host
     }
 

@@ -17,7 +17,7 @@ mod error;
 mod host;
 mod shape;
 
-pub use device::{Activate, Columns, Device, Info, Kind, Spread};
+pub use device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
 pub use error::Error;
 pub use host::Host;
 pub use shape::{Factor, HeadMatrix, SequencePlace, Shape, Sight};

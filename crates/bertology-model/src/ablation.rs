@@ -176,8 +176,22 @@ impl<R: Real> Model<R> {
             return Ok(());
         }
 
-        // 2. `x` is the residual stream of the whole model. It rises one layer a turn.
         let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
+        #[cfg(feature = "device")]
+        if let Some(runner) = &self.placed.runner {
+            let asked = crate::device::Asked {
+                model: self,
+                batch,
+                options,
+                targets: targets.as_deref(),
+                rows: &rows,
+                backward: false,
+                headless: false,
+            };
+            return runner.turns(&asked, removal, &heads, each);
+        }
+
+        // 2. `x` is the residual stream of the whole model. It rises one layer a turn.
         let mut x = Vec::new();
         embed(
             self,

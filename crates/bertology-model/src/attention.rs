@@ -21,9 +21,9 @@ use crate::workspace::{LayerTrace, Scratch, sized};
 use crate::{Error, Masking, PackedBatch};
 
 /// The parts of a packed projection in their order.
-const PROJECTIONS: [LayerSite; 3] = [LayerSite::Query, LayerSite::Key, LayerSite::Value];
+pub(crate) const PROJECTIONS: [LayerSite; 3] = [LayerSite::Query, LayerSite::Key, LayerSite::Value];
 /// The first of them once they are turned.
-const ROTATED: [LayerSite; 2] = [LayerSite::RotatedQuery, LayerSite::RotatedKey];
+pub(crate) const ROTATED: [LayerSite; 2] = [LayerSite::RotatedQuery, LayerSite::RotatedKey];
 
 /// Where the queries, keys and values of one head of one sequence lie in a packed `[tokens, 3W]`
 /// array, and its context in `[rows, W]`.
@@ -163,7 +163,7 @@ impl<R: Real> AttentionPass<'_, R> {
     }
 
     /// A site of one head in one sequence.
-    fn place(site: LayerSite, sequence: usize, id: HeadId) -> Place {
+    pub(crate) fn place(site: LayerSite, sequence: usize, id: HeadId) -> Place {
         Place {
             tap: Tap::Layer(id.layer, site),
             sequence,
@@ -173,33 +173,28 @@ impl<R: Real> AttentionPass<'_, R> {
 
     /// Every (sequence, head) of the batch, in order.
     pub(crate) fn slices(&self) -> impl Iterator<Item = (usize, HeadId, Slice)> + use<'_, R> {
-        let (width, head_dim) = (self.width(), self.arch.head_dim());
-        self.batch
-            .ranges()
-            .enumerate()
-            .flat_map(move |(sequence, tokens)| {
-                self.weights
-                    .heads
-                    .iter()
-                    .enumerate()
-                    .map(move |(place, head)| {
-                        let id = HeadId {
-                            layer: self.layer,
-                            head: *head,
-                        };
-                        (
-                            sequence,
-                            id,
-                            Slice {
-                                tokens: tokens.clone(),
-                                rows: self.rows.range(self.batch, sequence),
-                                slot: self.weights.slot(place),
-                                width,
-                                head_dim,
-                            },
-                        )
-                    })
+        (0..self.batch.len()).flat_map(move |sequence| {
+            (0..self.weights.heads.len()).map(move |place| {
+                let (id, slice) = self.slice(sequence, place);
+                (sequence, id, slice)
             })
+        })
+    }
+
+    /// A sequence and a head, by its place among those present.
+    pub(crate) fn slice(&self, sequence: usize, place: usize) -> (HeadId, Slice) {
+        let id = HeadId {
+            layer: self.layer,
+            head: self.weights.heads[place],
+        };
+        let slice = Slice {
+            tokens: self.batch.range(sequence),
+            rows: self.rows.range(self.batch, sequence),
+            slot: self.weights.slot(place),
+            width: self.width(),
+            head_dim: self.arch.head_dim(),
+        };
+        (id, slice)
     }
 
     /// Attention probabilities of one head and sequence into `scores [n, n]`; `raw` sees, and may

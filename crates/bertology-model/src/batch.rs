@@ -139,6 +139,22 @@ impl PackedBatch {
         Ok(())
     }
 
+    /// The same sequences so many times behind each other.
+    #[cfg(feature = "device")]
+    pub(crate) fn repeated(&self, times: usize) -> Self {
+        let tokens = self.tokens();
+        let ends = (0..times).flat_map(|turn| {
+            let ends = self.offsets[1..].iter();
+            ends.map(move |end| turn * tokens + end)
+        });
+        Self {
+            ids: self.ids.repeat(times),
+            segments: self.segments.repeat(times),
+            positions: self.positions.repeat(times),
+            offsets: std::iter::once(0).chain(ends).collect(),
+        }
+    }
+
     /// Number of sequences.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -437,7 +437,7 @@ impl<R: Real> BlockPass<'_, R> {
 
     /// Every head adds to the same residual stream, so each one's contribution has the gradient of
     /// the attention output.
-    fn emit_contribution_gradients(
+    pub(crate) fn emit_contribution_gradients(
         &self,
         dy: &[R],
         taps: &mut Taps<'_, '_, '_, R>,

@@ -16,9 +16,17 @@ use crate::workspace::sized;
 use crate::{Model, PackedBatch};
 
 /// Rows of the table that the distances within `n` tokens read.
-fn rows_within(rule: Disentangled, n: usize) -> Range<usize> {
+pub(crate) fn rows_within(rule: Disentangled, n: usize) -> Range<usize> {
     let far = n.saturating_sub(1) as isize;
     rule.row(-far)..rule.row(far) + 1
+}
+
+/// Where in a row of queries and keys of distances begin those that queries meet, and those that keys meet; nothing where they
+/// meet none. `width` is that of all heads present.
+pub(crate) fn columns(rule: Disentangled, width: usize) -> [Option<usize>; 2] {
+    let behind_queries = rule.shared || rule.queries;
+    let keys = if behind_queries { width } else { 0 };
+    [rule.keys.then_some(keys), rule.queries.then_some(0)]
 }
 
 /// Rows that the sequences of a batch read.
@@ -40,21 +48,10 @@ pub(crate) struct Distances<'a, R> {
 }
 
 impl<'a, R: Real> Distances<'a, R> {
-    /// Where the queries of distances begin in a row, or nothing where they meet no keys.
-    fn queries(&self) -> Option<usize> {
-        self.rule.queries.then_some(0)
-    }
-
-    fn keys(&self) -> Option<usize> {
-        let behind_queries = self.rule.shared || self.rule.queries;
-        let start = if behind_queries { self.width } else { 0 };
-        self.rule.keys.then_some(start)
-    }
-
     /// Of one head, `[rows, head_dim]`: what queries meet, and what keys meet.
     pub(crate) fn met(&self, slice: &Slice) -> [Option<Matrix<'a, R>>; 2] {
         let rows = self.values.len() / self.stride;
-        [self.keys(), self.queries()].map(|start| {
+        columns(self.rule, self.width).map(|start| {
             let values = &self.values[start? + slice.slot * slice.head_dim..];
             Some(Matrix::strided(values, rows, slice.head_dim, self.stride))
         })
@@ -68,7 +65,7 @@ impl<'a, R: Real> Distances<'a, R> {
         by_key: bool,
     ) -> Option<MatrixMut<'g, R>> {
         let rows = gradient.len() / self.stride;
-        let start = if by_key { self.queries() } else { self.keys() }?;
+        let start = columns(self.rule, self.width)[usize::from(by_key)]?;
         let values = &mut gradient[start + slice.slot * slice.head_dim..];
         Some(MatrixMut::strided(
             values,
@@ -89,7 +86,7 @@ impl<'a, R: Real> Distances<'a, R> {
 
 impl<R: Real> RelativeTable<R> {
     /// `out [rows, width]` ← some rows, behind their norm.
-    fn some(&self, rows: Range<usize>, width: usize, epsilon: f64, out: &mut Vec<R>) {
+    pub(crate) fn some(&self, rows: Range<usize>, width: usize, epsilon: f64, out: &mut Vec<R>) {
         let rows = &self.rows[rows.start * width..rows.end * width];
         let out = sized(out, rows.len());
         match &self.norm {

@@ -14,6 +14,10 @@ pub enum Error {
     /// The checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] bertology_checkpoint::Error),
+    /// The device on which passes run.
+    #[cfg(feature = "device")]
+    #[error(transparent)]
+    Device(#[from] bertology_device::Error),
     /// A parameter that the architecture needs is not in the checkpoint.
     #[error("the checkpoint has no {parameter}, which this architecture needs")]
     MissingParameter {
@@ -72,6 +76,15 @@ pub enum Error {
         threads: usize,
         /// What the system says.
         reason: String,
+    },
+    /// Devices compute in the model's own numbers.
+    #[cfg(feature = "device")]
+    #[error("{device} computes in f32; {precision} is a precision of the processor")]
+    DevicePrecision {
+        /// The precision asked for.
+        precision: Precision,
+        /// The device.
+        device: String,
     },
     /// A model that does not compute in `f32` cannot do so in another precision.
     #[error("a model in f64 has no precision {precision}; open it in f32")]
@@ -352,6 +365,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Checkpoint(error) => error.kind(),
+            #[cfg(feature = "device")]
+            Self::Device(error) => error.kind(),
+            #[cfg(feature = "device")]
+            Self::DevicePrecision { .. } => Kind::Input,
             Self::MissingParameter { .. } | Self::ParameterShape { .. } | Self::Threads { .. } => {
                 Kind::Environment
             }

@@ -14,6 +14,7 @@
 //! | `steps` | half a block at a time? [`Model::attention_half`], [`Model::mlp_half`] |
 //! | `contacts` | which residues touch? [`Model::contacts`] |
 //! | [`parameters`] | which weights are there, under which names? |
+//! | `device` | and on a graphics card? [`Model::on_device`] (feature `device`) |
 //! | `untrained` | and before any training? [`Model::untrained`] |
 //! | [`parallel`] | many batches on all cores, results in input order |
 //!
@@ -39,6 +40,8 @@ mod attention_tiles;
 mod block;
 mod compiled;
 mod contacts;
+#[cfg(feature = "device")]
+mod device;
 mod distances;
 mod dropout;
 mod embedding;
@@ -46,6 +49,7 @@ mod feed_forward;
 mod gradients;
 mod linear;
 mod lm_head;
+mod placed;
 mod query_key;
 mod record;
 mod rotary;
@@ -59,6 +63,8 @@ mod workspace;
 
 pub use ablation::Removal;
 pub use batch::{PackedBatch, Sequence};
+#[cfg(feature = "device")]
+pub use bertology_device;
 pub use bertology_kernels as kernels;
 pub use bertology_kernels::{Matrix, MatrixMut};
 pub use compiled::Real;

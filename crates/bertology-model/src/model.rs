@@ -11,6 +11,7 @@ use bertology_kernels::parts::Parts;
 use bertology_kernels::{Matrix, Precision, Real};
 
 use crate::linear::Linear;
+use crate::placed::Placed;
 use crate::rotary::Rotary;
 use crate::{Error, HeadId};
 
@@ -221,12 +222,14 @@ pub struct Model<R> {
     /// For each layer the place of its block.
     pub(crate) block_of: Vec<usize>,
     pub(crate) precision: Precision,
+    pub(crate) placed: Placed<R>,
 }
 
 impl<R> Clone for Model<R> {
     fn clone(&self) -> Self {
         Self {
             precision: self.precision,
+            placed: self.placed.clone(),
             arch: Arc::clone(&self.arch),
             shell: Arc::clone(&self.shell),
             blocks: self.blocks.clone(),
@@ -289,6 +292,7 @@ impl<R: Real> Model<R> {
             blocks,
             block_of,
             precision: Precision::F32,
+            placed: Placed::on_processor(),
         };
         model.without_heads(zeroed)
     }
@@ -347,6 +351,7 @@ impl<R: Real> Model<R> {
             blocks,
             block_of: self.block_of.clone(),
             precision: self.precision,
+            placed: self.placed.clone(),
         };
         if encoder.precision != Precision::F32 {
             encoder.split();
@@ -359,11 +364,16 @@ impl<R: Real> Model<R> {
     /// changed ([`Model::each_parameter_mut`]) is f32 again.
     ///
     /// # Errors
-    /// [`Error::Precision`]: the model does not compute in f32.
+    /// [`Error::Precision`]: the model does not compute in f32. A model that is on a device stays in f32, which is an error, too.
     pub fn with_precision(mut self, precision: Precision) -> Result<Self, Error> {
         if precision != self.precision {
             if TypeId::of::<R>() != TypeId::of::<f32>() {
                 return Err(Error::Precision { precision });
+            }
+            #[cfg(feature = "device")]
+            if let Some(device) = self.device() {
+                let device = device.name.clone();
+                return Err(Error::DevicePrecision { precision, device });
             }
             self.precision = precision;
             self.split();

@@ -60,6 +60,7 @@ pub enum Target {
 }
 
 /// A target seen from the two kinds of logits.
+#[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub(crate) sequence: Option<SequenceTarget<'a>>,
     pub(crate) tokens: Option<&'a [Option<u32>]>,

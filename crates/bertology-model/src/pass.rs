@@ -198,6 +198,24 @@ impl<R: Real> Model<R> {
         ];
         let headless =
             options.observed_only && !above.iter().any(|site| taps.wants(Pass::Forward, *site));
+        let rows = if headless && self.rows_may_be_left_out(&taps) {
+            Rows::at(batch, batch.ranges().map(|_| []))
+        } else {
+            self.rows_read(batch, options, targets.as_deref(), &taps)
+        };
+        #[cfg(feature = "device")]
+        if let Some(runner) = &self.placed.runner {
+            let asked = crate::device::Asked {
+                model: self,
+                batch,
+                options,
+                targets: targets.as_deref(),
+                rows: &rows,
+                backward,
+                headless,
+            };
+            return runner.pass(&asked, &mut taps);
+        }
 
         // 3. Embeddings and blocks. `hidden` is the residual stream throughout.
         let Workspace {
@@ -218,11 +236,6 @@ impl<R: Real> Model<R> {
             options.threads,
             &mut taps,
         )?;
-        let rows = if headless && self.rows_may_be_left_out(&taps) {
-            Rows::at(batch, batch.ranges().map(|_| []))
-        } else {
-            self.rows_read(batch, options, targets.as_deref(), &taps)
-        };
         for layer in 0..self.depth() {
             options.go_on()?;
             let trace = &mut traces[if backward { layer } else { 0 }];
@@ -452,7 +465,7 @@ impl<R: Real> Model<R> {
     }
 
     /// What lies between the gradients of hidden states and those of the mask's factors.
-    fn check_mask_gradients(
+    pub(crate) fn check_mask_gradients(
         &self,
         options: &PassOptions<'_>,
         sequences: &[SequenceOutput<R>],
@@ -479,7 +492,7 @@ impl<R: Real> Model<R> {
     }
 
     /// How far down the gradients are read.
-    fn backward_floor(&self, interests: Interests) -> Floor {
+    pub(crate) fn backward_floor(&self, interests: Interests) -> Floor {
         let wants = |site: LayerSite| interests.contains(Pass::Backward, site);
         let through = interests.contains(Pass::Backward, ModelSite::Embeddings)
             || ATTENTION_SITES.into_iter().any(wants);
@@ -527,7 +540,7 @@ impl<R: Real> Model<R> {
 }
 
 /// The lowest layer whose gradients are read, and whether they are read below its head outputs.
-struct Floor {
-    layer: usize,
-    through: bool,
+pub(crate) struct Floor {
+    pub(crate) layer: usize,
+    pub(crate) through: bool,
 }

@@ -93,6 +93,21 @@ impl<R: Real> AttentionPass<'_, R> {
         by_offset
     }
 
+    /// `[2n - 1]`: what a head's scores gain at each offset `key - query`, from `-(n - 1)` on, where distance alone adds
+    /// something.
+    pub(crate) fn by_offset<'s>(
+        &self,
+        head: impl FnOnce() -> usize,
+        n: usize,
+        scratch: &'s mut Vec<R>,
+    ) -> Option<&'s [R]> {
+        match (self.arch.score_bias, self.bias) {
+            (ScoreBias::Slopes, _) => Some(self.slope_by_offset(head(), n, scratch)),
+            (_, Some(table)) => Some(self.bias_by_offset(table, head(), n, scratch)),
+            _ => None,
+        }
+    }
+
     /// Adds to `scores [queries, keys]`, already scaled, what depends on distance alone; the queries stand at these positions,
     /// the keys from `first_key` on.
     pub(crate) fn add_bias(
@@ -104,10 +119,8 @@ impl<R: Real> AttentionPass<'_, R> {
     ) {
         let n = slice.len();
         let head = || self.weights.heads[slice.slot];
-        let by_offset = match (self.arch.score_bias, self.bias) {
-            (ScoreBias::Slopes, _) => self.slope_by_offset(head(), n, scratch),
-            (_, Some(table)) => self.bias_by_offset(table, head(), n, scratch),
-            _ => return,
+        let Some(by_offset) = self.by_offset(head, n, scratch) else {
+            return;
         };
         let width = scores.len() / queries.len().max(1);
         for (row, query) in scores.chunks_exact_mut(width.max(1)).zip(queries) {

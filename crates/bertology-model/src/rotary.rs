@@ -39,6 +39,20 @@ impl<R: Real> Rotary<R> {
             _ => &self.everywhere,
         }
     }
+
+    /// Cosines and sines of all positions, `[positions, half]`: of layers that see everything, then of those with windows.
+    #[cfg(feature = "device")]
+    pub(crate) fn tables(&self) -> impl Iterator<Item = [&[R]; 2]> {
+        let all = std::iter::once(&self.everywhere).chain(&self.in_windows);
+        all.map(|angles| [angles.cosines.as_slice(), angles.sines.as_slice()])
+    }
+
+    /// Which of [`Self::tables`] a layer whose queries see so far has, and `half`.
+    #[cfg(feature = "device")]
+    pub(crate) fn table_of(&self, reach: Option<usize>) -> (usize, usize) {
+        let windows = reach.is_some() && self.in_windows.is_some();
+        (usize::from(windows), self.everywhere.half)
+    }
 }
 
 impl<R: Real> Angles<R> {

@@ -158,6 +158,14 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         values || gradients || self.changes()
     }
 
+    /// Whether somebody changes values at a site.
+    #[cfg(feature = "device")]
+    pub(crate) fn alters(&self, site: impl Into<Site>) -> bool {
+        let site = site.into();
+        let mut all = self.intentions.iter();
+        all.any(|wishes| wishes.contains(Pass::Forward, site))
+    }
+
     pub(crate) fn wants(&self, pass: Pass, site: impl Into<Site>) -> bool {
         self.interests.contains(pass, site)
     }
@@ -215,15 +223,20 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             let rows = rows.range(batch, *sequence);
             !all_finite(&data[rows.start * width..rows.end * width])
         });
-        Err(Error::NotFinite {
+        Err(self.not_finite(pass, tap, broken.unwrap_or_default()))
+    }
+
+    /// What is said of rows of a sequence that are not finite.
+    pub(crate) fn not_finite(&self, pass: Pass, tap: Tap, sequence: usize) -> Error {
+        Error::NotFinite {
             place: Place {
                 tap,
-                sequence: broken.unwrap_or_default(),
+                sequence,
                 head: None,
             },
             gradient: pass == Pass::Backward,
             without: self.without,
-        })
+        }
     }
 
     pub(crate) fn emit(&mut self, event: Event<'_, R>) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use bertology_model::{
 };
 use serde_json::Value;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, placed};
 
 /// Classifiers with gelu and relu, language models, norms before and after.
 const MODELS: [&str; 6] = [
@@ -52,7 +52,7 @@ fn planted(fixture: &Fixture, tensor: &str, value: f32, folder: &Path) -> Model<
     )
     .unwrap();
     let checkpoint = Checkpoint::open(folder, &OpenOptions::default()).unwrap();
-    Model::from_checkpoint(&checkpoint).unwrap()
+    placed(Model::from_checkpoint(&checkpoint).unwrap())
 }
 
 fn options(targets: &[bertology_model::Target]) -> PassOptions<'_> {
@@ -161,7 +161,10 @@ fn hidden_states_too_large_for_their_norm_are_no_row_of_biases() {
             let config = "config.json";
             fs::copy(fixture.folder.join(config), folder.path().join(config)).unwrap();
             let checkpoint = Checkpoint::open(folder.path(), &OpenOptions::default()).unwrap();
-            let place = named(&fixture, &Model::from_checkpoint(&checkpoint).unwrap());
+            let place = named(
+                &fixture,
+                &placed(Model::from_checkpoint(&checkpoint).unwrap()),
+            );
             let expected = match name {
                 "gpt2" => Tap::Layer(0, LayerSite::AttentionOutput),
                 _ => Tap::Model(ModelSite::Embeddings),

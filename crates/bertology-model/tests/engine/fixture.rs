@@ -62,7 +62,7 @@ impl Fixture {
     pub(crate) fn model<R: Real>(&self) -> Model<R> {
         let checkpoint =
             Checkpoint::open(&self.folder, &OpenOptions::default()).expect("golden checkpoint");
-        Model::from_checkpoint(&checkpoint).expect("golden model")
+        placed(Model::from_checkpoint(&checkpoint).expect("golden model"))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -173,6 +173,19 @@ impl Fixture {
                 }
             })
             .collect()
+    }
+}
+
+/// The model on the device that `BERTOLOGY_TEST_DEVICE` names: all of these tests hold there, too.
+pub(crate) fn placed<R: Real>(model: Model<R>) -> Model<R> {
+    match std::env::var("BERTOLOGY_TEST_DEVICE").as_deref() {
+        Err(_) => model,
+        #[cfg(feature = "device")]
+        Ok("host") => {
+            let device = bertology_model::bertology_device::Host::new();
+            model.on_device(device).expect("a model on a device")
+        }
+        Ok(other) => panic!("no device {other}; host needs the feature device"),
     }
 }
 

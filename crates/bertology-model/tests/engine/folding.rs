@@ -7,7 +7,7 @@ use bertology_model::{
     Error, HeadId, HeadMask, Masking, Model, NeuronMask, PassOptions, SequenceOutput, Workspace,
 };
 
-use crate::fixture::{Fixture, distance};
+use crate::fixture::{Fixture, distance, placed};
 use crate::neurons::{MODELS, loss, mask};
 
 /// Heads gone, weaker, stronger; a layer keeps one at least.
@@ -122,7 +122,7 @@ fn written(
     let to = folder.path().join("cut");
     let report = write_cut(&source, &cut, &to, &WriteOptions::new(export)).expect("written");
     let opened = Checkpoint::open(&to, &OpenOptions::default()).expect("opened");
-    let model = Model::from_checkpoint(&opened).expect("model");
+    let model = placed(Model::from_checkpoint(&opened).expect("model"));
     (report, model)
 }
 

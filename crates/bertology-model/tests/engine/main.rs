@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod contacts;
+#[cfg(feature = "device")]
+mod device;
 mod distances;
 mod finite;
 mod fixture;
