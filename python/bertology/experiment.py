@@ -26,6 +26,7 @@ PER_HEAD = frozenset(
         "rotated_key",
         "attention_scores",
         "attention",
+        "attention_entropy",
         "head_output",
         "head_contribution",
         "head_mask",

@@ -191,7 +191,7 @@ class Model:
         class or a number, ``("logit", class)`` for the logit itself, ``"next"`` for a causal language model on its own
         text, a list with a token (or label) or None for each position. They give ``out.losses``,
         ``out.mask_gradients`` and the ``gradients`` of sites. ``values`` and ``gradients`` name sites: query, key,
-        value, rotated_query, rotated_key (where positions are rotary), attention_scores, attention, head_output,
+        value, rotated_query, rotated_key (where positions are rotary), attention_scores, attention, attention_entropy, head_output,
         head_contribution, attention_output, mlp_inner, mlp_output, hidden_state, embeddings, pooled, last_residual.
         ``output_logits``: language models compute logits of every token only if asked.
         """

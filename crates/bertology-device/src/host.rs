@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bertology_kernels::elementwise::{add_assign, all_finite, dot};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
-use bertology_kernels::softmax::{softmax_rows_backward, softmax_seen};
+use bertology_kernels::softmax::{entropy, softmax_rows_backward, softmax_seen};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
@@ -403,6 +403,14 @@ impl<R: Real> Device<R> for Host {
         for (sequence, head) in each(shape) {
             let (map, n) = map_of(shape, map, sequence, head);
             softmax_seen(map, n, |query| sight.of(query, n));
+        }
+    }
+
+    fn entropies(&self, shape: &Shape, out: &mut Vec<R>, probs: &Vec<R>) {
+        for (at, (sequence, head)) in each(shape).enumerate() {
+            let [first, n, ..] = HeadMatrix::Map.place(shape, sequence, head);
+            let rows = probs[first..][..n * n].chunks_exact(n);
+            out[at] = R::from_f64(rows.map(|row| entropy(row).to_f64()).sum());
         }
     }
 

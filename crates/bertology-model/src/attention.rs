@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bertology_checkpoint::Architecture;
 use bertology_kernels::elementwise::dot;
-use bertology_kernels::softmax::{softmax_rows_backward, softmax_seen};
+use bertology_kernels::softmax::{entropy, softmax_rows_backward, softmax_seen};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::distances::Distances;
@@ -333,6 +333,12 @@ impl<R: Real> AttentionPass<'_, R> {
         let place = Self::place(site, sequence, id);
         taps.edit(place, MatrixMut::new(probs, n, n))?;
         taps.emit_head(pass, site, sequence, id, Matrix::new(probs, n, n))?;
+        let site = LayerSite::AttentionEntropy;
+        if taps.wants(pass, site) {
+            let entropies = probs.chunks_exact(n).map(|row| entropy(row).to_f64());
+            let sum = [R::from_f64(entropies.sum())];
+            taps.emit_head(pass, site, sequence, id, Matrix::new(&sum, 1, 1))?;
+        }
         Ok(probs)
     }
 

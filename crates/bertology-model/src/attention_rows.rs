@@ -14,8 +14,9 @@ use crate::workspace::{LayerTrace, Scratch, sized};
 impl<R: Real> AttentionPass<'_, R> {
     /// Whether someone looks at attention itself, so that all queries are computed.
     fn watched(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
-        ATTENTION_SITES
-            .into_iter()
+        let sites = ATTENTION_SITES.into_iter();
+        sites
+            .chain([LayerSite::AttentionEntropy])
             .any(|site| taps.wants(Pass::Forward, site))
     }
 

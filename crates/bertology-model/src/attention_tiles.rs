@@ -14,7 +14,11 @@ use crate::workspace::{Scratch, sized};
 impl<R: Real> AttentionPass<'_, R> {
     /// Whether scores and probabilities of all queries of a head have to be there at once in this pass.
     pub(crate) fn is_whole(&self, pass: Pass, taps: &Taps<'_, '_, '_, R>) -> bool {
-        let sites = [LayerSite::AttentionScores, LayerSite::AttentionProbs];
+        let sites = [
+            LayerSite::AttentionScores,
+            LayerSite::AttentionProbs,
+            LayerSite::AttentionEntropy,
+        ];
         let watched = sites.into_iter().any(|site| taps.wants(pass, site));
         watched || taps.changes() || self.weights.distance.is_some() || self.distances.is_some()
     }

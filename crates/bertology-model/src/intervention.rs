@@ -54,7 +54,7 @@ pub enum Replaced {
 /// Someone who changes values on the way up.
 pub trait Intervention<R: Real> {
     /// The values (not gradients) that [`Intervention::intervene`] wants to change. Asked once a pass.
-    /// All sites but `HeadContribution`, `HeadMask`, `Pooled`, `Logits`, `TokenLogits` and `Loss`.
+    /// All sites but `AttentionEntropy`, `HeadContribution`, `HeadMask`, `Pooled`, `Logits`, `TokenLogits` and `Loss`.
     fn interests(&self) -> Interests;
 
     /// Refuses, before the pass, what it could not do: layers, heads or sequences that do not exist.
@@ -88,6 +88,10 @@ pub(crate) fn check(interests: &Interests) -> Result<(), Error> {
     let contribution = "it is computed for observers only; change HeadOutput or AttentionOutput";
     if interests.contains(Pass::Forward, LayerSite::HeadContribution) {
         return refuse(&LayerSite::HeadContribution, contribution);
+    }
+    if interests.contains(Pass::Forward, LayerSite::AttentionEntropy) {
+        let reason = "it is computed for observers only; change AttentionProbs";
+        return refuse(&LayerSite::AttentionEntropy, reason);
     }
     for site in [
         ModelSite::Pooled,

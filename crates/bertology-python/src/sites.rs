@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use crate::errors;
 
 /// Every site of a layer.
-const OF_LAYERS: [(&str, LayerSite); 15] = [
+const OF_LAYERS: [(&str, LayerSite); 16] = [
     ("query", LayerSite::Query),
     ("key", LayerSite::Key),
     ("value", LayerSite::Value),
@@ -14,6 +14,7 @@ const OF_LAYERS: [(&str, LayerSite); 15] = [
     ("rotated_key", LayerSite::RotatedKey),
     ("attention_scores", LayerSite::AttentionScores),
     ("attention", LayerSite::AttentionProbs),
+    ("attention_entropy", LayerSite::AttentionEntropy),
     ("head_output", LayerSite::HeadOutput),
     ("head_contribution", LayerSite::HeadContribution),
     ("attention_output", LayerSite::AttentionOutput),

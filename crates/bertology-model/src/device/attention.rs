@@ -91,6 +91,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             let slices = Self::slices(&host, group);
             let mut map = self.device.zeros(group.shape.map_numbers())?;
             let maps = self.probabilities(layer, &host, group, &slices, trace, &mut map, taps)?;
+            let entropies = self.entropies(group, &map, taps)?;
             let tokens = HeadMatrix::Tokens {
                 first: 0,
                 stride: width,
@@ -120,7 +121,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             }
             // Everything of a head after the other, as the engine's own pass tells it.
             let ranges = Self::map_ranges(&slices);
-            for ((sequence, id, slice), range) in slices.iter().zip(&ranges) {
+            for (at, ((sequence, id, slice), range)) in slices.iter().zip(&ranges).enumerate() {
                 let mut emit = |site, value: Matrix<'_, R>| {
                     taps.emit_head(Pass::Forward, site, *sequence, *id, value)
                 };
@@ -140,6 +141,10 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
                     if let Some(maps) = maps {
                         emit(site, Matrix::new(&maps[range.clone()], n, n))?;
                     }
+                }
+                if let Some(entropies) = &entropies {
+                    let sum = Matrix::new(&entropies[at..=at], 1, 1);
+                    emit(LayerSite::AttentionEntropy, sum)?;
                 }
                 if outputs {
                     emit(LayerSite::HeadOutput, slice.context(&context))?;
@@ -285,6 +290,22 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
         self.device.softmax(&group.on, map, sight);
         let probs = self.change_maps(LayerSite::AttentionProbs, group, slices, map, taps)?;
         Ok([scores, probs])
+    }
+
+    /// The entropies of every sequence and head, if somebody wants them.
+    fn entropies(
+        &self,
+        group: &Group<D::Shape>,
+        map: &D::Buffer,
+        taps: &Taps<'_, '_, '_, R>,
+    ) -> Result<Seen<R>, Error> {
+        if !taps.wants(Pass::Forward, LayerSite::AttentionEntropy) {
+            return Ok(None);
+        }
+        let numbers = group.sequences.len() * group.heads.len();
+        let mut out = self.device.zeros(numbers)?;
+        self.device.entropies(&group.on, &mut out, map);
+        Ok(Some(self.device.read(&out, 0..numbers)?))
     }
 
     /// Maps as they are after whoever changes them, if somebody looks.

@@ -42,6 +42,8 @@ pub enum LayerSite {
     /// Backward only, `[n, intermediate]`: what each position adds to the gradient of the loss with respect to the neuron's
     /// mask factor, `neuron · ∂loss/∂(factor · neuron)`.
     NeuronMask,
+    /// Forward only, per head, `[1, 1]`, in nats: the sum over queries of the entropies of [`LayerSite::AttentionProbs`].
+    AttentionEntropy,
 }
 
 /// The sites that make up attention itself, below a head's output.
@@ -204,6 +206,10 @@ impl Interests {
                 let reason = "the mask is your input; only its gradient is one";
                 return refuse(name, "forward", reason);
             }
+        }
+        if self.contains(Pass::Backward, LayerSite::AttentionEntropy) {
+            let reason = "nothing is computed from it; ask for that of AttentionProbs";
+            return refuse("AttentionEntropy", "backward", reason);
         }
         if self.contains(Pass::Backward, ModelSite::Loss) {
             return refuse("Loss", "backward", "the gradient of the loss is 1");

@@ -378,6 +378,39 @@ fn attention_rows_are_distributions_of_true_length() {
     assert_eq!(maps, 3 * 4 * 4);
 }
 
+/// A head's entropies are those of its map, wherever rows of the last layer are left out.
+#[test]
+fn entropies_are_those_of_the_maps() {
+    for name in CLASSIFIERS {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<f64>();
+        let batch = fixture.batch(&model);
+        let seen = |sites: &[LayerSite]| {
+            let interests = sites
+                .iter()
+                .fold(Interests::none(), |all, site| all.value(*site));
+            let mut capture = Capture::new(interests);
+            let options = PassOptions::default();
+            model
+                .run(&batch, &options, &mut Workspace::new(), &mut [&mut capture])
+                .expect("pass");
+            capture
+        };
+        let maps = seen(&[LayerSite::AttentionProbs]);
+        let sums = seen(&[LayerSite::AttentionEntropy]);
+        assert_eq!(sums.iter().count(), maps.iter().count(), "{name}");
+        for ((.., map), (.., sum)) in maps.iter().zip(sums.iter()) {
+            let terms = map.data.iter().filter(|p| **p > 0.0);
+            let expected: f64 = terms.map(|p| -p * p.ln()).sum();
+            assert_eq!((sum.rows, sum.cols), (1, 1));
+            assert!(
+                (sum.data[0] - expected).abs() < 1e-9 * expected.max(1.0),
+                "{name}"
+            );
+        }
+    }
+}
+
 /// A token of a causal model cannot know what follows: changing a later token changes nothing before
 /// it, not even in the last bit.
 #[test]

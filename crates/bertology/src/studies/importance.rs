@@ -32,7 +32,6 @@
 //! One f32 pass per example; sums in f64, in file order. Sums do not depend on threads; which
 //! examples share a batch changes an example's numbers by rounding at most.
 
-use bertology_model::kernels::softmax::entropy;
 use bertology_model::{
     Event, HeadId, HeadMask, Interests, LayerSite, Sequence, SequenceOutput, Tap,
 };
@@ -276,7 +275,7 @@ impl Lens for ImportanceLens {
     type Part = ExampleScores;
 
     fn wants(&self) -> Wants<'_> {
-        let mut interests = Interests::none().value(LayerSite::AttentionProbs);
+        let mut interests = Interests::none().value(LayerSite::AttentionEntropy);
         if self.positions {
             interests = interests.gradient(LayerSite::HeadMask);
         }
@@ -308,7 +307,7 @@ impl Lens for ImportanceLens {
         if site == LayerSite::HeadMask {
             part.positions[cell] = rows.flatten().map(|v| f64::from(v.abs())).sum();
         } else {
-            part.entropy[cell] = rows.map(|row| f64::from(entropy(row))).sum();
+            part.entropy[cell] = rows.flatten().map(|v| f64::from(*v)).sum();
         }
     }
 

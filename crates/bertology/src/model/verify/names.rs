@@ -88,7 +88,7 @@ impl Quantity {
                     LayerSite::RotatedQuery => 3,
                     LayerSite::RotatedKey => 4,
                     LayerSite::AttentionScores => 5,
-                    LayerSite::AttentionProbs => 6,
+                    LayerSite::AttentionProbs | LayerSite::AttentionEntropy => 6,
                     LayerSite::HeadOutput | LayerSite::HeadMask => 8,
                     LayerSite::HeadContribution => 9,
                     LayerSite::AttentionOutput => 10,
