@@ -58,6 +58,9 @@ def view(model: Model | str, *texts: Any, **options: Any) -> Any:
     return studies.view(model, *texts, **options)
 
 
+devices = studies.devices
+
+
 def __getattr__(name: str) -> Any:
     # What most programs do without is imported when it is asked for.
     if name in ("distributed", "embedded"):
@@ -104,6 +107,7 @@ __all__ = [
     "WorkError",
     "__version__",
     "compat",
+    "devices",
     "find_pruneable_heads_and_indices",
     "get_head_mask",
     "prune_conv1d_layer",

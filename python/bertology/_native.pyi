@@ -38,6 +38,7 @@ class Model:
         head: str = "auto",
         allow_unexpected: bool = False,
         precision: str = "f32",
+        device: str = "cpu",
     ) -> Model: ...
     @staticmethod
     def from_memory(
@@ -48,6 +49,7 @@ class Model:
         head: str = "auto",
         allow_unexpected: bool = False,
         precision: str = "f32",
+        device: str = "cpu",
     ) -> Model: ...
     def facts(self) -> dict[str, Any]: ...
     def encode(self, inputs: Sequence[Any], *, max_length: int | None = None) -> list[dict[str, Any]]: ...

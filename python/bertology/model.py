@@ -54,13 +54,15 @@ class Model:
         head: str = "auto",
         allow_unexpected: bool = False,
         precision: str = "f32",
+        device: str = "cpu",
     ) -> Model:
         """Opens a folder in Hugging Face layout, or a model of the hub (fetched into the usual cache).
 
         ``head`` says with which task head: ``auto`` (the one it was saved with, if it is one of ours), ``encoder``,
         ``sequence-classification``, ``masked-lm``, ``causal-lm``, ``token-classification``, ``question-answering``,
         ``next-sentence``, ``pre-training``. ``precision`` says how exactly linear maps are computed: ``f32``, ``split``
-        (by two bf16 parts of each number) or ``bf16``; see docs/precision.md. Raises :class:`bertology.InputError` with
+        (by two bf16 parts of each number) or ``bf16``; see docs/precision.md. ``device`` says where passes run: ``cpu``,
+        ``gpu:0`` or ``gpu:NAME`` (:func:`bertology.devices`), or ``auto``; see docs/commands/devices.md. Raises :class:`bertology.InputError` with
         what is wrong with the files.
         """
         folder = None if cache_dir is None else os.fspath(cache_dir)
@@ -72,25 +74,32 @@ class Model:
             head=head,
             allow_unexpected=allow_unexpected,
             precision=precision,
+            device=device,
         )
         # What a command must be told to open the same.
         opening: dict[str, Any] = {"allow_unexpected": allow_unexpected or None}
         if precision != "f32":
             opening["precision"] = precision
+        if device != "cpu":
+            opening["device"] = device
         if native.commit is not None:
             opening |= {"revision": native.commit, "cache_dir": folder, "offline": local_files_only or None}
         return cls(native, opening)
 
     @classmethod
-    def from_torch(cls, model: Any, tokenizer: Any = None, *, head: str = "auto", precision: str = "f32") -> Model:
+    def from_torch(
+        cls, model: Any, tokenizer: Any = None, *, head: str = "auto", precision: str = "f32", device: str = "cpu"
+    ) -> Model:
         """Takes a model of transformers (4 or 5) as it is in memory; nothing is written anywhere.
 
         The weights are copied once, as float32, and later changes of ``model`` do not show. Without a tokenizer, inputs
         are token ids.
         """
         label, tensors, files = _torch.parts(model, tokenizer)
-        native = _native.Model.from_memory(label, tensors, files, head=head, precision=precision)
-        return cls(native, {"precision": precision} if precision != "f32" else None)
+        native = _native.Model.from_memory(label, tensors, files, head=head, precision=precision, device=device)
+        said = {"precision": precision, "device": device}
+        usual = {"precision": "f32", "device": "cpu"}
+        return cls(native, {name: value for name, value in said.items() if value != usual[name]})
 
     # What it is.
 
@@ -108,6 +117,11 @@ class Model:
     def precision(self) -> str:
         """How exactly linear maps are computed: ``f32``, ``split`` or ``bf16``."""
         return str(self._facts["precision"])
+
+    @property
+    def device(self) -> str:
+        """Where passes run: ``cpu``, or a graphics card by its name."""
+        return str(self._facts["device"])
 
     @property
     def num_layers(self) -> int:
@@ -332,7 +346,7 @@ class Model:
     def _opened_with(self) -> dict[str, Any]:
         """Options with which a command opens :meth:`_argument`."""
         if self._facts["removed"]:
-            return {name: value for name, value in self._opening.items() if name == "precision"}
+            return {name: value for name, value in self._opening.items() if name in ("precision", "device")}
         return self._opening
 
     def _argument(self) -> str:

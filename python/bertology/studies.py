@@ -418,6 +418,15 @@ def compare(first: Any, second: Any, *others: Any, **options: Any) -> Document:
     return Document(call(["compare", *words("compare", options), "--", *runs], False))
 
 
+def devices() -> Document:
+    """The processor and the graphics cards of this machine, as `device=` takes them.
+
+    >>> devices()["devices"][0]["device"]
+    'cpu'
+    """
+    return Document(call(["devices"], False))
+
+
 def inspect(model: Any, **options: Any) -> Document:
     """Family, sizes, heads, parameters by part, tensors used, ignored and missing.
 

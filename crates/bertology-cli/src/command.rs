@@ -289,7 +289,7 @@ where
         check_output(&args.output, args.resume.resume)?;
     }
     let opened =
-        Opened::new(&args.model, args.open_as(), screen)?.computing(args.precision, screen)?;
+        Opened::new(&args.model, args.open_as(), screen)?.computing(&args.computing, screen)?;
     let input = args.open(&opened, screen)?;
     let mut begun = match Begun::new(&args, &opened, &input, clock, screen)? {
         Ok(begun) => begun,
@@ -552,6 +552,7 @@ impl<C: StudyCommand> Begun<'_, C> {
     /// Folds the parts, in the place of going through the corpus.
     fn take_parts(&mut self, parts: &parts::Parts) -> Result<(), Failure> {
         parts.agree(&self.run.identity)?;
+        self.run.computed_on(parts.device());
         let stages = std::mem::take(&mut self.stages);
         for (at, stage) in stages.into_iter().enumerate() {
             let states: Vec<PartState> = parts.states(at)?;

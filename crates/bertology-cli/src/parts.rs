@@ -4,7 +4,7 @@
 //! state a chunk. To merge is to run the command once more with these states in the place of its corpus, so that a
 //! merged run is written by what writes a whole one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,12 +33,24 @@ struct Record {
     arguments: Vec<String>,
     directory: PathBuf,
     stages: Vec<Span>,
+    /// Where it was computed; parts of older versions do not say so, and were computed on the processor.
+    #[serde(default = "processor")]
+    device: Value,
     /// SHA-256 of the files that are merged, by name; parts of older versions have none.
     #[serde(default)]
     files: BTreeMap<String, String>,
 }
 
+fn processor() -> Value {
+    json!({ "name": "cpu", "kind": "cpu", "through": "" })
+}
+
 impl Record {
+    /// The kind of device that it was computed on.
+    fn device_kind(&self) -> &str {
+        self.device["kind"].as_str().unwrap_or("cpu")
+    }
+
     /// The content of a file of the part, as the part wrote it.
     fn read(&self, folder: &Path, name: &str) -> Result<String, Failure> {
         let path = folder.join(name);
@@ -112,6 +124,7 @@ pub(crate) fn write(
                 chunk: state.chunk,
             })
             .collect(),
+        device: run.device(),
         files,
     });
     folder.write_json(PART, &record)?;
@@ -181,6 +194,18 @@ impl Parts {
     pub(crate) fn command_line(&self) -> (&[String], &Path) {
         let record = &self.records[0];
         (&record.arguments, &record.directory)
+    }
+
+    /// The device of the first part.
+    pub(crate) fn device(&self) -> Value {
+        self.records[0].device.clone()
+    }
+
+    /// The kinds of devices that parts were computed on, if there is more than one.
+    pub(crate) fn different_devices(&self) -> Option<String> {
+        let kinds: BTreeSet<&str> = self.records.iter().map(Record::device_kind).collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        (kinds.len() > 1).then(|| kinds.join(", "))
     }
 
     /// Refuses parts that were made of other things than those opened now.

@@ -44,6 +44,7 @@ const NOT_IDENTITY: &[&str] = &[
     "cache_limit",
     "keep_cache",
     "threads",
+    "device",
     "memory",
     "output",
     "overwrite",
@@ -99,6 +100,16 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The device on which passes run.
+    pub(crate) fn device(&self) -> Value {
+        self.model.get("device").cloned().unwrap_or_default()
+    }
+
+    /// Where what is merged was computed.
+    pub(crate) fn computed_on(&mut self, device: Value) {
+        self.model["device"] = device;
+    }
+
     pub(crate) fn new(
         command: &'static str,
         options: &impl Serialize,
@@ -216,6 +227,10 @@ impl Run {
             "total".into(),
             json!(self.clock.start.elapsed().as_secs_f64()),
         );
+        let mut model = self.model.clone();
+        let device = model
+            .as_object_mut()
+            .and_then(|model| model.remove("device"));
         json!({
             "format": FORMAT,
             "command": self.command,
@@ -227,7 +242,8 @@ impl Run {
             "finished": timestamp(unix(end)),
             "seconds": seconds,
             "threads": std::thread::available_parallelism().map_or(1, usize::from),
-            "model": self.model,
+            "device": device,
+            "model": model,
             "data": self.data,
             "results": results,
             "identity": self.identity,

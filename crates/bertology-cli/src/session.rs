@@ -10,7 +10,7 @@ use bertology::{Bf16Unit, Error, LoadedModel, OpenAs, Precision, bf16_unit};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::args::{ModelArgs, OutputArgs, PrecisionArgs, WorkArgs};
+use crate::args::{ComputingArgs, ModelArgs, OutputArgs, WorkArgs};
 use crate::call::Listener;
 use crate::failure::Failure;
 use crate::remedy::remedy;
@@ -147,7 +147,7 @@ pub(crate) fn options(args: &ModelArgs, open_as: OpenAs) -> OpenOptions {
 }
 
 /// Says what a precision gains and loses on a processor without matrix units.
-pub(crate) fn say_precision(args: PrecisionArgs, screen: &Screen) {
+pub(crate) fn say_precision(args: &ComputingArgs, screen: &Screen) {
     if let Some(note) = precision_note(args.precision) {
         screen.note(note);
     }
@@ -210,14 +210,20 @@ impl Opened {
     }
 
     /// The only model of a command, computing in a precision, of which is said what it costs.
-    pub(crate) fn computing(self, args: PrecisionArgs, screen: &Screen) -> Result<Self, Failure> {
+    pub(crate) fn computing(self, args: &ComputingArgs, screen: &Screen) -> Result<Self, Failure> {
         say_precision(args, screen);
-        self.in_precision(args)
+        let placed = self.placed(args)?;
+        let device = placed.model.device();
+        if device.kind != "cpu" {
+            screen.note(&format!("passes run on {}", device.name));
+        }
+        Ok(placed)
     }
 
-    /// The model computing in a precision.
-    pub(crate) fn in_precision(self, args: PrecisionArgs) -> Result<Self, Failure> {
+    /// The model computing in a precision, on a device.
+    pub(crate) fn placed(self, args: &ComputingArgs) -> Result<Self, Failure> {
         let model = self.model.in_precision(args.precision);
+        let model = model.and_then(|model| model.on(&args.device));
         Ok(Self {
             model: model.map_err(|e| failure(&e))?,
             ..self
@@ -296,8 +302,15 @@ impl Opened {
             "num_heads": arch.num_heads,
             "heads_present": self.model.model().heads().count(),
             "parameters": self.model.model().parameters(),
+            "device": device(&self.model),
         }))
     }
+}
+
+/// Where passes of a model run, as the run's record says it.
+fn device(model: &LoadedModel) -> Value {
+    let device = model.device();
+    json!({ "name": device.name, "kind": device.kind, "through": device.through })
 }
 
 /// Replacing an earlier run removes its models, which may be those that are read.

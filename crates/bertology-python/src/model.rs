@@ -9,7 +9,7 @@ use bertology::checkpoint::{Export, HeadSet, WriteOptions, write_pruned};
 use bertology::hub::{self, HubOptions};
 use bertology::model::taps::Captured;
 use bertology::model::{HeadMask, Interests, Place, Replacements, Target};
-use bertology::{Error, HeadId, LoadedModel, OpenAs, OpenOptions, Precision, onnx};
+use bertology::{Device, Error, HeadId, LoadedModel, OpenAs, OpenOptions, Precision, onnx};
 use bertology_file::MemoryFolder;
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -81,16 +81,21 @@ impl Model {
         name: String,
         head: &str,
         allow_unexpected: bool,
-        precision: &str,
+        [precision, device]: [&str; 2],
         memory: Option<MemoryFolder>,
     ) -> PyResult<Self> {
         let wanted: Result<Precision, _> = precision.parse();
         let wanted = wanted
             .map_err(|error| errors::input(py, format!("precision {precision:?} {error}")))?;
+        let device: Result<Device, _> = device.parse();
+        let device = device.map_err(|error| errors::input(py, error))?;
         let options = OpenOptions::new()
             .open_as(open_as(py, head)?)
             .allow_unexpected(allow_unexpected);
-        let loaded = py.detach(|| LoadedModel::open_with(folder, &options)?.in_precision(wanted));
+        let loaded = py.detach(|| {
+            let loaded = LoadedModel::open_with(folder, &options)?;
+            loaded.in_precision(wanted)?.on(&device)
+        });
         Ok(Self {
             loaded: loaded.map_err(|error| errors::library(py, &error))?,
             name,
@@ -162,7 +167,7 @@ impl Model {
 impl Model {
     /// Opens a folder in Hugging Face layout, or a model of the hub.
     #[staticmethod]
-    #[pyo3(signature = (name, *, revision=None, offline=false, cache_dir=None, head="auto", allow_unexpected=false, precision="f32"))]
+    #[pyo3(signature = (name, *, revision=None, offline=false, cache_dir=None, head="auto", allow_unexpected=false, precision="f32", device="cpu"))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn open(
         py: Python<'_>,
@@ -173,6 +178,7 @@ impl Model {
         head: &str,
         allow_unexpected: bool,
         precision: &str,
+        device: &str,
     ) -> PyResult<Self> {
         let mut options = HubOptions::from_env(|name| std::env::var(name).ok());
         options.revision = revision;
@@ -188,7 +194,15 @@ impl Model {
             None => resolved.folder.to_string_lossy().into_owned(),
         };
         let folder = resolved.folder;
-        let mut model = Self::opened(py, folder, name, head, allow_unexpected, precision, None)?;
+        let mut model = Self::opened(
+            py,
+            folder,
+            name,
+            head,
+            allow_unexpected,
+            [precision, device],
+            None,
+        )?;
         model.commit = resolved.commit;
         Ok(model)
     }
@@ -196,7 +210,7 @@ impl Model {
     /// Opens what a program has in memory: arrays of float32 by the names that a checkpoint gives them, and the small
     /// files (`config.json`, `tokenizer.json` ...) as bytes.
     #[staticmethod]
-    #[pyo3(signature = (label, tensors, files, *, head="auto", allow_unexpected=false, precision="f32"))]
+    #[pyo3(signature = (label, tensors, files, *, head="auto", allow_unexpected=false, precision="f32", device="cpu"))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn from_memory(
         py: Python<'_>,
@@ -206,12 +220,21 @@ impl Model {
         head: &str,
         allow_unexpected: bool,
         precision: &str,
+        device: &str,
     ) -> PyResult<Self> {
         let folder = memory::folder(py, label, tensors, files)?;
         let path = folder.path().to_owned();
         let name = path.to_string_lossy().into_owned();
         let memory = Some(folder);
-        Self::opened(py, path, name, head, allow_unexpected, precision, memory)
+        Self::opened(
+            py,
+            path,
+            name,
+            head,
+            allow_unexpected,
+            [precision, device],
+            memory,
+        )
     }
 
     /// Numbers and names that describe the model.
@@ -219,6 +242,7 @@ impl Model {
         let arch = self.loaded.architecture();
         let facts = PyDict::new(py);
         facts.set_item("precision", self.loaded.model().precision().name())?;
+        facts.set_item("device", self.loaded.device().name)?;
         facts.set_item("num_layers", arch.num_layers)?;
         facts.set_item("num_heads", arch.num_heads)?;
         facts.set_item("hidden_size", arch.hidden_size)?;

@@ -44,6 +44,14 @@ pub enum Error {
     /// The engine refused.
     #[error(transparent)]
     Model(#[from] bertology_model::Error),
+    /// There is no such device.
+    #[error("{device} cannot be used: {reason}; everything runs on the processor, too")]
+    NoDevice {
+        /// What was asked for.
+        device: String,
+        /// What the system says.
+        reason: String,
+    },
     /// The checkpoint cannot be written as ONNX.
     #[error(transparent)]
     Onnx(#[from] bertology_onnx::Error),
@@ -579,7 +587,9 @@ impl Error {
             Self::Extract(error) => error.kind(),
             Self::Search(error) => error.kind(),
             Self::Example { source, .. } => source.kind(),
-            Self::DataChanged { .. } | Self::NoTokenizer { .. } => Kind::Environment,
+            Self::DataChanged { .. } | Self::NoTokenizer { .. } | Self::NoDevice { .. } => {
+                Kind::Environment
+            }
             Self::NotFinite { .. } => Kind::Numeric,
             Self::Interrupted { .. } => Kind::Interrupted,
             Self::Verification { .. } | Self::Unscored { .. } => Kind::Internal,

@@ -50,7 +50,7 @@ mod error;
 mod table;
 
 pub use input::{corpus, windows};
-pub use model::{experiment, loaded, verify};
+pub use model::{device, experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, compress, curve, dynamics, evaluate, extract,
     importance, judge, left_out, masking, measures, normalize, paired, predict, pruning, student,
@@ -67,6 +67,7 @@ pub use bertology_tokenizer::{Encoding, Tokenizer};
 
 pub use ablation::{Ablation, AblationState};
 pub use corpus::{Corpus, CorpusOptions};
+pub use device::{Device, DeviceInfo};
 pub use error::{Error, SearchError};
 pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};

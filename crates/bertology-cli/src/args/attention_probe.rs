@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    InputArg, ModelArgs, NoParts, OutputArgs, PrecisionArgs, ResumeArgs, RowModeArg, SequenceArgs,
+    ComputingArgs, InputArg, ModelArgs, NoParts, OutputArgs, ResumeArgs, RowModeArg, SequenceArgs,
     WorkArgs,
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct AttentionProbeArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     /// Treebank in CoNLL-U to train on.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub(crate) train: PathBuf,

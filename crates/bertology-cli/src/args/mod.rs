@@ -45,7 +45,7 @@ pub(crate) use edge_data::{
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};
 pub(crate) use masking::{DropArg, MaskingArgs, RecomputeArg, ThresholdModeArg};
-pub(crate) use model::{ModelArgs, PrecisionArgs};
+pub(crate) use model::{ComputingArgs, ModelArgs};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
@@ -166,6 +166,9 @@ pub(crate) enum Command {
     /// How fast a model is, and whether another is faster: latency, throughput, memory at several sizes of batch.
     #[command(long_about = crate::commands::bench::ABOUT)]
     Bench(Box<crate::commands::bench::BenchArgs>),
+    /// The processor and the graphics cards of this machine, as --device takes them.
+    #[command(long_about = crate::commands::devices::ABOUT)]
+    Devices,
     /// Family, sizes, heads, parameters by part, tensors used, ignored and missing.
     Inspect(InspectArgs),
     /// Compare hidden states, attention, logits and gradients with a file written by transformers.
@@ -320,7 +323,7 @@ pub(crate) struct StudyArgs<I: Args, O: Args> {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) input: I,
@@ -384,7 +387,7 @@ pub(crate) struct MaskArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,

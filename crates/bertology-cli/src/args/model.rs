@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use bertology::Precision;
+use bertology::{Device, Precision};
 use clap::Args;
 use serde::{Serialize, Serializer};
 
@@ -33,13 +33,17 @@ pub(crate) struct ModelArgs {
     pub(crate) allow_unexpected: bool,
 }
 
-/// How exactly a pass computes.
-#[derive(Debug, Clone, Copy, Args, Serialize)]
-pub(crate) struct PrecisionArgs {
+/// How exactly a pass computes, and where.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct ComputingArgs {
     /// How exactly linear maps are computed: f32; split, by two bf16 parts of each number; bf16.
     #[arg(long, value_name = "PRECISION", help_heading = "Model", default_value_t = Precision::F32)]
     #[serde(serialize_with = "written")]
     pub(crate) precision: Precision,
+    /// Where passes run: cpu; gpu:N or gpu:NAME, a graphics card of `bertology devices`; auto, a card if it is faster.
+    #[arg(long, value_name = "DEVICE", help_heading = "Model", default_value_t = Device::Cpu)]
+    #[serde(serialize_with = "written")]
+    pub(crate) device: Device,
 }
 
 fn written<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

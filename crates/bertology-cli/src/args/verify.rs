@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ModelArgs, PrecisionArgs};
+use super::{ComputingArgs, ModelArgs};
 
 /// `bertology verify`
 #[derive(Debug, Args, Serialize)]
@@ -16,7 +16,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     /// What another program computed: a safetensors file, see docs/commands/verify.md.
     #[arg(long, value_name = "FILE")]
     pub(crate) reference: PathBuf,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ModelArgs, PrecisionArgs};
+use super::{ComputingArgs, ModelArgs};
 
 pub(crate) const ABOUT: &str = "\
 Look at the attention of one text, of a pair of texts, or of several one after the other: one HTML file that \
@@ -23,7 +23,7 @@ pub(crate) struct ViewArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     /// The text, and a second one to make a pair; with --each any number, each on its own.
     #[arg(value_name = "TEXT", num_args = 0..)]
     pub(crate) texts: Vec<String>,

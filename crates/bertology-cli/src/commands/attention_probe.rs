@@ -45,7 +45,7 @@ pub(crate) fn run(args: AttentionProbeArgs, screen: &Screen) -> Result<Done, Fai
     command::check_output(&args.output, args.resume.resume)?;
     let options = options(&args)?;
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
-        .computing(args.precision, screen)?;
+        .computing(&args.computing, screen)?;
     let train = sentences(&opened, &args, &args.train, args.limit)?;
     let dev = sentences(&opened, &args, &args.dev, args.dev_limit)?;
     let (vectors, vectors_name) = vectors(&opened, &args, &options, [&train, &dev])?;

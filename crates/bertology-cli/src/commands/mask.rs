@@ -30,7 +30,7 @@ pub(crate) fn run(mut args: MaskArgs, screen: &Screen) -> Result<Done, Failure> 
         search::check(&args.masking)?;
     }
     let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?
-        .computing(args.precision, screen)?;
+        .computing(&args.computing, screen)?;
     let corpus = data::corpus(&opened, &args.data, screen)?;
     let choosing = search::choosing(
         &opened,

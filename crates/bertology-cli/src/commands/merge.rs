@@ -55,14 +55,23 @@ pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
             directory.display()
         ))
     })?;
-    let Some((grid, resume, to)) = super::written(&mut command) else {
+    let Some(written) = super::written(&mut command) else {
         return Err(Failure::input(
             "the command that made the parts has no parts in this version",
         ));
     };
-    grid.part = None;
-    resume.resume = false;
-    (to.output, to.overwrite) = (Some(output), args.overwrite);
+    written.grid.part = None;
+    written.resume.resume = false;
+    // Nothing is computed that would need a card.
+    written.computing.device = bertology::Device::Cpu;
+    written.output.output = Some(output);
+    written.output.overwrite = args.overwrite;
+    if let Some(kinds) = parts.different_devices() {
+        screen.note(&format!(
+            "the parts were computed on different kinds of devices ({kinds}), which round differently: the numbers are those of \
+             either to about five digits"
+        ));
+    }
     super::run(command, Start::Parts(&parts), screen)
 }
 

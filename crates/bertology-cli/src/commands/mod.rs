@@ -2,13 +2,19 @@
 
 use serde_json::Value;
 
-use crate::args::{Command, GridArgs, OutputArgs, ResumeArgs};
+use crate::args::{Command, ComputingArgs, GridArgs, OutputArgs, ResumeArgs};
 use crate::command::{self, Start};
 use crate::failure::Failure;
 use crate::run_folder::RunFolder;
 use crate::show::Screen;
 
-type Written<'a> = (&'a mut GridArgs, &'a mut ResumeArgs, &'a mut OutputArgs);
+/// The options of a study that merging changes.
+struct Written<'a> {
+    computing: &'a mut ComputingArgs,
+    grid: &'a mut GridArgs,
+    resume: &'a mut ResumeArgs,
+    output: &'a mut OutputArgs,
+}
 
 /// The commands that study a corpus, which the skeleton runs whole or in parts, and all others.
 macro_rules! commands {
@@ -31,11 +37,16 @@ macro_rules! commands {
             }
         }
 
-        /// Where a study's options say which part is made, and where it goes.
+        /// Where a study's options say which part is made, where, and where it goes.
         fn written(command: &mut Command) -> Option<Written<'_>> {
             match command {
                 $($(#[$gate])* Command::$study(args) => {
-                    Some((&mut args.grid, &mut args.resume, &mut args.output))
+                    Some(Written {
+                        computing: &mut args.computing,
+                        grid: &mut args.grid,
+                        resume: &mut args.resume,
+                        output: &mut args.output,
+                    })
                 })*
                 _ => None,
             }
@@ -76,6 +87,7 @@ commands! {
         Command::Merge(args) => merge::run(&args, screen),
         Command::Status(args) => status::run(&args, screen),
         Command::Export(args) => export::run(*args, screen),
+        Command::Devices => devices::run(screen),
         Command::Inspect(args) => inspect::run(args, screen),
         Command::Verify(args) => verify::run(args, screen),
         Command::View(args) => view::run(*args, screen),
@@ -99,6 +111,7 @@ mod compare_cat;
 mod compare_edge;
 pub(crate) mod compress;
 pub(crate) mod demo;
+pub(crate) mod devices;
 pub(crate) mod dynamics;
 pub(crate) mod edge_data;
 pub(crate) mod edge_probe;

@@ -64,7 +64,7 @@ pub(crate) fn run(args: SurveyArgs, screen: &Screen) -> Result<Done, Failure> {
         }
     }
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
-        .computing(args.precision, screen)?;
+        .computing(&args.computing, screen)?;
     let treebank = data::treebank(&args.input.conllu, args.own.limit);
     let sentences = SentencePassages::new(
         &opened.model,

@@ -19,8 +19,8 @@ use crate::show::text::plural;
 pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
     let reference = Reference::open(&args.reference).map_err(|e| failure(&e))?;
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
-        .computing(args.precision, screen)?;
-    let usual = Tolerances::of(args.precision.precision);
+        .computing(&args.computing, screen)?;
+    let usual = Tolerances::of(args.computing.precision);
     let options = VerifyOptions {
         prefixes: args.prefix.clone(),
         tolerances: Tolerances {

@@ -13,6 +13,7 @@ mod cluster;
 mod compress;
 mod damaged;
 mod demo_edge;
+mod devices;
 mod distance;
 #[cfg(unix)]
 mod documents;

@@ -138,6 +138,18 @@ impl LoadedModel {
         Ok(Self { outline, model })
     }
 
+    /// The same with its passes on a device ([`Model::on_device`]).
+    #[cfg(feature = "gpu")]
+    pub(crate) fn with_device<D>(self, device: D) -> Result<Self, Error>
+    where
+        D: bertology_model::bertology_device::Device<f32> + 'static,
+        D::Buffer: 'static,
+    {
+        let (outline, model) = self.into_parts();
+        let model = model.on_device(device)?;
+        Ok(Self { outline, model })
+    }
+
     fn assemble(checkpoint: Checkpoint, model: Model<f32>, folder: &Path) -> Self {
         let tokenizer = Tokenizer::from_folder(folder);
         let outline = Outline {

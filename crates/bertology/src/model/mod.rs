@@ -2,6 +2,7 @@
 //!
 //! What the engine is made of ([`bertology_model`]) is re-exported here.
 
+pub mod device;
 pub mod experiment;
 pub mod loaded;
 pub mod verify;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ModelArgs, NoParts, OutputArgs, PrecisionArgs, threads};
+use crate::args::{ComputingArgs, ModelArgs, NoParts, OutputArgs, threads};
 
 pub(crate) const ABOUT: &str = "\
 How fast a model is, and whether another one is faster: latency, throughput, memory.
@@ -22,7 +22,7 @@ pub(crate) struct BenchArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     /// Another model to be timed beside it, turn about.
     #[arg(long, value_name = "OTHER", help_heading = "Model")]
     pub(crate) against: Option<String>,

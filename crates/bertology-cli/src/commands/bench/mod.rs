@@ -46,7 +46,7 @@ pub(crate) fn run(args: BenchArgs, screen: &Screen) -> Result<Done, Failure> {
     args.parts
         .refuse("parts of a run on several machines say nothing of the speed of one")?;
     command::check_output(&args.output, false)?;
-    session::say_precision(args.precision, screen);
+    session::say_precision(&args.computing, screen);
     let opened = open(&args, screen)?;
     let located = opened.iter().map(|(_, opened)| &opened.located);
     session::refuse_within(&args.output, located)?;
@@ -78,7 +78,9 @@ pub(crate) fn run(args: BenchArgs, screen: &Screen) -> Result<Done, Failure> {
     let found = measure(
         |at| {
             let model = LoadedModel::open_with(&sources[at].0, &sources[at].1)?;
-            model.in_precision(args.precision.precision)
+            model
+                .in_precision(args.computing.precision)?
+                .on(&args.computing.device)
         },
         sources.len(),
         &loads,
@@ -116,7 +118,7 @@ fn open(args: &BenchArgs, screen: &Screen) -> Result<Vec<(ModelArgs, Opened)>, F
     named.extend(args.against.iter().map(|other| args.model.other(other)));
     let mut all = Vec::new();
     for named in named {
-        let opened = Opened::new(&named, OPEN_AS, screen)?;
+        let opened = Opened::new(&named, OPEN_AS, screen)?.placed(&args.computing)?;
         all.push((named, opened));
     }
     Ok(all)

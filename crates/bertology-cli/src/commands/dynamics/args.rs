@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{
-    DataArgs, ModelArgs, NoParts, OutputArgs, PrecisionArgs, ResumeArgs, ScoreArgs, WorkArgs,
+    ComputingArgs, DataArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs, ScoreArgs, WorkArgs,
     share_of_heads,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct DynamicsArgs {
     pub(crate) allow_unexpected: bool,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,

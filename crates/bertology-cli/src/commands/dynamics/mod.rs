@@ -37,7 +37,7 @@ pub(crate) fn run(mut args: DynamicsArgs, screen: &Screen) -> Result<Done, Failu
     args.data.obey_legacy(Masks::Yes, &any, note)?;
     command::check_output(&args.output, args.resume.resume)?;
     let places = places::find(&args.folders, screen)?;
-    session::say_precision(args.precision, screen);
+    session::say_precision(&args.computing, screen);
     let (training, last) = Training::open(&args, places, screen)?;
     session::refuse_within(&args.output, training.located())?;
     let input = Input::open(&args, &last, screen)?;

@@ -90,7 +90,7 @@ impl Training {
     ) -> Result<Opened, Failure> {
         let located = self.located[at].clone();
         let model = args.model(&located.name);
-        Opened::at(located, &model, self.open_as, screen)?.in_precision(args.precision)
+        Opened::at(located, &model, self.open_as, screen)?.placed(&args.computing)
     }
 
     pub(super) fn located(&self) -> &[Located] {

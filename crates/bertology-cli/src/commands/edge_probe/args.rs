@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{
-    CacheDtypeArg, EdgeReadingArgs, ModelArgs, NoParts, OutputArgs, PrecisionArgs, ResumeArgs,
+    CacheDtypeArg, ComputingArgs, EdgeReadingArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs,
     WorkArgs,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct EdgeProbeArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    pub(crate) precision: PrecisionArgs,
+    pub(crate) computing: ComputingArgs,
     /// Records to train on, one JSON object a line.
     #[arg(
         long,

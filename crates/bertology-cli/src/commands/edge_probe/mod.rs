@@ -46,7 +46,7 @@ pub(crate) fn run(args: EdgeProbeArgs, screen: &Screen) -> Result<Done, Failure>
     let tasks = suite::tasks(&args)?;
     let options = options(&args)?;
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
-        .computing(args.precision, screen)?;
+        .computing(&args.computing, screen)?;
     let mut run = Run::new("edge-probe", &args, clock, &opened)?;
     run.set_seed(Some(args.seed));
     let hashes = suite::hashes(&tasks)?;

@@ -49,7 +49,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
         show::check(path, args.overwrite)?;
     }
     let opened = Opened::new(&args.model, OpenAs::DeclaredOrEncoder, screen)?
-        .computing(args.precision, screen)?;
+        .computing(&args.computing, screen)?;
     let arch = opened.model.architecture();
     let max_length = args.max_length.map(usize::from);
     let encodings = given.iter().map(|given| encode(&opened, given, max_length));
