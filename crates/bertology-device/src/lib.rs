@@ -7,6 +7,7 @@
 //! | device | what it is for |
 //! | --- | --- |
 //! | [`Host`] | the processor itself, in `f32` and `f64`: it judges the pass that other devices run |
+//! | `Wgpu` | graphics cards of any maker, in `f32`; with the feature `wgpu` |
 //!
 //! # Numerics
 //! Every sum has one order, which the shapes determine: a device gives the same bits for the same batch, time after time. Devices
@@ -16,7 +17,11 @@ mod device;
 mod error;
 mod host;
 mod shape;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
+#[cfg(feature = "wgpu")]
+pub use self::wgpu::Wgpu;
 pub use device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
 pub use error::Error;
 pub use host::Host;
