@@ -4,8 +4,8 @@
     studies.py --binary BINARY --device gpu:0
     studies.py --binary BINARY --device host --only importance
 
-Each command line runs on the processor once and on the device twice. Numbers may differ from the processor's by 1e-4 of their size or by
-2e-5, everything else must be equal; the two runs on the device must be the same to the bit. Exit code 1 if anything is not so.
+Each command line runs on the processor once and on the device twice. Numbers may differ from the processor's by 1e-4 of their size
+or by 2e-5, everything else must be equal; the two runs on the device must be the same to the bit. Exit code 1 if anything is not so.
 """
 
 import argparse

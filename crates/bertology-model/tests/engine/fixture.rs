@@ -185,8 +185,25 @@ pub(crate) fn placed<R: Real>(model: Model<R>) -> Model<R> {
             let device = bertology_model::bertology_device::Host::new();
             model.on_device(device).expect("a model on a device")
         }
-        Ok(other) => panic!("no device {other}; host needs the feature device"),
+        #[cfg(feature = "wgpu")]
+        Ok("gpu") => on_a_card(model),
+        Ok(other) => panic!("no device {other}; host and gpu need the features device and wgpu"),
     }
+}
+
+/// A model in f32 on the best card there is; one in f64, which no card computes in, as it was.
+#[cfg(feature = "wgpu")]
+fn on_a_card<R: Real>(model: Model<R>) -> Model<R> {
+    use std::any::Any;
+
+    use bertology_model::bertology_device::wgpu::{Wgpu, Which};
+
+    let mut model: Box<dyn Any> = Box::new(model);
+    if let Some(single) = model.downcast_mut::<Model<f32>>() {
+        let card = Wgpu::open(Which::Best).expect("a card, or Mesa's program that acts as one");
+        *single = single.clone().on_device(card).expect("a model on a card");
+    }
+    *model.downcast().expect("a model")
 }
 
 /// Largest absolute difference; infinite where something is not a number.

@@ -9,6 +9,7 @@ use bertology_error::Kind as Fault;
 use crate::numbers::card;
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn a_card_by_number_and_by_name() {
     let list = Wgpu::list();
     let best = card().info();
@@ -25,6 +26,7 @@ fn a_card_by_number_and_by_name() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn a_card_that_is_not_there() {
     for which in [Which::Number(1000), Which::Name("no such card")] {
         let error = Wgpu::open(which).unwrap_err();
@@ -33,10 +35,16 @@ fn a_card_that_is_not_there() {
     }
 }
 
+/// Set in the process that is to find no card.
+const CHILD: &str = "BERTOLOGY_TEST_WITHOUT_A_CARD";
+
 /// Says what opening a card gives; a process of its own, for the environment decides.
 #[test]
-#[ignore = "run by the tests below"]
+#[ignore = "tools/device/check.sh runs it"]
 fn child_without_a_card() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
     let error = Wgpu::open(Which::Best).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert_eq!(error.kind(), Fault::Environment);
@@ -50,6 +58,7 @@ fn child(variables: &[(&str, &std::path::Path)]) {
         .args(["--ignored", "--exact", "--nocapture"])
         .arg("faults::child_without_a_card")
         .envs(variables.iter().copied())
+        .env(CHILD, "1")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&child.stdout);
@@ -63,6 +72,7 @@ fn child(variables: &[(&str, &std::path::Path)]) {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 #[cfg(target_os = "linux")]
 fn a_system_without_drivers() {
     let nowhere = std::path::Path::new("/nowhere/icd.json");
@@ -71,6 +81,7 @@ fn a_system_without_drivers() {
 
 /// What is found in the place of the loader cannot be loaded.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 #[cfg(target_os = "linux")]
 fn a_system_without_a_loader() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,6 +92,7 @@ fn a_system_without_a_loader() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn buffers_that_are_too_large() {
     let bounds = Bounds {
         largest_buffer: 4003,
@@ -117,6 +129,7 @@ fn buffers_that_are_too_large() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn no_memory_is_left() {
     let bounds = Bounds {
         memory: 10 << 20,
@@ -140,6 +153,7 @@ fn no_memory_is_left() {
 
 /// What cannot be done is told when something is read, once.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn an_operation_that_is_refused() {
     let (device, other) = (Wgpu::open(Which::Best).unwrap(), card());
     let mut x = device.upload(&[1.0; 10]).unwrap();
@@ -158,6 +172,7 @@ fn an_operation_that_is_refused() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn a_card_that_is_lost() {
     let device = Wgpu::open(Which::Best).unwrap();
     let mut x = device.upload(&[1.0; 1000]).unwrap();

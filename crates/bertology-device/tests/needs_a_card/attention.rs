@@ -71,6 +71,7 @@ fn product<D: Device<f32>>(
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn products_of_heads() {
     for dim in [1, 7, 33, 64] {
         let shape = &some_heads(dim);
@@ -108,6 +109,7 @@ fn products_of_heads() {
 
 /// Nothing to do is nothing done.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn no_heads_at_all() {
     let shape = &shape(8, &[]);
     let q = tokens(8, 0);
@@ -156,6 +158,7 @@ fn maps<D: Device<f32>>(device: &D, shape: &Shape, sight: Sight) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn scores_and_probabilities() {
     let shape = &some_heads(8);
     for sight in sights() {
@@ -171,6 +174,7 @@ fn scores_and_probabilities() {
 
 /// What a query does not see may be anything; what it sees must be numbers, or its probabilities are none.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn scores_that_are_no_numbers() {
     fn odd<D: Device<f32>>(device: &D) -> Vec<f32> {
         let shape = Shape::new(std::iter::once(0..3), vec![0], 1, 3, 0);
@@ -213,6 +217,7 @@ fn entropies<D: Device<f32>>(device: &D, shape: &Shape, sight: Sight) -> Vec<f32
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn entropies_of_heads() {
     for sight in sights() {
         compare!(SUMS, entropies(&some_heads(8), sight));
@@ -252,6 +257,7 @@ fn spreads<D: Device<f32>>(device: &D, shape: &Shape, by_key: bool) -> Vec<f32> 
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn distances() {
     for by_key in [false, true] {
         // The sums go in the same order, too.
@@ -283,6 +289,7 @@ fn turned<D: Device<f32>>(device: &D, shape: &Shape, back: bool) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn turns_by_position() {
     for back in [false, true] {
         compare!(SUMS, turned(&some_heads(10), back));
@@ -310,6 +317,7 @@ fn by_tokens<D: Device<f32>>(device: &D, shape: &Shape) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn factors_and_sums_of_heads() {
     for dim in [1, 7, 64] {
         compare!(SUMS, by_tokens(&some_heads(dim)));
@@ -317,6 +325,7 @@ fn factors_and_sums_of_heads() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn what_is_not_finite_is_flagged() {
     fn flags<D: Device<f32>>(device: &D, value: f32) -> Vec<f32> {
         let shape = some_heads(3);

@@ -25,6 +25,7 @@ fn elements<D: Device<f32>>(device: &D, len: usize) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn elements_one_by_one() {
     for len in LENGTHS {
         compare!(EXACT, elements(len));
@@ -43,6 +44,7 @@ fn by_rows_and_columns<D: Device<f32>>(device: &D, rows: usize, width: usize) ->
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn rows_and_columns() {
     for (rows, width) in [(0, 5), (1, 1), (7, 33), (300, 17), (4, 0)] {
         compare!(EXACT, by_rows_and_columns(rows, width));
@@ -63,6 +65,7 @@ fn copied<D: Device<f32>>(device: &D, rows: usize, width: usize) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn columns_of_rows() {
     for (rows, width) in [(0, 4), (1, 1), (9, 31), (130, 64), (5, 0)] {
         compare!(EXACT, copied(rows, width));
@@ -86,6 +89,7 @@ fn gathered<D: Device<f32>>(device: &D, width: usize) -> Vec<f32> {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn gather_and_scatter() {
     for width in [1, 32, 77, 300] {
         compare!(EXACT, gathered(width));
@@ -94,6 +98,7 @@ fn gather_and_scatter() {
 
 /// What is neither a number nor finite is moved as it is, and tells where it lies.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn what_is_no_number_is_moved() {
     let values = [f32::NEG_INFINITY, f32::NAN, 1e-40, f32::INFINITY];
     let x = card().upload(&values).unwrap();
@@ -120,6 +125,7 @@ fn linear_maps<D: Device<f32>>(device: &D, size: [usize; 3], biased: bool) -> Ve
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn products_with_weights() {
     let sizes = [
         [1, 1, 1],
@@ -143,6 +149,7 @@ fn products_with_weights() {
 
 /// Against sums in f64: a card is no worse than the processor's f32, but for twice its luck.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn products_are_as_good_as_the_processors() {
     fn product<D: Device<f32>>(device: &D, size: [usize; 3]) -> Vec<f32> {
         let [rows, inputs, outputs] = size;
@@ -202,6 +209,7 @@ fn norms<D: Device<f32>>(device: &D, rows: usize, width: usize, centred: bool) -
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn norms_and_back() {
     for (rows, width) in [
         (0, 8),
@@ -221,6 +229,7 @@ fn norms_and_back() {
 /// A row with a number that is none, or so large that its square is infinite, becomes no number throughout; its neighbour
 /// stays.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn a_norm_of_what_is_no_number() {
     fn strange<D: Device<f32>>(device: &D, value: f32) -> Vec<f32> {
         let mut x = random(1, 2 * 40);
@@ -271,6 +280,7 @@ fn activated<D: Device<f32>>(device: &D, pre: &[f32], inner: usize, by: Activate
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn activations_and_back() {
     // Small, so that what is near 0 is judged by its own size; and what decides at the ends.
     for spread in [1e-3, 1.0, 8.0] {
@@ -298,6 +308,7 @@ fn activations_and_back() {
 
 /// Where e^x is 0 or infinite.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn activations_far_out() {
     let pre = [
         0.0,
@@ -329,6 +340,7 @@ fn activations_far_out() {
 
 /// The error function to the accuracy that its form has, judged by `libm` in f64: GELU of x is x times half of 1 + erf.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn gelu_is_as_exact_as_its_numbers() {
     let x: Vec<f32> = (-4000..4000).map(|i| i as f32 * 1e-3).collect();
     let pre = card().upload(&x).unwrap();
@@ -358,6 +370,7 @@ fn gelu(x: f64) -> f64 {
 
 /// Buffers that went back to the pool come as zeros, and what is written into them does not reach what was asked for before.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn memory_that_is_used_again() {
     let device = card();
     for round in 0..50 {
@@ -376,6 +389,7 @@ fn memory_that_is_used_again() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn writing_waits_for_what_was_asked_before() {
     let device = card();
     let mut x = device.upload(&[1.0; 100]).unwrap();
@@ -392,6 +406,7 @@ fn writing_waits_for_what_was_asked_before() {
 
 /// More operations than a batch has, and more numbers than are carried at once.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn many_operations_and_many_numbers() {
     let device = card();
     let x = device.upload(&[1.0; 3]).unwrap();
@@ -410,6 +425,7 @@ fn many_operations_and_many_numbers() {
 
 /// Threads that use one card do not meet in its memory or its batches.
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn several_threads_on_one_card() {
     let work = |seed: u64| {
         let device = card();
@@ -431,6 +447,7 @@ fn several_threads_on_one_card() {
 }
 
 #[test]
+#[ignore = "tools/device/check.sh runs it"]
 fn what_is_carried_is_counted() {
     let device = Wgpu::open(bertology_device::wgpu::Which::Best).unwrap();
     let mut x = device.upload(&[1.0; 10]).unwrap();
