@@ -7,6 +7,7 @@
 const THREADS: u32 = 64u;
 
 var<workgroup> part: array<f32, 64>;
+var<workgroup> eight: array<f32, 8>;
 var<workgroup> odd: array<u32, 64>;
 
 struct Row {
@@ -53,17 +54,20 @@ fn seen_by(query: u32, n: u32) -> vec2<u32> {
     }
 }
 
+// The sum of what the threads of a workgroup hold, in one order: eight of them add up what all hold, and every one these eight.
+// Who comes here again writes what nobody reads any more.
 fn total(at: u32, value: f32) -> f32 {
-    workgroupBarrier();
     part[at] = value;
     workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half = half / 2u) {
-        if (at < half) {
-            part[at] = part[at] + part[at + half];
+    if (at < 8u) {
+        var sum = part[at];
+        for (var j = at + 8u; j < THREADS; j = j + 8u) {
+            sum = sum + part[j];
         }
-        workgroupBarrier();
+        eight[at] = sum;
     }
-    return part[0];
+    workgroupBarrier();
+    return ((eight[0] + eight[4]) + (eight[2] + eight[6])) + ((eight[1] + eight[5]) + (eight[3] + eight[7]));
 }
 
 @compute @workgroup_size(64)
@@ -88,15 +92,19 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     part[at] = greatest;
     odd[at] = strange;
     workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half = half / 2u) {
-        if (at < half) {
-            part[at] = max(part[at], part[at + half]);
-            odd[at] = odd[at] | odd[at + half];
+    if (at < 8u) {
+        for (var j = at + 8u; j < THREADS; j = j + 8u) {
+            greatest = max(greatest, part[j]);
+            strange = strange | odd[j];
         }
-        workgroupBarrier();
+        eight[at] = greatest;
+        odd[at] = strange;
     }
-    greatest = part[0];
-    strange = odd[0];
+    workgroupBarrier();
+    for (var j = 0u; j < 8u; j = j + 1u) {
+        greatest = max(greatest, eight[j]);
+        strange = strange | odd[j];
+    }
     var sum = 0.0;
     for (var key = seen.x + at; key < seen.y; key = key + THREADS) {
         let value = map[row.first + key];
