@@ -5,7 +5,7 @@
 //!
 //! # Numerics
 //! In `f32`, without atomics and with sums in one order, so that the same batch gives the same bits on one card. Products add
-//! their terms sixteen at a time, in order; norms, softmax and sums over tokens by a tree. Exponential, tangent and error function
+//! their terms sixteen at a time, in order; norms, softmax and sums over tokens by trees. Exponential, tangent and error function
 //! are our own, for the shading language promises little: they are as exact as those of the processor.
 
 mod adapter;
@@ -54,8 +54,9 @@ impl Default for Bounds {
     }
 }
 
-/// A graphics card, or a program that acts as one.
-#[derive(Debug)]
+/// A graphics card, or a program that acts as one. A clone is the same card, opened once: its programs are compiled once, and
+/// buffers of one are buffers of the other.
+#[derive(Debug, Clone)]
 pub struct Wgpu {
     card: Arc<Card>,
 }

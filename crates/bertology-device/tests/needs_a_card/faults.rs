@@ -23,6 +23,9 @@ fn a_card_by_number_and_by_name() {
     let named = Wgpu::open(Which::Name(&part[..4])).unwrap();
     assert_eq!(named.info(), best);
     assert_eq!(Wgpu::open(Which::Number(0)).unwrap().info(), best);
+    // A clone has the same buffers.
+    let x = named.upload(&[4.0]).unwrap();
+    assert_eq!(named.clone().read(&x, 0..1).unwrap(), [4.0]);
 }
 
 #[test]
