@@ -195,12 +195,17 @@ pub(crate) fn placed<R: Real>(model: Model<R>) -> Model<R> {
 #[cfg(feature = "wgpu")]
 fn on_a_card<R: Real>(model: Model<R>) -> Model<R> {
     use std::any::Any;
+    use std::sync::OnceLock;
 
     use bertology_model::bertology_device::wgpu::{Wgpu, Which};
 
+    // Its programs are compiled once for all tests.
+    static CARD: OnceLock<Wgpu> = OnceLock::new();
+
     let mut model: Box<dyn Any> = Box::new(model);
     if let Some(single) = model.downcast_mut::<Model<f32>>() {
-        let card = Wgpu::open(Which::Best).expect("a card, or Mesa's program that acts as one");
+        let open = || Wgpu::open(Which::Best).expect("a card, or Mesa's program that acts as one");
+        let card = CARD.get_or_init(open).clone();
         *single = single.clone().on_device(card).expect("a model on a card");
     }
     *model.downcast().expect("a model")
