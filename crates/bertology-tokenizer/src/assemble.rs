@@ -34,12 +34,12 @@ pub(crate) struct Parts {
     pub(crate) files: Vec<PathBuf>,
 }
 
-const JSON: &str = "tokenizer.json";
-const VOCAB_TXT: &str = "vocab.txt";
+pub(crate) const JSON: &str = "tokenizer.json";
+pub(crate) const VOCAB_TXT: &str = "vocab.txt";
 pub(crate) const VOCAB_JSON: &str = "vocab.json";
-const MERGES: &str = "merges.txt";
+pub(crate) const MERGES: &str = "merges.txt";
 /// SentencePiece's own file, under DeBERTa's name for it.
-const SPM: &str = "spm.model";
+pub(crate) const SPM: &str = "spm.model";
 /// Merges of BERTweet and PhoBERT.
 const CODES: &str = "bpe.codes";
 /// Classes for which transformers has neither a fast tokenizer nor a converter.
@@ -85,14 +85,10 @@ fn from_json(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError>
 
 /// `DebertaV2Converter`: what the file says, between the class's marks.
 fn pieces(path: PathBuf, settings: Settings) -> Result<Parts, TokenizerError> {
-    let lower = settings.flag("do_lower_case")?.unwrap_or(false);
-    let punctuation = settings.flag("split_by_punct")?.unwrap_or(false);
-    let bytes = files::bytes(&path)?;
-    let bytes = sentencepiece::tokenizer_json(&bytes, lower, punctuation).map_err(|reason| {
-        TokenizerError::Build {
-            path: path.clone(),
-            reason,
-        }
+    let bytes = sentencepiece::of_settings(&files::bytes(&path)?, &settings)?;
+    let bytes = bytes.map_err(|reason| TokenizerError::Build {
+        path: path.clone(),
+        reason,
     })?;
     let mut parts = from_bytes(path.clone(), &bytes, settings)?;
     add_tokens(&mut parts.core, &parts.settings)?;

@@ -159,6 +159,18 @@ pub enum TokenizerError {
         reason: String,
     },
 
+    /// A vocabulary of which nothing is worth taking away.
+    #[error(
+        "the vocabulary of {folder} is the letters of proteins and the marks around them, {tokens} tokens in all: none can be \
+         spared, and there is nothing to gain"
+    )]
+    Residues {
+        /// The folder.
+        folder: PathBuf,
+        /// How many tokens it has.
+        tokens: usize,
+    },
+
     /// `max_length` leaves no room for the special tokens.
     #[error(
         "a maximum length of {max_length} is too small: {what} takes {special} special tokens \
@@ -200,7 +212,10 @@ impl TokenizerError {
             | Self::Merges { .. }
             | Self::AddedTokenId { .. }
             | Self::Build { .. } => Kind::Environment,
-            Self::NotAFolder { .. } | Self::MaxLength { .. } | Self::Encode { .. } => Kind::Input,
+            Self::NotAFolder { .. }
+            | Self::Residues { .. }
+            | Self::MaxLength { .. }
+            | Self::Encode { .. } => Kind::Input,
         }
     }
 }

@@ -35,8 +35,10 @@ mod residues;
 mod sentencepiece;
 mod settings;
 mod tokenizer;
+mod trim;
 
 pub use encoding::Encoding;
 pub use error::TokenizerError;
 pub use guard::contains_panics;
 pub use tokenizer::Tokenizer;
+pub use trim::Trimmed;

@@ -7,6 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::TokenizerError;
+use crate::settings::Settings;
+
 /// How a text is written with spaces that pieces can hold.
 const SPACE: &str = "▁";
 
@@ -176,6 +179,16 @@ fn model(bytes: &[u8]) -> Result<Model, String> {
         ));
     }
     Ok(model)
+}
+
+/// [`tokenizer_json`] as the settings have it; what is wrong with the file, where something is.
+pub(crate) fn of_settings(
+    bytes: &[u8],
+    settings: &Settings,
+) -> Result<Result<Vec<u8>, String>, TokenizerError> {
+    let lower = settings.flag("do_lower_case")?.unwrap_or(false);
+    let punctuation = settings.flag("split_by_punct")?.unwrap_or(false);
+    Ok(tokenizer_json(bytes, lower, punctuation))
 }
 
 /// The `tokenizer.json` that says the same, but for the marks around a text; `lower` and `punctuation` are the class's

@@ -21,7 +21,7 @@ use crate::{Encoding, TokenizerError, assemble};
 /// encoded before.
 pub struct Tokenizer {
     /// Everything up to the special tokens.
-    core: tokenizers::Tokenizer,
+    pub(crate) core: tokenizers::Tokenizer,
     /// What its normalizer may make of a text.
     growth: Growth,
     /// Patterns at which it splits, of which a text must be tried with each.
@@ -30,7 +30,8 @@ pub struct Tokenizer {
     of_words: OnceLock<Option<Box<tokenizers::Tokenizer>>>,
     /// Adds the special tokens. Kept apart so that the maximum length is an argument and not a
     /// state.
-    processor: Option<PostProcessorWrapper>,
+    pub(crate) processor: Option<PostProcessorWrapper>,
+    pub(crate) class: Class,
     direction: TruncationDirection,
     segments: bool,
     ids: SpecialIds,
@@ -124,6 +125,7 @@ impl Tokenizer {
             segments: settings.segments()?,
             model_max_length: settings.model_max_length()?,
             files: vocabulary.into_iter().chain(settings.files).collect(),
+            class: settings.class,
             ids,
             processor,
             direction,
@@ -143,6 +145,7 @@ impl Tokenizer {
             growth: self.growth.clone(),
             patterns: self.patterns.clone(),
             processor: self.processor.clone(),
+            class: self.class.clone(),
             direction: self.direction,
             segments: self.segments,
             ids: self.ids.clone(),
@@ -415,7 +418,7 @@ impl Tokenizer {
     }
 
     /// Refuses a text that would take too long, or become too long.
-    fn check(&self, text: &str) -> Result<(), String> {
+    pub(crate) fn check(&self, text: &str) -> Result<(), String> {
         self.growth.check(text)?;
         if !self.patterns.is_empty() {
             let normal = self.growth.normal(text)?;
