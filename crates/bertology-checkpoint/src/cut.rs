@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::Error;
 use crate::arch::Architecture;
 use crate::heads::HeadSet;
+use crate::vocabulary::TokenCut;
 
-/// What becomes of the heads and neurons of a checkpoint that is written anew: some leave, the others may be weighed by
-/// factors that go into the maps which read them. Nothing becomes of what is not named.
+/// What becomes of the heads, neurons and tokens of a checkpoint that is written anew: some leave, heads and neurons that stay
+/// may be weighed by factors that go into the maps which read them. Nothing becomes of what is not named.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cut {
     heads: HeadSet,
@@ -15,6 +16,7 @@ pub struct Cut {
     head_factors: BTreeMap<(usize, usize), f64>,
     /// `[neurons]` of each layer that is named: 0 is gone.
     neurons: BTreeMap<usize, Vec<f64>>,
+    tokens: Option<TokenCut>,
 }
 
 impl From<HeadSet> for Cut {
@@ -41,6 +43,18 @@ impl Cut {
         self
     }
 
+    /// With these tokens alone, and their tokenizer.
+    #[must_use]
+    pub fn tokens(mut self, tokens: TokenCut) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// The tokens that stay, where some go.
+    pub(crate) fn of_tokens(&self) -> Option<&TokenCut> {
+        self.tokens.as_ref()
+    }
+
     /// The heads that leave.
     #[must_use]
     pub fn heads(&self) -> &HeadSet {
@@ -64,6 +78,9 @@ impl Cut {
     pub(crate) fn check(&self, architecture: &Architecture) -> Result<(), Error> {
         self.heads.check(architecture)?;
         self.heads.check_shared(architecture)?;
+        if let Some(tokens) = &self.tokens {
+            tokens.check(architecture.vocab_size)?;
+        }
         let weighed = self.head_factors.keys().copied().collect::<HeadSet>();
         weighed.check(architecture)?;
         let values = self.head_factors.values();

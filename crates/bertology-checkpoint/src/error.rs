@@ -396,6 +396,15 @@ pub enum Error {
         /// The layer.
         layer: usize,
     },
+    /// Rows of the token embedding that cannot be those that stay.
+    #[error(
+        "the rows of the token embedding that stay must be named in ascending order, at least one, each once, from 0 to {}",
+        vocab_size.saturating_sub(1)
+    )]
+    TokenRows {
+        /// Rows that there are.
+        vocab_size: usize,
+    },
     /// A mask whose size does not fit the model.
     #[error("the head mask has {found} entries; the model has {layers} layers of {heads} heads, so {} are needed", layers * heads)]
     MaskSize {
@@ -462,6 +471,7 @@ impl Error {
             | Self::Factor { .. }
             | Self::NeuronFactors { .. }
             | Self::SharedFactors { .. }
+            | Self::TokenRows { .. }
             | Self::MaskSize { .. }
             | Self::OutputExists { .. }
             | Self::OutputIsSource { .. } => Kind::Input,

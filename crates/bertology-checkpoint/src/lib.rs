@@ -23,6 +23,7 @@ mod report;
 mod tables;
 mod tensors;
 mod trained;
+mod vocabulary;
 mod write;
 
 pub use arch::{
@@ -43,4 +44,5 @@ pub use report::{Ignored, MissingTensor, Parts, Report, Size, TensorInfo};
 pub use safetensors::Dtype;
 pub use tensors::{Tensor, rounded};
 pub use trained::write_trained;
+pub use vocabulary::TokenCut;
 pub use write::{WriteOptions, WriteReport, cut_file_bytes, write_cut, write_pruned};

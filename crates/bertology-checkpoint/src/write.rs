@@ -1,4 +1,4 @@
-//! Writes a checkpoint without some of its heads and neurons: a new folder that appears whole or not at all.
+//! Writes a checkpoint without some of its heads, neurons and tokens: a new folder that appears whole or not at all.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,7 @@ use crate::parameter::Parameter;
 use crate::prune::{Export, Plan};
 use crate::report::Size;
 use crate::tensors::Tensor;
+use crate::vocabulary::{GENERATION, TokenCut, generation};
 
 /// How to write.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +73,10 @@ pub struct WriteReport {
     pub hollow_layers: Vec<usize>,
     /// Tensors of the source that were left out because they repeat another one.
     pub left_out: Vec<String>,
+    /// Rows of the token embedding before and after.
+    pub tokens: (usize, usize),
+    /// Files of the source's tokenizer that have no place beside fewer tokens.
+    pub left_behind: Vec<String>,
 }
 
 /// The weights file of the folder written.
@@ -93,7 +98,9 @@ pub fn write_pruned(
 /// Writes `checkpoint` without the heads and neurons of `cut`, and with its factors in the maps that read the others, as a folder
 /// of its own: `model.safetensors` with the source's tensor names and types, the source's `config.json` with the union of all
 /// removed heads in `pruned_heads` and the width of what is left of its feed-forward blocks, and the tokenizer's files. Heads
-/// that the source lacks already may be named again. [`Export::Zeroed`] of an already pruned source restores full shapes with
+/// that the source lacks already may be named again. Where tokens leave, so do their rows of every tensor that has one for each;
+/// `vocab_size` and the ids in `config.json` and `generation_config.json` follow, and the tokenizer's files are those of the
+/// cut. [`Export::Zeroed`] of an already pruned source restores full shapes with
 /// zeros.
 ///
 /// A layer that loses all heads, or all neurons, keeps one whose weights are zero: the same function, and
@@ -123,10 +130,19 @@ pub fn write_cut(
     fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     let staging = staging_folder(parent)?;
 
-    let config = new_config(checkpoint, &plan);
-    write_json(&staging.path().join(CONFIG_FILE), &config)?;
+    let mut config = new_config(checkpoint, &plan);
     let mut files = vec![CONFIG_FILE.to_owned(), WEIGHTS.to_owned()];
-    files.extend(copy_companions(checkpoint.folder(), staging.path())?);
+    let mut left_behind = Vec::new();
+    match cut.of_tokens() {
+        None => files.extend(copy_companions(checkpoint.folder(), staging.path())?),
+        Some(tokens) => {
+            tokens.config(checkpoint, &mut config);
+            let (written, left) = write_companions(checkpoint.folder(), staging.path(), tokens)?;
+            files.extend(written);
+            left_behind = left;
+        }
+    }
+    write_json(&staging.path().join(CONFIG_FILE), &config)?;
     let mut report = WriteReport {
         before: checkpoint.report().parts.total(),
         after: Size::default(),
@@ -138,6 +154,8 @@ pub fn write_cut(
         widths: plan.widths().collect(),
         hollow_layers: plan.hollow.clone(),
         left_out: Vec::new(),
+        tokens: file_tokens(checkpoint, cut),
+        left_behind,
     };
     for file in checkpoint.files() {
         report.file_bytes_before +=
@@ -146,12 +164,19 @@ pub fn write_cut(
     write_weights(
         checkpoint,
         &plan,
+        cut.of_tokens(),
         options.export,
         &staging.path().join(WEIGHTS),
         &mut report,
     )?;
     publish(staging, folder, &report.files)?;
     Ok(report)
+}
+
+/// Rows of the token embedding before and after.
+fn file_tokens(checkpoint: &Checkpoint, cut: &Cut) -> (usize, usize) {
+    let before = checkpoint.architecture().vocab_size;
+    (before, cut.of_tokens().map_or(before, |of| of.rows.len()))
 }
 
 fn check_target(
@@ -271,6 +296,40 @@ pub(crate) fn copy_companions(from: &Path, to: &Path) -> Result<Vec<String>, Err
     Ok(copied)
 }
 
+/// [`copy_companions`] where tokens have new ids: the tokenizer's files are those of the cut. Gives the names of the files, and of
+/// those that have no place beside them.
+fn write_companions(
+    from: &Path,
+    to: &Path,
+    tokens: &TokenCut,
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    let (mut written, mut left) = (Vec::new(), Vec::new());
+    for name in bertology_file::names(from).map_err(Error::io("read", from))? {
+        let path = from.join(&name);
+        if !travels(&name) || tokens.files.contains_key(&name) || !bertology_file::is_file(&path) {
+            continue;
+        }
+        if name == GENERATION {
+            if let Some(mut config) = generation(from)? {
+                tokens.renumber(&mut config);
+                write_json(&to.join(GENERATION), &config)?;
+                written.push(name);
+            }
+        } else if name.starts_with("LICENSE") || name.starts_with("NOTICE") {
+            let bytes = bertology_file::read(&path).map_err(Error::io("read", path))?;
+            fs::write(to.join(&name), bytes).map_err(Error::io("write", to.join(&name)))?;
+            written.push(name);
+        } else {
+            left.push(name);
+        }
+    }
+    for (name, bytes) in &tokens.files {
+        fs::write(to.join(name), bytes).map_err(Error::io("write", to.join(name)))?;
+        written.push(name.clone());
+    }
+    Ok((written, left))
+}
+
 /// Bytes of the weights file that [`write_cut`] writes for the same checkpoint, cut and form. Nothing is written, and
 /// no weights are read beyond the hash that the file names. A model whose heads cannot leave its files
 /// ([`Error::TogetherNormed`]) keeps what it has of them.
@@ -283,7 +342,7 @@ pub fn cut_file_bytes(checkpoint: &Checkpoint, cut: &Cut, export: Export) -> Res
     let kept = checkpoint.architecture().query_key_norm && !cut.heads().is_empty();
     let export = if kept { Export::Zeroed } else { export };
     let plan = Plan::new(checkpoint.architecture(), cut, export);
-    let file = WeightsFile::new(checkpoint, &plan, export)?;
+    let file = WeightsFile::new(checkpoint, &plan, cut.of_tokens(), export)?;
     let header = encoded(&file.header, checkpoint.folder())?;
     Ok(8 + header.len() as u64 + file.bytes)
 }
@@ -292,6 +351,8 @@ pub fn cut_file_bytes(checkpoint: &Checkpoint, cut: &Cut, export: Export) -> Res
 struct WeightsFile<'c> {
     /// In the order of the file.
     tensors: Vec<(&'c Tensor, Option<Parameter>)>,
+    /// Names of those that have a row for each token, where some go.
+    of_tokens: BTreeSet<&'c str>,
     header: Map<String, Value>,
     /// Of all tensors.
     bytes: u64,
@@ -302,7 +363,14 @@ struct WeightsFile<'c> {
 }
 
 impl<'c> WeightsFile<'c> {
-    fn new(checkpoint: &'c Checkpoint, plan: &Plan, export: Export) -> Result<Self, Error> {
+    fn new(
+        checkpoint: &'c Checkpoint,
+        plan: &Plan,
+        tokens: Option<&TokenCut>,
+        export: Export,
+    ) -> Result<Self, Error> {
+        let of_tokens = tokens.map(|_| checkpoint.tensors_of_tokens());
+        let of_tokens = of_tokens.unwrap_or_default();
         let parameters: BTreeMap<&str, Parameter> = checkpoint
             .parameters()
             .map(|(parameter, tensor)| (tensor.name(), parameter))
@@ -328,7 +396,12 @@ impl<'c> WeightsFile<'c> {
         let mut offset = 0_u64;
         let mut read = Size::default();
         for (tensor, parameter) in &tensors {
-            let shape = plan.shape(*parameter, tensor);
+            let mut shape = plan.shape(*parameter, tensor);
+            if let (Some(tokens), true) = (tokens, of_tokens.contains(tensor.name()))
+                && let Some(rows) = shape.first_mut()
+            {
+                *rows = tokens.rows.len();
+            }
             let count: usize = shape.iter().product();
             let bytes = (count * tensor.dtype().bitsize() / 8) as u64;
             let end = offset + bytes;
@@ -344,6 +417,7 @@ impl<'c> WeightsFile<'c> {
         }
         Ok(Self {
             tensors,
+            of_tokens,
             header,
             bytes: offset,
             read,
@@ -355,15 +429,17 @@ impl<'c> WeightsFile<'c> {
 fn write_weights(
     checkpoint: &Checkpoint,
     plan: &Plan,
+    tokens: Option<&TokenCut>,
     export: Export,
     path: &Path,
     report: &mut WriteReport,
 ) -> Result<(), Error> {
-    let file = WeightsFile::new(checkpoint, plan, export)?;
-    let bytes = file
-        .tensors
-        .iter()
-        .map(|(tensor, parameter)| plan.bytes(*parameter, tensor));
+    let file = WeightsFile::new(checkpoint, plan, tokens, export)?;
+    let bytes = file.tensors.iter().map(|(tensor, parameter)| match tokens {
+        // No head or neuron has a part in these.
+        Some(tokens) if file.of_tokens.contains(tensor.name()) => tokens.gather(tensor),
+        _ => plan.bytes(*parameter, tensor),
+    });
     report.file_bytes_after = write_tensors(path, &file.header, bytes)?;
     report.after = file.read;
     report.left_out = file.left_out;
