@@ -12,10 +12,12 @@ use crate::objective::Objective;
 pub use extract::ExtractError;
 pub use reference::{Place, ReferenceError};
 pub use search::SearchError;
+pub use vocabulary::VocabularyError;
 
 mod extract;
 mod reference;
 mod search;
+mod vocabulary;
 
 /// Why a study could not be made. Each message is complete in itself; `source()` leads to the error
 /// beneath where there is one.
@@ -64,6 +66,9 @@ pub enum Error {
     /// Heads are searched in vain.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// A vocabulary cannot become smaller.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
     /// One example cannot be put through the model.
     #[error("{}, line {line}: {source}", path.display())]
     Example {
@@ -586,6 +591,7 @@ impl Error {
             Self::Reference(error) => error.kind(),
             Self::Extract(error) => error.kind(),
             Self::Search(error) => error.kind(),
+            Self::Vocabulary(error) => error.kind(),
             Self::Example { source, .. } => source.kind(),
             Self::DataChanged { .. } | Self::NoTokenizer { .. } | Self::NoDevice { .. } => {
                 Kind::Environment

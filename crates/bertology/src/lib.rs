@@ -23,6 +23,7 @@
 //! | [`extract`] | what goes on inside, written down for a whole corpus |
 //! | [`pruning`] | what is gained by really removing them? |
 //! | [`compress`] | and with neurons of the feed-forward blocks, under a cost, without training? |
+//! | [`vocabulary`] | and without the tokens that a corpus does not need? |
 //! | [`random`] | which numbers does chance give, the same everywhere? |
 //! | [`verify`] | does the model compute what it computes in transformers? |
 //! | [`watch`] | who looks on while a study runs, and stops it? |
@@ -54,7 +55,7 @@ pub use model::{device, experiment, loaded, verify};
 pub use studies::{
     ablation, attention, attribution, chance, compress, curve, dynamics, evaluate, extract,
     importance, judge, left_out, masking, measures, normalize, paired, predict, pruning, student,
-    timing,
+    timing, vocabulary,
 };
 
 pub use bertology_checkpoint::{Architecture, Checkpoint, HeadSet, OpenAs, OpenOptions};
@@ -68,7 +69,7 @@ pub use bertology_tokenizer::{Encoding, Tokenizer};
 pub use ablation::{Ablation, AblationState};
 pub use corpus::{Corpus, CorpusOptions};
 pub use device::{Device, DeviceInfo};
-pub use error::{Error, SearchError};
+pub use error::{Error, SearchError, VocabularyError};
 pub use evaluate::Evaluation;
 pub use importance::{Granularity, Importance, ImportanceState};
 pub use left_out::WithoutEach;

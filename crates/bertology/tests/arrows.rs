@@ -52,6 +52,7 @@ const STUDIES: &[&str] = &[
     "left_out",
     "timing",
     "pruning",
+    "vocabulary",
     "extract",
     "predict",
     "attention",

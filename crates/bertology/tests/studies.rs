@@ -47,5 +47,6 @@ mod studies {
     mod relations;
     mod spans;
     mod syntax;
+    mod vocabulary;
     mod words;
 }

@@ -22,6 +22,7 @@ pub mod proportion;
 pub mod pruning;
 pub mod student;
 pub mod timing;
+pub mod vocabulary;
 
 mod ratio;
 mod resample;

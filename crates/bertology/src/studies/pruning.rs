@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bertology_checkpoint::{
-    Architecture, Cut, Export, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions, WriteReport,
-    cut_file_bytes, write_cut,
+    Architecture, Checkpoint, Cut, Export, HeadSet, OpenAs, OpenOptions, TaskHead, WriteOptions,
+    WriteReport, cut_file_bytes, write_cut,
 };
 use bertology_model::{
     Capture, HeadId, HeadMask, Interests, LayerSite, ModelSite, Observer, PackedBatch, PassOptions,
@@ -250,17 +250,30 @@ pub fn write_compared(
     options: &WriteOptions,
     sequences: &[Sequence],
 ) -> Result<Written, Error> {
-    let report = write_cut(smaller.checkpoint(), cut, folder, options)?;
-    let open_as = match smaller.architecture().head {
-        TaskHead::None => OpenAs::Encoder,
-        TaskHead::SequenceClassification { .. } => OpenAs::SequenceClassification,
-        TaskHead::MaskedLm => OpenAs::MaskedLm,
-        TaskHead::CausalLm => OpenAs::CausalLm,
-        TaskHead::NextSentence => OpenAs::NextSentence,
-        TaskHead::PreTraining | TaskHead::ReplacedTokens => OpenAs::PreTraining,
-        TaskHead::TokenClassification { .. } => OpenAs::TokenClassification,
-        TaskHead::QuestionAnswering => OpenAs::QuestionAnswering,
-    };
+    write_compared_with(
+        smaller.checkpoint(),
+        smaller,
+        cut,
+        folder,
+        options,
+        sequences,
+    )
+}
+
+/// [`write_compared`] of another checkpoint than that which `smaller` was opened from.
+///
+/// # Errors
+/// As [`write_compared`].
+pub fn write_compared_with(
+    checkpoint: &Checkpoint,
+    smaller: &LoadedModel,
+    cut: &Cut,
+    folder: &Path,
+    options: &WriteOptions,
+    sequences: &[Sequence],
+) -> Result<Written, Error> {
+    let report = write_cut(checkpoint, cut, folder, options)?;
+    let open_as = same_head(&smaller.architecture().head);
     let reopened = OpenOptions::new().open_as(open_as).allow_unexpected(true);
     let reopened = LoadedModel::open_with(folder, &reopened)?;
     let mut largest_difference = 0.0_f64;
@@ -288,6 +301,20 @@ pub fn write_compared(
         compared: sequences.len(),
         largest_difference,
     })
+}
+
+/// To open another checkpoint with the head that a model has.
+pub(crate) fn same_head(head: &TaskHead) -> OpenAs {
+    match head {
+        TaskHead::None => OpenAs::Encoder,
+        TaskHead::SequenceClassification { .. } => OpenAs::SequenceClassification,
+        TaskHead::MaskedLm => OpenAs::MaskedLm,
+        TaskHead::CausalLm => OpenAs::CausalLm,
+        TaskHead::NextSentence => OpenAs::NextSentence,
+        TaskHead::PreTraining | TaskHead::ReplacedTokens => OpenAs::PreTraining,
+        TaskHead::TokenClassification { .. } => OpenAs::TokenClassification,
+        TaskHead::QuestionAnswering => OpenAs::QuestionAnswering,
+    }
 }
 
 fn largest(expected: &[f32], found: &[f32]) -> f64 {
