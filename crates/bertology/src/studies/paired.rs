@@ -42,7 +42,21 @@ pub fn compare(
     work: &Work,
     watch: &mut dyn Watch,
 ) -> Result<Compared, Error> {
-    let mut answers = |model: &LoadedModel| {
+    compare_each([(before, corpus), (after, corpus)], work, watch)
+}
+
+/// [`compare`] of models with vocabularies of their own, each of which reads the same examples as its own tokens. Where the two
+/// are asked for another number of targets in an example (words that are more tokens to one of them), or leave out others,
+/// examples are no pairs: nothing is said then of the standard error, and the change is that of the means.
+///
+/// # Errors
+/// As [`evaluate`](crate::evaluate::evaluate).
+pub fn compare_each(
+    [before, after]: [(&LoadedModel, &Corpus); 2],
+    work: &Work,
+    watch: &mut dyn Watch,
+) -> Result<Compared, Error> {
+    let mut answers = |(model, corpus): (&LoadedModel, &Corpus)| {
         let masked = MaskedModel::new(model, None, false)?;
         let mut progress = Progress::new(AnswersState {
             evaluation: EvaluationState::new(&masked, corpus),
@@ -54,17 +68,32 @@ pub fn compare(
     };
     let (first, were) = answers(before)?;
     let (second, are) = answers(after)?;
+    let asked = |kept: &[Kept]| kept.iter().map(|kept| kept.targets).collect::<Vec<_>>();
+    let pairs = asked(&were) == asked(&are);
     let mut sums = PairedSums::default();
     for (was, is) in were.iter().zip(&are) {
-        sums.add(was, is, was.targets as usize);
+        if was.targets != LEFT_OUT && is.targets != LEFT_OUT {
+            sums.add(was, is, was.targets as usize);
+        }
+    }
+    let mut paired = sums.finish();
+    let loss_change = match pairs {
+        true => sums.loss_change(),
+        false => second.loss - first.loss,
+    };
+    if !pairs {
+        paired.loss_standard_error = f64::NAN;
     }
     Ok(Compared {
         before: first,
         after: second,
-        loss_change: sums.loss_change(),
-        paired: sums.finish(),
+        loss_change,
+        paired,
     })
 }
+
+/// Targets of an example that is left out.
+const LEFT_OUT: u32 = u32::MAX;
 
 /// What is kept of the answer to one example.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -145,7 +174,15 @@ impl Study for AnswersState {
                 let found = Contribution { item, part, tokens };
                 self.evaluation.add(Fate::Studied(found))
             }
-            Fate::LeftOut(why) => self.evaluation.add(Fate::LeftOut(why)),
+            Fate::LeftOut(why) => {
+                // Its place stays, so that those behind it meet their like.
+                self.kept.push(Kept {
+                    loss: 0.0,
+                    targets: LEFT_OUT,
+                    class: Class::NONE,
+                });
+                self.evaluation.add(Fate::LeftOut(why))
+            }
         }
     }
 

@@ -126,8 +126,29 @@ pub fn compare_speed(
     options: &TimingOptions,
     watch: &mut dyn Watch,
 ) -> Result<Timing, Error> {
+    compare_speed_of(
+        [before, after],
+        [sequences; 2],
+        batch_tokens,
+        options,
+        watch,
+    )
+}
+
+/// [`compare_speed`] of models that read the same texts as tokens of their own.
+///
+/// # Errors
+/// As [`compare_speed`].
+pub fn compare_speed_of(
+    [before, after]: [&LoadedModel; 2],
+    [sequences, of_second]: [&[Sequence]; 2],
+    batch_tokens: Option<usize>,
+    options: &TimingOptions,
+    watch: &mut dyn Watch,
+) -> Result<Timing, Error> {
     let load = Load {
         sequences: sequences.to_vec(),
+        of_second: Some(of_second.to_vec()),
         batch_tokens: Some(batch_tokens.unwrap_or(DEFAULT_BATCH_TOKENS)),
         token_logits: false,
     };

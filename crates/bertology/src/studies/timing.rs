@@ -32,6 +32,8 @@ const SHORTEST: f64 = 1e-9;
 pub struct Load {
     /// The inputs, at least one.
     pub sequences: Vec<Sequence>,
+    /// What the second model is given in their place, where it reads the same texts as other tokens; nothing: the same.
+    pub of_second: Option<Vec<Sequence>>,
     /// Tokens put through a model at once; nothing: all sequences are one batch.
     pub batch_tokens: Option<usize>,
     /// Compute a language model's logits of every position.
@@ -104,7 +106,8 @@ pub fn measure(
         }
         opened.sort_by_key(|(at, _)| *at);
         for (number, load) in loads.iter().enumerate() {
-            let batches = |(_, model): &(usize, LoadedModel)| batches(model.architecture(), load);
+            let batches =
+                |(at, model): &(usize, LoadedModel)| batches(model.architecture(), load, *at);
             let batches: Vec<Vec<PackedBatch>> =
                 opened.iter().map(batches).collect::<Result<_, _>>()?;
             let mut run = |at: usize| {
@@ -175,7 +178,11 @@ fn refuse(models: usize, loads: &[Load], options: &TimingOptions) -> Result<(), 
         let what = "the number of models to be timed";
         return wrong(what, few(models), "give one or two");
     }
-    if loads.iter().any(|load| load.sequences.is_empty()) {
+    let empty = |load: &Load| {
+        let second = load.of_second.as_ref();
+        load.sequences.is_empty() || second.is_some_and(Vec::is_empty)
+    };
+    if loads.iter().any(empty) {
         let what = "the number of timed sequences";
         return wrong(what, few(0), "give at least 1");
     }
@@ -222,10 +229,13 @@ fn span(rounds: usize, stretches: usize, stretch: usize) -> std::ops::Range<usiz
     rounds * stretch / stretches..rounds * (stretch + 1) / stretches
 }
 
-fn batches(arch: &Architecture, load: &Load) -> Result<Vec<PackedBatch>, Error> {
+fn batches(arch: &Architecture, load: &Load, model: usize) -> Result<Vec<PackedBatch>, Error> {
     let most = load.batch_tokens.unwrap_or(usize::MAX);
     let mut batches = Vec::new();
-    let mut rest = &load.sequences[..];
+    let mut rest = match &load.of_second {
+        Some(own) if model > 0 => &own[..],
+        _ => &load.sequences[..],
+    };
     while !rest.is_empty() {
         let mut tokens = 0_usize;
         let fitting = rest.iter().take_while(|sequence| {

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use bertology::checkpoint::{
     Checkpoint, Cut, Export, OpenOptions, TokenCut, WriteOptions, write_cut,
 };
+use bertology::drive::Work;
+use bertology::paired::compare_each;
 use bertology::verify::{Reference, VerifyOptions, verify};
 use bertology::vocabulary::{Missing, Tally, Vocabulary, missing, tally, write};
-use bertology::{Error, LoadedModel, Source, VocabularyError, Watch};
+use bertology::{
+    Corpus, CorpusOptions, Error, LoadedModel, Source, Split, Task, VocabularyError, Watch,
+};
 use bertology_testkit::Tensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -368,4 +372,60 @@ fn what_cannot_be_trimmed_is_said() {
     let error = tally(&model, &[source], &mut Impatient).unwrap_err();
     assert!(matches!(error, Error::Interrupted { .. }), "{error}");
     assert_eq!(Missing::default().gone, Tally::default().tokens);
+}
+
+/// Two models read the same examples as tokens of their own.
+#[test]
+fn models_of_two_vocabularies_are_compared_example_by_example() {
+    let (whole, folder) = (tiny(), tempfile::tempdir().unwrap());
+    let grammar = super::fixture::assets().join("grammar");
+    let source = Source::glue(&grammar, Task::Cola, Split::Dev).unwrap();
+    let source = source.with_limit(Some(40));
+    let trimmed = |whole: &LoadedModel, source: Source, to: &str| {
+        let sources = [source];
+        let seen = tally(whole, &sources, &mut ()).unwrap();
+        let vocabulary = Vocabulary::of(whole, &seen).unwrap();
+        let options = WriteOptions::new(Export::Pruned);
+        let to = folder.path().join(to);
+        write(whole, &vocabulary, &sources, &to, &options, &mut ())
+            .unwrap()
+            .model
+    };
+    let corpus = |model: &LoadedModel, source: &Source| {
+        Corpus::new(model, source.clone(), &CorpusOptions::default()).unwrap()
+    };
+    let compared = |whole: &LoadedModel, smaller: &LoadedModel, source: &Source| {
+        let (old, new) = (corpus(whole, source), corpus(smaller, source));
+        let sides = [(whole, &old), (smaller, &new)];
+        compare_each(sides, &Work::default(), &mut ()).unwrap()
+    };
+    // Of the corpus nothing changes.
+    let smaller = trimmed(&whole, source.clone(), "own");
+    let found = compared(&whole, &smaller, &source);
+    assert_eq!(found.before, found.after);
+    assert_eq!(
+        (
+            found.loss_change,
+            found.paired.loss_standard_error,
+            found.paired.changed
+        ),
+        (0.0, 0.0, 0)
+    );
+    // Of other texts it does, and labels are one an example all the same.
+    let poor = trimmed(
+        &whole,
+        lines(&folder, "a.txt", "the woman faints .\n"),
+        "poor",
+    );
+    let found = compared(&whole, &poor, &source);
+    assert!(found.loss_change != 0.0 && found.paired.loss_standard_error > 0.0);
+    // A language model is asked for more tokens then, and no two examples are a pair.
+    let whole = super::fixture::embedded("tiny-gpt2");
+    let text = fs::read_to_string(grammar.join("dev.txt")).unwrap();
+    let text: Vec<&str> = text.lines().take(12).collect();
+    let text = lines(&folder, "b.txt", &(text.join("\n") + "\n"));
+    let poor = trimmed(&whole, lines(&folder, "c.txt", "the woman\n"), "causal");
+    let found = compared(&whole, &poor, &text);
+    assert!(found.paired.loss_standard_error.is_nan());
+    assert_eq!(found.loss_change, found.after.loss - found.before.loss);
 }

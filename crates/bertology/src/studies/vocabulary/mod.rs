@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 
 use bertology_checkpoint::TokenCut;
-use bertology_data::{Example, Source};
+use bertology_data::{DatasetInfo, Example, Source};
 use bertology_tokenizer::{Encoding, Tokenizer, Trimmed};
 
 use crate::watch::Purpose;
@@ -37,6 +37,8 @@ pub struct Tally {
     pub texts: u64,
     /// Tokens in all, special tokens around texts included.
     pub tokens: u64,
+    /// The files, and what was read of them.
+    pub files: Vec<DatasetInfo>,
 }
 
 impl Tally {
@@ -155,10 +157,11 @@ fn each(
     sources: &[Source],
     watch: &mut dyn Watch,
     mut visit: impl FnMut(&Inputs) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<Vec<DatasetInfo>, Error> {
     let length = |source: &Source| bertology_file::length(source.path()).unwrap_or(0);
     let total: u64 = sources.iter().map(length).sum();
     watch.begin(Purpose::Counting, 0, total);
+    let mut files = Vec::new();
     let mut before = 0;
     for source in sources {
         if source.has_token_ids() {
@@ -193,8 +196,9 @@ fn each(
             });
         }
         before += length(source);
+        files.push(reader.finish()?);
     }
-    Ok(())
+    Ok(files)
 }
 
 /// The tokens that the model's tokenizer gives for all texts of `sources`, uncut.
@@ -208,7 +212,7 @@ pub fn tally(
 ) -> Result<Tally, Error> {
     let tokenizer = model.tokenizer()?;
     let mut tally = Tally::default();
-    each(sources, watch, |inputs| tally.add(tokenizer, inputs))?;
+    tally.files = each(sources, watch, |inputs| tally.add(tokenizer, inputs))?;
     Ok(tally)
 }
 
