@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bertology::attention::{Proportion, SequenceCounts, TextSupply};
-use bertology::data::LabelMap;
+use bertology::data::{DatasetInfo, LabelMap};
 use bertology::evaluate::{Evaluation, LOSS, Metrics};
 use bertology::{Corpus, HeadId, HeadMask, Objective, TokenMasking};
 use bertology_run::FORMAT;
@@ -183,6 +183,14 @@ impl Run {
         if let Some(data) = &mut self.data {
             data[name] = json!({ "file": corpus.info(), "documents": corpus.documents() });
         }
+    }
+
+    /// Names other files of the run by their content, and gives an account of them.
+    pub(crate) fn set_files(&mut self, name: &str, files: &[DatasetInfo]) {
+        let hashes: Vec<&str> = files.iter().map(|file| file.sha256.as_str()).collect();
+        self.identity.set(name, json!(hashes));
+        let data = self.data.get_or_insert_with(|| json!({}));
+        data[name] = json!(files);
     }
 
     /// Names a head mask by its content: the name of its file says nothing.

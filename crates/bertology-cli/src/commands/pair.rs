@@ -1,7 +1,7 @@
 //! The model before and after heads go, on the same examples.
 
 use bertology::drive::Work;
-use bertology::paired::{Compared, compare};
+use bertology::paired::{Compared, compare_each};
 use bertology::{Corpus, Error, LoadedModel};
 use bertology_run::results::{ComparedResults, PairedChange, finite};
 
@@ -26,8 +26,18 @@ impl Pair {
         work: &Work,
         screen: &Screen,
     ) -> Result<Self, Error> {
+        Self::measure_each([(before, corpus), (after, corpus)], work, screen)
+    }
+
+    /// Both over the same examples, each of which reads them as its own tokens.
+    pub(crate) fn measure_each(
+        sides: [(&LoadedModel, &Corpus); 2],
+        work: &Work,
+        screen: &Screen,
+    ) -> Result<Self, Error> {
+        let [(_, corpus), _] = sides;
         let mut watcher = Watcher::new(screen).of(study::unit(corpus));
-        let found = compare(before, after, corpus, work, &mut watcher);
+        let found = compare_each(sides, work, &mut watcher);
         screen.stop();
         Ok(Self {
             found: found?,

@@ -62,4 +62,5 @@ mod survives;
 mod treebanks;
 mod verify;
 mod view;
+mod vocabulary;
 mod words;

@@ -190,6 +190,8 @@ const RUNS: &[(&str, &[&str])] = &[
             "50%",
             "--examples",
             "30",
+            "--trim-vocabulary",
+            "A/grammar/dev.txt",
         ],
     ),
     (

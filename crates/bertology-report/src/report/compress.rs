@@ -1,7 +1,7 @@
 //! `bertology compress`.
 
 use bertology_run::results::Timing;
-use bertology_run::studies::compress::{CompressResults, LayerRow, PointRow};
+use bertology_run::studies::compress::{CompressResults, LayerRow, PointRow, VocabularyResults};
 use bertology_run::table::Row as _;
 use bertology_run::{Rows, RunError};
 
@@ -49,7 +49,12 @@ fn compress(parts: &mut Parts<'_>) -> Result<(), RunError> {
         numbers.push(("expected loss".into(), significant(after, 3), beside));
     }
     parts.add("Summary", vec![Block::Numbers(numbers)]);
+    if let Some(found) = &found.vocabulary {
+        parts.add("Vocabulary", vec![Block::Facts(vocabulary(found)), Block::Paragraph(VOCABULARY.into())]);
+    }
     match parts.run.rows::<LayerRow>()? {
+        // Heads and neurons stayed as they are.
+        None if found.operations.is_none() && found.vocabulary.is_some() => {}
         Some(rows) => {
             let figures = Block::Figures(vec![operations(&rows.all)]);
             parts.add("Layer by layer", vec![figures, Block::Table(layers(&rows))]);
@@ -74,10 +79,59 @@ fn compress(parts: &mut Parts<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
+const VOCABULARY: &str = "For the texts that the vocabulary was chosen on the smaller model is the same function: the same pieces under \
+                          new ids, which vocabulary_map.csv lists. Where another text has a token that is gone, it falls to \
+                          smaller pieces.";
+
+/// What became of the vocabulary.
+fn vocabulary(found: &VocabularyResults) -> Vec<(String, String)> {
+    let share = |part: u64, of: u64| percent(part as f64 / of.max(1) as f64);
+    let whole = |value: u64| count(value);
+    let mut facts = vec![
+        ("chosen on".into(), format!("{}, {}", plural(found.texts, "text"), plural(found.text_tokens, "token"))),
+        ("tokens of these texts".into(), whole(found.distinct)),
+        (
+            "tokens".into(),
+            format!("{} of {}, {}", whole(found.tokens.1), whole(found.tokens.0), share(found.tokens.1, found.tokens.0)),
+        ),
+        ("weights file with these tokens and all heads and neurons".into(), bytes(found.file_bytes)),
+    ];
+    if let Some(scored) = &found.scored {
+        facts.push((
+            "gone from the data that are scored".into(),
+            format!(
+                "{} of {} ({}), in {} of {}",
+                whole(scored.gone),
+                plural(scored.tokens, "token"),
+                share(scored.gone, scored.tokens),
+                whole(scored.changed),
+                plural(scored.inputs, "input")
+            ),
+        ));
+        facts.push((
+            "tokens of the data that are scored".into(),
+            format!(
+                "{} before, {} now; unknown: {} before, {} now",
+                whole(scored.tokens),
+                whole(scored.tokens_now),
+                whole(scored.unknown.0),
+                whole(scored.unknown.1)
+            ),
+        ));
+    }
+    if !found.left_behind.is_empty() {
+        facts.push(("left out".into(), found.left_behind.join(", ")));
+    }
+    facts
+}
+
 fn sizes(found: &CompressResults) -> Vec<(&'static str, f64, f64)> {
     let mut all = Vec::new();
     if let Some(sizes) = &found.sizes {
         all.push(("heads", sizes.heads_before as f64, sizes.heads_after as f64));
+    }
+    if let Some(found) = &found.vocabulary {
+        all.push(("tokens", found.rows.0 as f64, found.rows.1 as f64));
     }
     if let Some((before, after)) = found.neurons {
         all.push(("neurons", before as f64, after as f64));

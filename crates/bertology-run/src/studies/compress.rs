@@ -32,6 +32,12 @@ pub(crate) const FILES: &[File] = &[
         &["compress"],
         "1 keeps a neuron of a feed-forward block, 0 removes it",
     ),
+    file(
+        VocabularyRow::FILE,
+        rows::<VocabularyRow>(""),
+        &["compress"],
+        "every token that stays, its ids before and after, and how often the texts have it",
+    ),
 ];
 
 row! {
@@ -59,6 +65,19 @@ row! {
         feed_forward_missed: Option<f64>,
         /// With factors.
         feed_forward_missed_tuned: Option<f64>,
+    }
+
+    /// A token that stays.
+    struct VocabularyRow in "vocabulary_map.csv" {
+        /// In the smaller vocabulary.
+        id: usize,
+        /// In the whole one.
+        old_id: usize,
+        /// As the tokenizer writes it; empty for a row that no token has.
+        token: String,
+        /// How often it occurs in the texts that it was chosen on, special tokens around them included; 0 of what stays for
+        /// another reason.
+        count: u64,
     }
 
     /// A smaller model that was tried.
@@ -127,5 +146,46 @@ document! {
         export: String,
         /// Of the checkpoint.
         folder: String,
+        /// The smaller vocabulary, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vocabulary: Option<VocabularyResults>,
+    }
+
+    /// What became of the vocabulary.
+    struct VocabularyResults {
+        /// Texts that it was chosen on, a pair being two.
+        texts: u64,
+        /// Tokens of these texts, special tokens around them included.
+        text_tokens: u64,
+        /// Different tokens of these.
+        distinct: u64,
+        /// Tokens of the tokenizer before and after.
+        tokens: (u64, u64),
+        /// Rows of the token embedding before and after.
+        rows: (u64, u64),
+        /// Bytes of the weights file with the smaller vocabulary and all heads and neurons.
+        file_bytes: u64,
+        /// Texts of which all that the two models compute was compared; pieces were of all.
+        compared: u64,
+        /// Files of the tokenizer that have no place beside fewer tokens.
+        left_behind: Vec<String>,
+        /// Of the data that are scored.
+        scored: Option<MissingTokens>,
+    }
+
+    /// Texts that the vocabulary need not have been chosen on.
+    struct MissingTokens {
+        /// Inputs.
+        inputs: u64,
+        /// Tokens that the whole vocabulary makes of them.
+        tokens: u64,
+        /// Of these, tokens that are gone.
+        gone: u64,
+        /// Inputs with such a token.
+        changed: u64,
+        /// Tokens that the smaller vocabulary makes of them.
+        tokens_now: u64,
+        /// Unknown tokens before and after.
+        unknown: (u64, u64),
     }
 }

@@ -200,6 +200,7 @@ fn loads(
         Ok(Load {
             sequences: random_sequences(vocabulary, &special, size, length, seed)
                 .map_err(|e| failure(&e))?,
+            of_second: None,
             batch_tokens: None,
             token_logits: language,
         })

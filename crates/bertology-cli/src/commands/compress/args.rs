@@ -10,7 +10,7 @@ use crate::args::{DataArgs, ModelArgs, NoParts, OutputArgs, WorkArgs};
 
 pub(crate) const ABOUT: &str = "\
 Smaller and faster without training: heads and neurons of the feed-forward blocks that matter least go, what stays is weighed anew, \
-a smaller checkpoint is written.
+a smaller checkpoint is written. With --trim-vocabulary tokens go that some texts do not need, too, or alone.
 
 How much each matters is told by the gradients of some examples; which go, by a search under the cost that is asked for; \
 what stays gets factors so that each half of a layer does what it did (Kwon et al. 2022). Minutes on a CPU. Units are chosen on the \
@@ -53,6 +53,11 @@ pub(crate) struct CompressArgs {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metric: Option<String>,
+    /// Keep the tokens of these texts alone, and what they are made of: files of plain text, a text a line, or with --task a
+    /// split of it (train). Without a goal, heads and neurons stay as they are.
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Vocabulary")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trim_vocabulary: Vec<String>,
     /// Take out heads only.
     #[arg(long, help_heading = "Compression")]
     pub(crate) heads_only: bool,

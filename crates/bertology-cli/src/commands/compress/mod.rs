@@ -1,27 +1,29 @@
-//! `bertology compress`: fewer heads and neurons under a cost, without training.
+//! `bertology compress`: fewer heads, neurons and tokens, without training.
 
 mod args;
+mod goal;
 mod outcome;
 mod then;
 mod times;
+mod vocabulary;
 
 use bertology::checkpoint::{Cut, Export, WriteOptions, cut_file_bytes};
 use bertology::compress::{
-    Chosen, Compressed, Costs, Gradients, Groups, Measure, OutOfReach, PerUnit, Rules, choose,
-    compress, cut, factors, gradients,
+    Chosen, Compressed, Costs, Groups, Measure, OutOfReach, compress, cut, gradients,
 };
 use bertology::drive::Work;
-use bertology::evaluate::evaluate_some;
 use bertology::input::sample::Sample;
 use bertology::input::supply::{Supply as _, first_sequences};
 use bertology::masking::Metric;
-use bertology::pruning::{Timing, compare_speed, write_compared};
+use bertology::pruning::{Timing, compare_speed_of, write_compared_with};
 use bertology::timing::TimingOptions;
 use bertology::{Corpus, Objective, Sequence};
 use bertology_run::studies::compress::PointRow;
 use serde_json::json;
 
+use self::goal::Search;
 use self::then::Recovery;
+use self::vocabulary::{Trimmed, Whole};
 use super::pair::Pair;
 use super::{Done, search};
 use crate::args::DataArgs;
@@ -33,7 +35,7 @@ use crate::record::{Clock, Run};
 use crate::run_folder::{self, MODEL};
 use crate::session::{self, Opened, failure};
 use crate::show::Screen;
-use crate::show::text::{bytes, percent};
+use crate::show::text::bytes;
 use crate::study;
 use crate::watcher::Watcher;
 
@@ -55,9 +57,10 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     let mut clock = Clock::start();
     args.parts
         .refuse("which units go is known when all examples have been seen")?;
-    if args.goal().is_none() {
+    if args.goal().is_none() && args.trim_vocabulary.is_empty() {
         return Err(Failure::input(
-            "what is to be reached? Give --flops 60%, --speedup 1.5, --max-size 30MB or --max-drop 1pt",
+            "what is to be reached? Give --flops 60%, --speedup 1.5, --max-size 30MB or --max-drop 1pt, or --trim-vocabulary FILE for \
+             fewer tokens",
         ));
     }
     if args.output.output.is_none() {
@@ -77,6 +80,9 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         ));
     }
     command::check_output(&args.output, false)?;
+    if args.goal().is_none() {
+        return vocabulary::alone(&args, clock, screen);
+    }
     if !data::named(&args.data) {
         return Err(Failure::input(
             "which heads and neurons matter is told by data: --task NAME --data DIR, --text FILE or others",
@@ -115,14 +121,37 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         ),
     }
     let graceful = Graceful::begin();
+    let trimmed = Trimmed::of(&args, &opened, Some(&corpus), screen)?;
+    let chosen_on = choosing.as_ref().unwrap_or(&corpus);
+    let whole = Whole {
+        model: &opened.model,
+        corpus: &corpus,
+        chosen_on,
+    };
+    // Heads and neurons leave the model that reads the smaller vocabulary, by what they do to it.
+    let own = trimmed.as_ref().map(|trimmed| {
+        trimmed.record(&mut run);
+        run.clock.lap("vocabulary");
+        let what = choose_on(args.choose_on.as_deref(), &args.data);
+        let elsewhere = what.map(|what| data::elsewhere(&args.data, what));
+        let elsewhere = elsewhere.transpose()?;
+        let choosing = elsewhere.map(|data| trimmed.corpus(&data)).transpose()?;
+        Ok::<_, Failure>((trimmed.corpus(&args.data)?, choosing))
+    });
+    let own = own.transpose()?;
+    let reads = own.as_ref().map_or((&corpus, chosen_on), |(own, chosen)| {
+        (own, chosen.as_ref().unwrap_or(own))
+    });
+    let smaller = trimmed.as_ref().map_or(&opened, |trimmed| &trimmed.opened);
     let found = Study {
         args: &args,
-        opened: &opened,
-        corpus: &corpus,
-        chosen_on: choosing.as_ref().unwrap_or(&corpus),
+        opened: smaller,
+        corpus: reads.0,
+        chosen_on: reads.1,
+        whole,
         work: command::work(&args.work),
         seed,
-        groups: Groups::of(opened.model.model()),
+        groups: Groups::of(smaller.model.model()),
         screen,
     }
     .run(&mut run);
@@ -143,9 +172,14 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
         true => Export::Zeroed,
         false => Export::Pruned,
     };
-    let written = write_compared(
+    let cut = match &trimmed {
+        Some(trimmed) => found.cut.clone().tokens(trimmed.vocabulary.cut()),
+        None => found.cut.clone(),
+    };
+    let written = write_compared_with(
+        opened.model.checkpoint(),
         &found.smaller.model,
-        &found.cut,
+        &cut,
         &target,
         &WriteOptions::new(export).overwrite(args.output.overwrite),
         &found.sequences,
@@ -154,9 +188,14 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
     drop(graceful);
     run.clock.lap("write");
     outcome::write_tables(&folder, &found)?;
-    let results = outcome::results(&args, &opened.model, &found, &written, &target, seed);
+    let mut results = outcome::results(&args, &opened.model, &found, &written, &target, seed);
+    if let Some(trimmed) = &trimmed {
+        trimmed.write_map(&folder)?;
+        results.vocabulary = Some(trimmed.results(&written.report.left_behind));
+    }
     let document = run_folder::complete(Some(&folder), run.document(&results))?;
-    screen.say(&format!("\n{}", outcome::text(&found, &results)));
+    let objective = corpus.objective();
+    screen.say(&format!("\n{}", outcome::text(&found, &results, objective)));
     screen.say(&format!(
         "The checkpoint is in {}\nThe record is in {}",
         target.display(),
@@ -239,6 +278,7 @@ struct Study<'a> {
     opened: &'a Opened,
     corpus: &'a Corpus,
     chosen_on: &'a Corpus,
+    whole: Whole<'a>,
     work: Work,
     seed: u64,
     groups: Groups,
@@ -292,7 +332,9 @@ impl Study<'_> {
         let mut points = Vec::new();
         let mut bound = None;
         let (chosen, smaller) = if args.max_drop.is_some() {
-            search.by_score(&operations, apart, &mut points, &mut bound)?
+            let of_whole = Sample::disjoint(self.whole.chosen_on, &sizes, self.seed);
+            let aparts = [&of_whole[0], apart];
+            search.by_score(&operations, aparts, &mut points, &mut bound)?
         } else {
             let (costs, budget) = self.goal(&operations)?;
             let chosen = match args.max_size {
@@ -305,7 +347,9 @@ impl Study<'_> {
             (chosen, smaller)
         };
         run.clock.lap("search");
-        let pair = Pair::measure(model, &smaller.model, self.corpus, &self.work, self.screen);
+        let whole = (self.whole.model, self.whole.corpus);
+        let sides = [whole, (&smaller.model, self.corpus)];
+        let pair = Pair::measure_each(sides, &self.work, self.screen);
         let pair = pair.map_err(|e| failure(&e))?;
         run.clock.lap("comparison");
         let timing = self.timing(&smaller)?;
@@ -351,9 +395,15 @@ impl Study<'_> {
             let report = checkpoint.report().parts.total();
             let each = report.bytes as f64 / report.parameters.max(1) as f64;
             if whole <= goal {
+                let way_out = match args.trim_vocabulary.is_empty() {
+                    true => "give a smaller size",
+                    false => {
+                        "with --trim-vocabulary alone it is so small; give a smaller size, or leave --max-size out"
+                    }
+                };
                 return Err(Failure::input(format!(
                     "--max-size: the weights file has {} with all heads and neurons already, and {} are allowed: nothing need go; \
-                     give a smaller size",
+                     {way_out}",
                     bytes(whole),
                     bytes(goal)
                 )));
@@ -400,11 +450,13 @@ impl Study<'_> {
         options.seconds = SECONDS;
         let mut all = Vec::new();
         for size in BATCHES {
-            let sequences = first_sequences(self.corpus, size).map_err(|e| failure(&e))?;
+            let first = |corpus| first_sequences(corpus, size).map_err(|e| failure(&e));
+            let (own, of_smaller) = (first(self.whole.corpus)?, first(self.corpus)?);
             let mut watcher = Watcher::new(self.screen);
-            let (before, after) = (&self.opened.model, &smaller.model);
+            let models = [self.whole.model, &smaller.model];
             let tokens = Some(usize::MAX);
-            let timing = compare_speed(before, after, &sequences, tokens, &options, &mut watcher);
+            let sequences = [&own[..], &of_smaller[..]];
+            let timing = compare_speed_of(models, sequences, tokens, &options, &mut watcher);
             self.screen.stop();
             all.push(timing.map_err(|e| failure(&e))?);
         }
@@ -441,150 +493,6 @@ impl Study<'_> {
                 "--flops: no less than {:.2}% of the operations can be left ({kept}); give more",
                 (10_000.0 * refused.least / whole).ceil() / 100.0
             ),
-        })
-    }
-}
-
-/// A search, as often as a goal needs it.
-struct Search<'a> {
-    study: &'a Study<'a>,
-    taken: Gradients,
-    scores: PerUnit<f64>,
-    tune_on: &'a [Sequence],
-}
-
-impl Search<'_> {
-    fn within(&self, costs: &Costs, budget: f64) -> Result<Chosen, Failure> {
-        let Study { args, groups, .. } = self.study;
-        let rules = Rules {
-            heads_only: args.heads_only,
-            neurons_only: args.neurons_only,
-            uniform: args.uniform,
-        };
-        let exchange = !args.no_exchange && args.measure != MeasureArg::Random;
-        let chosen = choose(
-            groups,
-            &self.taken,
-            &self.scores,
-            costs,
-            budget,
-            rules,
-            exchange,
-        );
-        chosen.map_err(|refused| self.study.out_of_reach(costs, refused))
-    }
-
-    /// [`Self::within`], the file's header counted as well, whose length depends on what it says.
-    fn within_bytes(&self, costs: &Costs, goal: f64) -> Result<Chosen, Failure> {
-        let checkpoint = self.study.opened.model.checkpoint();
-        let mut budget = goal;
-        loop {
-            let chosen = self.within(costs, budget)?;
-            let gone = cut(&self.study.groups, &factors(&chosen.keep));
-            let written = cut_file_bytes(checkpoint, &gone, Export::Pruned);
-            let over = written.map_err(|e| failure(&e.into()))? as f64 - goal;
-            if over <= 0.0 {
-                return Ok(chosen);
-            }
-            budget -= over;
-        }
-    }
-
-    /// The smallest model whose score keeps to the bound: the share of the operations is halved between what passed and what
-    /// failed.
-    fn by_score(
-        &self,
-        operations: &Costs,
-        apart: &Sample<'_, Corpus>,
-        points: &mut Vec<PointRow>,
-        bound: &mut Option<(Metric, f64)>,
-    ) -> Result<(Chosen, Compressed), Failure> {
-        let study = self.study;
-        let metric = Metric::of(study.chosen_on, study.args.metric.as_deref());
-        let metric = metric.map_err(|e| failure(&e))?;
-        let Some(given) = study.args.max_drop else {
-            return Err(Failure::input("--max-drop is not given"));
-        };
-        let threshold = search::drop_of(
-            given,
-            &metric,
-            metric.point(study.chosen_on),
-            "--flops 60% for a model that no score chooses",
-        )?;
-        let score = |model: &bertology::LoadedModel| {
-            let mut watcher = Watcher::new(study.screen).of(study::unit(study.chosen_on));
-            let found = evaluate_some(
-                model,
-                study.chosen_on,
-                apart,
-                None,
-                &study.work,
-                &mut watcher,
-            );
-            study.screen.stop();
-            let found = found.map_err(|e| failure(&e))?;
-            let score = found.score(study.chosen_on, &metric.name);
-            score.map_err(|e| failure(&e))
-        };
-        let base = score(&study.opened.model)?;
-        let least = metric.bound(threshold, base).map_err(|e| failure(&e))?;
-        let Some(least) = least else {
-            return Err(Failure::input("--max-drop gives no bound"));
-        };
-        let whole = operations.whole();
-        let counts = study.groups.counts();
-        let mut point = |share: f64, keep: Option<&PerUnit<bool>>, score: f64, passed: bool| {
-            let left = |first: usize| -> usize {
-                let all = |group: usize| {
-                    keep.map_or(counts[group], |keep| {
-                        keep[group].iter().filter(|stays| **stays).count()
-                    })
-                };
-                (first..counts.len()).step_by(2).map(all).sum()
-            };
-            points.push(PointRow {
-                point: points.len(),
-                operations: share,
-                heads: left(0),
-                neurons: left(1),
-                score: Some(score).filter(|score| score.is_finite()),
-                passed,
-            });
-        };
-        point(1.0, None, base, true);
-        let (mut low, mut high) = (0.0_f64, 1.0_f64);
-        let mut best = None;
-        while high - low > CLOSE {
-            let share = f64::midpoint(low, high);
-            // What cannot be had at all is below every bound.
-            let Ok(chosen) = self.within(operations, share * whole) else {
-                low = share;
-                continue;
-            };
-            let smaller = study.finish(&chosen, self.tune_on)?;
-            let found = score(&smaller.model)?;
-            let passed = metric.passes(found, least);
-            point(chosen.cost / whole, Some(&chosen.keep), found, passed);
-            study.screen.say(&format!(
-                "  {:>5.1}% of the operations: {} {found:.4} {}",
-                100.0 * chosen.cost / whole,
-                metric.name,
-                if passed { "" } else { "(too little)" }
-            ));
-            if passed {
-                high = share;
-                best = Some((chosen, smaller));
-            } else {
-                low = share;
-            }
-        }
-        *bound = Some((metric.clone(), least));
-        best.ok_or_else(|| {
-            Failure::input(format!(
-                "--max-drop {given}: {} falls below {least:.4} with {} of the operations already; allow more, or give --flops",
-                metric.name,
-                percent((1000.0 * low) as u64, 1000)
-            ))
         })
     }
 }

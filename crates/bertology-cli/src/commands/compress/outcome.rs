@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use bertology::Objective;
 use bertology::compress::{Gain, Kind, PerUnit};
 use bertology::pruning::{Sizes, Written};
 use bertology_report::times_as_fast;
 use bertology_run::results::finite;
 use bertology_run::studies::compress::{CompressResults, LayerRow, NEURON_MASK, PointRow};
 
-use super::{CompressArgs, Found};
+use super::{CompressArgs, Found, vocabulary};
 use crate::commands::pair::Pair;
 use crate::commands::prune;
 use crate::failure::Failure;
@@ -91,7 +92,6 @@ pub(super) fn results(
     seed: u64,
 ) -> CompressResults {
     let widths = &written.report.widths;
-    let even = widths.windows(2).all(|pair| pair[0] == pair[1]);
     let Pair { found: scores, .. } = &found.scores;
     CompressResults {
         goal: args.goal().unwrap_or_default(),
@@ -115,17 +115,24 @@ pub(super) fn results(
         timing: found.timing.iter().map(prune::timing).collect(),
         checkpoint: Some(prune::checkpoint(written)),
         widths: widths.iter().map(|width| *width as u64).collect(),
-        export: match (args.keep_shape, even) {
-            (true, _) => "zeroed",
-            (false, true) => "uniform",
-            (false, false) => "compact",
-        }
-        .into(),
+        export: export(args.keep_shape, widths).into(),
         folder: target.to_string_lossy().into_owned(),
+        vocabulary: None,
     }
 }
 
-pub(super) fn text(found: &Found, results: &CompressResults) -> String {
+/// The form of a checkpoint.
+pub(super) fn export(keep_shape: bool, widths: &[usize]) -> &'static str {
+    let even = widths.windows(2).all(|pair| pair[0] == pair[1]);
+    match (keep_shape, even) {
+        (true, _) => "zeroed",
+        (false, true) => "uniform",
+        (false, false) => "compact",
+    }
+}
+
+/// Sizes before and after.
+pub(super) fn sizes(results: &CompressResults) -> Vec<String> {
     let mut lines = vec![format!(
         "  {:<12} {:>14}  {:>14}  {:>9}",
         "", "before", "after", "left"
@@ -140,6 +147,9 @@ pub(super) fn text(found: &Found, results: &CompressResults) -> String {
     };
     if let Some(sizes) = &results.sizes {
         number("heads", sizes.heads_before, sizes.heads_after);
+    }
+    if let Some(found) = &results.vocabulary {
+        number("tokens", found.rows.0, found.rows.1);
     }
     if let Some((before, after)) = results.neurons {
         number("neurons", before, after);
@@ -161,10 +171,22 @@ pub(super) fn text(found: &Found, results: &CompressResults) -> String {
         );
         row("file", bytes(before), bytes(after), percent(after, before));
     }
-    row("", String::new(), String::new(), "change".into());
-    for [name, before, after, change] in found.scores.rows() {
-        row(&name, before, after, change);
-    }
+    lines
+}
+
+/// Scores before and after, beneath the sizes.
+pub(super) fn scores(pair: &Pair) -> Vec<String> {
+    let row = |[name, before, after, change]: [String; 4]| {
+        format!("  {name:<12} {before:>14}  {after:>14}  {change:>9}")
+    };
+    let head = ["", "", "", "change"].map(str::to_owned);
+    std::iter::once(head).chain(pair.rows()).map(row).collect()
+}
+
+pub(super) fn text(found: &Found, results: &CompressResults, objective: Objective) -> String {
+    let mut lines = sizes(results);
+    lines.extend(scores(&found.scores));
+
     lines.push(
         "Operations are multiply-adds of the layers per token. Layers are counted from 0:".into(),
     );
@@ -209,6 +231,9 @@ pub(super) fn text(found: &Found, results: &CompressResults) -> String {
         lines.push(format!(
             "Expected loss of what goes (Fisher): {before:.3e}, {after:.3e} after exchanges"
         ));
+    }
+    if let Some(found) = &results.vocabulary {
+        lines.extend(vocabulary::said(found, Some(objective)));
     }
     lines.extend(found.scores.said());
     for timing in &found.timing {
