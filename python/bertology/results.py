@@ -309,7 +309,7 @@ class Pruning(_Smaller, Masking):
 
 
 class Compression(_Smaller):
-    """`bertology.compress`: fewer heads and neurons under a cost, and the smaller checkpoint."""
+    """`bertology.compress`: fewer heads and neurons under a cost, fewer tokens, and the smaller checkpoint."""
 
     command: ClassVar[str | None] = "compress"
 
@@ -346,6 +346,14 @@ class Compression(_Smaller):
         return self.table("compression")
 
     @property
+    def vocabulary(self) -> Table:
+        """Every token that stays, its ids before and after; raises `KeyError` without `trim_vocabulary=`.
+
+        >>> dict(zip(run.vocabulary["old_id"], run.vocabulary["id"]))          # doctest: +SKIP
+        """
+        return self.table("vocabulary_map")
+
+    @property
     def finetuned(self) -> FineTuning:
         """The training of the smaller model; raises `FileNotFoundError` without `then="finetune"`.
 
@@ -354,13 +362,17 @@ class Compression(_Smaller):
         return FineTuning(self.path / "finetuned")
 
     def _numbers(self) -> str:
-        before, after = self.results.get("operations") or (1.0, 1.0)
+        left = []
+        if operations := self.results.get("operations"):
+            left.append(f"{operations[1] / operations[0]:.1%} of the operations left")
+        if vocabulary := self.results.get("vocabulary"):
+            left.append("{1} of {0} tokens left".format(*vocabulary["rows"]))
         changed = [
             f"{name} {_number(value)} -> {_number(self.after.get(name))}"
             for name, value in self.before.items()
             if name in self.after
         ]
-        return ", ".join([f"{after / before:.1%} of the operations left", *changed[:2]])
+        return ", ".join([*left, *changed[:2]])
 
 
 class Judgement(Run):

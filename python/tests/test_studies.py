@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bertology import _native, _progress, studies
+from bertology import Model, _native, _progress, studies
 from bertology._options import commands
 from bertology.run import Document, Run
 
@@ -114,6 +114,26 @@ def test_a_compressed_model_is_a_model(tiny: str, labelled: Any, tmp_path: Path)
         _ = small.points
     dropped = studies.compress(tiny, labelled, max_drop="50%", examples=20, metric="mcc")
     assert dropped.points["operations"][0] == 1
+
+
+def test_a_model_of_fewer_tokens_is_a_model(tiny: str, labelled: Any, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("".join(f"{row[0]}\n" for row in labelled), encoding="utf-8")
+    small = studies.compress(tiny, labelled, trim_vocabulary=[texts], output=tmp_path / "small")
+    before, after = small.results["vocabulary"]["rows"]
+    assert after < before and len(small.vocabulary) == after and f"{after} of {before} tokens" in repr(small)
+    assert small.results["vocabulary"]["scored"]["gone"] == 0 and small.before == small.after
+    text = labelled[0][0]
+    whole, smaller = (Model.from_pretrained(folder) for folder in (tiny, small.path / "model"))
+    assert smaller.tokenize(text) == whole.tokenize(text)
+    np.testing.assert_array_equal(smaller([text]).logits, whole([text]).logits)
+    with pytest.raises(KeyError):
+        _ = small.layers
+    both = studies.compress(tiny, labelled, trim_vocabulary=[texts], flops="60%")
+    alone = studies.compress(tiny, labelled, flops="60%")
+    assert both.after == alone.after and both.mask.tolist() == alone.mask.tolist()
+    with pytest.raises(KeyError):
+        _ = alone.vocabulary
 
 
 def test_measures_are_judged(tiny: str, labelled: Any) -> None:

@@ -10,6 +10,8 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 
 import bertology  # noqa: E402
 
+from conftest import ASSETS  # noqa: E402
+
 SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
 FAMILIES = {
     "bert": lambda: transformers.BertForSequenceClassification(
@@ -110,3 +112,31 @@ def test_a_model_in_memory_is_pruned_and_written(tmp_path) -> None:
         import pickle
 
         pickle.dumps(ours)
+
+
+@pytest.mark.parametrize("name", ["tiny-bert", "tiny-gpt2"])
+def test_a_folder_of_fewer_tokens_is_read_with_its_tokenizer(name: str, tmp_path) -> None:
+    whole = ASSETS / name
+    corpus = (ASSETS / "grammar" / "dev.txt").read_text(encoding="utf-8").splitlines()[:30]
+    (tmp_path / "texts.txt").write_text("\n".join(corpus) + "\n", encoding="utf-8")
+    found = bertology.compress(str(whole), trim_vocabulary=[tmp_path / "texts.txt"], output=tmp_path / "out")
+    small = found.path / "model"
+    old, new = (np.asarray(found.vocabulary[column]) for column in ("old_id", "id"))
+    assert (np.diff(old) > 0).all() and new.tolist() == list(range(len(old)))
+    tokenizers = [transformers.AutoTokenizer.from_pretrained(folder) for folder in (whole, small)]
+    causal = name == "tiny-gpt2"
+    task = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForSequenceClassification
+    models = [task.from_pretrained(folder).eval() for folder in (whole, small)]
+    assert models[1].config.vocab_size == len(tokenizers[1]) == len(old)
+    for token in ("pad", "mask", "unk", "eos", "sep"):
+        ids = [getattr(tokenizer, f"{token}_token_id") for tokenizer in tokenizers]
+        assert ids[0] == (None if ids[1] is None else old[ids[1]])
+    ours = bertology.Model.from_pretrained(small)
+    for text in corpus:
+        before, after = (tokenizer(text)["input_ids"] for tokenizer in tokenizers)
+        assert old[after].tolist() == before
+        assert ours.tokenize(text) == tokenizers[1].convert_ids_to_tokens(after)
+        with torch.no_grad():
+            logits = [model(torch.tensor([ids])).logits[0] for model, ids in zip(models, (before, after), strict=True)]
+        kept = logits[0][..., torch.from_numpy(old)] if causal else logits[0]
+        torch.testing.assert_close(logits[1], kept, atol=1e-5, rtol=0)
