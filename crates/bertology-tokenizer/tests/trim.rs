@@ -333,3 +333,30 @@ fn marks_around_a_text_have_their_new_ids_in_every_form() {
         assert_eq!(decoder["4"]["content"], "<new>");
     }
 }
+
+#[test]
+fn files_that_have_changed_since_are_an_error() {
+    let model = json!({"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"gone": 0, "[UNK]": 1, "a": 2}});
+    let whole = tokenizer_json(&model, &json!([]), &json!(null));
+    for (name, text) in [
+        ("tokenizer.json", "[]"),
+        ("tokenizer.json", "{\"model\": 3, \"added_tokens\": {}}"),
+        ("tokenizer.json", "{"),
+        ("added_tokens.json", "[1]"),
+        ("tokenizer_config.json", "{\"added_tokens_decoder\": [1]}"),
+        ("vocab.txt", "\u{1}"),
+    ] {
+        let folder = of(&whole);
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
+        let found = tokenizer.trim(folder.path(), &BTreeSet::new());
+        match found {
+            Err(error) => assert!(!error.to_string().is_empty(), "{name}"),
+            // A list of another vocabulary has no place beside this one.
+            Ok(left) => assert!(
+                name == "vocab.txt" && !left.files.contains_key(name),
+                "{text}"
+            ),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The tokenizer's files with the ids of a smaller vocabulary.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -229,6 +229,16 @@ impl Tokenizer {
         self.id_to_token(id).as_deref() == Some(token)
     }
 
+    /// Whether these are all that stay of the model's own vocabulary.
+    fn covered(&self, places: &Places<'_>, found: &HashSet<u32>) -> bool {
+        let own = |id: &&u32| {
+            let token = self.id_to_token(**id);
+            token.and_then(|token| self.model_id(&token)) == Some(**id)
+        };
+        let mut own = places.kept.iter().filter(own);
+        own.all(|id| found.contains(id))
+    }
+
     /// Nothing where the file is about another vocabulary.
     fn vocab_txt(
         &self,
@@ -238,6 +248,7 @@ impl Tokenizer {
         let text = files::text(path)?;
         let lines = text.strip_suffix('\n').unwrap_or(&text).split('\n');
         let mut left = String::new();
+        let mut found = HashSet::new();
         for (id, token) in (0_u32..).zip(lines) {
             if places.of(id).is_none() {
                 continue;
@@ -246,10 +257,11 @@ impl Tokenizer {
             if !self.agrees(token, id) && self.token_to_id(token).is_none_or(|other| other <= id) {
                 return Ok(None);
             }
+            found.insert(id);
             left.push_str(token);
             left.push('\n');
         }
-        Ok(Some(left))
+        Ok(self.covered(places, &found).then_some(left))
     }
 
     /// Nothing where the files are about another vocabulary.
@@ -261,12 +273,17 @@ impl Tokenizer {
         let path = folder.join(VOCAB_JSON);
         let mut vocab: Map<String, Value> = files::json(&path)?;
         vocab.retain(|_, id| places.of_value(id).is_some());
+        let mut found = HashSet::new();
         for (token, id) in &mut vocab {
             let old = id.as_u64().and_then(|id| u32::try_from(id).ok());
-            if !old.is_some_and(|old| self.agrees(token, old)) {
+            let Some(old) = old.filter(|old| self.agrees(token, *old)) else {
                 return Ok(None);
-            }
-            *id = json!(places.of_value(id));
+            };
+            found.insert(old);
+            *id = json!(places.of(old));
+        }
+        if !self.covered(places, &found) {
+            return Ok(None);
         }
         let text = files::text(&folder.join(MERGES))?;
         let mut lines = text.split('\n');

@@ -53,24 +53,26 @@ impl Tokenizer {
                 tokens: before,
             });
         }
-        let made = contained(|| {
+        let build = |reason| TokenizerError::Build {
+            path: folder.to_owned(),
+            reason,
+        };
+        let ids = contained(|| {
             let mut ids = needed.clone();
             self.keep_special(&mut ids)?;
             self.keep_for_model(&mut ids)?;
             Ok(ids)
         });
-        let ids = made.and_then(|ids| ids);
-        let ids = ids.map_err(|reason| TokenizerError::Build {
-            path: folder.to_owned(),
-            reason,
-        })?;
+        let ids = ids.and_then(|ids| ids).map_err(build)?;
         let kept: Vec<u32> = ids.into_iter().collect();
         let tokens = kept
             .iter()
             .map(|id| self.id_to_token(*id).unwrap_or_default())
             .collect();
+        // Files that were sound when they were read may be others by now.
+        let files = contained(|| self.rewritten(folder, &Places::new(&kept)));
         Ok(Trimmed {
-            files: self.rewritten(folder, &Places::new(&kept))?,
+            files: files.map_err(build)??,
             tokens,
             kept,
             before,
@@ -136,7 +138,7 @@ impl Tokenizer {
     }
 
     /// Of the model's own vocabulary, added tokens aside.
-    fn model_id(&self, token: &str) -> Option<u32> {
+    pub(super) fn model_id(&self, token: &str) -> Option<u32> {
         tokenizers::Model::token_to_id(self.core.get_model(), token)
     }
 
