@@ -136,9 +136,9 @@ def prune(
 def compress(
     model: Any, data: Any = None, *, output: Output = None, progress: Progress = None, **options: Any
 ) -> Compression:
-    """Fewer heads and neurons, without training: until `flops=`, `speedup=`, `max_size=` or `max_drop=` is reached; or fewer tokens.
+    """Fewer heads and neurons without training, until `flops=`, `speedup=`, `max_size=` or `max_drop=` is reached.
 
-    With `trim_vocabulary=`, files of texts, a text a line, the tokens of these texts alone stay, with or without such a goal.
+    With `trim_vocabulary=`, files of one text a line, only the tokens of these texts stay, with or without such a goal.
 
     >>> compress("bert-mrpc", "GLUE", task="mrpc", flops=0.6, output="small").after       # doctest: +SKIP
     """

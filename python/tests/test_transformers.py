@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed: there is no
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: nothing to compare with")
 
 import bertology  # noqa: E402
-
 from conftest import ASSETS  # noqa: E402
 
 SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
@@ -119,7 +118,7 @@ def test_a_folder_of_fewer_tokens_is_read_with_its_tokenizer(name: str, tmp_path
     whole = ASSETS / name
     corpus = (ASSETS / "grammar" / "dev.txt").read_text(encoding="utf-8").splitlines()[:30]
     (tmp_path / "texts.txt").write_text("\n".join(corpus) + "\n", encoding="utf-8")
-    found = bertology.compress(str(whole), trim_vocabulary=[tmp_path / "texts.txt"], output=tmp_path / "out")
+    found = bertology.studies.compress(str(whole), trim_vocabulary=[tmp_path / "texts.txt"], output=tmp_path / "out")
     small = found.path / "model"
     old, new = (np.asarray(found.vocabulary[column]) for column in ("old_id", "id"))
     assert (np.diff(old) > 0).all() and new.tolist() == list(range(len(old)))
