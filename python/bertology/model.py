@@ -61,9 +61,9 @@ class Model:
         ``head`` says with which task head: ``auto`` (the one it was saved with, if it is one of ours), ``encoder``,
         ``sequence-classification``, ``masked-lm``, ``causal-lm``, ``token-classification``, ``question-answering``,
         ``next-sentence``, ``pre-training``. ``precision`` says how exactly linear maps are computed: ``f32``, ``split``
-        (by two bf16 parts of each number) or ``bf16``; see docs/precision.md. ``device`` says where passes run: ``cpu``,
-        ``gpu:0`` or ``gpu:NAME`` (:func:`bertology.devices`), or ``auto``; see docs/commands/devices.md. Raises :class:`bertology.InputError` with
-        what is wrong with the files.
+        (by two bf16 parts of each number) or ``bf16``; see docs/precision.md. ``device`` says where passes run:
+        ``cpu``, ``gpu:0`` or ``gpu:NAME`` (:func:`bertology.devices`), or ``auto``; see docs/commands/devices.md.
+        Raises :class:`bertology.InputError` with what is wrong with the files.
         """
         folder = None if cache_dir is None else os.fspath(cache_dir)
         native = _native.Model.open(
@@ -205,8 +205,9 @@ class Model:
         class or a number, ``("logit", class)`` for the logit itself, ``"next"`` for a causal language model on its own
         text, a list with a token (or label) or None for each position. They give ``out.losses``,
         ``out.mask_gradients`` and the ``gradients`` of sites. ``values`` and ``gradients`` name sites: query, key,
-        value, rotated_query, rotated_key (where positions are rotary), attention_scores, attention, attention_entropy, head_output,
-        head_contribution, attention_output, mlp_inner, mlp_output, hidden_state, embeddings, pooled, last_residual.
+        value, rotated_query, rotated_key (where positions are rotary), attention_scores, attention, attention_entropy,
+        head_output, head_contribution, attention_output, mlp_inner, mlp_output, hidden_state, embeddings, pooled,
+        last_residual.
         ``output_logits``: language models compute logits of every token only if asked.
         """
         wanted = set(values)

@@ -1286,8 +1286,7 @@ def compare(
 ) -> Document:
     """Two runs of one command side by side: differences of every head, rank correlation; `output=` writes a page."""
 
-def devices(
-) -> Document:
+def devices() -> Document:
     """The processor and the graphics cards of this machine, as `device=` takes them."""
 
 def inspect(

@@ -161,7 +161,7 @@ def declaration(node: ast.FunctionDef, options: Mapping[str, str], returns: str)
         lines.append(f"    {text},")
     if takes_data:
         lines.extend(f"    {name}: str | Literal[False] | None = ...," for name in ("pair", "label"))
-    lines.append(f") -> {returns}:")
+    lines = [*lines, f") -> {returns}:"] if len(lines) > 1 else [f"def {node.name}() -> {returns}:"]
     lines.append(f'    """{(ast.get_docstring(node) or "").splitlines()[0]}"""')
     return "\n".join(lines) + "\n"
 

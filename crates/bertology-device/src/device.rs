@@ -238,6 +238,17 @@ pub trait Device<R: Real>: Debug + Send + Sync {
         by: Activate,
     );
 
+    /// `losses[r] = weights[r] · (ln Σ_c e^z[r][c] - z[r][labels[r]])`, and the gradient of their sum in the place of the logits
+    /// `z [rows, columns]`; `size` is rows and columns.
+    fn cross_entropy(
+        &self,
+        logits: &mut Self::Buffer,
+        losses: &mut Self::Buffer,
+        labels: &Self::Indices,
+        weights: &Self::Buffer,
+        size: [usize; 2],
+    );
+
     /// For every sequence and head `out = [out +] scale · a · b`.
     #[allow(clippy::too_many_arguments, reason = "a product has as many parts")]
     fn products(

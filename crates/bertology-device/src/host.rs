@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bertology_kernels::elementwise::{add_assign, all_finite, dot};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
-use bertology_kernels::softmax::{entropy, softmax_rows_backward, softmax_seen};
+use bertology_kernels::softmax::{
+    entropy, log_sum_exp, softmax_rows_backward, softmax_seen, weighted_softmax,
+};
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
@@ -305,6 +307,27 @@ impl<R: Real> Device<R> for Host {
                 *dx = *d * *gate;
             }
             by.function.backward(dx, x);
+        }
+    }
+
+    fn cross_entropy(
+        &self,
+        logits: &mut Vec<R>,
+        losses: &mut Vec<R>,
+        labels: &Vec<u32>,
+        weights: &Vec<R>,
+        [rows, columns]: [usize; 2],
+    ) {
+        let mut given = vec![R::ZERO; columns];
+        let all = logits[..rows * columns].chunks_exact_mut(columns);
+        for (row, logits) in all.enumerate() {
+            let (label, weight) = (labels[row] as usize, weights[row]);
+            given.copy_from_slice(logits);
+            let normalizer = log_sum_exp(&given);
+            let loss = weight.to_f64() * (normalizer - given[label].to_f64());
+            losses[row] = R::from_f64(loss);
+            weighted_softmax(logits, &given, normalizer, weight.to_f64());
+            logits[label] += -weight;
         }
     }
 

@@ -176,7 +176,6 @@ impl<R: Real> Model<R> {
             return Ok(());
         }
 
-        let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
         #[cfg(feature = "device")]
         if let Some(runner) = &self.placed.runner {
             let asked = crate::device::Asked {
@@ -184,7 +183,6 @@ impl<R: Real> Model<R> {
                 batch,
                 options,
                 targets: targets.as_deref(),
-                rows: &rows,
                 backward: false,
                 headless: false,
             };
@@ -192,6 +190,7 @@ impl<R: Real> Model<R> {
         }
 
         // 2. `x` is the residual stream of the whole model. It rises one layer a turn.
+        let rows = self.rows_read(batch, options, targets.as_deref(), &taps);
         let mut x = Vec::new();
         embed(
             self,
@@ -247,6 +246,7 @@ impl<R: Real> Model<R> {
                     &rows,
                     options,
                     targets.as_deref(),
+                    None,
                     &y,
                     None,
                     &mut taps,
@@ -273,6 +273,7 @@ impl<R: Real> Model<R> {
             &rows,
             options,
             targets.as_deref(),
+            None,
             &x,
             None,
             &mut taps,

@@ -198,11 +198,6 @@ impl<R: Real> Model<R> {
         ];
         let headless =
             options.observed_only && !above.iter().any(|site| taps.wants(Pass::Forward, *site));
-        let rows = if headless && self.rows_may_be_left_out(&taps) {
-            Rows::at(batch, batch.ranges().map(|_| []))
-        } else {
-            self.rows_read(batch, options, targets.as_deref(), &taps)
-        };
         #[cfg(feature = "device")]
         if let Some(runner) = &self.placed.runner {
             let asked = crate::device::Asked {
@@ -210,7 +205,6 @@ impl<R: Real> Model<R> {
                 batch,
                 options,
                 targets: targets.as_deref(),
-                rows: &rows,
                 backward,
                 headless,
             };
@@ -236,6 +230,11 @@ impl<R: Real> Model<R> {
             options.threads,
             &mut taps,
         )?;
+        let rows = if headless && self.rows_may_be_left_out(&taps) {
+            Rows::at(batch, batch.ranges().map(|_| []))
+        } else {
+            self.rows_read(batch, options, targets.as_deref(), &taps)
+        };
         for layer in 0..self.depth() {
             options.go_on()?;
             let trace = &mut traces[if backward { layer } else { 0 }];
@@ -259,6 +258,7 @@ impl<R: Real> Model<R> {
             &rows,
             options,
             targets.as_deref(),
+            None,
             hidden,
             below,
             &mut taps,
@@ -281,7 +281,8 @@ impl<R: Real> Model<R> {
     }
 
     /// Everything above the last block, sequence by sequence; `hidden` and `gradient` are
-    /// `[rows, hidden]`, the gradient arrives as zeros.
+    /// `[rows, hidden]`, the gradient arrives as zeros. `words` are the losses of a language model's tokens, a number a sequence,
+    /// where they have been found already.
     #[allow(clippy::too_many_arguments, reason = "two call sites, all of one pass")]
     pub(crate) fn task_outputs(
         &self,
@@ -289,6 +290,7 @@ impl<R: Real> Model<R> {
         rows: &Rows,
         options: &PassOptions<'_>,
         targets: Option<&[Parts<'_>]>,
+        words: Option<&[f64]>,
         hidden: &[R],
         mut gradient: Option<&mut [R]>,
         taps: &mut Taps<'_, '_, '_, R>,
@@ -306,6 +308,7 @@ impl<R: Real> Model<R> {
                     threads: options.threads,
                     keep_token_logits: options.token_logits,
                     keep_target_logits: options.target_logits,
+                    words: words.map(|losses| losses[sequence]),
                     training: None,
                 };
                 let target = targets.map(|targets| &targets[sequence]);

@@ -45,26 +45,6 @@ impl Rows {
         }
     }
 
-    /// The same rows of a batch of so many tokens that stands so many times behind itself.
-    #[cfg(feature = "device")]
-    pub(crate) fn repeated(&self, of: usize, times: usize) -> Self {
-        let Self::Some { tokens, offsets } = self else {
-            return Self::All;
-        };
-        let turns = 0..times;
-        let all = turns
-            .clone()
-            .flat_map(|turn| tokens.iter().map(move |token| turn * of + token));
-        let ends = turns.flat_map(|turn| {
-            let ends = offsets[1..].iter();
-            ends.map(move |end| turn * tokens.len() + end)
-        });
-        Self::Some {
-            tokens: all.collect(),
-            offsets: std::iter::once(0).chain(ends).collect(),
-        }
-    }
-
     /// Number of rows.
     pub(crate) fn count(&self, batch: &PackedBatch) -> usize {
         match self {

@@ -33,6 +33,8 @@ pub(crate) struct TaskHead<'a, R> {
     pub(crate) keep_token_logits: bool,
     /// Keep the logits of the positions that have a target in the output.
     pub(crate) keep_target_logits: bool,
+    /// The loss of a language model's tokens, where it has been found already, with its gradient.
+    pub(crate) words: Option<f64>,
     /// What training does besides, and what it multiplies this sequence's loss by.
     pub(crate) training: Option<(Training, f64)>,
 }
@@ -86,7 +88,9 @@ impl<R: Real> TaskHead<'_, R> {
             &mut output,
             &mut loss,
         )?;
-        if let Some(lm) = &self.model.shell.lm
+        if let Some(words) = self.words {
+            loss += words;
+        } else if let Some(lm) = &self.model.shell.lm
             && weights.is_none()
         {
             let tokens = target.and_then(|t| t.tokens);

@@ -408,6 +408,7 @@ impl<R: Real> Model<R> {
                 threads: 1,
                 keep_token_logits: false,
                 keep_target_logits: false,
+                words: None,
                 training: Some((training, options.weights[group.first + sequence])),
             };
             outputs.push(head.run(

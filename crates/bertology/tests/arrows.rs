@@ -10,6 +10,7 @@ const CRATES: &[&str] = &[
     "bertology-error",
     "bertology-file",
     "bertology-kernels",
+    "bertology-device",
     "bertology-checkpoint",
     "bertology-onnx",
     "bertology-store",

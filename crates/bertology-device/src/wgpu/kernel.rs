@@ -34,6 +34,7 @@ pub(super) enum Kernel {
     ActivateBackward,
     Norm,
     NormBackward,
+    CrossEntropy,
     Softmax,
     SoftmaxBackward,
     Entropies,
@@ -71,6 +72,7 @@ const ACTIVATION: &str = include_str!("kernels/activation.wgsl");
 const NORM_COMMON: &str = include_str!("kernels/norm_common.wgsl");
 const NORM: &str = include_str!("kernels/norm.wgsl");
 const NORM_BACKWARD: &str = include_str!("kernels/norm_backward.wgsl");
+const LOSS: &str = include_str!("kernels/loss.wgsl");
 const SHAPE: &str = include_str!("kernels/shape.wgsl");
 const MAP: &str = include_str!("kernels/map.wgsl");
 const HEADS: &str = include_str!("kernels/heads.wgsl");
@@ -136,6 +138,11 @@ impl Kernel {
                 &[NORM_COMMON, NORM_BACKWARD],
                 "main",
                 &[Writes, Reads, Reads, Reads],
+            ),
+            Self::CrossEntropy => parts(
+                &[FUNCTIONS, NORM_COMMON, LOSS],
+                "cross_entropy",
+                &[Writes, Writes, Reads, Reads],
             ),
             Self::Softmax => parts(&[FUNCTIONS, SHAPE, MAP], "softmax", &[Reads, Writes]),
             Self::SoftmaxBackward => parts(

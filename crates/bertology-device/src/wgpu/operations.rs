@@ -317,6 +317,23 @@ impl Device<f32> for Wgpu {
         self.run(run, &told, &[&d.0, &hat.0, &rstd.0, &weight.0]);
     }
 
+    fn cross_entropy(
+        &self,
+        logits: &mut Buffer,
+        losses: &mut Buffer,
+        labels: &Indices,
+        weights: &Buffer,
+        [rows, columns]: [usize; 2],
+    ) {
+        holds(logits, rows * columns);
+        holds(losses, rows);
+        holds(weights, rows);
+        let told = norm_words([rows, columns], 0.0, false);
+        let run = norm_run(Kernel::CrossEntropy, rows, columns);
+        let operands = [&logits.0, &losses.0, &labels.0, &weights.0];
+        self.run(run, &told, &operands);
+    }
+
     fn activate(&self, out: &mut Buffer, pre: &Buffer, rows: usize, by: Activate) {
         let len = rows * by.inner;
         holds(out, len);

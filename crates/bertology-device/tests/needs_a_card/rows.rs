@@ -32,6 +32,48 @@ fn elements_one_by_one() {
     }
 }
 
+fn losses<D: Device<f32>>(device: &D, rows: usize, columns: usize) -> Vec<f32> {
+    let scaled: Vec<f32> = random(1, rows * columns).iter().map(|z| 9.0 * z).collect();
+    let mut logits = device.upload(&scaled).unwrap();
+    let mut losses = device.zeros(rows + 1).unwrap();
+    let weights = device.upload(&random(2, rows)).unwrap();
+    let labels: Vec<u32> = (0..rows).map(|row| (row * 7 % columns) as u32).collect();
+    let labels = device.indices(&labels).unwrap();
+    device.cross_entropy(&mut logits, &mut losses, &labels, &weights, [rows, columns]);
+    let mut found = all(device, &losses, rows + 1);
+    found.extend(all(device, &logits, rows * columns));
+    found
+}
+
+#[test]
+#[ignore = "tools/device/check.sh runs it"]
+fn losses_of_classes() {
+    for (rows, columns) in [(0, 3), (1, 1), (3, 2), (5, 127), (2, 129), (7, 4001)] {
+        compare!(FUNCTIONS, losses(rows, columns));
+    }
+}
+
+/// A logit that is infinite or no number is told by the loss of its row, and of no other.
+#[test]
+#[ignore = "tools/device/check.sh runs it"]
+fn losses_of_what_is_no_number() {
+    for strange in [f32::NAN, f32::INFINITY] {
+        let mut logits = random(3, 3 * 150);
+        logits[150 + 140] = strange;
+        let card = card();
+        let mut logits = card.upload(&logits).unwrap();
+        let mut losses = card.zeros(3).unwrap();
+        let labels = card.indices(&[0, 1, 2]).unwrap();
+        let weights = card.upload(&[1.0; 3]).unwrap();
+        card.cross_entropy(&mut logits, &mut losses, &labels, &weights, [3, 150]);
+        let found: Vec<bool> = all(card, &losses, 3)
+            .iter()
+            .map(|x| x.is_finite())
+            .collect();
+        assert_eq!(found, [true, false, true], "{strange}");
+    }
+}
+
 fn by_rows_and_columns<D: Device<f32>>(device: &D, rows: usize, width: usize) -> Vec<f32> {
     let mut out = device.upload(&random(1, rows * width)).unwrap();
     let of_rows = device.upload(&random(2, rows)).unwrap();

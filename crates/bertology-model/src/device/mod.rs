@@ -4,7 +4,7 @@
 //! A block is computed operation by operation over the whole batch, attention for as many sequences and heads at once as maps have
 //! room for. Values come back only where someone looks, one transfer a layer and site, and observers get them in the order in
 //! which the engine's own pass gives them; whoever changes values gets them before anyone else sees them, and they go up again.
-//! The heads of tasks, which read few rows, are computed here.
+//! The heads of tasks, which read few rows, are computed here, but for the losses of language models.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use bertology_device::{Device, Info};
 use bertology_kernels::{Precision, Real};
 
 use crate::objective::Parts;
-use crate::rows::Rows;
 use crate::taps::Taps;
 use crate::{Error, HeadId, Model, PackedBatch, PassOptions, PassOutput, Removal, SequenceOutput};
 
@@ -24,6 +23,7 @@ mod pass;
 mod turns;
 mod watch;
 mod weights;
+mod words;
 
 use pass::DevicePass;
 use weights::Weights;
@@ -34,8 +34,6 @@ pub(crate) struct Asked<'a, R> {
     pub(crate) batch: &'a PackedBatch,
     pub(crate) options: &'a PassOptions<'a>,
     pub(crate) targets: Option<&'a [Parts<'a>]>,
-    /// The positions that heads of tasks read.
-    pub(crate) rows: &'a Rows,
     pub(crate) backward: bool,
     /// Whether nobody sees the heads of tasks.
     pub(crate) headless: bool,

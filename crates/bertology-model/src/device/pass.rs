@@ -12,10 +12,12 @@ use bertology_kernels::Real;
 use super::Asked;
 use super::groups::{Extent, Shapes};
 use super::watch::Flags;
-use super::weights::{Attention, Layer, Rest, Shell, Weights};
+use super::weights::{Attention, Layer, Rest, Shell, Weights, Words};
 use crate::block::BlockPass;
+use crate::objective::Parts;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
+use crate::task_head::positions_read;
 use crate::{Error, Model, PackedBatch, PassOptions, PassOutput, SequenceOutput};
 
 /// Flags of values that nobody looks at: so many a layer, both ways, and some outside the layers.
@@ -42,6 +44,8 @@ pub(super) struct DevicePass<'a, R: Real, D: Device<R>> {
     columns: OnceCell<D::Indices>,
 }
 
+/// What heads of tasks give, and the gradient of the last hidden state.
+type Outputs<R, B> = (Vec<SequenceOutput<R>>, Option<B>);
 type SharedShapes<S> = Rc<Shapes<S>>;
 
 impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
@@ -184,7 +188,7 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
         asked: &Asked<'_, R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<PassOutput<R>, Error> {
-        let (width, depth) = (self.arch().hidden_size, self.model.depth());
+        let depth = self.model.depth();
         let mut hidden = self.embed(taps)?;
         let mut traces = Vec::new();
         for layer in 0..depth {
@@ -202,20 +206,8 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
                 sequences: vec![SequenceOutput::default(); self.batch.len()],
             });
         }
-        let rows = self.rows_read(&hidden, asked.rows, width)?;
-        self.settle(taps)?;
-        let mut gradient = vec![R::ZERO; if asked.backward { rows.len() } else { 0 }];
-        let mut sequences = self.model.task_outputs(
-            self.batch,
-            asked.rows,
-            self.options,
-            asked.targets,
-            &rows,
-            asked.backward.then_some(gradient.as_mut_slice()),
-            taps,
-        )?;
-        if asked.backward {
-            let mut gradient = self.spread_rows(&gradient, asked.rows, width)?;
+        let (mut sequences, gradient) = self.outputs(&hidden, asked, taps)?;
+        if let Some(mut gradient) = gradient {
             self.final_norm_backward(&mut gradient, last.as_ref(), taps)?;
             self.backward(gradient, &traces, taps, &mut sequences)?;
         }
@@ -384,26 +376,79 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
             self.block(layer, &mut hidden, &mut trace, taps)?;
         }
         self.final_norm(&mut hidden, taps)?;
-        self.outputs(&hidden, asked, taps)
+        Ok(self.outputs(&hidden, asked, taps)?.0)
     }
 
-    /// What heads of tasks give.
+    /// What heads of tasks give, and the gradient of `hidden [tokens, hidden]`, if that is asked for.
     pub(super) fn outputs(
         &self,
         hidden: &D::Buffer,
         asked: &Asked<'_, R>,
         taps: &mut Taps<'_, '_, '_, R>,
-    ) -> Result<Vec<SequenceOutput<R>>, Error> {
-        let rows = self.rows_read(hidden, asked.rows, self.arch().hidden_size)?;
+    ) -> Result<Outputs<R, D::Buffer>, Error> {
+        let width = self.arch().hidden_size;
+        let (mut words, mut gradient) = (None, None);
+        if self.finds_words(taps) {
+            self.settle(taps)?;
+            let targets = asked.targets.unwrap_or_default();
+            let found = self.losses_of_words(hidden, targets, asked.backward, taps)?;
+            (words, gradient) = (Some(found.0), found.1);
+        }
+        let rows = self.rows_of_heads(asked.targets, words.is_some(), taps);
+        let states = self.rows_read(hidden, &rows, width)?;
         self.settle(taps)?;
-        self.model.task_outputs(
+        let mut below = vec![R::ZERO; if asked.backward { states.len() } else { 0 }];
+        let sequences = self.model.task_outputs(
             self.batch,
-            asked.rows,
+            &rows,
             self.options,
             asked.targets,
-            &rows,
-            None,
+            words.as_deref(),
+            &states,
+            asked.backward.then_some(below.as_mut_slice()),
             taps,
-        )
+        )?;
+        if asked.backward {
+            let below = self.spread_rows(&below, &rows, width)?;
+            match &mut gradient {
+                Some(gradient) => self
+                    .device
+                    .add(gradient, &below, self.batch.tokens() * width),
+                None => gradient = Some(below),
+            }
+        }
+        Ok((sequences, gradient))
+    }
+
+    /// The positions that heads of tasks read here; of a language model nothing where its losses have been found.
+    fn rows_of_heads(
+        &self,
+        targets: Option<&[Parts<'_>]>,
+        without_words: bool,
+        taps: &Taps<'_, '_, '_, R>,
+    ) -> Rows {
+        let site = ModelSite::TokenLogits;
+        let all = self.options.token_logits
+            || taps.wants(Pass::Forward, site)
+            || taps.wants(Pass::Backward, site);
+        let read = (0..self.batch.len()).map(|sequence| {
+            let targets = targets.filter(|_| !without_words);
+            let target = targets.map(|targets| &targets[sequence]);
+            positions_read(self.model, self.batch.ids(sequence), target, all)
+        });
+        match read.collect::<Option<Vec<_>>>() {
+            Some(positions) => Rows::at(self.batch, positions),
+            None => Rows::All,
+        }
+    }
+
+    /// The head of a language model.
+    pub(super) fn words(&self) -> Option<&Words<D::Buffer>> {
+        self.shell.lm.as_ref()
+    }
+
+    /// What a language model multiplies states by, `[vocab, embedding size]`.
+    pub(super) fn decoder<'s>(&'s self, words: &'s Words<D::Buffer>) -> &'s D::Buffer {
+        words.decoder.as_ref().unwrap_or(&self.shell.words)
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn run<R: Real, D: Device<R>>(
         whole.block(layer, &mut x, &mut trace, &mut taps)?;
     }
     whole.final_norm(&mut x, &mut taps)?;
-    each(None, whole.outputs(&x, asked, &mut taps)?);
+    each(None, whole.outputs(&x, asked, &mut taps)?.0);
     for (head, found) in results {
         each(Some(head), found);
     }
@@ -64,7 +64,6 @@ fn without<R: Real, D: Device<R>>(
     let (model, times) = (asked.model, heads.len());
     let (sequences, tokens) = (asked.batch.len(), asked.batch.tokens());
     let batch = asked.batch.repeated(times);
-    let rows = asked.rows.repeated(tokens, times);
     let targets = asked.targets.map(|targets| targets.repeat(times));
     let mut masks = Vec::with_capacity(times * sequences);
     for head in heads {
@@ -91,7 +90,6 @@ fn without<R: Real, D: Device<R>>(
         batch: &batch,
         options: &options,
         targets: targets.as_deref(),
-        rows: &rows,
         backward: false,
         headless: false,
     };

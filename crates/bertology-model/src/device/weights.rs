@@ -46,7 +46,16 @@ pub(super) struct Rest<B> {
 /// The weights of a layer.
 pub(super) type Layer<B> = (Arc<Attention<B>>, Arc<Rest<B>>);
 
-/// What of [`model::Shell`] a device computes with: all but the heads of tasks.
+/// [`model::LmHead`]
+#[derive(Debug)]
+pub(super) struct Words<B> {
+    pub(super) transform: Option<(Linear<B>, Norm<B>)>,
+    /// None where it is the table of words.
+    pub(super) decoder: Option<B>,
+    pub(super) bias: Option<B>,
+}
+
+/// What of [`model::Shell`] a device computes with: all but those heads of tasks that read few rows.
 #[derive(Debug)]
 pub(super) struct Shell<B> {
     pub(super) words: B,
@@ -60,6 +69,7 @@ pub(super) struct Shell<B> {
     /// Cosines and sines of all positions, `[positions, half]`: of layers that see everything, then of those with windows.
     pub(super) angles: Vec<[B; 2]>,
     pub(super) final_norm: Option<Norm<B>>,
+    pub(super) lm: Option<Words<B>>,
 }
 
 /// Brings weights to a device.
@@ -90,6 +100,24 @@ impl<D> Carrier<'_, D> {
             weight: self.device.upload(&norm.weight)?,
             bias: self.device.upload(&norm.bias)?,
             centred: norm.centred,
+        })
+    }
+
+    fn lm<R: Real>(&self, lm: &model::LmHead<R>) -> Result<Words<D::Buffer>, Error>
+    where
+        D: Device<R>,
+    {
+        let transform = lm
+            .transform
+            .as_ref()
+            .map(|(dense, norm)| Ok::<_, Error>((self.linear(dense)?, self.norm(norm)?)));
+        Ok(Words {
+            transform: transform.transpose()?,
+            decoder: match &lm.decoder {
+                Some(decoder) => self.some(decoder)?,
+                None => None,
+            },
+            bias: self.some(&lm.bias)?,
         })
     }
 
@@ -190,6 +218,7 @@ impl<R: Real, B> Weights<R, B> {
                     .map(|[cosines, sines]| Ok([device.upload(cosines)?, device.upload(sines)?]))
                     .collect::<Result<_, Error>>()?,
                 final_norm: optional(&shell.final_norm)?,
+                lm: shell.lm.as_ref().map(|lm| carrier.lm(lm)).transpose()?,
             })
         })
     }

@@ -133,6 +133,58 @@ fn little_crosses() {
     assert_eq!(run() - first - again, again);
 }
 
+/// Losses of language models and their gradients, found on the device a few targets at a time, are the engine's own; with the
+/// logits asked for, which are found on the processor, too.
+#[test]
+fn losses_of_words_are_those_of_the_processor() {
+    let names = [
+        "bert-mlm",
+        "bert-pretraining",
+        "albert-mlm",
+        "electra-generator",
+        "esm-mlm",
+        "modernbert-mlm",
+        "deberta-mlm",
+        "gpt-lm",
+        "gpt2-lm",
+        "gpt2-untied",
+    ];
+    for name in names {
+        let fixture = Fixture::open(name);
+        let targets = fixture.targets();
+        let run = |model: &Model<f64>, target_logits| {
+            let options = PassOptions {
+                targets: Some(&targets),
+                mask_gradients: true,
+                target_logits,
+                ..PassOptions::default()
+            };
+            let batch = fixture.batch(model);
+            let output = model.run(&batch, &options, &mut Workspace::new(), &mut []);
+            let mut numbers = Vec::new();
+            for sequence in output.expect("a pass").sequences {
+                numbers.extend(sequence.loss);
+                numbers.extend(sequence.mask_gradient.into_iter().flatten());
+                numbers.extend(sequence.logits);
+            }
+            numbers
+        };
+        let here = run(&fixture.model(), true);
+        let longest = fixture.sequences().iter().map(|s| s.len()).max().unwrap();
+        let map_bytes = (longest * 4 * longest * 8) as u64;
+        for host in [Host::new(), Host::with_limits(u64::MAX, map_bytes)] {
+            let model = fixture.model::<f64>().on_device(host).expect("placed");
+            for target_logits in [false, true] {
+                let there = run(&model, target_logits);
+                assert_eq!(here.len(), there.len(), "{name}");
+                for (a, b) in here.iter().zip(&there) {
+                    assert!((a - b).abs() < 1e-10, "{name}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
 /// Weights that two models have in common are carried once; changed ones again.
 #[test]
 fn models_without_some_heads_are_on_the_device_too() {
