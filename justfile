@@ -33,6 +33,10 @@ audit:
 features:
     tools/features.py
 
+# Graphics cards, or Mesa's program that acts as one: operations, engine, studies
+device:
+    tools/device/check.sh
+
 # The pages: build them from web/, compare with the committed ones, try them in Chromium
 pages:
     tools/web/check.sh

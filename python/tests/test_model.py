@@ -238,6 +238,16 @@ def test_ctrl_c_stops_a_pass(gpt2: bertology.Model) -> None:
             gpt2(texts, threads=1)
 
 
+def test_a_device_is_the_processor_or_an_error_that_says_why(tiny: str) -> None:
+    assert bertology.devices()["devices"][0]["device"] == "cpu"
+    assert bertology.Model.from_pretrained(tiny).device == "cpu"
+    assert bertology.Model.from_pretrained(tiny, device="cpu").device == "cpu"
+    with pytest.raises(bertology.InputError, match="cuda:0 is no device"):
+        bertology.Model.from_pretrained(tiny, device="cuda:0")
+    with pytest.raises(bertology.WorkError, match="everything runs on the processor"):
+        bertology.Model.from_pretrained(tiny, device="gpu:no such card")
+
+
 def test_precision_is_obeyed_and_told(tmp_path: Path) -> None:
     folder = ASSETS / "tiny-bert"
     names = ("f32", "split", "bf16")
