@@ -199,8 +199,15 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
         if sound {
             return Ok(());
         }
+        let tap = match place.tap {
+            // An entropy is what it is for its map.
+            Tap::Layer(layer, LayerSite::AttentionEntropy) => {
+                Tap::Layer(layer, LayerSite::AttentionProbs)
+            }
+            tap => tap,
+        };
         Err(Error::NotFinite {
-            place,
+            place: Place { tap, ..place },
             gradient: pass == Pass::Backward,
             without: self.without,
         })
