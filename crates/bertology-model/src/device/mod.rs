@@ -17,6 +17,7 @@ use crate::taps::Taps;
 use crate::{Error, HeadId, Model, PackedBatch, PassOptions, PassOutput, Removal, SequenceOutput};
 
 mod attention;
+mod attention_backward;
 mod block;
 mod groups;
 mod pass;
