@@ -552,7 +552,7 @@ impl<C: StudyCommand> Begun<'_, C> {
     /// Folds the parts, in the place of going through the corpus.
     fn take_parts(&mut self, parts: &parts::Parts) -> Result<(), Failure> {
         parts.agree(&self.run.identity)?;
-        self.run.computed_on(parts.device());
+        self.run.device = parts.device();
         let stages = std::mem::take(&mut self.stages);
         for (at, stage) in stages.into_iter().enumerate() {
             let states: Vec<PartState> = parts.states(at)?;

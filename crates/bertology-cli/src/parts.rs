@@ -124,7 +124,7 @@ pub(crate) fn write(
                 chunk: state.chunk,
             })
             .collect(),
-        device: run.device(),
+        device: run.device.clone(),
         files,
     });
     folder.write_json(PART, &record)?;

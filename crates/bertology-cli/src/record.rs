@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::run_folder::Identity;
-use crate::session::Opened;
+use crate::session::{self, Opened};
 use crate::show::text::timestamp;
 
 /// Options that change where results go or how they are obtained, never what they are.
@@ -95,21 +95,13 @@ pub(crate) struct Run {
     seed: Option<u64>,
     pub(crate) clock: Clock,
     pub(crate) identity: Identity,
+    /// Where it is computed; of what is merged, where it was.
+    pub(crate) device: Value,
     model: Value,
     data: Option<Value>,
 }
 
 impl Run {
-    /// The device on which passes run.
-    pub(crate) fn device(&self) -> Value {
-        self.model.get("device").cloned().unwrap_or_default()
-    }
-
-    /// Where what is merged was computed.
-    pub(crate) fn computed_on(&mut self, device: Value) {
-        self.model["device"] = device;
-    }
-
     pub(crate) fn new(
         command: &'static str,
         options: &impl Serialize,
@@ -139,6 +131,7 @@ impl Run {
                 tokenizer_sha256: opened.tokenizer_sha256()?,
                 data_sha256: None,
             },
+            device: session::device(&opened.model),
             model: opened.record()?,
             data: None,
         })
@@ -235,10 +228,6 @@ impl Run {
             "total".into(),
             json!(self.clock.start.elapsed().as_secs_f64()),
         );
-        let mut model = self.model.clone();
-        let device = model
-            .as_object_mut()
-            .and_then(|model| model.remove("device"));
         json!({
             "format": FORMAT,
             "command": self.command,
@@ -250,8 +239,8 @@ impl Run {
             "finished": timestamp(unix(end)),
             "seconds": seconds,
             "threads": std::thread::available_parallelism().map_or(1, usize::from),
-            "device": device,
-            "model": model,
+            "device": self.device,
+            "model": self.model,
             "data": self.data,
             "results": results,
             "identity": self.identity,

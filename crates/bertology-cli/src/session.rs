@@ -302,13 +302,12 @@ impl Opened {
             "num_heads": arch.num_heads,
             "heads_present": self.model.model().heads().count(),
             "parameters": self.model.model().parameters(),
-            "device": device(&self.model),
         }))
     }
 }
 
 /// Where passes of a model run, as the run's record says it.
-fn device(model: &LoadedModel) -> Value {
+pub(crate) fn device(model: &LoadedModel) -> Value {
     let device = model.device();
     json!({ "name": device.name, "kind": device.kind, "through": device.through })
 }

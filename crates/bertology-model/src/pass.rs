@@ -64,6 +64,12 @@ impl PassOptions<'_> {
         self.neurons.map_or(Ok(()), |mask| mask.check(model))
     }
 
+    /// Whether somebody reads the logits of every token.
+    pub(crate) fn reads_all_logits<R: Real>(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
+        let mut ways = [Pass::Forward, Pass::Backward].into_iter();
+        self.token_logits || ways.any(|pass| taps.wants(pass, ModelSite::TokenLogits))
+    }
+
     pub(crate) fn go_on(&self) -> Result<(), Error> {
         match self.stop {
             Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped),
@@ -330,9 +336,18 @@ impl<R: Real> Model<R> {
         if !self.rows_may_be_left_out(taps) {
             return Rows::All;
         }
-        let all = options.token_logits
-            || taps.wants(Pass::Forward, ModelSite::TokenLogits)
-            || taps.wants(Pass::Backward, ModelSite::TokenLogits);
+        self.rows_of_heads(batch, options, targets, taps)
+    }
+
+    /// The positions that the heads read.
+    pub(crate) fn rows_of_heads(
+        &self,
+        batch: &PackedBatch,
+        options: &PassOptions<'_>,
+        targets: Option<&[Parts<'_>]>,
+        taps: &Taps<'_, '_, '_, R>,
+    ) -> Rows {
+        let all = options.reads_all_logits(taps);
         let read = (0..batch.len()).map(|sequence| {
             let target = targets.map(|targets| &targets[sequence]);
             positions_read(self, batch.ids(sequence), target, all)

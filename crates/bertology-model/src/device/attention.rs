@@ -79,8 +79,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
         let host = block.attention(&[]);
         let shapes = self.shapes(layer)?;
         let width = host.width();
-        let everything = self.all_slices(&host);
-        let seen = self.projections(layer, &host, &shapes, &everything, trace, taps)?;
+        let seen = self.projections(layer, &host, &shapes, trace, taps)?;
         trace.distances = self.meet_distances(layer)?;
         let mut context = vec![R::ZERO; 0];
         let outputs = self.looked_at(&[LayerSite::HeadOutput], taps);
@@ -154,31 +153,22 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
         Ok(())
     }
 
-    /// Every sequence and head of the batch, in order.
-    pub(super) fn all_slices(
-        &self,
-        attention: &AttentionPass<'_, R>,
-    ) -> Vec<(usize, HeadId, Slice)> {
-        attention.slices().collect()
-    }
-
     /// Queries, keys and values changed by whoever wants, and turned where something turns them.
     fn projections(
         &self,
         layer: usize,
         host: &AttentionPass<'_, R>,
         shapes: &Shapes<D::Shape>,
-        slices: &[(usize, HeadId, Slice)],
         trace: &mut Trace<D::Buffer>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<Projections<R>, Error> {
         let mut seen = Projections::default();
         let width = host.width();
-        if slices.is_empty() {
+        if host.weights.heads.is_empty() {
             return Ok(seen);
         }
         if self.looked_at(&PROJECTIONS, taps) {
-            seen.given = Some(self.change(&PROJECTIONS, slices, trace, width, taps)?);
+            seen.given = Some(self.change(&PROJECTIONS, host, trace, taps)?);
         }
         if let Some((angles, half)) = self.angles(layer) {
             let positions = self.positions()?;
@@ -188,7 +178,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
                 device.turn(&shapes.all, x, angles, positions, half, false);
             }
             if self.looked_at(&ROTATED, taps) {
-                seen.turned = Some(self.change(&ROTATED, slices, trace, width, taps)?);
+                seen.turned = Some(self.change(&ROTATED, host, trace, taps)?);
             }
         }
         Ok(seen)
@@ -198,17 +188,16 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
     fn change(
         &self,
         sites: &[LayerSite],
-        slices: &[(usize, HeadId, Slice)],
+        host: &AttentionPass<'_, R>,
         trace: &mut Trace<D::Buffer>,
-        width: usize,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<Vec<R>, Error> {
         self.settle(taps)?;
-        let mut qkv = self.rows_of(&trace.qkv, 3 * width)?;
+        let mut qkv = self.rows_of(&trace.qkv, 3 * host.width())?;
         if sites.iter().any(|site| taps.alters(Site::Layer(*site))) {
-            for (sequence, id, slice) in slices {
+            for (sequence, id, slice) in host.slices() {
                 for (part, site) in sites.iter().enumerate() {
-                    let place = AttentionPass::<R>::place(*site, *sequence, *id);
+                    let place = AttentionPass::<R>::place(*site, sequence, id);
                     taps.edit(place, slice.write(&mut qkv, part))?;
                 }
             }
@@ -361,10 +350,8 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
         if matches!(self.options.masking, Masking::None) || host.weights.heads.is_empty() {
             return Ok(());
         }
-        let factor = |(sequence, id, _): &(usize, HeadId, Slice)| {
-            R::from_f64(self.options.masking.factor(*sequence, *id))
-        };
-        let factors: Vec<R> = self.all_slices(&host).iter().map(factor).collect();
+        let factor = |(sequence, id, _)| R::from_f64(self.options.masking.factor(sequence, id));
+        let factors: Vec<R> = host.slices().map(factor).collect();
         let factors = self.device.upload(&factors)?;
         let shapes = self.shapes(layer)?;
         self.device

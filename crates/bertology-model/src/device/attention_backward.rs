@@ -59,7 +59,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             let given = self.rows_of(&d_heads, width)?;
             if alters && deeper {
                 let mut stopped = given.clone();
-                for (sequence, id, slice) in self.all_slices(&host) {
+                for (sequence, id, slice) in host.slices() {
                     let place = AttentionPass::<R>::place(LayerSite::HeadOutput, sequence, id);
                     taps.edits().block(&place, slice.context_mut(&mut stopped));
                 }

@@ -75,8 +75,19 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
     ) {
         let (tokens, all) = (self.batch.tokens(), Columns::all(width));
         self.device.copy(hat, all, x, all, tokens);
-        let (size, epsilon) = ([tokens, width], self.arch().norm_epsilon);
-        let (weight, bias) = (&norm.weight, &norm.bias);
+        self.normalise(y, hat, rstd, norm, [tokens, width]);
+    }
+
+    /// [`Self::norm`] of what is in `hat` already; `size` is rows and width.
+    pub(super) fn normalise(
+        &self,
+        y: &mut D::Buffer,
+        hat: &mut D::Buffer,
+        rstd: &mut D::Buffer,
+        norm: &Norm<D::Buffer>,
+        size: [usize; 2],
+    ) {
+        let (weight, bias, epsilon) = (&norm.weight, &norm.bias, self.arch().norm_epsilon);
         self.device
             .norm(y, hat, rstd, weight, bias, size, epsilon, norm.centred);
     }
@@ -331,7 +342,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             return Ok(());
         };
         let (tokens, width) = (self.batch.tokens(), attention.output.inputs);
-        let (epsilon, all) = (self.arch().norm_epsilon, Columns::all(width));
+        let all = Columns::all(width);
         for (part, norm) in norms.iter().enumerate() {
             let columns = packed(part, width);
             let mut hat = self.device.zeros(tokens * width)?;
@@ -339,19 +350,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             let mut y = self.device.zeros(tokens * width)?;
             let device = self.device;
             device.copy(&mut hat, all, &trace.qkv, columns, tokens);
-            let (weight, bias) = (&norm.weight, &norm.bias);
-            let size = [tokens, width];
-            let (hats, rstds) = (&mut hat, &mut rstd);
-            device.norm(
-                &mut y,
-                hats,
-                rstds,
-                weight,
-                bias,
-                size,
-                epsilon,
-                norm.centred,
-            );
+            self.normalise(&mut y, &mut hat, &mut rstd, norm, [tokens, width]);
             device.copy(&mut trace.qkv, columns, &y, all, tokens);
             trace.normed.push([hat, rstd]);
         }

@@ -14,10 +14,8 @@ use super::groups::{Extent, Shapes};
 use super::watch::Flags;
 use super::weights::{Attention, Layer, Rest, Shell, Weights, Words};
 use crate::block::BlockPass;
-use crate::objective::Parts;
 use crate::rows::Rows;
 use crate::taps::{LayerSite, ModelSite, Pass, Tap, Taps};
-use crate::task_head::positions_read;
 use crate::{Error, Model, PackedBatch, PassOptions, PassOutput, SequenceOutput};
 
 /// Flags of values that nobody looks at: so many a layer, both ways, and some outside the layers.
@@ -248,19 +246,7 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
         if let Some(norm) = &shell.norm {
             let mut y = device.zeros(tokens * width)?;
             let mut rstd = device.zeros(tokens)?;
-            let size = [tokens, width];
-            let (weight, bias, epsilon) = (&norm.weight, &norm.bias, arch.norm_epsilon);
-            let (hat, rstds) = (&mut sum, &mut rstd);
-            device.norm(
-                &mut y,
-                hat,
-                rstds,
-                weight,
-                bias,
-                size,
-                epsilon,
-                norm.centred,
-            );
+            self.normalise(&mut y, &mut sum, &mut rstd, norm, [tokens, width]);
             sum = y;
         }
         if let Some(map) = &shell.projection {
@@ -394,7 +380,11 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
             let found = self.losses_of_words(hidden, targets, asked.backward, taps)?;
             (words, gradient) = (Some(found.0), found.1);
         }
-        let rows = self.rows_of_heads(asked.targets, words.is_some(), taps);
+        // Of a language model whose losses are found nothing is read here.
+        let targets = asked.targets.filter(|_| words.is_none());
+        let rows = self
+            .model
+            .rows_of_heads(self.batch, self.options, targets, taps);
         let states = self.rows_read(hidden, &rows, width)?;
         self.settle(taps)?;
         let mut below = vec![R::ZERO; if asked.backward { states.len() } else { 0 }];
@@ -418,28 +408,6 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
             }
         }
         Ok((sequences, gradient))
-    }
-
-    /// The positions that heads of tasks read here; of a language model nothing where its losses have been found.
-    fn rows_of_heads(
-        &self,
-        targets: Option<&[Parts<'_>]>,
-        without_words: bool,
-        taps: &Taps<'_, '_, '_, R>,
-    ) -> Rows {
-        let site = ModelSite::TokenLogits;
-        let all = self.options.token_logits
-            || taps.wants(Pass::Forward, site)
-            || taps.wants(Pass::Backward, site);
-        let read = (0..self.batch.len()).map(|sequence| {
-            let targets = targets.filter(|_| !without_words);
-            let target = targets.map(|targets| &targets[sequence]);
-            positions_read(self.model, self.batch.ids(sequence), target, all)
-        });
-        match read.collect::<Option<Vec<_>>>() {
-            Some(positions) => Rows::at(self.batch, positions),
-            None => Rows::All,
-        }
     }
 
     /// The head of a language model.

@@ -22,11 +22,7 @@ struct Asked<R> {
 impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
     /// Whether losses of tokens are found here, and not where other heads are.
     pub(super) fn finds_words(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
-        let site = ModelSite::TokenLogits;
-        let read = self.options.token_logits
-            || self.options.target_logits
-            || taps.wants(Pass::Forward, site)
-            || taps.wants(Pass::Backward, site);
+        let read = self.options.target_logits || self.options.reads_all_logits(taps);
         self.words().is_some() && !read
     }
 
@@ -112,19 +108,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             let mut rstd = device.zeros(rows)?;
             self.linear(&mut pre, &states, dense, rows);
             device.activate(&mut hat, &pre, rows, by);
-            let (size, epsilon) = ([rows, inner], arch.norm_epsilon);
-            let (weight, bias) = (&norm.weight, &norm.bias);
-            let (hats, rstds) = (&mut hat, &mut rstd);
-            device.norm(
-                &mut normed,
-                hats,
-                rstds,
-                weight,
-                bias,
-                size,
-                epsilon,
-                norm.centred,
-            );
+            self.normalise(&mut normed, &mut hat, &mut rstd, norm, [rows, inner]);
             kept = Some((dense, norm, by, [pre, hat, rstd]));
             states = normed;
         }
