@@ -288,9 +288,6 @@ pub trait Device<R: Real>: Debug + Send + Sync {
     /// Each query's softmax over the keys that it sees; 0 elsewhere.
     fn softmax(&self, shape: &Self::Shape, map: &mut Self::Buffer, sight: Sight);
 
-    /// `out [sequences, heads]`: the sums over queries of `-Σ_k p ln p`, in nats, with `0 ln 0 = 0`.
-    fn entropies(&self, shape: &Self::Shape, out: &mut Self::Buffer, probs: &Self::Buffer);
-
     /// `d = p ⊙ (d - rowsum(p ⊙ d))`: the gradient of the scores in the place of that of the probabilities `p`.
     fn softmax_backward(&self, shape: &Self::Shape, d: &mut Self::Buffer, probs: &Self::Buffer);
 

@@ -7,12 +7,14 @@ use bertology_kernels::elementwise::{add_assign, all_finite, dot};
 use bertology_kernels::norm::{layer_norm, layer_norm_backward};
 use bertology_kernels::product::{linear, linear_backward_input};
 use bertology_kernels::softmax::{
-    entropy, log_sum_exp, softmax_rows_backward, softmax_seen, weighted_softmax,
+    log_sum_exp, softmax_rows_backward, softmax_seen, weighted_softmax,
 };
 use bertology_kernels::{Matrix, MatrixMut, Product, Real};
 
 use crate::device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
 use crate::{Error, Factor, HeadMatrix, Shape, Sight};
+
+mod reduce;
 
 /// The processor. Not a way to run fast, for it computes a batch operation by operation where the engine's own pass goes by what
 /// is hot in the cache: it is there to judge the pass that other devices run, in `f64` too.
@@ -426,14 +428,6 @@ impl<R: Real> Device<R> for Host {
         for (sequence, head) in each(shape) {
             let (map, n) = map_of(shape, map, sequence, head);
             softmax_seen(map, n, |query| sight.of(query, n));
-        }
-    }
-
-    fn entropies(&self, shape: &Shape, out: &mut Vec<R>, probs: &Vec<R>) {
-        for (at, (sequence, head)) in each(shape).enumerate() {
-            let [first, n, ..] = HeadMatrix::Map.place(shape, sequence, head);
-            let rows = probs[first..][..n * n].chunks_exact(n);
-            out[at] = R::from_f64(rows.map(|row| entropy(row).to_f64()).sum());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The arithmetic of a pass on buffers that may lie on another device.
 //!
-//! A [`Device`] has buffers of numbers and some thirty operations on them. No operation knows a transformer: they are those of
+//! A [`Device`] has buffers of numbers and some thirty operations on them; one that can [`Reduce`] makes tables of attention maps, too. No operation knows a transformer: they are those of
 //! `bertology-kernels`, on whole batches, with the attention of many sequences and heads at once ([`Shape`]). What a pass is made
 //! of them lies in the engine, once for all devices.
 //!
@@ -16,6 +16,7 @@
 mod device;
 mod error;
 mod host;
+mod reduce;
 mod shape;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
@@ -25,4 +26,5 @@ pub use self::wgpu::Wgpu;
 pub use device::{Activate, Columns, Device, Info, Kind, MAP_BYTES, Spread};
 pub use error::Error;
 pub use host::Host;
+pub use reduce::{PARTNERS, Reduce, UNIT};
 pub use shape::{Factor, HeadMatrix, SequencePlace, Shape, Sight};

@@ -6,6 +6,7 @@
 //! | [`batch`] | which tokens? Sequences end to end, no padding |
 //! | [`mask`] | which heads, and how strongly? |
 //! | [`taps`] | who wants to see what? |
+//! | [`reduction`] | what is made of maps where they lie? |
 //! | [`intervention`] | who changes what? |
 //! | [`objective`] | which loss? |
 //! | [`pass`] | one forward and, where asked, one backward pass |
@@ -31,6 +32,7 @@ pub mod parallel;
 pub mod parameters;
 pub mod pass;
 mod positions;
+pub mod reduction;
 pub mod taps;
 
 mod ablation;

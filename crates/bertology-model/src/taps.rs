@@ -14,6 +14,7 @@ use bertology_kernels::elementwise::all_finite;
 
 use crate::intervention::{Edits, Intervention, Place, check};
 use crate::mask::HeadId;
+use crate::reduction::{Reduction, Table};
 use crate::rows::Rows;
 use crate::{Error, Matrix, MatrixMut, Removal};
 
@@ -56,6 +57,19 @@ pub trait Observer<R: Real> {
     /// Sees one value. Events of a layer come in the order of the computation, sequences and heads
     /// ascending; `Break` ends the pass with [`Error::Stopped`].
     fn observe(&mut self, event: &Event<'_, R>) -> ControlFlow<()>;
+
+    /// What a device may make of attention maps in the place of handing them out at [`LayerSite::AttentionProbs`], each time one
+    /// for every sequence of the batch; nothing where maps are wanted. Asked once per pass on a device, never on the processor;
+    /// maps come all the same where another observer wants them, and where the device has no room.
+    fn reductions(&self) -> Vec<Vec<Reduction>> {
+        Vec::new()
+    }
+
+    /// Sees one table of [`Observer::reductions`], in the place of the maps that it is made of.
+    fn reduced(&mut self, table: &Table<'_, R>) -> ControlFlow<()> {
+        let _ = table;
+        ControlFlow::Continue(())
+    }
 }
 
 /// Those who look and those who change in a pass, asked for their wishes once.
@@ -74,6 +88,9 @@ pub(crate) struct Taps<'a, 'o, 'i, R: Real> {
     allow_nonfinite: bool,
     /// What this part of a pass leaves out.
     without: Option<Removal>,
+    /// Whether attention probabilities are reduced where they lie, and nobody gets them.
+    #[cfg(feature = "device")]
+    reduced: bool,
 }
 
 impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
@@ -98,6 +115,8 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             edits: Edits::default(),
             allow_nonfinite: false,
             without: None,
+            #[cfg(feature = "device")]
+            reduced: false,
         })
     }
 
@@ -148,13 +167,16 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
             Site::Layer(LayerSite::HiddenState),
             Site::Model(ModelSite::LastResidual),
         ];
-        let values = forward.iter().any(|site| self.wants(Pass::Forward, *site));
+        let all = self.interests;
+        let values = forward
+            .iter()
+            .any(|site| all.contains(Pass::Forward, *site));
         let attention = ATTENTION_SITES.map(Site::Layer);
         let gradients = forward
             .iter()
             .chain(&attention)
             .chain(&[Site::Layer(LayerSite::NeuronMask)])
-            .any(|site| self.wants(Pass::Backward, *site));
+            .any(|site| all.contains(Pass::Backward, *site));
         values || gradients || self.changes()
     }
 
@@ -167,7 +189,66 @@ impl<'a, 'o, 'i, R: Real> Taps<'a, 'o, 'i, R> {
     }
 
     pub(crate) fn wants(&self, pass: Pass, site: impl Into<Site>) -> bool {
+        let site = site.into();
+        #[cfg(feature = "device")]
+        if self.reduced && site == Site::Layer(LayerSite::AttentionProbs) {
+            return false;
+        }
         self.interests.contains(pass, site)
+    }
+
+    /// Whether tables are made of attention probabilities, or of their gradients.
+    #[cfg(feature = "device")]
+    pub(crate) fn reduces(&self, pass: Pass) -> bool {
+        self.reduced && self.interests.contains(pass, LayerSite::AttentionProbs)
+    }
+
+    /// What everyone who wants attention probabilities makes of them, with the number of the observer and that of the reduction;
+    /// nothing where somebody wants the maps.
+    #[cfg(feature = "device")]
+    pub(crate) fn reductions(&self) -> Vec<(usize, usize, Vec<Reduction>)> {
+        let mut all = Vec::new();
+        for (at, (observer, wishes)) in self.observers.iter().zip(&self.wishes).enumerate() {
+            let wants = |pass| wishes.contains(pass, LayerSite::AttentionProbs);
+            if !wants(Pass::Forward) && !wants(Pass::Backward) {
+                continue;
+            }
+            let of_one = observer.reductions();
+            if of_one.is_empty() {
+                return Vec::new();
+            }
+            let numbered = of_one.into_iter().enumerate();
+            all.extend(numbered.map(|(which, reduction)| (at, which, reduction)));
+        }
+        all
+    }
+
+    /// From here on nobody gets attention probabilities.
+    #[cfg(feature = "device")]
+    pub(crate) fn reduce(&mut self) {
+        self.reduced = true;
+    }
+
+    /// Hands a table to the observer who asked for it.
+    #[cfg(feature = "device")]
+    pub(crate) fn emit_table(
+        &mut self,
+        observer: usize,
+        place: Place,
+        table: &Table<'_, R>,
+    ) -> Result<(), Error> {
+        if !self.allow_nonfinite && !table.value.iter_rows().all(all_finite) {
+            return Err(Error::NotFinite {
+                place,
+                gradient: table.pass == Pass::Backward,
+                without: self.without,
+            });
+        }
+        let wanted = self.wishes[observer].contains(table.pass, LayerSite::AttentionProbs);
+        if wanted && self.observers[observer].reduced(table).is_break() {
+            return Err(Error::Stopped);
+        }
+        Ok(())
     }
 
     /// Says what is left out from here on.

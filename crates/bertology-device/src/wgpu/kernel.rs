@@ -37,7 +37,6 @@ pub(super) enum Kernel {
     CrossEntropy,
     Softmax,
     SoftmaxBackward,
-    Entropies,
     Hide,
     AddByOffset,
     AddSpread,
@@ -51,6 +50,13 @@ pub(super) enum Kernel {
     LinearSmall,
     Products,
     ProductsSmall,
+    RowEntropies,
+    ClassSums,
+    Neighbours,
+    Fold,
+    Strongest,
+    KeepRows,
+    Divergences,
 }
 
 /// How a program is bound, what follows the parameters.
@@ -75,6 +81,8 @@ const NORM_BACKWARD: &str = include_str!("kernels/norm_backward.wgsl");
 const LOSS: &str = include_str!("kernels/loss.wgsl");
 const SHAPE: &str = include_str!("kernels/shape.wgsl");
 const MAP: &str = include_str!("kernels/map.wgsl");
+const REDUCE: &str = include_str!("kernels/reduce.wgsl");
+const DIVERGENCE: &str = include_str!("kernels/divergence.wgsl");
 const HEADS: &str = include_str!("kernels/heads.wgsl");
 const LINEAR: &str = include_str!("kernels/linear.wgsl");
 const PRODUCTS: &str = include_str!("kernels/products.wgsl");
@@ -91,7 +99,7 @@ struct Parts {
 
 impl Kernel {
     /// How many there are.
-    const COUNT: usize = Self::ProductsSmall as usize + 1;
+    const COUNT: usize = Self::Divergences as usize + 1;
 
     /// Rows and columns that a workgroup computes.
     pub(super) fn tile(self) -> usize {
@@ -112,6 +120,7 @@ impl Kernel {
             bound,
             side: Some(side),
         };
+        let reduce = |entry, bound| parts(&[FUNCTIONS, SHAPE, MAP, REDUCE], entry, bound);
         match self {
             Self::Fill => parts(&[MOVES], "fill", &[Writes]),
             Self::Copy => parts(&[MOVES], "copy", &[Writes, Reads]),
@@ -150,11 +159,6 @@ impl Kernel {
                 "softmax_backward",
                 &[Reads, Writes, Reads],
             ),
-            Self::Entropies => parts(
-                &[FUNCTIONS, SHAPE, MAP],
-                "entropies",
-                &[Reads, Writes, Reads],
-            ),
             Self::Hide => parts(&[FUNCTIONS, SHAPE, MAP], "hide", &[Reads, Writes]),
             Self::AddByOffset => parts(
                 &[FUNCTIONS, SHAPE, MAP],
@@ -188,6 +192,17 @@ impl Kernel {
             Self::ProductsSmall => {
                 tiles(&[SHAPE, PRODUCTS, TILE], &[Reads, Writes, Reads, Reads], 8)
             }
+            Self::RowEntropies => reduce("row_entropies", &[Reads, Writes, Reads]),
+            Self::ClassSums => reduce("class_sums", &[Reads, Writes, Reads, Reads, Reads]),
+            Self::Neighbours => reduce("neighbours", &[Reads, Writes, Reads]),
+            Self::Fold => reduce("fold", &[Reads, Writes, Reads, Reads, Nothing, Reads]),
+            Self::Strongest => reduce("strongest", &[Reads, Writes, Reads, Reads]),
+            Self::KeepRows => reduce("keep_rows", &[Reads, Writes, Reads, Reads]),
+            Self::Divergences => parts(
+                &[FUNCTIONS, NORM_COMMON, DIVERGENCE],
+                "divergences",
+                &[Writes, Reads],
+            ),
         }
     }
 

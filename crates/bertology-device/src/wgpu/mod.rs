@@ -13,6 +13,7 @@ mod faults;
 mod kernel;
 mod memory;
 mod operations;
+mod reduce;
 mod stream;
 mod told;
 mod wait;

@@ -13,7 +13,7 @@ use crate::{Error, Factor, HeadMatrix, Shape, Sight};
 /// Rows or columns up to which products are made of small tiles: the others would compute mostly what nobody needs.
 const FEW: usize = 32;
 
-fn holds(buffer: &Buffer, len: usize) {
+pub(super) fn holds(buffer: &Buffer, len: usize) {
     assert!(len <= buffer.0.len(), "{len} of {}", buffer.0.len());
 }
 
@@ -27,7 +27,7 @@ fn flat(kernel: Kernel, len: usize) -> Run {
 }
 
 impl Wgpu {
-    fn run(&self, run: Run, parameters: &[u32], operands: &[&Words]) {
+    pub(super) fn run(&self, run: Run, parameters: &[u32], operands: &[&Words]) {
         self.card.run(run, parameters, operands);
     }
 
@@ -38,7 +38,7 @@ impl Wgpu {
     }
 
     /// An operation by sequences and heads.
-    fn run_shaped(&self, table: &Table, run: Run, told: &[u32], operands: &[&Words]) {
+    pub(super) fn run_shaped(&self, table: &Table, run: Run, told: &[u32], operands: &[&Words]) {
         let mut parameters = table.parameters(1);
         parameters.extend_from_slice(told);
         let operands: Vec<&Words> = [&table.words]
@@ -49,7 +49,13 @@ impl Wgpu {
     }
 
     /// One workgroup for every row of all maps.
-    fn run_rows(&self, table: &Table, kernel: Kernel, told: &[u32], operands: &[&Words]) {
+    pub(super) fn run_rows(
+        &self,
+        table: &Table,
+        kernel: Kernel,
+        told: &[u32],
+        operands: &[&Words],
+    ) {
         let rows = table.shape.tokens().len() * table.heads();
         let run = Run {
             kernel,
@@ -456,18 +462,6 @@ impl Device<f32> for Wgpu {
         holds(map, table.shape.map_numbers());
         let told = sight_words(sight, f32::NAN);
         self.run_rows(table, Kernel::Softmax, &told, &[&map.0]);
-    }
-
-    fn entropies(&self, table: &Table, out: &mut Buffer, probs: &Buffer) {
-        let pairs = table.shape.sequences.len() * table.heads();
-        holds(out, pairs);
-        holds(probs, table.shape.map_numbers());
-        let run = Run {
-            kernel: Kernel::Entropies,
-            groups: pairs as u64,
-            work: table.squares * table.heads() as u64 * 16,
-        };
-        self.run_shaped(table, run, &[], &[&out.0, &probs.0]);
     }
 
     fn softmax_backward(&self, table: &Table, d: &mut Buffer, probs: &Buffer) {

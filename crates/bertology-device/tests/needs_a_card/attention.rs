@@ -5,13 +5,13 @@ use bertology_device::{Device, Factor, HeadMatrix, Host, Shape, Sight, Spread};
 use crate::numbers::{EXACT, SUMS, assert_close, card, compare, random};
 
 /// Tokens of the batch; those of the shapes are some of them.
-const TOKENS: usize = 160;
+pub(crate) const TOKENS: usize = 160;
 /// Slots for heads in a row.
 const SLOTS: usize = 6;
 const DISTANCES: usize = 9;
 
 /// Sequences of different lengths, one of a single token, from the fourth token of the batch on; heads with gaps between them.
-fn shape(dim: usize, slots: &[usize]) -> Shape {
+pub(crate) fn shape(dim: usize, slots: &[usize]) -> Shape {
     let lengths = [5, 1, 37, 100, 2];
     let mut first = 3;
     let ranges = lengths.map(|len| {
@@ -21,7 +21,7 @@ fn shape(dim: usize, slots: &[usize]) -> Shape {
     Shape::new(ranges.into_iter(), slots.to_vec(), dim, 103, DISTANCES)
 }
 
-fn some_heads(dim: usize) -> Shape {
+pub(crate) fn some_heads(dim: usize) -> Shape {
     shape(dim, &[0, 2, 3, 5])
 }
 
@@ -121,7 +121,7 @@ fn no_heads_at_all() {
     compare!(EXACT, by_tokens(shape));
 }
 
-fn sights() -> [Sight; 5] {
+pub(crate) fn sights() -> [Sight; 5] {
     let reach = |reach| Sight {
         causal: false,
         reach: Some(reach),
@@ -202,40 +202,6 @@ fn scores_that_are_no_numbers() {
     let got = odd(card());
     assert_eq!(got[..6], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     assert!(got[6..].iter().all(|p| p.is_nan()));
-}
-
-fn entropies<D: Device<f32>>(device: &D, shape: &Shape, sight: Sight) -> Vec<f32> {
-    let table = device.shape(shape).unwrap();
-    let scores = random(1, shape.map_numbers());
-    let scores: Vec<f32> = scores.iter().map(|x| 60.0 * x).collect();
-    let mut map = device.upload(&scores).unwrap();
-    device.softmax(&table, &mut map, sight);
-    let pairs = shape.sequences.len() * shape.slots.len();
-    let mut out = device.upload(&random(2, pairs + 1)).unwrap();
-    device.entropies(&table, &mut out, &map);
-    device.read(&out, 0..pairs + 1).unwrap()
-}
-
-#[test]
-#[ignore = "tools/device/check.sh runs it"]
-fn entropies_of_heads() {
-    for sight in sights() {
-        compare!(SUMS, entropies(&some_heads(8), sight));
-        compare!(EXACT, entropies(&shape(8, &[]), sight));
-    }
-    // Each of 32 queries sees all 32 keys alike: 32 ln 32.
-    let shape = Shape::new(std::iter::once(0..32), vec![0], 1, 32, 0);
-    let table = card().shape(&shape).unwrap();
-    let alike = card().upload(&[1.0 / 32.0; 1024]).unwrap();
-    let mut out = card().zeros(1).unwrap();
-    card().entropies(&table, &mut out, &alike);
-    let expected = 32.0 * 32.0_f32.ln();
-    assert_close(
-        "uniform",
-        &[expected],
-        &card().read(&out, 0..1).unwrap(),
-        SUMS,
-    );
 }
 
 fn spreads<D: Device<f32>>(device: &D, shape: &Shape, by_key: bool) -> Vec<f32> {

@@ -6,4 +6,5 @@
 mod attention;
 mod faults;
 mod numbers;
+mod reduce;
 mod rows;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bertology_device::{Columns, Device, HeadMatrix, Sight, Spread};
+use bertology_device::{Columns, HeadMatrix, Reduce, Sight, Spread};
 use bertology_kernels::{Matrix, MatrixMut, Real};
 
 use super::block::Trace;
@@ -28,7 +28,7 @@ pub(super) type Met<'a, B> = [Option<(&'a B, HeadMatrix)>; 2];
 /// Maps of a group that somebody wants to see, end to end as on the device.
 pub(super) type Seen<R> = Option<Vec<R>>;
 
-impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
+impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     /// Whether values of one of these sites have to come back on the way up.
     fn looked_at(&self, sites: &[LayerSite], taps: &Taps<'_, '_, '_, R>) -> bool {
         sites
@@ -91,6 +91,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             let mut map = self.device.zeros(group.shape.map_numbers())?;
             let maps = self.probabilities(layer, &host, group, &slices, trace, &mut map, taps)?;
             let entropies = self.entropies(group, &map, taps)?;
+            let tables = self.tables(layer, group, &map, taps)?;
             let tokens = HeadMatrix::Tokens {
                 first: 0,
                 stride: width,
@@ -141,6 +142,11 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
                         emit(site, Matrix::new(&maps[range.clone()], n, n))?;
                     }
                 }
+                let place = at % group.heads.len();
+                self.tell(Pass::Forward, group, &tables, (*sequence, *id), place, taps)?;
+                let mut emit = |site, value: Matrix<'_, R>| {
+                    taps.emit_head(Pass::Forward, site, *sequence, *id, value)
+                };
                 if let Some(entropies) = &entropies {
                     let sum = Matrix::new(&entropies[at..=at], 1, 1);
                     emit(LayerSite::AttentionEntropy, sum)?;
@@ -295,9 +301,12 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             return Ok(None);
         }
         let numbers = group.sequences.len() * group.heads.len();
-        let mut out = self.device.zeros(numbers)?;
-        self.device.entropies(&group.on, &mut out, map);
-        Ok(Some(self.device.read(&out, 0..numbers)?))
+        let (device, to) = (self.device, Columns::all(1));
+        let mut rows = device.zeros(group.shape.tokens().end * group.heads.len())?;
+        device.row_entropies(&group.on, (&mut rows, to), map, 0.0, Sight::default());
+        let mut sums = device.zeros(numbers)?;
+        device.sum_tokens(&group.on, &mut sums, 0, &rows);
+        Ok(Some(device.read(&sums, 0..numbers)?))
     }
 
     /// Maps as they are after whoever changes them, if somebody looks.

@@ -1,18 +1,19 @@
 //! The way back through attention on a device.
 
-use bertology_device::{Device, HeadMatrix};
+use bertology_device::{HeadMatrix, Reduce};
 use bertology_kernels::{Matrix, MatrixMut, Real};
 
 use super::attention::{Projections, Seen, projection};
 use super::block::Trace;
 use super::groups::Group;
 use super::pass::DevicePass;
+use super::reduce::Tables;
 use crate::Error;
 use crate::attention::{AttentionPass, PROJECTIONS, ROTATED, Slice};
 use crate::mask::HeadId;
 use crate::taps::{LayerSite, Pass, Site, Taps};
 
-impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
+impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     /// From the gradient of the masked head outputs, `d_heads [tokens, W]`, to that of the projections, `[tokens, 3W]`, if
     /// `deeper`; the gradients of the head mask, `[sequences, heads]`, go to the layer's place in `mask_gradients`. The
     /// formulas are those of [`AttentionPass::backward`].
@@ -80,7 +81,9 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
                 None => Below::default(),
             };
             let ranges = Self::map_ranges(&slices);
-            for ((sequence, id, slice), range) in slices.iter().zip(&ranges) {
+            for (at, ((sequence, id, slice), range)) in slices.iter().zip(&ranges).enumerate() {
+                let place = at % group.heads.len();
+                self.tell(pass, group, &below.tables, (*sequence, *id), place, taps)?;
                 let mut emit =
                     |site, value: Matrix<'_, R>| taps.emit_head(pass, site, *sequence, *id, value);
                 if let Some(d_heads) = &seen {
@@ -157,6 +160,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             false,
         );
         // 3. The softmax.
+        let tables = self.tables_back(group, &d, &probs, taps)?;
         let site = LayerSite::AttentionProbs;
         let d_probs = self.stop_maps(site, slices, &mut d, numbers, taps)?;
         device.softmax_backward(on, &mut d, &probs);
@@ -186,6 +190,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
             device.products(on, out, spread, (rows, matrix.plain()), scale, true);
         }
         let mut below = Below {
+            tables,
             maps: [d_probs, d_scores],
             projections: Projections::default(),
         };
@@ -286,6 +291,7 @@ impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
 
 /// Gradients below the head outputs that somebody wants to see.
 struct Below<R> {
+    tables: Vec<Tables<R>>,
     /// Of probabilities, then of scores.
     maps: [Seen<R>; 2],
     projections: Projections<R>,
@@ -294,6 +300,7 @@ struct Below<R> {
 impl<R> Default for Below<R> {
     fn default() -> Self {
         Self {
+            tables: Vec::new(),
             maps: [None, None],
             projections: Projections::default(),
         }

@@ -1,7 +1,7 @@
 //! One block on a device: [`crate::block`] and [`crate::feed_forward`] operation by operation.
 
 use bertology_checkpoint::{FeedForward, NormPlacement};
-use bertology_device::{Activate, Columns, Device};
+use bertology_device::{Activate, Columns, Reduce};
 use bertology_kernels::Real;
 
 use super::pass::DevicePass;
@@ -26,7 +26,7 @@ pub(super) struct Trace<B> {
     mlp_rstd: B,
 }
 
-impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
+impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     /// Buffers for a layer.
     pub(super) fn trace(&self, layer: usize) -> Result<Trace<D::Buffer>, Error> {
         let (attention, rest) = self.layer(layer);

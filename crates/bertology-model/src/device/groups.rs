@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bertology_device::{Device, Error, Shape};
+use bertology_device::{Error, Reduce, Shape};
 use bertology_kernels::Real;
 
 use crate::PackedBatch;
@@ -32,7 +32,7 @@ pub(super) struct Extent {
 }
 
 impl<S> Shapes<S> {
-    pub(super) fn new<R: Real, D: Device<R, Shape = S>>(
+    pub(super) fn new<R: Real, D: Reduce<R, Shape = S>>(
         device: &D,
         batch: &PackedBatch,
         slots: Vec<usize>,

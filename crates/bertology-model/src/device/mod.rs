@@ -9,7 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bertology_device::{Device, Info};
+use bertology_device::{Info, Reduce};
 use bertology_kernels::{Precision, Real};
 
 use crate::objective::Parts;
@@ -21,6 +21,7 @@ mod attention_backward;
 mod block;
 mod groups;
 mod pass;
+mod reduce;
 mod turns;
 mod watch;
 mod weights;
@@ -65,18 +66,20 @@ pub(crate) trait Runner<R: Real>: fmt::Debug + Send + Sync {
 
 /// A device and the weights that lie on it.
 #[derive(Debug)]
-struct OnDevice<R: Real, D: Device<R>> {
+struct OnDevice<R: Real, D: Reduce<R>> {
     device: D,
     weights: Weights<R, D::Buffer>,
 }
 
-impl<R: Real, D: Device<R>> Runner<R> for OnDevice<R, D> {
+impl<R: Real, D: Reduce<R>> Runner<R> for OnDevice<R, D> {
     fn pass(
         &self,
         asked: &Asked<'_, R>,
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<PassOutput<R>, Error> {
-        DevicePass::new(&self.device, &self.weights, asked)?.run(asked, taps)
+        let mut pass = DevicePass::new(&self.device, &self.weights, asked)?;
+        pass.prepare(taps)?;
+        pass.run(asked, taps)
     }
 
     fn turns(
@@ -116,7 +119,7 @@ impl<R: crate::Real> Model<R> {
     ///
     /// # Errors
     /// [`Error::DevicePrecision`]: the model computes in another precision than `R`'s own.
-    pub fn on_device<D: Device<R> + 'static>(mut self, device: D) -> Result<Self, Error>
+    pub fn on_device<D: Reduce<R> + 'static>(mut self, device: D) -> Result<Self, Error>
     where
         D::Buffer: 'static,
     {

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bertology_checkpoint::Architecture;
-use bertology_device::{Columns, Device, Shape};
+use bertology_device::{Columns, Reduce, Shape};
 use bertology_kernels::Real;
 
 use super::Asked;
 use super::groups::{Extent, Shapes};
+use super::reduce;
 use super::watch::Flags;
 use super::weights::{Attention, Layer, Rest, Shell, Weights, Words};
 use crate::block::BlockPass;
@@ -23,7 +24,7 @@ const FLAGS_OF_LAYER: usize = 6;
 const FLAGS_BESIDE: usize = 4;
 
 /// One pass: the device, what is on it, and the batch.
-pub(super) struct DevicePass<'a, R: Real, D: Device<R>> {
+pub(super) struct DevicePass<'a, R: Real, D: Reduce<R>> {
     pub(super) device: &'a D,
     pub(super) model: &'a Model<R>,
     pub(super) batch: &'a PackedBatch,
@@ -36,6 +37,8 @@ pub(super) struct DevicePass<'a, R: Real, D: Device<R>> {
     /// All sequences, without heads.
     pub(super) sequences: D::Shape,
     pub(super) flags: Flags<D::Buffer>,
+    /// What is made of maps, in the place of handing them out.
+    pub(super) reducing: Vec<reduce::Asked<D::Buffer, D::Indices>>,
     /// By the slots of the heads that are present.
     shapes: RefCell<BTreeMap<Vec<usize>, SharedShapes<D::Shape>>>,
     positions: OnceCell<D::Indices>,
@@ -46,7 +49,7 @@ pub(super) struct DevicePass<'a, R: Real, D: Device<R>> {
 type Outputs<R, B> = (Vec<SequenceOutput<R>>, Option<B>);
 type SharedShapes<S> = Rc<Shapes<S>>;
 
-impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
+impl<'a, R: Real, D: Reduce<R>> DevicePass<'a, R, D> {
     pub(super) fn new(
         device: &'a D,
         weights: &Weights<R, D::Buffer>,
@@ -98,6 +101,7 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
             distance_rows,
             sequences: device.shape(&all)?,
             flags: Flags::new(device, room, batch.len())?,
+            reducing: Vec::new(),
             shapes: RefCell::new(BTreeMap::new()),
             positions: OnceCell::new(),
             columns: OnceCell::new(),
@@ -198,6 +202,7 @@ impl<'a, R: Real, D: Device<R>> DevicePass<'a, R, D> {
             }
         }
         let last = self.final_norm(&mut hidden, taps)?;
+        self.tables_of_all(taps)?;
         if asked.headless {
             self.settle(taps)?;
             return Ok(PassOutput {

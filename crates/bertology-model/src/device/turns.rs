@@ -3,7 +3,7 @@
 //! What lies below the layer of a head is computed once. From there on the batch stands once for every head, each time under
 //! another mask, so that a device has more to do at a time than one batch would give it.
 
-use bertology_device::Device;
+use bertology_device::Reduce;
 use bertology_kernels::Real;
 
 use super::Asked;
@@ -16,7 +16,7 @@ use crate::{Error, HeadId, HeadMask, Masking, PassOptions, Removal, SequenceOutp
 const TOKENS: usize = 4096;
 
 /// The results of the whole model and without each of `heads`, which are there, each once and in order.
-pub(super) fn run<R: Real, D: Device<R>>(
+pub(super) fn run<R: Real, D: Reduce<R>>(
     device: &D,
     weights: &Weights<R, D::Buffer>,
     asked: &Asked<'_, R>,
@@ -53,7 +53,7 @@ pub(super) fn run<R: Real, D: Device<R>>(
 }
 
 /// The results without each of some heads of a layer, of which `x` is the input.
-fn without<R: Real, D: Device<R>>(
+fn without<R: Real, D: Reduce<R>>(
     device: &D,
     weights: &Weights<R, D::Buffer>,
     asked: &Asked<'_, R>,

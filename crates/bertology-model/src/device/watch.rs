@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use bertology_device::Device;
+use bertology_device::Reduce;
 use bertology_kernels::Real;
 
 use super::pass::DevicePass;
@@ -18,7 +18,7 @@ pub(super) struct Flags<B> {
 }
 
 impl<B> Flags<B> {
-    pub(super) fn new<R: Real, D: Device<R, Buffer = B>>(
+    pub(super) fn new<R: Real, D: Reduce<R, Buffer = B>>(
         device: &D,
         room: usize,
         sequences: usize,
@@ -31,7 +31,7 @@ impl<B> Flags<B> {
     }
 }
 
-impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
+impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     /// Notes whether `x [tokens, width]` is finite.
     fn flag(
         &self,

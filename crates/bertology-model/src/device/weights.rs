@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bertology_checkpoint::{Architecture, Segments};
-use bertology_device::{Device, Error};
+use bertology_device::{Error, Reduce};
 use bertology_kernels::Real;
 
 use crate::{linear, model};
@@ -80,7 +80,7 @@ struct Carrier<'a, D> {
 impl<D> Carrier<'_, D> {
     fn linear<R: Real>(&self, map: &linear::Linear<R>) -> Result<Linear<D::Buffer>, Error>
     where
-        D: Device<R>,
+        D: Reduce<R>,
     {
         let weight = self.device.upload(&map.weight)?;
         map.weight.release();
@@ -94,7 +94,7 @@ impl<D> Carrier<'_, D> {
 
     fn norm<R: Real>(&self, norm: &model::Norm<R>) -> Result<Norm<D::Buffer>, Error>
     where
-        D: Device<R>,
+        D: Reduce<R>,
     {
         Ok(Norm {
             weight: self.device.upload(&norm.weight)?,
@@ -105,7 +105,7 @@ impl<D> Carrier<'_, D> {
 
     fn lm<R: Real>(&self, lm: &model::LmHead<R>) -> Result<Words<D::Buffer>, Error>
     where
-        D: Device<R>,
+        D: Reduce<R>,
     {
         let transform = lm
             .transform
@@ -124,7 +124,7 @@ impl<D> Carrier<'_, D> {
     /// A buffer, unless there is nothing to be in it.
     fn some<R: Real>(&self, values: &[R]) -> Result<Option<D::Buffer>, Error>
     where
-        D: Device<R>,
+        D: Reduce<R>,
     {
         if values.is_empty() {
             return Ok(None);
@@ -177,7 +177,7 @@ impl<R: Real, B> Weights<R, B> {
         }
     }
 
-    pub(super) fn shell<D: Device<R, Buffer = B>>(
+    pub(super) fn shell<D: Reduce<R, Buffer = B>>(
         &self,
         device: &D,
         shell: &Arc<model::Shell<R>>,
@@ -223,7 +223,7 @@ impl<R: Real, B> Weights<R, B> {
         })
     }
 
-    pub(super) fn layer<D: Device<R, Buffer = B>>(
+    pub(super) fn layer<D: Reduce<R, Buffer = B>>(
         &self,
         device: &D,
         layer: &model::Layer<R>,

@@ -1,7 +1,7 @@
 //! Losses of a language model on a device: [`crate::lm_head`] for the targets of all sequences together. Logits over a vocabulary
 //! are the largest arrays of a pass, and nobody reads them here.
 
-use bertology_device::{Activate, Device};
+use bertology_device::{Activate, Reduce};
 use bertology_kernels::Real;
 
 use super::pass::DevicePass;
@@ -19,7 +19,7 @@ struct Asked<R> {
     weight: R,
 }
 
-impl<R: Real, D: Device<R>> DevicePass<'_, R, D> {
+impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     /// Whether losses of tokens are found here, and not where other heads are.
     pub(super) fn finds_words(&self, taps: &Taps<'_, '_, '_, R>) -> bool {
         let read = self.options.target_logits || self.options.reads_all_logits(taps);

@@ -16,4 +16,6 @@ mod precision;
 mod shared;
 mod shortcuts;
 mod steps;
+#[cfg(feature = "device")]
+mod tables;
 mod training;

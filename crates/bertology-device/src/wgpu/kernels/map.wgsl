@@ -148,36 +148,6 @@ fn softmax_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     }
 }
 
-// One workgroup a sequence and head; `map` is where the sums go, and `x` the probabilities.
-@compute @workgroup_size(64)
-fn entropies(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) at: u32) {
-    let i = flat(group, groups);
-    if (i >= p.sequences * p.heads) {
-        return;
-    }
-    let sequence = sequence_at(i / p.heads);
-    let len = sequence.tokens * sequence.tokens;
-    let first = sequence.map + i % p.heads * len;
-    // By blocks of 32 a thread, so that no sum has many roundings.
-    var sum = 0.0;
-    for (var block = at; block < len; block = block + 32u * THREADS) {
-        let end = min(len, block + 32u * THREADS);
-        var some = 0.0;
-        for (var j = block; j < end; j = j + THREADS) {
-            let value = x[first + j];
-            // A probability below the smallest normal number counts as 0; what is no number stays that.
-            if (value >= 1.17549435e-38 || is_nan(value)) {
-                some = fma(value, ln_of(value), some);
-            }
-        }
-        sum = sum + some;
-    }
-    sum = total(at, sum);
-    if (at == 0u) {
-        map[i] = -sum;
-    }
-}
-
 @compute @workgroup_size(64)
 fn hide(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) at: u32) {
     let row = row_of(flat(group, groups));
