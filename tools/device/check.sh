@@ -25,7 +25,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # As the README's test command builds them.
 tests="cargo test --quiet --release --workspace --all-features"
-engine="golden:: laws:: finite:: shared:: neurons:: distances:: contacts:: folding:: shortcuts:: interventions::"
+engine="golden:: laws:: finite:: shared:: neurons:: distances:: contacts:: tables:: folding:: shortcuts:: interventions::"
 
 echo "- operations"
 $tests --test needs_a_card -- --include-ignored

@@ -47,6 +47,8 @@ mod studies {
     mod relations;
     mod spans;
     mod syntax;
+    #[cfg(feature = "gpu")]
+    mod tables;
     mod vocabulary;
     mod words;
 }

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use bertology_model::{Event, HeadId, HeadMask, Interests, Sequence, SequenceOutput};
+use bertology_model::reduction::{Reduction, Table};
+use bertology_model::{
+    Event, HeadId, HeadMask, Interests, LayerSite, Pass, Sequence, SequenceOutput,
+};
 
 use super::lens::{Lens, Wants};
 use super::study::{Contribution, Study};
@@ -13,6 +16,19 @@ use crate::watch::Purpose;
 /// Whether a lens asked for what passes by.
 fn asked(interests: Interests, event: &Event<'_, f32>) -> bool {
     interests.contains(event.pass, event.tap.site())
+}
+
+/// How many tables a lens makes do with in the place of maps; nothing where it wants the maps.
+fn tables(lens: &impl Lens) -> Option<usize> {
+    let wanted = lens.wants().interests;
+    let maps = [Pass::Forward, Pass::Backward]
+        .iter()
+        .any(|pass| wanted.contains(*pass, LayerSite::AttentionProbs));
+    match lens.tables() {
+        _ if !maps => Some(0),
+        0 => None,
+        some => Some(some),
+    }
 }
 
 /// Two lenses on the same inputs. Each sees the sites that it wants.
@@ -34,6 +50,32 @@ impl<A: Lens, B: Lens<Item = A::Item>> Lens for (A, B) {
         }
         if asked(self.1.wants().interests, event) {
             self.1.see(item, &mut part.1, event);
+        }
+    }
+
+    fn tables(&self) -> usize {
+        let both = tables(&self.0).zip(tables(&self.1));
+        both.map_or(0, |(first, second)| first + second)
+    }
+
+    fn reductions(&self, item: &A::Item, part: &Self::Part) -> Vec<Reduction> {
+        let mut all = Vec::new();
+        if tables(&self.0).is_some_and(|some| some > 0) {
+            all.extend(self.0.reductions(item, &part.0));
+        }
+        if tables(&self.1).is_some_and(|some| some > 0) {
+            all.extend(self.1.reductions(item, &part.1));
+        }
+        all
+    }
+
+    fn see_table(&self, item: &A::Item, part: &mut Self::Part, table: &Table<'_, f32>) {
+        match table.which.checked_sub(tables(&self.0).unwrap_or(0)) {
+            None => self.0.see_table(item, &mut part.0, table),
+            Some(which) => {
+                let table = Table { which, ..*table };
+                self.1.see_table(item, &mut part.1, &table);
+            }
         }
     }
 
@@ -162,6 +204,21 @@ impl<L: Lens> Lens for Option<L> {
     fn see(&self, item: &L::Item, part: &mut Self::Part, event: &Event<'_, f32>) {
         if let (Some(lens), Some(part)) = (self, part) {
             lens.see(item, part, event);
+        }
+    }
+
+    fn tables(&self) -> usize {
+        self.as_ref().map_or(0, Lens::tables)
+    }
+
+    fn reductions(&self, item: &L::Item, part: &Self::Part) -> Vec<Reduction> {
+        let both = self.as_ref().zip(part.as_ref());
+        both.map_or_else(Vec::new, |(lens, part)| lens.reductions(item, part))
+    }
+
+    fn see_table(&self, item: &L::Item, part: &mut Self::Part, table: &Table<'_, f32>) {
+        if let (Some(lens), Some(part)) = (self, part) {
+            lens.see_table(item, part, table);
         }
     }
 

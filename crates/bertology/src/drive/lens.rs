@@ -1,5 +1,6 @@
 //! What a study wants of a pass, and what it sees of one sequence.
 
+use bertology_model::reduction::{Reduction, Table};
 use bertology_model::{Event, HeadId, HeadMask, Interests, Sequence, SequenceOutput};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,24 @@ pub trait Lens: Sync {
     /// layers descending in the backward pass.
     fn see(&self, item: &Self::Item, part: &mut Self::Part, event: &Event<'_, f32>) {
         let _ = (item, part, event);
+    }
+
+    /// How many tables of attention maps are all that is wanted of them, so that a device makes these and keeps the maps: as many as
+    /// [`Lens::reductions`] has of every input. 0: the maps are wanted.
+    fn tables(&self) -> usize {
+        0
+    }
+
+    /// What a device may make of the attention maps of a sequence; [`Lens::see_table`] then sees it, and [`Lens::see`] no map. On the
+    /// processor maps are seen.
+    fn reductions(&self, item: &Self::Item, part: &Self::Part) -> Vec<Reduction> {
+        let _ = (item, part);
+        Vec::new()
+    }
+
+    /// Sees one of [`Lens::reductions`], in the order of [`Lens::see`].
+    fn see_table(&self, item: &Self::Item, part: &mut Self::Part, table: &Table<'_, f32>) {
+        let _ = (item, part, table);
     }
 
     /// The masks under each of which the sequence is put through the model instead of once, with [`Wants::own_masks`];

@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bertology_model::reduction::{Reduction, Table};
 use bertology_model::{
-    Error as EngineError, Event, HeadId, Interests, Masking, Observer, PassOptions, Sequence,
-    SequenceOutput, Target, Workspace, parallel,
+    Error as EngineError, Event, HeadId, Interests, Masking, Observer, PackedBatch, PassOptions,
+    Sequence, SequenceOutput, Target, Workspace, parallel,
 };
 
 use super::lens::{Ablated, Lens, Wants};
@@ -13,6 +14,7 @@ use super::progress::Progress;
 use super::study::{Contribution, ItemOf, PartOf, Study};
 use crate::input::corpus::packed;
 use crate::input::supply::{Fate, LeftOut, Passage, Supply};
+use crate::model::device::DeviceInfo;
 use crate::model::loaded::all_threads;
 use crate::{Error, LoadedModel, Watch};
 
@@ -25,6 +27,13 @@ pub const DEFAULT_BATCH_TOKENS: usize = 704;
 /// (measured: from 512 to 2048 the times are the same within the noise).
 pub const FORWARD_TOKENS: usize = 1024;
 
+/// Tokens put through the model at once on another device than the processor, per worker: a card has more to do at a time than a core, and a
+/// backward pass of BERT-base keeps about 370 kB a token there.
+pub const DEVICE_BATCH_TOKENS: usize = 4096;
+
+/// Workers of a device: one prepares texts and adds up while the batch of the other is computed. More would only need more memory.
+const DEVICE_WORKERS: usize = 2;
+
 /// Bytes that a job may contribute, if one sequence does not contribute more.
 const JOB_BYTES: u64 = 8 << 20;
 
@@ -34,7 +43,7 @@ pub struct Work {
     /// 0: all that the machine offers.
     pub threads: usize,
     /// Tokens put through the model at once; `None`: [`FORWARD_TOKENS`] where sites alone are seen on the way
-    /// up, else [`DEFAULT_BATCH_TOKENS`].
+    /// up, else [`DEFAULT_BATCH_TOKENS`]; on a device [`DEVICE_BATCH_TOKENS`]. What a device has no room for is halved.
     pub batch_tokens: Option<usize>,
 }
 
@@ -57,7 +66,16 @@ impl Work {
         }
     }
 
-    fn tokens(self, wants: &Wants<'_>) -> Result<usize, Error> {
+    /// How many put a model on this device to work.
+    fn workers(self, on_processor: bool) -> usize {
+        if on_processor {
+            self.all()
+        } else {
+            self.all().min(DEVICE_WORKERS)
+        }
+    }
+
+    fn tokens(self, wants: &Wants<'_>, on_processor: bool) -> Result<usize, Error> {
         match self.batch_tokens {
             Some(0) => Err(Error::Option {
                 option: "the number of tokens in a batch",
@@ -65,6 +83,7 @@ impl Work {
                 reason: "give at least 1",
             }),
             Some(tokens) => Ok(tokens),
+            None if !on_processor => Ok(DEVICE_BATCH_TOKENS),
             None if wants.outputs || wants.any_gradient() => Ok(DEFAULT_BATCH_TOKENS),
             None => Ok(FORWARD_TOKENS),
         }
@@ -110,12 +129,13 @@ where
     if begin == end {
         return Ok(());
     }
+    let on_processor = model.device() == DeviceInfo::cpu();
     let worker = Worker {
         model,
         supply,
         lens: &lens,
         wants,
-        batch_tokens: work.tokens(&wants)?,
+        batch_tokens: work.tokens(&wants, on_processor)?,
     };
     let jobs = Jobs {
         raws: supply.open(begin)?,
@@ -129,7 +149,7 @@ where
     let stop = watch.stop_signal();
     let mut failure = None;
     parallel::in_order(
-        work.all(),
+        work.workers(on_processor),
         jobs,
         stop.as_deref(),
         Workspace::new,
@@ -315,7 +335,7 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
         })
     }
 
-    /// Runs a batch and puts what it contributes in its places.
+    /// Runs a batch and puts what it contributes in its places; half of it at a time where its device has no room for all.
     fn batch<S: Study<Lens = L>>(
         &self,
         workspace: &mut Workspace<f32>,
@@ -364,13 +384,11 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             stop: Some(give_up),
             ..PassOptions::default()
         };
-        let model = self.model.model();
         let lines: Vec<u64> = viewed.iter().map(|view| view.line).collect();
         let blamed = |error| match error {
             EngineError::NotFinite { place, .. } => self.blame(lines[place.sequence], error.into()),
             _ => error.into(),
         };
-        let mut outputs: Vec<(Option<HeadId>, Vec<SequenceOutput<f32>>)> = Vec::new();
         if self.wants.own_masks {
             return self.under_own_masks::<S>(
                 workspace,
@@ -380,26 +398,28 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
                 give_up,
             );
         }
-        if let Some(heads) = self.wants.without {
-            let each = |head, output| outputs.push((head, output));
-            match self.wants.ablated {
-                Ablated::Head => model.run_without_each(&packed, &options, workspace, heads, each),
-                Ablated::Others => {
-                    model.run_with_each_alone(&packed, &options, workspace, heads, each)
+        let outputs = match self.outputs(&packed, &options, workspace, &mut viewed) {
+            Err(error) if lacks_room(&error) && sequences.len() > 1 => {
+                let mut targets = targets.into_iter();
+                let mut first = Vec::with_capacity(sequences.len());
+                for (view, sequence) in viewed.into_iter().zip(sequences) {
+                    let passage = Passage {
+                        sequence,
+                        target: targets.next(),
+                        item: view.item,
+                    };
+                    first.push(Waiting {
+                        place: view.place,
+                        line: view.line,
+                        passage,
+                    });
                 }
+                let second = first.split_off(first.len() / 2);
+                self.batch::<S>(workspace, first, found, give_up)?;
+                return self.batch::<S>(workspace, second, found, give_up);
             }
-            .map_err(blamed)?;
-        } else {
-            let mut viewer = Viewer {
-                lens: self.lens,
-                interests: self.wants.interests,
-                viewed: &mut viewed,
-            };
-            let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut viewer];
-            let output = model.run(&packed, &options, workspace, observers);
-            let output = output.map_err(blamed)?;
-            outputs.push((None, output.sequences));
-        }
+            outputs => outputs.map_err(blamed)?,
+        };
         for (at, (mut view, sequence)) in viewed.into_iter().zip(&sequences).enumerate() {
             let blamed = |error| self.blame(view.line, error);
             let of_sequence = outputs
@@ -417,6 +437,37 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
             found[view.place] = Some(Fate::Studied((view.item, view.part, sequence.len())));
         }
         Ok(())
+    }
+
+    /// What comes out of a batch: for the whole model, then for each of the heads that are left out.
+    fn outputs(
+        &self,
+        packed: &PackedBatch,
+        options: &PassOptions<'_>,
+        workspace: &mut Workspace<f32>,
+        viewed: &mut [Viewed<L::Item, L::Part>],
+    ) -> Result<Outputs, EngineError> {
+        let model = self.model.model();
+        let mut outputs = Outputs::new();
+        if let Some(heads) = self.wants.without {
+            let each = |head, output| outputs.push((head, output));
+            match self.wants.ablated {
+                Ablated::Head => model.run_without_each(packed, options, workspace, heads, each),
+                Ablated::Others => {
+                    model.run_with_each_alone(packed, options, workspace, heads, each)
+                }
+            }?;
+            return Ok(outputs);
+        }
+        let mut viewer = Viewer {
+            lens: self.lens,
+            interests: self.wants.interests,
+            viewed,
+        };
+        let observers: &mut [&mut dyn Observer<f32>] = &mut [&mut viewer];
+        let output = model.run(packed, options, workspace, observers)?;
+        outputs.push((None, output.sequences));
+        Ok(outputs)
     }
 
     /// Runs each sequence under its own masks, as many at once as a batch has tokens for.
@@ -471,6 +522,20 @@ impl<P: Supply, L: Lens<Item = P::Item>> Worker<'_, P, L> {
     }
 }
 
+/// Of every sequence what came out, for the whole model and without heads.
+type Outputs = Vec<(Option<HeadId>, Vec<SequenceOutput<f32>>)>;
+
+/// Whether a device could have computed less at a time.
+fn lacks_room(error: &EngineError) -> bool {
+    #[cfg(feature = "gpu")]
+    if let EngineError::Device(error) = error {
+        use bertology_model::bertology_device::Error;
+        return matches!(error, Error::TooLarge { .. } | Error::OutOfMemory { .. });
+    }
+    let _ = error;
+    false
+}
+
 /// Whether what is said to each token is little, and what a score is made of.
 fn of_few_classes(target: &Target) -> bool {
     matches!(target, Target::TokenLabels(_) | Target::Span { .. })
@@ -501,4 +566,23 @@ impl<L: Lens> Observer<f32> for Viewer<'_, L> {
         self.lens.see(item, part, event);
         ControlFlow::Continue(())
     }
+
+    fn reductions(&self) -> Vec<Vec<Reduction>> {
+        let mut all = vec![Vec::with_capacity(self.viewed.len()); self.lens.tables()];
+        for Viewed { item, part, .. } in self.viewed.iter() {
+            for (of, one) in all.iter_mut().zip(self.lens.reductions(item, part)) {
+                of.push(one);
+            }
+        }
+        all
+    }
+
+    fn reduced(&mut self, table: &Table<'_, f32>) -> ControlFlow<()> {
+        let Viewed { item, part, .. } = &mut self.viewed[table.sequence];
+        self.lens.see_table(item, part, table);
+        ControlFlow::Continue(())
+    }
 }
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests;

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use bertology_model::Matrix;
+use bertology_model::reduction::{Partners, Unit};
 use bertology_tokenizer::Encoding;
 use serde::{Deserialize, Serialize};
 
@@ -224,6 +225,26 @@ impl Words {
         if tokens.len() > 1 {
             row.iter_mut().for_each(|to| *to /= tokens.len() as f64);
         }
+    }
+
+    /// What a device needs for the partners of words, some of which are marked; words of the same `shared` tokens are no partners of
+    /// each other. Nothing where rows are those of [`RowMode::Max`], which are no means.
+    pub(crate) fn partners(
+        &self,
+        rows: RowMode,
+        shared: &[Option<usize>],
+        marked: impl Fn(usize) -> bool,
+    ) -> Option<Partners> {
+        let unit = |(word, tokens): (usize, &Range<usize>)| Unit {
+            looks: rows.of(tokens.clone()),
+            seen: tokens.clone(),
+            class: shared[word].map_or(word, |range| self.len() + range) as u32,
+            marked: marked(word),
+        };
+        let units = self.units[self.words.clone()].iter().enumerate();
+        (rows != RowMode::Max).then(|| Partners {
+            units: units.map(unit).collect(),
+        })
     }
 
     fn greatest_from(&self, map: Matrix<'_, f32>, tokens: Range<usize>, row: &mut [f64]) {

@@ -70,7 +70,7 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    fn cpu() -> Self {
+    pub(crate) fn cpu() -> Self {
         Self {
             name: "cpu".to_owned(),
             kind: "cpu",

@@ -142,7 +142,7 @@ impl LoadedModel {
     #[cfg(feature = "gpu")]
     pub(crate) fn with_device<D>(self, device: D) -> Result<Self, Error>
     where
-        D: bertology_model::bertology_device::Device<f32> + 'static,
+        D: bertology_model::bertology_device::Reduce<f32> + 'static,
         D::Buffer: 'static,
     {
         let (outline, model) = self.into_parts();

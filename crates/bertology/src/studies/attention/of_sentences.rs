@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bertology_model::reduction::{Reduction, Table};
 use bertology_model::{Event, HeadId, Sequence, SequenceOutput};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,18 @@ impl<L: Lens<Item = TextItem>> Lens for OfSentences<L> {
 
     fn see(&self, item: &SentenceItem, part: &mut L::Part, event: &Event<'_, f32>) {
         self.0.see(&item.text, part, event);
+    }
+
+    fn tables(&self) -> usize {
+        self.0.tables()
+    }
+
+    fn reductions(&self, item: &SentenceItem, part: &L::Part) -> Vec<Reduction> {
+        self.0.reductions(&item.text, part)
+    }
+
+    fn see_table(&self, item: &SentenceItem, part: &mut L::Part, table: &Table<'_, f32>) {
+        self.0.see_table(&item.text, part, table);
     }
 
     fn output(

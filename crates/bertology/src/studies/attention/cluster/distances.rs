@@ -179,14 +179,29 @@ impl JsSums {
         let (tokens, rows) = (maps.tokens(), maps.rows());
         if rows == tokens {
             add_divergences(&mut self.sums, maps.values(), self.heads);
-        } else if rows > 0 {
+            self.count(tokens, rows);
+        } else {
             let mut sums = vec![0.0; self.sums.len()];
             add_divergences(&mut sums, maps.values(), self.heads);
-            let factor = tokens as f64 / rows as f64;
-            for (sum, more) in self.sums.iter_mut().zip(sums) {
-                *sum += factor * more;
-            }
+            self.add_summed(sums.into_iter(), tokens, rows);
         }
+    }
+
+    /// Adds the sums of one sequence, `[pairs]`, of some of its rows or all.
+    pub(super) fn add_summed(
+        &mut self,
+        sums: impl Iterator<Item = f64>,
+        tokens: usize,
+        rows: usize,
+    ) {
+        let factor = tokens as f64 / rows.max(1) as f64;
+        for (sum, more) in self.sums.iter_mut().zip(sums) {
+            *sum += factor * more;
+        }
+        self.count(tokens, rows);
+    }
+
+    fn count(&mut self, tokens: usize, rows: usize) {
         self.sequences += 1;
         self.tokens += tokens as u64;
         self.rows += rows as u64;

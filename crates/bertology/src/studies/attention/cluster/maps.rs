@@ -19,10 +19,18 @@ pub enum Smoothing {
 }
 
 impl Smoothing {
+    /// The share of a row that is spread over the targets that can be seen.
+    pub(super) fn share(self) -> f64 {
+        match self {
+            Self::Paper => 0.001,
+            Self::None => 0.0,
+        }
+    }
+
     /// Smooths a row of the targets that can be seen.
     pub fn apply(self, row: &mut [f32]) {
         if self == Self::Paper {
-            let share = (0.001 / row.len() as f64) as f32;
+            let share = (self.share() / row.len() as f64) as f32;
             row.iter_mut().for_each(|p| *p = 0.999 * *p + share);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bertology_model::reduction::{Divergences, Reduction, Table};
 use bertology_model::{Event, HeadId, Interests, LayerSite, Sequence};
 use serde::{Deserialize, Serialize};
 
@@ -228,6 +229,10 @@ pub struct Comparing {
 /// Of one sequence.
 #[derive(Debug)]
 pub struct Compared {
+    tokens: usize,
+    /// Which are compared.
+    rows: Vec<usize>,
+    /// From the first head that is seen until all have been.
     maps: Option<PackedMaps>,
     sums: JsSums,
 }
@@ -281,10 +286,7 @@ impl Lens for Comparing {
 
     fn begin(&self, _: &TextItem, sequence: &Sequence) -> Result<Compared, Error> {
         let DistanceOptions {
-            smoothing,
-            rows,
-            seed,
-            memory,
+            rows, seed, memory, ..
         } = self.options;
         let tokens = sequence.len();
         let bytes = self.bytes(tokens);
@@ -296,15 +298,10 @@ impl Lens for Comparing {
                 limit: memory,
             });
         }
-        let rows = rows.choose(&sequence.ids, seed);
         Ok(Compared {
-            maps: Some(PackedMaps::new(
-                self.count,
-                tokens,
-                rows,
-                self.causal,
-                smoothing,
-            )),
+            tokens,
+            rows: rows.choose(&sequence.ids, seed),
+            maps: None,
             sums: JsSums::new(self.count),
         })
     }
@@ -314,9 +311,30 @@ impl Lens for Comparing {
             return;
         };
         let place = self.places.get(head.layer * self.width + head.head);
-        if let (Some(maps), Some(Some(place))) = (&mut part.maps, place) {
-            maps.put(*place, event.value);
+        if let Some(Some(place)) = place {
+            let fresh = || {
+                let rows = part.rows.clone();
+                let smoothing = self.options.smoothing;
+                PackedMaps::new(self.count, part.tokens, rows, self.causal, smoothing)
+            };
+            part.maps.get_or_insert_with(fresh).put(*place, event.value);
         }
+    }
+
+    fn tables(&self) -> usize {
+        1
+    }
+
+    fn reductions(&self, _: &TextItem, part: &Compared) -> Vec<Reduction> {
+        vec![Reduction::Divergences(Divergences {
+            rows: part.rows.clone(),
+            smoothing: self.options.smoothing.share(),
+        })]
+    }
+
+    fn see_table(&self, _: &TextItem, part: &mut Compared, table: &Table<'_, f32>) {
+        let sums = table.value.row(0).iter().map(|sum| f64::from(*sum));
+        part.sums.add_summed(sums, part.tokens, part.rows.len());
     }
 
     fn close(&self, _: &TextItem, part: &mut Compared) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! To which word every mention attends most.
 
+use bertology_model::reduction::{Partners, Reduction, Table};
 use bertology_model::{Event, Interests, LayerSite, Sequence};
 
 use super::{Candidates, Category};
@@ -116,12 +117,46 @@ impl Lens for CorefLens {
                 greatest(row, |word| heads[word]),
             ];
             for (reading, named) in named.into_iter().enumerate() {
-                part.answers[(head * READINGS + reading) * count + at] = match named {
-                    None => Answer::None,
-                    Some(word) if mention.antecedents.contains(&word) => Answer::Right,
-                    Some(_) => Answer::Wrong,
-                };
+                part.answers[(head * READINGS + reading) * count + at] = mention.answer(named);
             }
+        }
+    }
+
+    fn tables(&self) -> usize {
+        usize::from(self.rows != RowMode::Max)
+    }
+
+    fn reductions(&self, item: &DocumentItem, part: &CorefPart) -> Vec<Reduction> {
+        let partners = item
+            .words
+            .partners(self.rows, &item.shared, |word| part.heads[word]);
+        partners.map(Reduction::Partners).into_iter().collect()
+    }
+
+    fn see_table(&self, _: &DocumentItem, part: &mut CorefPart, table: &Table<'_, f32>) {
+        let Some(head) = table.head else {
+            return;
+        };
+        let count = part.scored.len();
+        let head = head.layer * self.heads + head.head;
+        let readings = [Partners::IN_ROW, Partners::BEFORE, Partners::MARKED];
+        for (reading, column) in readings.into_iter().enumerate() {
+            let named: Vec<Option<usize>> = table.named(column).collect();
+            for (at, mention) in part.scored.iter().enumerate() {
+                let answer = mention.answer(named[mention.head]);
+                part.answers[(head * READINGS + reading) * count + at] = answer;
+            }
+        }
+    }
+}
+
+impl ScoredMention {
+    /// Whether what was named for it is one of its antecedents.
+    fn answer(&self, named: Option<usize>) -> Answer {
+        match named {
+            None => Answer::None,
+            Some(word) if self.antecedents.contains(&word) => Answer::Right,
+            Some(_) => Answer::Wrong,
         }
     }
 }

@@ -6,33 +6,57 @@ use bertology_model::kernels::softmax::entropy;
 use super::classes::Places;
 use super::{Denominators, Key, KeyClass, PAPER_SMOOTHING};
 
+/// Where the attention of one query goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueryMass {
+    pub(super) own: f64,
+    pub(super) next: f64,
+    pub(super) previous: f64,
+    pub(super) begin: f64,
+    pub(super) sep: f64,
+    pub(super) punctuation: f64,
+}
+
+impl QueryMass {
+    /// Of the query in row `i`, `[key]`.
+    pub(super) fn of_row(i: usize, row: &[f32], places: &Places) -> Self {
+        let at = |key: usize| row.get(key).copied().map_or(0.0, f64::from);
+        let to = |keys: &[usize]| keys.iter().map(|key| at(*key)).sum();
+        Self {
+            own: at(i),
+            next: at(i + 1),
+            previous: i.checked_sub(1).map_or(0.0, at),
+            begin: to(&places.begin),
+            sep: to(&places.sep),
+            punctuation: to(&places.punctuation),
+        }
+    }
+}
+
 /// The sums over one map that the averages of [`Key`]s are made of, in the order of `keys`.
-pub(super) fn key_sums(map: Matrix<'_, f32>, places: &Places, keys: &[Key]) -> Vec<f64> {
-    let n = places.tokens;
-    let to =
-        |row: &[f32], keys: &[usize]| -> f64 { keys.iter().map(|key| f64::from(row[*key])).sum() };
+pub(super) fn key_sums(
+    queries: impl Iterator<Item = QueryMass>,
+    places: &Places,
+    keys: &[Key],
+) -> Vec<f64> {
     let mut next = 0.0;
     let mut previous = 0.0;
     let mut own = 0.0;
     let [mut begin, mut punctuation] = [0.0; 2];
     let [mut sep_to_sep, mut rest_to_sep] = [0.0; 2];
     let mut sep_rows = places.sep.iter().peekable();
-    for (i, row) in map.iter_rows().enumerate() {
-        own += f64::from(row[i]);
-        if i + 1 < n {
-            next += f64::from(row[i + 1]);
-        }
-        if i > 0 {
-            previous += f64::from(row[i - 1]);
-        }
-        begin += to(row, &places.begin);
-        punctuation += to(row, &places.punctuation);
+    for (i, query) in queries.enumerate() {
+        own += query.own;
+        next += query.next;
+        previous += query.previous;
+        begin += query.begin;
+        punctuation += query.punctuation;
         let is_sep = sep_rows.next_if(|at| **at == i).is_some();
         *if is_sep {
             &mut sep_to_sep
         } else {
             &mut rest_to_sep
-        } += to(row, &places.sep);
+        } += query.sep;
     }
     let sum = |key: &Key| match key {
         Key::Itself => own,
@@ -89,14 +113,9 @@ pub(super) fn entropies(
     smoothing: bool,
     scratch: &mut Vec<f64>,
 ) -> EntropySums {
-    let mut found = EntropySums {
-        all: 0.0,
-        one: 0.0,
-        normalized: 0.0,
-    };
-    for (i, row) in map.iter_rows().enumerate() {
+    let rows = map.iter_rows().enumerate().map(|(i, row)| {
         let seen = if causal { &row[..=i] } else { row };
-        let nats = if smoothing {
+        if smoothing {
             let share = PAPER_SMOOTHING / seen.len() as f64;
             scratch.clear();
             scratch.extend(
@@ -106,13 +125,26 @@ pub(super) fn entropies(
             entropy(scratch)
         } else {
             f64::from(entropy(seen))
-        };
+        }
+    });
+    entropy_sums(rows, map.rows(), causal)
+}
+
+/// Sums of the entropies of all rows of a map over `n` tokens.
+pub(super) fn entropy_sums(rows: impl Iterator<Item = f64>, n: usize, causal: bool) -> EntropySums {
+    let mut found = EntropySums {
+        all: 0.0,
+        one: 0.0,
+        normalized: 0.0,
+    };
+    for (i, nats) in rows.enumerate() {
+        let seen = if causal { i + 1 } else { n };
         found.all += nats;
         if causal || i == 0 {
             found.one = nats;
         }
-        if seen.len() > 1 {
-            found.normalized += nats / (seen.len() as f64).ln();
+        if seen > 1 {
+            found.normalized += nats / (seen as f64).ln();
         }
     }
     found

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bertology_model::reduction::{Masses, Reduction, Table};
 use bertology_model::{Event, HeadId, Interests, LayerSite, Pass, Sequence};
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +10,10 @@ use super::average::{Average, Ratios};
 use super::behaviour::{Behaviour, Thresholds};
 use super::classes::{Places, TokenClasses};
 use super::document::{
-    entropies, key_denominator, key_sums, pairs, sums_by_target, target_of, uniform,
+    EntropySums, QueryMass, entropies, entropy_sums, key_denominator, key_sums, pairs,
+    sums_by_target, target_of, uniform,
 };
-use super::{Gradients, Key, KeyClass, PatternOptions};
+use super::{Gradients, Key, KeyClass, PAPER_SMOOTHING, PatternOptions};
 use crate::drive::{Contribution, Lens, Study, Wants};
 use crate::input::account::SequenceCounts;
 use crate::input::passages::TextItem;
@@ -22,6 +24,8 @@ use crate::{Error, HeadTable, LoadedModel};
 
 /// Kinds of entropy that are averaged: of all rows, of one row, as a share of what is possible.
 const ENTROPIES: usize = 3;
+/// Classes of keys that have an average of their own: the begin, separators, punctuation. Those of gradients come behind them.
+const KEY_CLASSES: usize = 3;
 
 /// The patterns of every map; see the [module](super).
 #[derive(Debug, Clone)]
@@ -58,6 +62,17 @@ pub struct DocumentPatterns {
     /// Maps that wait for their gradients.
     maps: Vec<Vec<f32>>,
     scratch: Vec<f64>,
+}
+
+impl DocumentPatterns {
+    /// Keeps what one map gave.
+    fn put(&mut self, cell: usize, keys: Vec<f64>, nats: EntropySums) {
+        let nats = [nats.all, nats.one, nats.normalized];
+        let found = keys.into_iter().chain(nats);
+        for (sums, value) in self.sums.iter_mut().zip(found) {
+            sums[cell] = value;
+        }
+    }
 }
 
 impl Lens for PatternLens {
@@ -105,15 +120,12 @@ impl Lens for PatternLens {
         let cell = head.layer * self.heads + head.head;
         let causal = self.classes.is_causal();
         if event.pass == Pass::Forward {
-            let keys = key_sums(event.value, &part.places, self.keys());
+            let rows = event.value.iter_rows().enumerate();
+            let queries = rows.map(|(i, row)| QueryMass::of_row(i, row, &part.places));
+            let keys = key_sums(queries, &part.places, self.keys());
             let smoothing = self.options.entropy_smoothing;
             let nats = entropies(event.value, causal, smoothing, &mut part.scratch);
-            let found = keys
-                .into_iter()
-                .chain([nats.all, nats.one, nats.normalized]);
-            for (sums, value) in part.sums.iter_mut().zip(found) {
-                sums[cell] = value;
-            }
+            part.put(cell, keys, nats);
             if let Some(map) = part.maps.get_mut(cell) {
                 *map = event.value.to_vec();
             }
@@ -137,6 +149,68 @@ impl Lens for PatternLens {
             );
             for (sums, value) in sums.iter_mut().zip(found) {
                 sums[cell] = value;
+            }
+        }
+    }
+
+    fn tables(&self) -> usize {
+        1
+    }
+
+    fn reductions(&self, _: &TextItem, part: &DocumentPatterns) -> Vec<Reduction> {
+        let mut classes: Vec<u32> = part
+            .target_of
+            .iter()
+            .map(|class| 1 << (KEY_CLASSES + class))
+            .collect();
+        let places = &part.places;
+        for (class, members) in [&places.begin, &places.sep, &places.punctuation]
+            .into_iter()
+            .enumerate()
+        {
+            members.iter().for_each(|at| classes[*at] |= 1 << class);
+        }
+        vec![Reduction::Masses(Masses {
+            classes,
+            count: KEY_CLASSES + self.targets().len(),
+            smoothing: if self.options.entropy_smoothing {
+                PAPER_SMOOTHING
+            } else {
+                0.0
+            },
+            weighted: self.options.gradients == Gradients::TimesAttention,
+        })]
+    }
+
+    fn see_table(&self, _: &TextItem, part: &mut DocumentPatterns, table: &Table<'_, f32>) {
+        let Some(head) = table.head else {
+            return;
+        };
+        let cell = head.layer * self.heads + head.head;
+        let count = KEY_CLASSES + self.targets().len();
+        let rows = || table.value.iter_rows();
+        if table.pass == Pass::Forward {
+            let queries = rows().map(|row| {
+                let at = |column: usize| f64::from(row[column]);
+                QueryMass {
+                    own: at(count),
+                    next: at(count + 1),
+                    previous: at(count + 2),
+                    begin: at(0),
+                    sep: at(1),
+                    punctuation: at(2),
+                }
+            });
+            let keys = key_sums(queries, &part.places, self.keys());
+            let nats = rows().map(|row| f64::from(row[count + 3]));
+            let nats = entropy_sums(nats, part.places.tokens, self.classes.is_causal());
+            part.put(cell, keys, nats);
+            return;
+        }
+        for (first, sums) in [(0, &mut part.gradients), (count, &mut part.weighted)] {
+            for (class, sums) in sums.iter_mut().enumerate() {
+                let column = first + KEY_CLASSES + class;
+                sums[cell] = rows().map(|row| f64::from(row[column])).sum();
             }
         }
     }

@@ -1,7 +1,8 @@
 //! What every head names as the head of every word.
 
 use bertology_model::kernels::strongest::{NONE, Strongest};
-use bertology_model::{Event, Interests, LayerSite, Matrix, Sequence};
+use bertology_model::reduction::{Partners, Reduction, Table};
+use bertology_model::{Event, HeadId, Interests, LayerSite, Matrix, Sequence};
 
 use super::arcs::{Questions, Rows};
 use super::{Direction, SyntaxOptions};
@@ -32,6 +33,21 @@ impl SyntaxLens {
             layers,
             heads,
         }
+    }
+}
+
+impl SyntaxLens {
+    /// Holds what a head named for every word, `[words]`, against the answers.
+    fn judge(&self, part: &mut SyntaxPart, head: HeadId, direction: Direction, named: &[usize]) {
+        let count = part.questions.list.len();
+        let head = head.layer * self.heads + head.head;
+        let cell = head * DIRECTIONS + direction as usize;
+        let right = &mut part.right[cell * count..(cell + 1) * count];
+        for (right, question) in right.iter_mut().zip(&part.questions.list) {
+            *right = question.head == Some(named[question.asked]);
+        }
+        let abstained = named.iter().filter(|word| **word == NONE).count();
+        part.abstained[cell] = abstained as u32;
     }
 }
 
@@ -77,17 +93,39 @@ impl Lens for SyntaxLens {
             shared,
             self.options.rows,
         );
-        let head = head.layer * self.heads + head.head;
-        let count = part.questions.list.len();
-        for (place, direction) in Direction::ALL.into_iter().enumerate() {
-            let named = named(&part.found, direction);
-            let cell = head * DIRECTIONS + place;
-            let right = &mut part.right[cell * count..(cell + 1) * count];
-            for (right, question) in right.iter_mut().zip(&part.questions.list) {
-                *right = question.head == Some(named[question.asked]);
-            }
-            let abstained = named.iter().filter(|word| **word == NONE).count();
-            part.abstained[cell] = abstained as u32;
+        let found = std::mem::take(&mut part.found);
+        for direction in Direction::ALL {
+            self.judge(part, head, direction, named(&found, direction));
+        }
+        part.found = found;
+    }
+
+    fn tables(&self) -> usize {
+        usize::from(self.options.rows != RowMode::Max)
+    }
+
+    fn reductions(&self, item: &SentenceItem, _: &SyntaxPart) -> Vec<Reduction> {
+        let partners = item
+            .words
+            .partners(self.options.rows, &item.shared, |_| false);
+        partners.map(Reduction::Partners).into_iter().collect()
+    }
+
+    fn see_table(&self, _: &SentenceItem, part: &mut SyntaxPart, table: &Table<'_, f32>) {
+        let Some(head) = table.head else {
+            return;
+        };
+        for direction in Direction::ALL {
+            let column = match direction {
+                Direction::DependentToHead => Partners::IN_ROW,
+                Direction::HeadToDependent => Partners::IN_COLUMN,
+                Direction::Both => Partners::IN_BOTH,
+            };
+            let named: Vec<usize> = table
+                .named(column)
+                .map(|word| word.unwrap_or(NONE))
+                .collect();
+            self.judge(part, head, direction, &named);
         }
     }
 
