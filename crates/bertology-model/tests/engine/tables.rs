@@ -329,8 +329,8 @@ fn tables_are_those_of_the_maps() {
             &format!("engine/{}", name.trim_end_matches("-pruned")),
         );
         let longest = fixture.sequences().iter().map(|s| s.len()).max().unwrap();
-        // The maps of two heads together.
-        let bytes = (2 * longest * 4 * longest * 8) as u64;
+        // The maps of three heads of four together, or of one where distances are met.
+        let bytes = (3 * longest * longest * 8) as u64;
         for host in [Host::new(), Host::with_limits(u64::MAX, bytes)] {
             let model = fixture.model::<f64>().on_device(host).expect("placed");
             judge(&fixture, &model, 1e-9);
