@@ -1,9 +1,11 @@
-//! Head importance on a device: bytes that cross, and how far its numbers are from the processor's.
+//! Head importance and patterns of attention on a device: bytes that cross, and how far numbers are from the processor's.
 //! `cargo run --release --features gpu --example device -- DEVICE [MODEL TASK DATA]`; without model, the built-in one.
 
 use std::path::Path;
 
-use bertology::drive::Work;
+use bertology::attention::patterns::{PatternOptions, PatternsState, TokenClasses};
+use bertology::attention::{Fate, Supply as _, TextOptions, TextPassages};
+use bertology::drive::{Progress, Work, drive};
 use bertology::importance::{Importance, ImportanceOptions, importance};
 use bertology::{Corpus, CorpusOptions, Device, Granularity, LoadedModel, Source, Split, Task};
 
@@ -50,5 +52,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pairs = here.raw.values().iter().zip(there.raw.values());
     let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     println!("importance differs by {:.1e} of the largest", worst / scale);
+
+    let texts = TextPassages::new(&placed, source, TextOptions::default())?;
+    let classes = TokenClasses::of_model(&placed, None)?;
+    let state = PatternsState::new(&placed, classes, PatternOptions::default())?;
+    let before = placed.model().carried();
+    let mut progress = Progress::new(state);
+    drive(&placed, &texts, &mut progress, &Work::default(), &mut ())?;
+    let mut maps = 0;
+    for raw in texts.open(0)? {
+        if let Fate::Studied(passages) = texts.prepare(raw?)? {
+            let squares = passages.iter().map(|one| one.sequence.len().pow(2));
+            maps += squares.sum::<usize>() * placed.model().heads().count() * 4;
+        }
+    }
+    println!(
+        "patterns: {} bytes, where the maps have {maps}",
+        placed.model().carried() - before
+    );
     Ok(())
 }

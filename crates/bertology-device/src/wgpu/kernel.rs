@@ -305,3 +305,82 @@ fn make(device: &Device, kernel: Kernel) -> Ready {
         places,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use naga::back::{hlsl, msl};
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::Kernel;
+
+    const ALL: [Kernel; Kernel::COUNT] = [
+        Kernel::Fill,
+        Kernel::Copy,
+        Kernel::Gather,
+        Kernel::Scatter,
+        Kernel::Add,
+        Kernel::Multiply,
+        Kernel::Scale,
+        Kernel::ScaleRows,
+        Kernel::ScaleColumns,
+        Kernel::GatherAdd,
+        Kernel::Activate,
+        Kernel::ActivateBackward,
+        Kernel::Norm,
+        Kernel::NormBackward,
+        Kernel::CrossEntropy,
+        Kernel::Softmax,
+        Kernel::SoftmaxBackward,
+        Kernel::Hide,
+        Kernel::AddByOffset,
+        Kernel::AddSpread,
+        Kernel::Turn,
+        Kernel::ScaleHeads,
+        Kernel::HeadDots,
+        Kernel::SumTokens,
+        Kernel::FlagNonfinite,
+        Kernel::SumSpread,
+        Kernel::Linear,
+        Kernel::LinearSmall,
+        Kernel::Products,
+        Kernel::ProductsSmall,
+        Kernel::RowEntropies,
+        Kernel::ClassSums,
+        Kernel::Neighbours,
+        Kernel::Fold,
+        Kernel::Strongest,
+        Kernel::KeepRows,
+        Kernel::Divergences,
+    ];
+
+    /// What runs on Macs and on Windows is at least what their compilers are given: every program is sound by itself, without
+    /// anything that only some cards have, and has a translation.
+    #[test]
+    fn programs_have_translations_for_metal_and_dx12() {
+        for kernel in ALL {
+            let module = naga::front::wgsl::parse_str(&kernel.source()).expect("WGSL");
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+            let info = validator.validate(&module);
+            let info = info.unwrap_or_else(|error| panic!("{kernel:?}: {error:?}"));
+            let entry = kernel.parts().entry;
+            let options = msl::Options {
+                lang_version: (2, 0),
+                ..msl::Options::default()
+            };
+            let pipeline = msl::PipelineOptions::default();
+            let (text, _) = msl::write_string(&module, &info, &options, &pipeline)
+                .unwrap_or_else(|error| panic!("{kernel:?}: {error}"));
+            assert!(text.contains("kernel void"), "{kernel:?}");
+            let mut text = String::new();
+            let options = hlsl::Options::default();
+            let pipeline = hlsl::PipelineOptions::default();
+            let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+            let written = writer.write(&module, &info, None);
+            written.unwrap_or_else(|error| panic!("{kernel:?}: {error}"));
+            assert!(
+                text.contains("numthreads") && text.contains(entry),
+                "{kernel:?}"
+            );
+        }
+    }
+}
