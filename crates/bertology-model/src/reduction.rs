@@ -28,33 +28,21 @@ pub enum Reduction {
 /// Where each query's attention goes.
 ///
 /// Forward a table of each head, `[n, count + 4]`: the attention of each query to the keys of each class, to itself, to the next token, to
-/// the one before (0 where there is none), and its entropy in nats. Backward `[n, count]`: the sums of `|∂loss/∂probability|` over the
-/// keys of each class that are not behind the query of a causal model; if `weighted` `[n, 2 · count]`, the sums of
+/// the one before (0 where there is none), and its entropy in nats. Backward `[n, gradients]`: the sums of `|∂loss/∂probability|` over
+/// the keys of each class that are not behind the query of a causal model; if `weighted` `[n, 2 · gradients]`, the sums of
 /// `|probability · ∂loss/∂probability|` after them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Masses {
-    /// `[n]`: the classes of each token; it is in class `c` if bit `c` is set.
+    /// `[n]`: the classes of each token; it is in class `c` if bit `c` is set, and in class `c` of gradients if bit `count + c` is.
     pub classes: Vec<u32>,
-    /// How many classes there are, at most 32; the same for all sequences of a batch, as what follows.
+    /// How many classes there are; the same for all sequences of a batch, as what follows.
     pub count: usize,
+    /// How many classes of gradients there are; with the others at most 31.
+    pub gradients: usize,
     /// The entropy is that of `(1 - smoothing) p + smoothing / keys`, over the keys that are not behind the query of a causal model.
     pub smoothing: f64,
     /// Whether gradients are multiplied by the probabilities, too.
     pub weighted: bool,
-}
-
-impl Masses {
-    /// The column of the attention to a query's own place; those to the next and the previous token follow.
-    #[must_use]
-    pub fn own(&self) -> usize {
-        self.count
-    }
-
-    /// The column of the entropy.
-    #[must_use]
-    pub fn entropy(&self) -> usize {
-        self.count + 3
-    }
 }
 
 /// Which unit each unit attends to most: forward a table of each head, `[units, 5]`, see [`Partners::IN_ROW`] and those behind it. A number

@@ -26,7 +26,8 @@ enum Prepared<B, I> {
         classes: I,
         count: usize,
         smoothing: f64,
-        weighted: bool,
+        /// Classes of gradients, how many there are, and whether gradients are weighted, too.
+        gradients: (I, usize, bool),
     },
     Partners {
         described: I,
@@ -127,6 +128,7 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     fn masses(&self, all: &[&Masses]) -> Result<Ready<D::Buffer, D::Indices>, Error> {
         let Some(Masses {
             count,
+            gradients,
             smoothing,
             weighted,
             ..
@@ -136,17 +138,19 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         };
         let fits = |(one, range): (&&Masses, Range<usize>)| {
             one.classes.len() == range.len()
-                && (one.count, one.smoothing, one.weighted) == (count, smoothing, weighted)
+                && (one.count, one.gradients) == (count, gradients)
+                && (one.smoothing, one.weighted) == (smoothing, weighted)
         };
         if !all.iter().zip(self.batch.ranges()).all(fits) {
             return Ok(None);
         }
         let classes: Vec<u32> = all.iter().flat_map(|one| one.classes.clone()).collect();
+        let of_gradients: Vec<u32> = classes.iter().map(|bits| bits >> count).collect();
         Ok(Some(Prepared::Masses {
             classes: self.device.indices(&classes)?,
             count,
             smoothing,
-            weighted,
+            gradients: (self.device.indices(&of_gradients)?, gradients, weighted),
         }))
     }
 
@@ -271,13 +275,8 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         }
         self.settle(taps)?;
         for asked in &self.reducing {
-            if let Prepared::Masses {
-                classes,
-                count,
-                weighted,
-                ..
-            } = &asked.of
-            {
+            if let Prepared::Masses { gradients, .. } = &asked.of {
+                let (classes, count, weighted) = gradients;
                 let factors = [None, Some(probs)];
                 let factors = &factors[..1 + usize::from(*weighted)];
                 let columns = factors.len() * count;

@@ -1,7 +1,7 @@
 //! Tables that a device makes of maps, judged by their definitions on the processor's maps.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use bertology_kernels::Real;
 use bertology_kernels::divergence::jensen_shannon;
@@ -16,6 +16,8 @@ use crate::fixture::{Fixture, placed};
 
 const SMOOTHING: f64 = 0.001;
 const CLASSES: usize = 3;
+/// Classes of gradients: the bits behind those.
+const GRADIENTS: usize = 2;
 
 const MODELS: [&str; 6] = [
     "bert-absolute",
@@ -88,7 +90,7 @@ fn rows(n: usize) -> Vec<usize> {
 }
 
 fn classes(n: usize) -> Vec<u32> {
-    (0..n as u32).map(|at| (at * at) % 8).collect()
+    (0..n as u32).map(|at| (at * at) % 29).collect()
 }
 
 fn of_maps(lengths: &[usize], backward: bool) -> Vec<Vec<Reduction>> {
@@ -96,6 +98,7 @@ fn of_maps(lengths: &[usize], backward: bool) -> Vec<Vec<Reduction>> {
         Reduction::Masses(Masses {
             classes: classes(*n),
             count: CLASSES,
+            gradients: GRADIENTS,
             smoothing: SMOOTHING,
             weighted: true,
         })
@@ -163,21 +166,21 @@ fn smoothed(row: &[f64]) -> Vec<f64> {
     row.iter().map(|p| (1.0 - SMOOTHING) * p + share).collect()
 }
 
-/// Sums over the keys of each class that are among the first `seen`.
-fn by_class(row: &[f64], seen: usize) -> Vec<f64> {
+/// Sums over the keys of each of these classes that are among the first `seen`.
+fn by_class(row: &[f64], seen: usize, of: Range<usize>) -> Vec<f64> {
     let classes = classes(row.len());
-    let of = |class: usize| {
+    let sum = |class: usize| {
         let keys = (0..seen).filter(|key| classes[*key] >> class & 1 == 1);
         keys.map(|key| row[key]).sum()
     };
-    (0..CLASSES).map(of).collect()
+    of.map(sum).collect()
 }
 
 fn masses(map: &[f64], n: usize, causal: bool) -> Vec<f64> {
     let mut all = Vec::new();
     for (at, row) in map.chunks_exact(n).enumerate() {
         let seen = if causal { at + 1 } else { n };
-        all.extend(by_class(row, seen));
+        all.extend(by_class(row, seen, 0..CLASSES));
         all.push(row[at]);
         all.push(row.get(at + 1).copied().unwrap_or(0.0));
         all.push(at.checked_sub(1).map_or(0.0, |before| row[before]));
@@ -190,10 +193,11 @@ fn gradient_masses(d: &[f64], probs: &[f64], n: usize, causal: bool) -> Vec<f64>
     let mut all = Vec::new();
     for (at, (d, p)) in d.chunks_exact(n).zip(probs.chunks_exact(n)).enumerate() {
         let seen = if causal { at + 1 } else { n };
+        let behind = CLASSES..CLASSES + GRADIENTS;
         let plain: Vec<f64> = d.iter().map(|d| d.abs()).collect();
         let weighted: Vec<f64> = d.iter().zip(p).map(|(d, p)| (d * p).abs()).collect();
-        all.extend(by_class(&plain, seen));
-        all.extend(by_class(&weighted, seen));
+        all.extend(by_class(&plain, seen, behind.clone()));
+        all.extend(by_class(&weighted, seen, behind));
     }
     all
 }

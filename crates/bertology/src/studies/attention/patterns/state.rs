@@ -172,7 +172,11 @@ impl Lens for PatternLens {
         }
         vec![Reduction::Masses(Masses {
             classes,
-            count: KEY_CLASSES + self.targets().len(),
+            count: KEY_CLASSES,
+            gradients: match self.options.gradients {
+                Gradients::None => 0,
+                Gradients::Plain | Gradients::TimesAttention => self.targets().len(),
+            },
             smoothing: if self.options.entropy_smoothing {
                 PAPER_SMOOTHING
             } else {
@@ -187,31 +191,28 @@ impl Lens for PatternLens {
             return;
         };
         let cell = head.layer * self.heads + head.head;
-        let count = KEY_CLASSES + self.targets().len();
         let rows = || table.value.iter_rows();
         if table.pass == Pass::Forward {
             let queries = rows().map(|row| {
                 let at = |column: usize| f64::from(row[column]);
                 QueryMass {
-                    own: at(count),
-                    next: at(count + 1),
-                    previous: at(count + 2),
+                    own: at(KEY_CLASSES),
+                    next: at(KEY_CLASSES + 1),
+                    previous: at(KEY_CLASSES + 2),
                     begin: at(0),
                     sep: at(1),
                     punctuation: at(2),
                 }
             });
             let keys = key_sums(queries, &part.places, self.keys());
-            let nats = rows().map(|row| f64::from(row[count + 3]));
+            let nats = rows().map(|row| f64::from(row[KEY_CLASSES + 3]));
             let nats = entropy_sums(nats, part.places.tokens, self.classes.is_causal());
             part.put(cell, keys, nats);
             return;
         }
-        for (first, sums) in [(0, &mut part.gradients), (count, &mut part.weighted)] {
-            for (class, sums) in sums.iter_mut().enumerate() {
-                let column = first + KEY_CLASSES + class;
-                sums[cell] = rows().map(|row| f64::from(row[column])).sum();
-            }
+        let columns = part.gradients.iter_mut().chain(&mut part.weighted);
+        for (column, sums) in columns.enumerate() {
+            sums[cell] = rows().map(|row| f64::from(row[column])).sum();
         }
     }
 
