@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bertology import Model, _native, _progress, studies
+from bertology import Model, WorkError, _native, _progress, studies
 from bertology._options import commands
 from bertology.run import Document, Run
 
@@ -148,6 +148,17 @@ def test_a_dry_run_prunes_nothing(tiny: str, tmp_path: Path) -> None:
     assert isinstance(found, Document) and found["results"]["removed_heads"] == ["L0H1"]
     with pytest.raises(TypeError, match="leave output= out"):
         studies.prune(tiny, heads=[(0, 1)], dry_run=True, output=tmp_path / "out")
+
+
+def test_smaller_models_are_made_where_the_model_is(tiny: str, labelled: Any) -> None:
+    # Without cards this is the processor; what was said of the model is said to the command.
+    there = Model.from_pretrained(tiny, device="auto")
+    assert studies.prune(there, heads=[(0, 1)], dry_run=True)["options"]["device"] == "auto"
+    assert studies.prune(there, heads=[(0, 1)], dry_run=True, device="cpu")["options"]["device"] == "cpu"
+    with pytest.raises(WorkError, match="gpu:no such card cannot be used"):
+        studies.compress(tiny, labelled, flops="60%", device="gpu:no such card")
+    with pytest.raises(WorkError, match="gpu:no such card cannot be used"):
+        studies.judge(tiny, labelled, device="gpu:no such card")
 
 
 def test_predictions(tiny: str) -> None:

@@ -10,7 +10,7 @@ use bertology::{Bf16Unit, Error, LoadedModel, OpenAs, Precision, bf16_unit};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::args::{ComputingArgs, ModelArgs, OutputArgs, WorkArgs};
+use crate::args::{ComputingArgs, DeviceArgs, ModelArgs, OutputArgs, WorkArgs};
 use crate::call::Listener;
 use crate::failure::Failure;
 use crate::remedy::remedy;
@@ -212,18 +212,21 @@ impl Opened {
     /// The only model of a command, computing in a precision, of which is said what it costs.
     pub(crate) fn computing(self, args: &ComputingArgs, screen: &Screen) -> Result<Self, Failure> {
         say_precision(args, screen);
-        let placed = self.placed(args)?;
-        let device = placed.model.device();
-        if device.kind != "cpu" {
-            screen.note(&format!("passes run on {}", device.name));
-        }
-        Ok(placed)
+        self.in_precision(args.precision)?.on(&args.place, screen)
     }
 
-    /// The model computing in a precision, on a device.
-    pub(crate) fn placed(self, args: &ComputingArgs) -> Result<Self, Failure> {
-        let model = self.model.in_precision(args.precision);
-        let model = model.and_then(|model| model.on(&args.device));
+    /// The model on a device, of which is said which it is.
+    pub(crate) fn on(self, args: &DeviceArgs, screen: &Screen) -> Result<Self, Failure> {
+        let model = self.model.on(&args.device).map_err(|e| failure(&e))?;
+        if let Some(device) = other_device(&model) {
+            screen.note(&format!("passes run on {device}"));
+        }
+        Ok(Self { model, ..self })
+    }
+
+    /// The model computing in a precision.
+    pub(crate) fn in_precision(self, precision: Precision) -> Result<Self, Failure> {
+        let model = self.model.in_precision(precision);
         Ok(Self {
             model: model.map_err(|e| failure(&e))?,
             ..self
@@ -310,6 +313,12 @@ impl Opened {
 pub(crate) fn device(model: &LoadedModel) -> Value {
     let device = model.device();
     json!({ "name": device.name, "kind": device.kind, "through": device.through })
+}
+
+/// The name of the device on which passes of a model run, unless it is the processor.
+pub(crate) fn other_device(model: &LoadedModel) -> Option<String> {
+    let device = model.device();
+    (device.kind != "cpu").then_some(device.name)
 }
 
 /// Replacing an earlier run removes its models, which may be those that are read.

@@ -45,7 +45,7 @@ pub(crate) use edge_data::{
 pub(crate) use extract::{DtypeArg, ExtractArgs, FormatArg, PoolArg, TextArgs, ValueArgs};
 pub(crate) use legacy::{Legacy, LegacyMasking, LegacySteps, Masks, normalise};
 pub(crate) use masking::{DropArg, MaskingArgs, RecomputeArg, ThresholdModeArg};
-pub(crate) use model::{ComputingArgs, ModelArgs};
+pub(crate) use model::{ComputingArgs, DeviceArgs, ModelArgs};
 pub(crate) use pages::{CompareArgs, HeadsArgs, ReportArgs};
 pub(crate) use parts::{MergeArgs, StatusArgs};
 pub(crate) use passages::{PackingArg, PassageArgs};
@@ -420,6 +420,9 @@ pub(crate) struct PruneArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) place: DeviceArgs,
     /// Heads to remove, by a head mask: .npy or .json, 1 keeps, 0 removes.
     #[arg(long, value_name = "FILE", help_heading = "Pruning")]
     pub(crate) mask: Option<PathBuf>,

@@ -40,6 +40,14 @@ pub(crate) struct ComputingArgs {
     #[arg(long, value_name = "PRECISION", help_heading = "Model", default_value_t = Precision::F32)]
     #[serde(serialize_with = "written")]
     pub(crate) precision: Precision,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) place: DeviceArgs,
+}
+
+/// Where a pass computes.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct DeviceArgs {
     /// Where passes run: cpu; gpu:N or gpu:NAME, a graphics card of `bertology devices`; auto, a card if it is faster.
     #[arg(long, value_name = "DEVICE", help_heading = "Model", default_value_t = Device::Cpu)]
     #[serde(serialize_with = "written")]

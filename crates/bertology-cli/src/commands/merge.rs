@@ -63,7 +63,7 @@ pub(crate) fn run(args: &MergeArgs, screen: &Screen) -> Result<Done, Failure> {
     written.grid.part = None;
     written.resume.resume = false;
     // Nothing is computed that would need a card.
-    written.computing.device = bertology::Device::Cpu;
+    written.computing.place.device = bertology::Device::Cpu;
     written.output.output = Some(output);
     written.output.overwrite = args.overwrite;
     if let Some(kinds) = parts.different_devices() {

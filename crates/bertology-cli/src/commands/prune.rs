@@ -69,7 +69,7 @@ pub(crate) fn run(mut args: PruneArgs, screen: &Screen) -> Result<Done, Failure>
     } else {
         OpenAs::DeclaredOrEncoder
     };
-    let opened = Opened::new(&args.model, open_as, screen)?;
+    let opened = Opened::new(&args.model, open_as, screen)?.on(&args.place, screen)?;
     // Before anything is searched or written.
     if opened.model.architecture().query_key_norm && !args.keep_shape {
         return Err(failure(
@@ -264,6 +264,7 @@ pub(super) fn timing(timing: &Timing) -> results::Timing {
         sequences: timing.sequences as u64,
         tokens: timing.tokens as u64,
         threads: timing.threads as u64,
+        device: timing.device.clone(),
         before: timing.before.clone(),
         after: timing.after.clone(),
         speedup: finite(timing.speed.ratio),
@@ -416,11 +417,17 @@ fn stopped(error: &Error) -> Failure {
     failure(error)
 }
 
+/// Whose speed it is, behind that word; of the processor's nothing is said.
+pub(super) fn where_timed(timing: &Timing) -> String {
+    let device = timing.device.as_ref();
+    device.map_or_else(String::new, |device| format!(" on {device}"))
+}
+
 /// How much faster the smaller model is, if it can be told.
 fn speed(timing: &Timing) -> String {
-    let speed = &timing.speed;
+    let (speed, of) = (&timing.speed, where_timed(timing));
     format!(
-        "\nSpeed: {}\n(forward passes of {}; {} pairs)",
+        "\nSpeed{of}: {}\n(forward passes of {}; {} pairs)",
         times_as_fast(speed.ratio, (speed.low, speed.high)),
         plural(timing.sequences as u64, "sequence"),
         timing.before.len(),

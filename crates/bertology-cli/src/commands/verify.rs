@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
-use crate::session::{Opened, failure};
+use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::plural;
 
@@ -35,6 +35,7 @@ pub(crate) fn run(args: VerifyArgs, screen: &Screen) -> Result<Done, Failure> {
     let document = json!({
         "command": "verify",
         "model": opened.located.name,
+        "device": session::device(&opened.model),
         "reference": args.reference,
         "prefixes": args.prefix,
         "agrees": found.agrees(),

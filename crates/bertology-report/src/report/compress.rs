@@ -41,7 +41,9 @@ fn compress(parts: &mut Parts<'_>) -> Result<(), RunError> {
     for timing in &found.timing {
         if let (Some(speed), Some(range)) = (timing.speedup, timing.range) {
             let what = format!("speed, batch of {}", timing.sequences);
-            numbers.push((what, times_as_fast(speed, range), String::new()));
+            let place = timing.device.as_ref();
+            let place = place.map_or_else(String::new, |device| format!("on {device}"));
+            numbers.push((what, times_as_fast(speed, range), place));
         }
     }
     if let Some((before, after)) = found.objective.filter(|(before, _)| *before > 0.0) {

@@ -153,7 +153,9 @@ fn prune(parts: &mut Parts<'_>) -> Result<(), RunError> {
             ),
             None => (format!("{speed:.2}"), "times as fast".into()),
         };
-        short_form.push(("speed".into(), found, beside));
+        let place = timing.and_then(|timing| timing.device.as_ref());
+        let what = place.map_or_else(|| "speed".to_owned(), |device| format!("speed on {device}"));
+        short_form.push((what, found, beside));
     }
     let scores = scores(
         results.evaluation_before.as_ref(),

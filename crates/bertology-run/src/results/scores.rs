@@ -309,6 +309,9 @@ document! {
         tokens: u64,
         /// At work.
         threads: u64,
+        /// Where passes ran, unless that was the processor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
         /// Seconds of every pass before.
         before: Vec<f64>,
         /// Seconds of every pass after.

@@ -103,6 +103,16 @@ impl LoadedModel {
         }
     }
 
+    /// The same with its passes where those of `other` run ([`Model::placed_as`](bertology_model::Model::placed_as)).
+    ///
+    /// # Errors
+    /// `other` is on a device, and this model computes in another precision than f32.
+    pub fn placed_as(self, other: &Self) -> Result<Self, Error> {
+        let (outline, model) = self.into_parts();
+        let model = model.placed_as(other.model())?;
+        Ok(Self::from_parts(outline, model))
+    }
+
     /// The device on which passes run.
     #[must_use]
     pub fn device(&self) -> DeviceInfo {

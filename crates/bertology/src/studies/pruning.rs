@@ -106,6 +106,8 @@ pub struct Timing {
     pub tokens: usize,
     /// Threads.
     pub threads: usize,
+    /// The device on which the pruned model ran, unless that was the processor.
+    pub device: Option<String>,
     /// Seconds of each run of the whole model.
     pub before: Vec<f64>,
     /// Seconds of each run of the pruned model, in the same order.
@@ -114,7 +116,8 @@ pub struct Timing {
     pub speed: SpeedRatio,
 }
 
-/// Measures how much faster `after` is than `before`, batches of `batch_tokens` tokens one after the other.
+/// Measures how much faster `after` is than `before`, batches of `batch_tokens` tokens one after the other: each where its passes
+/// run.
 ///
 /// # Errors
 /// No sequences, fewer than 10 rounds, sequences that do not fit the models, an interruption.
@@ -154,6 +157,8 @@ pub fn compare_speed_of(
     };
     let open = |at| Ok(if at == 0 { before } else { after }.clone());
     let found = timing::measure(open, 2, &[load], options, watch)?;
+    let device = after.device();
+    let after_runs_on = (device.kind != "cpu").then_some(device.name);
     let none = || Error::Option {
         option: "the number of timed models",
         value: "0".into(),
@@ -166,6 +171,7 @@ pub fn compare_speed_of(
         sequences: times.sequences,
         tokens: times.tokens,
         threads: times.threads,
+        device: after_runs_on,
         before,
         after,
         speed,
@@ -240,7 +246,7 @@ pub fn file_bytes(model: &LoadedModel, heads: &HeadSet, export: Export) -> Resul
 }
 
 /// Writes the checkpoint without `heads` into `folder`, opens it again, and compares what it
-/// computes for `sequences` with the pruned model in memory.
+/// computes for `sequences` with the pruned model in memory, both on the device of `model`.
 ///
 /// The heads are removed from the checkpoint that `model` was opened from; heads that were removed
 /// only in memory are removed too.
@@ -296,7 +302,8 @@ pub fn write_compared_with(
     let report = write_cut(checkpoint, cut, folder, options)?;
     let open_as = same_head(&smaller.architecture().head);
     let reopened = OpenOptions::new().open_as(open_as).allow_unexpected(true);
-    let reopened = LoadedModel::open_with(folder, &reopened)?;
+    // Two kinds of devices round differently, which is not what is looked for.
+    let reopened = LoadedModel::open_with(folder, &reopened)?.placed_as(smaller)?;
     let mut largest_difference = 0.0_f64;
     for sequence in sequences {
         let (expected, found) = (outputs(smaller, sequence)?, outputs(&reopened, sequence)?);

@@ -250,6 +250,14 @@ fn a_twin_takes_over_what_its_twin_did() {
     // Whatever the number of threads: the same.
     let one = compress(&model, &keep, Some(&texts), 1, &mut ()).unwrap();
     assert_eq!(one.tuned, smaller.tuned);
+    // Wherever passes run, half a block at a time is the processor's work; the smaller model stays where the whole one is.
+    #[cfg(feature = "gpu")]
+    {
+        let there = model.clone().on(&bertology::Device::Host).unwrap();
+        let found = compress(&there, &keep, Some(&texts), 1, &mut ()).unwrap();
+        assert_eq!(found.tuned, smaller.tuned);
+        assert_eq!(found.model.device().kind, "host");
+    }
     // Written, opened again, the same; in both forms.
     for (name, export) in [("compact", Export::Pruned), ("zeros", Export::Zeroed)] {
         let folder = fixture.folder.path().join(name);

@@ -48,6 +48,28 @@ fn sizes_follow_the_formula_and_scores_those_of_the_mask() {
     assert!(error.to_string().contains("L3H0"), "{error}");
 }
 
+/// The weights of what is opened again are carried to the device of the model that it was made of.
+#[cfg(feature = "gpu")]
+#[test]
+fn what_is_written_is_compared_on_the_device_of_the_model() {
+    let fixture = Fixture::new();
+    let model = fixture.model().on(&bertology::Device::Host).unwrap();
+    let sequences = synthetic_sequences(model.architecture(), 1, 4);
+    let write = |name: &str| {
+        let (folder, options) = (
+            fixture.folder.path().join(name),
+            WriteOptions::new(Export::Zeroed),
+        );
+        write(&model, &heads("0:1"), &folder, &options, &sequences).unwrap();
+        model.model().carried()
+    };
+    // Now all that the model in memory needs is there, but for the layer that has lost a head.
+    let before = write("first");
+    let carried = write("second") - before;
+    let weights = 4 * model.model().parameters() as u64;
+    assert!(carried > weights / 2, "{carried} of {weights}");
+}
+
 #[test]
 fn what_is_written_computes_the_same_and_is_checked() {
     let fixture = Fixture::new();

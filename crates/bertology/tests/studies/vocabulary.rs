@@ -302,6 +302,20 @@ fn lines(folder: &TempDir, name: &str, text: &str) -> Source {
     Source::lines(&path)
 }
 
+/// What is opened again is compared to the last bit, on the device of the whole model.
+#[cfg(feature = "gpu")]
+#[test]
+fn the_smaller_model_is_where_the_whole_one_is() {
+    let model = tiny().on(&bertology::Device::Host).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = [lines(&folder, "a.txt", "the woman faints .\n")];
+    let seen = tally(&model, &corpus, &mut ()).unwrap();
+    let vocabulary = Vocabulary::of(&model, &seen).unwrap();
+    let (out, options) = (folder.path().join("out"), WriteOptions::new(Export::Pruned));
+    let written = write(&model, &vocabulary, &corpus, &out, &options, &mut ()).unwrap();
+    assert_eq!(written.model.device().kind, "host");
+}
+
 #[test]
 fn what_differs_is_an_error_and_leaves_nothing() {
     let (model, folder) = (tiny(), tempfile::tempdir().unwrap());

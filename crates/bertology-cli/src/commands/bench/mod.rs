@@ -80,7 +80,7 @@ pub(crate) fn run(args: BenchArgs, screen: &Screen) -> Result<Done, Failure> {
             let model = LoadedModel::open_with(&sources[at].0, &sources[at].1)?;
             model
                 .in_precision(args.computing.precision)?
-                .on(&args.computing.device)
+                .on(&args.computing.place.device)
         },
         sources.len(),
         &loads,
@@ -118,7 +118,12 @@ fn open(args: &BenchArgs, screen: &Screen) -> Result<Vec<(ModelArgs, Opened)>, F
     named.extend(args.against.iter().map(|other| args.model.other(other)));
     let mut all = Vec::new();
     for named in named {
-        let opened = Opened::new(&named, OPEN_AS, screen)?.placed(&args.computing)?;
+        let (computing, silent) = (&args.computing, Screen::silent());
+        // Where both are is said once.
+        let of = if all.is_empty() { screen } else { &silent };
+        let opened = Opened::new(&named, OPEN_AS, screen)?
+            .in_precision(computing.precision)?
+            .on(&computing.place, of)?;
         all.push((named, opened));
     }
     Ok(all)

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 
 use crate::args::masking::{DropArg, loss_of_score, part, size};
-use crate::args::{DataArgs, ModelArgs, NoParts, OutputArgs, WorkArgs};
+use crate::args::{DataArgs, DeviceArgs, ModelArgs, NoParts, OutputArgs, WorkArgs};
 
 pub(crate) const ABOUT: &str = "\
 Smaller and faster without training: heads and neurons of the feed-forward blocks that matter least go, what stays is weighed anew, \
@@ -23,6 +23,9 @@ pub(crate) struct CompressArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) place: DeviceArgs,
     /// Share of the operations of the layers that may be left: 60% or 0.6.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Goals", group = "goal")]
     #[serde(skip_serializing_if = "Option::is_none")]

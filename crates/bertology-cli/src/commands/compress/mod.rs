@@ -88,7 +88,8 @@ pub(crate) fn run(mut args: CompressArgs, screen: &Screen) -> Result<Done, Failu
             "which heads and neurons matter is told by data: --task NAME --data DIR, --text FILE or others",
         ));
     }
-    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let opened =
+        Opened::new(&args.model, data::open_as(&args.data), screen)?.on(&args.place, screen)?;
     session::refuse_within(&args.output, [&opened.located])?;
     refuse_what_cannot_leave(&opened, args.neurons_only, "--neurons-only")?;
     let given = args.data.seed;

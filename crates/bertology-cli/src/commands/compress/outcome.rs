@@ -239,7 +239,8 @@ pub(super) fn text(found: &Found, results: &CompressResults, objective: Objectiv
     for timing in &found.timing {
         let speed = &timing.speed;
         lines.push(format!(
-            "Speed at a batch of {}: {}",
+            "Speed{} at a batch of {}: {}",
+            prune::where_timed(timing),
             timing.sequences,
             times_as_fast(speed.ratio, (speed.low, speed.high)),
         ));

@@ -13,7 +13,7 @@ use crate::commands::finetune::{self, FinetuneArgs};
 use crate::data;
 use crate::failure::Failure;
 use crate::run_folder;
-use crate::session::Opened;
+use crate::session::{self, Opened};
 use crate::show::Screen;
 use crate::show::text::shell_word;
 
@@ -37,6 +37,8 @@ pub(super) fn clear(folder: &Path) -> Result<(), Failure> {
 pub(super) struct Recovery {
     words: Vec<String>,
     args: Box<FinetuneArgs>,
+    /// The passes of what came before do not run on the processor.
+    elsewhere: bool,
 }
 
 impl Recovery {
@@ -117,7 +119,11 @@ impl Recovery {
         words.push(folder.join(FINETUNED).to_string_lossy().into_owned());
         let parsed = Cli::try_parse_from(args::normalise(words.iter().map(OsString::from)));
         match parsed.map(|cli| cli.command) {
-            Ok(Command::Finetune(args)) => Ok(Some(Self { words, args })),
+            Ok(Command::Finetune(args)) => Ok(Some(Self {
+                words,
+                args,
+                elsewhere: session::other_device(&opened.model).is_some(),
+            })),
             Ok(_) => Err(Failure::input("--then knows finetune alone")),
             // Its first line names the option; finetune's usage says nothing to who compresses.
             Err(error) => {
@@ -136,6 +142,11 @@ impl Recovery {
         let words: Vec<String> = self.words.iter().map(|word| shell_word(word)).collect();
         let words = words.join(" ").replace(" --overwrite ", " ");
         screen.say(&format!("\nThe smaller model recovers:\n  {words}"));
+        if self.elsewhere {
+            screen.note(
+                "the processor trains; --device is where the smaller model was found and scored",
+            );
+        }
         match finetune::run(*self.args, screen) {
             Ok(done) => Ok(done.document),
             Err(Failure::Interrupted(_)) => Err(Failure::Interrupted(format!(

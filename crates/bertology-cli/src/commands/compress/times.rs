@@ -1,4 +1,4 @@
-//! Times of layers, measured once a machine and kind of model, and kept.
+//! Times of layers, measured once a machine or device and kind of model, and kept.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use bertology::{Error, LoadedModel, Sequence};
 use bertology_run::sha256;
 use serde::{Deserialize, Serialize};
 
+use crate::session;
 use crate::show::Screen;
 use crate::show::text::timestamp;
 use crate::watcher::Watcher;
@@ -63,14 +64,14 @@ fn folder() -> Option<PathBuf> {
     Some(cache?.join("bertology").join("layer-times"))
 }
 
-/// What times depend on: program, processor, threads, the shape of the model, the lengths of the texts.
+/// What times depend on: program, processor or device, threads, the shape of the model, the lengths of the texts.
 fn key(model: &LoadedModel, sequences: &[Sequence], threads: usize) -> String {
     let arch = model.architecture();
     let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
     let facts = format!(
         "{} {} {threads} {:?} {:?} {:?} {:?} {lengths:?}",
         env!("CARGO_PKG_VERSION"),
-        processor(),
+        session::other_device(model).unwrap_or_else(processor),
         arch.family,
         (arch.hidden_size, arch.head_dim(), arch.vocab_size),
         (arch.feed_forward, arch.activation, &arch.head),

@@ -211,7 +211,7 @@ pub(super) fn alone(
         true => data::open_as(&args.data),
         false => OpenAs::DeclaredOrEncoder,
     };
-    let opened = Opened::new(&args.model, open_as, screen)?;
+    let opened = Opened::new(&args.model, open_as, screen)?.on(&args.place, screen)?;
     session::refuse_within(&args.output, [&opened.located])?;
     let corpus = scored.then(|| data::corpus(&opened, &args.data, screen));
     let corpus = corpus.transpose()?;

@@ -90,7 +90,11 @@ impl Training {
     ) -> Result<Opened, Failure> {
         let located = self.located[at].clone();
         let model = args.model(&located.name);
-        Opened::at(located, &model, self.open_as, screen)?.placed(&args.computing)
+        let opened = Opened::at(located, &model, self.open_as, screen)?;
+        let computing = &args.computing;
+        opened
+            .in_precision(computing.precision)?
+            .on(&computing.place, screen)
     }
 
     pub(super) fn located(&self) -> &[Located] {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::args::masking::part;
-use crate::args::{DataArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs, WorkArgs};
+use crate::args::{DataArgs, DeviceArgs, ModelArgs, NoParts, OutputArgs, ResumeArgs, WorkArgs};
 
 pub(crate) const ABOUT: &str = "\
 Which measure of heads, neurons or layers deserves trust? Units go by each measure, least important first, and the score of what is \
@@ -23,6 +23,9 @@ pub(crate) struct JudgeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) place: DeviceArgs,
     /// Measures, separated by commas; `random` is always among them.
     #[arg(
         long,

@@ -44,7 +44,8 @@ pub(crate) fn run(mut args: JudgeArgs, screen: &Screen) -> Result<Done, Failure>
             "measures are judged by a score on data: --task NAME --data DIR, --text FILE or others",
         ));
     }
-    let opened = Opened::new(&args.model, data::open_as(&args.data), screen)?;
+    let opened =
+        Opened::new(&args.model, data::open_as(&args.data), screen)?.on(&args.place, screen)?;
     compress::refuse_what_cannot_leave(
         &opened,
         args.units == args::UnitsArg::Neurons,

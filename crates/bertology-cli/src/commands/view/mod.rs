@@ -27,7 +27,7 @@ use crate::args::ViewArgs;
 use crate::failure::Failure;
 use crate::head_choice;
 use crate::pages;
-use crate::session::{Opened, failure};
+use crate::session::{self, Opened, failure};
 use crate::show::Screen;
 use crate::show::text::{bytes, plural};
 use look::{Found, Look};
@@ -120,6 +120,7 @@ pub(crate) fn run(mut args: ViewArgs, screen: &Screen) -> Result<Done, Failure> 
     Ok(json!({
         "command": "view",
         "model": opened.located.name,
+        "device": session::device(&opened.model),
         "output": path,
         "bytes": html.len(),
         "texts": texts.len(),

@@ -19,7 +19,7 @@ const WIDTHS: usize = 8;
 /// Every model is timed so often; the fastest run counts, which is the one that nothing disturbed.
 const ROUNDS: usize = 5;
 
-/// Seconds of one forward pass over some texts.
+/// Seconds of one forward pass over some texts, where passes run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerTimes {
     /// Of the attention of one layer with 0, 1, ... heads.
@@ -30,8 +30,8 @@ pub struct LayerTimes {
     pub fixed: f64,
 }
 
-/// Measures by whole passes over one batch of models in which every layer has as many heads, or neurons. `threads` work within
-/// the pass.
+/// Measures by whole passes over one batch of models in which every layer has as many heads, or neurons, where the model's passes
+/// run: on a device what it takes. On the processor `threads` work within the pass.
 ///
 /// # Errors
 /// Sequences that do not fit; an interruption.

@@ -75,7 +75,8 @@ struct Walk {
     smaller: Vec<f32>,
 }
 
-/// Factors of all units for a model without some of them: `keep` says which stay, `whole` has all.
+/// Factors of all units for a model without some of them: `keep` says which stay, `whole` has all. Half a block at a time is the
+/// processor's work, wherever the models' passes run: the same factors to the bit.
 ///
 /// # Errors
 /// Sequences that the model cannot take; values that are not finite; an interruption.

@@ -24,7 +24,7 @@ const LOGITS: f32 = 1e-5;
 /// A checkpoint of fewer tokens, checked.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// Opened from what was written.
+    /// Opened from what was written, its passes where those of the whole model run.
     pub model: LoadedModel,
     /// Files and sizes.
     pub report: WriteReport,
@@ -74,7 +74,8 @@ fn check(
     watch: &mut dyn Watch,
 ) -> Result<(LoadedModel, u64, u64), Error> {
     let open = OpenOptions::new().open_as(same_head(&model.architecture().head));
-    let smaller = LoadedModel::open_with(folder, &open.allow_unexpected(true))?;
+    // What follows is done with the smaller model, and its values are compared to the last bit.
+    let smaller = LoadedModel::open_with(folder, &open.allow_unexpected(true))?.placed_as(model)?;
     let (mut texts, mut compared) = (0, 0);
     let mut of_source = (None, 0);
     each(sources, watch, |inputs| {
