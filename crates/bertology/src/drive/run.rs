@@ -583,6 +583,3 @@ impl<L: Lens> Observer<f32> for Viewer<'_, L> {
         ControlFlow::Continue(())
     }
 }
-
-#[cfg(all(test, feature = "gpu"))]
-mod tests;

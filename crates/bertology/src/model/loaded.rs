@@ -138,9 +138,12 @@ impl LoadedModel {
         Ok(Self { outline, model })
     }
 
-    /// The same with its passes on a device ([`Model::on_device`]).
+    /// The same with its passes on a device that the caller brings ([`Model::on_device`]); [`LoadedModel::on`] finds one.
+    ///
+    /// # Errors
+    /// A precision other than f32.
     #[cfg(feature = "gpu")]
-    pub(crate) fn with_device<D>(self, device: D) -> Result<Self, Error>
+    pub fn with_device<D>(self, device: D) -> Result<Self, Error>
     where
         D: bertology_model::bertology_device::Reduce<f32> + 'static,
         D::Buffer: 'static,

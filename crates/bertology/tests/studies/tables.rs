@@ -11,8 +11,9 @@ use bertology::attention::{
 };
 use bertology::data::LabelOrder;
 use bertology::data::conllu::Treebank;
-use bertology::drive::{Lens, Study};
-use bertology::{Device, LoadedModel, Objective, Source};
+use bertology::drive::{Lens, Progress, Study, drive};
+use bertology::model::bertology_device::Host;
+use bertology::{Device, Error, LoadedModel, Objective, Source};
 use serde_json::Value;
 
 use super::fixture::{assets, driven, embedded, spread};
@@ -189,4 +190,27 @@ fn studies_of_one_pass_on_a_device() {
         )
     });
     assert!(alone < carried);
+}
+
+/// A batch that no buffer holds is computed a half at a time, as often as it takes.
+#[test]
+fn a_batch_without_room_is_halved() {
+    const TOKENS: usize = 2048;
+    let arch = embedded("tiny-bert").architecture().clone();
+    // Of the largest weights; what a batch needs is more.
+    let limit = arch.intermediate_size * arch.hidden_size * 4;
+    assert!(TOKENS / 2 * 3 * arch.hidden_size * 4 > limit);
+    let study = |limit: usize| {
+        let host = Host::with_limits(limit as u64, limit as u64);
+        let model = embedded("tiny-bert").with_device(host).unwrap();
+        let source = Source::lines(&assets().join("grammar/dev.txt")).with_limit(Some(300));
+        let texts = TextPassages::new(&model, source, TextOptions::default()).unwrap();
+        let mut progress = Progress::new(patterns(&model, Gradients::None, false));
+        drive(&model, &texts, &mut progress, &spread(1, TOKENS), &mut ())?;
+        Ok(serde_json::to_string(&progress.into_study()).unwrap())
+    };
+    assert_eq!(study(64 << 20).unwrap(), study(limit).unwrap());
+    // One text alone.
+    let error: Error = study(64).unwrap_err();
+    assert!(error.to_string().contains("at most 64 bytes"), "{error}");
 }
