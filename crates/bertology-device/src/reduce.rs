@@ -16,7 +16,8 @@ pub const PARTNERS: usize = 5;
 /// of the whole batch, and nothing is written beside these columns.
 pub trait Reduce<R: Real>: Device<R> {
     /// One column: each query's `-Σ_k p ln p` over the keys that it sees, in nats, with `0 ln 0 = 0`, where `p` is
-    /// `(1 - smoothing) · probs + smoothing / keys`.
+    /// `(1 - smoothing) · probs + smoothing / keys`. A second one, if `to.width` is 2: its share of `ln keys`, 0 of a query that sees
+    /// one key.
     fn row_entropies(
         &self,
         shape: &Self::Shape,
@@ -45,6 +46,17 @@ pub trait Reduce<R: Real>: Device<R> {
         shape: &Self::Shape,
         out: (&mut Self::Buffer, Columns),
         map: &Self::Buffer,
+    );
+
+    /// `out [sequences, heads, classes, columns]`: the rows of `table [tokens of the batch, heads, columns]` of the tokens of each class of
+    /// a sequence, summed. Classes are those of [`Reduce::class_sums`]; `size` is how many there are, and the columns.
+    fn sum_rows(
+        &self,
+        shape: &Self::Shape,
+        out: &mut Self::Buffer,
+        table: &Self::Buffer,
+        classes: &Self::Indices,
+        size: [usize; 2],
     );
 
     /// Maps of units, `out`, of maps of tokens, `map`: the mean over the tokens of the unit that looks, of the sums over the tokens

@@ -17,7 +17,7 @@ use crate::taps::Pass;
 /// [`AttentionProbs`](crate::LayerSite::AttentionProbs) in both passes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reduction {
-    /// Where each query's attention goes.
+    /// Where attention goes.
     Masses(Masses),
     /// Which unit of tokens each unit attends to most.
     Partners(Partners),
@@ -25,11 +25,12 @@ pub enum Reduction {
     Divergences(Divergences),
 }
 
-/// Where each query's attention goes.
+/// Where attention goes, summed over the queries of some classes.
 ///
-/// Forward a table of each head, `[n, count + 4]`: the attention of each query to the keys of each class, to itself, to the next token, to
-/// the one before (0 where there is none), and its entropy in nats. Backward `[n, gradients]`: the sums of `|∂loss/∂probability|` over
-/// the keys of each class that are not behind the query of a causal model; if `weighted` `[n, 2 · gradients]`, the sums of
+/// Forward a table of each head, `[queries' classes, count + 5]`: the attention to the keys of each class, to the query itself, to the next
+/// token, to the one before (0 where there is none), its entropy in nats, and that as a share of the logarithm of the number of keys (0
+/// of a query that sees one). Backward `[queries' classes, gradients]`: the sums of `|∂loss/∂probability|` over the keys of each class
+/// that are not behind the query of a causal model; if `weighted` `[queries' classes, 2 · gradients]`, the sums of
 /// `|probability · ∂loss/∂probability|` after them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Masses {
@@ -39,6 +40,10 @@ pub struct Masses {
     pub count: usize,
     /// How many classes of gradients there are; with the others at most 31.
     pub gradients: usize,
+    /// `[n]`: the classes of each token as a query, likewise.
+    pub queries: Vec<u32>,
+    /// How many of these there are.
+    pub query_classes: usize,
     /// The entropy is that of `(1 - smoothing) p + smoothing / keys`, over the keys that are not behind the query of a causal model.
     pub smoothing: f64,
     /// Whether gradients are multiplied by the probabilities, too.

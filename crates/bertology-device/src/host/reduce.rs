@@ -57,7 +57,12 @@ impl<R: Real> Reduce<R> for Host {
                 scratch.extend(smoothed(seen, smoothing));
                 entropy(&scratch)
             };
-            out[row.place * to.stride + to.first] = R::from_f64(nats);
+            let place = row.place * to.stride + to.first;
+            out[place] = R::from_f64(nats);
+            if to.width == 2 {
+                let most = (seen.len() as f64).ln();
+                out[place + 1] = R::from_f64(if most > 0.0 { nats / most } else { 0.0 });
+            }
         }
     }
 
@@ -106,6 +111,35 @@ impl<R: Real> Reduce<R> for Host {
                 _ => R::ZERO,
             });
             out[row.place * to.stride + to.first..][..3].copy_from_slice(&found);
+        }
+    }
+
+    fn sum_rows(
+        &self,
+        shape: &Shape,
+        out: &mut Vec<R>,
+        table: &Vec<R>,
+        classes: &Vec<u32>,
+        [count, columns]: [usize; 2],
+    ) {
+        let heads = shape.slots.len();
+        for (at, (sequence, head)) in each(shape).enumerate() {
+            let place = shape.sequences[sequence];
+            let mut sums = vec![0.0; count * columns];
+            for token in place.token..place.token + place.tokens {
+                let row = &table[(token * heads + head) * columns..][..columns];
+                let members = (0..count).filter(|class| classes[token] >> class & 1 == 1);
+                for class in members {
+                    let sums = &mut sums[class * columns..][..columns];
+                    sums.iter_mut()
+                        .zip(row)
+                        .for_each(|(sum, x)| *sum += x.to_f64());
+                }
+            }
+            let out = &mut out[at * sums.len()..];
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = R::from_f64(sum);
+            }
         }
     }
 

@@ -34,7 +34,15 @@ impl Reduce<f32> for Wgpu {
     ) {
         holds(out, table.shape.tokens().end * table.heads() * to.stride);
         holds(probs, table.shape.map_numbers());
-        let told = told(sight, [word(to.stride), word(to.first), bits(smoothing), 0]);
+        let told = told(
+            sight,
+            [
+                word(to.stride),
+                word(to.first),
+                bits(smoothing),
+                word(to.width),
+            ],
+        );
         self.run_rows(table, Kernel::RowEntropies, &told, &[&out.0, &probs.0]);
     }
 
@@ -72,6 +80,30 @@ impl Reduce<f32> for Wgpu {
         };
         let told = told(Sight::default(), [word(to.stride), word(to.first), 0, 0]);
         self.run_shaped(table, run, &told, &[&out.0, &map.0]);
+    }
+
+    fn sum_rows(
+        &self,
+        table: &Table,
+        out: &mut Buffer,
+        rows: &Buffer,
+        classes: &Indices,
+        [count, columns]: [usize; 2],
+    ) {
+        let (pairs, tokens) = (
+            table.shape.sequences.len() * table.heads(),
+            table.shape.tokens(),
+        );
+        holds(out, pairs * count * columns);
+        holds(rows, tokens.end * table.heads() * columns);
+        assert!(tokens.end <= classes.0.len());
+        let run = Run {
+            kernel: Kernel::SumRows,
+            groups: pairs as u64,
+            work: (tokens.len() * table.heads() * count * columns) as u64,
+        };
+        let told = told(Sight::default(), [word(count), word(columns), 0, 0]);
+        self.run_shaped(table, run, &told, &[&out.0, &rows.0, &classes.0]);
     }
 
     fn fold(

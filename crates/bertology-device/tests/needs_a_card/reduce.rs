@@ -37,8 +37,10 @@ fn row_entropies<D: Reduce<f32>>(
 ) -> Vec<f32> {
     let table = device.shape(shape).unwrap();
     let map = probs(device, shape, sight);
-    let (mut out, numbers) = table_of(device, shape, columns(1));
-    device.row_entropies(&table, (&mut out, columns(1)), &map, smoothing, sight);
+    // With the smoothing two columns.
+    let to = columns(1 + usize::from(smoothing > 0.0));
+    let (mut out, numbers) = table_of(device, shape, to);
+    device.row_entropies(&table, (&mut out, to), &map, smoothing, sight);
     device.read(&out, 0..numbers).unwrap()
 }
 
@@ -122,6 +124,28 @@ fn neighbours<D: Reduce<f32>>(device: &D, shape: &Shape) -> Vec<f32> {
 fn attention_to_neighbours() {
     compare!(EXACT, neighbours(&some_heads(8)));
     compare!(EXACT, neighbours(&shape(8, &[])));
+}
+
+fn sum_rows<D: Reduce<f32>>(device: &D, shape: &Shape, size: [usize; 2]) -> Vec<f32> {
+    let [classes, columns] = size;
+    let table = device.shape(shape).unwrap();
+    let rows = TOKENS * shape.slots.len() * columns;
+    let rows = device.upload(&random(3, rows)).unwrap();
+    let of: Vec<u32> = (0..TOKENS as u32).map(|at| at * at % 13).collect();
+    let of = device.indices(&of).unwrap();
+    let numbers = shape.sequences.len() * shape.slots.len() * classes * columns;
+    let mut out = device.upload(&random(2, numbers + 1)).unwrap();
+    device.sum_rows(&table, &mut out, &rows, &of, size);
+    device.read(&out, 0..numbers + 1).unwrap()
+}
+
+#[test]
+#[ignore = "tools/device/check.sh runs it"]
+fn sums_of_rows() {
+    for size in [[3, 5], [1, 1], [4, 2]] {
+        compare!(SUMS, sum_rows(&some_heads(8), size));
+        compare!(EXACT, sum_rows(&shape(8, &[]), size));
+    }
 }
 
 /// Units of a shape: of one or two tokens, one without any, two that share theirs; the first token of a sequence is in none.

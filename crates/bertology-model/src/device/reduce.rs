@@ -25,6 +25,8 @@ enum Prepared<B, I> {
     Masses {
         classes: I,
         count: usize,
+        /// Classes of queries, and how many there are.
+        queries: (I, usize),
         smoothing: f64,
         /// Classes of gradients, how many there are, and whether gradients are weighted, too.
         gradients: (I, usize, bool),
@@ -56,11 +58,17 @@ struct Kept<B, I> {
 pub(super) struct Tables<R> {
     observer: usize,
     which: usize,
-    /// `[rows, heads, columns]`
     values: Vec<R>,
     columns: usize,
-    /// The rows of each sequence of the group, counted in `values`.
-    rows: Vec<Range<usize>>,
+    rows: Rows,
+}
+
+/// Where the rows of a sequence and head are.
+enum Rows {
+    /// `[sequences, heads, rows, columns]`: so many rows each.
+    ByHead(usize),
+    /// `[rows, heads, columns]`: these rows of each sequence.
+    ByRow(Vec<Range<usize>>),
 }
 
 /// All, if they are of one kind.
@@ -129,6 +137,7 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         let Some(Masses {
             count,
             gradients,
+            query_classes,
             smoothing,
             weighted,
             ..
@@ -138,7 +147,9 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         };
         let fits = |(one, range): (&&Masses, Range<usize>)| {
             one.classes.len() == range.len()
+                && one.queries.len() == range.len()
                 && (one.count, one.gradients) == (count, gradients)
+                && one.query_classes == query_classes
                 && (one.smoothing, one.weighted) == (smoothing, weighted)
         };
         if !all.iter().zip(self.batch.ranges()).all(fits) {
@@ -146,7 +157,9 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         }
         let classes: Vec<u32> = all.iter().flat_map(|one| one.classes.clone()).collect();
         let of_gradients: Vec<u32> = classes.iter().map(|bits| bits >> count).collect();
+        let queries: Vec<u32> = all.iter().flat_map(|one| one.queries.clone()).collect();
         Ok(Some(Prepared::Masses {
+            queries: (self.device.indices(&queries)?, query_classes),
             classes: self.device.indices(&classes)?,
             count,
             smoothing,
@@ -231,11 +244,12 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
                 Prepared::Masses {
                     classes,
                     count,
+                    queries,
                     smoothing,
                     ..
                 } => {
                     let (device, sight) = (self.device, self.whole_sight());
-                    let columns = count + 4;
+                    let columns = count + 5;
                     let to = |first, width| Columns {
                         first,
                         stride: columns,
@@ -245,9 +259,9 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
                     let sums = (&mut out, to(0, *count));
                     device.class_sums(&group.on, sums, (map, None), classes, sight, false);
                     device.neighbours(&group.on, (&mut out, to(*count, 3)), map);
-                    let nats = (&mut out, to(count + 3, 1));
+                    let nats = (&mut out, to(count + 3, 2));
                     device.row_entropies(&group.on, nats, map, *smoothing, sight);
-                    found.push(self.table(asked, group, &out, columns)?);
+                    found.push(self.table(asked, group, &out, queries, columns)?);
                 }
                 Prepared::Partners { described, units } => {
                     let found_here = self.named(asked, group, map, (described, units))?;
@@ -275,7 +289,10 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         }
         self.settle(taps)?;
         for asked in &self.reducing {
-            if let Prepared::Masses { gradients, .. } = &asked.of {
+            if let Prepared::Masses {
+                gradients, queries, ..
+            } = &asked.of
+            {
                 let (classes, count, weighted) = gradients;
                 let factors = [None, Some(probs)];
                 let factors = &factors[..1 + usize::from(*weighted)];
@@ -291,7 +308,7 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
                     self.device
                         .class_sums(&group.on, (&mut out, to), maps, classes, sight, true);
                 }
-                found.push(self.table(asked, group, &out, columns)?);
+                found.push(self.table(asked, group, &out, queries, columns)?);
             }
         }
         Ok(found)
@@ -302,28 +319,26 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         Ok(self.device.zeros(rows * columns)?)
     }
 
-    /// The table of the tokens of a group.
+    /// The table of the classes of queries of a group, made of that of its tokens.
     fn table(
         &self,
         asked: &Asked<D::Buffer, D::Indices>,
         group: &Group<D::Shape>,
-        out: &D::Buffer,
+        of_tokens: &D::Buffer,
+        (queries, classes): &(D::Indices, usize),
         columns: usize,
     ) -> Result<Tables<R>, Error> {
-        let (tokens, width) = (group.shape.tokens(), group.heads.len() * columns);
-        let places = group.shape.sequences.iter();
-        let rows = places.map(|place| {
-            let first = place.token - tokens.start;
-            first..first + place.tokens
-        });
+        let (count, heads) = (group.sequences.len(), group.heads.len());
+        let numbers = count * heads * classes * columns;
+        let (device, size) = (self.device, [*classes, columns]);
+        let mut out = device.zeros(numbers)?;
+        device.sum_rows(&group.on, &mut out, of_tokens, queries, size);
         Ok(Tables {
             observer: asked.observer,
             which: asked.which,
-            values: self
-                .device
-                .read(out, tokens.start * width..tokens.end * width)?,
+            values: device.read(&out, 0..numbers)?,
             columns,
-            rows: rows.collect(),
+            rows: Rows::ByHead(*classes),
         })
     }
 
@@ -356,10 +371,12 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
             which: asked.which,
             values: device.read(&out, all.start * width..all.end * width)?,
             columns: Partners::COLUMNS,
-            rows: units
-                .iter()
-                .map(|units| units.start - all.start..units.end - all.start)
-                .collect(),
+            rows: Rows::ByRow(
+                units
+                    .iter()
+                    .map(|units| units.start - all.start..units.end - all.start)
+                    .collect(),
+            ),
         })
     }
 
@@ -427,11 +444,18 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         taps: &mut Taps<'_, '_, '_, R>,
     ) -> Result<(), Error> {
         for of_group in tables {
-            let rows = of_group.rows[sequence - group.sequences.start].clone();
-            let (count, columns) = (rows.len(), of_group.columns);
+            let (heads, at) = (group.heads.len(), sequence - group.sequences.start);
+            let places: Vec<usize> = match &of_group.rows {
+                Rows::ByHead(count) => {
+                    let first = (at * heads + place) * count;
+                    (first..first + count).collect()
+                }
+                Rows::ByRow(rows) => rows[at].clone().map(|row| row * heads + place).collect(),
+            };
+            let (count, columns) = (places.len(), of_group.columns);
             let mut values = Vec::with_capacity(count * columns);
-            for row in rows {
-                let first = (row * group.heads.len() + place) * columns;
+            for place in places {
+                let first = place * columns;
                 values.extend_from_slice(&of_group.values[first..first + columns]);
             }
             let table = Table {

@@ -18,6 +18,7 @@ const SMOOTHING: f64 = 0.001;
 const CLASSES: usize = 3;
 /// Classes of gradients: the bits behind those.
 const GRADIENTS: usize = 2;
+const QUERIES: usize = 3;
 
 const MODELS: [&str; 6] = [
     "bert-absolute",
@@ -93,12 +94,33 @@ fn classes(n: usize) -> Vec<u32> {
     (0..n as u32).map(|at| (at * at) % 29).collect()
 }
 
+fn queries(n: usize) -> Vec<u32> {
+    (0..n as u32).map(|at| (at * at + 1) % 7).collect()
+}
+
+/// Rows of queries, summed by their classes.
+fn by_query(rows: &[Vec<f64>]) -> Vec<f64> {
+    let (classes, width) = (queries(rows.len()), rows[0].len());
+    let of = |class: usize, column: usize| {
+        let members = rows
+            .iter()
+            .zip(&classes)
+            .filter(|(_, bits)| *bits >> class & 1 == 1);
+        members.map(|(row, _)| row[column]).sum()
+    };
+    (0..QUERIES * width)
+        .map(|at| of(at / width, at % width))
+        .collect()
+}
+
 fn of_maps(lengths: &[usize], backward: bool) -> Vec<Vec<Reduction>> {
     let masses = lengths.iter().map(|n| {
         Reduction::Masses(Masses {
             classes: classes(*n),
             count: CLASSES,
             gradients: GRADIENTS,
+            queries: queries(*n),
+            query_classes: QUERIES,
             smoothing: SMOOTHING,
             weighted: true,
         })
@@ -177,29 +199,36 @@ fn by_class(row: &[f64], seen: usize, of: Range<usize>) -> Vec<f64> {
 }
 
 fn masses(map: &[f64], n: usize, causal: bool) -> Vec<f64> {
-    let mut all = Vec::new();
-    for (at, row) in map.chunks_exact(n).enumerate() {
+    let rows = map.chunks_exact(n).enumerate().map(|(at, row)| {
         let seen = if causal { at + 1 } else { n };
-        all.extend(by_class(row, seen, 0..CLASSES));
+        let mut all = by_class(row, seen, 0..CLASSES);
+        let nats = entropy(&smoothed(&row[..seen]));
+        let share = if seen > 1 {
+            nats / (seen as f64).ln()
+        } else {
+            0.0
+        };
         all.push(row[at]);
         all.push(row.get(at + 1).copied().unwrap_or(0.0));
         all.push(at.checked_sub(1).map_or(0.0, |before| row[before]));
-        all.push(entropy(&smoothed(&row[..seen])));
-    }
-    all
+        all.extend([nats, share]);
+        all
+    });
+    by_query(&rows.collect::<Vec<_>>())
 }
 
 fn gradient_masses(d: &[f64], probs: &[f64], n: usize, causal: bool) -> Vec<f64> {
-    let mut all = Vec::new();
-    for (at, (d, p)) in d.chunks_exact(n).zip(probs.chunks_exact(n)).enumerate() {
+    let rows = d.chunks_exact(n).zip(probs.chunks_exact(n)).enumerate();
+    let rows = rows.map(|(at, (d, p))| {
         let seen = if causal { at + 1 } else { n };
         let behind = CLASSES..CLASSES + GRADIENTS;
         let plain: Vec<f64> = d.iter().map(|d| d.abs()).collect();
         let weighted: Vec<f64> = d.iter().zip(p).map(|(d, p)| (d * p).abs()).collect();
-        all.extend(by_class(&plain, seen, behind.clone()));
+        let mut all = by_class(&plain, seen, behind.clone());
         all.extend(by_class(&weighted, seen, behind));
-    }
-    all
+        all
+    });
+    by_query(&rows.collect::<Vec<_>>())
 }
 
 /// The weights between units.

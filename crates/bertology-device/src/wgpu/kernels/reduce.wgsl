@@ -13,7 +13,7 @@ fn place_in_table(group: u32) -> u32 {
     return (p.token * p.heads + group) * p.words[1].x + p.words[1].y;
 }
 
-// words[0]: what is seen. words[1]: where, the smoothing.
+// words[0]: what is seen. words[1]: where, the smoothing, how many columns.
 @compute @workgroup_size(64)
 fn row_entropies(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) at: u32) {
     let row = row_of(flat(group, groups));
@@ -33,7 +33,12 @@ fn row_entropies(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     }
     sum = total(at, sum);
     if (at == 0u) {
-        map[place_in_table(flat(group, groups))] = -sum;
+        let place = place_in_table(flat(group, groups));
+        map[place] = -sum;
+        if (p.words[1].w == 2u) {
+            let keys = seen.y - seen.x;
+            map[place + 1u] = select(0.0, -sum / ln_of(f32(keys)), keys > 1u);
+        }
     }
 }
 
@@ -87,6 +92,32 @@ fn neighbours(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     map[place] = x[here];
     map[place + 1u] = next;
     map[place + 2u] = before;
+}
+
+// One workgroup a sequence and head. words[1]: how many classes, how many columns of a row.
+@compute @workgroup_size(64)
+fn sum_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) at: u32) {
+    let i = flat(group, groups);
+    if (i >= p.sequences * p.heads) {
+        return;
+    }
+    let sequence = sequence_at(i / p.heads);
+    let count = p.words[1].x;
+    let width = p.words[1].y;
+    for (var class_ = 0u; class_ < count; class_ = class_ + 1u) {
+        for (var column = 0u; column < width; column = column + 1u) {
+            var sum = 0.0;
+            for (var token = sequence.token + at; token < sequence.token + sequence.tokens; token = token + THREADS) {
+                if (((columns[token] >> class_) & 1u) != 0u) {
+                    sum = sum + x[(token * p.heads + i % p.heads) * width + column];
+                }
+            }
+            sum = total(at, sum);
+            if (at == 0u) {
+                map[(i * count + class_) * width + column] = sum;
+            }
+        }
+    }
 }
 
 // One workgroup a row of a map of units; the table of the tokens' maps is `from_table`.

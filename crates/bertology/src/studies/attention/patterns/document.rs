@@ -6,7 +6,7 @@ use bertology_model::kernels::softmax::entropy;
 use super::classes::Places;
 use super::{Denominators, Key, KeyClass, PAPER_SMOOTHING};
 
-/// Where the attention of one query goes.
+/// Where the attention of a query goes, or that of several together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueryMass {
     pub(super) own: f64,
@@ -33,45 +33,59 @@ impl QueryMass {
     }
 }
 
-/// The sums over one map that the averages of [`Key`]s are made of, in the order of `keys`.
-pub(super) fn key_sums(
-    queries: impl Iterator<Item = QueryMass>,
-    places: &Places,
-    keys: &[Key],
-) -> Vec<f64> {
-    let mut next = 0.0;
-    let mut previous = 0.0;
-    let mut own = 0.0;
-    let [mut begin, mut punctuation] = [0.0; 2];
-    let [mut sep_to_sep, mut rest_to_sep] = [0.0; 2];
-    let mut sep_rows = places.sep.iter().peekable();
-    for (i, query) in queries.enumerate() {
-        own += query.own;
-        next += query.next;
-        previous += query.previous;
-        begin += query.begin;
-        punctuation += query.punctuation;
-        let is_sep = sep_rows.next_if(|at| **at == i).is_some();
-        *if is_sep {
-            &mut sep_to_sep
-        } else {
-            &mut rest_to_sep
-        } += query.sep;
-    }
-    let sum = |key: &Key| match key {
-        Key::Itself => own,
-        Key::Next => next,
-        Key::Previous => previous,
-        Key::Sep => sep_to_sep + rest_to_sep,
-        Key::Cls | Key::First => begin,
-        Key::Punctuation => punctuation,
-        Key::SepToSep => sep_to_sep,
-        Key::RestToSep => rest_to_sep,
-    };
-    keys.iter().map(sum).collect()
+/// The sums over one map that the averages of [`Key`]s are made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct KeySums {
+    own: f64,
+    next: f64,
+    previous: f64,
+    begin: f64,
+    punctuation: f64,
+    sep_to_sep: f64,
+    rest_to_sep: f64,
 }
 
-/// What [`key_sums`] are divided by; 0 where the document says nothing about the key.
+impl KeySums {
+    /// Of all rows of a map, `[query, key]`.
+    pub(super) fn of_map(map: Matrix<'_, f32>, places: &Places) -> Self {
+        let mut sums = Self::default();
+        let mut sep_rows = places.sep.iter().peekable();
+        for (i, row) in map.iter_rows().enumerate() {
+            let is_sep = sep_rows.next_if(|at| **at == i).is_some();
+            sums.add(&QueryMass::of_row(i, row, places), is_sep);
+        }
+        sums
+    }
+
+    /// Adds queries, which are separators or are not.
+    pub(super) fn add(&mut self, queries: &QueryMass, are_sep: bool) {
+        self.own += queries.own;
+        self.next += queries.next;
+        self.previous += queries.previous;
+        self.begin += queries.begin;
+        self.punctuation += queries.punctuation;
+        *if are_sep {
+            &mut self.sep_to_sep
+        } else {
+            &mut self.rest_to_sep
+        } += queries.sep;
+    }
+
+    pub(super) fn of(&self, key: Key) -> f64 {
+        match key {
+            Key::Itself => self.own,
+            Key::Next => self.next,
+            Key::Previous => self.previous,
+            Key::Sep => self.sep_to_sep + self.rest_to_sep,
+            Key::Cls | Key::First => self.begin,
+            Key::Punctuation => self.punctuation,
+            Key::SepToSep => self.sep_to_sep,
+            Key::RestToSep => self.rest_to_sep,
+        }
+    }
+}
+
+/// What [`KeySums::of`] a key is divided by; 0 where the document says nothing about the key.
 pub(super) fn key_denominator(key: Key, places: &Places, how: Denominators) -> f64 {
     let n = places.tokens;
     let seps = places.sep.len();
@@ -113,9 +127,14 @@ pub(super) fn entropies(
     smoothing: bool,
     scratch: &mut Vec<f64>,
 ) -> EntropySums {
-    let rows = map.iter_rows().enumerate().map(|(i, row)| {
+    let mut found = EntropySums {
+        all: 0.0,
+        one: 0.0,
+        normalized: 0.0,
+    };
+    for (i, row) in map.iter_rows().enumerate() {
         let seen = if causal { &row[..=i] } else { row };
-        if smoothing {
+        let nats = if smoothing {
             let share = PAPER_SMOOTHING / seen.len() as f64;
             scratch.clear();
             scratch.extend(
@@ -125,26 +144,13 @@ pub(super) fn entropies(
             entropy(scratch)
         } else {
             f64::from(entropy(seen))
-        }
-    });
-    entropy_sums(rows, map.rows(), causal)
-}
-
-/// Sums of the entropies of all rows of a map over `n` tokens.
-pub(super) fn entropy_sums(rows: impl Iterator<Item = f64>, n: usize, causal: bool) -> EntropySums {
-    let mut found = EntropySums {
-        all: 0.0,
-        one: 0.0,
-        normalized: 0.0,
-    };
-    for (i, nats) in rows.enumerate() {
-        let seen = if causal { i + 1 } else { n };
+        };
         found.all += nats;
         if causal || i == 0 {
             found.one = nats;
         }
-        if seen > 1 {
-            found.normalized += nats / (seen as f64).ln();
+        if seen.len() > 1 {
+            found.normalized += nats / (seen.len() as f64).ln();
         }
     }
     found

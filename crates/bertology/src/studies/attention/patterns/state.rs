@@ -10,8 +10,8 @@ use super::average::{Average, Ratios};
 use super::behaviour::{Behaviour, Thresholds};
 use super::classes::{Places, TokenClasses};
 use super::document::{
-    EntropySums, QueryMass, entropies, entropy_sums, key_denominator, key_sums, pairs,
-    sums_by_target, target_of, uniform,
+    EntropySums, KeySums, QueryMass, entropies, key_denominator, pairs, sums_by_target, target_of,
+    uniform,
 };
 use super::{Gradients, Key, KeyClass, PAPER_SMOOTHING, PatternOptions};
 use crate::drive::{Contribution, Lens, Study, Wants};
@@ -26,6 +26,11 @@ use crate::{Error, HeadTable, LoadedModel};
 const ENTROPIES: usize = 3;
 /// Classes of keys that have an average of their own: the begin, separators, punctuation. Those of gradients come behind them.
 const KEY_CLASSES: usize = 3;
+/// Classes of queries: separators, all others, and the one whose entropy has an average of its own.
+const SEP_QUERIES: usize = 0;
+const OTHER_QUERIES: usize = 1;
+const ONE_QUERY: usize = 2;
+const QUERY_CLASSES: usize = 3;
 
 /// The patterns of every map; see the [module](super).
 #[derive(Debug, Clone)]
@@ -66,9 +71,9 @@ pub struct DocumentPatterns {
 
 impl DocumentPatterns {
     /// Keeps what one map gave.
-    fn put(&mut self, cell: usize, keys: Vec<f64>, nats: EntropySums) {
-        let nats = [nats.all, nats.one, nats.normalized];
-        let found = keys.into_iter().chain(nats);
+    fn put(&mut self, cell: usize, keys: &[Key], of_keys: &KeySums, nats: &EntropySums) {
+        let keys = keys.iter().map(|key| of_keys.of(*key));
+        let found = keys.chain([nats.all, nats.one, nats.normalized]);
         for (sums, value) in self.sums.iter_mut().zip(found) {
             sums[cell] = value;
         }
@@ -120,12 +125,10 @@ impl Lens for PatternLens {
         let cell = head.layer * self.heads + head.head;
         let causal = self.classes.is_causal();
         if event.pass == Pass::Forward {
-            let rows = event.value.iter_rows().enumerate();
-            let queries = rows.map(|(i, row)| QueryMass::of_row(i, row, &part.places));
-            let keys = key_sums(queries, &part.places, self.keys());
             let smoothing = self.options.entropy_smoothing;
             let nats = entropies(event.value, causal, smoothing, &mut part.scratch);
-            part.put(cell, keys, nats);
+            let keys = KeySums::of_map(event.value, &part.places);
+            part.put(cell, self.keys(), &keys, &nats);
             if let Some(map) = part.maps.get_mut(cell) {
                 *map = event.value.to_vec();
             }
@@ -170,6 +173,19 @@ impl Lens for PatternLens {
         {
             members.iter().for_each(|at| classes[*at] |= 1 << class);
         }
+        let mut queries = vec![1 << OTHER_QUERIES; places.tokens];
+        places
+            .sep
+            .iter()
+            .for_each(|at| queries[*at] = 1 << SEP_QUERIES);
+        let one = if self.classes.is_causal() {
+            queries.last_mut()
+        } else {
+            queries.first_mut()
+        };
+        if let Some(one) = one {
+            *one |= 1 << ONE_QUERY;
+        }
         vec![Reduction::Masses(Masses {
             classes,
             count: KEY_CLASSES,
@@ -177,6 +193,8 @@ impl Lens for PatternLens {
                 Gradients::None => 0,
                 Gradients::Plain | Gradients::TimesAttention => self.targets().len(),
             },
+            queries,
+            query_classes: QUERY_CLASSES,
             smoothing: if self.options.entropy_smoothing {
                 PAPER_SMOOTHING
             } else {
@@ -191,28 +209,36 @@ impl Lens for PatternLens {
             return;
         };
         let cell = head.layer * self.heads + head.head;
-        let rows = || table.value.iter_rows();
+        let row = |queries: usize| table.value.row(queries);
         if table.pass == Pass::Forward {
-            let queries = rows().map(|row| {
-                let at = |column: usize| f64::from(row[column]);
-                QueryMass {
-                    own: at(KEY_CLASSES),
-                    next: at(KEY_CLASSES + 1),
-                    previous: at(KEY_CLASSES + 2),
+            let mut keys = KeySums::default();
+            for (queries, are_sep) in [(SEP_QUERIES, true), (OTHER_QUERIES, false)] {
+                let at = |column: usize| f64::from(row(queries)[column]);
+                let mass = QueryMass {
                     begin: at(0),
                     sep: at(1),
                     punctuation: at(2),
-                }
-            });
-            let keys = key_sums(queries, &part.places, self.keys());
-            let nats = rows().map(|row| f64::from(row[KEY_CLASSES + 3]));
-            let nats = entropy_sums(nats, part.places.tokens, self.classes.is_causal());
-            part.put(cell, keys, nats);
+                    own: at(KEY_CLASSES),
+                    next: at(KEY_CLASSES + 1),
+                    previous: at(KEY_CLASSES + 2),
+                };
+                keys.add(&mass, are_sep);
+            }
+            let nats =
+                |queries: usize, column: usize| f64::from(row(queries)[KEY_CLASSES + column]);
+            let all = |column| nats(SEP_QUERIES, column) + nats(OTHER_QUERIES, column);
+            let nats = EntropySums {
+                all: all(3),
+                one: nats(ONE_QUERY, 3),
+                normalized: all(4),
+            };
+            part.put(cell, self.keys(), &keys, &nats);
             return;
         }
         let columns = part.gradients.iter_mut().chain(&mut part.weighted);
         for (column, sums) in columns.enumerate() {
-            sums[cell] = rows().map(|row| f64::from(row[column])).sum();
+            let of = |queries: usize| f64::from(row(queries)[column]);
+            sums[cell] = of(SEP_QUERIES) + of(OTHER_QUERIES);
         }
     }
 
