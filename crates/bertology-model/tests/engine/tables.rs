@@ -78,7 +78,7 @@ fn units(n: usize) -> Vec<Unit> {
             looks: seen.end.saturating_sub(1).max(seen.start)..seen.end,
             seen,
             class: at,
-            marked: at % 2 == 0,
+            marked: at.is_multiple_of(2),
         });
         from = to;
     }
@@ -252,13 +252,13 @@ fn folded(map: &[f64], n: usize) -> Vec<Vec<f64>> {
 fn short_of(map: &[f64], n: usize, named: &Captured<f64>) -> f64 {
     let (weights, units) = (folded(map, n), units(n));
     let mut most = 0.0_f64;
-    for unit in 0..units.len() {
+    for (unit, own) in weights.iter().enumerate() {
         let offers = |column: usize, other: usize| match column {
-            Partners::IN_ROW => weights[unit][other],
+            Partners::IN_ROW => own[other],
             Partners::IN_COLUMN => weights[other][unit],
-            Partners::IN_BOTH => weights[unit][other] + weights[other][unit],
-            Partners::BEFORE if other < unit => weights[unit][other],
-            Partners::MARKED if units[other].marked => weights[unit][other],
+            Partners::IN_BOTH => own[other] + weights[other][unit],
+            Partners::BEFORE if other < unit => own[other],
+            Partners::MARKED if units[other].marked => own[other],
             _ => 0.0,
         };
         for column in 0..Partners::COLUMNS {
