@@ -36,4 +36,4 @@ BERTOLOGY_TEST_DEVICE=gpu $tests --test engine -- $engine 2>"$scratch/said" || {
 echo "- studies on the card"
 cargo build --quiet --release --workspace --all-features --bin bertology
 python3 tools/device/studies.py --binary "${CARGO_TARGET_DIR:-target}/release/bertology" --device gpu:0 --limit 60 \
-  --only '^(importance|importance-lm|ablate|patterns|cluster|evaluate-lm|extract|mask|cat)$'
+  --only '^(importance|importance-lm|ablate|patterns|cluster|evaluate-lm|extract|extract-gradients|mask|prune-shape|compress-uniform|predict|relations|contacts|verify|view|cat)$'

@@ -14,7 +14,7 @@ use bertology_model::{
 };
 use serde::Serialize;
 
-use crate::drive::run::DEFAULT_BATCH_TOKENS;
+use crate::drive::run::{DEFAULT_BATCH_TOKENS, DEVICE_BATCH_TOKENS};
 use crate::objective::Objective;
 use crate::studies::timing::{self, Load, SpeedRatio, TimingOptions};
 use crate::{Corpus, Error, LoadedModel, Watch};
@@ -149,10 +149,15 @@ pub fn compare_speed_of(
     options: &TimingOptions,
     watch: &mut dyn Watch,
 ) -> Result<Timing, Error> {
+    // As much at a time as studies take there.
+    let usual = match before.device().kind {
+        "cpu" => DEFAULT_BATCH_TOKENS,
+        _ => DEVICE_BATCH_TOKENS,
+    };
     let load = Load {
         sequences: sequences.to_vec(),
         of_second: Some(of_second.to_vec()),
-        batch_tokens: Some(batch_tokens.unwrap_or(DEFAULT_BATCH_TOKENS)),
+        batch_tokens: Some(batch_tokens.unwrap_or(usual)),
         token_logits: false,
     };
     let open = |at| Ok(if at == 0 { before } else { after }.clone());

@@ -115,8 +115,8 @@ impl Gradients {
     }
 }
 
-/// Tokens put through the model at once unless told otherwise: less than elsewhere, since neurons are kept of all layers
-/// besides, and rows of gradients grow meanwhile.
+/// Tokens put through the model at once on the processor unless told otherwise: less than elsewhere, since neurons are kept of all
+/// layers besides, and rows of gradients grow meanwhile. A device has memory of its own, and too little to do with so few.
 const BATCH_TOKENS: usize = 512;
 
 /// Takes the gradients of every unit of `supply`.
@@ -130,7 +130,9 @@ pub fn gradients<S: Supply<Item = ExampleItem>>(
     watch: &mut dyn Watch,
 ) -> Result<Gradients, Error> {
     let work = Work {
-        batch_tokens: work.batch_tokens.or(Some(BATCH_TOKENS)),
+        batch_tokens: work
+            .batch_tokens
+            .or_else(|| (model.device().kind == "cpu").then_some(BATCH_TOKENS)),
         ..*work
     };
     let mut progress = Progress::new(GradientsState::new(model.model()));
