@@ -60,7 +60,8 @@ pub trait Observer<R: Real> {
 
     /// What a device may make of attention maps in the place of handing them out at [`LayerSite::AttentionProbs`], each time one
     /// for every sequence of the batch; nothing where maps are wanted. Asked once per pass on a device, never on the processor;
-    /// maps come all the same where another observer wants them, and where the device has no room.
+    /// maps come all the same where another observer wants them, where the device has no room, and of reductions that do not fit the
+    /// sequences or each other.
     fn reductions(&self) -> Vec<Vec<Reduction>> {
         Vec::new()
     }

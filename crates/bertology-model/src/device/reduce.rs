@@ -152,7 +152,8 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
                 && one.query_classes == query_classes
                 && (one.smoothing, one.weighted) == (smoothing, weighted)
         };
-        if !all.iter().zip(self.batch.ranges()).all(fits) {
+        let bits = count.saturating_add(gradients);
+        if bits >= 32 || !all.iter().zip(self.batch.ranges()).all(fits) {
             return Ok(None);
         }
         let classes: Vec<u32> = all.iter().flat_map(|one| one.classes.clone()).collect();
@@ -170,9 +171,12 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
     fn partners(&self, all: &[&Partners]) -> Result<Ready<D::Buffer, D::Indices>, Error> {
         let mut described: Vec<u32> = Vec::new();
         let mut units = Vec::with_capacity(all.len());
-        for one in all {
+        for (one, range) in all.iter().zip(self.batch.ranges()) {
             let first = described.len() / UNIT;
             for unit in &one.units {
+                if unit.looks.end.max(unit.seen.end) > range.len() {
+                    return Ok(None);
+                }
                 let ends = [
                     unit.looks.start,
                     unit.looks.end,
@@ -197,12 +201,18 @@ impl<R: Real, D: Reduce<R>> DevicePass<'_, R, D> {
         let mut kept = Vec::with_capacity(all.len());
         for (one, range) in all.iter().zip(self.batch.ranges()) {
             let numbers = heads * one.rows.len() * range.len();
-            if numbers as u64 > limit || one.smoothing != smoothing {
+            let beyond = one.rows.iter().any(|row| *row >= range.len());
+            if numbers as u64 > limit || one.smoothing != smoothing || beyond {
                 return Ok(None);
             }
+            let maps = match self.device.zeros(numbers) {
+                // Maps that are handed out need less.
+                Err(bertology_device::Error::OutOfMemory { .. }) => return Ok(None),
+                maps => maps?,
+            };
             let rows: Vec<u32> = one.rows.iter().map(|row| *row as u32).collect();
             kept.push(Kept {
-                maps: RefCell::new(self.device.zeros(numbers)?),
+                maps: RefCell::new(maps),
                 rows: self.device.indices(&rows)?,
                 count: rows.len(),
             });

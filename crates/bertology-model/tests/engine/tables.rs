@@ -417,10 +417,14 @@ fn maps_come_where_tables_cannot_be_made() {
     };
     let mut shifted = lengths.clone();
     shifted[0] += 1;
+    let mut longer = lengths.clone();
+    longer[0] += 4;
     for (mut tables, backward) in [
         (only(1, &lengths, true), true),
         (only(2, &lengths, true), true),
         (only(0, &shifted, false), false),
+        (only(1, &longer, false), false),
+        (only(2, &longer, false), false),
         (only(0, &lengths[1..], false), false),
     ] {
         run(&fixture, &whole, backward, &mut [&mut tables]).expect("a pass");
