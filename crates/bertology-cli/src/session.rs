@@ -317,8 +317,7 @@ pub(crate) fn device(model: &LoadedModel) -> Value {
 
 /// The name of the device on which passes of a model run, unless it is the processor.
 pub(crate) fn other_device(model: &LoadedModel) -> Option<String> {
-    let device = model.device();
-    (device.kind != "cpu").then_some(device.name)
+    model.other_device().map(|device| device.name)
 }
 
 /// Replacing an earlier run removes its models, which may be those that are read.

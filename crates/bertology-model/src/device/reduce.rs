@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use bertology_device::{Columns, Reduce, Shape, Sight, UNIT};
+use bertology_device::{Columns, PARTNERS, Reduce, Shape, Sight, UNIT};
 use bertology_kernels::{Matrix, Real};
 
 use super::groups::Group;
@@ -12,6 +12,9 @@ use crate::mask::HeadId;
 use crate::reduction::{Divergences, Masses, Partners, Reduction, Table};
 use crate::taps::{LayerSite, Pass, Tap, Taps};
 use crate::{Error, Place};
+
+// Observers read the columns in the order in which devices write them.
+const _: () = assert!(Partners::COLUMNS == PARTNERS);
 
 /// What is made of maps in this pass, and for whom.
 pub(super) struct Asked<B, I> {

@@ -14,7 +14,6 @@ use super::progress::Progress;
 use super::study::{Contribution, ItemOf, PartOf, Study};
 use crate::input::corpus::packed;
 use crate::input::supply::{Fate, LeftOut, Passage, Supply};
-use crate::model::device::DeviceInfo;
 use crate::model::loaded::all_threads;
 use crate::{Error, LoadedModel, Watch};
 
@@ -129,7 +128,7 @@ where
     if begin == end {
         return Ok(());
     }
-    let on_processor = model.device() == DeviceInfo::cpu();
+    let on_processor = model.other_device().is_none();
     let worker = Worker {
         model,
         supply,

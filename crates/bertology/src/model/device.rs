@@ -70,7 +70,7 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    pub(crate) fn cpu() -> Self {
+    fn cpu() -> Self {
         Self {
             name: "cpu".to_owned(),
             kind: "cpu",
@@ -116,7 +116,13 @@ impl LoadedModel {
     /// The device on which passes run.
     #[must_use]
     pub fn device(&self) -> DeviceInfo {
-        cards::of(self).unwrap_or_else(DeviceInfo::cpu)
+        self.other_device().unwrap_or_else(DeviceInfo::cpu)
+    }
+
+    /// The device on which passes run, unless that is the processor.
+    #[must_use]
+    pub fn other_device(&self) -> Option<DeviceInfo> {
+        cards::of(self)
     }
 }
 

@@ -150,9 +150,9 @@ pub fn compare_speed_of(
     watch: &mut dyn Watch,
 ) -> Result<Timing, Error> {
     // As much at a time as studies take there.
-    let usual = match before.device().kind {
-        "cpu" => DEFAULT_BATCH_TOKENS,
-        _ => DEVICE_BATCH_TOKENS,
+    let usual = match before.other_device() {
+        None => DEFAULT_BATCH_TOKENS,
+        Some(_) => DEVICE_BATCH_TOKENS,
     };
     let load = Load {
         sequences: sequences.to_vec(),
@@ -162,8 +162,7 @@ pub fn compare_speed_of(
     };
     let open = |at| Ok(if at == 0 { before } else { after }.clone());
     let found = timing::measure(open, 2, &[load], options, watch)?;
-    let device = after.device();
-    let after_runs_on = (device.kind != "cpu").then_some(device.name);
+    let device = after.other_device().map(|device| device.name);
     let none = || Error::Option {
         option: "the number of timed models",
         value: "0".into(),
@@ -176,7 +175,7 @@ pub fn compare_speed_of(
         sequences: times.sequences,
         tokens: times.tokens,
         threads: times.threads,
-        device: after_runs_on,
+        device,
         before,
         after,
         speed,

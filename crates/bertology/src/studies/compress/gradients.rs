@@ -132,7 +132,7 @@ pub fn gradients<S: Supply<Item = ExampleItem>>(
     let work = Work {
         batch_tokens: work
             .batch_tokens
-            .or_else(|| (model.device().kind == "cpu").then_some(BATCH_TOKENS)),
+            .or_else(|| model.other_device().is_none().then_some(BATCH_TOKENS)),
         ..*work
     };
     let mut progress = Progress::new(GradientsState::new(model.model()));

@@ -23,6 +23,7 @@ mod average;
 mod behaviour;
 mod classes;
 mod document;
+mod lens;
 mod state;
 
 use serde::{Deserialize, Serialize};
@@ -30,9 +31,8 @@ use serde::{Deserialize, Serialize};
 pub use average::Average;
 pub use behaviour::{Behaviour, Thresholds};
 pub use classes::{Anchors, PUNCTUATION, TokenClasses};
-pub use state::{
-    DocumentPatterns, EntropyAverages, GradientAverages, PatternLens, Patterns, PatternsState,
-};
+pub use lens::{DocumentPatterns, PatternLens};
+pub use state::{EntropyAverages, GradientAverages, Patterns, PatternsState};
 
 /// Weight of the uniform distribution in the smoothed rows whose entropy the paper's code takes.
 pub const PAPER_SMOOTHING: f64 = 0.0001;

@@ -34,9 +34,7 @@ impl SyntaxLens {
             heads,
         }
     }
-}
 
-impl SyntaxLens {
     /// Holds what a head named for every word, `[words]`, against the answers.
     fn judge(&self, part: &mut SyntaxPart, head: HeadId, direction: Direction, named: &[usize]) {
         let count = part.questions.list.len();
